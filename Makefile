@@ -1,0 +1,58 @@
+# Every target sets up what it needs in .venv, once; a second call installs nothing.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+JOBS   ?= 2
+
+.PHONY: demo test test-slow check format bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/neuropil demo $(ARGS)
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(NATIVE_SOURCES)
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(NATIVE_SOURCES)
+
+bench: $(VENV)/.bench
+	for script in benchmarks/*.py; do $(BIN)/python $$script $(ARGS) || exit 1; done
+
+clean:
+	rm -rf $(VENV) build
+
+NATIVE_SOURCES := $(wildcard src/native/*.hpp src/native/*.cpp)
+
+# Debian's python3 comes without ensurepip unless python3-venv is there; virtualenv does the same from PyPI.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  $(PYTHON) -m pip install --quiet --target .venv-bootstrap virtualenv && \
+	  PYTHONPATH=.venv-bootstrap $(PYTHON) -m virtualenv --quiet $(VENV); }
+
+# torch first and pinned: an unpinned one may bring gigabytes that this machine has no use for.
+$(VENV)/.dependencies: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what neuropil needs into $(VENV) (once; a few minutes)"
+	$(PIP) install --constraint constraints.txt torch
+	$(PIP) install --constraint constraints.txt scikit-build-core nanobind cmake ninja
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.dependencies CMakeLists.txt $(NATIVE_SOURCES)
+	@echo "Building neuropil's kernels"
+	$(PIP) install --no-build-isolation --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(PIP) install --constraint constraints.txt waterz mwatershed bioimage-cpp scikit-image
+	@touch $@

@@ -1,0 +1,5 @@
+"""What a user may have done wrong. The command line prints these as one message and exits with code 2."""
+
+
+class NeuropilError(ValueError):
+    """Wrong input: the message says what was expected, what came, in which file or key, and what to do."""
