@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from neuropil.config import Config as Config
+    from neuropil.config import load_config as load_config
     from neuropil.errors import NeuropilError as NeuropilError
     from neuropil.geometry import NEAREST as NEAREST
     from neuropil.geometry import Box as Box
@@ -18,11 +20,13 @@ __version__ = "0.1.0"
 
 _HOME = {
     "NeuropilError": "errors",
+    "Config": "config",
+    "load_config": "config",
     "Box": "geometry",
     "NEAREST": "geometry",
 }
 
-__all__ = ["NEAREST", "Box", "NeuropilError"]
+__all__ = ["NEAREST", "Box", "Config", "NeuropilError", "load_config"]
 
 
 def __getattr__(name: str) -> object:

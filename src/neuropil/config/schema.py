@@ -1,0 +1,362 @@
+"""What a recipe may hold: one frozen section per step, every field with its default, unit and reason."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
+
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Box, Offsets, parse_offsets
+
+_ANY_WHOLE = Box((0, 0, 0), (2**40, 2**40, 2**40))  # boxes are read against their volume when it is opened
+
+
+def _three(value: object) -> object:
+    if isinstance(value, list | tuple) and len(value) != 3:
+        raise ValueError("expected three numbers [z, y, x]")
+    return value
+
+
+def _expand(path: str) -> str:
+    """``${NAME}`` and a leading ``~`` in a path; a path that names an unset variable must not become another path."""
+    for name in re.findall(r"\$\{(\w+)\}", path):
+        if name not in os.environ:
+            raise ValueError(f"the environment variable {name} is not set; set it: export {name}=/folder")
+    return os.path.expanduser(re.sub(r"\$\{(\w+)\}", lambda found: os.environ[found[1]], path))
+
+
+def _box(text: str) -> str:
+    Box.parse(text, _ANY_WHOLE)
+    return text
+
+
+def _score(text: str) -> str:
+    if text not in ("mean", "max", "min") and not re.fullmatch(r"q\d{1,2}", text):
+        raise ValueError("expected mean, max, min or qNN (a quantile: q50 is the median, q75 the upper quartile)")
+    return text
+
+
+def _offsets(offsets: Offsets) -> Offsets:
+    return parse_offsets(offsets)
+
+
+# YAML has lists, not tuples: the container is read leniently, its elements strictly.
+_Lenient = Strict(False)
+Path = Annotated[str, Field(min_length=1), AfterValidator(_expand)]
+Shape = Annotated[
+    tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]],
+    _Lenient,
+    BeforeValidator(_three),
+]
+Overlap = Annotated[
+    tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]],
+    _Lenient,
+    BeforeValidator(_three),
+]
+Offset = Annotated[tuple[int, int, int], _Lenient, BeforeValidator(_three)]
+Nanometres = Annotated[
+    tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]],
+    _Lenient,
+    BeforeValidator(_three),
+]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are refused, values never change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class VolumePair(Section):
+    """An image and what goes with it."""
+
+    image: Path = Field(
+        description="The image [z, y, x], a path such as a.h5/main, b.zarr/raw, c.tif or dir/*.png. Relative paths "
+        "count from the current directory; ${NAME} is replaced by the environment variable NAME."
+    )
+    labels: Path | None = Field(None, description="The truth, one id per neuron, 0 = background or unlabelled.")
+    mask: Path | None = Field(
+        None, description="1 = use this voxel, 0 = unlabelled; without it 0 in the labels is trained as background."
+    )
+    box: Annotated[str, AfterValidator(_box)] | None = Field(
+        None,
+        description='Only this part, "Z0:Z1,Y0:Y1,X0:X1" in voxels of the image; ends may be left out: "0:60,:,:". '
+        "None: all of it, or where image and labels overlap.",
+    )
+    weight: float = Field(1.0, gt=0, description="How often it is drawn, relative to the other volumes, per voxel.")
+
+
+class DataConfig(Section):
+    """Which volumes to learn from, to choose with and to report on."""
+
+    train: Annotated[tuple[VolumePair, ...], _Lenient] = Field((), description="Volumes to learn from.")
+    validation: Annotated[tuple[VolumePair, ...], _Lenient] = Field(
+        (), description="Volumes to choose the best checkpoint and the threshold on; never learned from."
+    )
+    test: VolumePair | None = Field(
+        None, description="The volume that `neuropil run` segments at the end, and scores where it has labels."
+    )
+    voxel_size: Nanometres | None = Field(
+        None,
+        description="Size of a voxel in nm [z, y, x]. None: as the files say. Kept with the model, so that "
+        "prediction can warn of an image at another scale.",
+    )
+    unlabelled: int | None = Field(
+        None, ge=0, description="A label id that means 'not annotated': such voxels are not learned from."
+    )
+
+
+class ModelConfig(Section):
+    """The network, and what it is asked to predict."""
+
+    architecture: Literal["residual_unet"] = Field(
+        "residual_unet", description="residual_unet: the residual symmetric U-Net of Lee et al. 2017."
+    )
+    widths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], _Lenient, Field(min_length=1)] = Field(
+        (16, 24, 32, 48),
+        description="Channels at each level, finest first; their count is the depth. These suit "
+        "minutes on a processor; on a GPU, 32, 48, 64, 80 and more are worth their time.",
+    )
+    downsample: Annotated[tuple[Shape, ...], _Lenient] = Field(
+        ((1, 2, 2),) * 3,
+        description="Factors [z, y, x] from each level to the next, one fewer than widths; [1, 2, 2] each unless "
+        "given, which suits thick sections. Isotropic data: [2, 2, 2].",
+    )
+    anisotropic_levels: int = Field(
+        1,
+        ge=0,
+        description="How many of the finest levels use flat 1×3×3 kernels: neighbouring thick sections do not "
+        "line up voxel by voxel there. 0 = isotropic.",
+    )
+    norm: Literal["batch", "group", "instance", "none"] = Field(
+        "batch", description="Normalisation after each convolution; batch costs nothing at prediction."
+    )
+    activation: Literal["elu", "relu", "leaky_relu", "gelu", "silu"] = Field(
+        "elu", description="Nonlinearity; elu is that of the original network."
+    )
+    offsets: Annotated[tuple[Offset, ...], _Lenient, AfterValidator(_offsets)] = Field(
+        ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (-2, 0, 0), (-3, 0, 0), (0, -9, 0), (0, 0, -9), (0, -27, 0), (0, 0, -27)),
+        description="Affinity edges [z, y, x] in voxels: channel e says whether v and v + offsets[e] are one neuron. "
+        "Segmentation uses the three nearest; the long ones teach the network to look far.",
+    )
+    label_erosion: int = Field(
+        1,
+        ge=0,
+        description="Voxels of background made between touching neurons, per side, in each section: "
+        "boundaries thick enough to learn. 0 = labels as they are.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_downsample(cls, given: Any) -> Any:
+        if (
+            isinstance(given, dict)
+            and given.get("downsample") is None
+            and isinstance(given.get("widths"), list | tuple)
+        ):
+            return {**given, "downsample": [[1, 2, 2]] * (len(given["widths"]) - 1)}
+        return given
+
+    @model_validator(mode="after")
+    def _check_depth(self) -> ModelConfig:
+        if len(self.downsample) != len(self.widths) - 1:
+            raise ValueError(
+                f"expected downsample to have one factor fewer than widths has numbers, "
+                f"got {len(self.downsample)} and {len(self.widths)}"
+            )
+        return self
+
+
+class AugmentConfig(Section):
+    """Variations of the training data that leave the truth true."""
+
+    flip: bool = Field(True, description="Mirror each axis in half of the samples.")
+    transpose: bool = Field(True, description="Exchange y and x in half of the samples.")
+    contrast: float = Field(
+        0.5,
+        ge=0,
+        description="Per section, the image is scaled about its middle by 1 ± contrast/2. 0 = never.",
+    )
+    brightness: float = Field(
+        0.5, ge=0, description="Per section, ± brightness/2 is added, where the image's range is 1. 0 = never."
+    )
+
+
+class LossConfig(Section):
+    """How a prediction is scored while learning: binary cross-entropy on valid edges."""
+
+    class_balance: bool = Field(
+        True, description="Give the rare class (cut edges) as much say as the common one, per patch and edge."
+    )
+    weight_cap: float = Field(
+        10.0, ge=1, description="Largest class weight: keeps a patch with hardly any membrane from exploding."
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="Targets become s and 1 - s: less certain where the labels are noisy."
+    )
+
+
+class OptimizerConfig(Section):
+    """How weights follow the gradient."""
+
+    name: Literal["adamw"] = Field("adamw", description="Adam with decoupled weight decay.")
+    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate, after the warm-up.")
+    weight_decay: float = Field(0.01, ge=0, description="Pull of the weights towards 0.")
+    betas: Annotated[tuple[Beta, Beta], _Lenient] = Field(
+        (0.9, 0.99), description="Memory of Adam's two averages; 0.99 rather than 0.999 because runs are short."
+    )
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        "linear", description="Course of the learning rate after the warm-up, down to 0 at the end of the run."
+    )
+    warmup: int = Field(50, ge=0, description="Iterations over which the learning rate rises from 0.")
+    clip: float = Field(1.0, ge=0, description="Largest gradient norm; a bad patch cannot undo the run. 0 = no limit.")
+    ema: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="Decay per iteration of the running average of the weights that is saved and "
+        "used: smoother than the last step. 0 = no average.",
+    )
+
+
+class TrainingConfig(Section):
+    """How long, on what, and how often to report."""
+
+    patch: Shape = Field((16, 144, 144), description="Voxels [z, y, x] of one sample.")
+    batch: int = Field(1, ge=1, description="Samples per iteration and device.")
+    iterations: int | None = Field(
+        None, ge=1, description="Steps to train. With minutes as well, whichever ends first; at least one is needed."
+    )
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        description="Minutes to train, wall clock; the learning rate follows the clock. At least one of "
+        "iterations and minutes is needed.",
+    )
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="auto: bf16 where the processor or GPU computes in it natively, else fp32."
+    )
+    seed: int = Field(0, ge=0, description="Same seed, same machine, same recipe: same run.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU if there is one.")
+    devices: int = Field(1, ge=1, description="How many GPUs (or processes on the CPU) share the work.")
+    workers: int = Field(
+        0,
+        ge=0,
+        description="Processes that draw samples; 0 = the training process itself, right for small volumes.",
+    )
+    log_every: int = Field(10, ge=1, description="Iterations between progress lines and TensorBoard scalars.")
+    image_every: int = Field(200, ge=1, description="Iterations between TensorBoard pictures.")
+    checkpoint_every: int = Field(500, ge=1, description="Iterations between checkpoints.")
+
+
+class PredictConfig(Section):
+    """How the network is run over a volume."""
+
+    tta: Literal[1, 4, 8, 16] = Field(
+        8,
+        description="Symmetries to average over: 1 none, 4 flips of y and x, 8 also of z, 16 also x and y "
+        "exchanged. Better and as many times slower.",
+    )
+    tta_mode: Literal["mean", "min", "max"] = Field(
+        "mean", description="How symmetries are combined; min cuts where any view cuts: fewer mergers, more splits."
+    )
+    tile: Shape | None = Field(None, description="Voxels [z, y, x] predicted at once. None: chosen from the patch.")
+    overlap: Overlap | None = Field(
+        None,
+        description="Voxels [z, y, x] by which tiles overlap. None: a quarter of the tile, and at least the "
+        "longest offset kept.",
+    )
+    encoding: Literal["logit8", "float16", "float32"] = Field(
+        "logit8", description="How affinities are stored; logit8 is one byte that still tells 0.999 from 0.9999."
+    )
+    keep: Literal["nearest", "all"] = Field(
+        "nearest", description="nearest: the three edges that segmentation uses; all: every offset, as mutex needs."
+    )
+
+
+class SegmentConfig(Section):
+    """How affinities become a segmentation."""
+
+    method: Literal["agglomerate", "mutex", "watershed"] = Field(
+        "agglomerate",
+        description="agglomerate: watershed, then merging; watershed: fragments only; mutex: mutex watershed.",
+    )
+    score: Annotated[str, AfterValidator(_score)] = Field(
+        "mean", description="Pooled affinity between two segments: mean, max, min or a quantile qNN (q50 = median)."
+    )
+    threshold: Fraction | None = Field(
+        None,
+        description="Merge while the score is at least this affinity. None: the best on validation, else 0.5.",
+    )
+    low: Fraction = Field(1e-4, description="Watershed: edges must be above this; voxels with none are background.")
+    high: Fraction = Field(0.9999, description="Watershed: edges of at least this affinity always unite.")
+    min_size: int = Field(0, ge=0, description="Voxels below which a segment joins its best neighbour. 0 = keep all.")
+    fill: bool = Field(False, description="Grow segments into the background until none is left.")
+
+    @model_validator(mode="after")
+    def _check_order(self) -> SegmentConfig:
+        if self.low >= self.high:
+            raise ValueError(f"expected low < high, got low {self.low} and high {self.high}")
+        return self
+
+
+class Config(Section):
+    """A whole recipe. Every section and field has a default; ``check_trainable`` says what training needs besides.
+
+    >>> Config.from_dict({"training": {"minutes": 6}}).training.patch
+    (16, 144, 144)
+    """
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    augment: AugmentConfig = AugmentConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    predict: PredictConfig = PredictConfig()
+    segment: SegmentConfig = SegmentConfig()
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], source: str = "config") -> Config:
+        """The recipe in plain JSON types, checked; ``source`` names it in errors.
+
+        Raises:
+            NeuropilError: an unknown key or a wrong value; the message names every one.
+        """
+        from neuropil.config.files import validate
+
+        return validate(values, lambda _: source)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe in plain JSON types: what a checkpoint stores. ``Config.from_dict`` is its inverse.
+
+        >>> Config().to_dict()["optimizer"]["betas"]
+        [0.9, 0.99]
+        """
+        return self.model_dump(mode="json")
+
+
+def check_trainable(config: Config) -> None:
+    """Refuse a recipe that says too little to train with.
+
+    Raises:
+        NeuropilError: no training volume, one without labels, or no length of training.
+
+    >>> check_trainable(Config())
+    Traceback (most recent call last):
+    ...
+    neuropil.errors.NeuropilError: data.train: expected at least one volume with image and labels, got none
+    """
+    if not config.data.train:
+        raise NeuropilError("data.train: expected at least one volume with image and labels, got none")
+    for section, pairs in (("train", config.data.train), ("validation", config.data.validation)):
+        for index, pair in enumerate(pairs):
+            if pair.labels is None:
+                raise NeuropilError(f"data.{section}[{index}].labels: expected the labels of {pair.image}, got none")
+    if config.training.iterations is None and config.training.minutes is None:
+        raise NeuropilError("training: expected iterations or minutes (or both), got neither; add training.minutes")

@@ -1,0 +1,65 @@
+"""Writing recipes: YAML with a comment on every field, made from the same descriptions that check it."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+from typing import Any
+
+import yaml
+from pydantic.fields import FieldInfo
+
+from neuropil.config.schema import Config, Section
+
+_WIDTH = 100
+
+
+def config_to_yaml(config: Config, comments: bool = True) -> str:
+    """The recipe as YAML that ``load_config`` reads back to an equal one.
+
+    >>> config_to_yaml(Config(), comments=False).splitlines()[:3]
+    ['data:', '  train: []', '  validation: []']
+    """
+    parts = []
+    for name in type(config).model_fields:
+        section: Section = getattr(config, name)
+        about = _comment(section.__doc__ or "", "") if comments else []
+        parts.append("\n".join([*about, f"{name}:", *_lines(section, "  ", comments)]))
+    return ("\n\n" if comments else "\n").join(parts) + "\n"
+
+
+def _lines(section: Section, indent: str, comments: bool) -> list[str]:
+    lines: list[str] = []
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if comments:
+            lines += _comment((field.description or "") + _default(field, value), indent)
+        if isinstance(value, Section):
+            lines += [f"{indent}{name}:", *_lines(value, indent + "  ", comments=False)]
+        elif isinstance(value, tuple) and value and isinstance(value[0], Section):
+            lines.append(f"{indent}{name}:")
+            for item in value:
+                inner = _lines(item, indent + "    ", comments=False)
+                lines += [f"{indent}  - {inner[0].strip()}", *inner[1:]]
+        else:
+            lines.append(f"{indent}{name}: {_flow(value)}")
+    return lines
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    return [f"{indent}# {line}" for line in wrap(text, _WIDTH - len(indent))]
+
+
+def _default(field: FieldInfo, value: object) -> str:
+    if field.is_required() or value == field.default:
+        return ""
+    return f" (default {_flow(field.default)})"
+
+
+def _flow(value: Any) -> str:
+    plain = _plain(value)
+    text = yaml.safe_dump(plain, default_flow_style=True, width=10**6, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
