@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from copy import copy
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -163,8 +164,9 @@ def _set(values: dict[str, Any], sources: dict[Key, str], text: str) -> None:
         key = (*key, step)
         if depth == len(parts) - 1:
             here[step] = parsed
-        elif isinstance(here, dict) and here.get(step) is None:
-            here[step] = {}
+        else:  # a copy, because a YAML alias may use the same value elsewhere
+            missing = isinstance(here, dict) and here.get(step) is None
+            here[step] = {} if missing else copy(here[step])
         here = here[step]
     sources[key] = f"--set {text}"
 
