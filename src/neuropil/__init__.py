@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from neuropil.config import Config as Config
     from neuropil.config import load_config as load_config
     from neuropil.errors import NeuropilError as NeuropilError
+    from neuropil.evaluation import Contingency as Contingency
+    from neuropil.evaluation import Scores as Scores
+    from neuropil.evaluation import contingency as contingency
+    from neuropil.evaluation import evaluate as evaluate
     from neuropil.geometry import NEAREST as NEAREST
     from neuropil.geometry import Box as Box
 
@@ -24,9 +28,23 @@ _HOME = {
     "load_config": "config",
     "Box": "geometry",
     "NEAREST": "geometry",
+    "contingency": "evaluation",
+    "Contingency": "evaluation",
+    "evaluate": "evaluation",
+    "Scores": "evaluation",
 }
 
-__all__ = ["NEAREST", "Box", "Config", "NeuropilError", "load_config"]
+__all__ = [
+    "NEAREST",
+    "Box",
+    "Config",
+    "Contingency",
+    "NeuropilError",
+    "Scores",
+    "contingency",
+    "evaluate",
+    "load_config",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,7 @@
+"""Judge a segmentation: one contingency table, and every score from it."""
+
+from neuropil.evaluation.scores import AdaptedRand as AdaptedRand
+from neuropil.evaluation.scores import Scores as Scores
+from neuropil.evaluation.scores import evaluate as evaluate
+from neuropil.evaluation.table import Contingency as Contingency
+from neuropil.evaluation.table import contingency as contingency

@@ -1,0 +1,250 @@
+"""Scores of a segmentation against labels. All follow from one contingency table; sums are exact integers.
+
+Notation: n_ij voxels with truth i and segment j, t_i = Σ_j n_ij, s_j = Σ_i n_ij; truth 0 is left out throughout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.errors import NeuropilError
+from neuropil.evaluation.table import Contingency, contingency
+
+
+@dataclass(frozen=True)
+class AdaptedRand:
+    """One variant of the adapted Rand error: 1 - 2·precision·recall / (precision + recall)."""
+
+    error: float
+    """0 is perfect, 1 the worst."""
+    precision: float
+    """Low when segments join truth objects (merges)."""
+    recall: float
+    """Low when truth objects fall apart (splits)."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All scores of one segmentation. ``to_json()`` gives them under the names used in files."""
+
+    snemi3d: AdaptedRand
+    """Adapted Rand as the SNEMI3D challenge's script has it: the headline. See ``adapted_rand_snemi3d``."""
+    cremi: AdaptedRand
+    """The same formula after leaving out truth borders, as CREMI does; equals ``snemi3d`` where no border is given."""
+    scikit_image: AdaptedRand
+    """As ``skimage.metrics.adapted_rand_error``, with precision and recall the right way round."""
+    rand_index: float
+    """Share of voxel pairs on which segmentation and truth agree (together or apart)."""
+    voi_split: float
+    """H(segments | truth) in bits: 0 when no object is split."""
+    voi_merge: float
+    """H(truth | segments) in bits: 0 when no segment joins objects."""
+    cremi_score: float
+    """sqrt(VI · adapted Rand error), both in the CREMI variant."""
+    voxels: int
+    """Voxels compared."""
+    scored: int
+    """Of these, voxels with truth > 0: all scores are about them."""
+    objects: int
+    """Truth objects."""
+    segments: int
+    """Segments (> 0) that touch them."""
+
+    @property
+    def adapted_rand_error(self) -> float:
+        return self.snemi3d.error
+
+    @property
+    def adapted_rand_precision(self) -> float:
+        return self.snemi3d.precision
+
+    @property
+    def adapted_rand_recall(self) -> float:
+        return self.snemi3d.recall
+
+    @property
+    def voi(self) -> float:
+        """Variation of information, split + merge, in bits."""
+        return self.voi_split + self.voi_merge
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers under the names of ``neuropil evaluate --json``."""
+        variants = {"snemi3d": self.snemi3d, "cremi": self.cremi, "scikit_image": self.scikit_image}
+        return {
+            "adapted_rand_error": self.adapted_rand_error,
+            "adapted_rand_precision": self.adapted_rand_precision,
+            "adapted_rand_recall": self.adapted_rand_recall,
+            "rand_index": self.rand_index,
+            "voi_split": self.voi_split,
+            "voi_merge": self.voi_merge,
+            "voi": self.voi,
+            "cremi_score": self.cremi_score,
+            "adapted_rand": {
+                name: {"error": v.error, "precision": v.precision, "recall": v.recall} for name, v in variants.items()
+            },
+            "voxels": self.voxels,
+            "scored": self.scored,
+            "objects": self.objects,
+            "segments": self.segments,
+        }
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The exact integers that adapted Rand and the Rand index are made of; sums over truth i >= 1."""
+
+    voxels: int
+    """n: voxels compared, truth 0 included."""
+    scored: int
+    """Σ t_i: voxels with truth > 0."""
+    missed: int
+    """c = Σ n_i0: of these, voxels with segment 0."""
+    pairs: int
+    """Σ n_ij² over j >= 1."""
+    segments: int
+    """Σ s_j² over j >= 1."""
+    truths: int
+    """Σ t_i²."""
+    pairs_0: int
+    """Σ n_i0²."""
+
+    @classmethod
+    def of(cls, table: Contingency) -> Sums:
+        inside = table.without_truth(0)
+        zero = inside.segment == 0
+        ids, sizes = inside.segment_sizes()
+        return cls(
+            voxels=table.voxels,
+            scored=inside.voxels,
+            missed=int(inside.count[zero].sum()),
+            pairs=sum_of_squares(inside.count[~zero]),
+            segments=sum_of_squares(sizes[ids > 0]),
+            truths=sum_of_squares(inside.truth_sizes()[1]),
+            pairs_0=sum_of_squares(inside.count[zero]),
+        )
+
+
+def evaluate(segmentation: NDArray[Any], labels: NDArray[Any], *, threads: int | None = None) -> Scores:
+    """Score a segmentation against labels.
+
+    Args:
+        segmentation: ids ``[z, y, x]``, integers of any kind; 0 = no segment.
+        labels: truth ids of the same shape, integers of any kind; voxels with 0 are not scored.
+        threads: how many to use; all available cores by default.
+
+    Raises:
+        NeuropilError: shapes differ, floating-point or negative ids, or no voxel with truth > 0.
+
+    >>> labels = np.array([[[1, 1, 2, 2]]])
+    >>> evaluate(labels + 4, labels).adapted_rand_error
+    0.0
+    >>> round(evaluate(np.ones_like(labels), labels).adapted_rand_error, 3)
+    0.333
+    """
+    return scores_of(contingency(segmentation, labels, threads))
+
+
+def scores_of(table: Contingency, bordered: Contingency | None = None) -> Scores:
+    """All scores of a contingency table; ``bordered`` is the table without truth borders, for the CREMI variant.
+
+    Raises:
+        NeuropilError: the table holds no voxel with truth > 0.
+    """
+    sums = Sums.of(table)
+    if sums.scored == 0:
+        raise NeuropilError(f"nothing to score: none of the {sums.voxels} voxels compared has a label above 0")
+    split, merge = variation_of_information(table)
+    snemi3d = cremi = adapted_rand_snemi3d(sums)
+    cremi_voi = split + merge
+    if bordered is not None:
+        inner = Sums.of(bordered)
+        if inner.scored == 0:
+            raise NeuropilError("nothing to score in the CREMI variant: every label lies within the border; narrow it")
+        cremi, cremi_voi = adapted_rand_snemi3d(inner), sum(variation_of_information(bordered))
+    inside = table.without_truth(0)
+    return Scores(
+        snemi3d=snemi3d,
+        cremi=cremi,
+        scikit_image=adapted_rand_scikit_image(sums),
+        rand_index=rand_index(sums),
+        voi_split=split,
+        voi_merge=merge,
+        cremi_score=sqrt(cremi_voi * cremi.error),
+        voxels=sums.voxels,
+        scored=sums.scored,
+        objects=len(np.unique(inside.truth)),
+        segments=len(np.unique(inside.segment[inside.segment > 0])),
+    )
+
+
+def adapted_rand_snemi3d(sums: Sums) -> AdaptedRand:
+    """P = (Σ n_ij² + c/n) / (Σ_j s_j² + c/n), R = (Σ n_ij² + c/n) / Σ_i t_i², over i, j >= 1.
+
+    c/n, a trifle, is how the challenge's script treats the c voxels that were left at 0 (n = all voxels). They count in
+    t_i but not in s_j: leaving voxels out costs recall. Arganda-Carreras et al. 2015, doi:10.3389/fnana.2015.00142.
+    """
+    # Multiplied by n, everything is an integer; Python divides integers of any size with one rounding.
+    n, c = sums.voxels, sums.missed
+    both, segments, truths = n * sums.pairs + c, n * sums.segments + c, n * sums.truths
+    return AdaptedRand(
+        error=(segments + truths - 2 * both) / (segments + truths), precision=both / segments, recall=both / truths
+    )
+
+
+def adapted_rand_scikit_image(sums: Sums) -> AdaptedRand:
+    """Over pairs of different voxels, segment 0 being one ordinary segment: Σ n(n-1) / Σ s(s-1), … / Σ t(t-1).
+
+    ``skimage.metrics.adapted_rand_error`` returns recall before precision, whatever its documentation says. Where no
+    two voxels are together the ratio 0/0 is taken as 1.
+    """
+    both = sums.pairs + sums.pairs_0 - sums.scored
+    segments = sums.segments + sums.missed**2 - sums.scored
+    truths = sums.truths - sums.scored
+    return AdaptedRand(
+        error=_ratio(segments + truths - 2 * both, segments + truths, empty=0.0),
+        precision=_ratio(both, segments),
+        recall=_ratio(both, truths),
+    )
+
+
+def rand_index(sums: Sums) -> float:
+    """Share of unordered pairs of voxels that are together in both or apart in both; segment 0 is one segment.
+
+    Rand 1971, doi:10.1080/01621459.1971.10482356.
+    """
+    pairs = sums.scored * (sums.scored - 1)
+    disagree = sums.truths + sums.segments + sums.missed**2 - 2 * (sums.pairs + sums.pairs_0)
+    return _ratio(pairs - disagree, pairs)
+
+
+def variation_of_information(table: Contingency) -> tuple[float, float]:
+    """(split, merge) = (H(segments | truth), H(truth | segments)) in bits; segment 0 is one ordinary segment.
+
+    Meilă 2007, doi:10.1016/j.jmva.2006.11.013; in this form CREMI, waterz, and scikit-image with ignore_labels=[0].
+    """
+    inside = table.without_truth(0)
+    n = inside.count.astype(np.float64)
+    ids_t, t = inside.truth_sizes()
+    ids_s, s = inside.segment_sizes()
+    t_of_pair = t[np.searchsorted(ids_t, inside.truth)]
+    s_of_pair = s[np.searchsorted(ids_s, inside.segment)]
+    total = n.sum()
+    return float(n @ np.log2(t_of_pair / n) / total), float(n @ np.log2(s_of_pair / n) / total)
+
+
+def sum_of_squares(counts: NDArray[np.uint64]) -> int:
+    """Σ counts², exactly, whatever its size."""
+    if not len(counts):
+        return 0
+    if int(counts.max()) ** 2 * len(counts) < 1 << 64:
+        return int(counts @ counts)
+    return sum(count * count for count in counts.tolist())
+
+
+def _ratio(part: int, whole: int, empty: float = 1.0) -> float:
+    return part / whole if whole else empty
