@@ -139,6 +139,10 @@ def test_an_overridden_value_is_blamed_on_who_gave_it_last(tmp_path):
     first = write(tmp_path, "a.yaml", "training:\n  batch: 1")
     second = write(tmp_path, "b.yaml", "\n\ntraining:\n  batch: x")
     assert refusal([first, second]).startswith(f"{second}:4: training.batch")
+    assert refusal(sets=["traning.batch=1"]).startswith("--set traning.batch=1: traning: unknown key; did you mean")
+    assert "--set data.train=[3]: data.train[0]" in refusal(
+        [write(tmp_path, "c.yaml", "data: {train: [{image: a}]}")], ["data.train=[3]"]
+    )
     assert refusal([first], ["training.batch=x"]).startswith("--set training.batch=x: training.batch")
 
 

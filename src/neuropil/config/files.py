@@ -123,10 +123,14 @@ def _merge(
         if value is None and len(here) == 1:
             continue  # "training:" with all its keys commented out
         merged[name] = value
-        for stale in [k for k in sources if k[: len(here)] == here]:
-            del sources[stale]
+        _forget(here, sources)
         _note(value, here, sources, source)
     return merged
+
+
+def _forget(key: Key, sources: dict[Key, str]) -> None:
+    for stale in [other for other in sources if other[: len(key)] == key]:
+        del sources[stale]
 
 
 def _note(value: object, key: Key, sources: dict[Key, str], source: Callable[[Key], str]) -> None:
@@ -168,15 +172,15 @@ def _set(values: dict[str, Any], sources: dict[Key, str], text: str) -> None:
             missing = isinstance(here, dict) and here.get(step) is None
             here[step] = {} if missing else copy(here[step])
         here = here[step]
-    sources[key] = f"--set {text}"
+    _forget(key, sources)
+    _note(parsed, key, sources, lambda _: f"--set {text}")
 
 
 def _source(sources: dict[Key, str], key: Key) -> str:
-    """Where a key, or the nearest thing around it, was given."""
-    while key and key not in sources:
-        key = key[:-1]
-    if key in sources:
-        return sources[key]
+    """Where a key, or else something in it, or else the nearest thing around it, was given."""
+    for depth in range(len(key), 0, -1):
+        if found := [given for given in sources if given[:depth] == key[:depth]]:
+            return sources[min(found, key=len)]
     return "config"
 
 
