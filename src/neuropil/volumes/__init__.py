@@ -1,0 +1,22 @@
+"""READ/WRITE: the only room that knows file formats."""
+
+from neuropil.volumes.encoding import LINEAR8, LOGIT8, LOGIT16, Encoding
+from neuropil.volumes.metadata import Metadata
+from neuropil.volumes.opening import as_volume, create_volume, open_volume, write_volume
+from neuropil.volumes.volume import Volume, array_volume, require_image, require_labels
+
+__all__ = [
+    "LINEAR8",
+    "LOGIT8",
+    "LOGIT16",
+    "Encoding",
+    "Metadata",
+    "Volume",
+    "array_volume",
+    "as_volume",
+    "create_volume",
+    "open_volume",
+    "require_image",
+    "require_labels",
+    "write_volume",
+]

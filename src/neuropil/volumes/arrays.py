@@ -1,0 +1,107 @@
+"""What the formats have in common: which array of a container, 2-D and 5-D arrays as volumes, default chunks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neuropil.errors import NeuropilError
+from neuropil.volumes.location import Location, nearest
+from neuropil.volumes.metadata import JSON
+from neuropil.volumes.volume import Index
+
+_CHUNK = (32, 128, 128)  # 0.5 MB of uint8, 4 MB of uint64: few files, and little read in vain for a small box
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An array of a container, as listed."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __str__(self) -> str:
+        return f"{'×'.join(map(str, self.shape))} {self.dtype}"
+
+
+def choose(found: Mapping[str, Listed], location: Location) -> str:
+    """The array that a location names, or the only one there is.
+
+    Raises:
+        NeuropilError: none, several and none named (they are listed), or none of that name.
+    """
+    name = location.array.strip("/")
+    if name in found:
+        return name
+    inside = {key: listed for key, listed in found.items() if not name or key.startswith(f"{name}/")}
+    table = ", ".join(f"{key} ({listed})" for key, listed in sorted((inside or found).items()))
+    if not found:
+        raise NeuropilError(f"no array in {location.container}")
+    if name and not inside:
+        raise NeuropilError(f"no array {name!r} in {location.container}{nearest(name, list(found))}; it has {table}")
+    volumes = [key for key, listed in inside.items() if len(listed.shape) >= 3] or list(inside)
+    if len(volumes) > 1:
+        example = f"{location.container}/{volumes[0]}"
+        raise NeuropilError(f"several arrays in {location.path}; name one, as {example}: {table}")
+    return volumes[0]
+
+
+def volume_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape in which a stored array is presented: one section of a 2-D one, without leading axes of length 1 where
+    there are more than four.
+
+    >>> volume_shape((5, 6)), volume_shape((1, 1, 4, 5, 6))
+    ((1, 5, 6), (1, 4, 5, 6))
+    """
+    shape = tuple(int(n) for n in shape)
+    if len(shape) == 2:
+        return (1, *shape)
+    while len(shape) > 4 and shape[0] == 1:
+        shape = shape[1:]
+    return shape
+
+
+def stored_index(index: Index, stored: Sequence[int]) -> tuple[slice, ...]:
+    """The index into the stored array of shape ``stored`` for an index into it as presented."""
+    if len(stored) == 2:
+        return index[-2:]
+    return (slice(0, 1),) * (len(stored) - len(index)) + index
+
+
+def index_shape(index: Index, shape: Sequence[int]) -> tuple[int, ...]:
+    """Shape of what an index takes out of an array of this shape."""
+    return tuple(len(range(*part.indices(n))) for part, n in zip(index, shape, strict=True))
+
+
+def default_chunks(shape: Sequence[int]) -> tuple[int, ...]:
+    """Pieces to store an array in: all channels together, since they are read together.
+
+    >>> default_chunks((3, 10, 1024, 1024))
+    (3, 10, 128, 128)
+    """
+    return (*shape[:-3], *(min(n, c) for n, c in zip(shape[-3:], _CHUNK, strict=True)))
+
+
+def clip_chunks(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Chunks as asked for, none longer than its axis; three numbers are for z, y, x and leave channels together."""
+    if len(chunks) not in (3, len(shape)) or min(chunks) < 1:
+        raise NeuropilError(f"expected chunks of 3 or {len(shape)} positive numbers, got {tuple(chunks)}")
+    whole = (*shape[:-3], *chunks) if len(chunks) == 3 else tuple(chunks)
+    return tuple(min(int(n), int(c)) for n, c in zip(shape, whole, strict=True))
+
+
+def attribute(value: JSON) -> Any:
+    """A JSON value as an HDF5 attribute: numbers, strings and rows of numbers as they are, the rest as JSON text."""
+    if isinstance(value, bool | int | float | str):
+        return value
+    try:
+        row = np.asarray(value)
+        if row.dtype.kind in "iuf" and row.size and row.tolist() == value:
+            return row
+    except ValueError:
+        pass  # rows of different lengths
+    return json.dumps(value)

@@ -1,0 +1,163 @@
+"""HDF5, through h5py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.errors import NeuropilError
+from neuropil.volumes import arrays
+from neuropil.volumes.atomic import replacing
+from neuropil.volumes.location import Location
+from neuropil.volumes.metadata import JSON, Metadata
+from neuropil.volumes.volume import Index, Mode, Volume, first_line, readable, writable
+
+_CACHE = 64 << 20  # bytes of decompressed chunks kept: a chunk that many small boxes touch is unpacked once
+_MAIN = "main"
+
+
+@dataclass(frozen=True, eq=False)
+class Hdf5Store:
+    """A dataset in an open file."""
+
+    file: Any
+    dataset: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return arrays.volume_shape(self.dataset.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        stored: np.dtype[Any] = self.dataset.dtype
+        return stored
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        return None if self.dataset.chunks is None else arrays.volume_shape(self.dataset.chunks)
+
+    def read(self, index: Index) -> npt.NDArray[Any]:
+        found = self.dataset[arrays.stored_index(index, self.dataset.shape)]
+        return np.asarray(found).reshape(arrays.index_shape(index, self.shape))
+
+    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
+        inside = arrays.stored_index(index, self.dataset.shape)
+        self.dataset[inside] = array.reshape(array.shape[-2:] if self.dataset.ndim == 2 else array.shape)
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
+    """A dataset of a file: the one named, or the only one."""
+    file = _open(location.container, mode)
+    try:
+        name = arrays.choose(_datasets(file), location)
+        dataset = file[name]
+        metadata = Metadata.from_attributes(dict(dataset.attrs), f"{location.container}/{name}")
+        return Volume(f"{location.container}/{name}", Hdf5Store(file, dataset), metadata, mode)
+    except BaseException:
+        file.close()
+        raise
+
+
+def list_hdf5(container: str) -> dict[str, arrays.Listed]:
+    """Shape and dtype of every dataset in a file, by name."""
+    with _open(container, "r") as file:
+        return _datasets(file)
+
+
+@contextmanager
+def create_hdf5(
+    location: Location, shape: Sequence[int], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
+) -> Iterator[Volume]:
+    """A new dataset, compressed, which replaces one of that name when the block is left without an exception; the other
+    arrays of the file stay."""
+    container, name = Path(location.container), location.array or _MAIN
+    if container.is_dir():
+        raise NeuropilError(f"cannot write {container}: it is a folder; choose another name")
+    path = f"{location.container}/{name}"
+    with replacing(container) as temporary:
+        with writable(path):
+            file = h5py.File(temporary, "w", rdcc_nbytes=_CACHE)
+        try:
+            with writable(path):
+                if container.exists():
+                    _copy_others(location.container, file, name)
+                dataset = _make(file, name, shape, dtype, chunks)
+                dataset.attrs.update(_attributes(metadata.to_attributes()))
+            yield Volume(path, Hdf5Store(file, dataset), metadata, "r+")
+        except BaseException:
+            with suppress(OSError, RuntimeError):  # a full disk is told once, by the write that met it
+                file.close()
+            raise
+        with writable(path):
+            file.close()
+
+
+def _make(file: Any, name: str, shape: Sequence[int], dtype: np.dtype[Any], chunks: Sequence[int] | None) -> Any:
+    """gzip is the one compression that every HDF5 reader has; its lowest level is a few times faster than the default
+    and hardly larger on labels."""
+    pieces = arrays.default_chunks(shape) if chunks is None else arrays.clip_chunks(chunks, shape)
+    return file.create_dataset(
+        name, tuple(shape), dtype, chunks=pieces, compression="gzip", compression_opts=1, shuffle=True
+    )
+
+
+def _open(container: str, mode: Mode) -> Any:
+    path = Path(container)
+    if not path.exists():
+        raise NeuropilError(f"no such file: {container}")
+    if mode == "r":
+        with readable(container), path.open("rb"):
+            pass  # h5py's own message about a missing permission is a page of internals
+    try:
+        return h5py.File(container, mode, rdcc_nbytes=_CACHE)
+    except PermissionError:
+        raise NeuropilError(f"no permission to {'write' if mode == 'r+' else 'read'} {container}") from None
+    except OSError as error:
+        raise NeuropilError(f"cannot open {container}: damaged, truncated or no HDF5 ({first_line(error)})") from None
+
+
+def _datasets(file: Any) -> dict[str, arrays.Listed]:
+    found: dict[str, arrays.Listed] = {}
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.shape is not None:
+            found[name] = arrays.Listed(tuple(item.shape), np.dtype(item.dtype))
+
+    with readable(file.filename):
+        file.visititems(note)
+    return found
+
+
+def _copy_others(container: str, file: Any, name: str) -> None:
+    """Copy everything but the array ``name`` from an old file to the new one."""
+    with _open(container, "r") as old:
+        if isinstance(old.get(name), h5py.Group):
+            raise NeuropilError(f"{container}/{name} is a group of arrays; name an array inside it")
+        _copy_group(old, file, name.strip("/").split("/"), container)
+
+
+def _copy_group(old: Any, new: Any, skip: list[str], path: str) -> None:
+    for key, value in old.attrs.items():
+        new.attrs[key] = value
+    for name in old:
+        if name != skip[0]:
+            old.copy(name, new)
+        elif len(skip) > 1:
+            if not isinstance(old[name], h5py.Group):
+                raise NeuropilError(f"{path}/{name} is an array; it cannot hold {'/'.join(skip[1:])}")
+            _copy_group(old[name], new.create_group(name), skip[1:], f"{path}/{name}")
+
+
+def _attributes(attributes: Mapping[str, JSON]) -> dict[str, Any]:
+    """Numbers, strings and rows of numbers as HDF5 has them, the rest as JSON text."""
+    return {key: arrays.attribute(value) for key, value in attributes.items()}

@@ -1,0 +1,236 @@
+"""The one thing that every other room sees of a file: a volume with a shape, metadata, and boxes to read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Box
+from neuropil.volumes.metadata import Metadata
+
+Mode = Literal["r", "r+"]
+"""r: read only. r+: an existing array, to read and write."""
+
+Index = tuple[slice, ...]
+"""One slice per axis, within the array."""
+
+
+class Store(Protocol):
+    """What a file format has to offer. Arrays are [z, y, x] or [c, z, y, x]; indices count from 0."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def chunks(self) -> tuple[int, ...] | None: ...
+    def read(self, index: Index) -> npt.NDArray[Any]: ...
+    def write(self, index: Index, array: npt.NDArray[Any]) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """An array in a file, a bucket or memory, `[z, y, x]` or `[c, z, y, x]`. Nothing is read until :meth:`read`.
+
+    Made by `open_volume`, `create_volume` and `array_volume`. A context manager: leaving it closes the file.
+
+    >>> array_volume(np.zeros((3, 4, 5, 6), np.uint8), Metadata(origin=(60, 0, 0))).box
+    Box(start=(60, 0, 0), stop=(64, 5, 6))
+    """
+
+    path: str
+    store: Store
+    metadata: Metadata = field(default_factory=Metadata)
+    mode: Mode = "r"
+
+    def __post_init__(self) -> None:
+        check_array(self.shape, self.dtype, self.path)
+        offsets = self.metadata.offsets
+        if offsets is not None and (len(self.shape) != 4 or len(offsets) != self.shape[0]):
+            raise NeuropilError(
+                f"expected one channel per offset, got {len(offsets)} offsets and shape {self.shape}, in {self.path}"
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.store.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Stored type, in native byte order."""
+        return self.store.dtype.newbyteorder("=")
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Shape of the pieces in which it is stored; boxes made of whole ones can be written at the same time in
+        formats that allow it (Zarr, N5, precomputed). None where there are none."""
+        return self.store.chunks
+
+    @property
+    def box(self) -> Box:
+        """The voxels of the image that it holds: its shape at its origin."""
+        return Box.at(self.metadata.origin, self.shape)
+
+    def read(self, box: Box | None = None) -> npt.NDArray[Any]:
+        """The voxels in a box of the image, all channels of them: `[z, y, x]` or `[c, z, y, x]`, C order, stored dtype.
+
+        Raises:
+            NeuropilError: the box leaves the volume, or the file cannot be read.
+        """
+        index = self._index(self.box if box is None else box)
+        with readable(self.path):
+            array = self.store.read(index)
+        return np.ascontiguousarray(array, dtype=self.dtype)
+
+    def write(self, box: Box, array: npt.NDArray[Any]) -> None:
+        """Put an array of the box's shape (with all channels) into a box of the image.
+
+        Raises:
+            NeuropilError: opened to read only, the box leaves the volume, shapes differ, a dtype that would lose
+                values, or the file cannot be written.
+        """
+        if self.mode == "r":
+            raise NeuropilError(f'{self.path} is open to read only; open it with mode "r+" to write')
+        index = self._index(box)
+        expected = (*self.shape[:-3], *box.shape)
+        if array.shape != expected:
+            raise NeuropilError(
+                f"expected an array of shape {expected} for box {box} of {self.path}, got {array.shape}"
+            )
+        if not np.can_cast(array.dtype, self.dtype, "safe"):
+            raise NeuropilError(
+                f"{self.path} holds {self.dtype}, which cannot hold every {array.dtype}; convert it first"
+            )
+        with writable(self.path):
+            self.store.write(index, np.asarray(array, dtype=self.dtype))
+
+    def close(self) -> None:
+        with writable(self.path):
+            self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Volume({self.path!r}, {self.shape}, {self.dtype})"
+
+    def _index(self, box: Box) -> Index:
+        if not self.box.contains(box):
+            raise NeuropilError(f"box {box} leaves {self.path}, which holds {self.box}")
+        return (slice(None),) * (len(self.shape) - 3) + box.relative_to(self.metadata.origin).slices
+
+
+def check_array(shape: Sequence[int], dtype: np.dtype[Any], path: str) -> None:
+    """Refuse what is no volume: not 3 or 4 axes, no voxels, no numbers."""
+    if len(shape) not in (3, 4):
+        raise NeuropilError(f"expected 3 axes (z, y, x) or 4 (c, z, y, x), got shape {tuple(shape)}, in {path}")
+    if 0 in shape:
+        raise NeuropilError(f"expected at least one voxel, got an empty volume of shape {tuple(shape)}, in {path}")
+    if dtype.kind not in "buif":
+        raise NeuropilError(f"expected real numbers, got dtype {dtype}, in {path}")
+
+
+@contextmanager
+def readable(path: str) -> Iterator[None]:
+    """Turn what libraries raise over unreadable files into a NeuropilError that names the path."""
+    try:
+        yield
+    except NeuropilError:
+        raise
+    except PermissionError:
+        raise NeuropilError(f"no permission to read {path}") from None
+    except (OSError, ValueError, RuntimeError, EOFError) as error:
+        raise NeuropilError(f"cannot read {path}: {first_line(error)}; is it damaged or truncated?") from error
+
+
+@contextmanager
+def writable(path: str) -> Iterator[None]:
+    """Turn what libraries raise over unwritable places into a NeuropilError that names the path."""
+    try:
+        yield
+    except NeuropilError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
+        raise NeuropilError(f"cannot write {path}: {first_line(error)}; is there room and permission?") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, without the trail of a library's internals."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayStore:
+    """An array in memory."""
+
+    array: npt.NDArray[Any]
+    chunks: tuple[int, ...] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.dtype
+
+    def read(self, index: Index) -> npt.NDArray[Any]:
+        return self.array[index]
+
+    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
+        self.array[index] = array
+
+    def close(self) -> None:
+        pass
+
+
+def array_volume(array: npt.NDArray[Any], metadata: Metadata | None = None) -> Volume:
+    """A volume over an array in memory, `[y, x]` (one section), `[z, y, x]` or `[c, z, y, x]`, which is not copied.
+
+    Raises:
+        NeuropilError: other numbers of axes, no voxels, or no numbers.
+
+    >>> array_volume(np.arange(24).reshape(2, 3, 4)).read(Box((1, 0, 0), (2, 1, 4))).tolist()
+    [[[12, 13, 14, 15]]]
+    """
+    array = np.asarray(array)
+    section = array[np.newaxis] if array.ndim == 2 else array
+    return Volume("an array in memory", ArrayStore(section), metadata or Metadata(), "r+")
+
+
+def require_image(volume: Volume) -> Volume:
+    """The volume itself, if it can be an image: `[z, y, x]`."""
+    if len(volume.shape) != 3:
+        raise NeuropilError(f"expected an image [z, y, x], got shape {volume.shape}, in {volume.path}")
+    return volume
+
+
+def require_labels(volume: Volume) -> Volume:
+    """The volume itself, if it can be labels or a segmentation: `[z, y, x]`, integers.
+
+    Raises:
+        NeuropilError: another number of axes, or floats.
+
+    >>> require_labels(array_volume(np.zeros((2, 3, 4), np.uint64))).shape
+    (2, 3, 4)
+    """
+    if len(volume.shape) != 3:
+        raise NeuropilError(f"expected labels [z, y, x], got shape {volume.shape}, in {volume.path}")
+    if volume.dtype.kind not in "bui":
+        raise NeuropilError(
+            f"expected integer ids as labels, got {volume.dtype}, in {volume.path}; store them as uint32 or uint64"
+        )
+    return volume
