@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from neuropil.evaluation import evaluate as evaluate
     from neuropil.geometry import NEAREST as NEAREST
     from neuropil.geometry import Box as Box
+    from neuropil.volumes import LOGIT8 as LOGIT8
+    from neuropil.volumes import Encoding as Encoding
+    from neuropil.volumes import Metadata as Metadata
+    from neuropil.volumes import Volume as Volume
+    from neuropil.volumes import array_volume as array_volume
+    from neuropil.volumes import create_volume as create_volume
+    from neuropil.volumes import open_volume as open_volume
+    from neuropil.volumes import write_volume as write_volume
 
 __version__ = "0.1.0"
 
@@ -28,6 +36,14 @@ _HOME = {
     "load_config": "config",
     "Box": "geometry",
     "NEAREST": "geometry",
+    "open_volume": "volumes",
+    "create_volume": "volumes",
+    "write_volume": "volumes",
+    "array_volume": "volumes",
+    "Volume": "volumes",
+    "Metadata": "volumes",
+    "Encoding": "volumes",
+    "LOGIT8": "volumes",
     "contingency": "evaluation",
     "Contingency": "evaluation",
     "evaluate": "evaluation",
@@ -35,15 +51,23 @@ _HOME = {
 }
 
 __all__ = [
+    "LOGIT8",
     "NEAREST",
     "Box",
     "Config",
     "Contingency",
+    "Encoding",
+    "Metadata",
     "NeuropilError",
     "Scores",
+    "Volume",
+    "array_volume",
     "contingency",
+    "create_volume",
     "evaluate",
     "load_config",
+    "open_volume",
+    "write_volume",
 ]
 
 
