@@ -40,7 +40,7 @@ class _Verbs(TyperGroup):
         except (BrokenPipeError, ConnectionError):
             raise
         except OSError as error:  # a missing file, a full disk, a folder that may not be written
-            _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+            _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
             sys.exit(130)
