@@ -3,6 +3,7 @@
 import ast
 import importlib
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -79,10 +80,10 @@ def test_no_option_is_swallowed(module):
 
 
 @pytest.mark.parametrize("name", neuropil.__all__)
-def test_public_names_resolve_and_show_an_example(name):
+def test_public_names_resolve_and_public_functions_show_an_example(name):
     thing = getattr(neuropil, name)
-    assert neuropil._HOME[name] in importlib.import_module(f"neuropil.{neuropil._HOME[name]}").__name__
-    if callable(thing) and not (isinstance(thing, type) and issubclass(thing, Exception)):
+    assert thing is getattr(importlib.import_module(f"neuropil.{neuropil._HOME[name]}"), name)
+    if isinstance(thing, FunctionType):
         assert ">>>" in (thing.__doc__ or ""), f"neuropil.{name} has no example"
 
 

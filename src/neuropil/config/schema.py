@@ -259,8 +259,8 @@ class PredictConfig(Section):
 
     tta: Literal[1, 4, 8, 16] = Field(
         8,
-        description="Symmetries to average over: 1 none, 4 flips of y and x, 8 also x and y exchanged, "
-        "16 also flips of z. Better and as many times slower.",
+        description="Symmetries to average over: 1 none, 4 flips of y and x, 8 also of z, 16 also x and y "
+        "exchanged. Better and as many times slower.",
     )
     tta_mode: Literal["mean", "min", "max"] = Field(
         "mean", description="How symmetries are combined; min cuts where any view cuts: fewer mergers, more splits."

@@ -77,6 +77,12 @@ def write_volume(path: str | Path, array: npt.NDArray[Any], metadata: Metadata |
 
     Raises:
         NeuropilError: as :func:`create_volume`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_volume(f"{folder}/a.h5", np.arange(6, dtype=np.uint8).reshape(1, 2, 3))
+    ...     open_volume(f"{folder}/a.h5").read().tolist()
+    [[[0, 1, 2], [3, 4, 5]]]
     """
     array = np.asarray(array)
     array = array[np.newaxis] if array.ndim == 2 else array
