@@ -1,0 +1,201 @@
+"""Draw training samples: boxes of image and labels from one or several volumes, each a function of its number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Box, Triple, VoxelSize
+from neuropil.volumes import Volume
+
+
+class Sample(NamedTuple):
+    """One training sample, as stored."""
+
+    image_ZYX: Tensor
+    """The patch, in the image's dtype."""
+    labels_ZYX: Tensor
+    """int32 ids of this sample only, 0 = background; ``margin`` voxels wider than the patch in y and x."""
+    mask_ZYX: Tensor
+    """bool, which labels may be used; as wide as the labels."""
+    number: int
+    """The sample's number; with the seed it decides everything drawn for it."""
+
+
+@dataclass(frozen=True)
+class VolumePair:
+    """An image with its labels, and the part of them to draw from."""
+
+    image: Volume
+    labels: Volume
+    mask: Volume | None = None
+    box: Box | None = None
+    weight: float = 1.0
+
+    def region(self) -> Box:
+        """The box to draw from.
+
+        Raises:
+            NeuropilError: image and labels do not overlap, differ in shape with neither box nor origin, or the box
+                reaches outside of either.
+        """
+        image, labels = self.image.box, self.labels.box
+        placed = self.image.metadata.origin != (0, 0, 0) or self.labels.metadata.origin != (0, 0, 0)
+        if self.box is None and not placed and image != labels:
+            raise NeuropilError(
+                f"image {self.image.path} has shape {image.shape} and labels {self.labels.path} have {labels.shape}; "
+                "give both the same shape, store an `origin` attribute with them, or name a `box`"
+            )
+        overlap = image.intersect(labels)
+        box = overlap if self.box is None else self.box
+        if box.size == 0 or not overlap.contains(box):
+            raise NeuropilError(
+                f"the box {box} must lie inside image {self.image.path} ({image}) "
+                f"and labels {self.labels.path} ({labels})"
+            )
+        return box
+
+
+class VolumeDataset(torch.utils.data.Dataset[Sample]):
+    """Random patches of labelled volumes; sample ``i`` of seed ``s`` is always the same patch.
+
+    Because a sample depends on nothing but its number, workers and ranks that are given different numbers draw
+    independent streams, and a run that is resumed goes on with the samples it would have drawn.
+
+    Args:
+        pairs: where to draw from, each with probability proportional to weight × number of patch positions.
+        patch: size of a patch in voxels (z, y, x).
+        seed: first half of each sample's random stream.
+        margin: voxels of labels around the patch in y and x, so that erosion at its border sees what lies beyond.
+        unlabelled: an id that means "not labelled", masked out; None where 0 is true background.
+        length: how many samples an epoch has; the stream itself never ends.
+
+    Raises:
+        NeuropilError: no pairs, a patch larger than a volume, labels that are not integers, shapes that do not match.
+
+    >>> from neuropil.volumes import array_volume
+    >>> image, labels = np.zeros((8, 32, 32), np.uint8), np.ones((8, 32, 32), np.uint32)
+    >>> data = VolumeDataset([VolumePair(array_volume(image), array_volume(labels))], (4, 16, 16), seed=0, margin=1)
+    >>> tuple(data[5].image_ZYX.shape), tuple(data[5].labels_ZYX.shape)
+    ((4, 16, 16), (4, 18, 18))
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[VolumePair],
+        patch: Triple,
+        *,
+        seed: int = 0,
+        margin: int = 0,
+        unlabelled: int | None = None,
+        length: int = 2**31,
+    ) -> None:
+        if not pairs:
+            raise NeuropilError("training needs at least one image with labels; fill `data.train`")
+        self.patch, self.seed, self.margin, self.length = patch, seed, margin, length
+        self._sources = [_Source(pair, patch, unlabelled) for pair in pairs]
+        positions = np.array([source.pair.weight * math.prod(source.positions) for source in self._sources])
+        self._share = positions / positions.sum()
+
+    @property
+    def voxel_size(self) -> VoxelSize | None:
+        """In nm, of the first volume that tells."""
+        sizes = [source.pair.image.metadata.voxel_size for source in self._sources]
+        return next((size for size in sizes if size is not None), None)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, number: int) -> Sample:
+        rng = sample_rng(self.seed, number)
+        source = self._sources[int(rng.choice(len(self._sources), p=self._share))]
+        start = [a + int(rng.integers(0, n)) for a, n in zip(source.region.start, source.positions, strict=True)]
+        patch = Box.at(start, self.patch)
+        image = source.image(patch)
+        labels, mask = source.labels(patch.grow((0, self.margin, self.margin)))
+        return Sample(torch.from_numpy(image), torch.from_numpy(labels), torch.from_numpy(mask), number)
+
+
+def sample_rng(seed: int, number: int, part: int = 0) -> np.random.Generator:
+    """The random stream of one sample; ``part`` separates what draws from it (0 = dataset, 1 = augmentation).
+
+    >>> sample_rng(0, 5).integers(1000) == sample_rng(0, 5).integers(1000)
+    np.True_
+    """
+    return np.random.Generator(np.random.Philox(key=[seed & (2**64 - 1), (number << 8) + part]))
+
+
+def collate(samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+    """Stack samples to a batch: image, labels, mask ``[B, Z, Y, X]`` and their numbers."""
+    image, labels, mask, numbers = zip(*samples, strict=True)
+    return torch.stack(image), torch.stack(labels), torch.stack(mask), list(numbers)
+
+
+class _Source:
+    """One pair, read once where it is small enough to stay in memory, else box by box."""
+
+    IN_MEMORY = 2**31
+    """Bytes of image or labels up to which a region is kept in memory."""
+
+    def __init__(self, pair: VolumePair, patch: Triple, unlabelled: int | None) -> None:
+        self.pair, self.region, self.unlabelled = pair, pair.region(), unlabelled
+        if pair.labels.dtype.kind not in "iu":
+            raise NeuropilError(f"labels must be integers, {pair.labels.path} holds {pair.labels.dtype}")
+        if len(pair.image.shape) != 3 or len(pair.labels.shape) != 3:
+            raise NeuropilError(
+                f"image and labels must be [z, y, x], got {pair.image.path} {pair.image.shape} and "
+                f"{pair.labels.path} {pair.labels.shape}"
+            )
+        if any(n < p for n, p in zip(self.region.shape, patch, strict=True)):
+            raise NeuropilError(
+                f"the patch {patch} is larger than {pair.image.path} ({self.region.shape} voxels to draw from); "
+                "make training.patch smaller"
+            )
+        self.positions = tuple(n - p + 1 for n, p in zip(self.region.shape, patch, strict=True))
+        fits = self.region.size * max(pair.image.dtype.itemsize, 4) <= self.IN_MEMORY
+        self._image = pair.image.read(self.region) if fits else None
+        self._labels = self._compact(self._masked(self.region)) if fits else None
+
+    def image(self, box: Box) -> npt.NDArray[np.generic]:
+        if self._image is None:
+            return np.ascontiguousarray(self.pair.image.read(box))
+        inner: npt.NDArray[np.generic] = self._image[box.relative_to(self.region.start).slices].copy()
+        return inner
+
+    def labels(self, box: Box) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+        """Labels and mask of a box that may reach out of the region: there 0, and not to be used."""
+        inside = box.intersect(self.region)
+        if self._labels is None:
+            labels, mask = self._compact(self._masked(inside))
+        else:
+            at = inside.relative_to(self.region.start).slices
+            labels, mask = self._labels[0][at], self._labels[1][at]
+        lack = [(i - b, e - j) for b, e, i, j in zip(box.start, box.stop, inside.start, inside.stop, strict=True)]
+        return np.pad(labels, lack), np.pad(mask, lack)
+
+    def _masked(self, box: Box) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.bool_]]:
+        labels = self.pair.labels.read(box)
+        mask = np.ones(labels.shape, bool) if self.pair.mask is None else self.pair.mask.read(box) != 0
+        if self.unlabelled is not None:
+            mask &= labels != self.unlabelled
+        return labels, mask
+
+    @staticmethod
+    def _compact(
+        masked: tuple[npt.NDArray[np.integer], npt.NDArray[np.bool_]],
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+        """Ids of any size as int32, which every device computes with; 0 stays 0."""
+        labels, mask = masked
+        if labels.size == 0 or (labels.min() >= 0 and labels.max() < 2**31 - 1):
+            return labels.astype(np.int32), mask
+        ids, compact = np.unique(labels, return_inverse=True)
+        shift = 0 if ids.size and ids[0] == 0 else 1
+        return (compact.reshape(labels.shape) + shift).astype(np.int32), mask

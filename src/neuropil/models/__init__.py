@@ -1,0 +1,30 @@
+"""Networks: a float image in, one logit per voxel and offset out."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from neuropil.config import ModelConfig
+from neuropil.models.unet import ResidualUNet
+
+__all__ = ["ResidualUNet", "build_network"]
+
+
+def build_network(model: ModelConfig) -> nn.Module:
+    """Build the network of a config's ``model`` section, freshly initialised.
+
+    Returns:
+        A module from float ``[B, 1, Z, Y, X]`` in [0, 1], any size, to logits ``[B, len(offsets), Z, Y, X]``.
+
+    >>> sum(p.numel() for p in build_network(ModelConfig()).parameters()) > 100_000
+    True
+    """
+    return ResidualUNet(
+        len(model.offsets),
+        widths=model.widths,
+        downsample=model.downsample,
+        anisotropic_levels=model.anisotropic_levels,
+        stem=model.stem,
+        norm=model.norm,
+        activation=model.activation,
+    )

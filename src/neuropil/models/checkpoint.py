@@ -1,0 +1,114 @@
+"""Checkpoints: one file that holds config and weights, so that prediction needs nothing else.
+
+A checkpoint is a dictionary of tensors and plain values, written by ``torch.save`` and read with
+``weights_only=True``: opening a downloaded one runs no code of its author.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from neuropil.config import Config
+from neuropil.errors import NeuropilError
+from neuropil.models import build_network
+
+FORMAT = "neuropil-checkpoint-1"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network with the config it was trained by."""
+
+    network: nn.Module
+    """float ``[B, 1, Z, Y, X]`` in [0, 1] → logits ``[B, E, Z, Y, X]``, in evaluation mode."""
+    config: Config
+    info: Mapping[str, Any]
+    """What else the checkpoint tells of itself: iteration, voxel size, threshold, scores."""
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint under a temporary name, flush it to disk, rename it: it is whole or it is not there.
+
+    Raises:
+        NeuropilError: the folder cannot be written, or the disk is full; an older file of that name stays intact.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            torch.save({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        # torch reports a full disk as a RuntimeError of its zip writer.
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+            raise
+        raise NeuropilError(
+            f"cannot write the checkpoint {path}: {error}; free some space or choose another --out"
+        ) from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's dictionary onto the CPU.
+
+    Raises:
+        NeuropilError: no such file, or a file that is no neuropil checkpoint.
+    """
+    if not path.is_file():
+        raise NeuropilError(f"no checkpoint at {path}; `neuropil train` leaves checkpoints/last.pt in its --out folder")
+    wrong = f"{path} is not a neuropil checkpoint"
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise NeuropilError(f"{wrong}: {reason[:200]}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise NeuropilError(f"{wrong}: expected a dictionary with format {FORMAT!r} as `neuropil train` writes it")
+    return content
+
+
+def load_model(path: Path | str, device: str | torch.device = "cpu") -> Model:
+    """Load network and config from a checkpoint, ready to predict.
+
+    Where an exponential moving average of the weights was kept, it is taken: it is what training scored.
+
+    Args:
+        path: a checkpoint of ``neuropil train``.
+        device: where the network goes.
+
+    Raises:
+        NeuropilError: no such file, no checkpoint, or weights that do not fit its config.
+    """
+    content = read_checkpoint(Path(path))
+    config = Config.from_dict(content["config"])
+    network = build_network(config.model)
+    load_weights(network, content, Path(path))
+    return Model(network.to(device).eval(), config, content.get("info", {}))
+
+
+def load_weights(network: nn.Module, content: Mapping[str, Any], path: Path) -> None:
+    """Put a checkpoint's weights, averaged ones first, into a network of the same shape.
+
+    Raises:
+        NeuropilError: names or shapes differ; the first differences are listed.
+    """
+    weights = content.get("average") or content["weights"]
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:4]]
+        raise NeuropilError(
+            f"the weights of {path} do not fit the network of this config: {' '.join(lines)}; "
+            "use the model section the checkpoint was trained with (`neuropil info` prints it)"
+        ) from error

@@ -1,0 +1,187 @@
+"""The residual symmetric U-Net of Lee et al. 2017 (arXiv:1706.00120), by widths, pooling and norm.
+
+Shape suffixes: B batch, C channel, E edge, Z Y X space.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Triple
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+
+
+def _norm(kind: str, width: int) -> nn.Module:
+    if kind == "batch":
+        return nn.BatchNorm3d(width)
+    if kind == "group":
+        return nn.GroupNorm(math.gcd(8, width), width)
+    if kind == "instance":
+        return nn.InstanceNorm3d(width, affine=True)
+    if kind == "none":
+        return nn.Identity()
+    raise NeuropilError(f"unknown norm {kind!r}; expected batch, group, instance or none")
+
+
+def _conv(inside: int, outside: int, kernel: Triple, norm: str) -> nn.Conv3d:
+    # A bias in front of a norm does nothing, and costs on GPUs.
+    padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+    return nn.Conv3d(inside, outside, kernel, padding=padding, bias=norm == "none")
+
+
+class ResidualBlock(nn.Module):
+    """Three convolutions, the last two with a shortcut: ``h = conv(x); h + conv(conv(h))``, normed and activated."""
+
+    def __init__(self, inside: int, outside: int, kernel: Triple, norm: str, activation: str) -> None:
+        super().__init__()
+        act = ACTIVATIONS[activation]
+        self.enter = nn.Sequential(_conv(inside, outside, kernel, norm), _norm(norm, outside), act())
+        self.body = nn.Sequential(
+            _conv(outside, outside, kernel, norm),
+            _norm(norm, outside),
+            act(),
+            _conv(outside, outside, kernel, norm),
+            _norm(norm, outside),
+        )
+        self.leave = act()
+
+    def forward(self, x_BCZYX: Tensor) -> Tensor:
+        h = self.enter(x_BCZYX)
+        out: Tensor = self.leave(h + self.body(h))
+        return out
+
+
+class Up(nn.Module):
+    """Upsample by a factor and change the width with a 1×1×1 convolution, at the coarse level where it is cheap."""
+
+    def __init__(self, inside: int, outside: int, factor: Triple) -> None:
+        super().__init__()
+        self.project = nn.Conv3d(inside, outside, 1)
+        self.factor = factor
+
+    def forward(self, x_BCZYX: Tensor) -> Tensor:
+        return _linear_upsample(self.project(x_BCZYX), self.factor)
+
+
+def _linear_upsample(x_BCZYX: Tensor, factor: Triple) -> Tensor:
+    scale = [float(f) for f in factor]
+    return F.interpolate(x_BCZYX, scale_factor=scale, mode="trilinear", align_corners=False)
+
+
+class ResidualUNet(nn.Module):
+    """Residual symmetric U-Net: encoder and decoder of residual blocks, max-pooling, summed skips.
+
+    Args:
+        out_channels: number of logits per voxel, one per offset.
+        widths: channels of each level, finest first.
+        downsample: pooling (z, y, x) between the levels, one fewer than ``widths``.
+        anisotropic_levels: how many of the finest levels use 1×3×3 kernels instead of 3×3×3 (0 = isotropic data).
+        stem: fold (z, y, x) blocks of voxels into channels before the first level and unfold them after the last.
+            (1, 1, 1) works at full resolution; (1, 2, 2) costs a quarter and sees twice as far.
+        norm: ``batch``, ``group``, ``instance`` or ``none``.
+        activation: ``elu``, ``relu``, ``leaky_relu``, ``gelu`` or ``silu``.
+
+    Takes float ``[B, 1, Z, Y, X]`` in [0, 1] of any size and returns logits ``[B, out_channels, Z, Y, X]``.
+
+    >>> import torch
+    >>> net = ResidualUNet(3, widths=(4, 8), downsample=((1, 2, 2),))
+    >>> tuple(net(torch.zeros(1, 1, 5, 17, 19)).shape)
+    (1, 3, 5, 17, 19)
+    """
+
+    def __init__(
+        self,
+        out_channels: int,
+        *,
+        widths: Sequence[int] = (16, 24, 32, 48),
+        downsample: Sequence[Triple] = ((1, 2, 2), (1, 2, 2), (1, 2, 2)),
+        anisotropic_levels: int = 1,
+        stem: Triple = (1, 1, 1),
+        norm: str = "batch",
+        activation: str = "elu",
+    ) -> None:
+        super().__init__()
+        if len(downsample) != len(widths) - 1:
+            raise NeuropilError(
+                f"model.downsample needs one factor between each two of the {len(widths)} widths, "
+                f"that is {len(widths) - 1}; got {len(downsample)}"
+            )
+        self.stem, self.out_channels = stem, out_channels
+        self.downsample = [tuple(f) for f in downsample]
+        self.multiple = tuple(s * math.prod(f[a] for f in self.downsample) for a, s in enumerate(stem))
+        folded = math.prod(stem)
+        kernels: list[Triple] = [(1, 3, 3) if i < anisotropic_levels else (3, 3, 3) for i in range(len(widths))]
+        embed: Triple = (1, 5, 5) if anisotropic_levels else (5, 5, 5)
+        self.embed = nn.Sequential(_conv(folded, widths[0], embed, "none"), ACTIVATIONS[activation]())
+        self.encoder = nn.ModuleList(
+            ResidualBlock(widths[max(i - 1, 0)], width, kernels[i], norm, activation) for i, width in enumerate(widths)
+        )
+        levels = range(len(widths) - 1)
+        self.up = nn.ModuleList(Up(widths[i + 1], widths[i], downsample[i]) for i in levels)
+        self.decoder = nn.ModuleList(ResidualBlock(widths[i], widths[i], kernels[i], norm, activation) for i in levels)
+        self.head = nn.Conv3d(widths[0], out_channels * folded, (1, 5, 5) if anisotropic_levels else 3, padding="same")
+
+    def forward(self, image_BCZYX: Tensor) -> Tensor:
+        size = image_BCZYX.shape[2:]
+        x = self.embed(fold(_pad_to(image_BCZYX - 0.5, self.multiple), self.stem))
+        skips: list[Tensor] = []
+        for i, block in enumerate(self.encoder):
+            if i > 0:
+                skips.append(x)
+                x = F.max_pool3d(x, self.downsample[i - 1])
+            x = block(x)
+        for i in reversed(range(len(self.up))):
+            x = self.decoder[i](self.up[i](x) + skips[i])
+        logits = unfold(self.head(x), self.stem)
+        return logits[:, :, : size[0], : size[1], : size[2]]
+
+
+def _pad_to(x_BCZYX: Tensor, multiple: Sequence[int]) -> Tensor:
+    """Repeat the last voxels until every axis is a multiple of what the network folds and pools it by."""
+    missing = [(-n) % m for n, m in zip(x_BCZYX.shape[2:], multiple, strict=True)]
+    if not any(missing):
+        return x_BCZYX
+    return F.pad(x_BCZYX, (0, missing[2], 0, missing[1], 0, missing[0]), mode="replicate")
+
+
+def fold(x_BCZYX: Tensor, factor: Triple) -> Tensor:
+    """Blocks of voxels become channels: ``[B, C, Z·f, Y·g, X·h]`` → ``[B, C·f·g·h, Z, Y, X]``.
+
+    >>> import torch
+    >>> tuple(fold(torch.zeros(1, 1, 2, 4, 6), (1, 2, 2)).shape)
+    (1, 4, 2, 2, 3)
+    """
+    f, g, h = factor
+    b, c, z, y, x = x_BCZYX.shape
+    if f == g == h == 1:
+        return x_BCZYX
+    blocks = x_BCZYX.reshape(b, c, z // f, f, y // g, g, x // h, h)
+    return blocks.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, c * f * g * h, z // f, y // g, x // h)
+
+
+def unfold(x_BCZYX: Tensor, factor: Triple) -> Tensor:
+    """The inverse of :func:`fold`.
+
+    >>> import torch
+    >>> x = torch.randn(1, 3, 2, 4, 6)
+    >>> bool((unfold(fold(x, (1, 2, 2)), (1, 2, 2)) == x).all())
+    True
+    """
+    f, g, h = factor
+    if f == g == h == 1:
+        return x_BCZYX
+    b, c, z, y, x = x_BCZYX.shape
+    blocks = x_BCZYX.reshape(b, c // (f * g * h), f, g, h, z, y, x)
+    return blocks.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, c // (f * g * h), z * f, y * g, x * h)

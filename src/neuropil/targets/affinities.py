@@ -1,0 +1,84 @@
+"""Affinities of labels: 1 where two voxels lie in the same neuron, and whether the edge may be judged at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import EllipsisType
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from neuropil.errors import NeuropilError
+from neuropil.geometry import NEAREST, Triple, parse_offsets
+
+
+class Affinities(NamedTuple):
+    """Affinities made from labels."""
+
+    values: npt.NDArray[np.float32]
+    """``[E, z, y, x]``, 1 where both voxels have the same id and it is not 0, else 0."""
+    validity: npt.NDArray[np.bool_]
+    """``[E, z, y, x]``, whether the partner lies inside the volume and neither voxel is masked."""
+
+
+def affinities_from_labels(
+    labels: npt.NDArray[np.integer], offsets: str | Sequence[Sequence[int]] = NEAREST, mask: npt.ArrayLike | None = None
+) -> Affinities:
+    """The affinities that a perfect network would predict for these labels.
+
+    Args:
+        labels: ``[z, y, x]``, integers, 0 = background.
+        offsets: edges as (dz, dy, dx); edge e of voxel v joins it to ``v + offsets[e]``.
+        mask: ``[z, y, x]``, 1 where the labels may be used; None uses all.
+
+    Returns:
+        values (float32) and validity (bool), both ``[E, z, y, x]``. Edges that leave the volume are 0 and invalid.
+
+    Raises:
+        NeuropilError: labels not integers, not three axes, or a mask of another shape.
+
+    >>> values, validity = affinities_from_labels(np.array([[[7, 7, 9, 0, 0]]]), "0,0,-1")
+    >>> values[0, 0, 0].tolist(), validity[0, 0, 0].tolist()
+    ([0.0, 1.0, 0.0, 0.0, 0.0], [False, True, True, True, True])
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 3 or labels.dtype.kind not in "iu":
+        raise NeuropilError(f"labels must be integers [z, y, x], got {labels.dtype} of shape {labels.shape}")
+    if mask is not None and np.shape(mask) != labels.shape:
+        raise NeuropilError(f"the mask must have the labels' shape {labels.shape}, got {np.shape(mask)}")
+    parsed = parse_offsets(offsets)
+    # Only equality and "not 0" matter, so the bits of unsigned ids may be read as signed ones.
+    wide = np.ascontiguousarray(labels.astype(labels.dtype.newbyteorder("=")).astype(np.uint64)).view(np.int64)
+    use = None if mask is None else torch.from_numpy(np.array(mask, dtype=bool))
+    values, validity = affinity_targets(torch.from_numpy(wide), parsed, use)
+    return Affinities(values.numpy().astype(np.float32), validity.numpy())
+
+
+def affinity_targets(
+    labels_ZYX: Tensor, offsets: Sequence[Triple], mask_ZYX: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Affinities and validity as bool tensors ``[..., E, Z, Y, X]``, on the device of the labels.
+
+    >>> values, validity = affinity_targets(torch.ones(2, 4, 5, 6, dtype=torch.int32), [(-1, 0, 0), (0, 0, 2)])
+    >>> tuple(values.shape), validity.sum().item()
+    ((2, 2, 4, 5, 6), 340)
+    """
+    *batch, z, y, x = labels_ZYX.shape
+    values = torch.zeros(*batch, len(offsets), z, y, x, dtype=torch.bool, device=labels_ZYX.device)
+    validity = torch.zeros_like(values)
+    for e, offset in enumerate(offsets):
+        here, there = _pair(offset, (z, y, x))
+        a, b = labels_ZYX[here], labels_ZYX[there]
+        values[(..., e, *here[1:])] = (a == b) & (a != 0)
+        validity[(..., e, *here[1:])] = True if mask_ZYX is None else mask_ZYX[here] & mask_ZYX[there]
+    return values & validity, validity
+
+
+def _pair(offset: Triple, shape: Triple) -> tuple[tuple[slice | EllipsisType, ...], tuple[slice | EllipsisType, ...]]:
+    """Index of the voxels whose partner lies inside, and of those partners."""
+    here = tuple(slice(max(0, -d), max(0, n - max(0, d))) for d, n in zip(offset, shape, strict=True))
+    there = tuple(slice(max(0, d), max(0, n - max(0, -d))) for d, n in zip(offset, shape, strict=True))
+    return (..., *here), (..., *there)

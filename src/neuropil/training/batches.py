@@ -1,0 +1,118 @@
+"""From a config's volumes to endless batches, and from a batch to what the loss compares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from neuropil.augment import Intensity, apply_symmetry, draw_symmetry, to_unit, vary_intensity
+from neuropil.config import AugmentConfig, Config
+from neuropil.config import VolumePair as PairConfig
+from neuropil.dataset import VolumeDataset, VolumePair, collate, sample_rng
+from neuropil.geometry import Box, Triple
+from neuropil.targets import affinity_targets, erode_labels
+from neuropil.volumes import open_volume
+
+Stacked = tuple[Tensor, Tensor, Tensor, list[int]]
+"""Image, labels and mask [B, Z, Y, X] as the dataset gives them, and the numbers of the samples."""
+
+
+class Batch(NamedTuple):
+    """What one training step sees, on the device that trains."""
+
+    image_BCZYX: Tensor
+    """float32 in [0, 1], one channel."""
+    target_BEZYX: Tensor
+    """bool, whether an edge joins two voxels of one neuron."""
+    validity_BEZYX: Tensor
+    """bool, which edges the loss may judge."""
+
+
+def open_pair(pair: PairConfig) -> VolumePair:
+    """Open the volumes that one entry of ``data.train`` names; no voxel is read yet."""
+    if pair.labels is None:
+        raise ValueError("a pair without labels reached training; the config should have refused it")
+    image, labels = open_volume(pair.image), open_volume(pair.labels)
+    box = None if pair.box is None else Box.parse(pair.box, image.box)
+    return VolumePair(image, labels, open_volume(pair.mask) if pair.mask else None, box, pair.weight)
+
+
+def open_dataset(pairs: Sequence[PairConfig], config: Config, seed: int) -> VolumeDataset:
+    """The dataset over these entries with the patch, erosion margin and unlabelled id of the config."""
+    return VolumeDataset(
+        [open_pair(pair) for pair in pairs],
+        config.training.patch,
+        seed=seed,
+        margin=config.model.label_erosion,
+        unlabelled=config.data.unlabelled,
+    )
+
+
+class Numbers:
+    """Which samples each batch holds, from iteration ``start`` on, for ever.
+
+    Iteration ``t`` of all ranks together takes samples ``t·n … (t+1)·n − 1`` (n = batch × ranks), each rank its slice:
+    nobody draws a sample twice, and a resumed run goes on where it stopped.
+    """
+
+    def __init__(self, start: int, batch: int, rank: int = 0, ranks: int = 1) -> None:
+        self.start, self.batch, self.rank, self.ranks = start, batch, rank, ranks
+
+    def __iter__(self) -> Iterator[list[int]]:
+        iteration = self.start
+        while True:
+            first = (iteration * self.ranks + self.rank) * self.batch
+            yield list(range(first, first + self.batch))
+            iteration += 1
+
+
+def batches(dataset: VolumeDataset, numbers: Numbers, workers: int, pin: bool) -> Iterator[Stacked]:
+    """Endless batches of samples in order, drawn by ``workers`` processes (0 = by this one)."""
+    loader: DataLoader[Any] = DataLoader(
+        dataset,
+        batch_sampler=numbers,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin,
+        persistent_workers=workers > 0,
+    )
+    return iter(loader)
+
+
+def prepare(stacked: Stacked, config: Config, seed: int, augment: AugmentConfig | None) -> Batch:
+    """Augment a batch and make its targets, on the device it lies on; ``augment=None`` leaves it as it is.
+
+    The geometry comes first and the targets after it, so that targets are those of what the network sees.
+    """
+    image, labels, mask, numbers = stacked
+    varied = [
+        _vary(image[i], labels[i], mask[i], seed, number, augment) for i, number in enumerate(numbers)
+    ]  # fmt: skip
+    image_BZYX, labels_BZYX, mask_BZYX = (torch.stack(part) for part in zip(*varied, strict=True))
+    target, validity = _targets(labels_BZYX, mask_BZYX, config.model.label_erosion, config.model.offsets)
+    return Batch(image_BZYX[:, None], target, validity)
+
+
+def _vary(
+    image: Tensor, labels: Tensor, mask: Tensor, seed: int, number: int, augment: AugmentConfig | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    unit = to_unit(image)
+    if augment is None:
+        return unit, labels, mask
+    rng = sample_rng(seed, number, part=1)
+    square = image.shape[-1] == image.shape[-2]
+    symmetry = draw_symmetry(rng, augment.flip, augment.transpose and square)
+    intensity = Intensity(augment.contrast, augment.brightness, augment.gamma, augment.intensity_probability)
+    unit = vary_intensity(unit, intensity, rng)
+    image, labels, mask = (apply_symmetry(part, symmetry) for part in (unit, labels, mask))
+    return image, labels, mask
+
+
+def _targets(labels_BZYX: Tensor, mask_BZYX: Tensor, erosion: int, offsets: Sequence[Triple]) -> tuple[Tensor, Tensor]:
+    eroded = erode_labels(labels_BZYX, erosion)
+    inner = (..., slice(erosion, eroded.shape[-2] - erosion), slice(erosion, eroded.shape[-1] - erosion))
+    return affinity_targets(eroded[inner].contiguous(), offsets, mask_BZYX[inner])
