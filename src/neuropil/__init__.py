@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from neuropil.evaluation import evaluate as evaluate
     from neuropil.geometry import NEAREST as NEAREST
     from neuropil.geometry import Box as Box
+    from neuropil.targets import affinities_from_labels as affinities_from_labels
+    from neuropil.training import train as train
     from neuropil.volumes import LOGIT8 as LOGIT8
     from neuropil.volumes import Encoding as Encoding
     from neuropil.volumes import Metadata as Metadata
@@ -44,6 +46,8 @@ _HOME = {
     "Metadata": "volumes",
     "Encoding": "volumes",
     "LOGIT8": "volumes",
+    "affinities_from_labels": "targets",
+    "train": "training",
     "contingency": "evaluation",
     "Contingency": "evaluation",
     "evaluate": "evaluation",
@@ -61,12 +65,14 @@ __all__ = [
     "NeuropilError",
     "Scores",
     "Volume",
+    "affinities_from_labels",
     "array_volume",
     "contingency",
     "create_volume",
     "evaluate",
     "load_config",
     "open_volume",
+    "train",
     "write_volume",
 ]
 

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+
+from neuropil import NeuropilError
+from neuropil.augment import Intensity, to_unit, vary_intensity
+
+
+@pytest.mark.parametrize(
+    ("image", "unit"),
+    [
+        (torch.tensor([0, 255], dtype=torch.uint8), [0.0, 1.0]),
+        (torch.tensor([0, 65535], dtype=torch.uint16), [0.0, 1.0]),
+        (torch.tensor([0.0, 0.25], dtype=torch.float64), [0.0, 0.25]),
+    ],
+    ids=["uint8", "uint16", "float"],
+)
+def test_to_unit(image, unit):
+    assert to_unit(image).tolist() == unit
+    assert to_unit(image).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "image",
+    [torch.tensor([1], dtype=torch.int32), torch.tensor([float("nan")]), torch.tensor([1.5]), torch.tensor([-0.1])],
+    ids=["int32", "nan", "above 1", "below 0"],
+)
+def test_to_unit_refuses(image):
+    with pytest.raises(NeuropilError, match="image"):
+        to_unit(image)
+
+
+def test_varies_sections_by_themselves_or_alike_or_not_at_all():
+    image = torch.full((5, 2, 2), 0.4)
+    strong = Intensity(0.5, 0.5, 0.5, 0.7)
+    rng = np.random.default_rng(1)
+    kinds = {"none": 0, "alike": 0, "apart": 0}
+    for _ in range(200):
+        sections = vary_intensity(image, strong, rng)[:, 0, 0]
+        assert 0 <= sections.min() <= sections.max() <= 1
+        if torch.equal(sections, image[:, 0, 0]):
+            kinds["none"] += 1
+        else:
+            kinds["alike" if sections.unique().numel() == 1 else "apart"] += 1
+    assert kinds["none"] == pytest.approx(60, abs=25)
+    assert kinds["alike"] == pytest.approx(70, abs=25)
+    assert kinds["apart"] == pytest.approx(70, abs=25)
+
+
+def test_zero_strength_changes_nothing():
+    image = torch.rand(3, 4, 4)
+    same = vary_intensity(image, Intensity(0, 0, 0, 1.0), np.random.default_rng(0))
+    assert torch.allclose(image, same, atol=1e-6)

@@ -1,0 +1,70 @@
+import pytest
+import torch
+
+from neuropil import NeuropilError
+from neuropil.config import ModelConfig
+from neuropil.models import ResidualUNet, build_network
+from neuropil.models.unet import fold, unfold
+
+SMALL = {"widths": (4, 6, 8), "downsample": ((1, 2, 2), (2, 2, 2))}
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "instance", "none"])
+@pytest.mark.parametrize("stem", [(1, 1, 1), (1, 2, 2), (2, 2, 2)])
+@pytest.mark.parametrize("levels", [0, 1])
+def test_any_size_comes_back(norm, stem, levels):
+    net = ResidualUNet(2, **SMALL, norm=norm, stem=stem, anisotropic_levels=levels).eval()
+    for size in [(1, 1, 17), (3, 9, 14), (4, 16, 16)]:
+        assert net(torch.rand(1, 1, *size)).shape == (1, 2, *size)
+
+
+@pytest.mark.parametrize("stem", [(1, 1, 1), (1, 2, 2)])
+def test_shifting_by_the_pooling_shifts_the_answer(stem):
+    net = ResidualUNet(1, widths=(4, 4), downsample=((1, 2, 2),), stem=stem).eval()
+    image = torch.rand(1, 1, 3, 96, 96)
+    with torch.no_grad():
+        here, there = net(image), net(image[..., 8:])
+    assert torch.allclose(here[..., 32:64, 40:64], there[..., 32:64, 32:56], atol=1e-5)
+
+
+def test_z_is_not_mixed_by_flat_kernels_alone():
+    net = ResidualUNet(1, widths=(4, 4), downsample=((1, 2, 2),), anisotropic_levels=2).eval()
+    image = torch.rand(1, 1, 3, 16, 16)
+    other = image.clone()
+    other[:, :, 2] = 0
+    with torch.no_grad():
+        assert torch.equal(net(image)[:, :, :2], net(other)[:, :, :2])
+
+
+def test_fold_and_unfold_are_inverse_and_keep_neighbours_together():
+    x = torch.arange(2 * 4 * 6).reshape(1, 1, 2, 4, 6)
+    folded = fold(x, (2, 2, 3))
+    assert folded[0, :, 0, 0, 0].tolist() == x[0, 0, :2, :2, :3].flatten().tolist()
+    assert torch.equal(unfold(folded, (2, 2, 3)), x)
+
+
+def test_every_parameter_learns():
+    net = ResidualUNet(2, **SMALL)
+    net(torch.rand(1, 1, 4, 16, 16)).square().mean().backward()
+    silent = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    # A bias in front of a 1×1×1 projection reaches the loss through the skip sum; nothing else may be dead.
+    assert silent == []
+
+
+def test_same_numbers_in_channels_last():
+    net = ResidualUNet(2, **SMALL).eval()
+    image = torch.rand(1, 1, 4, 16, 16)
+    with torch.no_grad():
+        plain = net(image)
+        last = net.to(memory_format=torch.channels_last_3d)(image.to(memory_format=torch.channels_last_3d))
+    assert torch.allclose(plain, last, atol=1e-5)
+
+
+def test_wrong_depth_is_refused():
+    with pytest.raises(NeuropilError, match="downsample"):
+        ResidualUNet(1, widths=(4, 4), downsample=())
+
+
+def test_built_from_config():
+    net = build_network(ModelConfig(widths=(4, 8), offsets=((-1, 0, 0), (0, 0, -3))))
+    assert net(torch.rand(1, 1, 2, 8, 8)).shape == (1, 2, 2, 8, 8)

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from neuropil import Box, NeuropilError
+from neuropil.dataset import VolumeDataset, VolumePair, collate, sample_rng
+from neuropil.targets import erode_labels
+from neuropil.volumes import Metadata, array_volume
+
+
+def pair(shape=(6, 40, 48), seed=0, **more):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, shape, dtype=np.uint8)
+    labels = rng.integers(0, 4, (shape[0], shape[1] // 4, shape[2] // 4)).repeat(4, 1).repeat(4, 2).astype(np.uint32)
+    return VolumePair(array_volume(image), array_volume(labels), **more)
+
+
+def test_a_sample_is_a_function_of_seed_and_number():
+    one, two = VolumeDataset([pair()], (4, 16, 16), seed=3), VolumeDataset([pair()], (4, 16, 16), seed=3)
+    assert all(torch.equal(one[n].image_ZYX, two[n].image_ZYX) for n in (0, 7, 10**9))
+    other = VolumeDataset([pair()], (4, 16, 16), seed=4)
+    assert not torch.equal(one[0].image_ZYX, other[0].image_ZYX)
+    assert not torch.equal(one[0].image_ZYX, one[1].image_ZYX)
+
+
+def test_the_dataset_and_the_augmentation_draw_apart():
+    assert sample_rng(0, 5).random() != sample_rng(0, 5, part=1).random()
+    assert sample_rng(0, 256).random() != sample_rng(0, 1, part=1).random()
+
+
+def test_workers_draw_what_one_process_draws():
+    data = VolumeDataset([pair()], (4, 16, 16), seed=0)
+    numbers = [[0, 1], [2, 3], [4, 5], [6, 7]]
+    alone = list(DataLoader(data, batch_sampler=numbers, collate_fn=collate))
+    shared = list(DataLoader(data, batch_sampler=numbers, collate_fn=collate, num_workers=2))
+    for a, b in zip(alone, shared, strict=True):
+        assert torch.equal(a[0], b[0])
+        assert torch.equal(a[1], b[1])
+        assert a[3] == b[3]
+    assert len({batch[0][0].sum().item() for batch in shared}) == 4
+
+
+def test_every_position_is_reached_and_image_and_labels_match():
+    labels = np.arange(1, 3 * 5 * 6 + 1, dtype=np.uint32).reshape(3, 5, 6)
+    data = VolumeDataset([VolumePair(array_volume(labels.astype(np.uint8)), array_volume(labels))], (2, 4, 4))
+    corners = set()
+    for number in range(200):
+        sample = data[number]
+        assert torch.equal(sample.image_ZYX.int(), sample.labels_ZYX)
+        corners.add(sample.labels_ZYX[0, 0, 0].item())
+    assert corners == set(labels[:2, :2, :3].flatten().tolist())
+
+
+def test_erosion_of_a_patch_equals_erosion_of_the_whole():
+    source, margin = pair(), 2
+    data = VolumeDataset([source], (3, 12, 12), margin=margin)
+    whole = erode_labels(torch.from_numpy(source.labels.read().astype(np.int32)), margin)
+    image = source.image.read()
+    for number in range(30):
+        sample = data[number]
+        z, y, x = np.argwhere(
+            np.lib.stride_tricks.sliding_window_view(image, (3, 12, 12))[:, :, :, 0, 0, :]
+            .__eq__(sample.image_ZYX[0, 0].numpy())
+            .all(-1)
+        )[0]
+        eroded = erode_labels(sample.labels_ZYX, margin)[:, margin:-margin, margin:-margin]
+        assert torch.equal(eroded, whole[z : z + 3, y : y + 12, x : x + 12])
+
+
+def test_the_box_bounds_the_patches_and_what_lies_outside_is_masked():
+    source = pair(box=Box.parse("1:4,8:24,8:24"))
+    data = VolumeDataset([source], (3, 16, 16), margin=3)
+    sample = data[0]
+    assert np.array_equal(sample.image_ZYX.numpy(), source.image.read()[1:4, 8:24, 8:24])
+    assert sample.mask_ZYX[:, 3:-3, 3:-3].all()
+    assert not sample.mask_ZYX[:, :3].any()
+    assert not sample.labels_ZYX[:, :3].any()
+
+
+def test_labels_with_an_origin_lie_where_it_says():
+    image = np.arange(10 * 8 * 8, dtype=np.uint16).reshape(10, 8, 8)
+    labels = array_volume(image[4:9].astype(np.uint32), Metadata(origin=(4, 0, 0)))
+    sample = VolumeDataset([VolumePair(array_volume(image), labels)], (5, 8, 8))[0]
+    assert torch.equal(sample.image_ZYX.int(), sample.labels_ZYX)
+
+
+def test_masks_and_the_unlabelled_id():
+    image, labels = np.zeros((2, 4, 4), np.uint8), np.ones((2, 4, 4), np.uint64)
+    labels[0, 0, 0] = 2**64 - 1
+    mask = np.ones((2, 4, 4), np.uint8)
+    mask[1, 3, 3] = 0
+    source = VolumePair(array_volume(image), array_volume(labels), array_volume(mask))
+    sample = VolumeDataset([source], (2, 4, 4), unlabelled=2**64 - 1)[0]
+    assert sample.mask_ZYX.sum() == 30
+    assert not sample.mask_ZYX[0, 0, 0]
+    assert not sample.mask_ZYX[1, 3, 3]
+
+
+def test_huge_ids_stay_apart():
+    labels = np.array([[[2**64 - 1, 2**64 - 2, 0, 1]]], np.uint64)
+    sample = VolumeDataset([VolumePair(array_volume(np.zeros((1, 1, 4), np.uint8)), array_volume(labels))], (1, 1, 4))[
+        0
+    ]
+    ids = sample.labels_ZYX.flatten().tolist()
+    assert len(set(ids)) == 4
+    assert ids[2] == 0
+
+
+def test_weights_choose_between_volumes():
+    bright = VolumePair(
+        array_volume(np.full((2, 8, 8), 255, np.uint8)), array_volume(np.ones((2, 8, 8), np.uint8)), weight=3
+    )
+    dark = VolumePair(array_volume(np.zeros((2, 8, 8), np.uint8)), array_volume(np.ones((2, 8, 8), np.uint8)))
+    data = VolumeDataset([bright, dark], (2, 4, 4))
+    share = np.mean([data[n].image_ZYX.float().mean().item() > 0 for n in range(400)])
+    assert share == pytest.approx(0.75, abs=0.08)
+
+
+def test_volumes_too_large_for_memory_are_read_box_by_box(monkeypatch):
+    kept = VolumeDataset([pair()], (4, 16, 16), margin=1)
+    monkeypatch.setattr("neuropil.dataset._Source.IN_MEMORY", 0)
+    lazy = VolumeDataset([pair()], (4, 16, 16), margin=1)
+    for number in range(20):
+        for a, b in zip(kept[number], lazy[number], strict=True):
+            assert a == b if isinstance(a, int) else torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "patch", "message"),
+    [
+        ([], (1, 4, 4), r"data\.train"),
+        ([pair()], (7, 16, 16), "patch"),
+        (
+            [VolumePair(array_volume(np.zeros((2, 8, 8), np.uint8)), array_volume(np.zeros((2, 8, 8))))],
+            (1, 4, 4),
+            "integers",
+        ),
+        ([VolumePair(array_volume(np.zeros((2, 8, 8), np.uint8)), pair().labels)], (1, 4, 4), "same shape"),
+        ([pair(box=Box.parse("0:9,0:8,0:8"))], (1, 4, 4), "must lie inside"),
+    ],
+    ids=["no volumes", "patch too large", "float labels", "shapes differ", "box outside"],
+)
+def test_refuses(pairs, patch, message):
+    with pytest.raises(NeuropilError, match=message):
+        VolumeDataset(pairs, patch)
