@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from neuropil.errors import NeuropilError as NeuropilError
     from neuropil.evaluation import Contingency as Contingency
     from neuropil.evaluation import Scores as Scores
+    from neuropil.evaluation import ThresholdCurve as ThresholdCurve
     from neuropil.evaluation import contingency as contingency
     from neuropil.evaluation import evaluate as evaluate
+    from neuropil.evaluation import threshold_curve as threshold_curve
     from neuropil.geometry import NEAREST as NEAREST
     from neuropil.geometry import Box as Box
     from neuropil.targets import affinities_from_labels as affinities_from_labels
@@ -52,6 +54,8 @@ _HOME = {
     "Contingency": "evaluation",
     "evaluate": "evaluation",
     "Scores": "evaluation",
+    "threshold_curve": "evaluation",
+    "ThresholdCurve": "evaluation",
 }
 
 __all__ = [
@@ -64,6 +68,7 @@ __all__ = [
     "Metadata",
     "NeuropilError",
     "Scores",
+    "ThresholdCurve",
     "Volume",
     "affinities_from_labels",
     "array_volume",
@@ -72,6 +77,7 @@ __all__ = [
     "evaluate",
     "load_config",
     "open_volume",
+    "threshold_curve",
     "train",
     "write_volume",
 ]

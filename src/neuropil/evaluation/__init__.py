@@ -1,5 +1,7 @@
 """Judge a segmentation: one contingency table, and every score from it."""
 
+from neuropil.evaluation.curve import ThresholdCurve as ThresholdCurve
+from neuropil.evaluation.curve import threshold_curve as threshold_curve
 from neuropil.evaluation.scores import AdaptedRand as AdaptedRand
 from neuropil.evaluation.scores import Scores as Scores
 from neuropil.evaluation.scores import evaluate as evaluate

@@ -1,0 +1,211 @@
+"""Scores at every threshold of a merge tree, from one walk down the tree and one contingency table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import fsum
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil import _native
+from neuropil.errors import NeuropilError
+from neuropil.evaluation.scores import Sums
+from neuropil.evaluation.table import Contingency, Ids, contingency
+
+Metric = Literal["adapted_rand_error", "voi"]
+"""What to minimise: the SNEMI3D adapted Rand error, or VI split + merge."""
+
+Curve = NDArray[np.float64]
+
+
+class Tree(Protocol):
+    """What is needed of a merge tree: merges of fragments (or of the regions they are in) by descending score."""
+
+    @property
+    def a(self) -> NDArray[Any]: ...
+    @property
+    def b(self) -> NDArray[Any]: ...
+    @property
+    def score(self) -> NDArray[np.float64]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class ThresholdCurve:
+    """Scores as a function of the threshold. It is a step function: they change only at scores of merges.
+
+    Step k holds for thresholds in ``(thresholds[k + 1], thresholds[k]]``, the last one down to 0. Step 0 is the
+    fragments as they are; the last one has everything merged that touches.
+    """
+
+    thresholds: Curve
+    """The highest threshold of each step, descending, ``[step]``."""
+    merges: Ids
+    """Merges performed at each step (of all volumes of an average together), ``[step]``."""
+    adapted_rand_error: Curve
+    """SNEMI3D variant, ``[step]``."""
+    adapted_rand_precision: Curve
+    adapted_rand_recall: Curve
+    voi_split: Curve
+    """Bits, ``[step]``."""
+    voi_merge: Curve
+    sums: ExactSums | None = None
+    """The integers behind the adapted Rand error; None for an average of several volumes."""
+
+    def __len__(self) -> int:
+        """Number of steps."""
+        return len(self.thresholds)
+
+    @property
+    def voi(self) -> Curve:
+        """VI split + merge in bits, ``[step]``."""
+        return self.voi_split + self.voi_merge
+
+    def step(self, threshold: float | Curve) -> Any:
+        """The step that a threshold, or each of several, is on."""
+        return np.searchsorted(-self.thresholds[1:], -np.asarray(threshold, np.float64), side="right")
+
+    def interval(self, step: int) -> tuple[float, float]:
+        """(low, high): the thresholds above low, up to high, are on this step."""
+        high = float(self.thresholds[step])
+        low = float(self.thresholds[step + 1]) if step + 1 < len(self) else min(0.0, high)
+        return low, high
+
+    def best(self, metric: Metric = "adapted_rand_error", tolerance: float = 0.0) -> tuple[float, float]:
+        """(threshold, score) where the metric is lowest.
+
+        All thresholds between two merges that matter score the same, so the answer is the middle of the widest
+        interval with the lowest score: the threshold that small changes of the affinities hurt least. A positive
+        ``tolerance`` widens that interval to the neighbouring steps that are worse by no more than that; the score
+        returned is the one at the threshold returned.
+
+        Raises:
+            NeuropilError: an unknown metric or a negative tolerance.
+        """
+        if metric not in ("adapted_rand_error", "voi") or tolerance < 0:
+            raise NeuropilError(
+                f'expected "adapted_rand_error" or "voi" and a tolerance >= 0, got {metric!r} and {tolerance}'
+            )
+        values: Curve = getattr(self, metric)
+        near = np.concatenate([[False], values <= values.min() + tolerance, [False]])
+        edges = np.flatnonzero(near[1:] != near[:-1])  # starts and ends of runs of good steps, alternating
+        runs = [(first, last) for first, last in edges.reshape(-1, 2) if values[first:last].min() == values.min()]
+        low, high = max(
+            ((self.interval(last - 1)[0], self.interval(first)[1]) for first, last in runs),
+            key=lambda interval: interval[1] - interval[0],
+        )
+        middle = (low + high) / 2
+        threshold = middle if low < middle <= high else high
+        return threshold, float(values[self.step(threshold)])
+
+
+@dataclass(frozen=True, eq=False)
+class ExactSums:
+    """What changes along a curve, as 128-bit integers in two columns ``[step, (high, low)]``."""
+
+    pairs: Ids
+    segments: Ids
+    constant: Sums
+    """The sums at step 0, of which all others stay as they are."""
+
+    def at(self, step: int) -> Sums:
+        """The sums of ``Sums.of(contingency(tree.segment(fragments, threshold), labels))`` on a step, exactly."""
+        pairs, segments = ((int(high) << 64) + int(low) for high, low in (self.pairs[step], self.segments[step]))
+        return replace(self.constant, pairs=pairs, segments=segments)
+
+
+def threshold_curve(
+    tree: Tree, fragments: NDArray[Any], labels: NDArray[Any], *, threads: int | None = None
+) -> ThresholdCurve:
+    """Score every threshold of a merge tree against labels.
+
+    Args:
+        tree: what ``agglomerate`` returns.
+        fragments: what it was made from, ``[z, y, x]``, integers; 0 = background, which never merges.
+        labels: truth ids of the same shape, integers; voxels with 0 are not scored.
+        threads: how many to use for counting; all available cores by default.
+
+    Raises:
+        NeuropilError: shapes differ, floating-point or negative ids, no voxel with truth > 0.
+
+    >>> from types import SimpleNamespace
+    >>> tree = SimpleNamespace(a=np.array([1, 1]), b=np.array([2, 3]), score=np.array([0.9, 0.3]))
+    >>> curve = threshold_curve(tree, np.array([[1, 2, 3]]), np.array([[1, 1, 2]]))
+    >>> curve.best("adapted_rand_error"), curve.best("voi")
+    ((0.6, 0.0), (0.6, 0.0))
+    """
+    return curve_of(tree, contingency(fragments, labels, threads))
+
+
+def curve_of(tree: Tree, table: Contingency) -> ThresholdCurve:
+    """The curve from the contingency table of fragments and labels; tables of blocks may be added up for it."""
+    constant = Sums.of(table)
+    if constant.scored == 0:
+        raise NeuropilError(f"nothing to score: none of the {table.voxels} voxels compared has a label above 0")
+    score = np.ascontiguousarray(tree.score, np.float64)
+    if np.any(score[1:] > score[:-1]):
+        raise NeuropilError("expected the merges of a tree in descending order of score")
+    a, b = (np.ascontiguousarray(ids, np.uint64) for ids in (tree.a, tree.b))
+    inside = table.without_truth(0)
+    fragments, (segment, a, b) = _compact(inside.segment, a, b)
+    truth = np.unique(inside.truth, return_inverse=True)[1]
+    merges, *columns = _native.threshold_curve(
+        fragments, (truth.astype(np.uint32), segment, inside.count), (a, b, score)
+    )
+    sums = ExactSums(np.stack(columns[0:2], axis=1), np.stack(columns[2:4], axis=1), constant)
+    top = max(1.0, float(np.nextafter(score[0], np.inf))) if len(score) else 1.0
+    thresholds = np.concatenate([[top], score[merges[1:].astype(np.int64) - 1]])
+    truth_log = fsum(_x_log_x(size) for size in inside.truth_sizes()[1].tolist())
+    return ThresholdCurve(
+        thresholds,
+        merges,
+        *_adapted_rand(sums),
+        voi_split=np.maximum((truth_log - columns[4]) / constant.scored, 0),
+        voi_merge=np.maximum((columns[5] - columns[4]) / constant.scored, 0),
+        sums=sums,
+    )
+
+
+def average(curves: Sequence[ThresholdCurve]) -> ThresholdCurve:
+    """The mean of the scores of several volumes at each threshold, every volume counting the same.
+
+    It is a step function too, with the steps of all of them, so its optimum is exact.
+    """
+    if not curves:
+        raise NeuropilError("expected at least one curve to average")
+    if len(curves) == 1:
+        return curves[0]
+    thresholds = np.unique(np.concatenate([curve.thresholds for curve in curves]))[::-1]
+    steps = [curve.step(thresholds) for curve in curves]
+    names = ("adapted_rand_error", "adapted_rand_precision", "adapted_rand_recall", "voi_split", "voi_merge")
+    means = {
+        name: np.mean([getattr(curve, name)[step] for curve, step in zip(curves, steps, strict=True)], axis=0)
+        for name in names
+    }
+    merges = np.stack([curve.merges[step] for curve, step in zip(curves, steps, strict=True)]).sum(axis=0)
+    return ThresholdCurve(thresholds, merges, **means)
+
+
+def _adapted_rand(sums: ExactSums) -> tuple[Curve, Curve, Curve]:
+    """(error, precision, recall) of every step, as ``adapted_rand_snemi3d``."""
+    pairs, segments = (column @ np.array([2.0**64, 1.0]) for column in (sums.pairs, sums.segments))
+    trifle = sums.constant.missed / sums.constant.voxels
+    truths = float(sums.constant.truths)
+    error = (segments + truths - 2 * pairs - trifle) / (segments + trifle + truths)
+    return error, (pairs + trifle) / (segments + trifle), (pairs + trifle) / truths
+
+
+def _compact(segment: Ids, a: Ids, b: Ids) -> tuple[int, tuple[Ids, Ids, Ids]]:
+    """Ids small enough to index arrays; those that a watershed gives already are."""
+    largest = max((int(ids.max()) for ids in (segment, a, b) if len(ids)), default=0)
+    if largest <= 4 * (len(segment) + len(a)):
+        return largest, (segment, a, b)
+    ids = np.unique(np.concatenate([np.zeros(1, np.uint64), segment, a, b]))
+    segment, a, b = (np.searchsorted(ids, old).astype(np.uint64) for old in (segment, a, b))
+    return len(ids) - 1, (segment, a, b)
+
+
+def _x_log_x(x: int) -> float:
+    return x * float(np.log2(x))
