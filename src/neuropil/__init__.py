@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from neuropil.evaluation import threshold_curve as threshold_curve
     from neuropil.geometry import NEAREST as NEAREST
     from neuropil.geometry import Box as Box
+    from neuropil.inference import predict as predict
     from neuropil.targets import affinities_from_labels as affinities_from_labels
     from neuropil.training import train as train
     from neuropil.volumes import LOGIT8 as LOGIT8
@@ -50,6 +51,7 @@ _HOME = {
     "LOGIT8": "volumes",
     "affinities_from_labels": "targets",
     "train": "training",
+    "predict": "inference",
     "contingency": "evaluation",
     "Contingency": "evaluation",
     "evaluate": "evaluation",
@@ -77,6 +79,7 @@ __all__ = [
     "evaluate",
     "load_config",
     "open_volume",
+    "predict",
     "threshold_curve",
     "train",
     "write_volume",

@@ -276,8 +276,8 @@ class PredictConfig(Section):
     tile: Shape | None = Field(None, description="Voxels [z, y, x] predicted at once. None: chosen from the patch.")
     overlap: Overlap | None = Field(
         None,
-        description="Voxels [z, y, x] by which tiles overlap. None: a quarter of the tile, and at least the "
-        "longest offset kept.",
+        description="Voxels [z, y, x] by which tiles overlap. None: a quarter of the training patch, and at least "
+        "the longest offset kept.",
     )
     encoding: Literal["logit8", "float16", "float32"] = Field(
         "logit8", description="How affinities are stored; logit8 is one byte that still tells 0.999 from 0.9999."

@@ -1,0 +1,172 @@
+"""Run a network over a batch of tiles: device, number format, memory layout, and nothing about space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from neuropil.errors import NeuropilError
+from neuropil.geometry import NEAREST, Offsets, Triple
+from neuropil.inference.symmetries import Mode, combine_views
+from neuropil.models.precision import has_fast_bf16
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A network and how it is asked.
+
+    >>> twice = Engine(lambda image: image.expand(-1, 3, -1, -1, -1), NEAREST, NEAREST, logits=False)
+    >>> twice.affinities(torch.rand(2, 4, 5, 6)).shape
+    (2, 3, 4, 5, 6)
+    """
+
+    network: Callable[[Tensor], Tensor]
+    """float ``[B, 1, Z, Y, X]`` in [0, 1] → ``[B, E, Z, Y, X]``; a module or any function."""
+    offsets: Offsets
+    """The edge of each channel of the network."""
+    keep: Offsets
+    """The edges wanted."""
+    tta: int = 1
+    mode: Mode = "mean"
+    logits: bool = True
+    """Whether the network returns logits, as ours do; else probabilities."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    bf16: bool = False
+    """Compute convolutions in bfloat16; the last sigmoid is always float32."""
+
+    def __post_init__(self) -> None:
+        lost = [o for o in self.keep if o not in self.offsets and tuple(-n for n in o) not in self.offsets]
+        if lost:
+            raise NeuropilError(f"expected offsets that the network predicts ({self.offsets}), got {tuple(lost)}")
+
+    @torch.inference_mode()
+    def affinities(self, image_BZYX: Tensor) -> npt.NDArray[np.float32]:
+        """Affinities of a batch of tiles, all views combined: float32 ``[B, len(keep), Z, Y, X]``.
+
+        Raises:
+            NeuropilError: the network returned something of another shape, or NaN.
+        """
+        image = image_BZYX.to(self.device, non_blocking=True)
+        found = combine_views(image, self._probabilities, self.offsets, self.keep, self.tta, self.mode)
+        if not bool(torch.isfinite(found).all()):
+            raise NeuropilError("the network returned NaN for this image; its weights are damaged or training diverged")
+        return np.asarray(found.cpu().numpy())
+
+    def _probabilities(self, image_BZYX: Tensor, channels: Sequence[int]) -> Tensor:
+        image = image_BZYX.unsqueeze(1).contiguous(memory_format=torch.channels_last_3d)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            out = self.network(image)
+        expected = (len(image), len(self.offsets), *image.shape[2:])
+        if tuple(out.shape) != expected:
+            raise NeuropilError(f"expected a network output of shape {expected}, got {tuple(out.shape)}")
+        wanted = out[:, list(channels)].to(torch.float32, memory_format=torch.contiguous_format)
+        return wanted.sigmoid_() if self.logits else wanted
+
+
+def kept_offsets(offsets: Offsets, keep: str | Offsets) -> Offsets:
+    """The offsets to keep, by name: ``nearest``, the three (of either sign) that segmentation uses, or ``all``.
+
+    Raises:
+        NeuropilError: another name, or no nearest edge along some axis.
+
+    >>> kept_offsets(((0, -1, 0), (1, 0, 0), (0, 0, -1), (0, -9, 0)), "nearest")
+    ((1, 0, 0), (0, -1, 0), (0, 0, -1))
+    """
+    if not isinstance(keep, str):
+        return keep
+    if keep == "all":
+        return offsets
+    if keep != "nearest":
+        raise NeuropilError(f"expected nearest, all or a list of offsets to keep, got {keep!r}")
+    found: list[Triple] = []
+    for z, y, x in NEAREST:
+        ends = [o for o in ((z, y, x), (-z, -y, -x)) if o in offsets]
+        if not ends:
+            raise NeuropilError(f"the network predicts no nearest edge {z, y, x} ({offsets}); keep all of its offsets")
+        found.append(ends[0])
+    return tuple(found)
+
+
+def choose_device(name: str) -> torch.device:
+    """``cpu``, ``cuda``, ``cuda:1`` … or ``auto``: a GPU where there is one.
+
+    Raises:
+        NeuropilError: no such device here.
+
+    >>> choose_device("cpu").type
+    'cpu'
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise NeuropilError(f"expected a device of auto, cpu, cuda or cuda:N, got {name!r}") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise NeuropilError(f"device {name!r} was asked for, but {torch.cuda.device_count()} GPUs are visible; use cpu")
+    return device
+
+
+def fast_bf16(device: torch.device, precision: str) -> bool:
+    """Whether to compute in bfloat16: asked for (``bf16``), or ``auto`` and the hardware does it fast."""
+    if precision not in ("auto", "bf16", "fp32"):
+        raise NeuropilError(f"expected a precision of auto, bf16 or fp32, got {precision!r}")
+    return precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
+
+
+@contextmanager
+def evaluating(network: Callable[[Tensor], Tensor], device: torch.device) -> Iterator[None]:
+    """A module ready to predict, on its device, in channels-last layout; each part's training mode comes back after."""
+    if not isinstance(network, nn.Module):
+        yield
+        return
+    modes = [(part, part.training) for part in network.modules()]
+    network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    network.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def bytes_per_voxel(network: Callable[[Tensor], Tensor], device: torch.device) -> int:
+    """A generous estimate of the memory that a network takes for each voxel of its input.
+
+    Six times its largest activation in float32: input, output, shortcut and skips of a level are alive together.
+    """
+    if not isinstance(network, nn.Module):
+        return 64
+    size, largest = (16, 64, 64), 0
+
+    def look(_: nn.Module, __: object, out: object) -> None:
+        nonlocal largest
+        if isinstance(out, Tensor):
+            largest = max(largest, out.numel())
+
+    hooks = [part.register_forward_hook(look) for part in network.modules()]
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(1, 1, *size, device=device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return 24 * max(largest // (size[0] * size[1] * size[2]), 1)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return 4 * 2**30

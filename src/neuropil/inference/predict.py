@@ -1,0 +1,78 @@
+"""PREDICT: affinities of an image of any size, aligned to it voxel for voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.geometry import Box, Triple
+from neuropil.inference.engine import evaluating
+from neuropil.inference.progress import Clock, Watch
+from neuropil.inference.request import Request, make_request
+from neuropil.inference.stream import Cells, Plan, predict_cells
+from neuropil.inference.symmetries import Mode
+from neuropil.models.checkpoint import Model
+from neuropil.volumes import Volume, as_volume
+
+
+def predict(
+    checkpoint: Model | Path | str,
+    image: Volume | npt.NDArray[np.generic] | Path | str,
+    *,
+    tta: int | None = None,
+    tta_mode: Mode | None = None,
+    box: Box | None = None,
+    tile: Sequence[int] | None = None,
+    overlap: Sequence[int] | None = None,
+    keep: str | None = None,
+    device: str = "auto",
+    watch: Watch | None = None,
+) -> npt.NDArray[np.float32]:
+    """Predict the affinities of an image, in memory. For volumes larger than that see :func:`predict_volume`.
+
+    Args:
+        checkpoint: a checkpoint of ``neuropil train``, or a loaded model.
+        image: ``[z, y, x]``, uint8, uint16 or float in [0, 1].
+        tta: 1, 4, 8 or 16 test-time symmetries: none, flips of y and x, also y and x exchanged, also z flipped
+            (K. Lee et al. 2017, arXiv:1706.00120). None: as the model's recipe says, 8 unless it says otherwise.
+        tta_mode: ``mean``, ``min`` or ``max`` over the symmetries.
+        box: the part to predict, in voxels of the image; None for all.
+        tile: voxels (z, y, x) predicted at once; None: the cheapest that fit into memory.
+        overlap: least overlap of tiles; None: a quarter of the patch trained on.
+        keep: ``nearest`` for the three nearest edges, ``all`` for every offset of the model.
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
+        watch: is told the progress after each batch of tiles.
+
+    Returns:
+        Probabilities, float32 ``[edge, z, y, x]`` of the box's shape; 0 for edges that leave the box.
+
+    Raises:
+        NeuropilError: no checkpoint, not an image ``[z, y, x]``, NaN in it, a box outside of it, a wrong option.
+
+    >>> from neuropil.config import Config
+    >>> from neuropil.models import build_network
+    >>> model = Model(build_network(Config().model), Config(), {})
+    >>> predict(model, np.zeros((4, 30, 40), np.uint8), tta=1).shape
+    (3, 4, 30, 40)
+    """
+    changes = {"tta": tta, "tta_mode": tta_mode, "tile": tile, "overlap": overlap, "keep": keep}
+    with as_volume(image) as volume:
+        request = make_request(checkpoint, volume, box, changes, device)
+        return predict_request(request, watch)
+
+
+def predict_request(
+    request: Request, watch: Watch | None = None, context: Triple = (0, 0, 0)
+) -> npt.NDArray[np.float32]:
+    """Affinities of a request, in memory: float32 ``[edge, z, y, x]``."""
+    out: list[npt.NDArray[np.float32]] = []
+    # One cell holds the whole box: tiles are blended straight into the result.
+    plan = Plan(request.tiling(), Cells(request.box, request.box.shape), context)
+    clock = Clock(request.box.size, 0, watch)
+    with evaluating(request.model.network, request.device):
+        predict_cells(request.engine(), request.image, plan, lambda _, found: out.append(found), clock)
+    clock.finish()
+    return out[0]

@@ -1,0 +1,151 @@
+"""Test-time symmetries act on edges, not only on voxels.
+
+A view shows the network the image flipped or with y and x exchanged. Undoing that in space is half of the way back:
+a flip also turns edges round, so that the edge from v to v + o is found at its other end, and exchanging y and x
+exchanges channels. :func:`readings` says for every channel wanted where a view holds it, if it does.
+
+Shape suffixes: B batch, E edge (channel), Z Y X space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from neuropil.augment import Symmetry, apply_symmetry
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Offsets, Triple
+
+Mode = Literal["mean", "min", "max"]
+"""How the views of an edge are combined; min cuts where any view cuts."""
+
+Probabilities = Callable[[Tensor, Sequence[int]], Tensor]
+"""From images ``[B, Z, Y, X]`` and channel numbers to float32 probabilities ``[B, len(channels), Z, Y, X]``."""
+
+
+class Reading(NamedTuple):
+    """Where the un-flipped prediction F of a view holds an edge: ``A[v] = F[channel, v + shift]``."""
+
+    channel: int
+    shift: Triple
+
+
+def symmetries(tta: int) -> tuple[Symmetry, ...]:
+    """The views of ``--tta``: 1 none, 4 flips of y and x, 8 also with y and x exchanged, 16 also with z flipped.
+
+    The first is always the image as it is.
+
+    Raises:
+        NeuropilError: another number.
+
+    >>> [len(symmetries(n)) for n in (1, 4, 8, 16)]
+    [1, 4, 8, 16]
+    """
+    if tta not in (1, 4, 8, 16):
+        raise NeuropilError(f"expected 1, 4, 8 or 16 test-time symmetries (tta), got {tta}")
+    off, both = (False,), (False, True)
+    choices = product(both if tta == 16 else off, both if tta >= 8 else off, *[both if tta >= 4 else off] * 2)
+    return tuple(Symmetry(z, y, x, transpose) for z, transpose, y, x in choices)
+
+
+def turned(offset: Triple, view: Symmetry) -> Triple:
+    """An offset as the view sees it.
+
+    >>> turned((-1, 0, -9), Symmetry(True, False, False, True))
+    (1, -9, 0)
+    """
+    z, y, x = (-o if flip else o for o, flip in zip(offset, view[:3], strict=True))
+    return (z, x, y) if view.transpose else (z, y, x)
+
+
+def undone(x_ZYX: Tensor, view: Symmetry) -> Tensor:
+    """The inverse of showing a view: exchange y and x back, then flip back, on the last three axes."""
+    back = x_ZYX.transpose(-1, -2) if view.transpose else x_ZYX
+    axes = [axis for axis, flip in zip((-3, -2, -1), view[:3], strict=True) if flip]
+    return back.flip(axes) if axes else back
+
+
+def readings(view: Symmetry, offsets: Offsets, keep: Offsets) -> tuple[Reading | None, ...]:
+    """For every offset kept, where a view holds it: at its own end, at the other end (a shift by the offset), or not.
+
+    >>> readings(Symmetry(False, True, False, False), ((0, -1, 0), (0, 0, -3)), ((0, -1, 0), (0, 0, -3)))
+    (Reading(channel=0, shift=(0, -1, 0)), Reading(channel=1, shift=(0, 0, 0)))
+    """
+    channels = {offset: channel for channel, offset in enumerate(offsets)}
+    found: list[Reading | None] = []
+    for offset in keep:
+        z, y, x = turned(offset, view)
+        if (z, y, x) in channels:
+            found.append(Reading(channels[z, y, x], (0, 0, 0)))
+        elif (-z, -y, -x) in channels:
+            found.append(Reading(channels[-z, -y, -x], offset))
+        else:
+            found.append(None)
+    return tuple(found)
+
+
+def edges_inside(offset: Triple, shape: Sequence[int]) -> tuple[slice, slice, slice]:
+    """The voxels v of an array for which v + offset lies in it too; empty slices where there are none.
+
+    >>> edges_inside((-1, 0, 9), (4, 5, 6))
+    (slice(1, 4, None), slice(0, 5, None), slice(0, 0, None))
+    """
+    z, y, x = (slice(min(max(-o, 0), n), max(n - max(o, 0), 0)) for o, n in zip(offset, shape, strict=True))
+    return (z, y, x)
+
+
+def combine_views(
+    image_BZYX: Tensor, probabilities: Probabilities, offsets: Offsets, keep: Offsets, tta: int, mode: Mode
+) -> Tensor:
+    """Affinities of an image from all views of it: float32 ``[B, len(keep), Z, Y, X]``.
+
+    Edges whose partner lies outside the image stay 0: no view knows them.
+
+    Args:
+        image_BZYX: float in [0, 1].
+        probabilities: the network.
+        offsets: the edges of the network's channels.
+        keep: the edges wanted, a subset of ``offsets``.
+        tta: number of views.
+        mode: how they are combined, each channel over the views that hold it.
+    """
+    shape = image_BZYX.shape[1:]
+    out = torch.zeros((image_BZYX.shape[0], len(keep), *shape), device=image_BZYX.device)
+    inside = [edges_inside(offset, shape) for offset in keep]
+    seen = [0] * len(keep)
+    for view in symmetries(tta):
+        found = readings(view, offsets, keep)
+        channels = sorted({reading.channel for reading in found if reading})
+        if not channels:
+            continue
+        held = undone(probabilities(apply_symmetry(image_BZYX, view), channels), view)
+        for e, reading in enumerate(found):
+            if reading is None:
+                continue
+            place, source = inside[e], _moved(inside[e], reading.shift)
+            _combine(out[:, e][:, *place], held[:, channels.index(reading.channel)][:, *source], mode, seen[e] == 0)
+            seen[e] += 1
+    if mode == "mean":
+        for e, count in enumerate(seen):
+            out[:, e] /= count
+    return out
+
+
+def _moved(place: tuple[slice, slice, slice], shift: Triple) -> tuple[slice, slice, slice]:
+    z, y, x = (slice(s.start + d, s.stop + d) if s.stop > s.start else s for s, d in zip(place, shift, strict=True))
+    return (z, y, x)
+
+
+def _combine(into: Tensor, values: Tensor, mode: Mode, first: bool) -> None:
+    if first:
+        into.copy_(values)
+    elif mode == "mean":
+        into += values
+    elif mode == "min":
+        torch.minimum(into, values, out=into)
+    else:
+        torch.maximum(into, values, out=into)

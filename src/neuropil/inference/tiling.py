@@ -1,0 +1,220 @@
+"""Tiles: where they lie, and how much of each counts where they overlap.
+
+Tiles lie inside the box, aligned to it: the last of an axis is moved inward, never padded. Where they overlap they
+are blended by a bump, ``exp(-Σ_axis [x (1 - x)]^-1.5)`` with x from 0 to 1 across the tile, divided by the sum over
+tiles. The bump is a product over axes and so are the tiles, hence the division can be done on each axis by itself and
+beforehand: no array of weights is kept. An edge counts in a tile where both its voxels lie in it, and its bump is that
+of the edges the tile holds.
+
+Weights of an axis are whole multiples of 1/256 with sum 1. Products of three then have 24 bits, what a float32
+holds, and sums of them are exact: tiles that agree on 0 or 1 are blended to exactly that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Box, Offsets, Triple
+
+LEVELS = 256
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The tiles of one axis: ``length`` voxels each of the ``size`` voxels, beginning at ``starts``."""
+
+    size: int
+    length: int
+    starts: tuple[int, ...]
+
+    def weights(self, offset: int) -> npt.NDArray[np.float32]:
+        """Share of each tile in each of its edges with this offset component: ``[tiles, length]``, sum 1 over tiles."""
+        return _weights(self.length, self.starts, offset)
+
+    def support(self, tile: int, offsets: Sequence[int]) -> tuple[int, int]:
+        """First and last + 1 voxel of the axis where the tile counts for an edge of any of these offset components."""
+        return _supports(self, tuple(sorted(set(offsets))))[tile]
+
+
+def axis(size: int, tile: int, overlap: int, multiple: int | None = None) -> Axis:
+    """Lay as few tiles as cover an axis, evenly.
+
+    Args:
+        size: voxels of the axis.
+        tile: largest tile.
+        overlap: least overlap of neighbours.
+        multiple: shrink the tiles to what this number of tiles needs, rounded up to this multiple; None keeps ``tile``.
+
+    >>> axis(1024, 512, 32, multiple=8)
+    Axis(size=1024, length=368, starts=(0, 328, 656))
+    """
+    if tile >= size:
+        return Axis(size, size, (0,))
+    count = math.ceil((size - overlap) / (tile - overlap))
+    if multiple is not None:
+        needed = math.ceil((size + (count - 1) * overlap) / count)
+        tile = min(tile, multiple * math.ceil(needed / multiple))
+    return Axis(size, tile, tuple(round(i * (size - tile) / (count - 1)) for i in range(count)))
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The tiles of a box, with ``box.start`` as their zero."""
+
+    box: Box
+    axes: tuple[Axis, Axis, Axis]
+
+    @property
+    def shape(self) -> Triple:
+        """Voxels of a tile."""
+        z, y, x = (a.length for a in self.axes)
+        return (z, y, x)
+
+    @property
+    def counts(self) -> Triple:
+        """Tiles along each axis."""
+        z, y, x = (len(a.starts) for a in self.axes)
+        return (z, y, x)
+
+    @property
+    def overhead(self) -> float:
+        """Voxels in all tiles, per voxel of the box."""
+        return math.prod(len(a.starts) * a.length / a.size for a in self.axes)
+
+    def tile(self, index: Triple) -> Box:
+        """The voxels of one tile."""
+        start = [a.starts[i] for a, i in zip(self.axes, index, strict=True)]
+        return Box.at(start, self.shape).shift(self.box.start)
+
+    def support(self, index: Triple, offsets: Offsets) -> Box:
+        """The part of a tile that counts for any of these edges."""
+        ends = [a.support(i, [o[d] for o in offsets]) for d, (a, i) in enumerate(zip(self.axes, index, strict=True))]
+        (z0, z1), (y0, y1), (x0, x1) = ends
+        return Box((z0, y0, x0), (z1, y1, x1)).shift(self.box.start)
+
+    def weights(self, index: Triple, offset: Triple, part: Box) -> tuple[npt.NDArray[np.float32], ...]:
+        """Weights of one channel of a tile over a part of it, one vector per axis; the weight is their product."""
+        lines = []
+        for a, i, o, start, stop in zip(
+            self.axes,
+            index,
+            offset,
+            part.relative_to(self.tile(index).start).start,
+            _stop(part, self.tile(index)),
+            strict=True,
+        ):
+            lines.append(a.weights(o)[i, start:stop])
+        return tuple(lines)
+
+
+def lay_tiles(box: Box, tile: Triple, overlap: Triple, offsets: Offsets, multiple: Triple | None = None) -> Tiling:
+    """Lay tiles over a box.
+
+    Args:
+        box: what to cover.
+        tile: voxels of a tile; clipped to the box where that is smaller.
+        overlap: least overlap; raised to the longest offset.
+        offsets: the edges wanted: every one inside the box must lie in some tile.
+        multiple: see :func:`axis`.
+
+    Raises:
+        NeuropilError: tiles that are not larger than their overlap.
+
+    >>> lay_tiles(Box.whole((10, 600, 600)), (16, 320, 320), (4, 32, 32), ((0, -1, 0),)).counts
+    (1, 2, 2)
+    """
+    longest = [max(abs(o[d]) for o in offsets) for d in range(3)]
+    least = [max(a, b) for a, b in zip(overlap, longest, strict=True)]
+    for name, n, t, o, far in zip("zyx", box.shape, tile, least, longest, strict=True):
+        if t < 1 or (t < n and t <= o):
+            raise NeuropilError(
+                f"tiles must be longer than their overlap in {name}, got {t} voxels with overlap {o} "
+                f"(the longest offset kept there is {far}); make the tile larger or the overlap smaller"
+            )
+    multiples = (None,) * 3 if multiple is None else multiple
+    z, y, x = (axis(n, t, o, m) for n, t, o, m in zip(box.shape, tile, least, multiples, strict=True))
+    return Tiling(box, (z, y, x))
+
+
+def choose_tile(shape: Triple, voxels: int, overlap: Triple, multiple: Triple) -> Triple:
+    """The tile of at most ``voxels`` voxels that covers a box with the fewest voxels predicted twice.
+
+    >>> choose_tile((10, 1024, 1024), 3_000_000, (4, 32, 32), (1, 8, 8))
+    (10, 528, 528)
+    """
+    options = [_lengths(n, o, m) for n, o, m in zip(shape, overlap, multiple, strict=True)]
+    best, cost = shape, math.inf
+    for z, z_cost in options[0]:
+        for y, y_cost in options[1]:
+            for x, x_cost in options[2]:
+                if z * y * x > voxels and (z, y, x) != tuple(o[-1][0] for o in options):
+                    continue
+                # Of equal costs the more compact tile: fewer of its voxels lie near its faces.
+                total = z_cost * y_cost * x_cost * (1 + 1e-3 * abs(math.log(y / x)))
+                if total < cost:
+                    best, cost = (z, y, x), total
+    return best
+
+
+def _lengths(size: int, overlap: int, multiple: int) -> list[tuple[int, float]]:
+    """Tile lengths that 1, 2, 3… tiles need, with the voxels in tiles per voxel of the axis; at most 64 of them."""
+    options = [(size, 1.0)]
+    for count in range(2, 65):
+        needed = math.ceil((size + (count - 1) * overlap) / count)
+        length = multiple * math.ceil(needed / multiple)
+        if length <= 2 * overlap or length >= options[-1][0]:
+            break
+        options.append((length, count * length / size))
+    return options
+
+
+@lru_cache(maxsize=256)
+def _weights(length: int, starts: tuple[int, ...], offset: int) -> npt.NDArray[np.float32]:
+    count, edges = len(starts), length - abs(offset)
+    out = np.zeros((count, length), np.float32)
+    if edges <= 0:
+        return out
+    x = np.arange(1, edges + 1) / (edges + 1)
+    bump = np.full(length, -np.inf)
+    first = max(-offset, 0)
+    bump[first : first + edges] = -((x * (1 - x)) ** -1.5)
+    for i, start in enumerate(starts):
+        near = [j for j in range(count) if abs(starts[j] - start) < length]
+        # The logarithms of all tiles at the voxels of tile i, their largest subtracted before the exponential.
+        logs = np.full((len(near), length), -np.inf)
+        for row, j in enumerate(near):
+            d = start - starts[j]
+            here = slice(max(-d, 0), min(length, length - d))
+            logs[row, here] = bump[here.start + d : here.stop + d]
+        top = logs.max(axis=0)
+        known = np.isfinite(top)
+        share = np.exp(logs[:, known] - top[known])
+        steps = np.rint(share / share.sum(axis=0) * LEVELS)
+        # What rounding lacks or has too much goes to the largest, the first of equals: the same in every tile.
+        largest = steps.argmax(axis=0)
+        steps[largest, np.arange(steps.shape[1])] += LEVELS - steps.sum(axis=0)
+        out[i, known] = steps[near.index(i)] / LEVELS
+    out.flags.writeable = False
+    return out
+
+
+@lru_cache(maxsize=64)
+def _supports(axis: Axis, offsets: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    used = np.any([axis.weights(o) > 0 for o in offsets], axis=0)
+    first, last = used.argmax(axis=1), used.shape[1] - used[:, ::-1].argmax(axis=1)
+    some = used.any(axis=1)
+    return tuple(
+        (start + int(a), start + int(b)) if any_ else (start, start)
+        for start, a, b, any_ in zip(axis.starts, first, last, some, strict=True)
+    )
+
+
+def _stop(part: Box, tile: Box) -> Triple:
+    return part.relative_to(tile.start).stop
