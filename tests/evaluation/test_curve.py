@@ -87,7 +87,7 @@ def test_nothing_to_merge():
 
 def test_merges_at_the_score_1_can_be_undone():
     tree = PlainTree(np.array([1]), np.array([2]), np.array([1.0]))
-    curve = threshold_curve(tree, np.array([1, 2]), np.array([1, 2]))
+    curve = threshold_curve(tree, np.array([[1, 2]]), np.array([[1, 2]]))
     threshold, error = curve.best()
     assert threshold > 1
     assert error == 0

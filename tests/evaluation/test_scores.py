@@ -45,8 +45,8 @@ def test_equals_scikit_image(seed, objects, segments):
 
 def test_a_hand_computed_table():
     """Truth 1 (6 voxels) → 4 in segment 1, 2 missed; truth 2 (4) → all in segment 1; two voxels have no truth."""
-    labels = np.array([1] * 6 + [2] * 4 + [0] * 2)
-    seg = np.array([1] * 4 + [0] * 2 + [1] * 4 + [1, 9])
+    labels = np.array([[1] * 6 + [2] * 4 + [0] * 2])
+    seg = np.array([[1] * 4 + [0] * 2 + [1] * 4 + [1, 9]])
     scores = evaluate(seg, labels)
     both = 4**2 + 4**2 + Fraction(2, 12)
     precision, recall = both / (8**2 + Fraction(2, 12)), both / (6**2 + 4**2)
@@ -61,8 +61,8 @@ def test_a_hand_computed_table():
 
 
 def test_precision_and_recall_the_right_way_round():
-    labels = np.repeat([1, 2], 50)
-    split, merge = evaluate(np.arange(100) // 25 + 1, labels), evaluate(np.ones(100, int), labels)
+    labels = np.repeat([1, 2], 50).reshape(4, 25)
+    split, merge = evaluate(np.repeat([1, 2, 3, 4], 25).reshape(4, 25), labels), evaluate(np.ones((4, 25), int), labels)
     for variant in ("snemi3d", "cremi", "scikit_image"):
         assert getattr(split, variant).precision == 1 > getattr(split, variant).recall
         assert getattr(merge, variant).recall == 1 > getattr(merge, variant).precision
@@ -93,7 +93,7 @@ def test_perfect_and_empty():
 
 
 def test_one_voxel_leaves_no_ratio_undefined():
-    scores = evaluate(np.array([3]), np.array([1]))
+    scores = evaluate(np.array([[3]]), np.array([[1]]))
     assert (scores.adapted_rand_error, scores.scikit_image.error, scores.rand_index) == (0, 0, 1)
 
 

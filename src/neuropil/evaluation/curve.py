@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from neuropil import _native
 from neuropil.errors import NeuropilError
+from neuropil.evaluation.placing import Source, place, table_of
 from neuropil.evaluation.scores import Sums
-from neuropil.evaluation.table import Contingency, Ids, contingency
+from neuropil.evaluation.table import Contingency, Ids
+from neuropil.geometry import Box
 
 Metric = Literal["adapted_rand_error", "voi"]
 """What to minimise: the SNEMI3D adapted Rand error, or VI split + merge."""
@@ -117,26 +119,28 @@ class ExactSums:
 
 
 def threshold_curve(
-    tree: Tree, fragments: NDArray[Any], labels: NDArray[Any], *, threads: int | None = None
+    tree: Tree, fragments: Source, labels: Source, *, box: Box | None = None, threads: int | None = None
 ) -> ThresholdCurve:
     """Score every threshold of a merge tree against labels.
 
     Args:
         tree: what ``agglomerate`` returns.
-        fragments: what it was made from, ``[z, y, x]``, integers; 0 = background, which never merges.
-        labels: truth ids of the same shape, integers; voxels with 0 are not scored.
+        fragments: what it was made from, ``[z, y, x]``, integers; 0 = background, which never merges. An array, a
+            volume or a path.
+        labels: truth ids ``[z, y, x]``, integers; voxels with 0 are not scored.
+        box: which voxels of the image to compare, as for ``evaluate``.
         threads: how many to use for counting; all available cores by default.
 
     Raises:
-        NeuropilError: shapes differ, floating-point or negative ids, no voxel with truth > 0.
+        NeuropilError: as ``evaluate``.
 
     >>> from types import SimpleNamespace
     >>> tree = SimpleNamespace(a=np.array([1, 1]), b=np.array([2, 3]), score=np.array([0.9, 0.3]))
-    >>> curve = threshold_curve(tree, np.array([[1, 2, 3]]), np.array([[1, 1, 2]]))
+    >>> curve = threshold_curve(tree, np.array([[[1, 2, 3]]]), np.array([[[1, 1, 2]]]))
     >>> curve.best("adapted_rand_error"), curve.best("voi")
     ((0.6, 0.0), (0.6, 0.0))
     """
-    return curve_of(tree, contingency(fragments, labels, threads))
+    return curve_of(tree, table_of(place(fragments, labels, box), threads))
 
 
 def curve_of(tree: Tree, table: Contingency) -> ThresholdCurve:

@@ -5,7 +5,7 @@ Notation: n_ij voxels with truth i and segment j, t_i = Σ_j n_ij, s_j = Σ_i n_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any
 
@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropil.errors import NeuropilError
-from neuropil.evaluation.table import Contingency, contingency
+from neuropil.evaluation.placing import Source, place, table_of, without_borders
+from neuropil.evaluation.table import Contingency
+from neuropil.geometry import Box, VoxelSize
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,10 @@ class Scores:
     """Truth objects."""
     segments: int
     """Segments (> 0) that touch them."""
+    box: str = ""
+    """Voxels of the image that were compared, ``Z0:Z1,Y0:Y1,X0:X1``; empty where only a table was known."""
+    border: float = 0.0
+    """Width in nm of the truth borders left out of ``cremi`` and ``cremi_score``."""
 
     @property
     def adapted_rand_error(self) -> float:
@@ -91,6 +97,8 @@ class Scores:
             "scored": self.scored,
             "objects": self.objects,
             "segments": self.segments,
+            "box": self.box,
+            "border": self.border,
         }
 
 
@@ -129,16 +137,29 @@ class Sums:
         )
 
 
-def evaluate(segmentation: NDArray[Any], labels: NDArray[Any], *, threads: int | None = None) -> Scores:
+def evaluate(
+    segmentation: Source,
+    labels: Source,
+    *,
+    box: Box | None = None,
+    border: float = 0.0,
+    voxel_size: VoxelSize | None = None,
+    threads: int | None = None,
+) -> Scores:
     """Score a segmentation against labels.
 
     Args:
-        segmentation: ids ``[z, y, x]``, integers of any kind; 0 = no segment.
-        labels: truth ids of the same shape, integers of any kind; voxels with 0 are not scored.
+        segmentation: ids ``[z, y, x]``, integers of any kind; 0 = no segment. An array, a volume or a path.
+        labels: truth ids ``[z, y, x]``, integers of any kind; voxels with 0 are not scored.
+        box: which voxels of the image to compare. By default, where the two overlap by their origins; where neither
+            has one, their shapes must be equal.
+        border: for the CREMI variant: leave out truth within this many nm of a border in the same section.
+        voxel_size: in nm (z, y, x), for ``border``; by default what the volumes say.
         threads: how many to use; all available cores by default.
 
     Raises:
-        NeuropilError: shapes differ, floating-point or negative ids, or no voxel with truth > 0.
+        NeuropilError: shapes that differ or do not overlap, floating-point or negative ids, no voxel with truth > 0,
+            or a border without a voxel size.
 
     >>> labels = np.array([[[1, 1, 2, 2]]])
     >>> evaluate(labels + 4, labels).adapted_rand_error
@@ -146,7 +167,14 @@ def evaluate(segmentation: NDArray[Any], labels: NDArray[Any], *, threads: int |
     >>> round(evaluate(np.ones_like(labels), labels).adapted_rand_error, 3)
     0.333
     """
-    return scores_of(contingency(segmentation, labels, threads))
+    placed = place(segmentation, labels, box)
+    table, bordered = table_of(placed, threads), None
+    if border:
+        size = voxel_size or placed.voxel_size
+        if size is None or border < 0:
+            raise NeuropilError(f"a border must be positive and needs a voxel size; got {border} nm and {size}")
+        bordered = table_of(placed, threads, lambda part: without_borders(part, border, size))
+    return replace(scores_of(table, bordered), box=str(placed.box), border=border)
 
 
 def scores_of(table: Contingency, bordered: Contingency | None = None) -> Scores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,11 +45,7 @@ class Contingency:
     __hash__ = None  # type: ignore[assignment]  # it holds arrays
 
     def __add__(self, other: Contingency) -> Contingency:
-        return from_pairs(
-            np.concatenate([self.truth, other.truth]),
-            np.concatenate([self.segment, other.segment]),
-            np.concatenate([self.count, other.count]),
-        )
+        return total([self, other])
 
     @property
     def voxels(self) -> int:
@@ -113,6 +110,15 @@ def from_pairs(truth: Ids, segment: Ids, count: Ids) -> Contingency:
     return Contingency(truth[first], segment[first], np.add.reduceat(count, first))
 
 
+def total(tables: Iterable[Contingency]) -> Contingency:
+    """The sum of any number of tables: the table of all their voxels."""
+    parts = list(tables)
+    if len(parts) == 1:
+        return parts[0]
+    columns = zip(*((part.truth, part.segment, part.count) for part in (EMPTY, *parts)), strict=True)
+    return from_pairs(*(np.concatenate(column) for column in columns))
+
+
 def sum_by(ids: Ids, count: Ids) -> tuple[Ids, Ids]:
     """Distinct ids of an ascending list, and the sum of the counts of each."""
     if not len(ids):
@@ -145,7 +151,10 @@ def _cooked(ids: Ids, dtype: np.dtype[Any], what: str) -> Ids:
     """Ids as the array's own type meant them."""
     if not dtype.isnative:
         ids = ids.astype(f"=u{dtype.itemsize}").byteswap().astype(np.uint64)
-    if dtype.kind == "i" and len(ids) and int(ids.max()) >> (8 * dtype.itemsize - 1):
-        lowest = int(ids.max()) - (1 << (8 * dtype.itemsize))
-        raise NeuropilError(f"{what} must not be negative, got {lowest}; set what is to be ignored to 0")
+    if dtype.kind == "i":
+        bits = 8 * dtype.itemsize
+        negative = ids[ids >= np.uint64(1 << (bits - 1))]
+        if len(negative):
+            lowest = int(negative.min()) - (1 << bits)
+            raise NeuropilError(f"{what} must not be negative, got {lowest}; set what is to be ignored to 0")
     return ids
