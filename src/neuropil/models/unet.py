@@ -131,7 +131,7 @@ class ResidualUNet(nn.Module):
         levels = range(len(widths) - 1)
         self.up = nn.ModuleList(Up(widths[i + 1], widths[i], downsample[i]) for i in levels)
         self.decoder = nn.ModuleList(ResidualBlock(widths[i], widths[i], kernels[i], norm, activation) for i in levels)
-        self.head = nn.Conv3d(widths[0], out_channels * folded, (1, 5, 5) if anisotropic_levels else 3, padding="same")
+        self.head = nn.Conv3d(widths[0], out_channels * folded, 1)
 
     def forward(self, image_BCZYX: Tensor) -> Tensor:
         size = image_BCZYX.shape[2:]
