@@ -16,7 +16,7 @@ MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 ROOMS = [
     *("errors", "geometry", "config", "_native", "synthetic", "fetch", "volumes", "targets", "augment", "recipe"),
     *("dataset", "models", "losses", "inference", "segmentation", "evaluation", "training", "blockwise", "viewing"),
-    *("compat", "pipeline", "demo", "cli"),
+    *("compat", "describe", "pipeline", "demo", "cli"),
 ]
 
 

@@ -1,0 +1,84 @@
+"""What a file holds, in lines to read: volumes and checkpoints."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from neuropil.geometry import Offsets
+from neuropil.volumes import Volume, open_volume
+
+
+def describe(path: str) -> list[str]:
+    """Lines that say what a volume or a checkpoint holds; no voxel is read.
+
+    Raises:
+        NeuropilError: neither of them, or a file that cannot be read.
+
+    >>> import numpy as np, tempfile
+    >>> from neuropil.volumes import Metadata, write_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_volume(f"{folder}/a.h5", np.zeros((4, 5, 6), np.uint8), Metadata(voxel_size=(30, 6, 6)))
+    ...     describe(f"{folder}/a.h5")[1:3]
+    ['shape       4 × 5 × 6 (z, y, x), uint8, 120 bytes', 'voxel size  30 × 6 × 6 nm']
+    """
+    file = Path(path)
+    if file.suffix in (".pt", ".pth", ".ckpt") or (file.is_file() and zipfile.is_zipfile(file)):
+        return _checkpoint(file)
+    with open_volume(path) as volume:
+        return _volume(volume)
+
+
+def _volume(volume: Volume) -> list[str]:
+    metadata = volume.metadata
+    size = volume.dtype.itemsize
+    for n in volume.shape:
+        size *= n
+    axes = "z, y, x" if len(volume.shape) == 3 else "channel, z, y, x"
+    lines = [
+        f"volume      {volume.path}",
+        f"shape       {_by(volume.shape)} ({axes}), {volume.dtype}, {_bytes(size)}",
+        f"voxel size  {_by(metadata.voxel_size) + ' nm' if metadata.voxel_size else 'not stored'}",
+    ]
+    if volume.chunks:
+        lines.append(f"chunks      {_by(volume.chunks)}")
+    if any(metadata.origin):
+        lines.append(f"box         {volume.box} of the image")
+    if metadata.offsets is not None:
+        lines.append(f"offsets     {_offsets(metadata.offsets)}")
+    if metadata.encoding is not None:
+        lines.append(f"encoding    {json.dumps(metadata.encoding.to_json())}")
+    return lines + [f"{key:<10}  {json.dumps(value)}" for key, value in metadata.extra.items()]
+
+
+def _checkpoint(path: Path) -> list[str]:
+    from neuropil.config import config_to_yaml
+    from neuropil.models.checkpoint import load_model
+
+    model = load_model(path)
+    weights = sum(parameter.numel() for parameter in model.network.parameters())
+    lines = [
+        f"checkpoint  {path}",
+        f"network     {model.config.model.architecture}, {weights:,} weights",
+        f"offsets     {_offsets(model.config.model.offsets)}",
+    ]
+    lines += [f"{key.replace('_', ' '):<10}  {json.dumps(value)}" for key, value in model.info.items()]
+    return [*lines, "", "trained by this recipe:", "", config_to_yaml(model.config, comments=False).rstrip()]
+
+
+def _offsets(offsets: Offsets) -> str:
+    return "; ".join(",".join(map(str, offset)) for offset in offsets)
+
+
+def _by(numbers: Iterable[float]) -> str:
+    return " × ".join(f"{n:g}" for n in numbers)
+
+
+def _bytes(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            break
+        count /= 1000
+    return f"{count:.3g} {unit}"
