@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from neuropil.config import Config, check_trainable, config_to_yaml, load_config
@@ -194,6 +194,7 @@ recipes = st.fixed_dictionaries(
 
 
 @given(recipes, st.booleans())
+@example({"data": {"train": [{"image": "0E0"}, {"image": "1_0"}, {"image": "12:30"}, {"image": "no"}]}}, False)
 def test_written_and_read_again_is_the_same(tmp_path_factory, recipe, comments):
     config = Config.from_dict(recipe)
     path = tmp_path_factory.getbasetemp() / "recipe.yaml"

@@ -18,7 +18,7 @@ from neuropil.errors import NeuropilError
 Key = tuple[str | int, ...]
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """The safe loader, with numbers as people write them: 2e-3 is a number, and 1:30 is not ninety."""
 
 
@@ -26,12 +26,12 @@ _FLOAT = re.compile(
     r"^[-+]?(?:\d[\d_]*\.?[\d_]*(?:[eE][-+]?\d+)?|\.\d[\d_]*(?:[eE][-+]?\d+)?|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"
 )
 _INT = re.compile(r"^[-+]?(?:0|[1-9][\d_]*|0x[\da-fA-F_]+)$")
-_Loader.yaml_implicit_resolvers = {
+Loader.yaml_implicit_resolvers = {
     first: [(tag, form) for tag, form in resolvers if not tag.endswith((":float", ":int"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
 def load_config(paths: Sequence[Path | str], sets: Sequence[str] = ()) -> Config:
@@ -78,7 +78,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         raise NeuropilError(f"{path}: no such config file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise NeuropilError(f"{path}: cannot be read as a YAML config ({error})") from None
-    loader = _Loader(text)
+    loader = Loader(text)
     lines: dict[Key, int] = {}
     try:
         node = loader.get_single_node()
@@ -150,7 +150,7 @@ def _set(values: dict[str, Any], sources: dict[Key, str], text: str) -> None:
     if not equals or len(parts) < 2 or not all(parts):
         raise NeuropilError(f"--set {text}: expected section.key=value, for example training.minutes=6")
     try:
-        parsed = yaml.load(value, _Loader)
+        parsed = yaml.load(value, Loader)
     except yaml.YAMLError:
         raise NeuropilError(f"--set {text}: the value is not valid YAML; quote it: {name}='\"…\"'") from None
     here: Any = values

@@ -8,9 +8,20 @@ from typing import Any
 import yaml
 from pydantic.fields import FieldInfo
 
+from neuropil.config.files import Loader
 from neuropil.config.schema import Config, Section
 
 _WIDTH = 100
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that any reader would take for a number."""
+
+
+_Dumper.yaml_implicit_resolvers = {
+    first: [*Loader.yaml_implicit_resolvers.get(first, []), *yaml.SafeLoader.yaml_implicit_resolvers.get(first, [])]
+    for first in {*Loader.yaml_implicit_resolvers, *yaml.SafeLoader.yaml_implicit_resolvers}
+}
 
 
 def config_to_yaml(config: Config, comments: bool = True) -> str:
@@ -57,7 +68,7 @@ def _default(field: FieldInfo, value: object) -> str:
 
 def _flow(value: Any) -> str:
     plain = _plain(value)
-    text = yaml.safe_dump(plain, default_flow_style=True, width=10**6, allow_unicode=True)
+    text = yaml.dump(plain, Dumper=_Dumper, default_flow_style=True, width=10**6, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

@@ -36,6 +36,11 @@ def train(
     Raises:
         NeuropilError: volumes that do not fit the config, an output folder that cannot be written, a loss that is
             no longer a number.
+
+    >>> train(Config(), "nowhere")
+    Traceback (most recent call last):
+    ...
+    neuropil.errors.NeuropilError: data.train: expected at least one volume with image and labels, got none
     """
     if resume and pretrained:
         raise NeuropilError("--resume continues a run and --pretrained starts a new one; give only one of them")
@@ -107,6 +112,7 @@ def judge(logits: torch.Tensor, batch: Batch, config: Config) -> torch.Tensor:
 
 
 def check_finite(loss: float, step: Step) -> None:
+    """Stop a run whose loss is no longer a number: it would only go on to save useless weights."""
     if not math.isfinite(loss):
         raise NeuropilError(
             f"the loss became {loss} at iteration {step.iteration}; lower optimizer.learning_rate or set "
