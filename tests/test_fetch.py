@@ -57,7 +57,7 @@ def server(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.content, server.cut, server.hits = GOOD, 0, 0
     server.url = f"http://127.0.0.1:{server.server_port}/snemi.zip"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield server
     server.shutdown()

@@ -1,0 +1,171 @@
+"""Figures for the demo, the README and notebooks. Matplotlib is imported when one is drawn, and draws to files only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.errors import NeuropilError
+from neuropil.evaluation import Scores, contingency
+from neuropil.geometry import Box
+from neuropil.viewing.colours import MERGE, MISSING, RGB, SPLIT
+from neuropil.viewing.colours import affinity_rgb as affinity_rgb
+from neuropil.viewing.colours import error_overlay as error_overlay
+from neuropil.viewing.colours import grey_rgb as grey_rgb
+from neuropil.viewing.colours import label_colours as label_colours
+from neuropil.viewing.colours import matched as matched
+from neuropil.viewing.colours import mistakes as mistakes
+from neuropil.viewing.colours import overlay as overlay
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PANEL = 4.2  # inches
+_DPI = 150
+
+
+def demo_figure(
+    image: NDArray[Any],
+    affinities: NDArray[Any],
+    segmentation: NDArray[Any],
+    labels: NDArray[Any],
+    scores: Scores,
+    path: str | Path,
+    *,
+    title: str = "",
+    show: Box | None = None,
+) -> Path:
+    """One section five times: image, affinities, segmentation, truth, and where the last two differ.
+
+    Args:
+        image: ``[z, y, x]``.
+        affinities: ``[edge, z, y, x]``, the three nearest offsets, float in [0, 1] or uint8.
+        segmentation: ``[z, y, x]``, integers; its colours are those of the neurons that it matches.
+        labels: ``[z, y, x]``, integers.
+        scores: of the whole volume, for the heading.
+        path: a PNG to write (or anything that Matplotlib writes, by its suffix).
+        title: what the volume is, for the heading.
+        show: the part of one section to draw, counted from the first voxel of the arrays; by default the middle
+            section, all of it.
+
+    Returns:
+        The path.
+
+    Raises:
+        NeuropilError: shapes differ, or ``show`` lies outside or spans several sections.
+    """
+    if not image.shape == affinities.shape[1:] == segmentation.shape == labels.shape:
+        raise NeuropilError(
+            "image, affinities, segmentation and labels must cover the same voxels, got shapes "
+            f"{image.shape}, {affinities.shape}, {segmentation.shape}, {labels.shape}"
+        )
+    show = _section(image.shape, show)
+    window = tuple(slice(a, b) for a, b in zip(show.start, show.stop, strict=True))
+    table = contingency(segmentation, labels)
+    z, y, x = window
+    here_image, here_segments, here_labels = image[z, y, x][0], segmentation[z, y, x][0], labels[z, y, x][0]
+    panels = [
+        ("image", grey_rgb(here_image)),
+        ("affinities (x red, y green, z blue)", affinity_rgb(affinities[:, z, y, x], 0)),
+        ("segmentation", overlay(here_image, matched(here_segments, table), 0.6)),
+        ("truth", overlay(here_image, here_labels, 0.6)),
+        ("where they differ", error_overlay(here_image, here_segments, here_labels, table)),
+    ]
+    return _write_panels(panels, _heading(title, scores), path)
+
+
+def _section(shape: Sequence[int], show: Box | None) -> Box:
+    """``show`` checked, or the whole middle section."""
+    whole = Box.whole(shape)
+    if show is None:
+        z = shape[0] // 2
+        return whole.intersect(Box((z, 0, 0), (z + 1, shape[1], shape[2])))
+    if not whole.contains(show) or show.shape[0] != 1 or not show.size:
+        raise NeuropilError(f"expected a box of one section inside {whole} to show, got {show}")
+    return show
+
+
+def _heading(title: str, scores: Scores) -> str:
+    judged = (
+        f"adapted Rand error {scores.adapted_rand_error:.4f}"
+        f"   (precision {scores.adapted_rand_precision:.3f}, recall {scores.adapted_rand_recall:.3f})"
+        f"   ·   VI split {scores.voi_split:.3f}, merge {scores.voi_merge:.3f} bit"
+    )
+    return f"{title}   ·   {judged}" if title else judged
+
+
+def _write_panels(panels: Sequence[tuple[str, RGB]], heading: str, path: str | Path) -> Path:
+    """Draw pictures of equal shape side by side, with their names above and the colours of mistakes explained below."""
+    height, width = panels[0][1].shape[:2]
+    tall = _PANEL * min(max(height / width, 0.3), 1.5)
+    figure, axes = _figure(len(panels), (_PANEL * len(panels), tall + 0.65))
+    for ax, (name, picture) in zip(axes, panels, strict=True):
+        ax.imshow(picture, interpolation="nearest" if width < 400 else "antialiased")
+        ax.set_title(name, fontsize=11, loc="left", pad=4)
+        ax.set_axis_off()
+    figure.suptitle(heading, x=0.005, ha="left", fontsize=12.5, fontweight="bold")
+    for right, name, colour in ((0.66, "split", SPLIT), (0.83, "merge", MERGE), (1.0, "missing", MISSING)):
+        shade = tuple(part / 255 for part in colour)
+        axes[-1].text(right, 1.012, f"■ {name}", transform=axes[-1].transAxes, ha="right", fontsize=9, color=shade)
+    return _save(figure, path)
+
+
+def loss_figure(iterations: Sequence[float], losses: Sequence[float], path: str | Path, *, title: str = "") -> Path:
+    """The course of training: every loss, and its running mean.
+
+    Args:
+        iterations: of each value.
+        losses: as many.
+        path: a PNG to write.
+
+    Raises:
+        NeuropilError: lengths differ, or there is nothing to draw.
+    """
+    if len(iterations) != len(losses) or not len(losses):
+        raise NeuropilError(f"expected as many losses as iterations, got {len(losses)} and {len(iterations)}")
+    values = np.asarray(losses, np.float64)
+    span = min(len(values), max(1, len(values) // 20))
+    total = np.cumsum(np.insert(values, 0, 0.0))
+    mean = (total[span:] - total[:-span]) / span
+    figure, (ax,) = _figure(1, (7.0, 3.6))
+    ax.plot(iterations, values, color="#9db8d2", linewidth=0.8, label="loss")
+    middle = np.asarray(iterations)[(span - 1) // 2 :][: len(mean)]
+    ax.plot(middle, mean, color="#1f4e79", linewidth=1.8, label=f"mean of {span}")
+    ax.set_xlabel("iteration")
+    ax.set_ylabel("loss")
+    ax.set_ylim(bottom=0.0)
+    ax.grid(alpha=0.25)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False)
+    if title:
+        ax.set_title(title, loc="left", fontsize=11)
+    return _save(figure, path)
+
+
+def _figure(panels: int, inches: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """A figure with its axes in one row. No pyplot: nothing global, no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=inches, dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    return figure, list(axes)
+
+
+def _save(figure: Figure, path: str | Path) -> Path:
+    """Write under a temporary name, then rename, so that a figure is whole or not there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        figure.savefig(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
