@@ -2,8 +2,10 @@
 #include <nanobind/nanobind.h>
 
 #include "bind_evaluation.hpp"
+#include "bind_segmentation.hpp"
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of neuropil.";
+    neuropil::bind_segmentation(m);
     neuropil::evaluation::bind_evaluation(m);
 }

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from neuropil.geometry import NEAREST as NEAREST
     from neuropil.geometry import Box as Box
     from neuropil.inference import predict as predict
+    from neuropil.segmentation import MergeTree as MergeTree
+    from neuropil.segmentation import RegionGraph as RegionGraph
+    from neuropil.segmentation import agglomerate as agglomerate
+    from neuropil.segmentation import fill_background as fill_background
+    from neuropil.segmentation import region_graph as region_graph
+    from neuropil.segmentation import watershed as watershed
     from neuropil.targets import affinities_from_labels as affinities_from_labels
     from neuropil.training import train as train
     from neuropil.volumes import LOGIT8 as LOGIT8
@@ -52,6 +58,12 @@ _HOME = {
     "affinities_from_labels": "targets",
     "train": "training",
     "predict": "inference",
+    "MergeTree": "segmentation",
+    "RegionGraph": "segmentation",
+    "agglomerate": "segmentation",
+    "fill_background": "segmentation",
+    "region_graph": "segmentation",
+    "watershed": "segmentation",
     "contingency": "evaluation",
     "Contingency": "evaluation",
     "evaluate": "evaluation",
@@ -67,21 +79,27 @@ __all__ = [
     "Config",
     "Contingency",
     "Encoding",
+    "MergeTree",
     "Metadata",
     "NeuropilError",
+    "RegionGraph",
     "Scores",
     "ThresholdCurve",
     "Volume",
     "affinities_from_labels",
+    "agglomerate",
     "array_volume",
     "contingency",
     "create_volume",
     "evaluate",
+    "fill_background",
     "load_config",
     "open_volume",
     "predict",
+    "region_graph",
     "threshold_curve",
     "train",
+    "watershed",
     "write_volume",
 ]
 

@@ -19,3 +19,4 @@ def threshold_curve(
     NDArray[float64],
     NDArray[float64],
 ]: ...
+def __getattr__(name: str) -> Any: ...  # the kernels of segmentation, whose callers check what they pass

@@ -1,0 +1,32 @@
+// A volume of nearest-neighbour affinities seen as faces between voxels, whatever the sign its offsets have.
+#pragma once
+#include <array>
+#include <cstdint>
+
+namespace neuropil {
+
+// Axes in storage order. A face is named by its lower voxel and its axis: 3 * (linear index of the lower voxel) + axis.
+enum Axis { Z = 0, Y = 1, X = 2 };
+
+struct Shape {
+    int64_t z = 0, y = 0, x = 0;
+
+    int64_t size() const { return z * y * x; }
+    int64_t rows() const { return z * y; }
+    std::array<int64_t, 3> strides() const { return {y * x, x, 1}; }
+};
+
+// codes[axis][v - shift[axis]] is the face between voxel v and the one before it on that axis. An offset of -1 stores
+// the face at v (shift 0); an offset of +1 stores it at the lower voxel (shift = stride). Faces that would leave the
+// volume are never asked for, so what an array holds there does not matter.
+template <class Code>
+struct Faces {
+    Shape shape;
+    std::array<const Code*, 3> codes{};
+    std::array<int64_t, 3> shift{};
+
+    Code at(int axis, int64_t voxel) const { return codes[axis][voxel - shift[axis]]; }
+    const Code* row(int axis, int64_t voxel) const { return codes[axis] + (voxel - shift[axis]); }
+};
+
+}  // namespace neuropil

@@ -1,0 +1,58 @@
+// Growing segments into the background, one layer of voxels at a time.
+#pragma once
+#include <vector>
+
+#include "faces.hpp"
+#include "parallel.hpp"
+
+namespace neuropil {
+
+// In each round every background voxel with a labelled neighbour takes the label across its best face, ties in the
+// order -x, -y, -z, +x, +y, +z; labels given in a round are seen in the next one only. Voxels out of reach stay 0.
+template <class Code, class Index>
+void fill_background(const Faces<Code>& faces, Index* labels, const Run& run) {
+    const Shape& shape = faces.shape;
+    const auto stride = shape.strides();
+    auto each_neighbour = [&](int64_t v, auto&& see) {
+        const int64_t x = v % shape.x, y = v / shape.x % shape.y, z = v / stride[Z];
+        if (x > 0) see(v - 1, faces.at(X, v));
+        if (y > 0) see(v - stride[Y], faces.at(Y, v));
+        if (z > 0) see(v - stride[Z], faces.at(Z, v));
+        if (x + 1 < shape.x) see(v + 1, faces.at(X, v + 1));
+        if (y + 1 < shape.y) see(v + stride[Y], faces.at(Y, v + stride[Y]));
+        if (z + 1 < shape.z) see(v + stride[Z], faces.at(Z, v + stride[Z]));
+    };
+    std::vector<int64_t> front, next;
+    std::vector<bool> queued(shape.size(), false);
+    for (int64_t v = 0; v < shape.size(); ++v) {
+        if (v % (1 << 20) == 0) run.check();
+        if (labels[v]) continue;
+        each_neighbour(v, [&](int64_t other, Code) { queued[v] = queued[v] || labels[other]; });
+        if (queued[v]) front.push_back(v);
+    }
+    std::vector<Index> taken;
+    while (!front.empty()) {
+        run.check();
+        taken.clear();
+        for (int64_t v : front) {
+            int best = -1;
+            Index label = 0;
+            each_neighbour(v, [&](int64_t other, Code code) {
+                if (labels[other] && int(code) > best) best = code, label = labels[other];
+            });
+            taken.push_back(label);
+        }
+        for (size_t i = 0; i < front.size(); ++i) labels[front[i]] = taken[i];
+        next.clear();
+        for (int64_t v : front) {
+            each_neighbour(v, [&](int64_t other, Code) {
+                if (labels[other] || queued[other]) return;
+                queued[other] = true;
+                next.push_back(other);
+            });
+        }
+        front.swap(next);
+    }
+}
+
+}  // namespace neuropil

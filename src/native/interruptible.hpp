@@ -1,0 +1,53 @@
+// Runs a kernel beside the interpreter: the lock is released, and Ctrl-C stops the kernel.
+#pragma once
+#include <nanobind/nanobind.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "parallel.hpp"
+
+namespace neuropil {
+
+// The kernel runs on a thread of its own; the calling thread waits without the lock and asks ten times a second
+// whether a signal has come.
+template <class Kernel>
+void run_interruptibly(int threads, Kernel&& kernel) {
+    std::atomic<bool> stop{false};
+    std::mutex guard;
+    std::condition_variable finished;
+    bool done = false;
+    std::exception_ptr failure;
+    std::thread worker([&] {
+        try {
+            kernel(Run{threads, &stop});
+        } catch (...) {
+            failure = std::current_exception();
+        }
+        std::lock_guard lock(guard);
+        done = true;
+        finished.notify_one();
+    });
+    bool interrupted = false;
+    {
+        nanobind::gil_scoped_release unlocked;
+        std::unique_lock lock(guard);
+        while (!finished.wait_for(lock, std::chrono::milliseconds(100), [&] { return done; })) {
+            lock.unlock();
+            if (!interrupted) {
+                nanobind::gil_scoped_acquire locked;
+                interrupted = PyErr_CheckSignals() != 0;
+                if (interrupted) stop.store(true);
+            }
+            lock.lock();
+        }
+    }
+    worker.join();
+    if (interrupted) throw nanobind::python_error();
+    if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace neuropil

@@ -1,0 +1,72 @@
+// Minimum size: the smallest segment joins its best neighbour, until none is too small. Runs on the graph of a cut.
+#pragma once
+#include <queue>
+#include <tuple>
+#include <vector>
+
+#include "agglomerate.hpp"
+
+namespace neuropil {
+
+// The graph between segments, from the graph between fragments and the segment of each fragment.
+template <class Index>
+std::vector<Edge<Index>> contract_edges(const std::vector<Edge<Index>>& edges, const Index* segment_of) {
+    std::vector<Edge<Index>> kept;
+    for (const auto& edge : edges) {
+        const Index a = segment_of[edge.a], b = segment_of[edge.b];
+        if (a != b && a && b) kept.push_back({std::min(a, b), std::max(a, b), edge.faces});
+    }
+    std::sort(kept.begin(), kept.end(),
+              [](const auto& e, const auto& f) { return e.a != f.a ? e.a < f.a : e.b < f.b; });
+    size_t n = 0;
+    for (size_t i = 0; i < kept.size(); ++i) {
+        if (n && kept[n - 1].a == kept[i].a && kept[n - 1].b == kept[i].b)
+            kept[n - 1].faces.add(kept[i].faces);
+        else
+            kept[n++] = kept[i];
+    }
+    kept.resize(n);
+    return kept;
+}
+
+// Which segment each segment ends in, 0 where it was too small and had no neighbour. Segments are numbered 1..n in the
+// order of their smallest fragment, so "ties: smallest fragment label" is "ties: smallest name".
+template <class Score, class Index>
+std::vector<Index> absorb_small(std::vector<Edge<Index>> edges, std::vector<uint64_t> size, uint64_t min_size,
+                                const Run& run) {
+    const Index n = Index(size.size() - 1);
+    MergingGraph<Index> graph(n, std::move(edges));
+    Names<Index> names(n);
+    std::vector<Index> node(n + 1), result(n + 1, 0);
+    std::iota(node.begin(), node.end(), Index(0));
+    std::vector<bool> dropped(n + 1, false);
+    using Entry = std::pair<uint64_t, Index>;
+    std::priority_queue<Entry, std::vector<Entry>, std::greater<>> small;
+    for (Index s = 1; s <= n; ++s)
+        if (size[s] < min_size) small.emplace(size[s], s);
+    for (size_t step = 0; !small.empty(); ++step) {
+        if (step % 4096 == 0) run.check();
+        const auto [voxels, name] = small.top();
+        small.pop();
+        if (names.find(name) != name || size[name] != voxels) continue;
+        Index best = MergingGraph<Index>::NONE, neighbour = 0;
+        graph.each(node[name], [&](Index e, Index other) {
+            if (best == MergingGraph<Index>::NONE || better<Score>(graph.edge(e).faces, graph.edge(best).faces))
+                best = e, neighbour = other;
+        });
+        if (best == MergingGraph<Index>::NONE) {
+            dropped[name] = true;
+            continue;
+        }
+        const Index other = names.find(neighbour);  // nodes are named after one of their segments
+        const Index a = std::min(name, other), b = std::max(name, other);
+        names.unite(a, b);
+        size[a] += size[b];
+        node[a] = graph.template contract<Score>(best);
+        if (size[a] < min_size) small.emplace(size[a], a);
+    }
+    for (Index s = 1; s <= n; ++s) result[s] = dropped[names.find(s)] ? 0 : names.find(s);
+    return result;
+}
+
+}  // namespace neuropil

@@ -1,0 +1,56 @@
+// Threads that can be told to stop. Kernels never depend on how many there are: only on what each piece of work is.
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+namespace neuropil {
+
+// Thrown inside a kernel when its caller has given up waiting (Ctrl-C).
+struct Cancelled : std::runtime_error {
+    Cancelled() : std::runtime_error("cancelled") {}
+};
+
+// How a kernel is run: on how many threads, and whether somebody still wants the result.
+struct Run {
+    int threads = 1;
+    std::atomic<bool>* stop = nullptr;
+
+    void check() const {
+        if (stop && stop->load(std::memory_order_relaxed)) throw Cancelled();
+    }
+};
+
+// Calls work(i) for every i in [0, count), each exactly once, handed out in order to whichever thread is free.
+// The first exception ends the loop and is thrown again here.
+template <class Work>
+void parallel_for(const Run& run, int64_t count, Work&& work) {
+    std::atomic<int64_t> next{0};
+    std::exception_ptr failure;
+    std::mutex guard;
+    auto serve = [&] {
+        try {
+            for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
+                run.check();
+                work(i);
+            }
+        } catch (...) {
+            next.store(count, std::memory_order_relaxed);
+            std::lock_guard lock(guard);
+            if (!failure) failure = std::current_exception();
+        }
+    };
+    const int64_t helpers = std::min<int64_t>(run.threads, count) - 1;
+    std::vector<std::thread> pool;
+    for (int64_t i = 0; i < helpers; ++i) pool.emplace_back(serve);
+    serve();
+    for (auto& thread : pool) thread.join();
+    if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace neuropil

@@ -1,0 +1,197 @@
+"""The door of the segmentation room: any affinities become integer codes of the faces between neighbouring voxels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.errors import NeuropilError
+from neuropil.geometry import NEAREST, Offsets, Triple, parse_offsets
+from neuropil.volumes import LINEAR8, LOGIT16, Encoding, Volume
+
+Affinities = npt.NDArray[Any] | Volume
+"""Affinities [edge, z, y, x] as an array (uint8, uint16 with an encoding, floats) or as an opened volume."""
+
+Labels = npt.NDArray[Any] | Volume
+"""Fragments or segments [z, y, x], any integers from 0, as an array or as an opened volume."""
+
+_WIDE = (1 << 32) // 3
+"""From this many voxels on, face indices need 64 bits."""
+
+_FIXED_POINT = 1 << 30
+"""What an affinity of 1 counts in sums of encoded codes: fine enough to tell all 65536 codes apart, and 2**34 faces
+can be added before 64 bits are full."""
+
+
+@dataclass(frozen=True)
+class FaceCodes:
+    """The faces between neighbouring voxels along z, y and x, as codes of one encoding.
+
+    ``flipped`` has bit ``1 << axis`` where the face is stored at its lower voxel (an offset of +1).
+    """
+
+    z: npt.NDArray[Any]
+    y: npt.NDArray[Any]
+    x: npt.NDArray[Any]
+    flipped: int
+    encoding: Encoding
+
+    @property
+    def shape(self) -> Triple:
+        z, y, x = self.z.shape
+        return (z, y, x)
+
+    @property
+    def arguments(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], int]:
+        """What every kernel on voxels takes first."""
+        return self.z, self.y, self.x, self.flipped
+
+    @property
+    def index(self) -> np.dtype[Any]:
+        """The unsigned type that holds every face index of this volume."""
+        return np.dtype(np.uint64 if self.z.size >= _WIDE else np.uint32)
+
+    def first_above(self, value: float) -> int:
+        """The largest code whose value is at most ``value``: a code is above it when it is greater."""
+        return int(np.searchsorted(self.encoding.table, value, side="right")) - 1
+
+    def last_below(self, value: float) -> int:
+        """The largest code whose value is less than ``value``: a code reaches it when it is greater."""
+        return int(np.searchsorted(self.encoding.table, value, side="left")) - 1
+
+
+def fixed_point(encoding: Encoding) -> tuple[npt.NDArray[np.uint32], float]:
+    """What each code counts in sums, and what an affinity of 1 counts: a mean is ``sum / (count * scale)``.
+
+    Linear codes count as they are, so that means that tie as fractions of codes tie exactly.
+
+    >>> table, scale = fixed_point(LINEAR8)
+    >>> int(table[51]), scale
+    (51, 255.0)
+    """
+    if encoding.kind == "linear8":
+        return np.arange(256, dtype=np.uint32), 255.0
+    return np.rint(encoding.table * _FIXED_POINT).astype(np.uint32), float(_FIXED_POINT)
+
+
+def face_codes(
+    affinities: Affinities,
+    offsets: str | Sequence[Sequence[int]] | None = None,
+    encoding: Encoding | None = None,
+) -> FaceCodes:
+    """The three nearest channels of affinities as integer codes; floats become 16-bit logit codes here.
+
+    ``offsets`` and ``encoding`` come from the volume where they are not given; an array of three channels without
+    offsets has the default neighbourhood. An axis of one voxel needs no channel, having no faces.
+
+    Raises:
+        NeuropilError: not [edge, z, y, x]; a type that holds no affinities; offsets missing or without one of the
+            nearest; NaN or values outside [0, 1].
+
+    >>> face_codes(np.zeros((3, 4, 5, 6), np.float32)).z.dtype
+    dtype('uint16')
+    """
+    array, offsets, encoding = _read(affinities, offsets, encoding)
+    if array.ndim != 4:
+        raise NeuropilError(f"affinities are [edge, z, y, x], four axes; got an array of shape {array.shape}")
+    parsed = _offsets(array, offsets)
+    encoding = _encoding(array, encoding)
+    channels: list[npt.NDArray[Any]] = []
+    flipped = 0
+    for axis in range(3):
+        step, back = NEAREST[axis], parse_offsets([[-s for s in NEAREST[axis]]])[0]
+        if step in parsed:
+            channels.append(_codes(array[parsed.index(step)], encoding))
+        elif back in parsed:
+            channels.append(_codes(array[parsed.index(back)], encoding))
+            flipped |= 1 << axis
+        elif array.shape[1 + axis] <= 1:
+            channels.append(np.zeros(array.shape[1:], encoding.dtype))
+        else:
+            raise NeuropilError(
+                f"the nearest neighbour on axis {'zyx'[axis]} is needed, offset {step} or {back}; got "
+                f" offsets {list(parsed)}"
+            )
+    return FaceCodes(channels[0], channels[1], channels[2], flipped, encoding)
+
+
+def label_array(labels: Labels, shape: Triple | None = None, name: str = "fragments") -> npt.NDArray[Any]:
+    """Labels as an unsigned array in native byte order, C-contiguous.
+
+    Raises:
+        NeuropilError: not three axes, not integers, negative, or not of this ``shape``.
+
+    >>> label_array(np.ones((1, 2, 3), np.int16)).dtype
+    dtype('uint16')
+    """
+    array = labels if isinstance(labels, np.ndarray) else labels.read()
+    if array.dtype.kind not in "ui":
+        raise NeuropilError(f"{name} must be integers, got {array.dtype}")
+    if array.ndim != 3 or (shape is not None and array.shape != shape):
+        wanted = "[z, y, x]" if shape is None else f"shape {shape}, that of the affinities"
+        raise NeuropilError(f"{name} must have {wanted}; got shape {array.shape}")
+    if array.dtype.kind == "i" and array.size and array.min() < 0:
+        raise NeuropilError(f"{name} must not be negative, got {array.min()}")
+    return np.ascontiguousarray(array, dtype=np.dtype(f"u{array.dtype.itemsize}"))
+
+
+def thread_count(threads: int | None) -> int:
+    """How many threads to use: as asked, else as many as this process may run on.
+
+    Raises:
+        NeuropilError: fewer than one.
+
+    >>> thread_count(3)
+    3
+    """
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads < 1:
+        raise NeuropilError(f"threads must be at least 1, got {threads}")
+    return threads
+
+
+def _read(
+    affinities: Affinities, offsets: str | Sequence[Sequence[int]] | None, encoding: Encoding | None
+) -> tuple[npt.NDArray[Any], str | Sequence[Sequence[int]] | None, Encoding | None]:
+    if isinstance(affinities, np.ndarray):
+        return affinities, offsets, encoding
+    metadata = affinities.metadata
+    offsets = metadata.offsets if offsets is None else offsets
+    return affinities.read(), offsets, metadata.encoding if encoding is None else encoding
+
+
+def _offsets(array: npt.NDArray[Any], offsets: str | Sequence[Sequence[int]] | None) -> Offsets:
+    if offsets is None:
+        if array.shape[0] != 3:
+            raise NeuropilError(
+                f"affinities with {array.shape[0]} channels need offsets, one z,y,x per channel: offsets=…, or "
+                "--offsets on the command line"
+            )
+        return NEAREST
+    parsed = parse_offsets(offsets)
+    if len(parsed) != array.shape[0]:
+        raise NeuropilError(f"expected one offset per channel, got {len(parsed)} for {array.shape[0]} channels")
+    return parsed
+
+
+def _encoding(array: npt.NDArray[Any], encoding: Encoding | None) -> Encoding:
+    if array.dtype.kind == "f":
+        return LOGIT16
+    if array.dtype == np.uint8 and encoding is None:
+        return LINEAR8
+    if encoding is not None and array.dtype.newbyteorder("=") == encoding.dtype:
+        return replace(encoding)
+    wanted = "uint8, uint16 with an encoding, or floats in [0, 1]" if encoding is None else str(encoding.dtype)
+    raise NeuropilError(f"expected affinities as {wanted}; got {array.dtype}")
+
+
+def _codes(channel: npt.NDArray[Any], encoding: Encoding) -> npt.NDArray[Any]:
+    if channel.dtype.kind == "f":
+        return encoding.encode(channel)
+    return np.ascontiguousarray(channel, dtype=encoding.dtype)

@@ -1,0 +1,152 @@
+"""Fragments to the graph of which fragments touch, and what the faces between them say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil import _native
+from neuropil.errors import NeuropilError
+from neuropil.segmentation.codes import (
+    Affinities,
+    FaceCodes,
+    Labels,
+    face_codes,
+    fixed_point,
+    label_array,
+    thread_count,
+)
+from neuropil.volumes import Encoding
+
+
+@dataclass(frozen=True)
+class RegionGraph:
+    """Pairs of touching fragments with their pooled faces; edge i joins ``a[i] < b[i]``, ordered by (a, b).
+
+    Args:
+        a, b: nodes, 1…nodes: the fragments' own ids, or positions in ``ids`` (from 1) where those are given.
+        count: number of faces, uint64.
+        sum: sum of the faces' fixed-point values, uint64; ``mean`` is the affinity.
+        key: largest face index (3 · linear index of the lower voxel + axis), uint64; decides ties.
+        max, min: largest and smallest code, uint16.
+        nodes: largest node.
+        scale: fixed-point value of an affinity of 1.
+        top: largest fixed-point value of one face.
+        ids: ids of the fragments, ascending, uint64, where they are too sparse to be nodes themselves; else empty.
+    """
+
+    a: npt.NDArray[Any]
+    b: npt.NDArray[Any]
+    count: npt.NDArray[np.uint64]
+    sum: npt.NDArray[np.uint64]
+    key: npt.NDArray[np.uint64]
+    max: npt.NDArray[np.uint16]
+    min: npt.NDArray[np.uint16]
+    nodes: int
+    scale: float
+    top: int
+    ids: npt.NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64]:
+        """Mean affinity of each edge, float64."""
+        return self.sum / (self.count * self.scale)
+
+    @property
+    def columns(self) -> tuple[npt.NDArray[Any], ...]:
+        """What every kernel on graphs takes."""
+        return self.a, self.b, self.count, self.sum, self.key, self.max, self.min
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one .npz file (the name is used as it is)."""
+        with Path(path).open("wb") as file:
+            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> RegionGraph:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            NeuropilError: the file is not a saved region graph.
+        """
+        stored = load_fields(path, cls, "region graph")
+        return cls(
+            **{**stored, "nodes": int(stored["nodes"]), "scale": float(stored["scale"]), "top": int(stored["top"])}
+        )
+
+
+def region_graph(
+    affinities: Affinities,
+    fragments: Labels,
+    *,
+    offsets: str | Sequence[Sequence[int]] | None = None,
+    encoding: Encoding | None = None,
+    threads: int | None = None,
+) -> RegionGraph:
+    """Which fragments touch, with count, sum, extremes and key of the faces between each pair.
+
+    Args:
+        affinities: [edge, z, y, x] as for :func:`neuropil.watershed`.
+        fragments: [z, y, x], integers, 0 = background, which touches nothing.
+        offsets, encoding, threads: as for :func:`neuropil.watershed`.
+
+    Raises:
+        NeuropilError: as :func:`neuropil.watershed`, or fragments of another shape or not integers from 0.
+
+    >>> graph = region_graph(np.full((3, 1, 2, 2), 0.25), np.array([[[1, 2], [1, 2]]]))
+    >>> len(graph), int(graph.count[0]), round(float(graph.mean[0]), 4)
+    (1, 2, 0.25)
+    """
+    faces = face_codes(affinities, offsets, encoding)
+    labels, ids = nodes_of(fragments, faces)
+    table, scale = fixed_point(faces.encoding)
+    a, b, count, total, key, largest, smallest = _native.region_graph(
+        *faces.arguments, labels, table, thread_count(threads)
+    )
+    nodes = len(ids) or int(labels.max(initial=0))
+    return RegionGraph(a, b, count, total, key, largest, smallest, nodes, scale, int(table[-1]), ids)
+
+
+def nodes_of(fragments: Labels, faces: FaceCodes) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint64]]:
+    """Fragments as nodes of a graph: as they are where ids are dense (then no ids), else as positions among the ids."""
+    labels = label_array(fragments, faces.shape)
+    if int(labels.max(initial=0)) <= max(2 * labels.size, 1 << 16):
+        return labels.astype(faces.index, copy=False), no_ids()
+    ids = np.unique(labels).astype(np.uint64)
+    ids = ids[ids > 0]
+    return positions(labels, ids).astype(faces.index), ids
+
+
+def positions(labels: npt.NDArray[Any], ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Position (from 1) of each label among ascending ids; 0 stays 0.
+
+    Raises:
+        NeuropilError: a label is not among the ids.
+    """
+    at = np.searchsorted(ids, labels)
+    known = ids[np.minimum(at, len(ids) - 1)] == labels
+    if not np.all(known | (labels == 0)):
+        raise NeuropilError(f"fragment {labels[~known & (labels > 0)][0]} is not in the graph these labels belong to")
+    return np.where(labels > 0, at + 1, 0)
+
+
+def no_ids() -> npt.NDArray[np.uint64]:
+    """What ``ids`` is where fragments are counted by themselves."""
+    return np.zeros(0, np.uint64)
+
+
+def load_fields(path: str | Path, cls: type, what: str) -> dict[str, Any]:
+    """The fields of a dataclass from an .npz file."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {field.name: stored[field.name] for field in fields(cls)}
+    except (OSError, ValueError, KeyError, EOFError) as problem:
+        raise NeuropilError(f"expected a saved {what} (.npz) in {path}: {problem}") from problem

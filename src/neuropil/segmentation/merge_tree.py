@@ -1,0 +1,135 @@
+"""Every merge of an agglomeration, in order: one tree answers every threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil import _native
+from neuropil.errors import NeuropilError
+from neuropil.segmentation.codes import Labels, label_array
+from neuropil.segmentation.graph import RegionGraph, load_fields, no_ids, positions
+
+
+@dataclass(frozen=True)
+class MergeTree:
+    """All merges of an agglomeration, best first.
+
+    Merge i joins region ``a[i]`` and region ``b[i]`` at affinity ``score[i]``. A region is named by its smallest
+    fragment, ``a[i] < b[i]``, and the joined region is called ``a[i]``. Scores never rise along the tree; merges of
+    equal score stand in the order of their keys (see :class:`RegionGraph`). So the first k merges are the segmentation
+    after k steps of greedy merging, for every k.
+
+    Args:
+        a, b: regions, 1…fragments, uint32 or uint64.
+        score: affinity of each merge, float64 in [0, 1], descending.
+        fragments: largest fragment.
+        ids: ids of the fragments, ascending, uint64, where they are too sparse to be counted in; else empty. Then
+            fragment i of the tree is the one with ``ids[i - 1]``.
+
+    >>> tree = MergeTree(np.array([1, 1]), np.array([3, 2]), np.array([0.9, 0.4]), fragments=3)
+    >>> tree.cut(0.5).tolist()
+    [0, 1, 2, 1]
+    """
+
+    a: npt.NDArray[Any]
+    b: npt.NDArray[Any]
+    score: npt.NDArray[np.float64]
+    fragments: int
+    ids: npt.NDArray[np.uint64] = field(default_factory=no_ids)
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def cut(self, threshold: float) -> npt.NDArray[Any]:
+        """The segment of every fragment when all merges with ``score >= threshold`` are made.
+
+        Returns:
+            lut [fragments + 1]: ``lut[f]`` is the segment of fragment f, numbered from 1 in the order of their
+            smallest fragments; ``lut[0] = 0``.
+        """
+        count = int(np.searchsorted(-self.score, -threshold, side="right"))
+        index, kernels = kernels_for(self.fragments)
+        return np.asarray(kernels.cut(self.fragments, self.a.astype(index), self.b.astype(index), count))
+
+    def nodes(self, fragments: Labels) -> npt.NDArray[Any]:
+        """Fragments [z, y, x] as the tree counts them, 0…``self.fragments``: what a lut of :meth:`cut` is for.
+
+        Raises:
+            NeuropilError: labels that are not this tree's fragments.
+        """
+        labels = label_array(fragments)
+        if len(self.ids):
+            return positions(labels, self.ids)
+        if int(labels.max(initial=0)) > self.fragments:
+            raise NeuropilError(f"the tree has {self.fragments} fragments, the labels go up to {labels.max()}")
+        return labels
+
+    def segment(
+        self, fragments: Labels, threshold: float, min_size: int = 0, graph: RegionGraph | None = None
+    ) -> npt.NDArray[Any]:
+        """The segmentation at a threshold.
+
+        With ``min_size``: while a segment has fewer voxels than that, the smallest (of equals the one with the
+        smallest fragment) joins the neighbour with the best pooled edge; one without neighbours becomes 0. This needs
+        the region graph the tree was made from.
+
+        Returns:
+            uint32 (uint64 where ids need it) [z, y, x]; ids from 1 in the order of their smallest fragments.
+
+        Raises:
+            NeuropilError: labels that are not this tree's fragments, or ``min_size`` without the graph.
+
+        >>> tree = MergeTree(np.array([1]), np.array([2]), np.array([0.7]), fragments=2)
+        >>> tree.segment(np.array([[[1, 2, 0]]]), threshold=0.5).tolist()
+        [[[1, 1, 0]]]
+        """
+        nodes = self.nodes(fragments)
+        lut = self.cut(threshold)
+        if min_size > 1:
+            if graph is None:
+                raise NeuropilError("min_size needs the graph: segment(…, graph=region_graph(affinities, fragments))")
+            sizes = np.bincount(nodes.reshape(-1), minlength=self.fragments + 1)
+            lut = _absorb_small(lut, sizes, graph, min_size)
+        segmentation: npt.NDArray[Any] = lut[nodes]
+        return segmentation
+
+    def save(self, path: str | Path) -> None:
+        """Write the tree to one .npz file (the name is used as it is)."""
+        with Path(path).open("wb") as file:
+            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> MergeTree:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            NeuropilError: the file is not a saved merge tree.
+        """
+        stored = load_fields(path, cls, "merge tree")
+        return cls(**{**stored, "fragments": int(stored["fragments"])})
+
+
+def kernels_for(nodes: int) -> tuple[np.dtype[Any], Any]:
+    """The index type of a graph with this many nodes, and the kernels compiled for it."""
+    if nodes < (1 << 32) - 2:
+        return np.dtype(np.uint32), _native
+    return np.dtype(np.uint64), _native.wide
+
+
+def _absorb_small(
+    lut: npt.NDArray[Any], fragment_sizes: npt.NDArray[np.int64], graph: RegionGraph, min_size: int
+) -> npt.NDArray[Any]:
+    """The lut of a cut, with segments below the minimum size joined or dropped, numbered anew without gaps."""
+    sizes = np.bincount(lut, weights=fragment_sizes).astype(np.uint64)
+    kernels = _native if graph.a.dtype == np.uint32 else _native.wide
+    target = kernels.absorb_small(graph.columns, lut.astype(graph.a.dtype), sizes, min_size)
+    kept = np.unique(target[1:])
+    number = np.zeros(len(target), lut.dtype)
+    kept = kept[kept > 0]
+    number[kept] = np.arange(1, len(kept) + 1)
+    return np.asarray(number[target][lut])

@@ -1,0 +1,174 @@
+"""Agglomeration equals its slow description, ties included, and waterz where there are no ties."""
+
+import contextlib
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import neuropil
+from neuropil import NeuropilError
+from neuropil.segmentation import agglomerate_graph
+from neuropil.segmentation.codes import fixed_point
+from neuropil.volumes import LINEAR8, LOGIT8, LOGIT16
+from reference import agglomeration as slow
+from reference.affinity_cases import cases_with_fragments
+from reference.region_graph import region_graph as slow_region_graph
+
+
+def partition(labels, *others):
+    """The same labels under one naming: by first appearance."""
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse].reshape(labels.shape)
+
+
+@settings(max_examples=200)
+@given(cases_with_fragments(), st.floats(0, 1))
+def test_every_merge_equals_the_reference(drawn, threshold):
+    case, fragments = drawn
+    table, scale = fixed_point(case.encoding or (LINEAR8 if case.array.dtype == np.uint8 else LOGIT16))
+    merges = slow.agglomerate(slow_region_graph(case.codes, fragments, list(case.offsets)), slow.mean, table)
+    tree = neuropil.agglomerate(case.array, fragments, offsets=case.offsets, encoding=case.encoding)
+    assert list(zip(tree.a.tolist(), tree.b.tolist(), strict=True)) == [(a, b) for a, b, _ in merges]
+    np.testing.assert_allclose(tree.score, [float(score / int(scale)) for *_, score in merges], rtol=1e-12)
+    assert (np.diff(tree.score) <= 0).all()
+
+    name = slow.segments(np.unique(fragments).tolist(), zip(tree.a, tree.b, tree.score, strict=True), threshold)
+    expected = np.vectorize(name.get, otypes=[int])(fragments)
+    segmentation = tree.segment(fragments, threshold)
+    np.testing.assert_array_equal(partition(segmentation), partition(expected))
+    np.testing.assert_array_equal(segmentation == 0, fragments == 0)
+
+
+@settings(max_examples=200)
+@given(cases_with_fragments(), st.sampled_from((0.2, 0.5, 0.9, 1.1)), st.integers(2, 40))
+def test_minimum_size_equals_the_reference(drawn, threshold, min_size):
+    case, fragments = drawn
+    table, _ = fixed_point(case.encoding or (LINEAR8 if case.array.dtype == np.uint8 else LOGIT16))
+    edges = slow_region_graph(case.codes, fragments, list(case.offsets))
+    tree = neuropil.agglomerate(case.array, fragments, offsets=case.offsets, encoding=case.encoding)
+    graph = neuropil.region_graph(case.array, fragments, offsets=case.offsets, encoding=case.encoding)
+    ids, counts = np.unique(fragments[fragments > 0], return_counts=True)
+    sizes = dict(zip(ids.tolist(), counts.tolist(), strict=True))
+    name = slow.segments(sizes, zip(tree.a.tolist(), tree.b.tolist(), tree.score, strict=True), threshold)
+    name = slow.absorb_small(name, sizes, edges, slow.mean, table, min_size) | {0: 0}
+    expected = np.vectorize(name.get, otypes=[int])(fragments)
+    segmentation = tree.segment(fragments, threshold, min_size=min_size, graph=graph)
+    np.testing.assert_array_equal(partition(segmentation), partition(expected))
+    np.testing.assert_array_equal(segmentation == 0, expected == 0)
+    kept, voxels = np.unique(segmentation[segmentation > 0], return_counts=True)
+    assert (voxels >= min_size).all()
+    np.testing.assert_array_equal(kept, np.arange(1, len(kept) + 1))
+
+
+@contextlib.contextmanager
+def silent():
+    """waterz writes its progress to the C standard output."""
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def waterz_mean(affinities, fragments, thresholds):
+    """Segmentations of waterz at ascending scores, which are 1 - affinity."""
+    waterz = pytest.importorskip("waterz")
+    mean, ids = "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>", fragments.astype(np.uint64)
+    with silent():
+        results = waterz.agglomerate(affinities, thresholds, fragments=ids, scoring_function=mean)
+        return [segmentation.copy() for segmentation in results]
+
+
+def assert_same_as_waterz(codes, encoding, fragments):
+    tree = neuropil.agglomerate(codes, fragments, encoding=encoding)
+    assert len(np.unique(tree.score)) == len(tree)
+    # waterz computes in float32: thresholds stand in the middle of wide gaps between scores.
+    gaps = np.argsort(np.diff(tree.score))[: len(tree) // 4]
+    cuts = np.sort((tree.score[gaps] + tree.score[gaps + 1]) / 2)[::-1][:: max(1, len(gaps) // 8)]
+    theirs = waterz_mean(encoding.table[codes].astype(np.float32), fragments, (1 - cuts).tolist())
+    assert len(theirs) == len(cuts) >= 5
+    for threshold, their in zip(cuts, theirs, strict=True):
+        np.testing.assert_array_equal(partition(tree.segment(fragments, threshold)), partition(their))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_same_partition_as_waterz(seed):
+    rng = np.random.default_rng(seed)
+    values = rng.random((3, 10, 20, 20)) + rng.random((3, 1, 1, 20)) + rng.random((3, 1, 20, 1))
+    ranks = values.ravel().argsort().argsort().reshape(values.shape)
+    codes = (1 + 5 * ranks).astype(np.uint16)  # no two alike
+    fragments = neuropil.watershed(codes, encoding=LOGIT16, low=0.4)
+    assert_same_as_waterz(codes, LOGIT16, fragments)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_same_partition_as_waterz_in_8_bits(seed):
+    rng = np.random.default_rng(seed)
+    codes = np.zeros((3, 3, 5, 6), np.uint8)
+    inside = np.ones(codes.shape, bool)
+    inside[0, 0], inside[1, :, 0], inside[2, :, :, 0] = False, False, False
+    codes[inside] = rng.permutation(np.arange(1, 255))[: inside.sum()]  # no two of the 207 faces alike
+    assert_same_as_waterz(codes, LOGIT8, np.arange(1, 91).reshape(3, 5, 6))
+
+
+def test_saved_and_loaded(tmp_path):
+    affinities = np.random.default_rng(0).random((3, 4, 5, 6))
+    tree = neuropil.agglomerate(affinities, neuropil.watershed(affinities))
+    tree.save(tmp_path / "tree.npz")
+    again = neuropil.MergeTree.load(tmp_path / "tree.npz")
+    np.testing.assert_array_equal(again.cut(0.5), tree.cut(0.5))
+    assert again.fragments == tree.fragments
+    with pytest.raises(NeuropilError, match="merge tree"):
+        neuropil.MergeTree.load(tmp_path / "missing.npz")
+
+
+def test_ids_of_any_size():
+    affinities = np.random.default_rng(0).random((3, 4, 5, 6))
+    fragments = np.random.default_rng(1).integers(0, 30, (4, 5, 6))
+    far = np.array([0, *range(2**64 - 29, 2**64)], np.uint64)[fragments]
+    near_tree, far_tree = neuropil.agglomerate(affinities, fragments), neuropil.agglomerate(affinities, far)
+    np.testing.assert_array_equal(far_tree.segment(far, 0.6), near_tree.segment(fragments, 0.6))
+    with pytest.raises(NeuropilError, match="not in the graph"):
+        far_tree.segment(fragments, 0.6)
+
+
+def test_thresholds_are_reached_not_passed():
+    affinities = np.full((3, 1, 1, 2), 51, np.uint8)
+    tree = neuropil.agglomerate(affinities, np.array([[[1, 2]]]))
+    assert tree.score.tolist() == [0.2]
+    assert [tree.cut(t)[2] for t in (0.2, 0.2000001)] == [1, 2]
+
+
+def test_nothing_to_merge():
+    tree = neuropil.agglomerate(np.zeros((3, 2, 2, 2)), np.zeros((2, 2, 2), np.uint32))
+    assert (len(tree), tree.fragments, tree.segment(np.zeros((2, 2, 2), int), 0.5).max()) == (0, 0, 0)
+
+
+def test_bad_input_is_refused():
+    affinities, fragments = np.zeros((3, 1, 1, 2)), np.array([[[1, 2]]])
+    with pytest.raises(NeuropilError, match="mean"):
+        neuropil.agglomerate(affinities, fragments, score="average")
+    tree = neuropil.agglomerate(affinities, fragments)
+    with pytest.raises(NeuropilError, match="graph"):
+        tree.segment(fragments, 0.5, min_size=5)
+    with pytest.raises(NeuropilError, match="go up to 9"):
+        tree.segment(fragments + 7, 0.5)
+
+
+def test_graphs_with_64_bit_nodes_give_the_same_tree():
+    affinities = np.random.default_rng(6).integers(0, 6, (3, 6, 7, 8), np.uint8) * 50
+    fragments = neuropil.watershed(affinities, low=0.3)
+    graph = neuropil.region_graph(affinities, fragments)
+    wide = replace(graph, a=graph.a.astype(np.uint64), b=graph.b.astype(np.uint64))
+    tree, wide_tree = agglomerate_graph(graph), agglomerate_graph(wide)
+    np.testing.assert_array_equal(tree.a, wide_tree.a)
+    np.testing.assert_array_equal(tree.score, wide_tree.score)
+    segmentation = tree.segment(fragments, 0.5, min_size=20, graph=graph)
+    np.testing.assert_array_equal(wide_tree.segment(fragments, 0.5, min_size=20, graph=wide), segmentation)
