@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from neuropil.evaluation import contingency as contingency
     from neuropil.evaluation import evaluate as evaluate
     from neuropil.evaluation import threshold_curve as threshold_curve
+    from neuropil.evaluation.tuning import tune as tune
     from neuropil.geometry import NEAREST as NEAREST
     from neuropil.geometry import Box as Box
     from neuropil.inference import predict as predict
@@ -70,6 +71,7 @@ _HOME = {
     "Scores": "evaluation",
     "threshold_curve": "evaluation",
     "ThresholdCurve": "evaluation",
+    "tune": "evaluation.tuning",
 }
 
 __all__ = [
@@ -99,6 +101,7 @@ __all__ = [
     "region_graph",
     "threshold_curve",
     "train",
+    "tune",
     "watershed",
     "write_volume",
 ]

@@ -78,30 +78,32 @@ def test_best_at_a_step_too_narrow_for_a_middle():
 
 
 def test_nothing_to_merge():
-    tree = PlainTree(np.zeros(0, np.uint32), np.zeros(0, np.uint32), np.zeros(0))
+    tree = PlainTree(np.zeros(0, np.uint32), np.zeros(0, np.uint32), np.zeros(0), 2)
     labels = np.array([[1, 1, 2]])
     curve = threshold_curve(tree, labels, labels)
     assert len(curve) == 1
     assert curve.best() == (0.5, 0)
 
 
-def test_merges_at_the_score_1_can_be_undone():
-    tree = PlainTree(np.array([1]), np.array([2]), np.array([1.0]))
+def test_no_threshold_above_1():
+    """Merges at the score 1 cannot be undone: thresholds are affinities."""
+    tree = PlainTree(np.array([1]), np.array([2]), np.array([1.0]), 2)
     curve = threshold_curve(tree, np.array([[1, 2]]), np.array([[1, 2]]))
-    threshold, error = curve.best()
-    assert threshold > 1
-    assert error == 0
     assert curve.step(1.0) == 1
+    assert curve.adapted_rand_error[0] == 0
+    assert curve.best() == (0.5, curve.adapted_rand_error[1])
 
 
-def test_large_scattered_ids():
-    """Fragments of blocks that were never made compact."""
+def test_sparse_ids():
+    """Fragments of blocks that were never made compact; the tree counts them in ascending order."""
     tree, fragments, labels = problem(3)
-    scatter = np.r_[0, np.random.default_rng(0).permutation(25) * 2**50 + 2**62].astype(np.uint64)
-    scattered = PlainTree(scatter[tree.a], scatter[tree.b], tree.score)
-    curve, plain = threshold_curve(scattered, scatter[fragments], labels), threshold_curve(tree, fragments, labels)
+    ids = np.sort(np.random.default_rng(0).integers(1, 2**62, 25)).astype(np.uint64) + np.uint64(2**63)
+    sparse = PlainTree(tree.a, tree.b, tree.score, 25, ids)
+    curve, plain = threshold_curve(sparse, np.r_[0, ids][fragments], labels), threshold_curve(tree, fragments, labels)
     assert np.array_equal(curve.adapted_rand_error, plain.adapted_rand_error)
     assert np.array_equal(curve.voi, plain.voi)
+    with pytest.raises(NeuropilError, match="unknown one: 7"):
+        threshold_curve(sparse, np.full_like(labels, 7), labels)
 
 
 def test_tables_of_blocks_give_the_curve_of_the_whole():
@@ -138,7 +140,9 @@ def test_refuses():
     with pytest.raises(NeuropilError, match="none of the 216 voxels compared has a label above 0"):
         threshold_curve(tree, fragments, labels * 0)
     with pytest.raises(NeuropilError, match="descending"):
-        threshold_curve(PlainTree(tree.a, tree.b, tree.score[::-1]), fragments, labels)
+        threshold_curve(PlainTree(tree.a, tree.b, tree.score[::-1], 25), fragments, labels)
+    with pytest.raises(NeuropilError, match="the 25 fragments that the tree was made from, got an unknown one: 26"):
+        threshold_curve(tree, fragments + 1, labels)
     with pytest.raises(NeuropilError, match="'rand'"):
         threshold_curve(tree, fragments, labels).best("rand")
     with pytest.raises(NeuropilError, match="at least one curve"):

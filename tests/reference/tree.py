@@ -1,6 +1,6 @@
 """Cut a merge tree by relabelling the whole volume once per merge."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,6 +10,8 @@ class PlainTree:
     a: np.ndarray
     b: np.ndarray
     score: np.ndarray
+    fragments: int
+    ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
 
 
 def random_tree(rng, fragments, merges, levels):
@@ -21,7 +23,7 @@ def random_tree(rng, fragments, merges, levels):
             names = [names[a] if name == names[b] else name for name in names]
     score = np.sort(rng.integers(0, levels + 1, len(pairs)) / levels)[::-1]
     a, b = np.array(pairs, np.uint32).reshape(-1, 2).T
-    return PlainTree(a, b, score)
+    return PlainTree(a, b, score, fragments)
 
 
 def slow_cut(tree, fragments, threshold):

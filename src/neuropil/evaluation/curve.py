@@ -22,9 +22,12 @@ Metric = Literal["adapted_rand_error", "voi"]
 
 Curve = NDArray[np.float64]
 
+AVERAGED = ("adapted_rand_error", "adapted_rand_precision", "adapted_rand_recall", "voi_split", "voi_merge")
+"""The scores along a curve."""
+
 
 class Tree(Protocol):
-    """What is needed of a merge tree: merges of fragments (or of the regions they are in) by descending score."""
+    """What is needed of a ``segmentation.MergeTree``: merges of fragments (or the regions they are in), best first."""
 
     @property
     def a(self) -> NDArray[Any]: ...
@@ -32,6 +35,10 @@ class Tree(Protocol):
     def b(self) -> NDArray[Any]: ...
     @property
     def score(self) -> NDArray[np.float64]: ...
+    @property
+    def fragments(self) -> int: ...
+    @property
+    def ids(self) -> NDArray[np.uint64]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +88,7 @@ class ThresholdCurve:
         All thresholds between two merges that matter score the same, so the answer is the middle of the widest
         interval with the lowest score: the threshold that small changes of the affinities hurt least. A positive
         ``tolerance`` widens that interval to the neighbouring steps that are worse by no more than that; the score
-        returned is the one at the threshold returned.
+        returned is the one at the threshold returned. Thresholds are affinities: steps above 1 are left aside.
 
         Raises:
             NeuropilError: an unknown metric or a negative tolerance.
@@ -91,6 +98,8 @@ class ThresholdCurve:
                 f'expected "adapted_rand_error" or "voi" and a tolerance >= 0, got {metric!r} and {tolerance}'
             )
         values: Curve = getattr(self, metric)
+        if self.thresholds[0] > 1 and len(self) > 1:
+            values = np.concatenate([[np.inf], values[1:]])
         near = np.concatenate([[False], values <= values.min() + tolerance, [False]])
         edges = np.flatnonzero(near[1:] != near[:-1])  # starts and ends of runs of good steps, alternating
         runs = [(first, last) for first, last in edges.reshape(-1, 2) if values[first:last].min() == values.min()]
@@ -134,8 +143,8 @@ def threshold_curve(
     Raises:
         NeuropilError: as ``evaluate``.
 
-    >>> from types import SimpleNamespace
-    >>> tree = SimpleNamespace(a=np.array([1, 1]), b=np.array([2, 3]), score=np.array([0.9, 0.3]))
+    >>> from neuropil.segmentation import MergeTree
+    >>> tree = MergeTree(np.array([1, 1]), np.array([2, 3]), np.array([0.9, 0.3]), fragments=3)
     >>> curve = threshold_curve(tree, np.array([[[1, 2, 3]]]), np.array([[[1, 1, 2]]]))
     >>> curve.best("adapted_rand_error"), curve.best("voi")
     ((0.6, 0.0), (0.6, 0.0))
@@ -153,10 +162,10 @@ def curve_of(tree: Tree, table: Contingency) -> ThresholdCurve:
         raise NeuropilError("expected the merges of a tree in descending order of score")
     a, b = (np.ascontiguousarray(ids, np.uint64) for ids in (tree.a, tree.b))
     inside = table.without_truth(0)
-    fragments, (segment, a, b) = _compact(inside.segment, a, b)
+    nodes = _nodes(tree, inside.segment)
     truth = np.unique(inside.truth, return_inverse=True)[1]
     merges, *columns = _native.threshold_curve(
-        fragments, (truth.astype(np.uint32), segment, inside.count), (a, b, score)
+        tree.fragments, (truth.astype(np.uint32), nodes, inside.count), (a, b, score)
     )
     sums = ExactSums(np.stack(columns[0:2], axis=1), np.stack(columns[2:4], axis=1), constant)
     top = max(1.0, float(np.nextafter(score[0], np.inf))) if len(score) else 1.0
@@ -183,10 +192,9 @@ def average(curves: Sequence[ThresholdCurve]) -> ThresholdCurve:
         return curves[0]
     thresholds = np.unique(np.concatenate([curve.thresholds for curve in curves]))[::-1]
     steps = [curve.step(thresholds) for curve in curves]
-    names = ("adapted_rand_error", "adapted_rand_precision", "adapted_rand_recall", "voi_split", "voi_merge")
     means = {
         name: np.mean([getattr(curve, name)[step] for curve, step in zip(curves, steps, strict=True)], axis=0)
-        for name in names
+        for name in AVERAGED
     }
     merges = np.stack([curve.merges[step] for curve, step in zip(curves, steps, strict=True)]).sum(axis=0)
     return ThresholdCurve(thresholds, merges, **means)
@@ -201,14 +209,20 @@ def _adapted_rand(sums: ExactSums) -> tuple[Curve, Curve, Curve]:
     return error, (pairs + trifle) / (segments + trifle), (pairs + trifle) / truths
 
 
-def _compact(segment: Ids, a: Ids, b: Ids) -> tuple[int, tuple[Ids, Ids, Ids]]:
-    """Ids small enough to index arrays; those that a watershed gives already are."""
-    largest = max((int(ids.max()) for ids in (segment, a, b) if len(ids)), default=0)
-    if largest <= 4 * (len(segment) + len(a)):
-        return largest, (segment, a, b)
-    ids = np.unique(np.concatenate([np.zeros(1, np.uint64), segment, a, b]))
-    segment, a, b = (np.searchsorted(ids, old).astype(np.uint64) for old in (segment, a, b))
-    return len(ids) - 1, (segment, a, b)
+def _nodes(tree: Tree, fragments: Ids) -> Ids:
+    """Fragments as the tree counts them: 0 = background, 1 … ``tree.fragments``."""
+    if len(tree.ids):
+        known = np.concatenate([np.zeros(1, np.uint64), tree.ids])
+        nodes = np.searchsorted(known, fragments).astype(np.uint64)
+        strange = known[np.minimum(nodes, np.uint64(len(known) - 1))] != fragments
+    else:
+        nodes, strange = fragments, fragments > tree.fragments
+    if strange.any():
+        raise NeuropilError(
+            f"expected the {tree.fragments} fragments that the tree was made from, got an unknown one: "
+            f"{fragments[strange][0]}"
+        )
+    return nodes
 
 
 def _x_log_x(x: int) -> float:

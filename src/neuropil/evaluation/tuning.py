@@ -1,0 +1,177 @@
+"""Choose how to segment by what scores best: every threshold of the merge tree, over one or several volumes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from neuropil.config import SegmentConfig
+from neuropil.errors import NeuropilError
+from neuropil.evaluation.curve import Metric, ThresholdCurve, average, curve_of
+from neuropil.evaluation.placing import Source, place, table_of
+from neuropil.geometry import Box
+from neuropil.segmentation import agglomerate_graph, region_graph, watershed
+from neuropil.volumes import Metadata, array_volume, as_volume
+from neuropil.volumes.atomic import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Pair = tuple[Source, Source]
+"""Affinities ``[edge, z, y, x]`` and the labels ``[z, y, x]`` to score them against."""
+
+_ROWS = 1000
+"""Rows of ``curve.csv``, about: a million merges make more steps than anybody reads."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was found: the curve, its two optima, and the settings to segment with."""
+
+    settings: SegmentConfig
+    """For ``segment``, with the threshold that has the lowest score."""
+    metric: Metric
+    """What was minimised."""
+    score: float
+    """What it came to, the mean over the volumes."""
+    curve: ThresholdCurve
+    volumes: int
+    """Over how many volumes the scores are averaged."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``curve.csv``, ``curve.png`` and ``segment.yaml`` (for ``neuropil segment --config``).
+
+        Raises:
+            NeuropilError: the folder cannot be written.
+        """
+        folder = Path(folder)
+        with replacing(folder / "curve.csv") as path:
+            self._write_csv(path)
+        with replacing(folder / "curve.png") as path:
+            draw_curve(self.curve).savefig(path, format="png", dpi=150)
+        with replacing(folder / "segment.yaml") as path:
+            path.write_text(self.to_yaml(), encoding="utf-8")
+
+    def to_yaml(self) -> str:
+        """A recipe of one section, ``segment``, whose header says where it comes from."""
+        body = yaml.safe_dump({"segment": self.settings.model_dump()}, sort_keys=False)
+        rand, voi = self.curve.best("adapted_rand_error"), self.curve.best("voi")
+        header = [
+            f"# Chosen by `neuropil tune` on {self.volumes} volume{'s'[: self.volumes > 1]} for the lowest "
+            f"{self.metric}: {self.score:.4f}.",
+            f"# Lowest adapted Rand error {rand[1]:.4f} at threshold {rand[0]:.4f}; "
+            f"lowest VI {voi[1]:.4f} bits at {voi[0]:.4f}.",
+        ]
+        return "\n".join([*header, body])
+
+    def _write_csv(self, path: Path) -> None:
+        curve = self.curve
+        columns = (
+            "adapted_rand_error",
+            "adapted_rand_precision",
+            "adapted_rand_recall",
+            "voi_split",
+            "voi_merge",
+            "voi",
+        )
+        chosen = [curve.step(curve.best(metric)[0]) for metric in ("adapted_rand_error", "voi")]
+        steps = np.unique([*curve.step(np.linspace(0, 1, _ROWS)).tolist(), *chosen])
+        with path.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow(["threshold", "merges", *columns])
+            for step in steps:
+                scores = [f"{getattr(curve, name)[step]:.9g}" for name in columns]
+                rows.writerow([repr(float(curve.thresholds[step])), int(curve.merges[step]), *scores])
+
+
+def tune(
+    pairs: Sequence[Pair],
+    settings: SegmentConfig | None = None,
+    *,
+    metric: Metric = "adapted_rand_error",
+    box: Box | None = None,
+    threads: int | None = None,
+) -> Tuning:
+    """Segment affinities once, score every threshold against labels, and choose the best.
+
+    The affinities are segmented whole, as ``segment`` does, and scored in ``box``, or where they overlap the labels.
+    So segmenting the same affinities with the settings found gives the scores found.
+
+    Args:
+        pairs: one or several pairs of affinities and labels; their scores are averaged.
+        settings: ``low``, ``high`` and ``score`` to use; the defaults if not given.
+        metric: what to minimise: ``adapted_rand_error`` or ``voi``.
+        box: which voxels of the image to compare, in all pairs.
+        threads: how many to use; all available cores by default.
+
+    Raises:
+        NeuropilError: no pairs, a method without a merge tree, or as ``watershed`` and ``evaluate``.
+
+    >>> labels = np.repeat([[[1, 1, 2, 2]]], 4, axis=1)
+    >>> affinities = np.where(np.arange(4) == 2, 0.1, 0.8) * np.ones((3, 1, 4, 4))
+    >>> tuning = tune([(affinities, labels)])
+    >>> round(tuning.settings.threshold, 3), tuning.score
+    (0.275, 0.0)
+    """
+    settings = settings or SegmentConfig()
+    if settings.method != "agglomerate":
+        raise NeuropilError(f'only the method "agglomerate" has a threshold to tune, got {settings.method!r}')
+    curve = average([_curve(pair, settings, box, threads) for pair in pairs])
+    threshold, score = curve.best(metric)
+    return Tuning(settings.model_copy(update={"threshold": threshold}), metric, score, curve, len(pairs))
+
+
+def _curve(pair: Pair, settings: SegmentConfig, box: Box | None, threads: int | None) -> ThresholdCurve:
+    affinities = as_volume(pair[0])
+    fragments = watershed(affinities, low=settings.low, high=settings.high, threads=threads)
+    graph = region_graph(affinities, fragments, threads=threads)
+    placed = place(array_volume(fragments, _without_channels(affinities.metadata)), pair[1], box)
+    return curve_of(agglomerate_graph(graph, settings.score), table_of(placed, threads))
+
+
+def draw_curve(curve: ThresholdCurve) -> Figure:
+    """Adapted Rand error and VI against the threshold, with their optima.
+
+    >>> ones = np.ones(2)
+    >>> curve = ThresholdCurve(np.array([1.0, 0.5]), np.arange(2, dtype=np.uint64), ones, ones, ones, ones, ones)
+    >>> len(draw_curve(curve).axes)
+    2
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    rand = {
+        "adapted Rand error": curve.adapted_rand_error,
+        "1 − precision (merges)": 1 - curve.adapted_rand_precision,
+        "1 − recall (splits)": 1 - curve.adapted_rand_recall,
+    }
+    voi = {"VI": curve.voi, "merge": curve.voi_merge, "split": curve.voi_split}
+    _panel(left, curve, rand, curve.best("adapted_rand_error"))
+    _panel(right, curve, voi, curve.best("voi"))
+    left.set_title("adapted Rand (SNEMI3D)")
+    right.set_title("variation of information, bits")
+    return figure
+
+
+def _panel(axes: Axes, curve: ThresholdCurve, lines: dict[str, NDArray[np.float64]], best: tuple[float, float]) -> None:
+    thresholds = np.linspace(0, 1, 2001)
+    steps = curve.step(thresholds)
+    for (name, values), style in zip(lines.items(), ("-", "--", ":"), strict=True):
+        axes.plot(thresholds, values[steps], style, label=name, color="black" if style == "-" else None)
+    axes.plot(*best, "o", color="tab:red", label=f"best: {best[1]:.4f} at {best[0]:.4f}")
+    axes.set(xlabel="threshold (merge while the affinity is at least this)", xlim=(0, 1), ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+
+
+def _without_channels(metadata: Metadata) -> Metadata:
+    return Metadata(voxel_size=metadata.voxel_size, origin=metadata.origin)
