@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, parse_offsets
-from neuropil.synthetic.noise import VOXEL_SIZE, Field, Float, blur
+from neuropil.synthetic.noise import VOXEL_SIZE, Field, Float, blur, grain
+
+_SURE = 10.0  # logit of an edge beyond doubt
 
 
 def affinities(
@@ -40,13 +42,13 @@ def affinities(
     depth, height, width = labels.shape
     doubt = Field.draw(np.array(labels.shape) * VOXEL_SIZE, 200.0, rng)  # where membranes are weak, for all edges alike
     out = np.zeros((len(offsets), *labels.shape), np.float32)
-    for edge, offset in enumerate(offsets):
-        for z in range(max(0, -offset[0]), min(depth, depth - offset[0])):
+    for z in range(depth):
+        unsure = doubt.at(np.array([z]), (height, width))[0]
+        for edge, offset in enumerate(offsets):
+            if not 0 <= z + offset[0] < depth:
+                continue
             exact, inside = _same(labels, z, offset)
-            if noise > 0:
-                unsure = doubt.at(np.array([z]), (height, width))[0]
-                exact = _unsure(exact, unsure, noise, rng)
-            out[edge, z][inside] = exact[inside]
+            out[edge, z][inside] = (_unsure(exact, unsure, noise, rng) if noise > 0 else exact)[inside]
     return out
 
 
@@ -65,9 +67,9 @@ def _same(
 
 
 def _unsure(exact: Float, doubt: Float, noise: float, rng: np.random.Generator) -> Float:
-    """Blur, then push each value's logit about: a smooth shift towards "same" in doubtful places, and grain."""
-    logit = 12.0 * (blur(exact) - 0.5)
-    logit += noise * np.clip(doubt - 0.8, 0.0, 3.0) * 2.0
-    logit += (0.8 * noise) * rng.standard_normal(exact.shape, dtype=np.float32)
+    """Blur, then move the logits: towards "same" or "not" where in doubt, and a little everywhere."""
+    logit = _SURE * (2.0 * blur(exact) - 1.0)
+    logit += noise * 10.0 * (np.clip(doubt - 1.0, 0.0, None) - np.clip(-1.5 - doubt, 0.0, None))
+    logit += noise * grain(exact.shape, 2, rng)
     result: Float = 1.0 / (1.0 + np.exp(-logit))
     return result
