@@ -68,7 +68,7 @@ def test_what_the_world_does_is_one_message(monkeypatch, problem, code, says):
     def fail(*_):
         raise problem
 
-    monkeypatch.setattr(cli, "_load", fail)
+    monkeypatch.setattr("neuropil.cli.recipes.read_recipe", fail)
     assert neuropil("config", "show") == (code, "", says + "\n" if code == 130 else f"neuropil: {says}\n")
 
 
@@ -76,6 +76,6 @@ def test_our_own_mistakes_keep_their_traceback(monkeypatch):
     def fail(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "_load", fail)
+    monkeypatch.setattr("neuropil.cli.recipes.read_recipe", fail)
     with pytest.raises(ZeroDivisionError):
         neuropil("config", "show")

@@ -1,0 +1,57 @@
+"""The program: its verbs in order, and what becomes of an error.
+
+Exit codes: 0 done, 2 wrong input (one message on stderr), 1 anything else, 130 stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from neuropil.errors import NeuropilError
+
+ORDER = ["demo", "fetch", "config", "train", "predict", "segment", "tune", "evaluate", "run", "view", "info", "convert"]
+"""Verbs as help lists them: in the order in which they are used."""
+
+
+class _Verbs(TyperGroup):
+    """Turns what a user may have done wrong into one message and the right exit code."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NeuropilError as error:
+            _fail(str(error))
+        except (BrokenPipeError, ConnectionError):
+            raise
+        except OSError as error:  # a missing file, a full disk, a folder that may not be written
+            _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    print(f"neuropil: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+_SETTINGS: dict[str, Any] = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+app = typer.Typer(cls=_Verbs, pretty_exceptions_enable=False, rich_markup_mode=None, **_SETTINGS)
+config_verbs = typer.Typer(rich_markup_mode=None, **_SETTINGS)
+app.add_typer(config_verbs, name="config", help="Make, show and check recipes.")
+
+
+@app.callback()
+def _about() -> None:
+    """From an electron-microscopy image to a map in which every neuron has its own id."""

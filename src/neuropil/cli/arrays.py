@@ -1,0 +1,148 @@
+"""Verbs that begin with an array: segment, tune, evaluate, info, convert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuropil.cli.app import app
+from neuropil.cli.options import (
+    BoxOption,
+    High,
+    Low,
+    Method,
+    OffsetsOption,
+    Score,
+    Snippet,
+    VoxelSizeOption,
+    read_box,
+    read_offsets,
+    read_segment,
+    read_voxel_size,
+)
+
+
+@app.command()
+def segment(
+    affinities: Annotated[str, typer.Argument(metavar="AFFINITIES", help="[edge, z, y, x].")],
+    out: Annotated[str, typer.Option("-o", metavar="SEGMENTATION", help="Where to write.")],
+    method: Annotated[Method | None, typer.Option(help="[default: agglomerate]")] = None,
+    score: Score = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="T", help="Merge down to this affinity; else the one stored, else 0.5.")
+    ] = None,
+    low: Low = None,
+    high: High = None,
+    min_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Join segments of fewer voxels to a neighbour.")
+    ] = None,
+    fill: Annotated[bool | None, typer.Option("--fill", help="Grow segments over the background.")] = None,
+    offsets: OffsetsOption = None,
+    snippet: Snippet = None,
+) -> None:
+    """Turn affinities into a segmentation."""
+    from neuropil.pipeline import segment as run
+    from neuropil.pipeline.segmenting import offsets_for, segmentation_metadata, threshold_for
+    from neuropil.volumes import open_volume, write_volume
+
+    settings = read_segment(
+        snippet,
+        {
+            "method": method and method.value,
+            "score": score,
+            "threshold": threshold,
+            "low": low,
+            "high": high,
+            "min_size": min_size,
+            "fill": fill,
+        },
+    )
+    with open_volume(affinities) as volume:
+        edges = offsets_for(volume, read_offsets(offsets))
+        if offsets is None and volume.metadata.offsets is None:
+            typer.echo(f"{affinities} stores no offsets: its channels are taken as {edges}")
+        level, origin = threshold_for(volume, settings)
+        if settings.method == "agglomerate":
+            typer.echo(f"threshold {level:g} ({origin})")
+        segmentation = run(volume, settings, level, edges)
+        write_volume(out, segmentation, segmentation_metadata(volume, settings, level))
+    typer.echo(f"wrote {out}: {segmentation.max()} segments")
+
+
+@app.command()
+def tune(
+    affinities: Annotated[str, typer.Argument(metavar="AFFINITIES", help="[edge, z, y, x].")],
+    labels: Annotated[str, typer.Argument(metavar="LABELS", help="The truth.")],
+    out: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="Leave curve and settings here.")] = None,
+    score: Score = None,
+    low: Low = None,
+    high: High = None,
+    offsets: OffsetsOption = None,
+    box: BoxOption = None,
+) -> None:
+    """Score every threshold against labels.
+
+    Leaves curve.csv, curve.png and segment.yaml in DIR; `neuropil segment --config DIR/segment.yaml` uses the best.
+    """
+    from neuropil.pipeline import tune as run
+    from neuropil.volumes import open_volume
+
+    settings = read_segment(None, {"score": score, "low": low, "high": high})
+    with open_volume(affinities) as volume, open_volume(labels) as truth:
+        result = run(volume, truth, settings, box=read_box(box, volume.box), offsets=read_offsets(offsets))
+    typer.echo("\n".join([f"scored {result.box}", *result.report()]))
+    if out is not None:
+        result.save(out)
+        typer.echo(f"wrote {out}/segment.yaml, curve.csv and curve.png")
+
+
+@app.command()
+def evaluate(
+    segmentation: Annotated[str, typer.Argument(metavar="SEGMENTATION", help="What to score.")],
+    labels: Annotated[str, typer.Argument(metavar="LABELS", help="The truth; 0 is not scored.")],
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all scores here.")] = None,
+    box: BoxOption = None,
+    border: Annotated[
+        float, typer.Option(metavar="NM", min=0, help="CREMI variant: leave out truth so near a border.")
+    ] = 0.0,
+) -> None:
+    """Score a segmentation against labels."""
+    from neuropil.evaluation import evaluate as run
+    from neuropil.pipeline.scoring import score_table, write_json
+    from neuropil.volumes import open_volume
+
+    with open_volume(segmentation) as volume, open_volume(labels) as truth:
+        scores = run(volume, truth, box=read_box(box, volume.box), border=border)
+    typer.echo("\n".join(score_table(scores)))
+    if json_file is not None:
+        write_json(json_file, scores.to_json())
+        typer.echo(f"wrote {json_file}")
+
+
+@app.command()
+def info(path: Annotated[str, typer.Argument(metavar="PATH", help="A volume or a checkpoint.")]) -> None:
+    """Say what a volume or a checkpoint holds."""
+    from neuropil.describe import describe
+
+    typer.echo("\n".join(describe(path)))
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A volume.")],
+    target: Annotated[str, typer.Argument(metavar="OUT", help="Its copy; the ending decides the format.")],
+    box: BoxOption = None,
+    voxel_size: VoxelSizeOption = None,
+) -> None:
+    """Copy a volume into another format.
+
+    Voxel size, origin, offsets and encoding go with it where the format can hold them.
+    """
+    from neuropil.volumes import open_volume
+    from neuropil.volumes.convert import convert_volume
+
+    volume = open_volume(source)
+    convert_volume(volume, target, box=read_box(box, volume.box), voxel_size=read_voxel_size(voxel_size))
+    typer.echo(f"wrote {target}")

@@ -1,0 +1,103 @@
+"""Arguments that several verbs share, and how they are read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neuropil.errors import NeuropilError
+
+if TYPE_CHECKING:
+    from neuropil.config import Config, SegmentConfig
+    from neuropil.geometry import Box, Offsets, VoxelSize
+
+Recipes = Annotated[list[str], typer.Argument(metavar="CONFIG", help="YAML recipes, merged in order: later ones win.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="section.key=value", help="Change one value; may be repeated.")
+]
+BoxOption = Annotated[
+    str | None,
+    typer.Option(
+        "--box", metavar="Z0:Z1,Y0:Y1,X0:X1", help="Only this part, in voxels of the image; 60:70,:,: is fine."
+    ),
+]
+VoxelSizeOption = Annotated[
+    str | None, typer.Option("--voxel-size", metavar="Z,Y,X", help="nm, where the files do not say it.")
+]
+
+
+Score = Annotated[str | None, typer.Option(metavar="SCORE", help="How affinities pool. [default: mean]")]
+Low = Annotated[float | None, typer.Option(metavar="L", help="Watershed: edges must be above this. [default: 0.0001]")]
+High = Annotated[
+    float | None, typer.Option(metavar="H", help="Watershed: edges from this on always unite. [default: 0.9999]")
+]
+OffsetsOption = Annotated[
+    str | None, typer.Option("--offsets", metavar="Z,Y,X;...", help="The edge of each channel, where not stored.")
+]
+Snippet = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings from a segment: section; options win.")
+]
+
+
+class Method(StrEnum):
+    """How to segment."""
+
+    agglomerate = "agglomerate"
+    watershed = "watershed"
+
+
+def read_recipe(recipes: list[str], sets: list[str] | None) -> Config:
+    """The recipe of a command line; ``section.key=value`` among the files counts as one more ``--set``."""
+    from neuropil.config import load_config
+
+    return load_config([text for text in recipes if not is_set(text)], [*(sets or []), *filter(is_set, recipes)])
+
+
+def is_set(text: str) -> bool:
+    """Whether an argument is no file but ``section.key=value``."""
+    return "=" in text and not Path(text).exists()
+
+
+def out_folder(recipes: list[str]) -> Path:
+    """Where results go when nothing is said: outputs/NAME, after the last recipe."""
+    names = [Path(text).stem for text in recipes if not is_set(text)]
+    return Path("outputs") / (names[-1] if names else "default")
+
+
+def read_segment(snippet: Path | None, options: dict[str, Any]) -> SegmentConfig:
+    """A ``segment`` section from a file and from options; those not given (None) leave it as it is."""
+    from neuropil.config import Config, load_config
+
+    base = load_config([snippet] if snippet else []).segment.model_dump(mode="json")
+    given = {name: value for name, value in options.items() if value is not None}
+    return Config.from_dict({"segment": {**base, **given}}, "options").segment
+
+
+def read_offsets(text: str | None) -> Offsets | None:
+    """Offsets as typed, ``z,y,x;z,y,x``."""
+    from neuropil.geometry import parse_offsets
+
+    return None if text is None else parse_offsets(text)
+
+
+def read_box(text: str | None, whole: Box) -> Box | None:
+    """A box as typed; ends left out are those of ``whole``."""
+    from neuropil.geometry import Box
+
+    return None if text is None else Box.parse(text, whole)
+
+
+def read_voxel_size(text: str | None) -> VoxelSize | None:
+    """A voxel size in nm as typed, ``z,y,x``."""
+    if text is None:
+        return None
+    try:
+        z, y, x = (float(part) for part in text.split(","))
+    except ValueError:
+        z = y = x = 0.0
+    if min(z, y, x) <= 0:
+        raise NeuropilError(f"--voxel-size {text}: expected three sizes in nm, Z,Y,X, for example 30,6,6")
+    return (z, y, x)

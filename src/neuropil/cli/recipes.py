@@ -1,0 +1,94 @@
+"""Verbs that begin with data or a recipe: fetch, config, train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuropil.cli.app import app, config_verbs
+from neuropil.cli.options import (
+    BoxOption,
+    Recipes,
+    Sets,
+    VoxelSizeOption,
+    out_folder,
+    read_recipe,
+    read_voxel_size,
+)
+
+
+@app.command()
+def fetch(
+    dataset: Annotated[str, typer.Argument(metavar="snemi3d", help="The data set.")],
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Where to put it; else the cache.")] = None,
+) -> None:
+    """Download a public data set, checksum checked."""
+    from neuropil.fetch import fetch as run
+
+    typer.echo(f"{dataset} lies in {run(dataset, folder)}")
+
+
+@config_verbs.command("new")
+def config_new(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The image.")],
+    labels: Annotated[str, typer.Argument(metavar="LABELS", help="Its truth.")],
+    out: Annotated[Path | None, typer.Option("-o", metavar="FILE", help="Where to write; else it is printed.")] = None,
+    box: BoxOption = None,
+    voxel_size: VoxelSizeOption = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 60.0,
+) -> None:
+    """Write a recipe for your own data.
+
+    Network, patch, offsets and the split into training, validation and test follow from shape and voxel size.
+    """
+    from neuropil.config import config_to_yaml
+    from neuropil.recipe import new_recipe
+
+    recipe = new_recipe(image, labels, box=box, voxel_size=read_voxel_size(voxel_size), minutes=minutes)
+    text = "".join(f"# {reason}\n" for reason in recipe.reasons) + "\n" + config_to_yaml(recipe.config)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        out.write_text(text, encoding="utf-8")
+        typer.echo("\n".join(recipe.reasons) + f"\nwrote {out}; now: neuropil run {out}")
+
+
+@config_verbs.command("show")
+def config_show(
+    recipes: Annotated[list[str] | None, typer.Argument(metavar="CONFIG", help="None: the defaults.")] = None,
+    sets: Sets = None,
+) -> None:
+    """Print the resolved recipe with comments."""
+    from neuropil.config import config_to_yaml
+
+    typer.echo(config_to_yaml(read_recipe(recipes or [], sets)), nl=False)
+
+
+@config_verbs.command("check")
+def config_check(recipes: Recipes, sets: Sets = None) -> None:
+    """Check a recipe and the volumes it names."""
+    from neuropil.pipeline import check_volumes
+
+    typer.echo("\n".join(check_volumes(read_recipe(recipes, sets))))
+
+
+@app.command()
+def train(
+    recipes: Recipes,
+    sets: Sets = None,
+    resume: Annotated[Path | None, typer.Option(metavar="CKPT", help="Go on with this checkpoint, exactly.")] = None,
+    pretrained: Annotated[str | None, typer.Option(metavar="CKPT", help="Start from the weights of this one.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Default: outputs/ and the name of the recipe.")
+    ] = None,
+) -> None:
+    """Train a network.
+
+    Leaves checkpoints/last.pt, checkpoints/best.pt, config.yaml and tensorboard/ in DIR.
+    """
+    from neuropil.training import train as run
+
+    config = read_recipe(recipes, sets)
+    typer.echo(f"wrote {run(config, out or out_folder(recipes), resume=resume, pretrained=pretrained)}")

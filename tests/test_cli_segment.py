@@ -1,0 +1,219 @@
+"""The verbs from affinities to scores: segment, tune, evaluate."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from neuropil import NEAREST, Box, agglomerate, region_graph, synthetic, watershed
+from neuropil.cli import app
+from neuropil.volumes import LOGIT8, Metadata, open_volume, write_volume
+
+SHAPE = (10, 40, 44)
+
+
+def neuropil(*arguments) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return synthetic.neuropil(SHAPE, seed=1)[1]
+
+
+@pytest.fixture(scope="module")
+def affinities(truth):
+    return synthetic.affinities(truth, NEAREST, noise=0.3, seed=2)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, truth, affinities):
+    """affinities.h5 (logit8, offsets, origin, threshold 0.3) and labels.h5, which is larger by 5 sections below."""
+    monkeypatch.chdir(tmp_path)
+    metadata = Metadata((30, 6, 6), (5, 0, 0), NEAREST, LOGIT8, {"threshold": 0.3})
+    write_volume("affinities.h5", LOGIT8.encode(affinities), metadata)
+    write_volume("bare.h5", LOGIT8.decode(LOGIT8.encode(affinities)))
+    write_volume("labels.h5", np.concatenate([truth[:5] * 0, truth]))
+    return tmp_path
+
+
+def expected(affinities, threshold, min_size=0):
+    codes = LOGIT8.encode(affinities)
+    fragments = watershed(codes, offsets=NEAREST, encoding=LOGIT8)
+    graph = region_graph(codes, fragments, offsets=NEAREST, encoding=LOGIT8)
+    return agglomerate(codes, fragments, offsets=NEAREST, encoding=LOGIT8).segment(
+        fragments, threshold, min_size, graph
+    )
+
+
+# --- segment ---------------------------------------------------------------------------------------------------------
+
+
+def test_segment_takes_the_stored_threshold_and_says_so(folder, affinities):
+    code, out, err = neuropil("segment", "affinities.h5", "-o", "seg.h5")
+    assert (code, err) == (0, "")
+    assert "threshold 0.3 (stored with the affinities)" in out
+    assert "stores no offsets" not in out
+    segmentation = open_volume("seg.h5")
+    assert segmentation.dtype == np.uint32
+    assert segmentation.metadata.voxel_size == (30, 6, 6)
+    assert segmentation.box == Box((5, 0, 0), (15, 40, 44))
+    assert segmentation.metadata.extra["threshold"] == 0.3
+    assert np.array_equal(segmentation.read(), expected(affinities, 0.3))
+
+
+def test_an_asked_for_threshold_wins(folder, affinities):
+    code, out, _ = neuropil("segment", "affinities.h5", "-o", "seg.h5", "--threshold", "0.8", "--min-size", "30")
+    assert code == 0
+    assert "threshold 0.8 (as asked)" in out
+    assert np.array_equal(open_volume("seg.h5").read(), expected(affinities, 0.8, 30))
+
+
+def test_arrays_without_metadata_get_the_defaults_and_two_lines(folder):
+    code, out, _ = neuropil("segment", "bare.h5", "-o", "seg.h5")
+    assert code == 0
+    assert "threshold 0.5 (the default" in out
+    assert "bare.h5 stores no offsets: its channels are taken as ((-1, 0, 0), (0, -1, 0), (0, 0, -1))" in out
+    assert (
+        "stores no offsets" not in neuropil("segment", "bare.h5", "-o", "s.h5", "--offsets", "-1,0,0;0,-1,0;0,0,-1")[1]
+    )
+
+
+def test_offsets_given_win_over_those_stored(folder, affinities):
+    metadata = Metadata(offsets=NEAREST)
+    write_volume("turned.h5", open_volume("bare.h5").read()[::-1].copy(), metadata)
+    assert neuropil("segment", "turned.h5", "-o", "a.h5", "--offsets", "0,0,-1;0,-1,0;-1,0,0")[0] == 0
+    assert neuropil("segment", "bare.h5", "-o", "b.h5")[0] == 0
+    assert np.array_equal(open_volume("a.h5").read(), open_volume("b.h5").read())
+
+
+def test_watershed_only_and_filling(folder, affinities):
+    assert neuropil("segment", "affinities.h5", "-o", "f.h5", "--method", "watershed", "--low", "0.2")[0] == 0
+    fragments = watershed(LOGIT8.encode(affinities), low=0.2, offsets=NEAREST, encoding=LOGIT8)
+    assert np.array_equal(open_volume("f.h5").read(), fragments)
+    assert (fragments == 0).any()
+    assert neuropil("segment", "affinities.h5", "-o", "s.h5", "--low", "0.2", "--fill")[0] == 0
+    assert (open_volume("s.h5").read() > 0).all()
+
+
+def test_a_snippet_gives_settings_and_options_win(folder, affinities):
+    (folder / "segment.yaml").write_text("segment: {threshold: 0.6, min_size: 20}\n")
+    assert (
+        "threshold 0.6 (as asked)" in neuropil("segment", "affinities.h5", "-o", "a.h5", "--config", "segment.yaml")[1]
+    )
+    assert np.array_equal(open_volume("a.h5").read(), expected(affinities, 0.6, 20))
+    out = neuropil("segment", "affinities.h5", "-o", "a.h5", "--config", "segment.yaml", "--threshold", "0.7")[1]
+    assert "threshold 0.7 (as asked)" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--threshold", "2"], "threshold: expected a value ≤ 1"),
+        (["--low", "0.9", "--high", "0.1"], "expected low < high"),
+        (["--score", "median"], "expected mean, max, min or qNN"),
+        (["--offsets", "1,2"], "offsets are written"),
+        (["--offsets", "-1,0,0;0,-1,0"], "one offset per channel"),
+        (["--offsets", "-2,0,0;0,-1,0;0,0,-1"], "nearest"),
+        (["--config", "none.yaml"], "no such config file"),
+        (["--method", "magic"], "magic"),
+    ],
+)
+def test_wrong_options_of_segment(folder, options, says):
+    code, _, err = neuropil("segment", "affinities.h5", "-o", "seg.h5", *options)
+    assert code == 2
+    assert says in err
+    assert not (folder / "seg.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda a: np.where(a > 0.9, np.nan, a), "NaN"),
+        (lambda a: a * 2, "must lie in [0, 1]"),
+        (lambda a: a[0], "expected affinities [edge, z, y, x]"),
+        (lambda a: np.concatenate([a, a]), "--offsets"),
+        (lambda a: (a * 100).astype(np.int64), "int64"),
+    ],
+    ids=["NaN", "above 1", "3-D", "six channels", "integers"],
+)
+def test_arrays_that_hold_no_affinities(folder, affinities, change, says):
+    write_volume("bad.h5", change(affinities))
+    code, _, err = neuropil("segment", "bad.h5", "-o", "seg.h5")
+    assert code == 2
+    assert says in err
+    assert "bad.h5" in err
+    assert not (folder / "seg.h5").exists()
+
+
+# --- tune and evaluate -----------------------------------------------------------------------------------------------
+
+
+def test_tune_finds_the_threshold_that_evaluate_confirms(folder):
+    code, out, _ = neuropil("tune", "affinities.h5", "labels.h5", "-o", "tuned")
+    assert code == 0
+    assert "scored 5:15,0:40,0:44" in out
+    with open("tuned/curve.csv") as file:
+        rows = list(csv.DictReader(file))
+    best = min(float(row["adapted_rand_error"]) for row in rows)
+    assert (folder / "tuned/curve.png").read_bytes().startswith(b"\x89PNG")
+    assert 0 < yaml.safe_load((folder / "tuned/segment.yaml").read_text())["segment"]["threshold"] < 1
+    assert neuropil("segment", "affinities.h5", "-o", "seg.h5", "--config", "tuned/segment.yaml")[0] == 0
+    assert neuropil("evaluate", "seg.h5", "labels.h5", "--json", "scores.json")[0] == 0
+    scores = json.loads((folder / "scores.json").read_text())
+    assert scores["adapted_rand_error"] == pytest.approx(best, abs=1e-12)
+
+
+def test_evaluate_prints_a_table_and_the_box(folder, truth):
+    write_volume("perfect.h5", truth + 7 * (truth > 0), Metadata(origin=(5, 0, 0)))
+    code, out, _ = neuropil("evaluate", "perfect.h5", "labels.h5", "--json", "scores.json")
+    assert code == 0
+    assert "adapted Rand error  0.0000" in out
+    assert "5:15,0:40,0:44" in out
+    scores = json.loads((folder / "scores.json").read_text())
+    for key in ("adapted_rand_precision", "adapted_rand_recall", "rand_index"):
+        assert scores[key] == 1
+    for key in ("adapted_rand_error", "voi_split", "voi_merge", "voi"):
+        assert scores[key] == 0
+
+
+def test_evaluate_scores_a_box_with_open_ends(folder, truth):
+    write_volume("perfect.h5", truth, Metadata(origin=(5, 0, 0)))
+    code, out, _ = neuropil("evaluate", "perfect.h5", "labels.h5", "--box", "7:9,:,10:")
+    assert code == 0
+    assert "7:9,0:40,10:44" in out
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "options", "says"),
+    [
+        ((4, 5, 6), (4, 5, 7), [], "(4, 5, 6)"),
+        ((4, 5, 6), (4, 5, 6), ["--box", "0:9,:,:"], "box 0:9"),
+        ((4, 5, 6), (4, 5, 6), ["--box", "0:9"], "a box is written"),
+        ((2, 4, 5, 6), (4, 5, 6), [], "[z, y, x]"),
+    ],
+    ids=["shapes", "box outside", "no box", "4-D"],
+)
+def test_what_cannot_be_compared(tmp_path, monkeypatch, first, second, options, says):
+    monkeypatch.chdir(tmp_path)
+    write_volume("a.h5", np.ones(first, np.uint32))
+    write_volume("b.h5", np.ones(second, np.uint32))
+    code, out, err = neuropil("evaluate", "a.h5", "b.h5", "--json", "scores.json", *options)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert not (tmp_path / "scores.json").exists()
+
+
+def test_float_labels_are_refused(tmp_path):
+    write_volume(tmp_path / "a.h5", np.ones((4, 5, 6), np.uint32))
+    write_volume(tmp_path / "b.h5", np.ones((4, 5, 6), np.float32))
+    code, _, err = neuropil("evaluate", tmp_path / "a.h5", tmp_path / "b.h5")
+    assert code == 2
+    assert "integer ids" in err
+    assert "b.h5" in err
