@@ -119,7 +119,7 @@ def test_a_snippet_gives_settings_and_options_win(folder, affinities):
         (["--low", "0.9", "--high", "0.1"], "expected low < high"),
         (["--score", "median"], "expected mean, max, min or qNN"),
         (["--offsets", "1,2"], "offsets are written"),
-        (["--offsets", "-1,0,0;0,-1,0"], "one offset per channel"),
+        (["--offsets", "-1,0,0;0,-1,0"], "one channel per offset"),
         (["--offsets", "-2,0,0;0,-1,0;0,0,-1"], "nearest"),
         (["--config", "none.yaml"], "no such config file"),
         (["--method", "magic"], "magic"),
@@ -158,7 +158,7 @@ def test_arrays_that_hold_no_affinities(folder, affinities, change, says):
 def test_tune_finds_the_threshold_that_evaluate_confirms(folder):
     code, out, _ = neuropil("tune", "affinities.h5", "labels.h5", "-o", "tuned")
     assert code == 0
-    assert "scored 5:15,0:40,0:44" in out
+    assert "lowest adapted Rand error" in out
     with open("tuned/curve.csv") as file:
         rows = list(csv.DictReader(file))
     best = min(float(row["adapted_rand_error"]) for row in rows)
@@ -167,7 +167,7 @@ def test_tune_finds_the_threshold_that_evaluate_confirms(folder):
     assert neuropil("segment", "affinities.h5", "-o", "seg.h5", "--config", "tuned/segment.yaml")[0] == 0
     assert neuropil("evaluate", "seg.h5", "labels.h5", "--json", "scores.json")[0] == 0
     scores = json.loads((folder / "scores.json").read_text())
-    assert scores["adapted_rand_error"] == pytest.approx(best, abs=1e-12)
+    assert scores["adapted_rand_error"] == pytest.approx(best, abs=1e-8)
 
 
 def test_evaluate_prints_a_table_and_the_box(folder, truth):

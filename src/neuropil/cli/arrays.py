@@ -13,12 +13,13 @@ from neuropil.cli.options import (
     High,
     Low,
     Method,
+    Metric,
     OffsetsOption,
     Score,
     Snippet,
     VoxelSizeOption,
+    open_affinities,
     read_box,
-    read_offsets,
     read_segment,
     read_voxel_size,
 )
@@ -44,8 +45,9 @@ def segment(
 ) -> None:
     """Turn affinities into a segmentation."""
     from neuropil.pipeline import segment as run
-    from neuropil.pipeline.segmenting import offsets_for, segmentation_metadata, threshold_for
-    from neuropil.volumes import open_volume, write_volume
+    from neuropil.pipeline import threshold_for
+    from neuropil.pipeline.segmenting import segmentation_metadata
+    from neuropil.volumes import write_volume
 
     settings = read_segment(
         snippet,
@@ -59,14 +61,11 @@ def segment(
             "fill": fill,
         },
     )
-    with open_volume(affinities) as volume:
-        edges = offsets_for(volume, read_offsets(offsets))
-        if offsets is None and volume.metadata.offsets is None:
-            typer.echo(f"{affinities} stores no offsets: its channels are taken as {edges}")
+    with open_affinities(affinities, offsets) as volume:
         level, origin = threshold_for(volume, settings)
         if settings.method == "agglomerate":
             typer.echo(f"threshold {level:g} ({origin})")
-        segmentation = run(volume, settings, level, edges)
+        segmentation = run(volume, settings, level)
         write_volume(out, segmentation, segmentation_metadata(volume, settings, level))
     typer.echo(f"wrote {out}: {segmentation.max()} segments")
 
@@ -76,6 +75,7 @@ def tune(
     affinities: Annotated[str, typer.Argument(metavar="AFFINITIES", help="[edge, z, y, x].")],
     labels: Annotated[str, typer.Argument(metavar="LABELS", help="The truth.")],
     out: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="Leave curve and settings here.")] = None,
+    metric: Annotated[Metric, typer.Option(help="What the best threshold minimises.")] = Metric.adapted_rand_error,
     score: Score = None,
     low: Low = None,
     high: High = None,
@@ -86,16 +86,18 @@ def tune(
 
     Leaves curve.csv, curve.png and segment.yaml in DIR; `neuropil segment --config DIR/segment.yaml` uses the best.
     """
-    from neuropil.pipeline import tune as run
+    from neuropil.evaluation.tuning import tune as run
     from neuropil.volumes import open_volume
 
     settings = read_segment(None, {"score": score, "low": low, "high": high})
-    with open_volume(affinities) as volume, open_volume(labels) as truth:
-        result = run(volume, truth, settings, box=read_box(box, volume.box), offsets=read_offsets(offsets))
-    typer.echo("\n".join([f"scored {result.box}", *result.report()]))
+    with open_affinities(affinities, offsets) as volume, open_volume(labels) as truth:
+        found = run([(volume, truth)], settings, metric=metric.value, box=read_box(box, volume.box))
+    for name, words in (("adapted_rand_error", "adapted Rand error"), ("voi", "VI in bits")):
+        threshold, value = found.curve.best(Metric(name).value)
+        typer.echo(f"lowest {words:<18}  {value:.4f} at threshold {threshold:.4f}")
     if out is not None:
-        result.save(out)
-        typer.echo(f"wrote {out}/segment.yaml, curve.csv and curve.png")
+        found.save(out)
+        typer.echo(f"wrote {out}/segment.yaml (threshold {found.settings.threshold:.4f}), curve.csv and curve.png")
 
 
 @app.command()

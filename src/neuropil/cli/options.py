@@ -12,7 +12,8 @@ from neuropil.errors import NeuropilError
 
 if TYPE_CHECKING:
     from neuropil.config import Config, SegmentConfig
-    from neuropil.geometry import Box, Offsets, VoxelSize
+    from neuropil.geometry import Box, VoxelSize
+    from neuropil.volumes import Volume
 
 Recipes = Annotated[list[str], typer.Argument(metavar="CONFIG", help="YAML recipes, merged in order: later ones win.")]
 Sets = Annotated[
@@ -49,6 +50,13 @@ class Method(StrEnum):
     watershed = "watershed"
 
 
+class Metric(StrEnum):
+    """What to minimise."""
+
+    adapted_rand_error = "adapted_rand_error"
+    voi = "voi"
+
+
 def read_recipe(recipes: list[str], sets: list[str] | None) -> Config:
     """The recipe of a command line; ``section.key=value`` among the files counts as one more ``--set``."""
     from neuropil.config import load_config
@@ -76,11 +84,17 @@ def read_segment(snippet: Path | None, options: dict[str, Any]) -> SegmentConfig
     return Config.from_dict({"segment": {**base, **given}}, "options").segment
 
 
-def read_offsets(text: str | None) -> Offsets | None:
-    """Offsets as typed, ``z,y,x;z,y,x``."""
+def open_affinities(path: str, offsets: str | None) -> Volume:
+    """Affinities with the edge of each channel, as typed, as stored, or the nearest ones; the last is said."""
     from neuropil.geometry import parse_offsets
+    from neuropil.pipeline import with_offsets
+    from neuropil.volumes import open_volume
 
-    return None if text is None else parse_offsets(text)
+    stored = open_volume(path)
+    volume = with_offsets(stored, parse_offsets(offsets) if offsets else None)
+    if offsets is None and stored.metadata.offsets is None:
+        typer.echo(f"{path} stores no offsets: its channels are taken as {volume.metadata.offsets}")
+    return volume
 
 
 def read_box(text: str | None, whole: Box) -> Box | None:

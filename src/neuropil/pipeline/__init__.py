@@ -1,8 +1,6 @@
 """The steps put together: a recipe checked against its volumes, affinities to a segmentation, and the whole way."""
 
 from neuropil.pipeline.checking import check_volumes as check_volumes
-from neuropil.pipeline.segmenting import agglomerated as agglomerated
 from neuropil.pipeline.segmenting import segment as segment
 from neuropil.pipeline.segmenting import threshold_for as threshold_for
-from neuropil.pipeline.tuning import Tuning as Tuning
-from neuropil.pipeline.tuning import tune as tune
+from neuropil.pipeline.segmenting import with_offsets as with_offsets

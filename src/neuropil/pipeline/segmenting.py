@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,77 +11,20 @@ from numpy.typing import NDArray
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets
-from neuropil.segmentation import (
-    MergeTree,
-    RegionGraph,
-    agglomerate_graph,
-    fill_background,
-    region_graph,
-    watershed,
-)
-from neuropil.volumes import Encoding, Metadata, Volume
+from neuropil.segmentation import agglomerate_graph, fill_background, region_graph, watershed
+from neuropil.volumes import Metadata, Volume
 
 
-@dataclass(frozen=True, eq=False)
-class Agglomerated:
-    """Fragments with everything needed to merge them at any threshold."""
-
-    affinities: NDArray[Any]
-    """``[edge, z, y, x]`` as stored."""
-    offsets: Offsets
-    encoding: Encoding | None
-    fragments: NDArray[Any]
-    """``[z, y, x]``, ids from 1, 0 = background."""
-    graph: RegionGraph
-    tree: MergeTree
-
-    def cut(self, threshold: float, min_size: int = 0, fill: bool = False) -> NDArray[Any]:
-        """The segmentation at a threshold: uint32 or uint64 ``[z, y, x]``, ids from 1."""
-        segmentation = self.tree.segment(self.fragments, threshold, min_size, self.graph)
-        if not fill:
-            return segmentation
-        return fill_background(self.affinities, segmentation, offsets=self.offsets, encoding=self.encoding)
-
-
-def agglomerated(affinities: Volume, settings: SegmentConfig, offsets: Offsets | None = None) -> Agglomerated:
-    """Fragments and merge tree of affinities, read once.
-
-    Args:
-        affinities: ``[edge, z, y, x]``.
-        settings: ``low`` and ``high`` of the watershed, ``score`` of the merges.
-        offsets: instead of those stored with the affinities.
-
-    Raises:
-        NeuropilError: no affinities, offsets missing or without the nearest three, NaN, values outside [0, 1].
-
-    >>> from neuropil.volumes import array_volume
-    >>> parts = agglomerated(array_volume(np.full((3, 2, 4, 4), 0.9, np.float32)), SegmentConfig())
-    >>> int(parts.cut(0.5).max())
-    1
-    """
-    offsets = offsets_for(affinities, offsets)
-    array, encoding = affinities.read(), affinities.metadata.encoding
-    try:
-        fragments = watershed(array, low=settings.low, high=settings.high, offsets=offsets, encoding=encoding)
-        graph = region_graph(array, fragments, offsets=offsets, encoding=encoding)
-    except NeuropilError as error:
-        raise NeuropilError(f"{affinities.path}: {error}") from None
-    return Agglomerated(array, offsets, encoding, fragments, graph, agglomerate_graph(graph, settings.score))
-
-
-def segment(
-    affinities: Volume, settings: SegmentConfig, threshold: float, offsets: Offsets | None = None
-) -> NDArray[Any]:
+def segment(affinities: Volume, settings: SegmentConfig, threshold: float) -> NDArray[Any]:
     """The segmentation of affinities at a threshold, uint32 or uint64 ``[z, y, x]``, ids from 1.
 
     Args:
-        affinities: ``[edge, z, y, x]``.
+        affinities: ``[edge, z, y, x]`` with offsets; see :func:`with_offsets`.
         settings: method, score, watershed levels, minimum size, filling.
         threshold: affinity down to which segments merge; method ``watershed`` merges none.
-        offsets: instead of those stored with the affinities.
 
     Raises:
-        NeuropilError: as :func:`agglomerated`, or a method that is not there.
+        NeuropilError: no affinities, NaN or values outside [0, 1] in them, or a method that is not there.
 
     >>> from neuropil.volumes import array_volume
     >>> segment(array_volume(np.full((3, 2, 4, 4), 0.9, np.float32)), SegmentConfig(), 0.5).shape
@@ -89,9 +32,18 @@ def segment(
     """
     if settings.method == "mutex":
         raise NeuropilError("segment.method: expected agglomerate or watershed, got mutex, which is not there yet")
-    parts = agglomerated(affinities, settings, offsets)
-    level = np.inf if settings.method == "watershed" else threshold
-    return parts.cut(float(level), settings.min_size, settings.fill)
+    array, offsets = affinities.read(), with_offsets(affinities).metadata.offsets
+    encoding = affinities.metadata.encoding
+    try:
+        found = watershed(array, low=settings.low, high=settings.high, offsets=offsets, encoding=encoding)
+    except NeuropilError as error:
+        raise NeuropilError(f"{affinities.path}: {error}") from None
+    if settings.method == "agglomerate" or settings.min_size > 1:
+        graph = region_graph(array, found, offsets=offsets, encoding=encoding)
+        tree = agglomerate_graph(graph, settings.score)
+        level = threshold if settings.method == "agglomerate" else np.inf
+        found = tree.segment(found, float(level), settings.min_size, graph)
+    return fill_background(array, found, offsets=offsets, encoding=encoding) if settings.fill else found
 
 
 def threshold_for(affinities: Volume, settings: SegmentConfig) -> tuple[float, str]:
@@ -117,11 +69,15 @@ def threshold_for(affinities: Volume, settings: SegmentConfig) -> tuple[float, s
     return float(stored), "stored with the affinities"
 
 
-def offsets_for(affinities: Volume, offsets: Offsets | None = None) -> Offsets:
-    """The edge of each channel: as given, else as stored, else the nearest neighbourhood where there are three.
+def with_offsets(affinities: Volume, offsets: Offsets | None = None) -> Volume:
+    """The same volume with the edge of each channel: as given, as stored, or the nearest ones where there are three.
 
     Raises:
         NeuropilError: no ``[edge, z, y, x]``, more or fewer channels than offsets, or none known.
+
+    >>> from neuropil.volumes import array_volume
+    >>> with_offsets(array_volume(np.zeros((3, 1, 2, 2)))).metadata.offsets
+    ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
     """
     if len(affinities.shape) != 4:
         raise NeuropilError(f"expected affinities [edge, z, y, x], got shape {affinities.shape}, in {affinities.path}")
@@ -132,10 +88,7 @@ def offsets_for(affinities: Volume, offsets: Offsets | None = None) -> Offsets:
             f"{affinities.path} has {channels} channels and no offsets; say which edges they are: "
             '--offsets "z,y,x;z,y,x;…"'
         )
-    offsets = offsets or NEAREST
-    if len(offsets) != channels:
-        raise NeuropilError(f"expected one offset per channel, got {len(offsets)} for {affinities.path} of {channels}")
-    return offsets
+    return replace(affinities, metadata=replace(affinities.metadata, offsets=offsets or NEAREST))
 
 
 def segmentation_metadata(affinities: Volume, settings: SegmentConfig, threshold: float) -> Metadata:
