@@ -1,6 +1,7 @@
 """PREDICT: tiles, blending, test-time symmetries; any image size in bounded memory."""
 
-from neuropil.inference.predict import predict
+from neuropil.inference.in_memory import predict
 from neuropil.inference.progress import Progress, ProgressLine
+from neuropil.inference.resumable import predict_volume
 
-__all__ = ["Progress", "ProgressLine", "predict"]
+__all__ = ["Progress", "ProgressLine", "predict", "predict_volume"]

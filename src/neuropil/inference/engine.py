@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -135,38 +134,3 @@ def evaluating(network: Callable[[Tensor], Tensor], device: torch.device) -> Ite
     finally:
         for part, training in modes:
             part.training = training
-
-
-def bytes_per_voxel(network: Callable[[Tensor], Tensor], device: torch.device) -> int:
-    """A generous estimate of the memory that a network takes for each voxel of its input.
-
-    Six times its largest activation in float32: input, output, shortcut and skips of a level are alive together.
-    """
-    if not isinstance(network, nn.Module):
-        return 64
-    size, largest = (16, 64, 64), 0
-
-    def look(_: nn.Module, __: object, out: object) -> None:
-        nonlocal largest
-        if isinstance(out, Tensor):
-            largest = max(largest, out.numel())
-
-    hooks = [part.register_forward_hook(look) for part in network.modules()]
-    try:
-        with torch.inference_mode():
-            network(torch.zeros(1, 1, *size, device=device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return 24 * max(largest // (size[0] * size[1] * size[2]), 1)
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a device."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return 4 * 2**30

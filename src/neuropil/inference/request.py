@@ -15,13 +15,12 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets, Triple, VoxelSize, parse_offsets
 from neuropil.inference.engine import (
     Engine,
-    bytes_per_voxel,
     choose_device,
     evaluating,
     fast_bf16,
-    free_memory,
     kept_offsets,
 )
+from neuropil.inference.memory import bytes_per_voxel, free_memory
 from neuropil.inference.tiling import Tiling, choose_tile, lay_tiles
 from neuropil.models.checkpoint import Model, load_model
 from neuropil.volumes import Volume, require_image

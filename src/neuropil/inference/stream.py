@@ -32,8 +32,8 @@ from neuropil.inference.tiling import Tiling
 from neuropil.volumes import Volume
 
 Affinities = npt.NDArray[np.float32]
-Emit = Callable[[Box, Affinities], None]
-"""Takes a finished cell: its box and its affinities ``[E, Z, Y, X]``."""
+Emit = Callable[[Triple, Box, Affinities], None]
+"""Takes a finished cell: its index, its box and its affinities ``[E, Z, Y, X]``."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -185,7 +185,7 @@ class Canvas:
         box = self.plan.cells.cell(cell)
         painted = self.painted.pop(cell, None)
         del self.waiting[cell]
-        self.emit(box, np.zeros((len(self.keep), *box.shape), np.float32) if painted is None else painted)
+        self.emit(cell, box, np.zeros((len(self.keep), *box.shape), np.float32) if painted is None else painted)
 
 
 def _windows(image: Volume, plan: Plan, tiles: Sequence[Triple]) -> Tensor:
@@ -204,9 +204,24 @@ def read_mirrored(image: Volume, box: Box) -> npt.NDArray[Any]:
     >>> read_mirrored(array_volume(np.arange(3)[None, None]), Box((0, 0, -2), (1, 1, 4))).tolist()
     [[[2, 1, 0, 1, 2, 1]]]
     """
-    inside = box.intersect(image.box)
-    lack = [(i - b, e - j) for b, e, i, j in zip(box.start, box.stop, inside.start, inside.stop, strict=True)]
-    return np.pad(image.read(inside), lack, mode="reflect")
+    whole = image.box
+    if whole.contains(box):
+        return image.read(box).copy()
+    at = [
+        _mirrored(np.arange(start, stop) - first, size) + first
+        for start, stop, first, size in zip(box.start, box.stop, whole.start, whole.shape, strict=True)
+    ]
+    (z0, z1), (y0, y1), (x0, x1) = ((int(line.min()), int(line.max()) + 1) for line in at)
+    inside = Box((z0, y0, x0), (z1, y1, x1))
+    z, y, x = (line - first for line, first in zip(at, inside.start, strict=True))
+    return np.ascontiguousarray(image.read(inside)[np.ix_(z, y, x)])
+
+
+def _mirrored(at: npt.NDArray[np.intp], size: int) -> npt.NDArray[np.intp]:
+    """Places on a line of ``size`` voxels that are seen at any places when its ends are mirrors."""
+    period = max(2 * (size - 1), 1)
+    turned = at % period
+    return np.minimum(turned, period - turned) if size > 1 else np.zeros_like(at)
 
 
 def _without_context(found_BEZYX: Affinities, context: Triple) -> Affinities:

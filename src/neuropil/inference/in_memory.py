@@ -73,6 +73,6 @@ def predict_request(
     plan = Plan(request.tiling(), Cells(request.box, request.box.shape), context)
     clock = Clock(request.box.size, 0, watch)
     with evaluating(request.model.network, request.device):
-        predict_cells(request.engine(), request.image, plan, lambda _, found: out.append(found), clock)
+        predict_cells(request.engine(), request.image, plan, lambda _, __, found: out.append(found), clock)
     clock.finish()
     return out[0]

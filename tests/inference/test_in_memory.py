@@ -7,7 +7,7 @@ from torch import nn
 
 from neuropil import Box, Config, NeuropilError
 from neuropil.inference import predict, symmetries
-from neuropil.inference.predict import predict_request
+from neuropil.inference.in_memory import predict_request
 from neuropil.inference.request import make_request
 from neuropil.models import build_network
 from neuropil.models.checkpoint import Model

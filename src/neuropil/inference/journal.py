@@ -1,0 +1,117 @@
+"""What is done of a prediction that takes long: kept beside the output, so that a run that was killed can go on.
+
+Beside ``affinities.zarr`` lies, until all is done, ``affinities.zarr.unfinished/`` with
+
+    affinities.zarr    the output so far, chunk by chunk
+    request.json       what was asked for, by content: model, image, box, options, and the tiles chosen
+    done.txt           a line for every cell whose chunks are all on disk; written after them, never before
+
+A chunk that was half written when the run died has no line, and is written again. A request that differs is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Triple
+
+ARRAY = "affinities.h5"
+
+
+class Journal:
+    """The folder of an unfinished prediction, held by one process at a time. A context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take hold of a folder, making it where it is not there.
+
+        Raises:
+            NeuropilError: another process holds it, or it cannot be written.
+        """
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # The lock goes when the process goes, however it goes.
+            self._lock = (folder / "lock").open("w")
+            self._done = (folder / "done.txt").open("a+")
+        except OSError as error:
+            raise NeuropilError(f"cannot write in {folder}: {error.strerror or error}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.close()
+            raise NeuropilError(f"another process is predicting into {folder}; wait for it or stop it") from None
+
+    @property
+    def array(self) -> Path:
+        """Where the output so far lies."""
+        return self.folder / ARRAY
+
+    def begun(self) -> Mapping[str, Any] | None:
+        """The request that was begun here and the choices made for it, or None where nothing was."""
+        try:
+            begun = json.loads((self.folder / "request.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return begun if isinstance(begun, dict) and {"asked", "chosen"} <= begun.keys() else None
+
+    def begin(self, asked: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
+        """Record a request; from here on it can be continued. What an earlier one left is forgotten."""
+        self._done.truncate(0)
+        temporary = self.folder / "request.json.partial"
+        temporary.write_text(json.dumps({"asked": asked, "chosen": chosen}, indent=1))
+        temporary.replace(self.folder / "request.json")
+
+    def check(self, asked: Mapping[str, Any]) -> None:
+        """Refuse to continue another request than the one that was begun.
+
+        Raises:
+            NeuropilError: something differs; it says what, and what to do.
+        """
+        begun = self.begun()
+        before = {} if begun is None else begun["asked"]
+        now = json.loads(json.dumps(asked))
+        changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        if changed:
+            lines = "; ".join(f"{key} was {_short(before.get(key))}, is {_short(now.get(key))}" for key in changed)
+            raise NeuropilError(
+                f"{self.folder} holds an unfinished prediction of another request: {lines}. "
+                "Ask for the same again to continue it, or delete that folder to begin anew"
+            )
+
+    def done(self) -> set[Triple]:
+        """The cells that are done; a line that was cut short does not count."""
+        self._done.seek(0)
+        cells = set()
+        for line in self._done.read().splitlines(keepends=True):
+            parts = line.split()
+            if line.endswith("\n") and len(parts) == 3 and all(part.isdigit() for part in parts):
+                cells.add((int(parts[0]), int(parts[1]), int(parts[2])))
+        return cells
+
+    def mark(self, cell: Triple) -> None:
+        """Record that a cell is on disk."""
+        self._done.write("\n{} {} {}\n".format(*cell))
+        self._done.flush()
+        os.fsync(self._done.fileno())
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._done.close()
+        self._lock.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,78 @@
+"""How much memory there is, and how much a network takes."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+UNKNOWN = 4 * 2**30
+"""Bytes assumed where the system does not tell."""
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that this process may still take on a device: of a processor the least of what is free, what its control
+    group leaves and what its address-space limit leaves.
+
+    >>> free_memory(torch.device("cpu")) > 0
+    True
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    group = Path("/sys/fs/cgroup")
+    limits = [_field("/proc/meminfo", "MemAvailable")]
+    most, used = _number(group / "memory.max"), _number(group / "memory.current")
+    if most is not None and used is not None:
+        limits.append(most - used)
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    taken = _field("/proc/self/status", "VmSize")
+    if space != resource.RLIM_INFINITY and taken is not None:
+        limits.append(space - taken)
+    return max(min((n for n in limits if n is not None), default=UNKNOWN), 1)
+
+
+def bytes_per_voxel(network: Callable[[Tensor], Tensor], device: torch.device) -> int:
+    """A generous estimate of the memory that a network takes for each voxel of its input.
+
+    Eight times its largest activation in float32: input, output, shortcut and skips of a level are alive together,
+    and convolutions want room to work in.
+
+    >>> bytes_per_voxel(nn.Conv3d(1, 16, 3, padding=1), torch.device("cpu"))
+    512
+    """
+    if not isinstance(network, nn.Module):
+        return 64
+    size, largest = (8, 64, 64), 0
+
+    def look(_: nn.Module, __: object, out: object) -> None:
+        nonlocal largest
+        if isinstance(out, Tensor):
+            largest = max(largest, out.numel())
+
+    hooks = [part.register_forward_hook(look) for part in network.modules()]
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(1, 1, *size, device=device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return 32 * max(largest // (size[0] * size[1] * size[2]), 1)
+
+
+def _field(file: str, name: str) -> int | None:
+    """Bytes of a line ``Name: 123 kB``."""
+    try:
+        lines = Path(file).read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
+
+
+def _number(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):  # no such group, or "max"
+        return None

@@ -1,0 +1,184 @@
+"""Predict a volume of any size into a volume on disk, and go on where a killed run stopped."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from neuropil.geometry import Box, Triple, blocks
+from neuropil.inference.engine import evaluating
+from neuropil.inference.fingerprint import image_fingerprint, model_fingerprint
+from neuropil.inference.journal import Journal
+from neuropil.inference.memory import free_memory
+from neuropil.inference.progress import Clock, Watch
+from neuropil.inference.request import Request, make_request
+from neuropil.inference.stream import Affinities, Cells, Plan, predict_cells
+from neuropil.inference.tiling import Axis, Tiling
+from neuropil.models.checkpoint import Model
+from neuropil.volumes import LOGIT8, Metadata, Volume, as_volume, create_volume, open_volume
+from neuropil.volumes.atomic import move_into_place
+from neuropil.volumes.location import Location, parse_location
+
+CELL: Triple = (32, 256, 256)
+"""Voxels of a chunk of the output: 6 MB in three 8-bit channels, so that a run loses little when it is killed."""
+
+WAITING = 2**30
+"""Most bytes of affinities that wait for further tiles; less where less is free."""
+
+
+def predict_volume(
+    checkpoint: Model | Path | str,
+    image: Volume | npt.NDArray[np.generic] | Path | str,
+    output: Path | str,
+    *,
+    box: Box | None = None,
+    tta: int | None = None,
+    tta_mode: str | None = None,
+    tile: Sequence[int] | None = None,
+    overlap: Sequence[int] | None = None,
+    encoding: str | None = None,
+    keep: str | None = None,
+    device: str = "auto",
+    watch: Watch | None = None,
+) -> None:
+    """Predict the affinities of an image of any size, tile by tile, into a chunked volume.
+
+    Memory depends on the tile, not on the volume. Until all is done the output lies in ``OUTPUT.unfinished``; the same
+    call continues it, whatever ended the run before, and ends with the same numbers. What was at ``output`` is
+    replaced when the new one is complete. The output carries voxel size, origin, offsets, encoding and, where the
+    recipe has one, the ``threshold`` to segment at.
+
+    Args:
+        checkpoint, image, box, tta, tta_mode, tile, overlap, keep, device, watch: as for :func:`predict`.
+        output: where to write; ``.zarr`` and ``.h5`` suit large volumes.
+        encoding: ``logit8``, one byte that tells 0.999 from 0.9999; ``float16``; ``float32``. None: as the recipe says.
+
+    Raises:
+        NeuropilError: as :func:`predict`; an output that cannot be written; an unfinished one of another request.
+
+    >>> import tempfile
+    >>> from neuropil.config import Config
+    >>> from neuropil.models import build_network
+    >>> model = Model(build_network(Config().model), Config(), {})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     predict_volume(model, np.zeros((4, 30, 40), np.uint8), f"{folder}/a.h5", tta=1)
+    ...     open_volume(f"{folder}/a.h5").shape
+    (3, 4, 30, 40)
+    """
+    changes = {"tta": tta, "tta_mode": tta_mode, "tile": tile, "overlap": overlap, "keep": keep, "encoding": encoding}
+    target = parse_location(output)
+    with as_volume(image) as volume:
+        request = make_request(checkpoint, volume, box, changes, device)
+        with Journal(unfinished(target)) as journal:
+            chosen = _begin_or_continue(journal, request)
+            _predict_into(journal, request, chosen, watch)
+            _put_into_place(journal, request, target)
+    shutil.rmtree(unfinished(target), ignore_errors=True)
+
+
+def unfinished(target: Location) -> Path:
+    """The folder in which an output lies until it is complete; of one in a bucket, in the current folder."""
+    name = "/".join(part for part in (target.container.rstrip("/"), target.array) if part)
+    place = Path(name.replace("://", "_").replace("/", "_") if target.remote else target.container.rstrip("/"))
+    inner = "" if target.remote or not target.array else "." + target.array.replace("/", "_")
+    return place.with_name(f"{place.name}{inner}.unfinished")
+
+
+def _begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
+    """The tiles and number format to use: those of the run before, else chosen now."""
+    asked = {
+        "model": model_fingerprint(request.model),
+        "image": image_fingerprint(request.image),
+        "box": str(request.box),
+        **request.settings.model_dump(mode="json"),
+    }
+    begun = journal.begun()
+    if begun is not None:
+        journal.check(asked)
+        return dict(begun["chosen"])
+    tiling, engine = request.tiling(), request.engine()
+    chosen = {"tile": tiling.shape, "starts": [a.starts for a in tiling.axes], "bf16": engine.bf16}
+    shutil.rmtree(journal.array, ignore_errors=True)
+    shape = (len(request.keep), *request.box.shape)
+    chunks = (len(request.keep), *_cell(request))
+    with create_volume(journal.array, shape, _dtype(request), _metadata(request), chunks):
+        pass
+    journal.begin(asked, chosen)
+    return chosen
+
+
+def _predict_into(journal: Journal, request: Request, chosen: dict[str, Any], watch: Watch | None) -> None:
+    """Predict the cells that are not done into the journal's array."""
+    axes = [
+        Axis(size, length, tuple(starts))
+        for size, length, starts in zip(request.box.shape, chosen["tile"], chosen["starts"], strict=True)
+    ]
+    tiling = Tiling(request.box, (axes[0], axes[1], axes[2]))
+    with open_volume(journal.array, "r+") as out:
+        cells = Cells(request.box, _cell(request))
+        done = journal.done()
+        clock = Clock(request.box.size, sum(cells.cell(c).size for c in done), watch)
+        encoding = out.metadata.encoding
+
+        def write(cell: Triple, box: Box, found_EZYX: Affinities) -> None:
+            out.write(box, found_EZYX.astype(out.dtype) if encoding is None else encoding.encode(found_EZYX))
+            journal.mark(cell)
+
+        with evaluating(request.model.network, request.device):
+            plan = Plan(tiling, cells, memory=min(WAITING, free_memory(torch.device("cpu")) // 4))
+            predict_cells(request.engine(chosen["bf16"]), request.image, plan, write, clock, done)
+    clock.finish()
+
+
+def _put_into_place(journal: Journal, request: Request, target: Location) -> None:
+    """The complete array under the name asked for: by renaming where it can be, else copied chunk by chunk."""
+    if target.format == "zarr" and not target.array and not target.remote:
+        move_into_place(journal.array, Path(target.container))
+        return
+    chunked = target.format in ("zarr", "zarr2", "n5", "hdf5")
+    with open_volume(journal.array) as source:
+        chunks = (source.shape[0], *_cell(request)) if chunked else None
+        with create_volume(target.path, source.shape, source.dtype, source.metadata, chunks) as out:
+            for box in blocks(source.box, _cell(request)):
+                out.write(box, source.read(box))
+
+
+def _cell(request: Request) -> Triple:
+    z, y, x = (min(n, c) for n, c in zip(request.box.shape, CELL, strict=True))
+    return (z, y, x)
+
+
+def _dtype(request: Request) -> np.dtype[Any]:
+    encoding = request.settings.encoding
+    return LOGIT8.dtype if encoding == "logit8" else np.dtype(encoding)
+
+
+def _metadata(request: Request) -> Metadata:
+    """What travels with the affinities."""
+    config, settings = request.model.config, request.settings
+    extra: dict[str, Any] = {
+        "made_by": {
+            "neuropil": version("neuropil"),
+            "model": model_fingerprint(request.model)[:16],
+            "image": request.image.path,
+            "tta": settings.tta,
+            "tta_mode": settings.tta_mode,
+        }
+    }
+    threshold = request.model.info.get("threshold") or config.segment.threshold
+    if threshold is not None:
+        extra["threshold"] = float(threshold)
+    return Metadata(
+        voxel_size=request.image.metadata.voxel_size or request.model.info.get("voxel_size") or config.data.voxel_size,
+        origin=request.box.start,
+        offsets=request.keep,
+        encoding=LOGIT8 if settings.encoding == "logit8" else None,
+        extra=extra,
+    )
