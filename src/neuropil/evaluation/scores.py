@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropil.errors import NeuropilError
+from neuropil.evaluation.matching import Matching, match_objects
 from neuropil.evaluation.placing import Source, place, table_of, without_borders
-from neuropil.evaluation.table import Contingency
+from neuropil.evaluation.table import Contingency, sizes_of_pairs
 from neuropil.geometry import Box, VoxelSize
 
 
@@ -48,6 +49,8 @@ class Scores:
     """H(truth | segments) in bits: 0 when no segment joins objects."""
     cremi_score: float
     """sqrt(VI · adapted Rand error), both in the CREMI variant."""
+    matching: Matching
+    """Objects matched one by one at IoU 0.5 … 0.95."""
     voxels: int
     """Voxels compared."""
     scored: int
@@ -93,6 +96,7 @@ class Scores:
             "adapted_rand": {
                 name: {"error": v.error, "precision": v.precision, "recall": v.recall} for name, v in variants.items()
             },
+            "matching": self.matching.to_json(),
             "voxels": self.voxels,
             "scored": self.scored,
             "objects": self.objects,
@@ -194,7 +198,7 @@ def scores_of(table: Contingency, bordered: Contingency | None = None) -> Scores
         if inner.scored == 0:
             raise NeuropilError("nothing to score in the CREMI variant: every label lies within the border; narrow it")
         cremi, cremi_voi = adapted_rand_snemi3d(inner), sum(variation_of_information(bordered))
-    inside = table.without_truth(0)
+    matching = match_objects(table)
     return Scores(
         snemi3d=snemi3d,
         cremi=cremi,
@@ -203,10 +207,11 @@ def scores_of(table: Contingency, bordered: Contingency | None = None) -> Scores
         voi_split=split,
         voi_merge=merge,
         cremi_score=sqrt(cremi_voi * cremi.error),
+        matching=matching,
         voxels=sums.voxels,
         scored=sums.scored,
-        objects=len(np.unique(inside.truth)),
-        segments=len(np.unique(inside.segment[inside.segment > 0])),
+        objects=matching.objects,
+        segments=matching.segments,
     )
 
 
@@ -257,12 +262,9 @@ def variation_of_information(table: Contingency) -> tuple[float, float]:
     """
     inside = table.without_truth(0)
     n = inside.count.astype(np.float64)
-    ids_t, t = inside.truth_sizes()
-    ids_s, s = inside.segment_sizes()
-    t_of_pair = t[np.searchsorted(ids_t, inside.truth)]
-    s_of_pair = s[np.searchsorted(ids_s, inside.segment)]
+    t, s = sizes_of_pairs(inside)
     total = n.sum()
-    return float(n @ np.log2(t_of_pair / n) / total), float(n @ np.log2(s_of_pair / n) / total)
+    return float(n @ np.log2(t / n) / total), float(n @ np.log2(s / n) / total)
 
 
 def sum_of_squares(counts: NDArray[np.uint64]) -> int:

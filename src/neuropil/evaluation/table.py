@@ -127,6 +127,13 @@ def sum_by(ids: Ids, count: Ids) -> tuple[Ids, Ids]:
     return ids[first], np.add.reduceat(count, first)
 
 
+def sizes_of_pairs(table: Contingency) -> tuple[Ids, Ids]:
+    """For each pair of a table, the voxels of its truth object and of its segment."""
+    ids_t, t = table.truth_sizes()
+    ids_s, s = table.segment_sizes()
+    return t[np.searchsorted(ids_t, table.truth)], s[np.searchsorted(ids_s, table.segment)]
+
+
 def available_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
