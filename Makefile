@@ -48,7 +48,13 @@ $(VENV)/.dependencies: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --constraint constraints.txt scikit-build-core nanobind cmake ninja
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.dependencies CMakeLists.txt $(NATIVE_SOURCES)
+# An editable install knows its modules by name, so it is renewed when one comes or goes (not when one is edited).
+$(VENV)/.modules: FORCE | $(BIN)/python
+	@find src/neuropil -name '*.py' | sort > $@.now; cmp -s $@.now $@ && rm $@.now || mv $@.now $@
+
+FORCE:
+
+$(VENV)/.installed: $(VENV)/.dependencies $(VENV)/.modules CMakeLists.txt $(NATIVE_SOURCES)
 	@echo "Building neuropil's kernels"
 	$(PIP) install --no-build-isolation --constraint constraints.txt --editable '.[dev]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""Verbs that begin with data or a recipe: fetch, config, train."""
+"""Verbs that begin with data or a recipe: demo, fetch, config, train."""
 
 from __future__ import annotations
 
@@ -17,6 +17,20 @@ from neuropil.cli.options import (
     read_recipe,
     read_voxel_size,
 )
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with SNEMI3D; else $NEUROPIL_DATA, cache, download.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Leave everything here.")] = Path("outputs/demo"),
+    minutes: Annotated[float, typer.Option(help="How long to train.")] = 5.5,
+) -> None:
+    """Train a small network in front of you, segment sections it has not seen, score and show them."""
+    from neuropil.demo import demo as run
+
+    run(data, out, minutes)
 
 
 @app.command()
