@@ -194,6 +194,8 @@ recipes = st.fixed_dictionaries(
 
 
 @given(recipes, st.booleans())
+@example({"data": {"test": {"image": "0\x85"}}}, False)
+@example({"data": {"test": {"image": "é"}}}, False)
 @example({"data": {"train": [{"image": "0E0"}, {"image": "1_0"}, {"image": "12:30"}, {"image": "no"}]}}, False)
 def test_written_and_read_again_is_the_same(tmp_path_factory, recipe, comments):
     config = Config.from_dict(recipe)

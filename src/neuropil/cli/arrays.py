@@ -44,10 +44,7 @@ def segment(
     snippet: Snippet = None,
 ) -> None:
     """Turn affinities into a segmentation."""
-    from neuropil.pipeline import segment as run
-    from neuropil.pipeline import threshold_for
-    from neuropil.pipeline.segmenting import segmentation_metadata
-    from neuropil.volumes import write_volume
+    from neuropil.pipeline import segment_volume, threshold_for
 
     settings = read_segment(
         snippet,
@@ -65,9 +62,8 @@ def segment(
         level, origin = threshold_for(volume, settings)
         if settings.method == "agglomerate":
             typer.echo(f"threshold {level:g} ({origin})")
-        segmentation = run(volume, settings, level)
-        write_volume(out, segmentation, segmentation_metadata(volume, settings, level))
-    typer.echo(f"wrote {out}: {segmentation.max()} segments")
+        segment_volume(volume, out, settings)
+    typer.echo(f"wrote {out}")
 
 
 @app.command()

@@ -68,7 +68,8 @@ def _default(field: FieldInfo, value: object) -> str:
 
 def _flow(value: Any) -> str:
     plain = _plain(value)
-    text = yaml.dump(plain, Dumper=_Dumper, default_flow_style=True, width=10**6, allow_unicode=True)
+    printable = not isinstance(plain, str) or plain.isprintable()  # else written with escapes
+    text = yaml.dump(plain, Dumper=_Dumper, default_flow_style=True, width=10**6, allow_unicode=printable)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

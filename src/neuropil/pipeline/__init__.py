@@ -2,5 +2,6 @@
 
 from neuropil.pipeline.checking import check_volumes as check_volumes
 from neuropil.pipeline.segmenting import segment as segment
+from neuropil.pipeline.segmenting import segment_volume as segment_volume
 from neuropil.pipeline.segmenting import threshold_for as threshold_for
 from neuropil.pipeline.segmenting import with_offsets as with_offsets

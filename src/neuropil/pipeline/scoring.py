@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from neuropil.evaluation import Scores
+from neuropil.volumes.atomic import replacing
+from neuropil.volumes.volume import writable
 
 
 def score_table(scores: Scores) -> list[str]:
@@ -31,10 +32,10 @@ def score_table(scores: Scores) -> list[str]:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write values as JSON under a temporary name, then rename: a reader never sees half of them."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    """Write values as JSON; a reader sees all of them or what was there before.
+
+    Raises:
+        NeuropilError: the folder cannot be written.
+    """
+    with replacing(path) as temporary, writable(str(path)):
         temporary.write_text(json.dumps(values, indent=2) + "\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

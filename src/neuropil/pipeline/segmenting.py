@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets
 from neuropil.segmentation import agglomerate_graph, fill_background, region_graph, watershed
-from neuropil.volumes import Metadata, Volume
+from neuropil.volumes import Metadata, Volume, as_volume, write_volume
 
 
 def segment(affinities: Volume, settings: SegmentConfig, threshold: float) -> NDArray[Any]:
@@ -44,6 +45,31 @@ def segment(affinities: Volume, settings: SegmentConfig, threshold: float) -> ND
         level = threshold if settings.method == "agglomerate" else np.inf
         found = tree.segment(found, float(level), settings.min_size, graph)
     return fill_background(array, found, offsets=offsets, encoding=encoding) if settings.fill else found
+
+
+def segment_volume(affinities: Volume | Path | str, output: Path | str, settings: SegmentConfig) -> Path:
+    """Segment affinities into a file, which carries voxel size, origin, and the settings it was made with.
+
+    Args:
+        affinities: ``[edge, z, y, x]``.
+        output: where to write; what was there is replaced when the new one is complete.
+        settings: method, score, threshold and the rest; without a threshold the one stored with the affinities, or
+            0.5, as :func:`threshold_for` has it.
+
+    Raises:
+        NeuropilError: as :func:`segment`, or an output that cannot be written.
+
+    >>> import tempfile
+    >>> from neuropil.volumes import open_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = segment_volume(as_volume(np.full((3, 2, 4, 4), 0.9)), f"{folder}/seg.h5", SegmentConfig())
+    ...     open_volume(path).metadata.extra["threshold"]
+    0.5
+    """
+    volume = with_offsets(as_volume(affinities))
+    threshold = threshold_for(volume, settings)[0]
+    write_volume(output, segment(volume, settings, threshold), _metadata(volume, settings, threshold))
+    return Path(output)
 
 
 def threshold_for(affinities: Volume, settings: SegmentConfig) -> tuple[float, str]:
@@ -91,7 +117,7 @@ def with_offsets(affinities: Volume, offsets: Offsets | None = None) -> Volume:
     return replace(affinities, metadata=replace(affinities.metadata, offsets=offsets or NEAREST))
 
 
-def segmentation_metadata(affinities: Volume, settings: SegmentConfig, threshold: float) -> Metadata:
+def _metadata(affinities: Volume, settings: SegmentConfig, threshold: float) -> Metadata:
     """What travels with a segmentation: where it lies, and how it was made."""
     made = {**settings.model_dump(mode="json"), "threshold": threshold}
     extra: dict[str, Any] = {"threshold": threshold, "segment": made, "affinities": affinities.path}
