@@ -160,13 +160,8 @@ def curve_of(tree: Tree, table: Contingency) -> ThresholdCurve:
     score = np.ascontiguousarray(tree.score, np.float64)
     if np.any(score[1:] > score[:-1]):
         raise NeuropilError("expected the merges of a tree in descending order of score")
-    a, b = (np.ascontiguousarray(ids, np.uint64) for ids in (tree.a, tree.b))
     inside = table.without_truth(0)
-    nodes = _nodes(tree, inside.segment)
-    truth = np.unique(inside.truth, return_inverse=True)[1]
-    merges, *columns = _native.threshold_curve(
-        tree.fragments, (truth.astype(np.uint32), nodes, inside.count), (a, b, score)
-    )
+    merges, *columns = _walk(tree, inside, score)
     sums = ExactSums(np.stack(columns[0:2], axis=1), np.stack(columns[2:4], axis=1), constant)
     top = max(1.0, float(np.nextafter(score[0], np.inf))) if len(score) else 1.0
     thresholds = np.concatenate([[top], score[merges[1:].astype(np.int64) - 1]])
@@ -179,6 +174,36 @@ def curve_of(tree: Tree, table: Contingency) -> ThresholdCurve:
         voi_merge=np.maximum((columns[5] - columns[4]) / constant.scored, 0),
         sums=sums,
     )
+
+
+def merge_effects(tree: Tree, table: Contingency) -> tuple[Ids, Ids]:
+    """(right, wrong) for each merge of a tree: pairs of voxels it joins that belong together, and that do not.
+
+    Args:
+        tree: what ``agglomerate`` returns.
+        table: the contingency table of its fragments and labels; voxels with truth 0 are left out.
+
+    >>> from neuropil.evaluation import contingency
+    >>> from neuropil.segmentation import MergeTree
+    >>> tree = MergeTree(np.array([1, 1]), np.array([2, 3]), np.array([0.9, 0.3]), fragments=3)
+    >>> right, wrong = merge_effects(tree, contingency(np.array([[[1, 2, 3]]]), np.array([[[1, 1, 2]]])))
+    >>> right.tolist(), wrong.tolist()
+    ([1, 0], [0, 2])
+    """
+    # Scores that all differ make every merge a step of its own.
+    alone = -np.arange(len(tree.a), dtype=np.float64)
+    _, _, pairs, _, segments, _, _ = _walk(tree, table.without_truth(0), alone)
+    # Each sum grows by twice the pairs joined: their low 64 bits tell, since no single merge joins 2^63 pairs.
+    right, joined = np.diff(pairs) // np.uint64(2), np.diff(segments) // np.uint64(2)
+    return right, joined - right
+
+
+def _walk(tree: Tree, inside: Contingency, score: Curve) -> tuple[Any, ...]:
+    """The columns of the native walk: merges, pairs (high, low), segments (high, low), pairs_log, segments_log."""
+    a, b = (np.ascontiguousarray(ids, np.uint64) for ids in (tree.a, tree.b))
+    truth = np.unique(inside.truth, return_inverse=True)[1]
+    cells = (truth.astype(np.uint32), _nodes(tree, inside.segment), inside.count)
+    return _native.threshold_curve(tree.fragments, cells, (a, b, score))
 
 
 def average(curves: Sequence[ThresholdCurve]) -> ThresholdCurve:

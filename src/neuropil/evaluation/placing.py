@@ -41,7 +41,7 @@ class Placed:
         z, y, x = self.box.shape
         in_memory = all(isinstance(v.store, ArrayStore) for v in (self.segmentation, self.labels))
         for part in blocks(self.box, (z if in_memory else max(1, _SLAB // (y * x)), y, x)):
-            yield _read(self.segmentation, part), _read(self.labels, part)
+            yield read_box(self.segmentation, part), read_box(self.labels, part)
 
 
 def place(segmentation: Source, labels: Source, box: Box | None = None) -> Placed:
@@ -124,7 +124,7 @@ def _border_pixels(labels: NDArray[Any]) -> NDArray[np.bool_]:
     return border
 
 
-def _read(volume: Volume, box: Box) -> NDArray[Any]:
+def read_box(volume: Volume, box: Box) -> NDArray[Any]:
     """The voxels of a box; a view where the volume is an array, whatever its memory layout."""
     if isinstance(volume.store, ArrayStore):
         return volume.store.array[box.relative_to(volume.metadata.origin).slices]

@@ -1,0 +1,80 @@
+"""Which merge of a tree made a mistake: the one that joined most wrongly, or the one that should have come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.evaluation.contact import bounds, middle_of_contact, within
+from neuropil.evaluation.curve import merge_effects
+from neuropil.evaluation.placing import Source, read_box
+from neuropil.evaluation.table import contingency
+from neuropil.geometry import Box, Triple
+from neuropil.segmentation import MergeTree
+from neuropil.volumes import as_volume
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a segmentation comes from: a merge tree, the fragments it merges, and the threshold."""
+
+    tree: MergeTree
+    fragments: Source
+    """``[z, y, x]``, placed like the segmentation."""
+    threshold: float
+
+
+class Blame:
+    """Finds the merges behind the errors of one segmentation."""
+
+    def __init__(self, cut: Cut, segmentation: NDArray[Any], labels: NDArray[Any], box: Box) -> None:
+        self._tree, self._threshold, self._box = cut.tree, cut.threshold, box
+        self._segmentation = segmentation
+        fragments = read_box(as_volume(cut.fragments), box)
+        self._nodes = cut.tree.nodes(fragments)
+        self._table = contingency(self._nodes, labels).without_truth(0)
+        # Every fragment lies in one segment, whatever became of it after the cut.
+        inside = contingency(segmentation, self._nodes)
+        self._segment_of = np.zeros(cut.tree.fragments + 1, np.uint64)
+        self._segment_of[inside.truth.astype(np.intp)] = inside.segment
+        _, self._wrong = merge_effects(cut.tree, contingency(fragments, labels))
+        self._into = np.arange(cut.tree.fragments + 1)
+        self._when = np.full(cut.tree.fragments + 1, len(cut.tree))
+        self._into[cut.tree.b] = cut.tree.a
+        self._when[cut.tree.b] = np.arange(len(cut.tree))
+
+    def worst_merge_in(self, segment: int) -> tuple[float | None, Triple | None]:
+        """(score, place) of the merge within a segment that joined the most pairs of voxels of different neurons."""
+        tree = self._tree
+        a, b = tree.a.astype(np.intp), tree.b.astype(np.intp)
+        here = (self._segment_of[a] == segment) & (self._segment_of[b] == segment) & (tree.score >= self._threshold)
+        merges = np.flatnonzero(here & (self._wrong > 0))
+        if not len(merges):
+            return None, None
+        worst = int(merges[self._wrong[merges].argmax()])
+        before = MergeTree(tree.a[:worst], tree.b[:worst], tree.score[:worst], tree.fragments, tree.ids)
+        regions = before.cut(-np.inf)
+        part = bounds(self._segmentation == segment)
+        region = regions[self._nodes[part]]
+        place = middle_of_contact(region == regions[a[worst]], region == regions[b[worst]])
+        return float(tree.score[worst]), within(place, part, self._box.start) if place else None
+
+    def joining(self, truth: int, one: int, other: int) -> float | None:
+        """The score at which two pieces of a neuron, in segments ``one`` and ``other``, become one region."""
+        f, g = (self._largest_fragment(truth, segment) for segment in (one, other))
+        score = None
+        while f != g:
+            if self._when[f] > self._when[g]:
+                f, g = g, f
+            if self._when[f] == len(self._tree):
+                return None  # two roots: never joined
+            score, f = float(self._tree.score[self._when[f]]), int(self._into[f])
+        return score
+
+    def _largest_fragment(self, truth: int, segment: int) -> int:
+        table = self._table
+        here = (table.truth == truth) & (self._segment_of[table.segment.astype(np.intp)] == segment)
+        return int(table.segment[here][table.count[here].argmax()])

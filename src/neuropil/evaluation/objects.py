@@ -1,0 +1,156 @@
+"""Where a segmentation goes wrong: the neurons most split, the segments that join most, and the places to look at."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.errors import NeuropilError
+from neuropil.evaluation.blame import Blame, Cut
+from neuropil.evaluation.contact import bounds, middle_of_contact, most_central, within
+from neuropil.evaluation.placing import Source, place, read_box
+from neuropil.evaluation.table import Contingency, contingency, from_pairs, sizes_of_pairs
+from neuropil.geometry import Box, Triple
+
+_PIECES = 12
+"""Pieces listed of an object; crumbs beyond are only counted."""
+
+Labels = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of an object: of a neuron in a segment, or of a segment in a neuron."""
+
+    id: int
+    """Segment (of a split neuron) or neuron (of a merging segment); segment 0 is what was missed."""
+    voxels: int
+
+
+@dataclass(frozen=True)
+class ObjectError:
+    """One neuron in several segments (split), or one segment in several neurons (merge)."""
+
+    kind: Literal["split", "merge"]
+    id: int
+    """The neuron that is split, or the segment that merges."""
+    voxels: int
+    """Its voxels with truth > 0."""
+    bits: float
+    """Its share of VI split or VI merge."""
+    pieces: tuple[Piece, ...]
+    """Largest first, a dozen at most."""
+    more: int
+    """Pieces beyond those."""
+    position: Triple
+    """A voxel of the image, z y x, where the second largest piece meets the rest of the object."""
+    score: float | None = None
+    """Merge: score of the merge that joined the most voxels wrongly. Split: score at which the two largest pieces would
+    have been joined. None where no tree was given, or the tree never joins them."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {**asdict(self), "pieces": [asdict(piece) for piece in self.pieces], "position": list(self.position)}
+
+
+@dataclass(frozen=True)
+class WorstErrors:
+    """The splits and merges that cost most, worst first."""
+
+    splits: tuple[ObjectError, ...]
+    merges: tuple[ObjectError, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and numbers."""
+        return {"splits": [e.to_json() for e in self.splits], "merges": [e.to_json() for e in self.merges]}
+
+
+def worst_errors(
+    segmentation: Source, labels: Source, *, count: int = 10, box: Box | None = None, cut: Cut | None = None
+) -> WorstErrors:
+    """Find the objects that cost most, and where they go wrong.
+
+    Objects are ranked by their share of the variation of information: a neuron of t voxels in pieces n_j adds
+    Σ n_j log2(t / n_j) / N bits to VI split, a segment likewise to VI merge.
+
+    Args:
+        segmentation: ids ``[z, y, x]``: an array, a volume or a path.
+        labels: truth ids; 0 is left out.
+        count: how many of each kind.
+        box: which voxels of the image to compare, as for ``evaluate``.
+        cut: the merge tree, fragments and threshold that the segmentation comes from, to name the guilty merges.
+
+    Raises:
+        NeuropilError: as ``evaluate``.
+
+    >>> labels = np.repeat([[[1, 1, 1, 2, 2, 2]]], 3, axis=1)
+    >>> worst = worst_errors(np.where(labels == 2, 5, [4, 5, 5, 5, 5, 5]), labels)
+    >>> worst.splits[0].id, worst.merges[0].id, [piece.voxels for piece in worst.merges[0].pieces]
+    (1, 5, [9, 6])
+    """
+    placed = place(segmentation, labels, box)
+    seg, truth = read_box(placed.segmentation, placed.box), read_box(placed.labels, placed.box)
+    table = contingency(seg, truth).without_truth(0)
+    if not len(table):
+        raise NeuropilError(f"nothing to judge: no voxel of {placed.box} has a label above 0")
+    turned = from_pairs(table.segment, table.truth, table.count)
+    blame = Blame(cut, seg, truth, placed.box) if cut else None
+    splits = _worst("split", table, count)
+    merges = _worst("merge", turned, count)
+    return WorstErrors(
+        tuple(_placed(error, _Where(truth, seg, placed.box), blame) for error in splits),
+        tuple(_placed(error, _Where(seg, truth, placed.box), blame) for error in merges),
+    )
+
+
+def _worst(kind: Literal["split", "merge"], table: Contingency, count: int) -> list[ObjectError]:
+    """The objects (``table.truth``) in most pieces (``table.segment``), without their places."""
+    n = table.count.astype(np.float64)
+    order = np.lexsort((-n, table.truth))
+    whole, _ = sizes_of_pairs(table)
+    bits = (n * np.log2(whole / n) / n.sum())[order]
+    owner, piece, voxels = table.truth[order], table.segment[order], table.count[order]
+    first = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]])
+    cost, stop = np.add.reduceat(bits, first), np.r_[first[1:], len(owner)]
+    ranked = [k for k in np.argsort(-cost, kind="stable") if cost[k] > 0 and owner[first[k]] > 0]
+    errors = []
+    for k in ranked[:count]:
+        own = slice(int(first[k]), int(stop[k]))
+        pieces = [Piece(int(p), int(v)) for p, v in zip(piece[own][:_PIECES], voxels[own][:_PIECES], strict=True)]
+        more, size = len(piece[own]) - len(pieces), int(voxels[own].sum())
+        errors.append(ObjectError(kind, int(owner[own][0]), size, float(cost[k]), tuple(pieces), more, (0, 0, 0)))
+    return errors
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Arrays to look in: ``owner`` holds the ids of objects, ``piece`` those of their pieces."""
+
+    owner: Labels
+    piece: Labels
+    box: Box
+
+    def meeting(self, owner: int, second: int) -> Triple:
+        """A voxel of piece ``second`` of an object in the middle of where it meets the rest of the object."""
+        inside = self.owner == owner
+        part = bounds(inside)
+        inside, piece = inside[part], self.piece[part]
+        this = inside & (piece == second)
+        rest = inside & (piece != second) & (piece > 0)
+        return within(middle_of_contact(this, rest) or most_central(this), part, self.box.start)
+
+
+def _placed(error: ObjectError, where: _Where, blame: Blame | None) -> ObjectError:
+    """An error with its position and, where the tree is known, the score of the merge in question."""
+    shown = [piece.id for piece in error.pieces if piece.id > 0] or [error.pieces[0].id]
+    position = where.meeting(error.id, shown[min(1, len(shown) - 1)])
+    score = None
+    if blame and error.kind == "merge":
+        score, place = blame.worst_merge_in(error.id)
+        position = place or position
+    elif blame and len(shown) > 1:
+        score = blame.joining(error.id, shown[0], shown[1])
+    return replace(error, position=position, score=score)
