@@ -174,3 +174,20 @@ def test_what_is_no_volume(tmp_path):
         pass
     with pytest.raises(NeuropilError, match="no array in"):
         open_volume(tmp_path / "none.h5")
+
+
+@pytest.mark.parametrize("room", [100, 5_000, 200_000, 1_000_000])
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, full_disk, room):
+    array = np.random.default_rng(0).random((16, 128, 128))
+    with full_disk(room), pytest.raises(NeuropilError, match=r"cannot write .*a\.h5"):
+        write_volume(tmp_path / "a.h5", array)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_when_closing(tmp_path, full_disk):
+    write_volume(tmp_path / "a.h5", np.zeros((16, 128, 128)))
+    volume = open_volume(tmp_path / "a.h5", "r+")
+    volume.write(volume.box, np.random.default_rng(0).random((16, 128, 128)))  # stays in the cache
+    with full_disk((tmp_path / "a.h5").stat().st_size), pytest.raises(NeuropilError, match="cannot write"):
+        volume.close()
+    volume.close()

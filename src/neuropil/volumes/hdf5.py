@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class Hdf5Store:
         self.dataset[inside] = array.reshape(array.shape[-2:] if self.dataset.ndim == 2 else array.shape)
 
     def close(self) -> None:
-        self.file.close()
+        _close(self.file)
 
 
 def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
@@ -95,11 +96,10 @@ def create_hdf5(
                 dataset.attrs.update(_attributes(metadata.to_attributes()))
             yield Volume(path, Hdf5Store(file, dataset), metadata, "r+")
         except BaseException:
-            with suppress(OSError, RuntimeError):  # a full disk is told once, by the write that met it
-                file.close()
+            _discard(file)
             raise
         with writable(path):
-            file.close()
+            _close(file)
 
 
 def _make(file: Any, name: str, shape: Sequence[int], dtype: np.dtype[Any], chunks: Sequence[int] | None) -> Any:
@@ -124,6 +124,32 @@ def _open(container: str, mode: Mode) -> Any:
         raise NeuropilError(f"no permission to {'write' if mode == 'r+' else 'read'} {container}") from None
     except OSError as error:
         raise NeuropilError(f"cannot open {container}: damaged, truncated or no HDF5 ({first_line(error)})") from None
+
+
+def _close(file: Any) -> None:
+    """Close; where the rest cannot be written, say so and let go of it."""
+    if not file:
+        return
+    try:
+        if file.mode != "r":
+            file.flush()
+    except (OSError, RuntimeError):
+        _discard(file)
+        raise
+    file.close()
+
+
+def _discard(file: Any) -> None:
+    """Close a file of which nothing is wanted any more.
+
+    HDF5 writes what it still holds when it closes, and brings the process down if that fails, as on a full disk: so
+    it is given memory to write to instead.
+    """
+    with suppress(OSError, RuntimeError):
+        rest = os.memfd_create("discarded") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
+        os.dup2(rest, file.id.get_vfd_handle())
+        os.close(rest)
+        file.close()
 
 
 def _datasets(file: Any) -> dict[str, arrays.Listed]:

@@ -20,6 +20,24 @@ JSON = None | bool | int | float | str | list[type_JSON] | dict[str, type_JSON]
 _VOXEL_SIZES = ("voxel_size", "voxel_size_nm", "resolution")
 """Attributes in which a voxel size in nm is found, the first one that is there."""
 
+_NANOMETRES = {
+    "nm": 1.0,
+    "nanometer": 1.0,
+    "nanometre": 1.0,
+    "um": 1e3,
+    "µm": 1e3,
+    "μm": 1e3,
+    "micron": 1e3,
+    "micrometer": 1e3,
+    "micrometre": 1e3,
+    "mm": 1e6,
+    "millimeter": 1e6,
+    "angstrom": 0.1,
+    "å": 0.1,
+    "m": 1e9,
+    "meter": 1e9,
+}
+
 _OURS = (*_VOXEL_SIZES, "origin", "offsets", "encoding")
 
 
@@ -97,6 +115,15 @@ def to_json(value: Any) -> JSON:
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     return value if isinstance(value, bool | int | float | str | None) else str(value)
+
+
+def nanometres(unit: object) -> float | None:
+    """Length of a unit in nm, by any of its usual names; None for what is no unit of length.
+
+    >>> nanometres("micrometer"), nanometres("pixel")
+    (1000.0, None)
+    """
+    return _NANOMETRES.get(unit.strip().lower().replace("\\u00b5", "µ")) if isinstance(unit, str) else None
 
 
 def _voxel_size(plain: Mapping[str, JSON]) -> VoxelSize | None:

@@ -38,6 +38,14 @@ def open_volume(path: str | Path, mode: Mode = "r") -> Volume:
         from neuropil.volumes.hdf5 import open_hdf5
 
         return open_hdf5(location, mode)
+    if location.format == "tiff":
+        from neuropil.volumes.tiff import open_tiff
+
+        return open_tiff(location, mode)
+    if location.format == "sections":
+        from neuropil.volumes.sections import open_sections
+
+        return open_sections(location, mode)
     raise NeuropilError(f"cannot open {path} yet")
 
 
@@ -65,7 +73,7 @@ def create_volume(
     ...     int(open_volume(f"{folder}/a.h5").read().sum())
     120
     """
-    location, kind = parse_location(path), np.dtype(dtype)
+    location, kind = parse_location(path), np.dtype(dtype).newbyteorder("=")
     check_array(shape, kind, str(path))
     with _create(location, tuple(int(n) for n in shape), kind, metadata or Metadata(), chunks) as volume:
         yield volume
@@ -110,4 +118,12 @@ def _create(
         from neuropil.volumes.hdf5 import create_hdf5
 
         return create_hdf5(location, shape, dtype, metadata, chunks)
+    if location.format == "tiff":
+        from neuropil.volumes.tiff import create_tiff
+
+        return create_tiff(location, shape, dtype, metadata)
+    if location.format == "sections":
+        from neuropil.volumes.sections import create_sections
+
+        return create_sections(location, shape, dtype, metadata)
     raise NeuropilError(f"cannot write {location.path} yet")

@@ -1,0 +1,42 @@
+"""Volumes that lie section by section in pages or files, each unpacked as a whole."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_CACHE = 64 << 20  # bytes of unpacked pages kept, so that neighbouring small boxes do not unpack them again
+
+
+class Pages:
+    """Pages of one shape `[y, x]`, unpacked by ``load(number)`` when they are needed; the last few are kept."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], load: Callable[[int], npt.NDArray[Any]]) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self._load = load
+        self._kept: OrderedDict[int, npt.NDArray[Any]] = OrderedDict()
+        self._lock = Lock()
+
+    def read(self, numbers: npt.NDArray[np.intp], index: tuple[slice, ...]) -> npt.NDArray[Any]:
+        """The part ``index`` of each of these pages: `[*numbers.shape, y, x]`."""
+        window = tuple(len(range(*part.indices(n))) for part, n in zip(index, self.shape, strict=True))
+        out = np.empty((*numbers.shape, *window), self.dtype.newbyteorder("="))
+        for place in np.ndindex(numbers.shape):
+            out[place] = self._page(int(numbers[place]))[index]
+        return out
+
+    def _page(self, number: int) -> npt.NDArray[Any]:
+        with self._lock:  # the file has one position
+            page = self._kept.pop(number, None)
+            if page is None:
+                page = self._load(number)
+            self._kept[number] = page
+            while len(self._kept) > 1 and len(self._kept) * page.nbytes > _CACHE:
+                self._kept.popitem(last=False)
+            return page
