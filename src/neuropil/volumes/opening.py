@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuropil.errors import NeuropilError
 from neuropil.volumes.location import Location, parse_location
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.volume import Mode, Volume, array_volume, check_array
@@ -46,7 +45,9 @@ def open_volume(path: str | Path, mode: Mode = "r") -> Volume:
         from neuropil.volumes.sections import open_sections
 
         return open_sections(location, mode)
-    raise NeuropilError(f"cannot open {path} yet")
+    from neuropil.volumes.stores import open_store
+
+    return open_store(location, mode)
 
 
 @contextmanager
@@ -126,4 +127,6 @@ def _create(
         from neuropil.volumes.sections import create_sections
 
         return create_sections(location, shape, dtype, metadata)
-    raise NeuropilError(f"cannot write {location.path} yet")
+    from neuropil.volumes.store_creation import create_store
+
+    return create_store(location, shape, dtype, metadata, chunks)

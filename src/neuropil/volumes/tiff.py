@@ -211,7 +211,8 @@ def _pages(file: Any, series: Any, shape: tuple[int, ...], path: str) -> Pages:
         if series.keyframe.is_memmappable and page.is_contiguous:
             stored = dtype.newbyteorder(file.byteorder)
             start = page.dataoffsets[0]
-            return raw[start : start + int(np.prod(shape[-2:])) * dtype.itemsize].view(stored).reshape(shape[-2:])
+            found: npt.NDArray[Any] = raw[start : start + int(np.prod(shape[-2:])) * dtype.itemsize].view(stored)
+            return found.reshape(shape[-2:])
         with readable(f"page {number} of {path}"):
             return np.asarray(page.asarray()).reshape(shape[-2:])
 
