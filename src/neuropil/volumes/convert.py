@@ -1,11 +1,13 @@
-"""Copy a volume into another file or format, a slab at a time."""
+"""Copy a volume into another file or format, a part at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
-from neuropil.geometry import Box, VoxelSize, blocks
+from neuropil.geometry import Box, Triple, VoxelSize, blocks
 from neuropil.volumes.opening import create_volume
 from neuropil.volumes.volume import Volume
 
@@ -39,8 +41,19 @@ def convert_volume(
     channels = source.shape[:-3]
     metadata = replace(source.metadata, origin=box.start, voxel_size=voxel_size or source.metadata.voxel_size)
     with create_volume(path, (*channels, *box.shape), source.dtype, metadata) as copy:
-        deep = copy.chunks[-3] if copy.chunks else 1
-        section = box.shape[1] * box.shape[2] * source.dtype.itemsize * (channels[0] if channels else 1)
-        height = max(SLAB_BYTES // (section * deep), 1) * deep
-        for slab in blocks(box, (height, *box.shape[1:])):
-            copy.write(slab, source.read(slab))
+        lead = channels[0] if channels else 1
+        for part in blocks(box, _part(box.shape, copy.chunks, source.chunks, lead * source.dtype.itemsize)):
+            copy.write(part, source.read(part))
+
+
+def _part(shape: Triple, target: Sequence[int] | None, source: Sequence[int] | None, voxel: int) -> Triple:
+    """How much to copy at a time: whole chunks of the target, wide enough that chunks of the source are unpacked once,
+    as far as memory allows."""
+    part = list(target[-3:]) if target else [1, 1, 1]
+    wanted = [max(a, b) for a, b in zip(part, source[-3:] if source else part, strict=True)]
+    for goal in (wanted, shape):
+        for axis in (2, 1, 0):
+            room = SLAB_BYTES // (voxel * prod(part)) * part[axis]
+            longest = min(-(-goal[axis] // part[axis]) * part[axis], room // part[axis] * part[axis])
+            part[axis] = max(part[axis], longest)
+    return (part[0], part[1], part[2])

@@ -66,9 +66,13 @@ class Location:
 
     @property
     def path(self) -> str:
-        """As a user would type it."""
-        prefix = "precomputed://" if self.format == "precomputed" else ""
-        return prefix + "/".join(part for part in (self.container.rstrip("/"), self.array) if part)
+        """As a user would type it, to be opened again."""
+        inside = "/".join(part for part in (self.container.rstrip("/"), self.array) if part)
+        if self.format in ("hdf5", "tiff", "sections"):
+            return inside
+        found = _split(inside)
+        told = found is not None and found[0] == self.format and found[1] == self.container.rstrip("/")
+        return inside if told else f"{self.format}://{inside}"
 
 
 def parse_location(path: str | Path) -> Location:

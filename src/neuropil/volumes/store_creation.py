@@ -84,8 +84,8 @@ def _make(
         handle = _open_new(
             _precomputed_spec(shape, _allowed(dtype, _PRECOMPUTED_TYPES, location), metadata, chunks), place
         )
-        _update_info(place, metadata)
-        return present_precomputed(handle)
+        _update_info(place, precomputed_info(metadata, len(shape)))
+        return present_precomputed(handle, len(shape))
     if location.format == "n5":
         return _open_new(_n5_spec(shape, _allowed(dtype, _N5_TYPES, location), metadata, chunks), place).T
     if location.format == "zarr2":
@@ -181,10 +181,10 @@ def _precomputed_spec(
     }
 
 
-def _update_info(place: Any, metadata: Metadata) -> None:
+def _update_info(place: Any, more: dict[str, Any]) -> None:
     store = ts.KvStore.open(place, context=keys.context()).result()
     info = json.loads(store.read("info").result().value)
-    store.write("info", json.dumps({**info, **precomputed_info(metadata)}).encode()).result()
+    store.write("info", json.dumps({**info, **more}).encode()).result()
 
 
 def _put(place: Any, key: str, value: Any) -> None:

@@ -10,6 +10,7 @@ from neuropil.geometry import Triple, VoxelSize
 from neuropil.volumes.metadata import JSON, Metadata, nanometres, parse_voxel_size
 
 _KEY = "neuropil"  # where formats with a fixed layout keep our attributes
+_AXES = "axes"
 
 
 def ome_images(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -94,16 +95,25 @@ def n5_attributes(metadata: Metadata) -> dict[str, JSON]:
 def precomputed_metadata(info: Mapping[str, Any], scale: Mapping[str, Any], path: str) -> Metadata:
     """Metadata of one scale: its resolution (nm) and offset (voxels), x, y, z, and what we keep in the info file."""
     ours = info.get(_KEY)
-    metadata = Metadata.from_attributes(ours if isinstance(ours, Mapping) else {}, path)
+    kept = {key: value for key, value in ours.items() if key != _AXES} if isinstance(ours, Mapping) else {}
+    metadata = Metadata.from_attributes(kept, path)
     unknown = isinstance(ours, Mapping) and metadata.voxel_size is None
     size = None if unknown else parse_voxel_size(list(reversed(scale["resolution"])), "resolution")
     x, y, z = scale.get("voxel_offset", (0, 0, 0))
     return replace(metadata, voxel_size=size, origin=(int(z), int(y), int(x)))
 
 
-def precomputed_info(metadata: Metadata) -> dict[str, JSON]:
-    """What is stored in the info file beside what Neuroglancer reads."""
-    return {_KEY: {key: value for key, value in metadata.to_attributes().items() if key != "origin"}}
+def precomputed_info(metadata: Metadata, axes: int) -> dict[str, JSON]:
+    """What is stored in the info file beside what Neuroglancer reads; an array of 3 or 4 axes."""
+    kept = {key: value for key, value in metadata.to_attributes().items() if key != "origin"}
+    return {_KEY: {**kept, _AXES: "czyx"[-axes:]}}
+
+
+def precomputed_axes(info: Mapping[str, Any]) -> int:
+    """3 or 4: volumes of one channel have no axis of channels, unless they were written here with one."""
+    ours = info.get(_KEY)
+    written = ours.get(_AXES) if isinstance(ours, Mapping) else None
+    return 4 if info.get("num_channels", 1) > 1 or written == "czyx" else 3
 
 
 def precomputed_resolution(metadata: Metadata) -> VoxelSize:

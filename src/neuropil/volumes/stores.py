@@ -17,7 +17,13 @@ from neuropil.errors import NeuropilError
 from neuropil.volumes import arrays, keys
 from neuropil.volumes.location import Location, nearest
 from neuropil.volumes.metadata import Metadata
-from neuropil.volumes.store_metadata import n5_metadata, ome_images, ome_metadata, precomputed_metadata
+from neuropil.volumes.store_metadata import (
+    n5_metadata,
+    ome_images,
+    ome_metadata,
+    precomputed_axes,
+    precomputed_metadata,
+)
 from neuropil.volumes.volume import Index, Mode, Volume, readable
 
 
@@ -61,7 +67,7 @@ def open_store(location: Location, mode: Mode = "r") -> Volume:
     described = keys.array_json(location.container, name, form)
     assert described is not None
     driver, _ = described
-    path = "/".join(part for part in (location.container, name) if part)
+    path = Location(location.format, location.container, name).path
     metadata, from_ome = _metadata(location.container, name, driver, described[1], path)
     handle = open_handle(driver, location.container, name, mode)
     return Volume(path, ChunkedStore(_present(handle, driver, from_ome)), metadata, mode)
@@ -100,13 +106,12 @@ def _open_precomputed(location: Location, mode: Mode) -> Volume:
     number = names.index(location.array) if location.array else 0
     metadata = precomputed_metadata(info, info["scales"][number], location.path)
     handle = open_handle("neuroglancer_precomputed", location.container, "", mode, {"scale_index": number})
-    return Volume(location.path, ChunkedStore(present_precomputed(handle)), metadata, mode)
+    return Volume(location.path, ChunkedStore(present_precomputed(handle, precomputed_axes(info))), metadata, mode)
 
 
-def present_precomputed(handle: Any) -> Any:
+def present_precomputed(handle: Any, axes: int) -> Any:
     """x, y, z, channel at an offset as [z, y, x] or [c, z, y, x] at 0."""
-    turned = handle.T
-    inside = turned[0] if turned.shape[0] == 1 else turned
+    inside = handle.T[0] if axes == 3 else handle.T
     return inside[ts.d[:].translate_to[0]]
 
 

@@ -1,0 +1,78 @@
+"""From any format to any other, and what a container holds."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Box
+from neuropil.volumes import LOGIT8, Metadata, convert, convert_volume, list_arrays, open_volume, write_volume
+
+FORMATS = ["a.h5/x", "a.tif", "a.zarr", "zarr2://a.zarr/y", "a.n5", "precomputed://p", "a.ome.zarr"]
+FULL = Metadata((30.0, 6.0, 6.5), (60, 0, 7), ((-1, 0, 0), (0, -9, 0)), LOGIT8, {"threshold": 0.3})
+
+
+def at(folder, name):
+    prefix, _, rest = name.rpartition("://")
+    return f"{prefix}://{folder}/{rest}" if prefix else f"{folder}/{name}"
+
+
+@pytest.mark.parametrize(("source", "target"), list(product(FORMATS, FORMATS)))
+def test_any_to_any(tmp_path, source, target, monkeypatch):
+    monkeypatch.setattr(convert, "SLAB_BYTES", 4000)  # many small parts
+    array = np.random.default_rng(0).integers(0, 255, (2, 5, 33, 47)).astype("u1")
+    write_volume(at(tmp_path / "from", source), array, FULL)
+    convert_volume(open_volume(at(tmp_path / "from", source)), at(tmp_path / "to", target))
+    copy = open_volume(at(tmp_path / "to", target))
+    assert copy.metadata == FULL
+    assert (copy.read() == array).all()
+
+
+def test_a_box_of_it(tmp_path):
+    array = np.random.default_rng(0).integers(0, 2**63, (5, 33, 47)).astype("u8")
+    write_volume(tmp_path / "a.h5", array, Metadata(origin=(10, 0, 0)))
+    convert_volume(
+        open_volume(tmp_path / "a.h5"), tmp_path / "b.tif", box=Box((11, 2, 3), (13, 30, 4)), voxel_size=(3, 2, 1)
+    )
+    copy = open_volume(tmp_path / "b.tif")
+    assert copy.metadata == Metadata(voxel_size=(3, 2, 1), origin=(11, 2, 3))
+    assert (copy.read() == array[1:3, 2:30, 3:4]).all()
+    with pytest.raises(NeuropilError, match="leaves"):
+        convert_volume(open_volume(tmp_path / "a.h5"), tmp_path / "c.tif", box=Box((0, 0, 0), (1, 1, 1)))
+    assert not (tmp_path / "c.tif").exists()
+
+
+def test_within_one_file(tmp_path):
+    write_volume(tmp_path / "a.h5/raw", np.ones((2, 3, 4), "u1"))
+    with open_volume(tmp_path / "a.h5/raw") as volume:
+        convert_volume(volume, tmp_path / "a.h5/copy")
+    assert set(list_arrays(tmp_path / "a.h5")) == {"raw", "copy"}
+    with open_volume(tmp_path / "a.h5/raw") as volume:
+        convert_volume(volume, tmp_path / "a.h5/raw", voxel_size=(1, 1, 1))  # onto itself
+    assert open_volume(tmp_path / "a.h5/raw").metadata.voxel_size == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "source", "voxel"),
+    [
+        ((32, 128, 128), (10, 256, 256), 1),
+        (None, (1, 4096, 4096), 8),
+        ((32, 128, 128), (1, 9000, 9000), 8),
+        (None, None, 1),
+    ],
+)
+def test_parts_are_whole_chunks_that_fit_in_memory(chunks, source, voxel):
+    shape = (1000, 9000, 9000)
+    part = convert._part(shape, chunks, source, voxel)
+    assert all(p % c == 0 for p, c in zip(part, chunks or (1, 1, 1), strict=True))
+    assert np.prod(part) * voxel <= convert.SLAB_BYTES
+    assert np.prod(part) * voxel > convert.SLAB_BYTES / 8
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_a_container_holds(tmp_path, name):
+    write_volume(at(tmp_path, name), np.zeros((3, 4, 5), "u2"), Metadata(voxel_size=(3, 2, 1)))
+    expected = {"a.h5/x": "x", "zarr2://a.zarr/y": "y", "precomputed://p": "1_2_3", "a.ome.zarr": "0"}.get(name, "")
+    container = at(tmp_path, name).removesuffix("/x").removesuffix("/y")
+    assert {key: str(value) for key, value in list_arrays(container).items()} == {expected: "3×4×5 uint16"}

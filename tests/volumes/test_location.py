@@ -1,0 +1,70 @@
+"""What a path means, and what is said about one that means nothing."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from neuropil.errors import NeuropilError
+from neuropil.volumes import open_volume, write_volume
+from neuropil.volumes.location import Location, parse_location
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a.h5", Location("hdf5", "a.h5")),
+        ("d/a.hdf/volumes/raw", Location("hdf5", "d/a.hdf", "volumes/raw")),
+        ("A.HDF5/main/", Location("hdf5", "A.HDF5", "main")),
+        ("b.zarr/volumes/raw", Location("zarr", "b.zarr", "volumes/raw")),
+        ("b.zarr/", Location("zarr", "b.zarr")),
+        ("b.zarr.partial", Location("zarr", "b.zarr.partial")),
+        ("run.tif/b.n5/c", Location("n5", "run.tif/b.n5", "c")),
+        ("c.TIFF", Location("tiff", "c.TIFF")),
+        ("dir/*.png", Location("sections", "dir/*.png")),
+        ("dir/s[0-4]?.tif", Location("sections", "dir/s[0-4]?.tif")),
+        ("one.png", Location("sections", "one.png")),
+        ("file:///d/a%20b.h5/main", Location("hdf5", "/d/a b.h5", "main")),
+        ("s3://bucket/b.zarr/raw", Location("zarr", "s3://bucket/b.zarr", "raw")),
+        ("gs://bucket/b.n5/raw", Location("n5", "gs://bucket/b.n5", "raw")),
+        ("https://host/p.precomputed", Location("precomputed", "https://host/p.precomputed")),
+        ("precomputed://gs://bucket/p", Location("precomputed", "gs://bucket/p")),
+        ("precomputed://p", Location("precomputed", "p")),
+        ("zarr://s3://bucket/x", Location("zarr", "s3://bucket/x")),
+        ("zarr2://b.zarr/raw", Location("zarr2", "b.zarr", "raw")),
+        ("n5://https://host/x.n5/c0", Location("n5", "https://host/x.n5", "c0")),
+    ],
+)
+def test_paths(path, expected):
+    assert parse_location(path) == expected
+    assert parse_location(expected.path) == expected
+
+
+def test_files_without_an_extension_are_known_by_their_content(tmp_path):
+    write_volume(tmp_path / "a.h5", np.zeros((1, 2, 3), "u1"))
+    (tmp_path / "a.h5").rename(tmp_path / "a.nwb")
+    tifffile.imwrite(tmp_path / "t", np.zeros((5, 6), "u1"))
+    write_volume(tmp_path / "b.zarr/raw", np.zeros((1, 2, 4), "u1"))
+    (tmp_path / "b.zarr").rename(tmp_path / "b")
+    assert open_volume(tmp_path / "a.nwb/main").shape == (1, 2, 3)
+    assert open_volume(tmp_path / "t").shape == (1, 5, 6)
+    assert open_volume(tmp_path / "b/raw").shape == (1, 2, 4)
+
+
+def test_what_means_nothing(tmp_path):
+    (tmp_path / "a.xyz").write_text("words")
+    for path, message in [
+        ("", "empty"),
+        (tmp_path / "a.xyz", r"unknown extension '\.xyz'.*a\.xyz.*\.h5"),
+        (tmp_path / "b.xyz", r"unknown extension '\.xyz'.*b\.xyz"),
+        (tmp_path / "nothing", "no such file.*nothing"),
+        (tmp_path / "a.xyz/main", r"unknown extension '\.xyz'"),
+        (tmp_path, "is a folder"),
+        ("ftp://host/a.zarr", "expected a path or a URL"),
+        ("https://host/a.h5", "download"),
+        ("s3://bucket/thing", "precomputed://s3://bucket/thing"),
+        ("precomputed://ftp://host/a", "expected s3://"),
+    ]:
+        with pytest.raises(NeuropilError, match=message):
+            open_volume(path)
+    with pytest.raises(NeuropilError, match=r"unknown extension '\.npy'"):
+        write_volume(tmp_path / "a.npy", np.zeros((1, 2, 3)))
