@@ -14,7 +14,7 @@ MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 
 # From the first room to the last. A room imports only from rooms before it.
 ROOMS = [
-    *("errors", "geometry", "config", "_native", "synthetic", "fetch", "volumes", "targets", "augment", "recipe"),
+    *("errors", "geometry", "config", "_native", "synthetic", "fetch", "volumes", "targets", "augment", "recipes"),
     *("dataset", "models", "losses", "inference", "segmentation", "evaluation", "training", "blockwise", "viewing"),
     *("compat", "describe", "pipeline", "demo", "cli"),
 ]

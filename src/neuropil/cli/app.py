@@ -6,7 +6,8 @@ Exit codes: 0 done, 2 wrong input (one message on stderr), 1 anything else, 130 
 from __future__ import annotations
 
 import sys
-from typing import Any
+import warnings
+from typing import Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -24,6 +25,7 @@ class _Verbs(TyperGroup):
         return sorted(super().list_commands(ctx), key=ORDER.index)
 
     def invoke(self, ctx: Any) -> Any:
+        warnings.showwarning = _warn
         try:
             return super().invoke(ctx)
         except NeuropilError as error:
@@ -35,6 +37,18 @@ class _Verbs(TyperGroup):
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
             sys.exit(130)
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if category is UserWarning:  # ours; those for programmers are of other kinds
+        print(f"neuropil: warning: {message}", file=sys.stderr)
 
 
 def _fail(message: str) -> None:

@@ -1,4 +1,4 @@
-"""Verbs that begin with an array: segment, tune, evaluate, info, convert."""
+"""Verbs that begin with an array: predict, segment, tune, evaluate, info, convert."""
 
 from __future__ import annotations
 
@@ -10,19 +10,61 @@ import typer
 from neuropil.cli.app import app
 from neuropil.cli.options import (
     BoxOption,
+    Encoding,
     High,
+    Keep,
     Low,
     Method,
     Metric,
     OffsetsOption,
     Score,
     Snippet,
+    TtaMode,
     VoxelSizeOption,
     open_affinities,
     read_box,
     read_segment,
     read_voxel_size,
 )
+
+
+@app.command()
+def predict(
+    checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="A checkpoint of `neuropil train`.")],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="[z, y, x].")],
+    out: Annotated[str, typer.Option("-o", metavar="AFFINITIES", help="Where to write; .zarr or .h5 suit best.")],
+    tta: Annotated[
+        int | None, typer.Option(metavar="1|4|8|16", help="Symmetries to average. [default: the recipe's, 8]")
+    ] = None,
+    tta_mode: Annotated[TtaMode | None, typer.Option(help="How they are combined. [default: mean]")] = None,
+    encoding: Annotated[Encoding | None, typer.Option(help="How affinities are stored. [default: logit8]")] = None,
+    keep: Annotated[
+        Keep | None, typer.Option(help="The three edges that segmentation needs, or all. [default: nearest]")
+    ] = None,
+    box: BoxOption = None,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where to compute.")] = "auto",
+) -> None:
+    """Predict affinities with a trained network.
+
+    A run that was stopped goes on where it was when the same command is given again.
+    """
+    from neuropil.inference import ProgressLine, predict_volume
+    from neuropil.volumes import open_volume
+
+    with open_volume(image) as volume:
+        predict_volume(
+            checkpoint,
+            volume,
+            out,
+            box=read_box(box, volume.box),
+            tta=tta,
+            tta_mode=tta_mode and tta_mode.value,
+            encoding=encoding and encoding.value,
+            keep=keep and keep.value,
+            device=device,
+            watch=ProgressLine(),
+        )
+    typer.echo(f"wrote {out}")
 
 
 @app.command()

@@ -19,6 +19,9 @@ Recipes = Annotated[list[str], typer.Argument(metavar="CONFIG", help="YAML recip
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="section.key=value", help="Change one value; may be repeated.")
 ]
+OutFolder = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Default: outputs/ and the name of the recipe.")
+]
 BoxOption = Annotated[
     str | None,
     typer.Option(
@@ -41,6 +44,29 @@ OffsetsOption = Annotated[
 Snippet = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings from a segment: section; options win.")
 ]
+
+
+class TtaMode(StrEnum):
+    """How symmetries are combined."""
+
+    mean = "mean"
+    min = "min"
+    max = "max"
+
+
+class Encoding(StrEnum):
+    """How affinities are stored."""
+
+    logit8 = "logit8"
+    float16 = "float16"
+    float32 = "float32"
+
+
+class Keep(StrEnum):
+    """Which edges are predicted."""
+
+    nearest = "nearest"
+    all = "all"
 
 
 class Method(StrEnum):

@@ -1,4 +1,4 @@
-"""Verbs that begin with data or a recipe: demo, fetch, config, train."""
+"""Verbs that begin with data or a recipe: demo, fetch, config, train, run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from neuropil.cli.app import app, config_verbs
 from neuropil.cli.options import (
     BoxOption,
+    OutFolder,
     Recipes,
     Sets,
     VoxelSizeOption,
@@ -27,7 +28,10 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Leave everything here.")] = Path("outputs/demo"),
     minutes: Annotated[float, typer.Option(help="How long to train.")] = 5.5,
 ) -> None:
-    """Train a small network in front of you, segment sections it has not seen, score and show them."""
+    """Train, segment, score and show, in minutes.
+
+    On SNEMI3D; without it and without a network to fetch it from, on synthetic tissue.
+    """
     from neuropil.demo import demo as run
 
     run(data, out, minutes)
@@ -58,7 +62,7 @@ def config_new(
     Network, patch, offsets and the split into training, validation and test follow from shape and voxel size.
     """
     from neuropil.config import config_to_yaml
-    from neuropil.recipe import new_recipe
+    from neuropil.recipes.own_data import new_recipe
 
     recipe = new_recipe(image, labels, box=box, voxel_size=read_voxel_size(voxel_size), minutes=minutes)
     text = "".join(f"# {reason}\n" for reason in recipe.reasons) + "\n" + config_to_yaml(recipe.config)
@@ -94,9 +98,7 @@ def train(
     sets: Sets = None,
     resume: Annotated[Path | None, typer.Option(metavar="CKPT", help="Go on with this checkpoint, exactly.")] = None,
     pretrained: Annotated[str | None, typer.Option(metavar="CKPT", help="Start from the weights of this one.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Default: outputs/ and the name of the recipe.")
-    ] = None,
+    out: OutFolder = None,
 ) -> None:
     """Train a network.
 
@@ -106,3 +108,19 @@ def train(
 
     config = read_recipe(recipes, sets)
     typer.echo(f"wrote {run(config, out or out_folder(recipes), resume=resume, pretrained=pretrained)}")
+
+
+@app.command()
+def run(
+    recipes: Recipes,
+    sets: Sets = None,
+    out: OutFolder = None,
+) -> None:
+    """Train, predict, segment and evaluate.
+
+    Each step is skipped when it is done and nothing it was made from has changed. Leaves checkpoints/, config.yaml,
+    affinities.zarr, segmentation.h5, scores.json, figure.png and index.html in DIR.
+    """
+    from neuropil.pipeline.running import run as run_all
+
+    run_all(read_recipe(recipes, sets), out or out_folder(recipes))

@@ -1,0 +1,211 @@
+"""The whole way in one call, to be read top to bottom: train → predict → segment → evaluate."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from neuropil.config import Config, SegmentConfig, VolumePair
+from neuropil.errors import NeuropilError
+from neuropil.evaluation import Scores, evaluate
+from neuropil.evaluation.tuning import tune
+from neuropil.geometry import Box
+from neuropil.inference import ProgressLine, predict_volume
+from neuropil.inference.resumable import unfinished
+from neuropil.models.checkpoint import load_model
+from neuropil.pipeline.checking import check_volumes
+from neuropil.pipeline.scoring import score_table, write_json
+from neuropil.pipeline.segmenting import segment_volume
+from neuropil.pipeline.steps import Steps, fingerprint
+from neuropil.training import train
+from neuropil.viewing.results import write_results
+from neuropil.volumes import Metadata, Volume, array_volume, open_volume
+from neuropil.volumes.location import parse_location
+
+IRRELEVANT = {"device", "workers", "log_every", "image_every", "checkpoint_every"}
+"""Settings of training that change nothing about what is learnt."""
+
+
+def run(config: Config, out: Path | str) -> Path:
+    """Train, predict ``data.test``, segment it at the threshold that is best on ``data.validation``, and score it.
+
+    A step is skipped when it is done and nothing that it was made from has changed: the part of the recipe that
+    concerns it, and its input files. Training that was interrupted goes on where it stopped, and so does prediction.
+
+    Args:
+        config: the recipe. Without ``segment.threshold`` and without validation volumes the threshold is 0.5; without
+            labels in ``data.test`` nothing is scored.
+        out: gets ``checkpoints/``, ``config.yaml``, ``affinities.zarr``, ``segmentation.h5``, ``scores.json``, and
+            where there is something to score ``figure.png`` and ``index.html``.
+
+    Returns:
+        Path of ``scores.json``.
+
+    Raises:
+        NeuropilError: a recipe that training cannot use or that names no ``data.test``; files that do not fit.
+    """
+    check_volumes(config)
+    test, out = config.data.test, Path(out)
+    if test is None:
+        raise NeuropilError("data.test: expected the volume to segment, got none; `neuropil train` only trains")
+    out.mkdir(parents=True, exist_ok=True)
+    job = _Job(config, out, Steps(out))
+
+    with job.step("train"):
+        checkpoint = _train(job)
+    with job.step("tune"):
+        settings = _choose(job, checkpoint)
+    with job.step("predict"):
+        affinities = _predict(job, checkpoint, test, out / "affinities.zarr", settings)
+    with job.step("segment"):
+        segmentation = _segment(job, affinities, settings)
+    with job.step("evaluate"):
+        return _evaluate(job, affinities, segmentation, settings)
+
+
+class _Job:
+    """A recipe, where its results go, what is done of it, and how long each step took."""
+
+    def __init__(self, config: Config, out: Path, steps: Steps) -> None:
+        self.config, self.out, self.steps = config, out, steps
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - start, 1)
+
+    def skip(self, name: str, made_from: str, *outputs: Path) -> bool:
+        """Whether a step is done; says so, or else notes that it begins."""
+        if self.steps.done(name, made_from, outputs):
+            print(f"{name}: done before", flush=True)
+            return True
+        print(f"{name} …", flush=True)
+        self.steps.begin(name, made_from)
+        return False
+
+
+def _train(job: _Job) -> Path:
+    config, folder = job.config, job.out / "checkpoints"
+    last, best = folder / "last.pt", folder / "best.pt"
+    settings = {
+        "data": config.data.model_dump(mode="json", exclude={"test"}),
+        "training": config.training.model_dump(mode="json", exclude=IRRELEVANT),
+        **{name: getattr(config, name).model_dump(mode="json") for name in ("model", "augment", "loss", "optimizer")},
+    }
+    pairs = [*config.data.train, *config.data.validation]
+    made_from = fingerprint(settings, *(path for pair in pairs for path in (pair.image, pair.labels, pair.mask)))
+    interrupted = last if job.steps.begun("train", made_from) and last.exists() else None
+    if not job.skip("train", made_from, last, best):
+        train(config, job.out, resume=interrupted)
+        job.steps.finish("train", made_from)
+    return best
+
+
+def _choose(job: _Job, checkpoint: Path) -> SegmentConfig:
+    """The settings to segment with; a threshold that the recipe leaves open is the best one on validation."""
+    settings, pairs = job.config.segment, job.config.data.validation
+    if settings.threshold is not None or settings.method != "agglomerate":
+        return settings
+    if not pairs:
+        print("threshold 0.5, the default, since the recipe has none and no volumes to choose it on")
+        return settings.model_copy(update={"threshold": 0.5})
+    predicted = []
+    for index, pair in enumerate(pairs):
+        affinities = _predict(job, checkpoint, pair, job.out / "validation" / f"{index}.zarr", settings)
+        predicted.append((open_volume(affinities), _labels(pair, open_volume(affinities).box)))
+    tuning = tune(predicted, settings)
+    tuning.save(job.out / "validation")
+    print(f"threshold {tuning.settings.threshold:.4f}, the best on validation ({tuning.metric} {tuning.score:.4f})")
+    return tuning.settings
+
+
+def _predict(job: _Job, checkpoint: Path, pair: VolumePair, output: Path, settings: SegmentConfig) -> Path:
+    """Affinities of a volume's box."""
+    config = job.config
+    asked = {"predict": config.predict.model_dump(mode="json"), "box": pair.box}
+    made_from = fingerprint(asked, checkpoint, pair.image)
+    name = f"predict {output.relative_to(job.out)}"
+    interrupted = job.steps.begun(name, made_from)
+    if not job.skip(name, made_from, output):
+        if not interrupted:  # what an earlier, different run left half done
+            shutil.rmtree(unfinished(parse_location(output)), ignore_errors=True)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        model = load_model(checkpoint)
+        recipe = config.model_copy(update={"segment": settings, "data": model.config.data})
+        image = open_volume(pair.image)
+        predict_volume(
+            replace(model, config=recipe),
+            image,
+            output,
+            box=_box(pair, image),
+            device=config.training.device,
+            watch=ProgressLine(),
+        )
+        job.steps.finish(name, made_from)
+    return output
+
+
+def _segment(job: _Job, affinities: Path, settings: SegmentConfig) -> Path:
+    output = job.out / "segmentation.h5"
+    made_from = fingerprint(settings.model_dump(mode="json"), affinities)
+    if not job.skip("segment", made_from, output):
+        segment_volume(affinities, output, settings)
+        job.steps.finish("segment", made_from)
+    return output
+
+
+def _evaluate(job: _Job, affinities: Path, segmentation: Path, settings: SegmentConfig) -> Path:
+    """Scores and pictures, always anew: they take seconds."""
+    test, output = job.config.data.test, job.out / "scores.json"
+    assert test is not None
+    box = open_volume(segmentation).box
+    scores: Scores | None = None
+    if test.labels is not None:
+        scores = evaluate(open_volume(segmentation), _labels(test, box))
+        print("\n".join(score_table(scores)))
+    values: dict[str, Any] = scores.to_json() if scores else {}
+    facts = {
+        "threshold": settings.threshold,
+        "box": str(box),
+        "data": {"image": test.image, "labels": test.labels},
+        "seconds": job.seconds,
+    }
+    write_json(output, {**values, **({"trained": values} if scores else {}), **facts})
+    if scores:
+        write_results(
+            job.out,
+            image=open_volume(test.image),
+            affinities=open_volume(affinities),
+            segmentation=open_volume(segmentation),
+            labels=_labels(test, box),
+            scores=scores,
+            facts=facts,
+        )
+    print(f"results are in {job.out}/")
+    return output
+
+
+def _box(pair: VolumePair, image: Volume) -> Box | None:
+    """The part of a volume to predict: its box, else where it has labels, else all of it."""
+    if pair.box is not None:
+        return Box.parse(pair.box, image.box)
+    if pair.labels is None:
+        return None
+    return image.box.intersect(open_volume(pair.labels).box)
+
+
+def _labels(pair: VolumePair, box: Box) -> Volume:
+    """The labels of a box, placed there; voxels that the mask leaves out become 0 and are not scored."""
+    assert pair.labels is not None
+    labels = open_volume(pair.labels)
+    array = labels.read(box)
+    if pair.mask is not None:
+        array[open_volume(pair.mask).read(box) == 0] = 0
+    return array_volume(array, Metadata(labels.metadata.voxel_size, box.start))

@@ -1,0 +1,165 @@
+"""The whole way on a tiny volume: what is left behind, what is skipped, what is done anew, what goes on."""
+
+import json
+
+import numpy as np
+import pytest
+
+from neuropil import synthetic
+from neuropil.config import Config, load_config
+from neuropil.errors import NeuropilError
+from neuropil.pipeline.running import run
+from neuropil.volumes import Metadata, open_volume, write_volume
+
+STEPS = ("train", "predict validation/0.zarr", "predict affinities.zarr", "segment")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    image, labels = synthetic.neuropil((24, 48, 48), seed=3)
+    write_volume(folder / "image.h5", image, Metadata(voxel_size=(30, 6, 6)))
+    write_volume(folder / "labels.h5", labels)
+    return folder
+
+
+def recipe(data, **changes) -> Config:
+    pair = {"image": f"{data}/image.h5", "labels": f"{data}/labels.h5"}
+    values = {
+        "data": {
+            "train": [{**pair, "box": "0:12,:,:"}],
+            "validation": [{**pair, "box": "12:18,:,:"}],
+            "test": {**pair, "box": "18:24,:,:"},
+        },
+        "model": {
+            "widths": [4, 6],
+            "offsets": [[-1, 0, 0], [0, -1, 0], [0, 0, -1]],
+        },
+        "training": {"patch": [6, 24, 24], "iterations": 2, "device": "cpu"},
+        "predict": {"tta": 1},
+    }
+    for name, section in changes.items():
+        values[name] = {**values.get(name, {}), **section}
+    return Config.from_dict(values)
+
+
+def skipped(text: str) -> set[str]:
+    return {line.split(":")[0] for line in text.splitlines() if line.endswith("done before")}
+
+
+@pytest.fixture(scope="module")
+def done(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    run(recipe(data), out)
+    return out
+
+
+def test_everything_is_left_in_the_folder(data, done):
+    for name in ("checkpoints/last.pt", "checkpoints/best.pt", "affinities.zarr", "figure.png", "index.html"):
+        assert (done / name).exists(), name
+    assert load_config([done / "config.yaml"]) == recipe(data)
+    scores = json.loads((done / "scores.json").read_text())
+    assert 0 <= scores["adapted_rand_error"] <= 1
+    assert scores["trained"]["voi"] == scores["voi"]
+    assert scores["box"] == "18:24,0:48,0:48"
+    assert set(scores["seconds"]) == {"train", "tune", "predict", "segment"}
+    segmentation, affinities = open_volume(done / "segmentation.h5"), open_volume(done / "affinities.zarr")
+    assert segmentation.box == affinities.box
+    assert segmentation.metadata.voxel_size == (30, 6, 6)
+    assert affinities.metadata.extra["threshold"] == pytest.approx(scores["threshold"])
+    assert segmentation.metadata.extra["threshold"] == pytest.approx(scores["threshold"])
+
+
+def test_a_second_run_does_nothing_twice(data, done, capsys):
+    before = json.loads((done / "scores.json").read_text())
+    run(recipe(data), done)
+    assert skipped(capsys.readouterr().out) == set(STEPS)
+    after = json.loads((done / "scores.json").read_text())
+    assert {**after, "seconds": None} == {**before, "seconds": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({"training": {"log_every": 7}}, set(STEPS)),
+        ({"segment": {"min_size": 5}}, set(STEPS) - {"segment"}),
+        ({"segment": {"threshold": 0.5}}, {"train", "predict affinities.zarr"}),
+        ({"predict": {"tta_mode": "min"}}, {"train"}),
+        ({"training": {"seed": 1}}, set()),
+    ],
+    ids=["how often to print", "minimum size", "threshold", "prediction", "training"],
+)
+def test_what_changed_is_done_anew_and_what_depends_on_it(data, done, tmp_path, capsys, changes, kept):
+    import shutil
+
+    out = tmp_path / "out"
+    shutil.copytree(done, out, copy_function=shutil.copy2)
+    run(recipe(data), out)  # a copied checkpoint is another file: predict once more, then all is known
+    capsys.readouterr()
+    run(recipe(data, **changes), out)
+    assert skipped(capsys.readouterr().out) == kept
+
+
+def test_changed_data_are_noticed(data, tmp_path, capsys):
+    import shutil
+
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    run(recipe(copy), tmp_path / "out")
+    labels = open_volume(copy / "labels.h5").read()
+    write_volume(copy / "labels.h5", labels + (labels > 0).astype(labels.dtype))
+    capsys.readouterr()
+    run(recipe(copy), tmp_path / "out")
+    assert "train" not in skipped(capsys.readouterr().out)
+
+
+def test_training_that_was_interrupted_goes_on(data, tmp_path, monkeypatch, capsys):
+    import neuropil.pipeline.running as running
+
+    resumed = []
+    train = running.train
+
+    def interrupted(config, out, resume=None):
+        resumed.append(resume)
+        path = train(config, out, resume=resume)
+        if len(resumed) == 1:
+            raise KeyboardInterrupt
+        return path
+
+    monkeypatch.setattr(running, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe(data), tmp_path)
+    run(recipe(data), tmp_path)
+    assert resumed == [None, tmp_path / "checkpoints" / "last.pt"]
+
+
+def test_without_labels_there_are_no_scores(data, tmp_path, capsys):
+    test = {"image": f"{data}/image.h5", "box": "18:22,:,:"}
+    run(recipe(data, data={"test": test, "validation": []}), tmp_path)
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert "adapted_rand_error" not in scores
+    assert scores["threshold"] == 0.5
+    assert "the default" in capsys.readouterr().out
+    assert open_volume(tmp_path / "segmentation.h5").shape == (4, 48, 48)
+
+
+def test_a_mask_leaves_voxels_out_of_the_score(data, tmp_path):
+    mask = np.ones((24, 48, 48), np.uint8)
+    mask[:, :24] = 0
+    write_volume(tmp_path / "mask.h5", mask)
+    test = {
+        "image": f"{data}/image.h5",
+        "labels": f"{data}/labels.h5",
+        "mask": f"{tmp_path}/mask.h5",
+        "box": "18:24,:,:",
+    }
+    run(recipe(data, data={"test": test}), tmp_path / "out")
+    scores = json.loads((tmp_path / "out/scores.json").read_text())
+    labels = open_volume(data / "labels.h5").read()[18:24, 24:]
+    assert scores["scored"] == np.count_nonzero(labels)
+
+
+def test_a_recipe_without_a_test_volume_is_refused_before_training(data, tmp_path):
+    with pytest.raises(NeuropilError, match=r"data\.test"):
+        run(recipe(data, data={"test": None}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,66 @@
+"""A step is skipped only while everything it was made from is the same."""
+
+import os
+
+import pytest
+
+from neuropil.errors import NeuropilError
+from neuropil.pipeline.scoring import write_json
+from neuropil.pipeline.steps import Steps, fingerprint
+
+
+def test_a_step_is_done_when_it_ended_from_the_same_inputs_with_its_outputs(tmp_path):
+    steps, output = Steps(tmp_path), tmp_path / "a.h5"
+    steps.begin("predict", "x")
+    assert steps.begun("predict", "x")
+    assert not steps.done("predict", "x", [])
+    steps.finish("predict", "x")
+    again = Steps(tmp_path)
+    assert again.done("predict", "x", [])
+    assert not again.begun("predict", "x")
+    assert not again.done("predict", "y", [])
+    assert not again.done("predict", "x", [output])
+    assert not again.done("segment", "x", [])
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "\x00"])
+def test_a_damaged_record_means_nothing_is_done(tmp_path, text):
+    (tmp_path / "steps.json").write_text(text)
+    assert not Steps(tmp_path).done("predict", "x", [])
+
+
+def test_fingerprints_follow_content_and_settings(tmp_path):
+    file = tmp_path / "a.h5"
+    file.write_bytes(b"abc")
+    first = fingerprint({"tta": 8}, f"{file}/main")
+    assert fingerprint({"tta": 8}, f"{file}/main") == first
+    assert fingerprint({"tta": 4}, f"{file}/main") != first
+    assert fingerprint({"tta": 8}, f"{file}/other") != first
+    file.write_bytes(b"abcd")
+    longer = fingerprint({"tta": 8}, f"{file}/main")
+    assert longer != first
+    os.utime(file, ns=(1, 1))
+    assert fingerprint({"tta": 8}, f"{file}/main") != longer
+
+
+def test_fingerprints_of_folders_and_patterns(tmp_path):
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr/0").write_bytes(b"a")
+    (tmp_path / "1.png").write_bytes(b"a")
+    folder, pattern = fingerprint({}, tmp_path / "a.zarr"), fingerprint({}, f"{tmp_path}/*.png")
+    (tmp_path / "a.zarr/1").write_bytes(b"a")
+    (tmp_path / "2.png").write_bytes(b"a")
+    assert fingerprint({}, tmp_path / "a.zarr") != folder
+    assert fingerprint({}, f"{tmp_path}/*.png") != pattern
+    assert fingerprint({}, "s3://bucket/a.zarr") == fingerprint({}, "s3://bucket/a.zarr")
+
+
+def test_json_is_whole_or_what_was_there_before(tmp_path):
+    path = tmp_path / "scores.json"
+    write_json(path, {"voi": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"voi": object()})
+    assert path.read_text() == '{\n  "voi": 1\n}\n'
+    assert [file.name for file in tmp_path.iterdir()] == ["scores.json"]
+    with pytest.raises(NeuropilError):
+        write_json(path / "scores.json", {})

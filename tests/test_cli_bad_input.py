@@ -1,0 +1,246 @@
+"""Bad input gets one clear message and exit code 2, and leaves nothing behind that looks finished."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+import torch
+from typer.testing import CliRunner
+
+from neuropil.cli import app
+from neuropil.volumes import Metadata, write_volume
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (12, 32, 32), np.uint8)
+LABELS = (IMAGE // 64).astype(np.uint32)
+RECIPE = """
+data:
+  train: [{image: image.h5, labels: labels.h5}]
+  validation: [{image: image.h5, labels: labels.h5, box: "0:6,:,:"}]
+  test: {image: image.h5, labels: labels.h5, box: "0:6,:,:"}
+model: {widths: [4, 6], offsets: [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]}
+training: {patch: [4, 16, 16], iterations: 1, device: cpu}
+predict: {tta: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A real one, of an untrained network."""
+    from neuropil.config import Config
+    from neuropil.models import build_network
+    from neuropil.models.checkpoint import save_checkpoint
+
+    path = tmp_path_factory.mktemp("model") / "model.pt"
+    config = Config.from_dict({"model": {"widths": [4, 6], "offsets": [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]}})
+    network = build_network(config.model)
+    save_checkpoint(path, {"config": config.to_dict(), "weights": network.state_dict(), "info": {}})
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, checkpoint):
+    """Sound files with sound names; each test spoils one."""
+    monkeypatch.chdir(tmp_path)
+    write_volume("image.h5", IMAGE, Metadata(voxel_size=(30, 6, 6)))
+    write_volume("labels.h5", LABELS)
+    write_volume("affinities.h5", np.full((3, 12, 32, 32), 0.9, np.float32))
+    Path("recipe.yaml").write_text(RECIPE)
+    os.link(checkpoint, "model.pt")
+    return tmp_path
+
+
+def refused(*arguments: object) -> str:
+    """The one message of a command that must not succeed."""
+    before = sorted(Path().rglob("*"))
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 2
+    assert result.stderr.startswith("neuropil: ")
+    assert "Traceback" not in result.stderr
+    left = {path.name for path in Path().rglob("*") if path not in before} - {"outputs", "recipe", "config.yaml"}
+    assert not {name for name in left if name.startswith(("out.", "scores", "last", "best", "segmentation"))}, left
+    return result.stderr
+
+
+TRAIN = ("train", "recipe.yaml")
+CHECK = ("config", "check", "recipe.yaml")
+RUN = ("run", "recipe.yaml")
+NEW = ("config", "new", "image.h5", "labels.h5")
+PREDICT = ("predict", "model.pt", "image.h5", "-o", "out.h5")
+SEGMENT = ("segment", "affinities.h5", "-o", "out.h5")
+TUNE = ("tune", "affinities.h5", "labels.h5")
+EVALUATE = ("evaluate", "labels.h5", "labels.h5", "--json", "scores.json")
+INFO = ("info", "image.h5")
+CONVERT = ("convert", "image.h5", "out.h5")
+
+
+def each(*pairs):
+    """(file to spoil, commands that read it) → one case per command."""
+    cases = [(file, command) for file, commands in pairs for command in commands]
+    return pytest.mark.parametrize(
+        ("file", "command"), cases, ids=[f"{command[0]}-{command[1]}-{file}" for file, command in cases]
+    )
+
+
+READERS = (
+    ("image.h5", (TRAIN, CHECK, RUN, NEW, PREDICT, INFO, CONVERT)),
+    ("labels.h5", (TRAIN, CHECK, RUN, NEW, TUNE, EVALUATE)),
+    ("affinities.h5", (SEGMENT, TUNE)),
+)
+
+
+@each(*READERS, ("recipe.yaml", (TRAIN, CHECK, RUN)), ("model.pt", (PREDICT, ("info", "model.pt"))))
+def test_missing_file(folder, file, command):
+    Path(file).unlink()
+    assert file in refused(*command)
+
+
+@each(*READERS)
+def test_several_arrays_and_none_named(folder, file, command):
+    with h5py.File(file, "a") as container:
+        container["other"] = container["main"][()]
+    message = refused(*command)
+    assert file in message
+    assert "main" in message
+    assert "other" in message
+
+
+@each(*READERS)
+def test_wrong_dimensions(folder, file, command):
+    if command in (INFO, CONVERT):
+        write_wrongly(file, np.zeros((2, 2, 3, 4, 5), np.uint8))
+    else:
+        write_volume(file, np.zeros((12, 32, 32) if "aff" in file else (3, 12, 32, 32), np.uint8))
+    message = refused(*command)
+    assert file in message
+    assert "shape" in message
+
+
+@each(("labels.h5", (TRAIN, CHECK, RUN, NEW, TUNE)), ("image.h5", (("evaluate", "image.h5", "labels.h5"),)))
+def test_shapes_that_differ_with_neither_box_nor_origin(folder, file, command):
+    write_volume(file, LABELS[:9])
+    message = refused(*command)
+    assert file in message
+    assert "(9, 32, 32)" in message
+    assert "box" in message
+
+
+@each(("labels.h5", (TRAIN, CHECK, RUN, NEW, TUNE, EVALUATE)))
+def test_float_labels(folder, file, command):
+    write_volume(file, LABELS.astype(np.float32))
+    message = refused(*command)
+    assert file in message
+    assert "float32" in message
+
+
+@each(*READERS)
+def test_truncated_hdf5(folder, file, command):
+    content = Path(file).read_bytes()
+    Path(file).write_bytes(content[: len(content) // 2])
+    assert file in refused(*command)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.001, 0.5, 0.98])
+def test_truncated_tiff(folder, keep):
+    tifffile.imwrite("whole.tif", IMAGE, photometric="minisblack")
+    content = Path("whole.tif").read_bytes()
+    Path("half.tif").write_bytes(content[: int(len(content) * keep)])
+    assert "half.tif" in refused("convert", "half.tif", "out.h5")
+    assert "half.tif" in refused("predict", "model.pt", "half.tif", "-o", "out.h5")
+
+
+@each(("affinities.h5", (SEGMENT, TUNE)), ("image.h5", (PREDICT,)))
+def test_nan(folder, file, command):
+    array = np.full((12, 32, 32), 0.5, np.float32)
+    array[3, 4, 5] = np.nan
+    write_volume(file, array if file == "image.h5" else np.stack([array] * 3))
+    message = refused(*command)
+    assert file in message
+    assert "NaN" in message
+
+
+@each(*READERS)
+def test_empty_volume(folder, file, command):
+    write_wrongly(file, np.zeros((0, 32, 32) if "aff" not in file else (3, 0, 32, 32), np.uint8))
+    message = refused(*command)
+    assert file in message
+    assert "empty" in message
+
+
+@pytest.mark.parametrize("command", [TRAIN, CHECK, RUN], ids=" ".join)
+def test_patch_larger_than_the_volume(folder, command):
+    message = refused(*command, "--set", "training.patch=[16, 16, 16]")
+    assert "training.patch" in message
+    assert "image.h5" in message
+
+
+@pytest.mark.parametrize("command", [TRAIN, CHECK, RUN, ("config", "show", "recipe.yaml")], ids=" ".join)
+def test_unknown_key(folder, command):
+    Path("recipe.yaml").write_text(RECIPE.replace("iterations", "iteratons"))
+    assert "recipe.yaml:7: training.iteratons: unknown key; did you mean iterations?" in refused(*command)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", "weights", "numbers", "pickle"])
+@pytest.mark.parametrize("command", [PREDICT, (*TRAIN, "--resume", "bad.pt"), (*TRAIN, "--pretrained", "bad.pt")])
+def test_a_checkpoint_that_is_none(folder, content, command):
+    if isinstance(content, bytes):
+        Path("bad.pt").write_bytes(content)
+    else:
+        torch.save({"weights": {"weights": {}}, "numbers": 3, "pickle": Path("x")}[content], "bad.pt")
+    message = refused(*("bad.pt" if part == "model.pt" else part for part in command))
+    assert "bad.pt" in message
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (*PREDICT[:-1], "file/out.h5"),
+        (*SEGMENT[:-1], "file/out.h5"),
+        (*CONVERT[:-1], "file/out.h5"),
+        (*CONVERT[:-1], "file/deep/out.tif"),
+        (*NEW, "-o", "file/recipe.yaml"),
+        (*EVALUATE[:-1], "file/scores.json"),
+        (*TUNE, "-o", "file"),
+        (*TRAIN, "--out", "file"),
+        (*RUN, "--out", "file/run"),
+    ],
+    ids=lambda command: f"{command[0]} {command[-1]}",
+)
+def test_a_folder_that_cannot_be_written(folder, command):
+    Path("file").write_text("a file where a folder should be")
+    assert "file" in refused(*command)
+    assert Path("file").read_text() == "a file where a folder should be"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [(*SEGMENT[:-1], "out.h5"), (*CONVERT[:-1], "out.h5"), (*CONVERT[:-1], "out.tif"), (*TRAIN, "--out", "trained")],
+    ids=lambda command: f"{command[0]} {command[-1]}",
+)
+def test_a_full_disk(folder, command):
+    """Files may not grow beyond 4 kB in the child: writes fail as they do on a full disk."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    command = [sys.executable, "-m", "neuropil.cli", *command]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "neuropil: " in done.stderr
+    assert not [path for path in Path().rglob("*") if path.name in ("out.h5", "out.tif", "last.pt", "best.pt")]
+
+
+def write_wrongly(file: str, array: np.ndarray) -> None:
+    """What our own writer would refuse."""
+    with h5py.File(file, "w") as container:
+        container["main"] = array
