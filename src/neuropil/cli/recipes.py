@@ -87,7 +87,7 @@ def config_show(
 @config_verbs.command("check")
 def config_check(recipes: Recipes, sets: Sets = None) -> None:
     """Check a recipe and the volumes it names."""
-    from neuropil.pipeline import check_volumes
+    from neuropil.pipeline.checking import check_volumes
 
     typer.echo("\n".join(check_volumes(read_recipe(recipes, sets))))
 

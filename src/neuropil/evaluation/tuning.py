@@ -131,7 +131,10 @@ def tune(
 
 def _curve(pair: Pair, settings: SegmentConfig, box: Box | None, threads: int | None) -> ThresholdCurve:
     affinities = as_volume(pair[0])
-    fragments = watershed(affinities, low=settings.low, high=settings.high, threads=threads)
+    try:
+        fragments = watershed(affinities, low=settings.low, high=settings.high, threads=threads)
+    except NeuropilError as error:
+        raise NeuropilError(f"{affinities.path}: {error}") from None
     graph = region_graph(affinities, fragments, threads=threads)
     placed = place(array_volume(fragments, _without_channels(affinities.metadata)), pair[1], box)
     return curve_of(agglomerate_graph(graph, settings.score), table_of(placed, threads))

@@ -21,7 +21,7 @@ from typing import Any
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
 
-ARRAY = "affinities.h5"
+ARRAY = "affinities.zarr"
 
 
 class Journal:

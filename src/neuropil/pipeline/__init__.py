@@ -1,6 +1,5 @@
 """The steps put together: a recipe checked against its volumes, affinities to a segmentation, and the whole way."""
 
-from neuropil.pipeline.checking import check_volumes as check_volumes
 from neuropil.pipeline.segmenting import segment as segment
 from neuropil.pipeline.segmenting import segment_volume as segment_volume
 from neuropil.pipeline.segmenting import threshold_for as threshold_for

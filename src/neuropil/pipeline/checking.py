@@ -1,8 +1,12 @@
-"""The whole way in one call: train → predict → segment → evaluate."""
+"""Does a recipe fit the volumes it names? Asked before anything is trained."""
 
 from __future__ import annotations
 
-from neuropil.config import Config, check_trainable
+from neuropil.config import Config, VolumePair, check_trainable
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Box, Triple
+from neuropil.training.batches import open_pair
+from neuropil.volumes import open_volume, require_image, require_labels
 
 
 def check_volumes(config: Config) -> list[str]:
@@ -11,14 +15,47 @@ def check_volumes(config: Config) -> list[str]:
     Raises:
         NeuropilError: what training needs is missing, unreadable or does not fit together.
     """
-    from neuropil.training.batches import open_pair
-    from neuropil.volumes import require_image, require_labels
-
     check_trainable(config)
-    lines = []
+    patch, lines = config.training.patch, []
     for name, pairs in (("train", config.data.train), ("validation", config.data.validation)):
         for index, pair in enumerate(pairs):
-            opened = open_pair(pair)
-            require_image(opened.image), require_labels(opened.labels)
-            lines.append(f"data.{name}[{index}]  {opened.image.path}, box {opened.region()}")
+            where = f"data.{name}[{index}]"
+            lines.append(f"{where:<18}  {pair.image}, box {_drawable(where, pair, patch)}")
+    if config.data.test is not None:
+        lines.append(f"{'data.test':<18}  {config.data.test.image}, box {_predictable('data.test', config.data.test)}")
     return lines
+
+
+def _drawable(where: str, pair: VolumePair, patch: Triple) -> Box:
+    """The region that training draws patches from."""
+    opened = open_pair(pair)
+    require_image(opened.image)
+    require_labels(opened.labels)
+    region = opened.region()
+    if any(n < p for n, p in zip(region.shape, patch, strict=True)):
+        raise NeuropilError(
+            f"training.patch: expected at most {region.shape}, the voxels of {where} ({opened.image.path}, box "
+            f"{region}), got {patch}"
+        )
+    return region
+
+
+def _predictable(where: str, pair: VolumePair) -> Box:
+    """The region that is predicted at the end: the box, or all of the image."""
+    image = require_image(open_volume(pair.image))
+    region = image.box if pair.box is None else Box.parse(pair.box, image.box)
+    if not image.box.contains(region) or region.size == 0:
+        raise NeuropilError(f"{where}.box: expected a box inside {image.path}, which holds {image.box}, got {region}")
+    if pair.labels is None:
+        return region
+    labels = require_labels(open_volume(pair.labels))
+    placed = pair.box is not None or any(image.metadata.origin) or any(labels.metadata.origin)
+    if not placed and image.shape != labels.shape:
+        raise NeuropilError(
+            f"{where}: {image.path} has shape {image.shape} and {labels.path} has {labels.shape}; say which part to "
+            "predict and score with box"
+        )
+    common = region.intersect(labels.box)
+    if common.size == 0 or (pair.box is not None and common != region):
+        raise NeuropilError(f"{where}: expected labels in {region}, got {labels.path}, which holds {labels.box}")
+    return common

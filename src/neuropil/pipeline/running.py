@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from neuropil.config import Config, SegmentConfig, VolumePair
+from neuropil.config import Config, SegmentConfig, VolumePair, load_config
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import Scores, evaluate
 from neuropil.evaluation.tuning import tune
@@ -116,20 +116,25 @@ def _choose(job: _Job, checkpoint: Path) -> SegmentConfig:
     if not pairs:
         print("threshold 0.5, the default, since the recipe has none and no volumes to choose it on")
         return settings.model_copy(update={"threshold": 0.5})
-    predicted = []
+    folder, predicted = job.out / "validation", []
     for index, pair in enumerate(pairs):
-        affinities = _predict(job, checkpoint, pair, job.out / "validation" / f"{index}.zarr", settings)
-        predicted.append((open_volume(affinities), _labels(pair, open_volume(affinities).box)))
-    tuning = tune(predicted, settings)
-    tuning.save(job.out / "validation")
-    print(f"threshold {tuning.settings.threshold:.4f}, the best on validation ({tuning.metric} {tuning.score:.4f})")
-    return tuning.settings
+        predicted.append(_predict(job, checkpoint, pair, folder / f"{index}.zarr", settings))
+    found = folder / "segment.yaml"
+    asked = [settings.model_dump(mode="json"), [pair.model_dump(mode="json") for pair in pairs]]
+    made_from = fingerprint(asked, *predicted, *(path for pair in pairs for path in (pair.labels, pair.mask)))
+    if not job.skip("tune", made_from, found):
+        volumes = [open_volume(path) for path in predicted]
+        tune([(v, _labels(pair, v.box)) for v, pair in zip(volumes, pairs, strict=True)], settings).save(folder)
+        job.steps.finish("tune", made_from)
+    settings = load_config([found]).segment
+    print(f"threshold {settings.threshold:.4f}, the best on validation", flush=True)
+    return settings
 
 
 def _predict(job: _Job, checkpoint: Path, pair: VolumePair, output: Path, settings: SegmentConfig) -> Path:
     """Affinities of a volume's box."""
     config = job.config
-    asked = {"predict": config.predict.model_dump(mode="json"), "box": pair.box}
+    asked = {"predict": config.predict.model_dump(mode="json"), "image": pair.image, "box": pair.box}
     made_from = fingerprint(asked, checkpoint, pair.image)
     name = f"predict {output.relative_to(job.out)}"
     interrupted = job.steps.begun(name, made_from)

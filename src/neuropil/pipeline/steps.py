@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,9 @@ class Steps:
 
 
 def fingerprint(settings: object, *inputs: str | Path | None) -> str:
-    """A name for what a step is made from: settings in JSON types, and volumes or files by name, size and date.
+    """A name for what a step is made from: settings in JSON types, and volumes or files by size and date.
+
+    Names of files are left to the settings, so that a folder of results may be moved.
 
     >>> fingerprint({"tta": 8}) == fingerprint({"tta": 8}), fingerprint({"tta": 8}) == fingerprint({"tta": 4})
     (True, False)
@@ -75,5 +78,5 @@ def _stamp(path: str) -> list[Any]:
         files = [Path(name) for name in sorted(glob.glob(str(container)))]
     else:
         files = sorted(container.rglob("*")) if container.is_dir() else [container]
-    stats = [(str(file), file.stat()) for file in files if file.is_file()]
-    return [path, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
+    stats = [(os.path.relpath(file, container), file.stat()) for file in files if file.is_file()]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
