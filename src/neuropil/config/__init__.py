@@ -1,19 +1,19 @@
 """Recipes: YAML files → one typed, strict, documented :class:`Config`.
 
-``schema.py`` says what a recipe may hold, ``files.py`` reads it (several files, then ``--set``) and explains mistakes,
+``schema.py`` and ``learning.py`` say what a recipe may hold, ``files.py`` reads it (several files, then ``--set``) and explains mistakes,
 ``text.py`` writes it back with a comment on every field.
 """
 
 from neuropil.config.files import load_config as load_config
-from neuropil.config.schema import AugmentConfig as AugmentConfig
+from neuropil.config.learning import AugmentConfig as AugmentConfig
+from neuropil.config.learning import LossConfig as LossConfig
+from neuropil.config.learning import OptimizerConfig as OptimizerConfig
+from neuropil.config.learning import TrainingConfig as TrainingConfig
 from neuropil.config.schema import Config as Config
 from neuropil.config.schema import DataConfig as DataConfig
-from neuropil.config.schema import LossConfig as LossConfig
 from neuropil.config.schema import ModelConfig as ModelConfig
-from neuropil.config.schema import OptimizerConfig as OptimizerConfig
 from neuropil.config.schema import PredictConfig as PredictConfig
 from neuropil.config.schema import SegmentConfig as SegmentConfig
-from neuropil.config.schema import TrainingConfig as TrainingConfig
 from neuropil.config.schema import VolumePair as VolumePair
 from neuropil.config.schema import check_trainable as check_trainable
 from neuropil.config.text import config_to_yaml as config_to_yaml

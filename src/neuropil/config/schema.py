@@ -2,74 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from neuropil.config.learning import AugmentConfig, LossConfig, OptimizerConfig, TrainingConfig
+from neuropil.config.section import (
+    Fraction,
+    Lenient,
+    Nanometres,
+    Offset,
+    Overlap,
+    Path,
+    Section,
+    Shape,
+    a_box,
+    a_score,
+    an_offset_list,
+)
 from neuropil.errors import NeuropilError
-from neuropil.geometry import Box, Offsets, parse_offsets
-
-_ANY_WHOLE = Box((0, 0, 0), (2**40, 2**40, 2**40))  # boxes are read against their volume when it is opened
-
-
-def _three(value: object) -> object:
-    if isinstance(value, list | tuple) and len(value) != 3:
-        raise ValueError("expected three numbers [z, y, x]")
-    return value
-
-
-def _expand(path: str) -> str:
-    """``${NAME}`` and a leading ``~`` in a path; a path that names an unset variable must not become another path."""
-    for name in re.findall(r"\$\{(\w+)\}", path):
-        if name not in os.environ:
-            raise ValueError(f"the environment variable {name} is not set; set it: export {name}=/folder")
-    return os.path.expanduser(re.sub(r"\$\{(\w+)\}", lambda found: os.environ[found[1]], path))
-
-
-def _box(text: str) -> str:
-    Box.parse(text, _ANY_WHOLE)
-    return text
-
-
-def _score(text: str) -> str:
-    if text not in ("mean", "max", "min") and not re.fullmatch(r"q\d{1,2}", text):
-        raise ValueError("expected mean, max, min or qNN (a quantile: q50 is the median, q75 the upper quartile)")
-    return text
-
-
-def _offsets(offsets: Offsets) -> Offsets:
-    return parse_offsets(offsets)
-
-
-# YAML has lists, not tuples: the container is read leniently, its elements strictly.
-_Lenient = Strict(False)
-Path = Annotated[str, Field(min_length=1), AfterValidator(_expand)]
-Shape = Annotated[
-    tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]],
-    _Lenient,
-    BeforeValidator(_three),
-]
-Overlap = Annotated[
-    tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]],
-    _Lenient,
-    BeforeValidator(_three),
-]
-Offset = Annotated[tuple[int, int, int], _Lenient, BeforeValidator(_three)]
-Nanometres = Annotated[
-    tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]],
-    _Lenient,
-    BeforeValidator(_three),
-]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """A part of a recipe: unknown keys are refused, values never change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class VolumePair(Section):
@@ -83,7 +34,7 @@ class VolumePair(Section):
     mask: Path | None = Field(
         None, description="1 = use this voxel, 0 = unlabelled; without it 0 in the labels is trained as background."
     )
-    box: Annotated[str, AfterValidator(_box)] | None = Field(
+    box: Annotated[str, AfterValidator(a_box)] | None = Field(
         None,
         description='Only this part, "Z0:Z1,Y0:Y1,X0:X1" in voxels of the image; ends may be left out: "0:60,:,:". '
         "None: all of it, or where image and labels overlap.",
@@ -94,8 +45,8 @@ class VolumePair(Section):
 class DataConfig(Section):
     """Which volumes to learn from, to choose with and to report on."""
 
-    train: Annotated[tuple[VolumePair, ...], _Lenient] = Field((), description="Volumes to learn from.")
-    validation: Annotated[tuple[VolumePair, ...], _Lenient] = Field(
+    train: Annotated[tuple[VolumePair, ...], Lenient] = Field((), description="Volumes to learn from.")
+    validation: Annotated[tuple[VolumePair, ...], Lenient] = Field(
         (), description="Volumes to choose the best checkpoint and the threshold on; never learned from."
     )
     test: VolumePair | None = Field(
@@ -117,12 +68,12 @@ class ModelConfig(Section):
     architecture: Literal["residual_unet"] = Field(
         "residual_unet", description="residual_unet: the residual symmetric U-Net of Lee et al. 2017."
     )
-    widths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], _Lenient, Field(min_length=1)] = Field(
+    widths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Lenient, Field(min_length=1)] = Field(
         (16, 24, 32, 48),
         description="Channels at each level, finest first; their count is the depth. These suit "
         "minutes on a processor; on a GPU, 32, 48, 64, 80 and more are worth their time.",
     )
-    downsample: Annotated[tuple[Shape, ...], _Lenient] = Field(
+    downsample: Annotated[tuple[Shape, ...], Lenient] = Field(
         ((1, 2, 2),) * 3,
         description="Factors [z, y, x] from each level to the next, one fewer than widths; [1, 2, 2] each unless "
         "given, which suits thick sections. Isotropic data: [2, 2, 2].",
@@ -144,7 +95,7 @@ class ModelConfig(Section):
     activation: Literal["elu", "relu", "leaky_relu", "gelu", "silu"] = Field(
         "elu", description="Nonlinearity; elu is that of the original network."
     )
-    offsets: Annotated[tuple[Offset, ...], _Lenient, AfterValidator(_offsets)] = Field(
+    offsets: Annotated[tuple[Offset, ...], Lenient, AfterValidator(an_offset_list)] = Field(
         ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (-2, 0, 0), (-3, 0, 0), (0, -9, 0), (0, 0, -9), (0, -27, 0), (0, 0, -27)),
         description="Affinity edges [z, y, x] in voxels: channel e says whether v and v + offsets[e] are one neuron. "
         "Segmentation uses the three nearest; the long ones teach the network to look far.",
@@ -175,91 +126,6 @@ class ModelConfig(Section):
                 f"got {len(self.downsample)} and {len(self.widths)}"
             )
         return self
-
-
-class AugmentConfig(Section):
-    """Variations of the training data that leave the truth true."""
-
-    flip: bool = Field(True, description="Mirror each axis in half of the samples.")
-    transpose: bool = Field(True, description="Exchange y and x in half of the samples.")
-    contrast: float = Field(
-        0.5,
-        ge=0,
-        description="Per section, the image is scaled about its middle by 1 ± contrast/2. 0 = never.",
-    )
-    brightness: float = Field(
-        0.5, ge=0, description="Per section, ± brightness/2 is added, where the image's range is 1. 0 = never."
-    )
-    gamma: float = Field(0.5, ge=0, description="Per section, grey values are raised to 2^±gamma. 0 = never.")
-    intensity_probability: Fraction = Field(
-        0.7, description="Share of samples whose grey values vary at all; the rest keep the look of the data."
-    )
-
-
-class LossConfig(Section):
-    """How a prediction is scored while learning: binary cross-entropy on valid edges."""
-
-    class_balance: bool = Field(
-        True, description="Give the rare class (cut edges) as much say as the common one, per patch and edge."
-    )
-    weight_cap: float = Field(
-        10.0, ge=1, description="Largest class weight: keeps a patch with hardly any membrane from exploding."
-    )
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=0.5, description="Targets become s and 1 - s: less certain where the labels are noisy."
-    )
-
-
-class OptimizerConfig(Section):
-    """How weights follow the gradient."""
-
-    name: Literal["adamw"] = Field("adamw", description="Adam with decoupled weight decay.")
-    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate, after the warm-up.")
-    weight_decay: float = Field(0.01, ge=0, description="Pull of the weights towards 0.")
-    betas: Annotated[tuple[Beta, Beta], _Lenient] = Field(
-        (0.9, 0.99), description="Memory of Adam's two averages; 0.99 rather than 0.999 because runs are short."
-    )
-    schedule: Literal["linear", "cosine", "constant"] = Field(
-        "linear", description="Course of the learning rate after the warm-up, down to 0 at the end of the run."
-    )
-    warmup: int = Field(50, ge=0, description="Iterations over which the learning rate rises from 0.")
-    clip: float = Field(1.0, ge=0, description="Largest gradient norm; a bad patch cannot undo the run. 0 = no limit.")
-    ema: float = Field(
-        0.99,
-        ge=0,
-        lt=1,
-        description="Decay per iteration of the running average of the weights that is saved and "
-        "used: smoother than the last step. 0 = no average.",
-    )
-
-
-class TrainingConfig(Section):
-    """How long, on what, and how often to report."""
-
-    patch: Shape = Field((16, 144, 144), description="Voxels [z, y, x] of one sample.")
-    batch: int = Field(1, ge=1, description="Samples per iteration and device.")
-    iterations: int | None = Field(
-        None, ge=1, description="Steps to train. With minutes as well, whichever ends first; at least one is needed."
-    )
-    minutes: float | None = Field(
-        None,
-        gt=0,
-        description="Minutes to train, wall clock; the learning rate follows the clock. At least one of "
-        "iterations and minutes is needed.",
-    )
-    precision: Literal["auto", "bf16", "fp32"] = Field(
-        "auto", description="auto: bf16 where the processor or GPU computes in it natively, else fp32."
-    )
-    seed: int = Field(0, ge=0, description="Same seed, same machine, same recipe: same run.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU if there is one.")
-    workers: int = Field(
-        0,
-        ge=0,
-        description="Processes that draw samples; 0 = the training process itself, right for small volumes.",
-    )
-    log_every: int = Field(10, ge=1, description="Iterations between progress lines and TensorBoard scalars.")
-    image_every: int = Field(200, ge=1, description="Iterations between TensorBoard pictures.")
-    checkpoint_every: int = Field(500, ge=1, description="Iterations between checkpoints.")
 
 
 class PredictConfig(Section):
@@ -294,7 +160,7 @@ class SegmentConfig(Section):
         "agglomerate",
         description="agglomerate: watershed, then merging; watershed: fragments only; mutex: mutex watershed.",
     )
-    score: Annotated[str, AfterValidator(_score)] = Field(
+    score: Annotated[str, AfterValidator(a_score)] = Field(
         "mean", description="Pooled affinity between two segments: mean, max, min or a quantile qNN (q50 = median)."
     )
     threshold: Fraction | None = Field(
