@@ -1,10 +1,19 @@
 """What the documentation shows is what happens: its Python is run, and its links lead somewhere."""
 
 import doctest
+import json
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+import click
 import pytest
+import typer
+
+from neuropil import Metadata, synthetic, write_volume
+from neuropil.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
@@ -34,3 +43,42 @@ def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
         if "://" not in target and not target.startswith("mailto:"):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every ``neuropil …`` of a page that stands on a line of its own."""
+    lines = re.findall(r"^(?:    )?(neuropil .*?)(?:\s+#.*)?$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [shlex.split(line) for line in lines]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_have_the_verbs_and_options_that_they_are_shown_with(page):
+    for words in commands(page):
+        command: click.Command = typer.main.get_command(app)
+        rest = words[1:]
+        while isinstance(command, click.Group) and rest:
+            assert rest[0] in command.commands, f"{page.name}: {shlex.join(words)}"
+            command = command.commands[rest.pop(0)]
+        known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        for word in rest:
+            if re.match(r"--?[a-z]", word):
+                assert word.split("=")[0] in known, f"{page.name}: {word} in {shlex.join(words)}"
+
+
+def test_the_tour_can_be_typed(tmp_path):
+    """The commands of the tour one after the other, on a volume and for a time that suit a test."""
+    image, labels = synthetic.neuropil((16, 96, 96), seed=3)
+    for name, array in (("image.h5", image), ("labels.h5", labels)):
+        write_volume(tmp_path / name, array, Metadata(voxel_size=synthetic.VOXEL_SIZE))
+    for words in commands(ROOT / "docs" / "tour.md"):
+        if words[1] == "train":
+            words += shlex.split("--set training.iterations=2 --set training.device=cpu --set training.patch=[8,16,48]")
+        done = subprocess.run(
+            [sys.executable, "-c", "from neuropil.cli import main; main()", *words[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+    assert 0 <= json.loads((tmp_path / "scores.json").read_text())["adapted_rand_error"] <= 1
