@@ -82,3 +82,9 @@ def test_the_tour_can_be_typed(tmp_path):
         )
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
     assert 0 <= json.loads((tmp_path / "scores.json").read_text())["adapted_rand_error"] <= 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page):
+    for name in re.findall(r"`((?:src|tests|docs|configs|scripts)/[\w./-]+)`", page.read_text(encoding="utf-8")):
+        assert (ROOT / name).exists(), f"{page.name} names {name}"
