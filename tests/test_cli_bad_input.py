@@ -104,6 +104,8 @@ def test_missing_file(folder, file, command):
 
 @each(*READERS)
 def test_several_arrays_and_none_named(folder, file, command):
+    if command == INFO:
+        pytest.skip("info lists them")
     with h5py.File(file, "a") as container:
         container["other"] = container["main"][()]
     message = refused(*command)

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from neuropil import cli
+from neuropil.config import Config, load_config
 from neuropil.geometry import Box
 from neuropil.volumes import LOGIT8, Metadata, open_volume, write_volume
 
@@ -66,10 +67,27 @@ def test_a_voxel_size_that_is_none(pair, value):
     assert f"--voxel-size {value}: expected three sizes" in err
 
 
-def test_several_arrays_and_none_named(tmp_path):
+def test_info_lists_what_a_container_holds(tmp_path):
     with h5py.File(tmp_path / "two.h5", "w") as file:
-        file["raw"] = file["truth"] = np.zeros((2, 3, 4), np.uint8)
-    code, out, err = neuropil("info", tmp_path / "two.h5")
-    assert (code, out) == (2, "")
-    assert "raw" in err
-    assert "truth" in err
+        file["raw"] = np.zeros((2, 3, 4), np.uint8)
+        file["truth"] = np.zeros((2, 3, 4), np.uint16)
+    code, out, _ = neuropil("info", tmp_path / "two.h5")
+    assert code == 0
+    assert "raw  2×3×4 uint8" in out
+    assert "truth  2×3×4 uint16" in out
+    assert "2 × 3 × 4" in neuropil("info", tmp_path / "two.h5" / "truth")[1]
+
+
+def test_info_of_a_checkpoint(tmp_path):
+    from neuropil.models import build_network
+    from neuropil.models.checkpoint import save_checkpoint
+
+    config = Config.from_dict({"model": {"widths": [4, 6]}, "training": {"minutes": 3}})
+    content = {"config": config.to_dict(), "weights": build_network(config.model).state_dict()}
+    save_checkpoint(tmp_path / "a.pt", {**content, "info": {"iteration": 7, "voxel_size": [30, 6, 6]}})
+    code, out, _ = neuropil("info", tmp_path / "a.pt")
+    assert code == 0
+    assert "iteration   7" in out
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(out.split("trained by this recipe:")[1])
+    assert load_config([recipe]) == config

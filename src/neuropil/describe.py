@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from neuropil.geometry import Offsets
-from neuropil.volumes import Volume, open_volume
+from neuropil.volumes import Volume, list_arrays, open_volume
+from neuropil.volumes.location import parse_location
 
 
 def describe(path: str) -> list[str]:
-    """Lines that say what a volume or a checkpoint holds; no voxel is read.
+    """Lines that say what a volume, a container of several, or a checkpoint holds; no voxel is read.
 
     Raises:
         NeuropilError: neither of them, or a file that cannot be read.
@@ -27,6 +28,9 @@ def describe(path: str) -> list[str]:
     file = Path(path)
     if file.suffix in (".pt", ".pth", ".ckpt") or (file.is_file() and zipfile.is_zipfile(file)):
         return _checkpoint(file)
+    arrays = list_arrays(path)
+    if len(arrays) > 1 and not parse_location(path).array:
+        return [f"container   {path}", *(f"{name}  {listed}" for name, listed in arrays.items())]
     with open_volume(path) as volume:
         return _volume(volume)
 
