@@ -68,8 +68,8 @@ def predict_volume(
     >>> from neuropil.models import build_network
     >>> model = Model(build_network(Config().model), Config(), {})
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     predict_volume(model, np.zeros((4, 30, 40), np.uint8), f"{folder}/a.h5", tta=1)
-    ...     open_volume(f"{folder}/a.h5").shape
+    ...     predict_volume(model, np.zeros((4, 30, 40), np.uint8), f"{folder}/a.zarr", tta=1)
+    ...     open_volume(f"{folder}/a.zarr").shape
     (3, 4, 30, 40)
     """
     changes = {"tta": tta, "tta_mode": tta_mode, "tile": tile, "overlap": overlap, "keep": keep, "encoding": encoding}

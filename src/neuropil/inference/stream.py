@@ -167,6 +167,8 @@ class Canvas:
     def _add(self, tile: Triple, found_EZYX: Affinities) -> None:
         tiling, cells = self.plan.tiling, self.plan.cells
         support, start = tiling.support(tile, self.keep), tiling.tile(tile).start
+        for found_ZYX, offset in zip(found_EZYX, self.keep, strict=True):
+            _weigh(found_ZYX, tiling.weights(tile, offset))
         for cell in cells.touched(support):
             if cell not in self.waiting:
                 continue
@@ -174,9 +176,7 @@ class Canvas:
             part = support.intersect(box)
             into = self.painted.setdefault(cell, np.zeros((len(self.keep), *box.shape), np.float32))
             here, there = part.relative_to(box.start).slices, part.relative_to(start).slices
-            for e, offset in enumerate(self.keep):
-                wz, wy, wx = tiling.weights(tile, offset, part)
-                into[e][here] += found_EZYX[e][there] * (wz[:, None, None] * wy[:, None] * wx)
+            into[:, *here] += found_EZYX[:, *there]
             self.waiting[cell] -= 1
             if self.waiting[cell] == 0:
                 self._finish(cell)
@@ -186,6 +186,17 @@ class Canvas:
         painted = self.painted.pop(cell, None)
         del self.waiting[cell]
         self.emit(cell, box, np.zeros((len(self.keep), *box.shape), np.float32) if painted is None else painted)
+
+
+def _weigh(found_ZYX: Affinities, weights: Sequence[Affinities]) -> None:
+    """Multiply by one vector of weights per axis, in place; where a weight is 1, as inside a tile, nothing is done."""
+    for d, line in enumerate(weights):
+        whole = np.flatnonzero(line == 1)
+        rims = [slice(0, int(whole[0])), slice(int(whole[-1]) + 1, None)] if whole.size else [slice(None)]
+        for rim in rims:
+            at, shape = [slice(None)] * 3, [1, 1, 1]
+            at[d], shape[d] = rim, -1
+            found_ZYX[tuple(at)] *= line[rim].reshape(shape)
 
 
 def _windows(image: Volume, plan: Plan, tiles: Sequence[Triple]) -> Tensor:

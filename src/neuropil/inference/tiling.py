@@ -99,19 +99,9 @@ class Tiling:
         (z0, z1), (y0, y1), (x0, x1) = ends
         return Box((z0, y0, x0), (z1, y1, x1)).shift(self.box.start)
 
-    def weights(self, index: Triple, offset: Triple, part: Box) -> tuple[npt.NDArray[np.float32], ...]:
-        """Weights of one channel of a tile over a part of it, one vector per axis; the weight is their product."""
-        lines = []
-        for a, i, o, start, stop in zip(
-            self.axes,
-            index,
-            offset,
-            part.relative_to(self.tile(index).start).start,
-            _stop(part, self.tile(index)),
-            strict=True,
-        ):
-            lines.append(a.weights(o)[i, start:stop])
-        return tuple(lines)
+    def weights(self, index: Triple, offset: Triple) -> tuple[npt.NDArray[np.float32], ...]:
+        """Weights of one channel of a tile, one vector per axis; the weight is their product."""
+        return tuple(a.weights(o)[i] for a, i, o in zip(self.axes, index, offset, strict=True))
 
 
 def lay_tiles(box: Box, tile: Triple, overlap: Triple, offsets: Offsets, multiple: Triple | None = None) -> Tiling:
@@ -214,7 +204,3 @@ def _supports(axis: Axis, offsets: tuple[int, ...]) -> tuple[tuple[int, int], ..
         (start + int(a), start + int(b)) if any_ else (start, start)
         for start, a, b, any_ in zip(axis.starts, first, last, some, strict=True)
     )
-
-
-def _stop(part: Box, tile: Box) -> Triple:
-    return part.relative_to(tile.start).stop

@@ -1,0 +1,199 @@
+"""Volume to volume: whatever ends a run, the next one ends with the same numbers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from neuropil import Box, Config, NeuropilError
+from neuropil.inference import predict, predict_volume, resumable
+from neuropil.models import build_network
+from neuropil.models.checkpoint import Model, save_checkpoint
+from neuropil.volumes import LOGIT8, Metadata, array_volume, open_volume, write_volume
+
+TILES = {"tile": (6, 24, 24), "overlap": (2, 6, 6), "tta": 4, "device": "cpu"}
+
+
+@pytest.fixture
+def small_cells(monkeypatch):
+    monkeypatch.setattr(resumable, "CELL", (4, 16, 16))
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.random.default_rng(0).integers(0, 256, (14, 50, 60), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    config = Config.from_dict({"model": {"widths": [2, 3], "downsample": [[1, 2, 2]]}, "segment": {"threshold": 0.3}})
+    network = build_network(config.model).eval()
+    network.head.weight.data *= 20  # answers from 0 to 1, not all near a half
+    return Model(network, config, {"voxel_size": (30, 6, 6)})
+
+
+class Dies(nn.Module):
+    """Stands for whatever ends a run after a number of tiles."""
+
+    def __init__(self, network, calls):
+        super().__init__()
+        self.network, self.calls = network, calls
+
+    def forward(self, image):
+        self.calls -= 1
+        if self.calls < 0:
+            raise KeyboardInterrupt
+        return self.network(image)
+
+    def state_dict(self):
+        return self.network.state_dict()
+
+
+@pytest.mark.usefixtures("small_cells")
+@pytest.mark.parametrize("name", ["a.zarr", "a.h5", "a.h5/volumes/affinities"])
+def test_a_volume_is_predicted_as_an_array_is(tmp_path, model, image, name):
+    output = tmp_path / name
+    source = array_volume(image, Metadata(origin=(5, 6, 7)))
+    box = Box((6, 6, 10), (19, 56, 67))
+    predict_volume(model, source, output, box=box, **TILES)
+    expected = predict(model, source, box=box, **TILES)
+    with open_volume(output) as found:
+        np.testing.assert_array_equal(found.read(), LOGIT8.encode(expected))
+        assert found.box == box
+        assert found.metadata.encoding == LOGIT8
+        assert found.metadata.offsets == ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+        assert found.metadata.voxel_size == (30, 6, 6)
+        assert found.metadata.extra["threshold"] == 0.3
+    assert sorted(p.name for p in tmp_path.iterdir()) == [Path(name).parts[0]], "nothing unfinished may be left"
+
+
+@pytest.mark.parametrize("encoding", ["float16", "float32"])
+def test_floats_are_stored_as_they_are(tmp_path, model, image, encoding):
+    predict_volume(model, image, tmp_path / "a.zarr", encoding=encoding, **TILES)
+    found = open_volume(tmp_path / "a.zarr")
+    np.testing.assert_array_equal(found.read(), predict(model, image, **TILES).astype(encoding))
+    assert found.metadata.encoding is None
+
+
+@pytest.mark.usefixtures("small_cells")
+@pytest.mark.parametrize("calls", [0, 9, 30, 61])
+def test_a_run_that_was_interrupted_is_continued(tmp_path, model, image, calls):
+    predict_volume(model, image, tmp_path / "whole.zarr", **TILES)
+    with pytest.raises(KeyboardInterrupt):
+        predict_volume(Model(Dies(model.network, calls), model.config, model.info), image, tmp_path / "a.zarr", **TILES)
+    assert not (tmp_path / "a.zarr").exists()
+    assert (tmp_path / "a.zarr.unfinished").exists()
+
+    counted, seen = Dies(model.network, 10**6), []
+    predict_volume(Model(counted, model.config, model.info), image, tmp_path / "a.zarr", watch=seen.append, **TILES)
+    np.testing.assert_array_equal(open_volume(tmp_path / "a.zarr").read(), open_volume(tmp_path / "whole.zarr").read())
+    assert seen[-1].done == seen[-1].total
+    used = 10**6 - counted.calls
+    if calls == 61:
+        assert used < 4 * 3 * 3 * 4, "cells that were done must not be predicted again"
+        assert seen[0].done > seen[0].fresh
+
+
+@pytest.mark.usefixtures("small_cells")
+def test_narrow_columns_give_the_same(tmp_path, model, image, monkeypatch):
+    predict_volume(model, image, tmp_path / "one.zarr", **TILES)
+    monkeypatch.setattr(resumable, "WAITING", 100_000)
+    predict_volume(model, image, tmp_path / "many.zarr", **TILES)
+    np.testing.assert_array_equal(open_volume(tmp_path / "many.zarr").read(), open_volume(tmp_path / "one.zarr").read())
+
+
+@pytest.mark.usefixtures("small_cells")
+def test_half_written_records_are_not_believed(tmp_path, model, image):
+    with pytest.raises(KeyboardInterrupt):
+        predict_volume(Model(Dies(model.network, 61), model.config, model.info), image, tmp_path / "a.zarr", **TILES)
+    done = tmp_path / "a.zarr.unfinished/done.txt"
+    text = done.read_text().rstrip("\n")
+    done.write_text(text[: text.rindex(" ") + 1])
+    predict_volume(model, image, tmp_path / "a.zarr", **TILES)
+    np.testing.assert_array_equal(
+        open_volume(tmp_path / "a.zarr").read(), LOGIT8.encode(predict(model, image, **TILES))
+    )
+
+
+@pytest.mark.usefixtures("small_cells")
+@pytest.mark.parametrize("change", ["model", "image", "tta", "box", "tile", "encoding"])
+def test_a_request_that_differs_is_refused(tmp_path, model, image, change):
+    with pytest.raises(KeyboardInterrupt):
+        predict_volume(Model(Dies(model.network, 20), model.config, model.info), image, tmp_path / "a.zarr", **TILES)
+    options = dict(TILES)
+    if change == "model":
+        torch.manual_seed(1)
+        model = Model(build_network(model.config.model).eval(), model.config, model.info)
+    elif change == "image":
+        image = image.copy()
+        image[7, 30, 30] ^= 1
+    else:
+        new = {"tta": 8, "box": Box((0, 0, 0), (14, 50, 59)), "tile": (5, 24, 24), "encoding": "float32"}
+        options[change] = new[change]
+    with pytest.raises(NeuropilError, match=rf"another request: {change} was .* delete that folder"):
+        predict_volume(model, image, tmp_path / "a.zarr", **options)
+
+
+def test_an_older_output_stays_until_the_new_one_is_complete(tmp_path, model, image):
+    output = tmp_path / "a.zarr"
+    predict_volume(model, image[:3], output, **TILES)
+    before = open_volume(output).read()
+    with pytest.raises(KeyboardInterrupt):
+        predict_volume(Model(Dies(model.network, 2), model.config, model.info), image, output, **TILES)
+    np.testing.assert_array_equal(open_volume(output).read(), before)
+    predict_volume(model, image, output, **TILES)
+    assert open_volume(output).shape == (3, 14, 50, 60)
+
+
+def test_two_runs_do_not_write_into_one_output(tmp_path, model, image):
+    def second(progress):
+        with pytest.raises(NeuropilError, match="another process is predicting"):
+            predict_volume(model, image, tmp_path / "a.zarr", **TILES)
+
+    predict_volume(model, image, tmp_path / "a.zarr", watch=second, **TILES)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, model, image):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NeuropilError, match="file"):
+        predict_volume(model, image, tmp_path / "file/a.zarr", **TILES)
+
+
+SCRIPT = """
+import os, signal, sys
+from neuropil.inference import predict_volume, resumable
+resumable.CELL = (4, 16, 16)
+left = int(sys.argv[4])
+def watch(progress):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+predict_volume(*sys.argv[1:4], tile=(6, 24, 24), overlap=(2, 6, 6), tta=1, device="cpu", watch=watch)
+"""
+
+
+def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path, model, image):
+    checkpoint, source = tmp_path / "last.pt", tmp_path / "image.h5"
+    save_checkpoint(checkpoint, {"config": model.config.to_dict(), "weights": model.network.state_dict(), "info": {}})
+    write_volume(source, image)
+
+    def run(output, kill_after):
+        arguments = [str(n) for n in (checkpoint, source, tmp_path / output, kill_after)]
+        return subprocess.run([sys.executable, "-c", SCRIPT, *arguments], check=False).returncode
+
+    assert run("killed.zarr", 17) == -signal.SIGKILL
+    assert not (tmp_path / "killed.zarr").exists()
+    assert json.loads((tmp_path / "killed.zarr.unfinished/request.json").read_text())["asked"]["tta"] == 1
+    assert run("killed.zarr", 10**6) == os.EX_OK
+    predict_volume(checkpoint, source, tmp_path / "whole.zarr", **{**TILES, "tta": 1})
+    with open_volume(tmp_path / "killed.zarr") as killed, open_volume(tmp_path / "whole.zarr") as whole:
+        np.testing.assert_array_equal(killed.read(), whole.read())
