@@ -167,6 +167,18 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, model, image):
         predict_volume(model, image, tmp_path / "file/a.zarr", **TILES)
 
 
+def test_what_an_output_cannot_be_is_told_before_any_work(tmp_path, model, image):
+    never = Model(Dies(model.network, 0), model.config, model.info)
+    write_volume(tmp_path / "b.zarr/raw", image)
+    with pytest.raises(NeuropilError, match="name an array inside"):
+        predict_volume(never, image, tmp_path / "b.zarr", **TILES)
+    with pytest.raises(NeuropilError, match=r"unknown extension|tells a format"):
+        predict_volume(never, image, tmp_path / "affinities.xyz", **TILES)
+    assert not list(tmp_path.glob("*.unfinished"))
+    predict_volume(model, image, tmp_path / "b.zarr/affinities", **TILES)
+    np.testing.assert_array_equal(open_volume(tmp_path / "b.zarr/raw").read(), image)
+
+
 SCRIPT = """
 import os, signal, sys
 from neuropil.inference import predict_volume, resumable

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -98,7 +97,6 @@ class Journal:
         """Record that a cell is on disk."""
         self._done.write("\n{} {} {}\n".format(*cell))
         self._done.flush()
-        os.fsync(self._done.fileno())
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ def predict_volume(
     target = parse_location(output)
     with as_volume(image) as volume:
         request = make_request(checkpoint, volume, box, changes, device)
+        _check_output(request, target)
         with Journal(unfinished(target)) as journal:
             chosen = _begin_or_continue(journal, request)
             _predict_into(journal, request, chosen, watch)
@@ -106,9 +108,7 @@ def _begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
     tiling, engine = request.tiling(), request.engine()
     chosen = {"tile": tiling.shape, "starts": [a.starts for a in tiling.axes], "bf16": engine.bf16}
     shutil.rmtree(journal.array, ignore_errors=True)
-    shape = (len(request.keep), *request.box.shape)
-    chunks = (len(request.keep), *_cell(request))
-    with create_volume(journal.array, shape, _dtype(request), _metadata(request), chunks):
+    with create_volume(journal.array, _shape(request), _dtype(request), _metadata(request), _chunks(request)):
         pass
     journal.begin(asked, chosen)
     return chosen
@@ -139,15 +139,43 @@ def _predict_into(journal: Journal, request: Request, chosen: dict[str, Any], wa
 
 def _put_into_place(journal: Journal, request: Request, target: Location) -> None:
     """The complete array under the name asked for: by renaming where it can be, else copied chunk by chunk."""
-    if target.format == "zarr" and not target.array and not target.remote:
+    if _is_plain_zarr(target):
         move_into_place(journal.array, Path(target.container))
         return
-    chunked = target.format in ("zarr", "zarr2", "n5", "hdf5")
-    with open_volume(journal.array) as source:
-        chunks = (source.shape[0], *_cell(request)) if chunked else None
-        with create_volume(target.path, source.shape, source.dtype, source.metadata, chunks) as out:
-            for box in blocks(source.box, _cell(request)):
-                out.write(box, source.read(box))
+    with open_volume(journal.array) as source, _create_output(request, target) as out:
+        for box in blocks(source.box, _cell(request)):
+            out.write(box, source.read(box))
+
+
+def _is_plain_zarr(target: Location) -> bool:
+    """Whether the journal's array is the output already, but for its name."""
+    return target.format == "zarr" and not target.array and not target.remote and ".ome." not in target.container
+
+
+def _check_output(request: Request, target: Location) -> None:
+    """Refuse now, not after hours, an output that cannot be written: made, and taken back at once."""
+
+    class Enough(Exception):
+        pass
+
+    try:
+        with _create_output(request, target):
+            raise Enough
+    except Enough:
+        pass
+
+
+def _create_output(request: Request, target: Location) -> AbstractContextManager[Volume]:
+    chunks = _chunks(request) if target.format in ("zarr", "zarr2", "n5", "hdf5") else None
+    return create_volume(target.path, _shape(request), _dtype(request), _metadata(request), chunks)
+
+
+def _shape(request: Request) -> tuple[int, int, int, int]:
+    return (len(request.keep), *request.box.shape)
+
+
+def _chunks(request: Request) -> tuple[int, int, int, int]:
+    return (len(request.keep), *_cell(request))
 
 
 def _cell(request: Request) -> Triple:
