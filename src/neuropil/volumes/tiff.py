@@ -21,7 +21,7 @@ from neuropil.volumes.location import Location
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.pages import Pages
 from neuropil.volumes.tiff_metadata import description, read_metadata
-from neuropil.volumes.volume import ArrayStore, Index, Mode, Volume, readable, writable
+from neuropil.volumes.volume import ArrayStore, Index, Mode, Volume, first_line, readable, writable
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ def open_tiff(location: Location, mode: Mode = "r") -> Volume:
         raise NeuropilError(f"a TIFF holds one array; expected {path}, got {location.path}")
     if not Path(path).is_file():
         raise NeuropilError(f"no such file: {path}")
-    with readable(path), _quiet():
+    with _damage_told(path):
         file = _parse(path)
         try:
             series = _only_series(file, path)
@@ -121,35 +121,33 @@ def _allocate(file: Path, shape: Sequence[int], dtype: np.dtype[Any], metadata: 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """What tifffile logs about damage is told by an error here."""
+def _damage_told(path: str) -> Iterator[None]:
+    """What tifffile logs about damage, and whatever its parser stumbles over, becomes one error."""
     logger = logging.getLogger("tifffile")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with readable(path):
+            yield
+    except NeuropilError:
+        raise
+    except Exception as error:
+        raise NeuropilError(f"cannot read {path}: damaged, truncated or no TIFF ({first_line(error)})") from None
     finally:
         logger.setLevel(level)
 
 
 def _parse(path: str) -> Any:
     """Open a file and walk its list of pages to the end: a file cut off loses the pages behind the cut."""
-    try:
-        file = tifffile.TiffFile(path)
-    except OSError:
-        raise
-    except Exception as error:  # tifffile raises whatever its parser stumbles over
-        raise NeuropilError(f"cannot read {path}: damaged, truncated or no TIFF ({error})") from None
+    file = tifffile.TiffFile(path)
     try:
         file.filehandle.seek((len(file.pages) and file.pages.next_page_offset) or 0)
         end = file.filehandle.read(file.tiff.offsetsize)
-        complete = len(end) == file.tiff.offsetsize and not any(end)
-    except Exception as error:
+        if len(end) < file.tiff.offsetsize or any(end):
+            raise NeuropilError(f"{path} is truncated: pages are missing after {len(file.pages)}")
+    except BaseException:
         file.close()
-        raise NeuropilError(f"cannot read {path}: damaged or truncated ({error})") from None
-    if not complete:
-        file.close()
-        raise NeuropilError(f"{path} is truncated: pages are missing after {len(file.pages)}")
+        raise
     return file
 
 
@@ -213,7 +211,7 @@ def _pages(file: Any, series: Any, shape: tuple[int, ...], path: str) -> Pages:
             start = page.dataoffsets[0]
             found: npt.NDArray[Any] = raw[start : start + int(np.prod(shape[-2:])) * dtype.itemsize].view(stored)
             return found.reshape(shape[-2:])
-        with readable(f"page {number} of {path}"):
+        with _damage_told(f"page {number} of {path}"):
             return np.asarray(page.asarray()).reshape(shape[-2:])
 
     return Pages(shape[-2:], dtype, load)
