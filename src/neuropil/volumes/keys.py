@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,8 +29,9 @@ _CONTEXT = {
 _PATIENCE = 60.0  # seconds for a small file of a bucket
 
 
+@cache
 def context() -> Any:
-    """TensorStore's settings."""
+    """TensorStore's settings; one for all, since it holds the threads that read and write."""
     return ts.Context(_CONTEXT)
 
 
@@ -47,22 +49,34 @@ def read_json(container: str, key: str) -> dict[str, Any] | None:
     Raises:
         NeuropilError: it cannot be read, or is no JSON.
     """
+    text = _fetch(container, key) if isinstance(kvstore(container), str) else _load(container, key)
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        raise NeuropilError(f"{container}/{key} is damaged: it holds no JSON") from None
+    return value if isinstance(value, dict) else None
+
+
+def _load(container: str, key: str) -> bytes | None:
+    try:
+        return Path(kvstore(container)["path"], key).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise NeuropilError(f"cannot read {container}/{key}: {error.strerror}") from None
+
+
+def _fetch(container: str, key: str) -> bytes | None:
     try:
         store = ts.KvStore.open(kvstore(container), context=context()).result(timeout=_PATIENCE)
         found = store.read(key).result(timeout=_PATIENCE)
     except TimeoutError:
         raise NeuropilError(f"no answer from {container} within {_PATIENCE:.0f} s") from None
     except ValueError as error:
-        if "NOT_FOUND" in str(error) or "Not a directory" in str(error):
-            return None
         raise NeuropilError(f"cannot read {container}: {first_line(error)}") from None
-    if found.state != "value":
-        return None
-    try:
-        value = json.loads(found.value)
-    except ValueError:
-        raise NeuropilError(f"{container}/{key} is damaged: it holds no JSON") from None
-    return value if isinstance(value, dict) else None
+    return found.value if found.state == "value" else None
 
 
 def array_json(container: str, array: str, form: str) -> tuple[Driver, dict[str, Any]] | None:
