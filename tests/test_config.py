@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from neuropil.config import Config, check_trainable, config_to_yaml, load_config
-from neuropil.config.schema import Section
+from neuropil.config.section import Section
 from neuropil.errors import NeuropilError
 
 SECTIONS = [field.annotation for field in Config.model_fields.values()]

@@ -37,7 +37,7 @@ def recipe(folder, **changes) -> Config:
             "widths": [4, 6],
             "offsets": [[-1, 0, 0], [0, -1, 0], [0, 0, -1]],
         },
-        "training": {"patch": [6, 24, 24], "iterations": 2, "device": "cpu"},
+        "training": {"patch": [8, 24, 24], "iterations": 2, "device": "cpu"},
         "predict": {"tta": 1},
     }
     for name, section in changes.items():

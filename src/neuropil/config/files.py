@@ -12,7 +12,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from neuropil.config.schema import Config, Section
+from neuropil.config.schema import Config
+from neuropil.config.section import Section
 from neuropil.errors import NeuropilError
 
 Key = tuple[str | int, ...]

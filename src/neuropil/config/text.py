@@ -9,7 +9,8 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from neuropil.config.files import Loader
-from neuropil.config.schema import Config, Section
+from neuropil.config.schema import Config
+from neuropil.config.section import Section
 
 _WIDTH = 100
 

@@ -17,10 +17,11 @@ def check_volumes(config: Config) -> list[str]:
     """
     check_trainable(config)
     patch, lines = config.training.patch, []
-    for name, pairs in (("train", config.data.train), ("validation", config.data.validation)):
+    # Validation makes do with less than a patch.
+    for name, pairs, least in (("train", config.data.train, patch), ("validation", config.data.validation, (1, 1, 1))):
         for index, pair in enumerate(pairs):
             where = f"data.{name}[{index}]"
-            lines.append(f"{where:<18}  {pair.image}, box {_drawable(where, pair, patch)}")
+            lines.append(f"{where:<18}  {pair.image}, box {_drawable(where, pair, least)}")
     if config.data.test is not None:
         lines.append(f"{'data.test':<18}  {config.data.test.image}, box {_predictable('data.test', config.data.test)}")
     return lines

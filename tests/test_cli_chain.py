@@ -1,0 +1,117 @@
+"""The verbs one after the other on a small volume, as a user types them."""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from neuropil import Box, synthetic
+from neuropil.cli import app
+from neuropil.volumes import Metadata, open_volume, write_volume
+
+SMALL = [
+    "model.widths=[4, 6]",
+    "model.downsample=[[1,2,2]]",
+    "model.offsets=[[-1,0,0],[0,-1,0],[0,0,-1],[0,0,-3]]",
+    "training.patch=[6,24,24]",
+]
+
+
+def neuropil(*arguments) -> str:
+    """What a command that must succeed prints."""
+    with warnings.catch_warnings():
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.stderr
+    return result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """image.h5, labels.h5, a recipe for them, and a network trained for two steps."""
+    folder = tmp_path_factory.mktemp("chain")
+    image, labels = synthetic.neuropil((40, 48, 48), seed=3)
+    write_volume(folder / "image.h5", image, Metadata(voxel_size=(30, 6, 6)))
+    write_volume(folder / "labels.h5", labels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        neuropil("config", "new", "image.h5", "labels.h5", "-o", "mine.yaml")
+        neuropil("config", "check", "mine.yaml", *SMALL)
+        neuropil("train", "mine.yaml", *SMALL, "training.iterations=2", "training.device=cpu")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
+
+CHECKPOINT = "outputs/mine/checkpoints/last.pt"
+
+
+def test_train_leaves_a_run_named_after_the_recipe():
+    for name in ("checkpoints/last.pt", "checkpoints/best.pt", "config.yaml", "tensorboard"):
+        assert (Path("outputs/mine") / name).exists()
+    assert "iteration" in neuropil("info", CHECKPOINT)
+
+
+def test_train_resumes_and_starts_from_weights(tmp_path):
+    more = [*SMALL, "training.iterations=3", "training.device=cpu"]
+    neuropil("train", "mine.yaml", *more, "--resume", CHECKPOINT, "--out", tmp_path / "resumed")
+    neuropil("train", "mine.yaml", *more, "--pretrained", CHECKPOINT, "--out", tmp_path / "started")
+    first, second = (
+        torch.load(tmp_path / name / "checkpoints/last.pt", weights_only=True) for name in ("resumed", "started")
+    )
+    assert first["info"]["iteration"] == second["info"]["iteration"] == 3
+    assert first["step"]["seconds"] > 0
+
+
+def test_predict_segment_evaluate(tmp_path):
+    box = "30:40,:,4:40"
+    out = neuropil("predict", CHECKPOINT, "image.h5", "-o", tmp_path / "a.zarr", "--box", box, "--tta", "4")
+    assert f"wrote {tmp_path}/a.zarr" in out
+    affinities = open_volume(tmp_path / "a.zarr")
+    assert affinities.shape == (3, 10, 48, 36)
+    assert affinities.box == Box((30, 0, 4), (40, 48, 40))
+    assert affinities.metadata.encoding.kind == "logit8"
+    neuropil("segment", tmp_path / "a.zarr", "-o", tmp_path / "s.tif", "--threshold", "0.4")
+    out = neuropil("evaluate", tmp_path / "s.tif", "labels.h5", "--json", tmp_path / "scores.json")
+    assert "30:40,0:48,4:40" in out
+    assert 0 <= json.loads((tmp_path / "scores.json").read_text())["adapted_rand_error"] <= 1
+
+
+def test_predict_keeps_all_edges_in_floats(tmp_path):
+    options = ("--keep", "all", "--encoding", "float32", "--tta", "1", "--box", "0:4,:,:")
+    neuropil("predict", CHECKPOINT, "image.h5", "-o", tmp_path / "a.h5", *options)
+    affinities = open_volume(tmp_path / "a.h5")
+    assert affinities.shape[0] == 4
+    assert affinities.dtype == np.float32
+    assert affinities.metadata.offsets[-1] == (0, 0, -3)
+    neuropil("segment", tmp_path / "a.h5", "-o", tmp_path / "s.h5")
+
+
+def test_predict_warns_of_another_scale(tmp_path):
+    write_volume("coarse.h5", open_volume("image.h5").read(Box.parse("0:4,0:48,0:48")), Metadata(voxel_size=(30, 9, 9)))
+    out = neuropil("predict", CHECKPOINT, "coarse.h5", "-o", tmp_path / "a.h5", "--tta", "1")
+    assert "neuropil: warning: coarse.h5/main has voxels of" in out
+    assert "UserWarning" not in out
+
+
+@pytest.mark.parametrize("option", [["--tta", "3"], ["--tta-mode", "median"], ["--encoding", "int4"]])
+def test_predict_refuses_options_it_does_not_know(option, tmp_path):
+    result = CliRunner().invoke(app, ["predict", CHECKPOINT, "image.h5", "-o", str(tmp_path / "a.h5"), *option])
+    assert result.exit_code == 2
+    assert option[1] in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_run_does_it_all(tmp_path):
+    out = neuropil("run", "mine.yaml", *SMALL, "training.iterations=1", "predict.tta=1", "--out", tmp_path / "run")
+    assert "adapted Rand error" in out
+    for name in ("affinities.zarr", "segmentation.h5", "scores.json", "config.yaml", "index.html"):
+        assert (tmp_path / "run" / name).exists()
