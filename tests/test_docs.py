@@ -5,13 +5,12 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from neuropil import Config, Metadata, synthetic, write_volume
 from neuropil.cli import app
@@ -96,9 +95,8 @@ def test_sessions_can_be_typed(page, workplace):
     for words in commands(ROOT / page):
         if words[1] == "train":
             words += [word for key, value in SHORT.items() for word in ("--set", f"training.{key}={value}")]
-        program = [sys.executable, "-c", "from neuropil.cli import main; main()", *words[1:]]
-        done = subprocess.run(program, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+        done = CliRunner().invoke(app, words[1:])
+        assert done.exit_code == 0, f"{shlex.join(words)}\n{done.output}\n{done.exception!r}"
     for scores in workplace.glob("scores.json"):
         assert 0 <= json.loads(scores.read_text())["adapted_rand_error"] <= 1
 
