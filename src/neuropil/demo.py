@@ -159,7 +159,7 @@ class Judged:
 def judge(model: Model, stack: DemoData, out: Path, tta: int) -> Judged:
     """Choose the threshold on the validation sections, then segment and score the test sections with it."""
     from neuropil.inference import ProgressLine, predict_volume
-    from neuropil.pipeline.segmenting import segment, segmentation_metadata
+    from neuropil.pipeline.segmenting import segment_volume
 
     out.mkdir(parents=True, exist_ok=True)
     for stale in out.glob("*.unfinished"):  # of a demo that was stopped: this one has another network
@@ -173,10 +173,7 @@ def judge(model: Model, stack: DemoData, out: Path, tta: int) -> Judged:
         settings = model.config.segment.model_copy(update={"threshold": threshold})
         chosen = replace(model, config=model.config.model_copy(update={"segment": settings}))
         predict_volume(chosen, image, out / "affinities.zarr", box=stack.test, tta=tta, watch=ProgressLine())
-        with open_volume(out / "affinities.zarr") as affinities:
-            segmentation = segment(affinities, settings, threshold)
-            metadata = segmentation_metadata(affinities, settings, threshold)
-        write_volume(out / "segmentation.h5", segmentation, metadata)
+        segment_volume(out / "affinities.zarr", out / "segmentation.h5", settings)
         with open_volume(out / "segmentation.h5") as written:
             scores = evaluate(written, labels, box=stack.test)
     return Judged(threshold, scores, out / "affinities.zarr", out / "segmentation.h5")

@@ -123,7 +123,7 @@ class ResidualUNet(nn.Module):
         self.multiple = tuple(s * math.prod(f[a] for f in self.downsample) for a, s in enumerate(stem))
         folded = math.prod(stem)
         kernels: list[Triple] = [(1, 3, 3) if i < anisotropic_levels else (3, 3, 3) for i in range(len(widths))]
-        embed: Triple = (1, 5, 5) if anisotropic_levels else (5, 5, 5)
+        embed: Triple = (1, 5, 5) if anisotropic_levels else (3, 3, 3)
         self.embed = nn.Sequential(_conv(folded, widths[0], embed, "none"), ACTIVATIONS[activation]())
         self.encoder = nn.ModuleList(
             ResidualBlock(widths[max(i - 1, 0)], width, kernels[i], norm, activation) for i, width in enumerate(widths)
