@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets
 from neuropil.segmentation import agglomerate_graph, fill_background, region_graph, watershed
-from neuropil.volumes import Metadata, Volume, as_volume, write_volume
+from neuropil.volumes import Metadata, Volume, as_volume, create_volume
 
 
 def segment(affinities: Volume, settings: SegmentConfig, threshold: float) -> NDArray[Any]:
@@ -68,7 +69,10 @@ def segment_volume(affinities: Volume | Path | str, output: Path | str, settings
     """
     volume = with_offsets(as_volume(affinities))
     threshold = threshold_for(volume, settings)[0]
-    write_volume(output, segment(volume, settings, threshold), _metadata(volume, settings, threshold))
+    shape = volume.shape[1:]
+    dtype = np.dtype(np.uint32 if prod(shape) < 2**32 else np.uint64)  # ids never outnumber voxels
+    with create_volume(output, shape, dtype, _metadata(volume, settings, threshold)) as file:  # fails before the work
+        file.write(file.box, segment(volume, settings, threshold).astype(dtype, copy=False))
     return Path(output)
 
 
