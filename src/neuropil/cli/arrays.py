@@ -143,6 +143,12 @@ def evaluate(
     segmentation: Annotated[str, typer.Argument(metavar="SEGMENTATION", help="What to score.")],
     labels: Annotated[str, typer.Argument(metavar="LABELS", help="The truth; 0 is not scored.")],
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all scores here.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page with pictures and the worst mistakes here.")
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(metavar="IMAGE", help="For the report; by default the one the affinities name.")
+    ] = None,
     box: BoxOption = None,
     border: Annotated[
         float, typer.Option(metavar="NM", min=0, help="CREMI variant: leave out truth so near a border.")
@@ -151,14 +157,18 @@ def evaluate(
     """Score a segmentation against labels."""
     from neuropil.evaluation import evaluate as run
     from neuropil.pipeline.scoring import score_table, write_json
+    from neuropil.viewing.report import write_report
     from neuropil.volumes import open_volume
 
     with open_volume(segmentation) as volume, open_volume(labels) as truth:
         scores = run(volume, truth, box=read_box(box, volume.box), border=border)
-    typer.echo("\n".join(score_table(scores)))
-    if json_file is not None:
-        write_json(json_file, scores.to_json())
-        typer.echo(f"wrote {json_file}")
+        typer.echo("\n".join(score_table(scores)))
+        if json_file is not None:
+            write_json(json_file, scores.to_json())
+            typer.echo(f"wrote {json_file}")
+        if report is not None:
+            write_report(report, volume, truth, box=read_box(box, volume.box), image=image)
+            typer.echo(f"wrote {report}")
 
 
 @app.command()

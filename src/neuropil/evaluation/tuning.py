@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
-from neuropil.evaluation.curve import Metric, ThresholdCurve, average, curve_of
-from neuropil.evaluation.placing import Source, place, table_of
+from neuropil.evaluation.curve import Metric, ThresholdCurve, average, threshold_curve
+from neuropil.evaluation.placing import Source
 from neuropil.geometry import Box
-from neuropil.segmentation import agglomerate_graph, region_graph, watershed
-from neuropil.volumes import Metadata, array_volume, as_volume
+from neuropil.segmentation import MergeTree, agglomerate_graph, region_graph, watershed
+from neuropil.volumes import Metadata, Volume, array_volume, as_volume
 from neuropil.volumes.atomic import replacing
 
 if TYPE_CHECKING:
@@ -129,15 +129,26 @@ def tune(
     return Tuning(settings.model_copy(update={"threshold": threshold}), metric, score, curve, len(pairs))
 
 
-def _curve(pair: Pair, settings: SegmentConfig, box: Box | None, threads: int | None) -> ThresholdCurve:
-    affinities = as_volume(pair[0])
+def merge_tree(affinities: Source, settings: SegmentConfig, threads: int | None = None) -> tuple[MergeTree, Volume]:
+    """(tree, fragments) of affinities: what the settings make of them before a threshold is chosen.
+
+    >>> tree, fragments = merge_tree(np.full((3, 2, 4, 4), 0.9), SegmentConfig())
+    >>> len(tree), fragments.shape
+    (0, (2, 4, 4))
+    """
+    volume = as_volume(affinities)
     try:
-        fragments = watershed(affinities, low=settings.low, high=settings.high, threads=threads)
+        fragments = watershed(volume, low=settings.low, high=settings.high, threads=threads)
     except NeuropilError as error:
-        raise NeuropilError(f"{affinities.path}: {error}") from None
-    graph = region_graph(affinities, fragments, threads=threads)
-    placed = place(array_volume(fragments, _without_channels(affinities.metadata)), pair[1], box)
-    return curve_of(agglomerate_graph(graph, settings.score), table_of(placed, threads))
+        raise NeuropilError(f"{volume.path}: {error}") from None
+    tree = agglomerate_graph(region_graph(volume, fragments, threads=threads), settings.score)
+    placed = Metadata(voxel_size=volume.metadata.voxel_size, origin=volume.metadata.origin)
+    return tree, array_volume(fragments, placed)
+
+
+def _curve(pair: Pair, settings: SegmentConfig, box: Box | None, threads: int | None) -> ThresholdCurve:
+    tree, fragments = merge_tree(pair[0], settings, threads)
+    return threshold_curve(tree, fragments, pair[1], box=box, threads=threads)
 
 
 def draw_curve(curve: ThresholdCurve) -> Figure:
@@ -174,7 +185,3 @@ def _panel(axes: Axes, curve: ThresholdCurve, lines: dict[str, NDArray[np.float6
     axes.set(xlabel="threshold (merge while the affinity is at least this)", xlim=(0, 1), ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-
-
-def _without_channels(metadata: Metadata) -> Metadata:
-    return Metadata(voxel_size=metadata.voxel_size, origin=metadata.origin)
