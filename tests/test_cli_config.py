@@ -5,7 +5,7 @@ import errno
 import pytest
 from typer.testing import CliRunner
 
-from neuropil import cli
+from neuropil import __version__, cli
 from neuropil.config import Config, load_config
 
 
@@ -37,6 +37,10 @@ def test_a_value_after_the_files_is_one_more_set(tmp_path):
     assert code == 0
     assert "batch: 2\n" in out
     assert "minutes: 3.0\n" in out
+
+
+def test_version():
+    assert neuropil("--version") == (0, f"neuropil {__version__}\n", "")
 
 
 def test_an_unknown_key_is_one_message_and_exit_code_2(tmp_path):

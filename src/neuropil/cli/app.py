@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -66,6 +66,18 @@ config_verbs = typer.Typer(rich_markup_mode=None, **_SETTINGS)
 app.add_typer(config_verbs, name="config", help="Make, show and check recipes.")
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from neuropil import __version__
+
+        typer.echo(f"neuropil {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _about() -> None:
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """From an electron-microscopy image to a map in which every neuron has its own id."""

@@ -91,7 +91,7 @@ def load_model(path: Path | str, device: str | torch.device = "cpu") -> Model:
         NeuropilError: no such file, no checkpoint, or weights that do not fit its config.
     """
     content = read_checkpoint(Path(path))
-    config = Config.from_dict(content["config"])
+    config = Config.from_dict(content["config"], f"the config in {path}")
     network = build_network(config.model)
     load_weights(network, content, Path(path))
     return Model(network.to(device).eval(), config, content.get("info", {}))
