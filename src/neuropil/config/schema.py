@@ -45,7 +45,12 @@ class VolumePair(Section):
 class DataConfig(Section):
     """Which volumes to learn from, to choose with and to report on."""
 
-    train: Annotated[tuple[VolumePair, ...], Lenient] = Field((), description="Volumes to learn from.")
+    train: Annotated[tuple[VolumePair, ...], Lenient] = Field(
+        (),
+        description="Volumes to learn from, each {image, labels, mask, box, weight}: image [z, y, x]; labels, 0 = "
+        'background; mask, 0 = do not use; box "Z0:Z1,Y0:Y1,X0:X1", all of it by default; weight 1, how often it is '
+        "drawn per voxel. Relative paths count from the current directory; ${NAME} is an environment variable.",
+    )
     validation: Annotated[tuple[VolumePair, ...], Lenient] = Field(
         (), description="Volumes to choose the best checkpoint and the threshold on; never learned from."
     )
