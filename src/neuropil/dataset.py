@@ -12,6 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from neuropil.augment import Warp, draw_warp
+from neuropil.config import AugmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple, VoxelSize
 from neuropil.volumes import Volume
@@ -21,13 +23,18 @@ class Sample(NamedTuple):
     """One training sample, as stored."""
 
     image_ZYX: Tensor
-    """The patch, in the image's dtype."""
+    """The patch, in the image's dtype; wider by the reach of the warp where there is one."""
     labels_ZYX: Tensor
-    """int32 ids of this sample only, 0 = background; ``margin`` voxels wider than the patch in y and x."""
+    """int32 ids of this sample only, 0 = background; ``margin`` voxels wider than the patch in y and x, or as wide as
+    the image where there is a warp."""
     mask_ZYX: Tensor
     """bool, which labels may be used; as wide as the labels."""
     number: int
     """The sample's number; with the seed it decides everything drawn for it."""
+    warp: Warp | None = None
+    """The geometry that was drawn for it; it decides how much around the patch is read."""
+    real_YX: Tensor | None = None
+    """bool, as wide as the image: where it was read. Beyond the border of the region its last voxels are repeated."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         patch: size of a patch in voxels (z, y, x).
         seed: first half of each sample's random stream.
         margin: voxels of labels around the patch in y and x, so that erosion at its border sees what lies beyond.
+        augment: how samples will be warped, so that enough is read around them; None: not at all.
         unlabelled: an id that means "not labelled", masked out; None where 0 is true background.
         length: how many samples an epoch has; the stream itself never ends.
 
@@ -95,12 +103,14 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         *,
         seed: int = 0,
         margin: int = 0,
+        augment: AugmentConfig | None = None,
         unlabelled: int | None = None,
         length: int = 2**31,
     ) -> None:
         if not pairs:
             raise NeuropilError("training needs at least one image with labels; fill `data.train`")
         self.patch, self.seed, self.margin, self.length = patch, seed, margin, length
+        self.augment = augment
         self._sources = [_Source(pair, patch, unlabelled) for pair in pairs]
         positions = np.array([source.pair.weight * math.prod(source.positions) for source in self._sources])
         self._share = positions / positions.sum()
@@ -119,13 +129,24 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         source = self._sources[int(rng.choice(len(self._sources), p=self._share))]
         start = [a + int(rng.integers(0, n)) for a, n in zip(source.region.start, source.positions, strict=True)]
         patch = Box.at(start, self.patch)
-        image = source.image(patch)
-        labels, mask = source.labels(patch.grow((0, self.margin, self.margin)))
-        return Sample(torch.from_numpy(image), torch.from_numpy(labels), torch.from_numpy(mask), number)
+        warp = None
+        if self.augment is not None:
+            warp = draw_warp(sample_rng(self.seed, number, part=2), self.augment, self.patch, self.margin)
+        if warp is None:
+            image, labels, mask = source.image(patch), *source.labels(patch.grow((0, self.margin, self.margin)))
+            return Sample(torch.from_numpy(image), torch.from_numpy(labels), torch.from_numpy(mask), number)
+        wide = patch.grow((0, *warp.reach))
+        image, real = source.wide_image(wide)
+        labels, mask = source.labels(wide)
+        read, ids, use = torch.from_numpy(image), torch.from_numpy(labels), torch.from_numpy(mask)
+        return Sample(read, ids, use, number, warp, torch.from_numpy(real))
 
 
 def sample_rng(seed: int, number: int, part: int = 0) -> np.random.Generator:
-    """The random stream of one sample; ``part`` separates what draws from it (0 = dataset, 1 = augmentation).
+    """The random stream of one sample.
+
+    ``part`` separates what draws from it: 0 the place, 1 symmetry and grey values, 2 the warp, 3 defects. So switching
+    one of them on or off leaves the others as they are.
 
     >>> sample_rng(0, 5).integers(1000) == sample_rng(0, 5).integers(1000)
     np.True_
@@ -133,10 +154,9 @@ def sample_rng(seed: int, number: int, part: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed & (2**64 - 1), (number << 8) + part]))
 
 
-def collate(samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-    """Stack samples to a batch: image, labels, mask ``[B, Z, Y, X]`` and their numbers."""
-    image, labels, mask, numbers = zip(*samples, strict=True)
-    return torch.stack(image), torch.stack(labels), torch.stack(mask), list(numbers)
+def collate(samples: Sequence[Sample]) -> list[Sample]:
+    """A batch as it travels: the samples side by side, because those with a warp are wider than the others."""
+    return list(samples)
 
 
 class _Source:
@@ -169,6 +189,16 @@ class _Source:
             return np.ascontiguousarray(self.pair.image.read(box))
         inner: npt.NDArray[np.generic] = self._image[box.relative_to(self.region.start).slices].copy()
         return inner
+
+    def wide_image(self, box: Box) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+        """The image of a box that may reach out of the region in y and x, and where it does not."""
+        inside = box.intersect(self.region)
+        image = self.image(inside)
+        real = np.ones(image.shape[1:], bool)
+        lack = [(i - b, e - j) for b, e, i, j in zip(box.start, box.stop, inside.start, inside.stop, strict=True)]
+        if not any(map(any, lack)):
+            return image, real
+        return np.pad(image, lack, mode="edge"), np.pad(real, lack[1:])
 
     def labels(self, box: Box) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
         """Labels and mask of a box that may reach out of the region: there 0, and not to be used."""

@@ -21,6 +21,16 @@ VoxelSize = tuple[float, float, float]
 NEAREST: Offsets = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
 """The default nearest neighbourhood, as waterz, LSD, gunpowder and volara have it."""
 
+OFFSET_PRESETS: dict[str, Offsets] = {
+    "nearest": NEAREST,
+    # K. Lee et al. 2017, arXiv:1706.00120: sections are few and thick, so edges along z are short.
+    "long12": tuple((-z, 0, 0) for z in (1, 2, 3, 4))
+    + tuple((0, -y, 0) for y in (1, 3, 9, 27))
+    + tuple((0, 0, -x) for x in (1, 3, 9, 27)),
+    "plane": ((0, -1, 0), (0, 0, -1)),
+}
+"""Edges by name: the three nearest, the twelve of the SNEMI3D recipe, the two within a section."""
+
 
 @dataclass(frozen=True, order=True)
 class Box:
@@ -135,20 +145,25 @@ def blocks(box: Box, shape: Triple) -> Iterator[Box]:
 
 
 def parse_offsets(offsets: str | Sequence[Sequence[int]]) -> Offsets:
-    """Offsets from text ``"z,y,x;z,y,x"`` or any E×3 sequence, checked.
+    """Offsets from a name of ``OFFSET_PRESETS``, text ``"z,y,x;z,y,x"`` or any E×3 sequence, checked.
 
     Raises:
         NeuropilError: not E×3 integers, a zero offset, or the same edge twice.
 
     >>> parse_offsets("-1,0,0; 0,-1,0")
     ((-1, 0, 0), (0, -1, 0))
+    >>> len(parse_offsets("long12"))
+    12
     """
+    if isinstance(offsets, str) and offsets in OFFSET_PRESETS:
+        return OFFSET_PRESETS[offsets]
     try:
         rows = [r.split(",") for r in offsets.split(";") if r.strip()] if isinstance(offsets, str) else offsets
         parsed = tuple((int(z), int(y), int(x)) for z, y, x in rows)
     except (TypeError, ValueError):
         raise NeuropilError(
-            f'offsets are written "z,y,x;z,y,x;…", for example "-1,0,0;0,-1,0;0,0,-1"; got {offsets!r}'
+            f'offsets are written "z,y,x;z,y,x;…", for example "-1,0,0;0,-1,0;0,0,-1", or named '
+            f"({', '.join(OFFSET_PRESETS)}); got {offsets!r}"
         ) from None
     if not parsed or (0, 0, 0) in parsed:
         raise NeuropilError(f"offsets must join different voxels, got {offsets!r}")

@@ -1,6 +1,20 @@
 """Vary what the network sees: batched, on the training device, seeded per sample."""
 
+from neuropil.augment.defects import spoil_sections
 from neuropil.augment.geometry import Symmetry, apply_symmetry, draw_symmetry
 from neuropil.augment.intensity import Intensity, to_unit, vary_intensity
+from neuropil.augment.warp import Warp, Warped, apply_warp, draw_warp
 
-__all__ = ["Intensity", "Symmetry", "apply_symmetry", "draw_symmetry", "to_unit", "vary_intensity"]
+__all__ = [
+    "Intensity",
+    "Symmetry",
+    "Warp",
+    "Warped",
+    "apply_symmetry",
+    "apply_warp",
+    "draw_symmetry",
+    "draw_warp",
+    "spoil_sections",
+    "to_unit",
+    "vary_intensity",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from neuropil.config.section import Beta, Fraction, Lenient, Section, Shape
 
@@ -26,6 +26,53 @@ class AugmentConfig(Section):
     intensity_probability: Fraction = Field(
         0.7, description="Share of samples whose grey values vary at all; the rest keep the look of the data."
     )
+    rotate: float = Field(0.0, ge=0, le=180, description="Turn sections by up to ± this many degrees. 0 = never.")
+    scale: float = Field(
+        0.0, ge=0, lt=4, description="Stretch y and x, each by itself, by factors from 1/(1 + scale) to 1 + scale."
+    )
+    elastic: float = Field(
+        0.0, ge=0, description="Bend sections smoothly by up to ± this many voxels at points elastic_spacing apart."
+    )
+    elastic_spacing: int = Field(40, ge=4, description="Voxels between the points that elastic moves.")
+    warp_probability: Fraction = Field(0.7, description="Share of samples that are turned, stretched and bent at all.")
+    step: Fraction = Field(
+        0.0,
+        description="Share of samples in which all sections from one on are displaced, image and labels alike: "
+        "a stack that was aligned badly. 0.35 suits serial sections.",
+    )
+    slip: Fraction = Field(
+        0.0,
+        description="Share of samples in which the image of one section is displaced and its labels are not. "
+        "0.15 suits serial sections.",
+    )
+    displacement: int = Field(17, ge=0, description="Largest displacement of a step or slip in y and x, in voxels.")
+    missing: Fraction = Field(
+        0.0,
+        description="Share of samples with missing sections. A sample has one kind of defect at most: the seven "
+        "shares from here to cut_blur add up to 1 or less.",
+    )
+    partly_missing: Fraction = Field(0.0, description="Share of samples with torn or folded sections.")
+    blurred: Fraction = Field(0.0, description="Share of samples with sections out of focus.")
+    noisy: Fraction = Field(0.0, description="Share of samples with noisy sections.")
+    motion: Fraction = Field(0.0, description="Share of samples with sections smeared along a line.")
+    cut_noise: Fraction = Field(0.0, description="Share of samples with noise inside a box.")
+    cut_blur: Fraction = Field(0.0, description="Share of samples with a box at lower resolution.")
+    defect_sections: int = Field(5, ge=1, description="Largest number of sections of a sample with a defect.")
+    blur: float = Field(5.0, gt=0, description="Largest standard deviation of a section out of focus, in voxels.")
+    noise: float = Field(0.15, gt=0, description="Largest standard deviation of noise, where the image's range is 1.")
+    motion_length: int = Field(11, ge=3, description="Voxels over which motion smears.")
+    cut_size: Fraction = Field(0.4, description="Largest side of a noisy or coarse box, as a share of the patch.")
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> AugmentConfig:
+        defects = self.missing + self.partly_missing + self.blurred + self.noisy
+        defects += self.motion + self.cut_noise + self.cut_blur
+        if defects > 1 + 1e-9 or self.step + self.slip > 1 + 1e-9:
+            raise ValueError(
+                "expected the shares of defects (missing … cut_blur) and those of step and slip to add up to 1 or "
+                f"less, got {defects:g} and {self.step + self.slip:g}"
+            )
+        return self
 
 
 class LossConfig(Section):

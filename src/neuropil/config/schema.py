@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from neuropil.config.learning import AugmentConfig, LossConfig, OptimizerConfig, TrainingConfig
 from neuropil.config.section import (
@@ -19,6 +19,7 @@ from neuropil.config.section import (
     a_box,
     a_score,
     an_offset_list,
+    named_offsets,
 )
 from neuropil.errors import NeuropilError
 
@@ -100,16 +101,50 @@ class ModelConfig(Section):
     activation: Literal["elu", "relu", "leaky_relu", "gelu", "silu"] = Field(
         "elu", description="Nonlinearity; elu is that of the original network."
     )
-    offsets: Annotated[tuple[Offset, ...], Lenient, AfterValidator(an_offset_list)] = Field(
-        ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (-2, 0, 0), (-3, 0, 0), (0, -9, 0), (0, 0, -9), (0, -27, 0), (0, 0, -27)),
-        description="Affinity edges [z, y, x] in voxels: channel e says whether v and v + offsets[e] are one neuron. "
-        "Segmentation uses the three nearest; the long ones teach the network to look far.",
+    offsets: Annotated[tuple[Offset, ...], Lenient, BeforeValidator(named_offsets), AfterValidator(an_offset_list)] = (
+        Field(
+            (
+                (-1, 0, 0),
+                (0, -1, 0),
+                (0, 0, -1),
+                (-2, 0, 0),
+                (-3, 0, 0),
+                (0, -9, 0),
+                (0, 0, -9),
+                (0, -27, 0),
+                (0, 0, -27),
+            ),
+            description="Affinity edges [z, y, x] in voxels: channel e says whether v and v + offsets[e] are one "
+            "neuron. Segmentation uses the three nearest; the long ones teach the network to look far. "
+            "Names stand for lists: nearest (3), long12 (the twelve of Lee et al. 2017), plane (2, for single sections).",
+        )
     )
     label_erosion: int = Field(
         1,
         ge=0,
         description="Voxels of background made between touching neurons, per side, in each section: "
         "boundaries thick enough to learn. 0 = labels as they are.",
+    )
+    aux_erosions: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Lenient] = Field(
+        (),
+        description="Auxiliary targets: the nearest affinities once more, of labels eroded by each of these many "
+        "voxels. Auxiliary targets are learned and not predicted.",
+    )
+    aux_contour: int = Field(
+        0, ge=0, description="Auxiliary target: where two neurons meet within this many voxels. 0 = none."
+    )
+    aux_distance: int = Field(
+        0,
+        ge=0,
+        description="Auxiliary target: signed distance to the border of the neuron, exact up to this many voxels. "
+        "0 = none.",
+    )
+    aux_descriptors: bool = Field(
+        False, description="Auxiliary target: the ten local shape descriptors of Sheridan et al. 2022."
+    )
+    aux_descriptor_sigma: Nanometres = Field(
+        (4.0, 20.0, 20.0),
+        description="Standard deviation [z, y, x] in voxels of the window of shape descriptors; 120 nm at 30×6×6 nm.",
     )
 
     @model_validator(mode="before")

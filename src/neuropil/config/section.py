@@ -59,6 +59,13 @@ Overlap = Annotated[
     BeforeValidator(_three),
 ]
 Offset = Annotated[tuple[int, int, int], Lenient, BeforeValidator(_three)]
+
+
+def named_offsets(given: object) -> object:
+    """Offsets that are given by the name of a preset."""
+    return parse_offsets(given) if isinstance(given, str) else given
+
+
 Nanometres = Annotated[
     tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]],
     Lenient,

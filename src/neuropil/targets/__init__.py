@@ -1,6 +1,28 @@
-"""What the network learns, made from labels: erosion, affinities and which of them are valid."""
+"""What the network learns, made from labels: erosion, affinities and which of them are valid, auxiliary targets."""
 
 from neuropil.targets.affinities import Affinities, affinities_from_labels, affinity_targets
-from neuropil.targets.erosion import erode_labels
+from neuropil.targets.auxiliary import (
+    Auxiliary,
+    AuxiliaryTarget,
+    auxiliaries,
+    auxiliary_targets,
+    label_margin,
+)
+from neuropil.targets.descriptors import shape_descriptors
+from neuropil.targets.distance import signed_distance
+from neuropil.targets.erosion import erode_labels, meetings
 
-__all__ = ["Affinities", "affinities_from_labels", "affinity_targets", "erode_labels"]
+__all__ = [
+    "Affinities",
+    "Auxiliary",
+    "AuxiliaryTarget",
+    "affinities_from_labels",
+    "affinity_targets",
+    "auxiliaries",
+    "auxiliary_targets",
+    "erode_labels",
+    "label_margin",
+    "meetings",
+    "shape_descriptors",
+    "signed_distance",
+]

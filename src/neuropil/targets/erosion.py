@@ -26,18 +26,26 @@ def erode_labels(labels_ZYX: Tensor, steps: int) -> Tensor:
     >>> erode_labels(torch.tensor([[1, 1, 1, 2, 2, 0]]), 1).tolist()
     [[1, 1, 0, 0, 2, 0]]
     """
+    if steps == 0:
+        return labels_ZYX
+    return labels_ZYX.masked_fill(meetings(labels_ZYX, steps), 0)
+
+
+def meetings(labels_ZYX: Tensor, steps: int) -> Tensor:
+    """Where the in-section window of (2·steps+1)² voxels holds two different positive ids: the contour of instances.
+
+    >>> meetings(torch.tensor([[1, 1, 1, 2, 2, 0]]), 1).tolist()
+    [[False, False, True, True, False, False]]
+    """
     if labels_ZYX.dtype not in (torch.int8, torch.int16, torch.int32, torch.int64):
         raise NeuropilError(f"erosion needs signed integer labels, got {labels_ZYX.dtype}; compact the ids first")
     if steps < 0:
         raise NeuropilError(f"label_erosion counts voxels and must be >= 0, got {steps}")
-    if steps == 0:
-        return labels_ZYX
     # The largest id of the window, and the smallest positive one: they differ exactly where two neurons meet.
     none = torch.iinfo(labels_ZYX.dtype).max
     largest = _window(labels_ZYX, steps, torch.maximum)
     smallest = _window(labels_ZYX.masked_fill(labels_ZYX <= 0, none), steps, torch.minimum)
-    meeting = (largest > 0) & (largest != smallest)
-    return labels_ZYX.masked_fill(meeting, 0)
+    return (largest > 0) & (largest != smallest)
 
 
 def _window(x_ZYX: Tensor, steps: int, best: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

@@ -9,16 +9,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from neuropil.augment import Intensity, apply_symmetry, draw_symmetry, to_unit, vary_intensity
+from neuropil.augment import (
+    Intensity,
+    apply_symmetry,
+    apply_warp,
+    draw_symmetry,
+    spoil_sections,
+    to_unit,
+    vary_intensity,
+)
 from neuropil.config import AugmentConfig, Config
 from neuropil.config import VolumePair as PairConfig
-from neuropil.dataset import VolumeDataset, VolumePair, collate, sample_rng
+from neuropil.dataset import Sample, VolumeDataset, VolumePair, collate, sample_rng
 from neuropil.geometry import Box, Triple
 from neuropil.targets import affinity_targets, erode_labels
 from neuropil.volumes import open_volume
-
-Stacked = tuple[Tensor, Tensor, Tensor, list[int]]
-"""Image, labels and mask [B, Z, Y, X] as the dataset gives them, and the numbers of the samples."""
 
 
 class Batch(NamedTuple):
@@ -41,13 +46,16 @@ def open_pair(pair: PairConfig) -> VolumePair:
     return VolumePair(image, labels, open_volume(pair.mask) if pair.mask else None, box, pair.weight)
 
 
-def open_dataset(pairs: Sequence[PairConfig], config: Config, seed: int) -> VolumeDataset:
+def open_dataset(
+    pairs: Sequence[PairConfig], config: Config, seed: int, augment: AugmentConfig | None = None
+) -> VolumeDataset:
     """The dataset over these entries with the patch, erosion margin and unlabelled id of the config."""
     return VolumeDataset(
         [open_pair(pair) for pair in pairs],
         config.training.patch,
         seed=seed,
         margin=config.model.label_erosion,
+        augment=augment,
         unlabelled=config.data.unlabelled,
     )
 
@@ -70,7 +78,7 @@ class Numbers:
             iteration += 1
 
 
-def batches(dataset: VolumeDataset, numbers: Numbers, workers: int, pin: bool) -> Iterator[Stacked]:
+def batches(dataset: VolumeDataset, numbers: Numbers, workers: int, pin: bool) -> Iterator[list[Sample]]:
     """Endless batches of samples in order, drawn by ``workers`` processes (0 = by this one)."""
     loader: DataLoader[Any] = DataLoader(
         dataset,
@@ -83,33 +91,35 @@ def batches(dataset: VolumeDataset, numbers: Numbers, workers: int, pin: bool) -
     return iter(loader)
 
 
-def prepare(stacked: Stacked, config: Config, seed: int, augment: AugmentConfig | None) -> Batch:
+def prepare(samples: Sequence[Sample], config: Config, seed: int, augment: AugmentConfig | None) -> Batch:
     """Augment a batch and make its targets, on the device it lies on; ``augment=None`` leaves it as it is.
 
     The geometry comes first and the targets after it, so that targets are those of what the network sees.
     """
-    image, labels, mask, numbers = stacked
-    varied = [
-        _vary(image[i], labels[i], mask[i], seed, number, augment) for i, number in enumerate(numbers)
-    ]  # fmt: skip
+    margin = config.model.label_erosion
+    varied = [_vary(sample, config.training.patch, margin, seed, augment) for sample in samples]
     image_BZYX, labels_BZYX, mask_BZYX = (torch.stack(part) for part in zip(*varied, strict=True))
-    target, validity = _targets(labels_BZYX, mask_BZYX, config.model.label_erosion, config.model.offsets)
+    target, validity = _targets(labels_BZYX, mask_BZYX, margin, config.model.offsets)
     return Batch(image_BZYX[:, None], target, validity)
 
 
 def _vary(
-    image: Tensor, labels: Tensor, mask: Tensor, seed: int, number: int, augment: AugmentConfig | None
+    sample: Sample, patch: Triple, margin: int, seed: int, augment: AugmentConfig | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    unit = to_unit(image)
+    """Image, labels and mask of a sample after warp, defects, grey values and symmetry."""
+    unit, labels, mask = to_unit(sample.image_ZYX), sample.labels_ZYX, sample.mask_ZYX
     if augment is None:
         return unit, labels, mask
-    rng = sample_rng(seed, number, part=1)
-    square = image.shape[-1] == image.shape[-2]
-    symmetry = draw_symmetry(rng, augment.flip, augment.transpose and square)
+    if sample.warp is not None and sample.real_YX is not None:
+        unit, labels, mask = apply_warp(unit, labels, mask, sample.warp, patch, margin, sample.real_YX)
+    unit = spoil_sections(unit, augment, sample_rng(seed, sample.number, part=3))
+    rng = sample_rng(seed, sample.number, part=1)
+    symmetry = draw_symmetry(rng, augment.flip, augment.transpose and patch[1] == patch[2])
     intensity = Intensity(augment.contrast, augment.brightness, augment.gamma, augment.intensity_probability)
     unit = vary_intensity(unit, intensity, rng)
-    image, labels, mask = (apply_symmetry(part, symmetry) for part in (unit, labels, mask))
-    return image, labels, mask
+    # Flips and transposes move voxels without changing them: the one interpolation stays the warp's.
+    unit, labels, mask = (apply_symmetry(part, symmetry) for part in (unit, labels, mask))
+    return unit, labels, mask
 
 
 def _targets(labels_BZYX: Tensor, mask_BZYX: Tensor, erosion: int, offsets: Sequence[Triple]) -> tuple[Tensor, Tensor]:

@@ -49,7 +49,7 @@ def train(
     write_config(config, out)
 
     # What it learns from. Sample n is a function of the seed and n alone, so going on only takes the iteration.
-    dataset = open_dataset(config.data.train, config, settings.seed)
+    dataset = open_dataset(config.data.train, config, settings.seed, config.augment)
     fabric = start_fabric(settings)
     run = start_run(config, fabric, dataset.voxel_size, out, pretrained)
     step = restore(run, Path(resume)) if resume else Step()

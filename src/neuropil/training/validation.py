@@ -27,8 +27,8 @@ class Validation:
     def batches(self) -> Iterator[Batch]:
         for number in range(PATCHES if self.dataset else 0):
             assert self.dataset is not None
-            stacked = self.fabric.to_device(collate([self.dataset[number]]))
-            yield prepare(stacked, self.config, 0, augment=None)
+            samples = self.fabric.to_device(collate([self.dataset[number]]))
+            yield prepare(samples, self.config, 0, augment=None)
 
     @torch.no_grad()
     def loss(self, average: nn.Module, judge: Callable[[Tensor, Batch, Config], Tensor]) -> float | None:

@@ -1,0 +1,192 @@
+"""Geometry: rotation, scale, elastic bending and misaligned sections, as one resampling of each section.
+
+Shape suffixes: Z Y X space, H W space in the frame of the output, S T space in the frame of the source.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from neuropil.config import AugmentConfig
+from neuropil.geometry import Triple
+
+OVERSHOOT = 1.3
+"""A cubic surface through control points may rise above the highest of them by less than this factor."""
+
+
+class Warp(NamedTuple):
+    """Where each voxel of a sample comes from: ``matrix · (p - centre) + bend(p) + shift of its section``."""
+
+    matrix: npt.NDArray[np.float64]
+    """2×2, from (y, x) of the output to (y, x) of the source, both counted from the centre."""
+    bend: npt.NDArray[np.float32] | None
+    """``[2, h, w]``, displacements (y, x) in voxels at control points spread over the output; cubic between them."""
+    steps: npt.NDArray[np.int64]
+    """``[Z, 2]``, voxels (y, x) by which image and labels of a section are displaced."""
+    slips: npt.NDArray[np.int64]
+    """``[Z, 2]``, voxels (y, x) by which the image alone is displaced besides."""
+    reach: tuple[int, int]
+    """Voxels of the source needed around the patch on each side, in y and x."""
+
+
+def draw_warp(rng: np.random.Generator, augment: AugmentConfig, patch: Triple, margin: int = 0) -> Warp | None:
+    """Draw the geometry of one sample; None where nothing is to be resampled.
+
+    A *step* displaces all sections from one on, image and labels alike; a *slip* displaces the image of one section
+    only (K. Lee et al. 2017, arXiv:1706.00120, section 3.3).
+
+    Args:
+        rng: the sample's stream.
+        augment: how far and how often.
+        patch: voxels (z, y, x) of the sample.
+        margin: voxels of labels that are wanted around the patch in y and x.
+
+    >>> draw_warp(np.random.default_rng(0), AugmentConfig(), (4, 16, 16)) is None
+    True
+    >>> draw_warp(np.random.default_rng(0), AugmentConfig(rotate=45.0), (4, 16, 16), margin=1).reach
+    (5, 5)
+    """
+    size = np.array([patch[1], patch[2]]) + 2 * margin
+    bends = augment.rotate > 0 or augment.scale > 0 or augment.elastic > 0
+    resample = rng.random() < augment.warp_probability and bends
+    matrix = _draw_matrix(rng, augment) if resample else np.eye(2)
+    bend = None
+    if resample and augment.elastic:
+        points = (2, *(int(n) // augment.elastic_spacing + 2 for n in size))
+        bend = rng.uniform(-augment.elastic, augment.elastic, points).astype(np.float32)
+    steps, slips = np.zeros((2, patch[0], 2), np.int64)
+    kind, section = rng.random(), int(rng.integers(0, patch[0]))
+    shift = rng.integers(-augment.displacement, augment.displacement + 1, 2)
+    if kind < augment.step and section > 0:
+        steps[section:] = shift
+    elif augment.step <= kind < augment.step + augment.slip:
+        slips[section] = shift
+    if not resample and not steps.any() and not slips.any():
+        return None
+    extent = np.abs(matrix) @ (size / 2) - np.array(patch[1:]) / 2 + np.abs(steps + slips).max(0)
+    extent += 0 if bend is None else OVERSHOOT * np.abs(bend).max()
+    extent += 1 if resample else 0
+    y, x = (max(margin, math.ceil(n)) for n in extent)
+    return Warp(matrix, bend, steps, slips, (y, x))
+
+
+def _draw_matrix(rng: np.random.Generator, augment: AugmentConfig) -> npt.NDArray[np.float64]:
+    angle = math.radians(rng.uniform(-augment.rotate, augment.rotate))
+    sizes = np.exp(rng.uniform(-1, 1, 2) * math.log1p(augment.scale))
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    matrix: npt.NDArray[np.float64] = turn * sizes
+    return matrix
+
+
+class Warped(NamedTuple):
+    """A sample after its warp."""
+
+    image_ZYX: Tensor
+    """float32, the patch, bilinear."""
+    labels_ZHW: Tensor
+    """int32, ``margin`` voxels wider than the patch in y and x, nearest."""
+    mask_ZHW: Tensor
+    """bool, as wide as the labels: false also where image or labels had to be invented."""
+
+
+def apply_warp(
+    image_ZST: Tensor, labels_ZST: Tensor, mask_ZST: Tensor, warp: Warp, patch: Triple, margin: int, real: Tensor
+) -> Warped:
+    """Resample image (bilinear), labels and mask (nearest) of one sample, each voxel once.
+
+    Args:
+        image_ZST: float, ``warp.reach`` voxels wider than the patch in y and x.
+        labels_ZST: int32 ids >= 0, of the same shape.
+        mask_ZST: bool, of the same shape.
+        warp: what :func:`draw_warp` drew for this patch and margin.
+        patch: voxels (z, y, x) of the result.
+        margin: voxels of labels around the patch.
+        real: bool ``[S, T]``, where the image was read rather than made up around the border of a volume.
+
+    >>> warp = Warp(np.eye(2), None, np.array([[0, 0], [0, 3]]), np.zeros((2, 2), np.int64), (3, 3))
+    >>> ids = torch.arange(2 * 10 * 10, dtype=torch.int32).reshape(2, 10, 10)
+    >>> seen = torch.ones(2, 10, 10, dtype=torch.bool)
+    >>> apply_warp(ids.float(), ids, seen, warp, (2, 4, 4), 0, seen[0]).labels_ZHW[:, 0, 0].tolist()
+    [33, 136]
+    """
+    (height, width), moved = patch[1:], warp.steps + warp.slips
+    pad_y, pad_x = warp.reach[0] - margin, warp.reach[1] - margin
+    resample = warp.bend is not None or not np.array_equal(warp.matrix, np.eye(2))
+    # Masked voxels travel as -1, so that labels and mask are one gather.
+    ids = torch.where(mask_ZST, labels_ZST, -1)
+    known = None if bool(real.all()) else real
+    if not resample:
+        ids = _slide(ids, warp.steps, pad_y, pad_x)
+        image = _slide(image_ZST, moved, *warp.reach)
+        seen = None if known is None else _slide(known.expand_as(mask_ZST), moved, pad_y, pad_x)
+    else:
+        source_HW2 = _positions(warp, (height + 2 * margin, width + 2 * margin), image_ZST)
+        free_y, free_x = _free(warp, image_ZST.shape)
+        nearest = source_HW2.round().long() - source_HW2.new_tensor([free_y, free_x]).long()
+        ids = _take(_slide(ids, warp.steps, free_y, free_x), nearest)
+        inner = source_HW2[margin : margin + height, margin : margin + width]
+        image = _bilinear(_slide(image_ZST, moved, free_y, free_x), inner, free_y, free_x)
+        seen = None
+        if known is not None:
+            seen = _take(_slide(_shrink(known).expand_as(mask_ZST), moved, free_y, free_x), nearest)
+    mask = ids >= 0
+    return Warped(image, ids.clamp(min=0), mask if seen is None else mask & seen)
+
+
+def _free(warp: Warp, shape: torch.Size) -> tuple[int, int]:
+    """Voxels that each section can be slid within the source."""
+    y, x = (int(n) for n in np.abs(np.concatenate([warp.steps, warp.slips + warp.steps])).max(0))
+    return min(y, (shape[-2] - 1) // 2), min(x, (shape[-1] - 1) // 2)
+
+
+def _slide(x_ZST: Tensor, shift_Z2: npt.NDArray[np.int64], pad_y: int, pad_x: int) -> Tensor:
+    """Cut ``pad`` voxels from each side, from each section displaced by its whole-voxel shift."""
+    height, width = x_ZST.shape[-2] - 2 * pad_y, x_ZST.shape[-1] - 2 * pad_x
+    if not shift_Z2.any():
+        return x_ZST[:, pad_y : pad_y + height, pad_x : pad_x + width]
+    corners = [(pad_y + int(y), pad_x + int(x)) for y, x in shift_Z2]
+    return torch.stack([s[y : y + height, x : x + width] for s, (y, x) in zip(x_ZST, corners, strict=True)])
+
+
+def _positions(warp: Warp, size: tuple[int, int], like: Tensor) -> Tensor:
+    """Where the voxels of a section come from, before its shift: ``[H, W, 2]`` (y, x) in voxels of the source."""
+    # In float32 whatever the network computes in: half precision would be half a pixel off.
+    y, x = (torch.arange(n, device=like.device, dtype=torch.float32) - (n - 1) / 2 for n in size)
+    (a, b), (c, d) = warp.matrix.tolist()
+    from_y = (a * y)[:, None] + (b * x + (like.shape[-2] - 1) / 2)
+    from_x = (c * y)[:, None] + (d * x + (like.shape[-1] - 1) / 2)
+    source_HW2 = torch.stack([from_y, from_x], dim=-1)
+    if warp.bend is None:
+        return source_HW2
+    bend = torch.from_numpy(warp.bend).to(like.device)[None]
+    return source_HW2 + F.interpolate(bend, size=size, mode="bicubic", align_corners=True)[0].permute(1, 2, 0)
+
+
+def _take(x_ZST: Tensor, at_HW2: Tensor) -> Tensor:
+    """The voxels at whole positions, the same in every section; positions beyond the border are moved onto it."""
+    sections, height, width = x_ZST.shape
+    index = at_HW2[..., 0].clamp(0, height - 1) * width + at_HW2[..., 1].clamp(0, width - 1)
+    taken = x_ZST.reshape(sections, -1).index_select(1, index.flatten())
+    return taken.reshape(sections, *index.shape)
+
+
+def _bilinear(image_ZST: Tensor, at_HW2: Tensor, free_y: int, free_x: int) -> Tensor:
+    """The image between voxels, the same positions in every section: sections are the channels of one sampling."""
+    height, width = image_ZST.shape[-2:]
+    y = (at_HW2[..., 0] - free_y) * (2 / max(height - 1, 1)) - 1
+    x = (at_HW2[..., 1] - free_x) * (2 / max(width - 1, 1)) - 1
+    grid = torch.stack([x, y], dim=-1)[None]
+    sampled = F.grid_sample(image_ZST[None], grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return sampled[0]
+
+
+def _shrink(known_ST: Tensor) -> Tensor:
+    """Where a voxel and all its neighbours are known: what lies between voxels is made of the neighbours."""
+    return -F.max_pool2d(-known_ST[None, None].float(), 3, stride=1, padding=1)[0, 0] > 0.5

@@ -1,0 +1,100 @@
+"""What a network may be asked besides affinities: it learns more from the same labels, and prediction ignores it."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from neuropil.config import ModelConfig
+from neuropil.geometry import NEAREST, Offsets
+from neuropil.targets.affinities import affinity_targets
+from neuropil.targets.descriptors import CHANNELS, shape_descriptors
+from neuropil.targets.distance import signed_distance
+from neuropil.targets.erosion import erode_labels, meetings
+
+Kind = Literal["binary", "unit", "signed"]
+"""What a channel says: yes or no, a number in [0, 1], or one in (-1, 1)."""
+
+THIN = 4
+"""Descriptors are smooth: every fourth voxel in y and x is enough, and sixteen times cheaper."""
+
+
+class Auxiliary(NamedTuple):
+    """One auxiliary target."""
+
+    name: str
+    channels: int
+    kind: Kind
+
+
+class AuxiliaryTarget(NamedTuple):
+    """An auxiliary target of a batch, and where it may be judged."""
+
+    task: Auxiliary
+    target_BCZYX: Tensor
+    """bool where the kind is binary, else float32."""
+    validity_BCZYX: Tensor
+    """bool."""
+
+
+def auxiliaries(model: ModelConfig) -> tuple[Auxiliary, ...]:
+    """The auxiliary targets of a recipe, in the order of the network's channels.
+
+    >>> [task.channels for task in auxiliaries(ModelConfig(aux_erosions=(2, 4), aux_contour=1))]
+    [3, 3, 1]
+    """
+    tasks = [Auxiliary(f"erosion {steps}", len(_nearest(model)), "binary") for steps in model.aux_erosions]
+    if model.aux_contour:
+        tasks.append(Auxiliary("contour", 1, "binary"))
+    if model.aux_distance:
+        tasks.append(Auxiliary("distance", 1, "signed"))
+    if model.aux_descriptors:
+        tasks.append(Auxiliary("descriptors", CHANNELS, "unit"))
+    return tuple(tasks)
+
+
+def label_margin(model: ModelConfig) -> int:
+    """Voxels of labels needed around a patch in y and x, so that its targets are those of the whole volume.
+
+    >>> label_margin(ModelConfig(label_erosion=1, aux_distance=8))
+    8
+    """
+    return max(model.label_erosion, *model.aux_erosions, model.aux_contour, model.aux_distance)
+
+
+def auxiliary_targets(
+    labels_BZHW: Tensor, mask_BZHW: Tensor, model: ModelConfig, margin: int
+) -> tuple[AuxiliaryTarget, ...]:
+    """The auxiliary targets of a batch of labels that are ``margin`` voxels wider than the patch in y and x.
+
+    >>> labels = torch.ones(1, 2, 10, 10, dtype=torch.int32)
+    >>> made = auxiliary_targets(labels, labels > 0, ModelConfig(aux_contour=1), margin=1)
+    >>> [tuple(one.target_BCZYX.shape) for one in made]
+    [(1, 1, 2, 8, 8)]
+    """
+    inner = (..., slice(margin, labels_BZHW.shape[-2] - margin), slice(margin, labels_BZHW.shape[-1] - margin))
+    labels, mask = labels_BZHW[inner], mask_BZHW[inner]
+    made = []
+    for task in auxiliaries(model):
+        if task.name.startswith("erosion"):
+            eroded = erode_labels(labels_BZHW, int(task.name.split()[1]))[inner].contiguous()
+            target, valid = affinity_targets(eroded, _nearest(model), mask)
+        elif task.name == "contour":
+            target, valid = meetings(labels_BZHW, model.aux_contour)[inner][:, None], mask[:, None]
+        elif task.name == "distance":
+            target, valid = signed_distance(labels_BZHW, model.aux_distance)[inner][:, None], mask[:, None]
+        else:
+            target = torch.stack([shape_descriptors(one, model.aux_descriptor_sigma, THIN) for one in labels_BZHW])[
+                inner
+            ]
+            # Background has no shape: it is left to the affinities.
+            valid = (mask & (labels > 0))[:, None].expand_as(target)
+        made.append(AuxiliaryTarget(task, target, valid))
+    return tuple(made)
+
+
+def _nearest(model: ModelConfig) -> Offsets:
+    """The nearest edges among those of the recipe, of either sign."""
+    return tuple(o for o in model.offsets if o in NEAREST or (-o[0], -o[1], -o[2]) in NEAREST)
