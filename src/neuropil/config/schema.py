@@ -116,7 +116,7 @@ class ModelConfig(Section):
             ),
             description="Affinity edges [z, y, x] in voxels: channel e says whether v and v + offsets[e] are one "
             "neuron. Segmentation uses the three nearest; the long ones teach the network to look far. "
-            "Names stand for lists: nearest (3), long12 (the twelve of Lee et al. 2017), plane (2, for single sections).",
+            "Names stand for lists: nearest (3), long12 (those of Lee et al. 2017), plane (2, for single sections).",
         )
     )
     label_erosion: int = Field(

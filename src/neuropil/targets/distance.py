@@ -21,8 +21,8 @@ def signed_distance(labels_ZYX: Tensor, reach: int) -> Tensor:
     Returns:
         float32 of the same shape.
 
-    >>> signed_distance(torch.tensor([[[1, 1, 1, 0]]]), 4)[0, 0].round(decimals=2).tolist()
-    [0.85, 0.64, 0.24, -0.24]
+    >>> (100 * signed_distance(torch.tensor([[[1, 1, 1, 0]]]), 4)[0, 0]).round().tolist()
+    [85.0, 64.0, 24.0, -24.0]
     """
     if reach < 1:
         raise NeuropilError(f"the reach of a distance counts voxels and must be >= 1, got {reach}")
