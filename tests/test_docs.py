@@ -77,7 +77,8 @@ def commands(page: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_have_the_verbs_and_options_that_they_are_shown_with(page):
-    for words in commands(page):
+    inline = [shlex.split(text) for text in re.findall(r"`(neuropil [a-z][^`]*)`", page.read_text(encoding="utf-8"))]
+    for words in commands(page) + inline:
         command: Any = typer.main.get_command(app)
         rest = words[1:]
         while rest and (verbs := getattr(command, "commands", None)):
