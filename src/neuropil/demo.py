@@ -15,7 +15,7 @@ from typing import Any
 from neuropil.config import Config, load_config
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import Scores, evaluate
-from neuropil.evaluation.tuning import tune
+from neuropil.evaluation.tuning import PLATEAU, tune
 from neuropil.fetch import fetch, find_snemi3d
 from neuropil.geometry import Box, VoxelSize
 from neuropil.models import build_network
@@ -55,7 +55,7 @@ class Clock:
         print(f"   {self.seconds[name]} s", flush=True)
 
 
-def demo(data: Path | str | None = None, out: Path | str = "outputs/demo", minutes: float = 5.5) -> Path:
+def demo(data: Path | str | None = None, out: Path | str = "outputs/demo", minutes: float = 5.75) -> Path:
     """Train, segment, score and show; everything is left in ``out``.
 
     Args:
@@ -167,7 +167,7 @@ def judge(model: Model, stack: DemoData, out: Path, tta: int) -> Judged:
     with open_volume(stack.image) as image, open_volume(stack.labels) as labels:
         predict_volume(model, image, out / "validation.zarr", box=stack.validation, tta=tta, watch=ProgressLine())
         with open_volume(out / "validation.zarr") as validation:
-            threshold = tune([(validation, labels)], model.config.segment).settings.threshold
+            threshold = tune([(validation, labels)], model.config.segment, tolerance=PLATEAU).settings.threshold
         assert threshold is not None
         print(f"   threshold {threshold:.3f}: the best on sections {_sections(stack.validation)}")
         settings = model.config.segment.model_copy(update={"threshold": threshold})

@@ -97,7 +97,7 @@ def test_refuses(files, tmp_path):
     image = np.zeros((6, 170, 180), np.uint8)
     with pytest.raises(NeuropilError, match="does not cover the box 60:66"):
         write_report(tmp_path / "no.html", files["segmentation"], files["labels"], image=image)
-    with pytest.raises(NeuropilError, match="does not cover|is not inside"):
+    with pytest.raises(NeuropilError, match=r"does not cover|is not inside"):
         write_report(
             tmp_path / "no.html", files["segmentation"], files["labels"], affinities=np.zeros((3, 6, 170, 180))
         )

@@ -26,7 +26,7 @@ def demo(
         Path | None, typer.Option(help="Folder with SNEMI3D; else $NEUROPIL_DATA, cache, download.")
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Leave everything here.")] = Path("outputs/demo"),
-    minutes: Annotated[float, typer.Option(help="How long to train.")] = 5.5,
+    minutes: Annotated[float, typer.Option(help="How long to train.")] = 5.75,
 ) -> None:
     """Train, segment, score and show, in minutes.
 

@@ -92,11 +92,16 @@ class Tuning:
                 rows.writerow([repr(float(curve.thresholds[step])), int(curve.merges[step]), *scores])
 
 
+PLATEAU = 0.02
+"""How much worse than the best a threshold may score on the volume it is chosen on, to stand away from the cliff."""
+
+
 def tune(
     pairs: Sequence[Pair],
     settings: SegmentConfig | None = None,
     *,
     metric: Metric = "adapted_rand_error",
+    tolerance: float = 0.0,
     box: Box | None = None,
     threads: int | None = None,
 ) -> Tuning:
@@ -109,6 +114,8 @@ def tune(
         pairs: one or several pairs of affinities and labels; their scores are averaged.
         settings: ``low``, ``high`` and ``score`` to use; the defaults if not given.
         metric: what to minimise: ``adapted_rand_error`` or ``voi``.
+        tolerance: take the middle of all neighbouring thresholds that score at most this much worse than the best;
+            ``PLATEAU`` where the threshold is for other data, since the optimum may stand beside a cliff.
         box: which voxels of the image to compare, in all pairs.
         threads: how many to use; all available cores by default.
 
@@ -125,7 +132,7 @@ def tune(
     if settings.method != "agglomerate":
         raise NeuropilError(f'only the method "agglomerate" has a threshold to tune, got {settings.method!r}')
     curve = average([_curve(pair, settings, box, threads) for pair in pairs])
-    threshold, score = curve.best(metric)
+    threshold, score = curve.best(metric, tolerance)
     return Tuning(settings.model_copy(update={"threshold": threshold}), metric, score, curve, len(pairs))
 
 

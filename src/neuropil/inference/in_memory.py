@@ -15,7 +15,7 @@ from neuropil.inference.request import Request, make_request
 from neuropil.inference.stream import Cells, Plan, predict_cells
 from neuropil.inference.symmetries import Mode
 from neuropil.models.checkpoint import Model
-from neuropil.volumes import Volume, as_volume
+from neuropil.volumes import Volume, borrowed
 
 
 def predict(
@@ -59,7 +59,7 @@ def predict(
     (3, 4, 30, 40)
     """
     changes = {"tta": tta, "tta_mode": tta_mode, "tile": tile, "overlap": overlap, "keep": keep}
-    with as_volume(image) as volume:
+    with borrowed(image) as volume:
         request = make_request(checkpoint, volume, box, changes, device)
         return predict_request(request, watch)
 

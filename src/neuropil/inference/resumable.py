@@ -23,7 +23,7 @@ from neuropil.inference.request import Request, make_request
 from neuropil.inference.stream import Affinities, Cells, Plan, predict_cells
 from neuropil.inference.tiling import Axis, Tiling
 from neuropil.models.checkpoint import Model
-from neuropil.volumes import LOGIT8, Metadata, Volume, as_volume, create_volume, open_volume
+from neuropil.volumes import LOGIT8, Metadata, Volume, borrowed, create_volume, open_volume
 from neuropil.volumes.atomic import move_into_place
 from neuropil.volumes.location import Location, parse_location
 
@@ -75,7 +75,7 @@ def predict_volume(
     """
     changes = {"tta": tta, "tta_mode": tta_mode, "tile": tile, "overlap": overlap, "keep": keep, "encoding": encoding}
     target = parse_location(output)
-    with as_volume(image) as volume:
+    with borrowed(image) as volume:
         request = make_request(checkpoint, volume, box, changes, device)
         _check_output(request, target)
         with Journal(unfinished(target)) as journal:

@@ -13,7 +13,7 @@ from typing import Any
 from neuropil.config import Config, SegmentConfig, VolumePair, load_config
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import Scores, evaluate
-from neuropil.evaluation.tuning import tune
+from neuropil.evaluation.tuning import PLATEAU, tune
 from neuropil.geometry import Box
 from neuropil.inference import ProgressLine, predict_volume
 from neuropil.inference.resumable import unfinished
@@ -124,7 +124,8 @@ def _choose(job: _Job, checkpoint: Path) -> SegmentConfig:
     made_from = fingerprint(asked, *predicted, *(path for pair in pairs for path in (pair.labels, pair.mask)))
     if not job.skip("tune", made_from, found):
         volumes = [open_volume(path) for path in predicted]
-        tune([(v, _labels(pair, v.box)) for v, pair in zip(volumes, pairs, strict=True)], settings).save(folder)
+        labelled = [(v, _labels(pair, v.box)) for v, pair in zip(volumes, pairs, strict=True)]
+        tune(labelled, settings, tolerance=PLATEAU).save(folder)
         job.steps.finish("tune", made_from)
     settings = load_config([found]).segment
     print(f"threshold {settings.threshold:.4f}, the best on validation", flush=True)

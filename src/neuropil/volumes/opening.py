@@ -112,6 +112,22 @@ def as_volume(source: Volume | npt.NDArray[Any] | str | Path) -> Volume:
     return array_volume(source)
 
 
+@contextmanager
+def borrowed(source: Volume | npt.NDArray[Any] | str | Path) -> Iterator[Volume]:
+    """The same for a while: what was opened here is closed at the end, a volume that was handed in stays open.
+
+    >>> with borrowed(np.zeros((2, 3, 4))) as volume:
+    ...     volume.shape
+    (2, 3, 4)
+    """
+    volume = as_volume(source)
+    try:
+        yield volume
+    finally:
+        if volume is not source:
+            volume.close()
+
+
 def _create(
     location: Location, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
 ) -> Any:
