@@ -12,7 +12,7 @@ from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import evaluate
 from neuropil.evaluation.objects import worst_errors
-from neuropil.evaluation.tuning import merge_tree
+from neuropil.evaluation.tuning import merging
 from neuropil.geometry import NEAREST, Box
 from neuropil.viewing.inline import crosshair
 from neuropil.viewing.report import write_report
@@ -28,14 +28,13 @@ def files(tmp_path_factory):
     image, labels = synthetic.neuropil((6, 170, 180), seed=4)
     affinities = synthetic.affinities(labels, seed=4)
     settings = SegmentConfig(threshold=0.1)
-    tree, fragments = merge_tree(affinities, settings)
     names = {name: str(folder / f"{name}.h5") for name in ("image", "labels", "affinities", "segmentation")}
     write_volume(names["image"], np.concatenate([image] * 11))
     write_volume(names["labels"], labels, Metadata(origin=ORIGIN))
     made_by = {"made_by": {"image": names["image"]}}
     write_volume(names["affinities"], affinities, Metadata(origin=ORIGIN, offsets=NEAREST, extra=made_by))
     extra = {"segment": settings.model_dump(mode="json"), "affinities": names["affinities"]}
-    segmentation = tree.segment(fragments.read(), settings.threshold)
+    segmentation = merging(affinities, settings).segment(0.1).read()
     write_volume(names["segmentation"], segmentation, Metadata((30, 6, 6), ORIGIN, extra=extra))
     return names
 

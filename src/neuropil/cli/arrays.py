@@ -114,6 +114,7 @@ def tune(
     labels: Annotated[str, typer.Argument(metavar="LABELS", help="The truth.")],
     out: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="Leave curve and settings here.")] = None,
     metric: Annotated[Metric, typer.Option(help="What the best threshold minimises.")] = Metric.adapted_rand_error,
+    search: Annotated[bool, typer.Option("--search", help="Try other low, high and min-size as well.")] = False,
     score: Score = None,
     low: Low = None,
     high: High = None,
@@ -124,12 +125,17 @@ def tune(
 
     Leaves curve.csv, curve.png and segment.yaml in DIR; `neuropil segment --config DIR/segment.yaml` uses the best.
     """
-    from neuropil.evaluation.tuning import tune as run
+    from neuropil.evaluation import tuning
     from neuropil.volumes import open_volume
 
     settings = read_segment(None, {"score": score, "low": low, "high": high})
     with open_affinities(affinities, offsets) as volume, open_volume(labels) as truth:
-        found = run([(volume, truth)], settings, metric=metric.value, box=read_box(box, volume.box))
+        area = read_box(box, volume.box)
+        if search:
+            found, tried = tuning.search([(volume, truth)], settings, metric=metric.value, box=area)
+            typer.echo("\n".join(one.line() for one in tried))
+        else:
+            found = tuning.tune([(volume, truth)], settings, metric=metric.value, box=area)
     for name, words in (("adapted_rand_error", "adapted Rand error"), ("voi", "VI in bits")):
         threshold, value = found.curve.best(Metric(name).value)
         typer.echo(f"lowest {words:<18}  {value:.4f} at threshold {threshold:.4f}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
-from neuropil.evaluation.curve import Metric, ThresholdCurve, average, threshold_curve
+from neuropil.evaluation.curve import AVERAGED, Metric, ThresholdCurve, average, threshold_curve
 from neuropil.evaluation.placing import Source
+from neuropil.evaluation.scores import evaluate
 from neuropil.geometry import Box
-from neuropil.segmentation import MergeTree, agglomerate_graph, region_graph, watershed
+from neuropil.segmentation import MergeTree, RegionGraph, agglomerate_graph, region_graph, watershed
 from neuropil.volumes import Metadata, Volume, array_volume, as_volume
 from neuropil.volumes.atomic import replacing
 
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 
 Pair = tuple[Source, Source]
 """Affinities ``[edge, z, y, x]`` and the labels ``[z, y, x]`` to score them against."""
+
+SEARCHED: Mapping[str, Sequence[float]] = {
+    "high": (0.9999, 0.999, 0.99, 0.95),
+    "low": (1e-4, 0.01, 0.05, 0.1),
+    "min_size": (25, 100, 400, 1600),
+}
+"""What :func:`search` tries."""
 
 _ROWS = 1000
 """Rows of ``curve.csv``, about: a million merges make more steps than anybody reads."""
@@ -60,6 +68,14 @@ class Tuning:
         with replacing(folder / "segment.yaml") as path:
             path.write_text(self.to_yaml(), encoding="utf-8")
 
+    def line(self) -> str:
+        """Settings and score on one line."""
+        s = self.settings
+        return (
+            f"high {s.high:<7g} low {s.low:<7g} min_size {s.min_size:<5} threshold {s.threshold:.4f}: "
+            f"{self.metric} {self.score:.4f}"
+        )
+
     def to_yaml(self) -> str:
         """A recipe of one section, ``segment``, whose header says where it comes from."""
         body = yaml.safe_dump({"segment": self.settings.model_dump()}, sort_keys=False)
@@ -74,14 +90,7 @@ class Tuning:
 
     def _write_csv(self, path: Path) -> None:
         curve = self.curve
-        columns = (
-            "adapted_rand_error",
-            "adapted_rand_precision",
-            "adapted_rand_recall",
-            "voi_split",
-            "voi_merge",
-            "voi",
-        )
+        columns = (*AVERAGED, "voi")
         chosen = [curve.step(curve.best(metric)[0]) for metric in ("adapted_rand_error", "voi")]
         steps = np.unique([*curve.step(np.linspace(0, 1, _ROWS)).tolist(), *chosen])
         with path.open("w", newline="", encoding="utf-8") as file:
@@ -112,7 +121,8 @@ def tune(
 
     Args:
         pairs: one or several pairs of affinities and labels; their scores are averaged.
-        settings: ``low``, ``high`` and ``score`` to use; the defaults if not given.
+        settings: ``low``, ``high`` and ``score`` to use; the defaults if not given. What comes after the threshold,
+            ``min_size`` and ``fill``, plays no part.
         metric: what to minimise: ``adapted_rand_error`` or ``voi``.
         tolerance: take the middle of all neighbouring thresholds that score at most this much worse than the best;
             ``PLATEAU`` where the threshold is for other data, since the optimum may stand beside a cliff.
@@ -136,11 +146,27 @@ def tune(
     return Tuning(settings.model_copy(update={"threshold": threshold}), metric, score, curve, len(pairs))
 
 
-def merge_tree(affinities: Source, settings: SegmentConfig, threads: int | None = None) -> tuple[MergeTree, Volume]:
-    """(tree, fragments) of affinities: what the settings make of them before a threshold is chosen.
+@dataclass(frozen=True)
+class Merging:
+    """What settings make of affinities before a threshold is chosen."""
 
-    >>> tree, fragments = merge_tree(np.full((3, 2, 4, 4), 0.9), SegmentConfig())
-    >>> len(tree), fragments.shape
+    tree: MergeTree
+    graph: RegionGraph
+    fragments: Volume
+    """``[z, y, x]``, placed like the affinities."""
+
+    def segment(self, threshold: float, min_size: int = 0) -> Volume:
+        """The segmentation at a threshold, placed like the affinities."""
+        return array_volume(
+            self.tree.segment(self.fragments.read(), threshold, min_size, self.graph), self.fragments.metadata
+        )
+
+
+def merging(affinities: Source, settings: SegmentConfig, threads: int | None = None) -> Merging:
+    """Watershed, region graph and merge tree of affinities ``[edge, z, y, x]``.
+
+    >>> found = merging(np.full((3, 2, 4, 4), 0.9), SegmentConfig())
+    >>> len(found.tree), found.fragments.shape
     (0, (2, 4, 4))
     """
     volume = as_volume(affinities)
@@ -148,14 +174,71 @@ def merge_tree(affinities: Source, settings: SegmentConfig, threads: int | None 
         fragments = watershed(volume, low=settings.low, high=settings.high, threads=threads)
     except NeuropilError as error:
         raise NeuropilError(f"{volume.path}: {error}") from None
-    tree = agglomerate_graph(region_graph(volume, fragments, threads=threads), settings.score)
+    graph = region_graph(volume, fragments, threads=threads)
     placed = Metadata(voxel_size=volume.metadata.voxel_size, origin=volume.metadata.origin)
-    return tree, array_volume(fragments, placed)
+    return Merging(agglomerate_graph(graph, settings.score), graph, array_volume(fragments, placed))
 
 
 def _curve(pair: Pair, settings: SegmentConfig, box: Box | None, threads: int | None) -> ThresholdCurve:
-    tree, fragments = merge_tree(pair[0], settings, threads)
-    return threshold_curve(tree, fragments, pair[1], box=box, threads=threads)
+    found = merging(pair[0], settings, threads)
+    return threshold_curve(found.tree, found.fragments, pair[1], box=box, threads=threads)
+
+
+def search(
+    pairs: Sequence[Pair],
+    settings: SegmentConfig | None = None,
+    *,
+    metric: Metric = "adapted_rand_error",
+    box: Box | None = None,
+    threads: int | None = None,
+    values: Mapping[str, Sequence[float]] = SEARCHED,
+) -> tuple[Tuning, list[Tuning]]:
+    """Tune the threshold together with ``high``, ``low`` and ``min_size``, one after the other.
+
+    For each value of ``high``, then of ``low``, every threshold is scored, and the best is kept; then each ``min_size``
+    is tried at the threshold found. What comes later is only taken if it is better.
+
+    Args:
+        pairs, settings, metric, box, threads: as for :func:`tune`.
+        values: what to try for each of the three.
+
+    Returns:
+        The best, and everything that was tried, in order.
+
+    Raises:
+        NeuropilError: as :func:`tune`.
+
+    >>> labels = np.repeat([[[1, 1, 2, 2]]], 4, axis=1)
+    >>> affinities = np.where(np.arange(4) == 2, 0.1, 0.8) * np.ones((3, 1, 4, 4))
+    >>> best, tried = search([(affinities, labels)], values={"high": [0.9, 0.99], "min_size": [10]})
+    >>> len(tried), best.settings.min_size
+    (4, 0)
+    """
+    best = tune(pairs, settings, metric=metric, box=box, threads=threads)
+    tried = [best]
+    for name in ("high", "low"):
+        start = best.settings
+        for value in values.get(name, ()):
+            if value == getattr(start, name) or not _is_sound(start, name, value):
+                continue
+            tried.append(tune(pairs, start.model_copy(update={name: value}), metric=metric, box=box, threads=threads))
+        best = min(tried, key=lambda tuning: tuning.score)
+    found = [(merging(pair[0], best.settings, threads), pair[1]) for pair in pairs]
+    for size in values.get("min_size", ()):
+        tried.append(_with_min_size(best, found, int(size), box))
+    return min(tried, key=lambda tuning: tuning.score), tried
+
+
+def _is_sound(settings: SegmentConfig, name: str, value: float) -> bool:
+    return settings.low < value if name == "high" else value < settings.high
+
+
+def _with_min_size(best: Tuning, found: Sequence[tuple[Merging, Source]], size: int, box: Box | None) -> Tuning:
+    threshold = best.settings.threshold
+    assert threshold is not None
+    scores = [evaluate(one.segment(threshold, size), labels, box=box) for one, labels in found]
+    score = float(np.mean([getattr(one, best.metric) for one in scores]))
+    return replace(best, settings=best.settings.model_copy(update={"min_size": size}), score=score)
 
 
 def draw_curve(curve: ThresholdCurve) -> Figure:

@@ -20,7 +20,7 @@ from neuropil.evaluation import Contingency, Scores, ThresholdCurve, contingency
 from neuropil.evaluation.blame import Cut
 from neuropil.evaluation.objects import ObjectError, WorstErrors, worst_errors
 from neuropil.evaluation.placing import Placed, Source, place, read_box
-from neuropil.evaluation.tuning import draw_curve, merge_tree
+from neuropil.evaluation.tuning import draw_curve, merging
 from neuropil.geometry import Box
 from neuropil.viewing.colours import RGB, affinity_rgb, error_overlay, grey_rgb, matched, overlay
 from neuropil.viewing.definitions import DEFINITIONS
@@ -144,9 +144,9 @@ def _merging(
     """The curve over all thresholds, and the tree with the threshold at which it was cut, where they are known."""
     if affinities is None or made.method != "agglomerate":
         return None, None
-    tree, fragments = merge_tree(affinities, made)
-    curve = threshold_curve(tree, fragments, placed.labels, box=placed.box)
-    return curve, None if made.threshold is None else Cut(tree, fragments, made.threshold)
+    found = merging(affinities, made)
+    curve = threshold_curve(found.tree, found.fragments, placed.labels, box=placed.box)
+    return curve, None if made.threshold is None else Cut(found.tree, found.fragments, made.threshold)
 
 
 def _material(placed: Placed, image: Source | None, affinities: Source | None) -> _Material:
