@@ -10,7 +10,7 @@ from neuropil.config import SegmentConfig, load_config
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import contingency, evaluate, threshold_curve
 from neuropil.evaluation.scores import Sums
-from neuropil.evaluation.tuning import draw_curve, merging, search, tune
+from neuropil.evaluation.tuning import draw_curve, tune
 from neuropil.geometry import Box
 from neuropil.segmentation import agglomerate, watershed
 from neuropil.volumes import Metadata, array_volume
@@ -90,23 +90,6 @@ def test_the_figure_marks_the_optima(volumes):
         threshold, score = curve.best(metric)
         marked = next(line for line in axes.lines if line.get_marker() == "o")
         assert (marked.get_xdata()[0], marked.get_ydata()[0]) == (threshold, score)
-
-
-def test_searches_what_the_curve_cannot(volumes):
-    values = {"high": (0.9999, 0.95), "low": (0.0001, 0.1, 0.99), "min_size": (20, 200)}
-    best, tried = search(volumes, values=values)
-    assert [(t.settings.high, t.settings.low, t.settings.min_size) for t in tried[:2]] == [
-        (0.9999, 0.0001, 0),
-        (0.95, 0.0001, 0),
-    ]
-    assert len(tried) == 5 + (tried[2].settings.high > 0.99)  # a low of 0.99 only fits below a high of 0.9999
-    assert best.score == min(t.score for t in tried) <= tune(volumes).score
-    for tuning in (best, tried[-1]):
-        settings, scores = tuning.settings, []
-        for affinities, labels in volumes:
-            found = merging(affinities, settings)
-            scores.append(evaluate(found.segment(settings.threshold, settings.min_size), labels).adapted_rand_error)
-        assert tuning.score == pytest.approx(np.mean(scores), abs=1e-12)
 
 
 def test_refuses(volumes, tmp_path):

@@ -125,17 +125,18 @@ def tune(
 
     Leaves curve.csv, curve.png and segment.yaml in DIR; `neuropil segment --config DIR/segment.yaml` uses the best.
     """
-    from neuropil.evaluation import tuning
+    from neuropil.evaluation.search import search as searching
+    from neuropil.evaluation.tuning import tune as run
     from neuropil.volumes import open_volume
 
     settings = read_segment(None, {"score": score, "low": low, "high": high})
     with open_affinities(affinities, offsets) as volume, open_volume(labels) as truth:
         area = read_box(box, volume.box)
         if search:
-            found, tried = tuning.search([(volume, truth)], settings, metric=metric.value, box=area)
+            found, tried = searching([(volume, truth)], settings, metric=metric.value, box=area)
             typer.echo("\n".join(one.line() for one in tried))
         else:
-            found = tuning.tune([(volume, truth)], settings, metric=metric.value, box=area)
+            found = run([(volume, truth)], settings, metric=metric.value, box=area)
     for name, words in (("adapted_rand_error", "adapted Rand error"), ("voi", "VI in bits")):
         threshold, value = found.curve.best(Metric(name).value)
         typer.echo(f"lowest {words:<18}  {value:.4f} at threshold {threshold:.4f}")

@@ -1,0 +1,33 @@
+"""The search finds what segmenting and scoring by hand finds, and never less than the curve alone."""
+
+import numpy as np
+import pytest
+
+from neuropil import synthetic
+from neuropil.evaluation import evaluate
+from neuropil.evaluation.search import search
+from neuropil.evaluation.tuning import merging, tune
+
+
+@pytest.fixture(scope="module")
+def volumes():
+    """Two volumes of labels with uncertain affinities."""
+    labels = [synthetic.neuropil((10, 80, 90), seed=seed)[1] for seed in (1, 2)]
+    return [(synthetic.affinities(truth, seed=seed), truth) for seed, truth in enumerate(labels)]
+
+
+def test_searches_what_the_curve_cannot(volumes):
+    values = {"high": (0.9999, 0.95), "low": (0.0001, 0.1, 0.99), "min_size": (20, 200)}
+    best, tried = search(volumes, values=values)
+    assert [(t.settings.high, t.settings.low, t.settings.min_size) for t in tried[:2]] == [
+        (0.9999, 0.0001, 0),
+        (0.95, 0.0001, 0),
+    ]
+    assert len(tried) == 5 + (tried[2].settings.high > 0.99)  # a low of 0.99 only fits below a high of 0.9999
+    assert best.score == min(t.score for t in tried) <= tune(volumes).score
+    for tuning in (best, tried[-1]):
+        settings, scores = tuning.settings, []
+        for affinities, labels in volumes:
+            found = merging(affinities, settings)
+            scores.append(evaluate(found.segment(settings.threshold, settings.min_size), labels).adapted_rand_error)
+        assert tuning.score == pytest.approx(np.mean(scores), abs=1e-12)
