@@ -1,0 +1,210 @@
+"""Expected run length: how far one can follow a neuron before the segmentation errs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.errors import NeuropilError
+from neuropil.evaluation.placing import Placed, Source, place, read_box, table_of
+from neuropil.evaluation.table import Contingency, sizes_of_pairs
+from neuropil.geometry import Box, VoxelSize
+
+
+@dataclass(frozen=True, eq=False)
+class Skeleton:
+    """The centre line of one neuron."""
+
+    id: int
+    """Its id in the labels."""
+    nodes: NDArray[np.int64]
+    """Voxels of the image, z y x, ``[node, 3]``."""
+    edges: NDArray[np.int64]
+    """Pairs of nodes, ``[edge, 2]``."""
+
+    def lengths(self, voxel_size: VoxelSize) -> NDArray[np.float64]:
+        """Length of each edge in nm, ``[edge]``."""
+        ends = self.nodes[self.edges] * np.asarray(voxel_size)
+        length: NDArray[np.float64] = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)
+        return length
+
+
+@dataclass(frozen=True)
+class RunLength:
+    """Run lengths in nm, and what became of the length of all skeletons (shares that add up to 1)."""
+
+    erl: float
+    """Expected run length, nm: from a random place on a random skeleton, the length of its run without error."""
+    truth: float
+    """What a perfect segmentation would have, nm."""
+    correct: float
+    split: float
+    """Edges between two segments."""
+    merged: float
+    """Edges in a segment that joins several neurons, or a neuron and unlabelled tissue."""
+    omitted: float
+    """Edges that end in segment 0."""
+
+    @property
+    def nerl(self) -> float:
+        """ERL / ERL of the truth: 1 is perfect; to be compared between volumes of different size."""
+        return self.erl / self.truth if self.truth else 0.0
+
+    def to_json(self) -> dict[str, float]:
+        """Plain numbers."""
+        return {**asdict(self), "nerl": self.nerl}
+
+
+def skeletonize(
+    labels: Source, *, box: Box | None = None, voxel_size: VoxelSize | None = None, dust: int = 1000
+) -> list[Skeleton]:
+    """Skeletons of all neurons in labels (TEASAR, by kimimaro; needs the extra ``mesh``).
+
+    Args:
+        labels: truth ids ``[z, y, x]``; 0 = background.
+        box: which voxels of the image; all by default.
+        voxel_size: nm, z y x; by default what the volume says.
+        dust: objects of fewer voxels get no skeleton.
+
+    Raises:
+        NeuropilError: kimimaro is not installed, or no voxel size is known.
+    """
+    try:
+        import kimimaro
+    except ImportError:
+        raise NeuropilError("skeletons need kimimaro: pip install 'neuropil[mesh]'") from None
+    placed = place(labels, labels, box)
+    size, start = _voxel_size(placed, voxel_size), placed.box.start
+    found = kimimaro.skeletonize(
+        read_box(placed.labels, placed.box),
+        teasar_params={"scale": 1.5, "const": 10 * max(size), "pdrf_scale": 100000, "pdrf_exponent": 4},
+        anisotropy=size,
+        dust_threshold=dust,
+        progress=False,
+    )
+    return [
+        Skeleton(
+            int(number),
+            np.rint(skeleton.vertices / np.asarray(size)).astype(np.int64) + np.asarray(start),
+            skeleton.edges.astype(np.int64),
+        )
+        for number, skeleton in sorted(found.items())
+        if len(skeleton.edges)
+    ]
+
+
+def expected_run_length(
+    segmentation: Source,
+    labels: Source,
+    skeletons: Sequence[Skeleton],
+    *,
+    box: Box | None = None,
+    voxel_size: VoxelSize | None = None,
+    stray: int = 1,
+    unlabelled: float = 0.5,
+) -> RunLength:
+    """Expected run length of a segmentation along skeletons of the truth.
+
+    ERL = Σ_k Σ_j L_kj² / L, where L_kj is the length of skeleton k whose edges have both ends in segment j, and L that
+    of all skeletons; a segment that merges counts nothing. It merges when it holds nodes of two skeletons, or when more
+    than a share of it lies where no skeleton could tell: in background, or in objects too small for a skeleton.
+    Januszewski et al. 2018, doi:10.1038/s41592-018-0049-4.
+
+    Args:
+        segmentation, labels, box: as for ``neuropil.evaluate``.
+        skeletons: of the labels, see :func:`skeletonize`.
+        voxel_size: nm, z y x; by default what the volumes say.
+        stray: a skeleton with no more nodes than this in a segment does not make it merge: one node next to a border
+            would otherwise cost a neuron.
+        unlabelled: share of a segment outside all objects with skeletons, above which it merges.
+
+    Raises:
+        NeuropilError: as ``evaluate``; no skeleton inside the box, or no voxel size known.
+
+    >>> labels = np.ones((1, 1, 5), int)
+    >>> line = Skeleton(1, np.array([(0, 0, x) for x in range(5)]), np.array([(x, x + 1) for x in range(4)]))
+    >>> cut = np.array([[[1, 1, 1, 2, 2]]])
+    >>> round(expected_run_length(cut, labels, [line], voxel_size=(10, 10, 10)).erl, 2)  # (20² + 10²) / 40
+    12.5
+    """
+    placed = place(segmentation, labels, box)
+    size = _voxel_size(placed, voxel_size)
+    seg = read_box(placed.segmentation, placed.box)
+    walks = [_walk(skeleton, seg, placed.box, size) for skeleton in skeletons]
+    total = sum(float(walk.length.sum()) for walk in walks)
+    if not total:
+        raise NeuropilError(f"no skeleton has an edge inside {placed.box}: no run length to measure")
+    merging = _merging(walks, stray) | _outside(table_of(placed), [s.id for s in skeletons], unlabelled)
+    runs = [_judge(walk, merging) for walk in walks]
+    correct, split, merged, omitted, squares, truth = np.sum(runs, axis=0).tolist()
+    return RunLength(squares / total, truth / total, *(part / total for part in (correct, split, merged, omitted)))
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """A skeleton laid over a segmentation: segments at the ends of its edges inside the box, and at its nodes."""
+
+    ends: NDArray[Any]
+    """``[edge, 2]``"""
+    length: NDArray[np.float64]
+    """nm, ``[edge]``."""
+    nodes: NDArray[Any]
+
+
+def _walk(skeleton: Skeleton, seg: NDArray[Any], box: Box, size: VoxelSize) -> _Walk:
+    local = skeleton.nodes - np.asarray(box.start)
+    inside = ((local >= 0) & (local < np.asarray(seg.shape))).all(axis=1)
+    at = np.zeros(len(local), seg.dtype)
+    at[inside] = seg[tuple(local[inside].T)]
+    kept = inside[skeleton.edges].all(axis=1)
+    return _Walk(at[skeleton.edges[kept]], skeleton.lengths(size)[kept], at[inside])
+
+
+def _merging(walks: Sequence[_Walk], stray: int) -> set[int]:
+    """Segments with nodes of two skeletons or more."""
+    seen: set[int] = set()
+    twice: set[int] = set()
+    for walk in walks:
+        ids, count = np.unique(walk.nodes, return_counts=True)
+        here = set(ids[count > min(stray, len(walk.nodes) - 1)].tolist())
+        twice |= seen & here
+        seen |= here
+    return twice - {0}
+
+
+def _outside(table: Contingency, known: Sequence[int], share: float) -> set[int]:
+    """Segments of which more than a share lies outside the objects that have skeletons."""
+    _, whole = sizes_of_pairs(table)
+    strange = ~np.isin(table.truth, np.array(known, np.uint64))
+    ids, at = np.unique(table.segment, return_inverse=True)
+    outside = np.bincount(at, weights=np.where(strange, table.count, 0).astype(np.float64), minlength=len(ids))
+    size = np.zeros(len(ids))
+    size[at] = whole
+    return {int(n) for n in ids[outside > share * size] if n}
+
+
+def _judge(walk: _Walk, merging: set[int]) -> tuple[float, ...]:
+    """(correct, split, merged, omitted, Σ L_kj², L_k²) of one skeleton, nm and nm²."""
+    one, other = walk.ends[:, 0], walk.ends[:, 1]
+    omitted = (one == 0) | (other == 0)
+    split = ~omitted & (one != other)
+    bad = np.isin(one, np.array(sorted(merging), one.dtype)) if merging else np.zeros(len(one), bool)
+    merged = ~omitted & ~split & bad
+    correct = ~omitted & ~split & ~merged
+    _, run = np.unique(one[correct], return_inverse=True)
+    runs = np.bincount(run, weights=walk.length[correct])
+    parts = (float(walk.length[which].sum()) for which in (correct, split, merged, omitted))
+    return (*parts, float((runs**2).sum()), float(walk.length.sum()) ** 2)
+
+
+def _voxel_size(placed: Placed, given: VoxelSize | None) -> VoxelSize:
+    size = given or placed.voxel_size
+    if size is None:
+        raise NeuropilError(
+            f"run lengths are in nm, but neither {placed.labels.path} nor the call says how large a voxel is"
+        )
+    return size
