@@ -12,6 +12,7 @@
 #include "agglomerate.hpp"
 #include "fill.hpp"
 #include "interruptible.hpp"
+#include "merge_blocks.hpp"
 #include "min_size.hpp"
 #include "region_graph.hpp"
 #include "watershed.hpp"
@@ -57,75 +58,171 @@ template <class Index>
 using EdgeColumns = std::tuple<List<const Index>, List<const Index>, List<const uint64_t>, List<const uint64_t>,
                                List<const uint64_t>, List<const uint16_t>, List<const uint16_t>>;
 
+// Histograms of edges: where the bins of each begin, and every bin's code and count.
+using BinColumns = std::tuple<List<const uint64_t>, List<const uint16_t>, List<const uint64_t>>;
+
 template <class Index>
-nb::tuple edge_columns(const std::vector<Edge<Index>>& edges) {
+nb::tuple edge_columns(const std::vector<Edge<Summary<Index>>>& edges) {
     return nb::make_tuple(column<Index>(edges, [](const auto& e) { return e.a; }),
                           column<Index>(edges, [](const auto& e) { return e.b; }),
-                          column<uint64_t>(edges, [](const auto& e) { return e.faces.count; }),
-                          column<uint64_t>(edges, [](const auto& e) { return e.faces.sum; }),
-                          column<uint64_t>(edges, [](const auto& e) { return e.faces.key; }),
-                          column<uint16_t>(edges, [](const auto& e) { return e.faces.max; }),
-                          column<uint16_t>(edges, [](const auto& e) { return e.faces.min; }));
+                          column<uint64_t>(edges, [](const auto& e) { return e.stats.count; }),
+                          column<uint64_t>(edges, [](const auto& e) { return e.stats.sum; }),
+                          column<uint64_t>(edges, [](const auto& e) { return e.stats.key; }),
+                          column<uint16_t>(edges, [](const auto& e) { return e.stats.max; }),
+                          column<uint16_t>(edges, [](const auto& e) { return e.stats.min; }));
 }
 
 template <class Index>
-std::vector<Edge<Index>> edge_rows(const EdgeColumns<Index>& columns) {
-    const auto& [a, b, count, sum, key, max, min] = columns;
-    std::vector<Edge<Index>> edges(a.size());
-    for (size_t e = 0; e < edges.size(); ++e)
-        edges[e] = {a.data()[e],
-                    b.data()[e],
-                    {sum.data()[e], Index(count.data()[e]), Index(key.data()[e]), max.data()[e], min.data()[e]}};
-    return edges;
+nb::tuple bin_columns(const std::vector<Edge<Quantile<Index>>>& edges, const Quantile<Index>& score) {
+    std::vector<uint64_t> start{0}, count;
+    std::vector<uint16_t> code;
+    for (const auto& edge : edges) {
+        for (uint32_t i = 0; i < edge.stats.bins; ++i) {
+            const uint32_t bin = score.bins_of(edge.stats)[i];
+            code.push_back(score.bin_code(bin));
+            count.push_back(score.bin_count(bin));
+        }
+        start.push_back(code.size());
+    }
+    return nb::make_tuple(to_numpy(std::move(start)), to_numpy(std::move(code)), to_numpy(std::move(count)));
+}
+
+// Stats of one score from the columns of a summary.
+template <class Index>
+void set_stats(Mean<Index>&, typename Mean<Index>::Stats& stats, const EdgeColumns<Index>& edges, const BinColumns&,
+               size_t e) {
+    stats = {std::get<3>(edges).data()[e], Index(std::get<2>(edges).data()[e]), Index(std::get<4>(edges).data()[e])};
+}
+
+template <class Index, bool LARGEST>
+void set_stats(Extreme<Index, LARGEST>&, typename Extreme<Index, LARGEST>::Stats& stats,
+               const EdgeColumns<Index>& edges, const BinColumns&, size_t e) {
+    stats = {Index(std::get<4>(edges).data()[e]), std::get<LARGEST ? 5 : 6>(edges).data()[e]};
+}
+
+template <class Index>
+void set_stats(Quantile<Index>& score, typename Quantile<Index>::Stats& stats, const EdgeColumns<Index>& edges,
+               const BinColumns& bins, size_t e) {
+    const auto& [start, code, count] = bins;
+    const uint64_t begin = start.data()[e];
+    stats.count = Index(std::get<2>(edges).data()[e]);
+    stats.key = Index(std::get<4>(edges).data()[e]);
+    score.fill(stats, code.data() + begin, count.data() + begin, start.data()[e + 1] - begin);
+}
+
+template <class Score>
+Part<Score> make_part(Score score, const EdgeColumns<typename Score::Index>& columns, const BinColumns& bins) {
+    Part<Score> part{std::move(score), {}};
+    part.edges.resize(std::get<0>(columns).size());
+    for (size_t e = 0; e < part.edges.size(); ++e) {
+        part.edges[e].a = std::get<0>(columns).data()[e];
+        part.edges[e].b = std::get<1>(columns).data()[e];
+        set_stats(part.score, part.edges[e].stats, columns, bins, e);
+    }
+    return part;
+}
+
+// A score as Python names it: mean, max, min, or quantile; its percentage; how many bits a code has.
+using ScoreTuple = std::tuple<std::string, int, int>;
+
+template <class Index, class Use>
+auto with_score(const ScoreTuple& chosen, Use&& use) {
+    const auto& [name, percent, code_bits] = chosen;
+    if (name == "mean") return use(Mean<Index>());
+    if (name == "max") return use(Extreme<Index, true>());
+    if (name == "min") return use(Extreme<Index, false>());
+    return use(Quantile<Index>(percent, code_bits));
+}
+
+template <class Score>
+nb::tuple merge_columns(const std::vector<Merge<Score>>& merges, double scale) {
+    using Index = typename Score::Index;
+    return nb::make_tuple(column<Index>(merges, [](const auto& merge) { return merge.a; }),
+                          column<Index>(merges, [](const auto& merge) { return merge.b; }),
+                          column<double>(merges, [&](const auto& merge) { return Score::value(merge.stats, scale); }));
 }
 
 template <class Code, class Index>
 void bind_on_voxels(nb::module_& m) {
-    m.def("watershed", [](Volume<const Code> z, Volume<const Code> y, Volume<const Code> x, int flipped, int low,
-                          int high, Volume<Index> labels, int threads) {
+    using Channel = Volume<const Code>;
+    m.def("watershed",
+          [](Channel z, Channel y, Channel x, int flipped, int low, int high, Volume<Index> labels, int threads) {
+              const auto faces = make_faces<Code>(z, y, x, flipped);
+              Index count = 0;
+              run_interruptibly(threads, [&](const Run& run) {
+                  count = Watershed<Code, Index>(faces, Code(low), Code(high), labels.data(), run)();
+              });
+              return count;
+          });
+    m.def("region_graph", [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments,
+                             List<const uint32_t> value, int threads) {
         const auto faces = make_faces<Code>(z, y, x, flipped);
-        Index count = 0;
+        std::vector<Edge<Summary<Index>>> edges;
         run_interruptibly(threads, [&](const Run& run) {
-            count = Watershed<Code, Index>(faces, Code(low), Code(high), labels.data(), run)();
+            Summary<Index> score;
+            edges = region_graph(faces, fragments.data(), value.data(), score, run);
         });
-        return count;
-    });
-    m.def("region_graph", [](Volume<const Code> z, Volume<const Code> y, Volume<const Code> x, int flipped,
-                             Volume<const Index> fragments, List<const uint32_t> value, int threads) {
-        const auto faces = make_faces<Code>(z, y, x, flipped);
-        std::vector<Edge<Index>> edges;
-        run_interruptibly(threads,
-                          [&](const Run& run) { edges = region_graph(faces, fragments.data(), value.data(), run); });
         return edge_columns(edges);
     });
-    m.def("fill_background",
-          [](Volume<const Code> z, Volume<const Code> y, Volume<const Code> x, int flipped, Volume<Index> labels) {
-              const auto faces = make_faces<Code>(z, y, x, flipped);
-              run_interruptibly(1, [&](const Run& run) { fill_background(faces, labels.data(), run); });
-          });
+    m.def("face_histograms", [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments,
+                                List<const uint32_t> value, int threads) {
+        const auto faces = make_faces<Code>(z, y, x, flipped);
+        Quantile<Index> score(50, 8 * sizeof(Code));
+        std::vector<Edge<Quantile<Index>>> edges;
+        run_interruptibly(
+            threads, [&](const Run& run) { edges = region_graph(faces, fragments.data(), value.data(), score, run); });
+        return bin_columns(edges, score);
+    });
+    m.def("agglomerate", [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments, Index count,
+                            List<const uint32_t> value, ScoreTuple chosen, std::tuple<int64_t, int64_t, int64_t> block,
+                            double scale, int threads) {
+        const auto faces = make_faces<Code>(z, y, x, flipped);
+        const std::array<int64_t, 3> shape{std::get<0>(block), std::get<1>(block), std::get<2>(block)};
+        return with_score<Index>(chosen, [&](auto score) {
+            using Score = decltype(score);
+            const uint64_t top = std::is_same_v<Score, Mean<Index>> ? value.data()[value.size() - 1] : value.size() - 1;
+            std::vector<Merge<Score>> merges;
+            run_interruptibly(threads, [&](const Run& run) {
+                merges =
+                    BlockMerger<Code, Score>(faces, fragments.data(), count, value.data(), top, score, shape, run)();
+            });
+            return merge_columns(merges, scale);
+        });
+    });
+    m.def("fill_background", [](Channel z, Channel y, Channel x, int flipped, Volume<Index> labels) {
+        const auto faces = make_faces<Code>(z, y, x, flipped);
+        run_interruptibly(1, [&](const Run& run) { fill_background(faces, labels.data(), run); });
+    });
 }
 
 template <class Index>
 void bind_on_graphs(nb::module_& m) {
-    m.def("agglomerate", [](Index fragments, const EdgeColumns<Index>& columns, uint64_t top, double scale) {
-        std::vector<Merge<Index>> merges;
-        auto edges = edge_rows<Index>(columns);
-        run_interruptibly(
-            1, [&](const Run& run) { merges = agglomerate<Mean, Index>(fragments, std::move(edges), top, run); });
-        return nb::make_tuple(
-            column<Index>(merges, [](const auto& merge) { return merge.a; }),
-            column<Index>(merges, [](const auto& merge) { return merge.b; }),
-            column<double>(merges, [&](const auto& merge) { return Mean::score(merge.faces, scale); }));
-    });
-    m.def("absorb_small", [](const EdgeColumns<Index>& columns, List<const Index> segment_of, List<const uint64_t> size,
-                             uint64_t min_size) {
-        std::vector<Index> result;
-        auto edges = edge_rows<Index>(columns);
-        std::vector<uint64_t> sizes(size.data(), size.data() + size.size());
-        run_interruptibly(1, [&](const Run& run) {
-            result = absorb_small<Mean, Index>(contract_edges(edges, segment_of.data()), sizes, min_size, run);
+    m.def("agglomerate_graph", [](const EdgeColumns<Index>& columns, const BinColumns& bins, ScoreTuple chosen,
+                                  uint64_t top, double scale, int threads) {
+        return with_score<Index>(chosen, [&](auto score) {
+            using Score = decltype(score);
+            auto part = make_part(score, columns, bins);
+            std::vector<Merge<Score>> merges;
+            run_interruptibly(threads, [&](const Run& run) {
+                merge_part(part, top, [](Index) { return false; }, merges, run);
+                sort_merges(merges, top, run);
+            });
+            return merge_columns(merges, scale);
         });
-        return to_numpy(std::move(result));
+    });
+    m.def("absorb_small", [](const EdgeColumns<Index>& columns, const BinColumns& bins, ScoreTuple chosen,
+                             List<const Index> segment_of, List<const uint64_t> size, uint64_t min_size) {
+        return with_score<Index>(chosen, [&](auto score) {
+            using Score = decltype(score);
+            auto part = make_part(score, columns, bins);
+            std::vector<uint64_t> sizes(size.data(), size.data() + size.size());
+            std::vector<Index> result;
+            run_interruptibly(1, [&](const Run& run) {
+                auto edges = contract_edges<Score>(part.edges, segment_of.data());
+                result = absorb_small(std::move(edges), part.score, std::move(sizes), min_size, run);
+            });
+            return to_numpy(std::move(result));
+        });
     });
     // The region of each fragment after the first `count` merges, numbered in the order of smallest fragments.
     m.def("cut", [](Index fragments, List<const Index> a, List<const Index> b, size_t count) {

@@ -8,34 +8,27 @@
 
 namespace neuropil {
 
-// The graph between segments, from the graph between fragments and the segment of each fragment.
-template <class Index>
-std::vector<Edge<Index>> contract_edges(const std::vector<Edge<Index>>& edges, const Index* segment_of) {
-    std::vector<Edge<Index>> kept;
+// The graph between segments, from the graph between fragments and the segment of each fragment; several edges may
+// join two segments.
+template <class Score>
+std::vector<Edge<Score>> contract_edges(const std::vector<Edge<Score>>& edges,
+                                        const typename Score::Index* segment_of) {
+    std::vector<Edge<Score>> kept;
     for (const auto& edge : edges) {
-        const Index a = segment_of[edge.a], b = segment_of[edge.b];
-        if (a != b && a && b) kept.push_back({std::min(a, b), std::max(a, b), edge.faces});
+        const auto a = segment_of[edge.a], b = segment_of[edge.b];
+        if (a != b && a && b) kept.push_back({std::min(a, b), std::max(a, b), edge.stats});
     }
-    std::sort(kept.begin(), kept.end(),
-              [](const auto& e, const auto& f) { return e.a != f.a ? e.a < f.a : e.b < f.b; });
-    size_t n = 0;
-    for (size_t i = 0; i < kept.size(); ++i) {
-        if (n && kept[n - 1].a == kept[i].a && kept[n - 1].b == kept[i].b)
-            kept[n - 1].faces.add(kept[i].faces);
-        else
-            kept[n++] = kept[i];
-    }
-    kept.resize(n);
     return kept;
 }
 
 // Which segment each segment ends in, 0 where it was too small and had no neighbour. Segments are numbered 1..n in the
 // order of their smallest fragment, so "ties: smallest fragment label" is "ties: smallest name".
-template <class Score, class Index>
-std::vector<Index> absorb_small(std::vector<Edge<Index>> edges, std::vector<uint64_t> size, uint64_t min_size,
-                                const Run& run) {
+template <class Score>
+std::vector<typename Score::Index> absorb_small(std::vector<Edge<Score>> edges, Score& score,
+                                                std::vector<uint64_t> size, uint64_t min_size, const Run& run) {
+    using Index = typename Score::Index;
     const Index n = Index(size.size() - 1);
-    MergingGraph<Index> graph(n, std::move(edges));
+    MergingGraph<Score> graph(n + 1, std::move(edges), score);
     Names<Index> names(n);
     std::vector<Index> node(n + 1), result(n + 1, 0);
     std::iota(node.begin(), node.end(), Index(0));
@@ -49,12 +42,12 @@ std::vector<Index> absorb_small(std::vector<Edge<Index>> edges, std::vector<uint
         const auto [voxels, name] = small.top();
         small.pop();
         if (names.find(name) != name || size[name] != voxels) continue;
-        Index best = MergingGraph<Index>::NONE, neighbour = 0;
+        Index best = MergingGraph<Score>::NONE, neighbour = 0;
         graph.each(node[name], [&](Index e, Index other) {
-            if (best == MergingGraph<Index>::NONE || better<Score>(graph.edge(e).faces, graph.edge(best).faces))
+            if (best == MergingGraph<Score>::NONE || better<Score>(graph.edge(e).stats, graph.edge(best).stats))
                 best = e, neighbour = other;
         });
-        if (best == MergingGraph<Index>::NONE) {
+        if (best == MergingGraph<Score>::NONE) {
             dropped[name] = true;
             continue;
         }
@@ -62,7 +55,7 @@ std::vector<Index> absorb_small(std::vector<Edge<Index>> edges, std::vector<uint
         const Index a = std::min(name, other), b = std::max(name, other);
         names.unite(a, b);
         size[a] += size[b];
-        node[a] = graph.template contract<Score>(best);
+        node[a] = graph.contract(best);
         if (size[a] < min_size) small.emplace(size[a], a);
     }
     for (Index s = 1; s <= n; ++s) result[s] = dropped[names.find(s)] ? 0 : names.find(s);

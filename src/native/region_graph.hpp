@@ -4,128 +4,105 @@
 #include <algorithm>
 #include <vector>
 
+#include "edge_table.hpp"
 #include "faces.hpp"
 #include "parallel.hpp"
+#include "scores.hpp"
 
 namespace neuropil {
 
-// What an edge knows of its faces. `sum` adds fixed-point values; `key` is the largest face index among them, so that
-// adding partials and pooling edges are one operation and ties never depend on the order of work.
-template <class Index>
-struct Faceted {
-    uint64_t sum = 0;
-    Index count = 0, key = 0;
-    uint16_t max = 0, min = 0xffff;
-
-    void add(const Faceted& other) {
-        sum += other.sum;
-        count += other.count;
-        key = std::max(key, other.key);
-        max = std::max(max, other.max);
-        min = std::min(min, other.min);
-    }
+// Half-open box of voxels.
+struct Box {
+    std::array<int64_t, 3> start, stop;
 };
 
-template <class Index>
-struct Edge {
-    Index a, b;  // a < b
-    Faceted<Index> faces;
-};
-
-inline uint64_t mix(uint64_t a, uint64_t b) {
-    uint64_t h = (a * 0x9e3779b97f4a7c15ull) ^ (b * 0xc2b2ae3d27d4eb4full);
-    h ^= h >> 29;
-    h *= 0xbf58476d1ce4e5b9ull;
-    return h ^ (h >> 32);
-}
-
-// Edges found by their two ends: an open-addressing table of positions in a growing list.
-template <class Index>
-class EdgeTable {
-  public:
-    EdgeTable() : slots_(1024, EMPTY) {}
-
-    // The position of this edge in edges(), made when it is new.
-    size_t operator()(Index a, Index b) {
-        if (a > b) std::swap(a, b);
-        size_t slot = mix(a, b) & (slots_.size() - 1);
-        for (; slots_[slot] != EMPTY; slot = (slot + 1) & (slots_.size() - 1)) {
-            const Edge<Index>& edge = edges_[slots_[slot]];
-            if (edge.a == a && edge.b == b) return slots_[slot];
-        }
-        slots_[slot] = Index(edges_.size());
-        edges_.push_back({a, b, {}});
-        if (edges_.size() * 2 > slots_.size()) grow();
-        return edges_.size() - 1;
-    }
-
-    std::vector<Edge<Index>>& edges() { return edges_; }
-
-  private:
-    static constexpr Index EMPTY = Index(-1);
-
-    void grow() {
-        slots_.assign(slots_.size() * 2, EMPTY);
-        for (size_t i = 0; i < edges_.size(); ++i) {
-            size_t slot = mix(edges_[i].a, edges_[i].b) & (slots_.size() - 1);
-            while (slots_[slot] != EMPTY) slot = (slot + 1) & (slots_.size() - 1);
-            slots_[slot] = Index(i);
-        }
-    }
-
-    std::vector<Index> slots_;
-    std::vector<Edge<Index>> edges_;
-};
-
-template <class Index>
-void add(EdgeTable<Index>& table, const Edge<Index>& edge) {
-    const size_t at = table(edge.a, edge.b);
-    table.edges()[at].faces.add(edge.faces);
-}
-
-// Adds the faces whose upper voxel lies in these rows.
-template <class Code, class Index>
-void scan_rows(const Faces<Code>& faces, const Index* fragments, const uint32_t* value, int64_t first, int64_t last,
-               EdgeTable<Index>& table, const Run& run) {
-    const Shape& shape = faces.shape;
-    const auto stride = shape.strides();
+// Adds the faces whose upper voxel lies in the box.
+template <class Code, class Score>
+void scan_faces(const Faces<Code>& faces, const typename Score::Index* fragments, const uint32_t* value, const Box& box,
+                Score& score, EdgeTable<Edge<Score>, typename Score::Index>& table, const Run& run) {
+    using Index = typename Score::Index;
+    const auto stride = faces.shape.strides();
     Index seen_a[3] = {0, 0, 0}, seen_b[3] = {0, 0, 0};
     size_t seen_at[3] = {0, 0, 0};
-    for (int64_t row = first; row < last; ++row) {
+    for (int64_t z = box.start[Z]; z < box.stop[Z]; ++z) {
         run.check();
-        const bool inside[3] = {row >= shape.y, row % shape.y != 0, true};
-        for (int64_t x = 0, v = row * shape.x; x < shape.x; ++x, ++v) {
-            const Index b = fragments[v];
-            if (!b) continue;
-            for (int axis : {Z, Y, X}) {
-                if (!inside[axis] || (axis == X && x == 0)) continue;
-                const int64_t lower = v - stride[axis];
-                const Index a = fragments[lower];
-                if (a == b || !a) continue;
-                if (seen_a[axis] != a || seen_b[axis] != b) {
-                    seen_a[axis] = a, seen_b[axis] = b;
-                    seen_at[axis] = table(a, b);
+        for (int64_t y = box.start[Y]; y < box.stop[Y]; ++y) {
+            const bool inside[3] = {z > 0, y > 0, true};
+            int64_t v = z * stride[Z] + y * stride[Y] + box.start[X];
+            for (int64_t x = box.start[X]; x < box.stop[X]; ++x, ++v) {
+                const Index b = fragments[v];
+                if (!b) continue;
+                for (int axis : {Z, Y, X}) {
+                    if (!inside[axis] || (axis == X && x == 0)) continue;
+                    const int64_t lower = v - stride[axis];
+                    const Index a = fragments[lower];
+                    if (a == b || !a) continue;
+                    if (seen_a[axis] != a || seen_b[axis] != b) {
+                        seen_a[axis] = a, seen_b[axis] = b;
+                        seen_at[axis] = table(a, b);
+                    }
+                    const uint16_t code = faces.at(axis, v);
+                    score.add_face(table.edges()[seen_at[axis]].stats, code, value[code], Index(3 * lower + axis));
+                    score.record(Index(seen_at[axis]), code);
                 }
-                const uint16_t code = faces.at(axis, v);
-                table.edges()[seen_at[axis]].faces.add({value[code], 1, Index(3 * lower + axis), code, code});
             }
         }
     }
 }
 
+// Everything a user may want to know of an edge, as a score that nothing is compared by.
+template <class I>
+struct Summary {
+    using Index = I;
+    struct Stats {
+        uint64_t sum = 0;
+        Index count = 0, key = 0;
+        uint16_t max = 0, min = 0xffff;
+    };
+
+    explicit Summary(int = 0, int = 0) {}
+
+    static void add_face(Stats& stats, uint16_t code, uint32_t value, Index key) {
+        pool(stats, {value, 1, key, code, code});
+    }
+    static void pool(Stats& into, const Stats& other) {
+        into.sum += other.sum;
+        into.count += other.count;
+        into.key = std::max(into.key, other.key);
+        into.max = std::max(into.max, other.max);
+        into.min = std::min(into.min, other.min);
+    }
+    static void record(Index, uint16_t) {}
+    template <class Edges>
+    static void finish(Edges&) {}
+    static Stats adopt(const Summary&, const Stats& stats) { return stats; }
+};
+
 // The whole graph, edges ordered by (a, b).
-template <class Code, class Index>
-std::vector<Edge<Index>> region_graph(const Faces<Code>& faces, const Index* fragments, const uint32_t* value,
-                                      const Run& run) {
-    const int64_t rows = faces.shape.rows();
-    const int64_t pieces = std::max<int64_t>(1, std::min<int64_t>(run.threads, rows));
-    std::vector<EdgeTable<Index>> tables(pieces);
+template <class Code, class Score>
+std::vector<Edge<Score>> region_graph(const Faces<Code>& faces, const typename Score::Index* fragments,
+                                      const uint32_t* value, Score& score, const Run& run) {
+    using Index = typename Score::Index;
+    const Shape& shape = faces.shape;
+    const int64_t pieces = std::max<int64_t>(1, std::min<int64_t>(run.threads, shape.z));
+    std::vector<EdgeTable<Edge<Score>, Index>> tables(pieces);
+    std::vector<Score> scores(pieces, score);
     parallel_for(run, pieces, [&](int64_t p) {
-        scan_rows(faces, fragments, value, rows * p / pieces, rows * (p + 1) / pieces, tables[p], run);
+        const Box box{{shape.z * p / pieces, 0, 0}, {shape.z * (p + 1) / pieces, shape.y, shape.x}};
+        scan_faces(faces, fragments, value, box, scores[p], tables[p], run);
+        scores[p].finish(tables[p].edges());
     });
+    score = std::move(scores[0]);
     for (int64_t p = 1; p < pieces; ++p) {
-        for (const auto& edge : tables[p].edges()) add(tables[0], edge);
-        tables[p] = {};
+        for (const auto& edge : tables[p].edges()) {
+            const size_t known = tables[0].edges().size(), at = tables[0](edge.a, edge.b);
+            const auto stats = score.adopt(scores[p], edge.stats);
+            if (at == known)
+                tables[0].edges()[at].stats = stats;
+            else
+                score.pool(tables[0].edges()[at].stats, stats);
+        }
+        tables[p] = EdgeTable<Edge<Score>, Index>(1);
     }
     auto& edges = tables[0].edges();
     std::sort(edges.begin(), edges.end(),

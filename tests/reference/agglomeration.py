@@ -7,6 +7,25 @@ def mean(faces, table):
     return Fraction(sum(int(table[code]) for _, code in faces), len(faces))
 
 
+def largest(faces, table):
+    return max(code for _, code in faces)
+
+
+def smallest(faces, table):
+    return min(code for _, code in faces)
+
+
+def quantile(percent):
+    def of(faces, table):
+        rank = min(len(faces), len(faces) * percent // 100 + 1)
+        return sorted(code for _, code in faces)[rank - 1]
+
+    return of
+
+
+SCORES = {"mean": mean, "max": largest, "min": smallest} | {f"q{n}": quantile(n) for n in (0, 25, 50, 85, 100)}
+
+
 def key(faces):
     """Of two edges of equal score the one whose largest face index is smaller is better."""
     return max(face for face, _ in faces)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import neuropil
 from neuropil import NeuropilError
 from neuropil.segmentation import agglomerate_graph
-from neuropil.segmentation.codes import fixed_point
+from neuropil.segmentation.scores import fixed_point
 from neuropil.volumes import LINEAR8, LOGIT8, LOGIT16
 from reference import agglomeration as slow
 from reference.affinity_cases import cases_with_fragments
@@ -25,38 +25,86 @@ def partition(labels, *others):
     return np.argsort(np.argsort(first))[inverse].reshape(labels.shape)
 
 
-@settings(max_examples=200)
-@given(cases_with_fragments(), st.floats(0, 1))
-def test_every_merge_equals_the_reference(drawn, threshold):
-    case, fragments = drawn
-    table, scale = fixed_point(case.encoding or (LINEAR8 if case.array.dtype == np.uint8 else LOGIT16))
-    merges = slow.agglomerate(slow_region_graph(case.codes, fragments, list(case.offsets)), slow.mean, table)
-    tree = neuropil.agglomerate(case.array, fragments, offsets=case.offsets, encoding=case.encoding)
-    assert list(zip(tree.a.tolist(), tree.b.tolist(), strict=True)) == [(a, b) for a, b, _ in merges]
-    np.testing.assert_allclose(tree.score, [float(score / int(scale)) for *_, score in merges], rtol=1e-12)
+scores = st.sampled_from(sorted(slow.SCORES))
+
+
+def meaning(case):
+    return case.encoding or (LINEAR8 if case.array.dtype == np.uint8 else LOGIT16)
+
+
+def slow_tree(case, fragments, score):
+    """The reference's merges, with scores as affinities."""
+    table, scale = fixed_point(meaning(case))
+    edges = slow_region_graph(case.codes, fragments, list(case.offsets))
+    merges = slow.agglomerate(edges, slow.SCORES[score], table)
+    if score == "mean":
+        return [(a, b, float(value / int(scale))) for a, b, value in merges]
+    return [(a, b, case.table[value]) for a, b, value in merges]
+
+
+def columns(tree):
+    return zip(tree.a.tolist(), tree.b.tolist(), tree.score.tolist(), strict=True)
+
+
+def assert_same_tree(tree, merges):
+    assert [(a, b) for a, b, _ in columns(tree)] == [(a, b) for a, b, _ in merges]
+    np.testing.assert_allclose(tree.score, [score for *_, score in merges], rtol=1e-12)
     assert (np.diff(tree.score) <= 0).all()
 
-    name = slow.segments(np.unique(fragments).tolist(), zip(tree.a, tree.b, tree.score, strict=True), threshold)
+
+@settings(max_examples=400)
+@given(cases_with_fragments(), scores, st.tuples(*[st.integers(1, 4)] * 3), st.integers(1, 3))
+def test_every_merge_equals_the_reference(drawn, score, block, threads):
+    """However the volume is cut into blocks: the same merges, of the same regions, in the same order."""
+    case, fragments = drawn
+    meant = {"offsets": case.offsets, "encoding": case.encoding}
+    merges = slow_tree(case, fragments, score)
+    assert_same_tree(neuropil.agglomerate(case.array, fragments, score, block=block, threads=threads, **meant), merges)
+    graph = neuropil.region_graph(case.array, fragments, histograms=score[0] == "q", threads=threads, **meant)
+    assert_same_tree(agglomerate_graph(graph, score), merges)
+
+
+@settings(max_examples=100)
+@given(cases_with_fragments(), st.floats(0, 1))
+def test_a_cut_makes_the_merges_that_reach_the_threshold(drawn, threshold):
+    case, fragments = drawn
+    tree = neuropil.agglomerate(case.array, fragments, offsets=case.offsets, encoding=case.encoding)
+    name = slow.segments(np.unique(fragments).tolist(), columns(tree), threshold)
     expected = np.vectorize(name.get, otypes=[int])(fragments)
     segmentation = tree.segment(fragments, threshold)
     np.testing.assert_array_equal(partition(segmentation), partition(expected))
     np.testing.assert_array_equal(segmentation == 0, fragments == 0)
 
 
+@pytest.mark.parametrize("score", ["mean", "max", "min", "q50", "q85"])
+@pytest.mark.parametrize("levels", [3, 40, 250])
+def test_blocks_and_threads_do_not_show_in_larger_trees(score, levels):
+    rng = np.random.default_rng(levels)
+    codes = (rng.integers(0, levels, (3, 12, 40, 44)) * (250 // levels)).astype(np.uint8)
+    fragments = neuropil.watershed(codes, encoding=LOGIT8)
+    whole = neuropil.agglomerate(codes, fragments, score, encoding=LOGIT8, block=(99, 99, 99), threads=1)
+    for threads, block in [(1, (3, 7, 5)), (2, (4, 9, 20)), (3, (12, 6, 6)), (5, (1, 40, 8)), (8, (5, 5, 5))]:
+        tree = neuropil.agglomerate(codes, fragments, score, encoding=LOGIT8, block=block, threads=threads)
+        np.testing.assert_array_equal(tree.a, whole.a)
+        np.testing.assert_array_equal(tree.b, whole.b)
+        np.testing.assert_array_equal(tree.score, whole.score)
+
+
 @settings(max_examples=200)
-@given(cases_with_fragments(), st.sampled_from((0.2, 0.5, 0.9, 1.1)), st.integers(2, 40))
-def test_minimum_size_equals_the_reference(drawn, threshold, min_size):
+@given(cases_with_fragments(), scores, st.sampled_from((0.2, 0.5, 0.9, 1.1)), st.integers(2, 40))
+def test_minimum_size_equals_the_reference(drawn, score, threshold, min_size):
     case, fragments = drawn
-    table, _ = fixed_point(case.encoding or (LINEAR8 if case.array.dtype == np.uint8 else LOGIT16))
+    meant = {"offsets": case.offsets, "encoding": case.encoding}
     edges = slow_region_graph(case.codes, fragments, list(case.offsets))
-    tree = neuropil.agglomerate(case.array, fragments, offsets=case.offsets, encoding=case.encoding)
-    graph = neuropil.region_graph(case.array, fragments, offsets=case.offsets, encoding=case.encoding)
+    tree = neuropil.agglomerate(case.array, fragments, score, **meant)
+    graph = neuropil.region_graph(case.array, fragments, histograms=True, **meant)
     ids, counts = np.unique(fragments[fragments > 0], return_counts=True)
     sizes = dict(zip(ids.tolist(), counts.tolist(), strict=True))
-    name = slow.segments(sizes, zip(tree.a.tolist(), tree.b.tolist(), tree.score, strict=True), threshold)
-    name = slow.absorb_small(name, sizes, edges, slow.mean, table, min_size) | {0: 0}
+    name = slow.segments(sizes, columns(tree), threshold)
+    table, _ = fixed_point(meaning(case))
+    name = slow.absorb_small(name, sizes, edges, slow.SCORES[score], table, min_size) | {0: 0}
     expected = np.vectorize(name.get, otypes=[int])(fragments)
-    segmentation = tree.segment(fragments, threshold, min_size=min_size, graph=graph)
+    segmentation = tree.segment(fragments, threshold, min_size, graph, score)
     np.testing.assert_array_equal(partition(segmentation), partition(expected))
     np.testing.assert_array_equal(segmentation == 0, expected == 0)
     kept, voxels = np.unique(segmentation[segmentation > 0], return_counts=True)

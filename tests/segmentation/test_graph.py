@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import neuropil
 from neuropil import NeuropilError
-from neuropil.segmentation.codes import fixed_point
+from neuropil.segmentation.scores import fixed_point
 from neuropil.volumes import LINEAR8, LOGIT8, LOGIT16
 from reference.affinity_cases import cases_with_fragments
 from reference.region_graph import region_graph as slow_region_graph
@@ -18,7 +18,9 @@ from reference.region_graph import region_graph as slow_region_graph
 def test_equals_the_reference(drawn, threads):
     case, fragments = drawn
     slow = slow_region_graph(case.codes, fragments, list(case.offsets))
-    graph = neuropil.region_graph(case.array, fragments, offsets=case.offsets, encoding=case.encoding, threads=threads)
+    graph = neuropil.region_graph(
+        case.array, fragments, offsets=case.offsets, encoding=case.encoding, histograms=True, threads=threads
+    )
     table, scale = fixed_point(case.encoding or (LINEAR8 if case.array.dtype == np.uint8 else LOGIT16))
     assert list(zip(graph.a.tolist(), graph.b.tolist(), strict=True)) == sorted(slow)
     for i, pair in enumerate(sorted(slow)):
@@ -27,6 +29,8 @@ def test_equals_the_reference(drawn, threads):
         assert graph.sum[i] == sum(int(table[code]) for code in codes)
         assert graph.key[i] == max(faces)
         assert (graph.min[i], graph.max[i]) == (min(codes), max(codes))
+        bins = slice(graph.bin_start[i], graph.bin_start[i + 1])
+        assert np.repeat(graph.bin_code[bins], graph.bin_count[bins].astype(int)).tolist() == sorted(codes)
         assert graph.mean[i] == pytest.approx(np.mean(case.table[list(codes)]), abs=1e-9)
     assert scale == table[-1]
 

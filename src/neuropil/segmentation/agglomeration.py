@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from neuropil import _native
 from neuropil.errors import NeuropilError
-from neuropil.segmentation.codes import Affinities, Labels
-from neuropil.segmentation.graph import RegionGraph, region_graph
+from neuropil.geometry import Triple
+from neuropil.segmentation.codes import Affinities, Labels, face_codes, thread_count
+from neuropil.segmentation.graph import RegionGraph, nodes_of
 from neuropil.segmentation.merge_tree import MergeTree
+from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
+
+BLOCK: Triple = (32, 128, 128)
+"""Voxels of a block whose graph stays in a core's cache."""
 
 
 def agglomerate(
@@ -19,20 +22,24 @@ def agglomerate(
     fragments: Labels,
     score: str = "mean",
     *,
+    block: Triple = BLOCK,
     offsets: str | Sequence[Sequence[int]] | None = None,
     encoding: Encoding | None = None,
     threads: int | None = None,
 ) -> MergeTree:
     """Merge touching regions, best score first, until nothing touches; every merge is recorded.
 
-    The score of two regions is the mean affinity of all faces between them. Scores are compared as exact rationals;
-    between equal scores the smaller key is better, where an edge's key is its largest face index. The tree is
-    the same for any number of threads.
+    The score of two regions is taken over all faces between them. Between equal scores the smaller key is better, where
+    an edge's key is its largest face index. Work goes on in blocks that fit the processor's cache: a region that
+    reaches beyond its block waits, with all that would rather merge with it, for the larger block that holds it.
+    The tree is that of the whole volume, for any block and any number of threads.
 
     Args:
         affinities: [edge, z, y, x] as for :func:`neuropil.watershed`.
         fragments: [z, y, x], integers, 0 = background, which merges with nothing.
-        score: ``mean``.
+        score: ``mean``; ``max``; ``min``; or a quantile ``qNN``, the face of rank min(n, ⌊n·NN/100⌋ + 1) of n
+            (``q50`` is the median).
+        block: voxels (z, y, x) of the smallest block.
         offsets, encoding, threads: as for :func:`neuropil.watershed`.
 
     Raises:
@@ -43,24 +50,31 @@ def agglomerate(
     >>> agglomerate(affinities, np.array([[[1, 2, 3]]])).score.round(3).tolist()
     [0.9, 0.2]
     """
-    check_score(score)
-    return agglomerate_graph(region_graph(affinities, fragments, offsets=offsets, encoding=encoding, threads=threads))
+    chosen = Score.parse(score)
+    if min(block) < 1:
+        raise NeuropilError(f"a block needs at least one voxel on each axis, got {block}")
+    faces = face_codes(affinities, offsets, encoding)
+    labels, ids = nodes_of(fragments, faces)
+    table, scale = fixed_point(faces.encoding)
+    count = len(ids) or int(labels.max(initial=0))
+    a, b, scores = _native.agglomerate(
+        *faces.arguments, labels, count, table, chosen.arguments(faces.encoding), block, scale, thread_count(threads)
+    )
+    return MergeTree(a, b, chosen.affinities(scores, faces.encoding), count, ids)
 
 
-def agglomerate_graph(graph: RegionGraph, score: str = "mean") -> MergeTree:
-    """The same from a region graph.
+def agglomerate_graph(graph: RegionGraph, score: str = "mean", *, threads: int | None = None) -> MergeTree:
+    """The same tree from a region graph; a quantile needs one with histograms.
 
+    >>> from neuropil import region_graph
     >>> graph = region_graph(np.full((3, 1, 2, 2), 0.25), np.array([[[1, 2], [1, 2]]]))
     >>> len(agglomerate_graph(graph))
     1
     """
-    check_score(score)
-    kernels = _native if graph.a.dtype == np.uint32 else _native.wide
-    a, b, scores = kernels.agglomerate(graph.nodes, graph.columns, graph.top, graph.scale)
-    return MergeTree(a, b, scores, graph.nodes, graph.ids)
-
-
-def check_score(score: str) -> None:
-    """Refuse a score that there is not."""
-    if score != "mean":
-        raise NeuropilError(f"expected score 'mean', got {score!r}")
+    chosen = Score.parse(score)
+    graph.check(chosen)
+    a, b, scores = graph.kernels.agglomerate_graph(
+        graph.columns, graph.bins, chosen.arguments(graph.encoding), chosen.top(graph.encoding),
+        fixed_point(graph.encoding)[1], thread_count(threads),
+    )  # fmt: skip
+    return MergeTree(a, b, chosen.affinities(scores, graph.encoding), graph.nodes, graph.ids)

@@ -23,10 +23,6 @@ Labels = npt.NDArray[Any] | Volume
 _WIDE = (1 << 32) // 3
 """From this many voxels on, face indices need 64 bits."""
 
-_FIXED_POINT = 1 << 30
-"""What an affinity of 1 counts in sums of encoded codes: fine enough to tell all 65536 codes apart, and 2**34 faces
-can be added before 64 bits are full."""
-
 
 @dataclass(frozen=True)
 class FaceCodes:
@@ -63,20 +59,6 @@ class FaceCodes:
     def last_below(self, value: float) -> int:
         """The largest code whose value is less than ``value``: a code reaches it when it is greater."""
         return int(np.searchsorted(self.encoding.table, value, side="left")) - 1
-
-
-def fixed_point(encoding: Encoding) -> tuple[npt.NDArray[np.uint32], float]:
-    """What each code counts in sums, and what an affinity of 1 counts: a mean is ``sum / (count * scale)``.
-
-    Linear codes count as they are, so that means that tie as fractions of codes tie exactly.
-
-    >>> table, scale = fixed_point(LINEAR8)
-    >>> int(table[51]), scale
-    (51, 255.0)
-    """
-    if encoding.kind == "linear8":
-        return np.arange(256, dtype=np.uint32), 255.0
-    return np.rint(encoding.table * _FIXED_POINT).astype(np.uint32), float(_FIXED_POINT)
 
 
 def face_codes(

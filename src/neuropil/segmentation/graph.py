@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,10 +18,10 @@ from neuropil.segmentation.codes import (
     FaceCodes,
     Labels,
     face_codes,
-    fixed_point,
     label_array,
     thread_count,
 )
+from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
 
 
@@ -35,8 +36,9 @@ class RegionGraph:
         key: largest face index (3 · linear index of the lower voxel + axis), uint64; decides ties.
         max, min: largest and smallest code, uint16.
         nodes: largest node.
-        scale: fixed-point value of an affinity of 1.
-        top: largest fixed-point value of one face.
+        encoding: what the codes mean.
+        bin_start, bin_code, bin_count: sparse histograms, where asked for: edge i has ``bin_count[j]`` faces with
+            code ``bin_code[j]`` for j from ``bin_start[i]`` to ``bin_start[i + 1]``; uint64, uint16, uint64.
         ids: ids of the fragments, ascending, uint64, where they are too sparse to be nodes themselves; else empty.
     """
 
@@ -48,8 +50,10 @@ class RegionGraph:
     max: npt.NDArray[np.uint16]
     min: npt.NDArray[np.uint16]
     nodes: int
-    scale: float
-    top: int
+    encoding: Encoding
+    bin_start: npt.NDArray[np.uint64]
+    bin_code: npt.NDArray[np.uint16]
+    bin_count: npt.NDArray[np.uint64]
     ids: npt.NDArray[np.uint64]
 
     def __len__(self) -> int:
@@ -58,17 +62,33 @@ class RegionGraph:
     @property
     def mean(self) -> npt.NDArray[np.float64]:
         """Mean affinity of each edge, float64."""
-        return self.sum / (self.count * self.scale)
+        return self.sum / (self.count * fixed_point(self.encoding)[1])
 
     @property
     def columns(self) -> tuple[npt.NDArray[Any], ...]:
-        """What every kernel on graphs takes."""
+        """What every kernel on graphs takes first."""
         return self.a, self.b, self.count, self.sum, self.key, self.max, self.min
+
+    @property
+    def bins(self) -> tuple[npt.NDArray[Any], ...]:
+        """The histograms, as kernels take them."""
+        return self.bin_start, self.bin_code, self.bin_count
+
+    @property
+    def kernels(self) -> Any:
+        """The kernels compiled for the type of its nodes."""
+        return _native if self.a.dtype == np.uint32 else _native.wide
+
+    def check(self, score: Score) -> None:
+        """Refuse a score that this graph cannot tell."""
+        if score.kind == "quantile" and len(self.bin_start) != len(self) + 1:
+            raise NeuropilError("a quantile needs the graph's histograms: region_graph(…, histograms=True)")
 
     def save(self, path: str | Path) -> None:
         """Write everything to one .npz file (the name is used as it is)."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
         with Path(path).open("wb") as file:
-            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+            np.savez(file, **{**arrays, "encoding": json.dumps(self.encoding.to_json())})
 
     @classmethod
     def load(cls, path: str | Path) -> RegionGraph:
@@ -78,15 +98,15 @@ class RegionGraph:
             NeuropilError: the file is not a saved region graph.
         """
         stored = load_fields(path, cls, "region graph")
-        return cls(
-            **{**stored, "nodes": int(stored["nodes"]), "scale": float(stored["scale"]), "top": int(stored["top"])}
-        )
+        encoding = Encoding.from_json(json.loads(str(stored["encoding"])))
+        return cls(**{**stored, "nodes": int(stored["nodes"]), "encoding": encoding})
 
 
 def region_graph(
     affinities: Affinities,
     fragments: Labels,
     *,
+    histograms: bool = False,
     offsets: str | Sequence[Sequence[int]] | None = None,
     encoding: Encoding | None = None,
     threads: int | None = None,
@@ -96,6 +116,7 @@ def region_graph(
     Args:
         affinities: [edge, z, y, x] as for :func:`neuropil.watershed`.
         fragments: [z, y, x], integers, 0 = background, which touches nothing.
+        histograms: also count the faces of every code, which quantile scores need.
         offsets, encoding, threads: as for :func:`neuropil.watershed`.
 
     Raises:
@@ -107,12 +128,12 @@ def region_graph(
     """
     faces = face_codes(affinities, offsets, encoding)
     labels, ids = nodes_of(fragments, faces)
-    table, scale = fixed_point(faces.encoding)
-    a, b, count, total, key, largest, smallest = _native.region_graph(
-        *faces.arguments, labels, table, thread_count(threads)
-    )
+    arguments = (*faces.arguments, labels, fixed_point(faces.encoding)[0], thread_count(threads))
+    a, b, count, total, key, largest, smallest = _native.region_graph(*arguments)
+    none = np.zeros(0, np.uint64), np.zeros(0, np.uint16), np.zeros(0, np.uint64)
+    start, code, number = _native.face_histograms(*arguments) if histograms else none
     nodes = len(ids) or int(labels.max(initial=0))
-    return RegionGraph(a, b, count, total, key, largest, smallest, nodes, scale, int(table[-1]), ids)
+    return RegionGraph(a, b, count, total, key, largest, smallest, nodes, faces.encoding, start, code, number, ids)
 
 
 def nodes_of(fragments: Labels, faces: FaceCodes) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint64]]:

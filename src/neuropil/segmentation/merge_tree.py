@@ -13,6 +13,7 @@ from neuropil import _native
 from neuropil.errors import NeuropilError
 from neuropil.segmentation.codes import Labels, label_array
 from neuropil.segmentation.graph import RegionGraph, load_fields, no_ids, positions
+from neuropil.segmentation.scores import Score
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,18 @@ class MergeTree:
         return labels
 
     def segment(
-        self, fragments: Labels, threshold: float, min_size: int = 0, graph: RegionGraph | None = None
+        self,
+        fragments: Labels,
+        threshold: float,
+        min_size: int = 0,
+        graph: RegionGraph | None = None,
+        score: str = "mean",
     ) -> npt.NDArray[Any]:
         """The segmentation at a threshold.
 
         With ``min_size``: while a segment has fewer voxels than that, the smallest (of equals the one with the
         smallest fragment) joins the neighbour with the best pooled edge; one without neighbours becomes 0. This needs
-        the region graph the tree was made from.
+        the region graph the tree was made from, and the score.
 
         Returns:
             uint32 (uint64 where ids need it) [z, y, x]; ids from 1 in the order of their smallest fragments.
@@ -94,7 +100,7 @@ class MergeTree:
             if graph is None:
                 raise NeuropilError("min_size needs the graph: segment(…, graph=region_graph(affinities, fragments))")
             sizes = np.bincount(nodes.reshape(-1), minlength=self.fragments + 1)
-            lut = _absorb_small(lut, sizes, graph, min_size)
+            lut = _absorb_small(lut, sizes, graph, min_size, Score.parse(score))
         segmentation: npt.NDArray[Any] = lut[nodes]
         return segmentation
 
@@ -122,12 +128,14 @@ def kernels_for(nodes: int) -> tuple[np.dtype[Any], Any]:
 
 
 def _absorb_small(
-    lut: npt.NDArray[Any], fragment_sizes: npt.NDArray[np.int64], graph: RegionGraph, min_size: int
+    lut: npt.NDArray[Any], fragment_sizes: npt.NDArray[np.int64], graph: RegionGraph, min_size: int, score: Score
 ) -> npt.NDArray[Any]:
     """The lut of a cut, with segments below the minimum size joined or dropped, numbered anew without gaps."""
     sizes = np.bincount(lut, weights=fragment_sizes).astype(np.uint64)
-    kernels = _native if graph.a.dtype == np.uint32 else _native.wide
-    target = kernels.absorb_small(graph.columns, lut.astype(graph.a.dtype), sizes, min_size)
+    graph.check(score)
+    target = graph.kernels.absorb_small(
+        graph.columns, graph.bins, score.arguments(graph.encoding), lut.astype(graph.a.dtype), sizes, min_size
+    )
     kept = np.unique(target[1:])
     number = np.zeros(len(target), lut.dtype)
     kept = kept[kept > 0]

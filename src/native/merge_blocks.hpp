@@ -1,0 +1,234 @@
+// Agglomeration of a volume in blocks that fit into the processor's cache, on all cores, with the tree of the whole.
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <utility>
+#include <vector>
+
+#include "agglomerate.hpp"
+#include "faces.hpp"
+#include "region_graph.hpp"
+
+namespace neuropil {
+
+// A grid of boxes over a volume, and the coarser grid in which each box joins up to 2 x 2 x 2 of these.
+class Grid {
+  public:
+    Grid(const Shape& shape, std::array<int64_t, 3> block) : extent_{shape.z, shape.y, shape.x}, block_(block) {
+        for (int axis : {Z, Y, X}) count_[axis] = std::max<int64_t>(1, (extent_[axis] + block[axis] - 1) / block[axis]);
+    }
+
+    int64_t size() const { return count_[Z] * count_[Y] * count_[X]; }
+
+    Box box(int64_t i) const {
+        const std::array<int64_t, 3> at{i / (count_[Y] * count_[X]), i / count_[X] % count_[Y], i % count_[X]};
+        Box box;
+        for (int axis : {Z, Y, X}) {
+            box.start[axis] = at[axis] * block_[axis];
+            box.stop[axis] = std::min(extent_[axis], box.start[axis] + block_[axis]);
+        }
+        return box;
+    }
+
+    Grid coarser() const {
+        auto block = block_;
+        for (int axis : {Z, Y, X}) block[axis] *= count_[axis] > 1 ? 2 : 1;
+        return Grid({extent_[Z], extent_[Y], extent_[X]}, block);
+    }
+
+    // The box of the coarser grid that holds box i.
+    int64_t parent(int64_t i, const Grid& coarse) const {
+        const Box inner = box(i);
+        int64_t at = 0;
+        for (int axis : {Z, Y, X}) at = at * coarse.count_[axis] + inner.start[axis] / coarse.block_[axis];
+        return at;
+    }
+
+  private:
+    std::array<int64_t, 3> extent_, block_, count_;
+};
+
+// Calls see(voxel) for every voxel in a plane of the volume across `axis`, within the box on the other two.
+template <class See>
+void each_in_plane(const Shape& shape, const Box& box, int axis, int64_t at, See&& see) {
+    Box plane = box;
+    plane.start[axis] = at, plane.stop[axis] = at + 1;
+    const auto stride = shape.strides();
+    for (int64_t z = plane.start[Z]; z < plane.stop[Z]; ++z)
+        for (int64_t y = plane.start[Y]; y < plane.stop[Y]; ++y)
+            for (int64_t x = plane.start[X]; x < plane.stop[X]; ++x) see(z * stride[Z] + y * stride[Y] + x);
+}
+
+// Fragments with a voxel that has a neighbour inside the volume but outside the box; and those neighbours' fragments
+// below the box, since the faces between them are counted in the box.
+template <class Index>
+NameTable<Index> frozen_fragments(const Shape& shape, const Index* fragments, const Box& box) {
+    const std::array<int64_t, 3> extent{shape.z, shape.y, shape.x};
+    NameTable<Index> frozen;
+    Index last = 0;
+    auto freeze = [&](int64_t voxel) {
+        if (fragments[voxel] != last && fragments[voxel]) frozen.add(fragments[voxel]);
+        last = fragments[voxel];
+    };
+    for (int axis : {Z, Y, X}) {
+        if (box.start[axis] > 0) each_in_plane(shape, box, axis, box.start[axis], freeze);
+        if (box.start[axis] > 0) each_in_plane(shape, box, axis, box.start[axis] - 1, freeze);
+        if (box.stop[axis] < extent[axis]) each_in_plane(shape, box, axis, box.stop[axis] - 1, freeze);
+    }
+    return frozen;
+}
+
+// Grids from fine to one box that holds all. Boxes of all levels are numbered, finer levels first.
+class BoxTree {
+  public:
+    BoxTree(const Shape& shape, std::array<int64_t, 3> block) : grids_{Grid(shape, block)}, first_{0} {
+        for (;;) {
+            first_.push_back(first_.back() + uint32_t(grids_.back().size()));
+            if (grids_.back().size() == 1) break;
+            const Grid coarse = grids_.back().coarser();
+            for (int64_t i = 0; i < grids_.back().size(); ++i)
+                parent_.push_back(first_.back() + uint32_t(grids_.back().parent(i, coarse)));
+            grids_.push_back(coarse);
+        }
+        parent_.push_back(uint32_t(parent_.size()));
+    }
+
+    size_t levels() const { return grids_.size(); }
+    const Grid& grid(size_t level) const { return grids_[level]; }
+    uint32_t first(size_t level) const { return first_[level]; }
+    uint32_t parent(uint32_t box) const { return parent_[box]; }
+
+    // The smallest box that holds both.
+    uint32_t joint(uint32_t a, uint32_t b) const {
+        while (a != b) (a < b ? a : b) = parent_[std::min(a, b)];
+        return a;
+    }
+
+    // Whether box `outer` holds box `inner`.
+    bool holds(uint32_t outer, uint32_t inner) const {
+        while (inner < outer && parent_[inner] <= outer) inner = parent_[inner];
+        return inner == outer;
+    }
+
+  private:
+    std::vector<Grid> grids_;
+    std::vector<uint32_t> first_, parent_;
+};
+
+template <class Code, class Score>
+class BlockMerger {
+  public:
+    using Index = typename Score::Index;
+
+    BlockMerger(const Faces<Code>& faces, const Index* fragments, Index count, const uint32_t* value, uint64_t top,
+                Score score, std::array<int64_t, 3> block, const Run& run)
+        : faces_(faces),
+          fragments_(fragments),
+          value_(value),
+          top_(top),
+          score_(score),
+          tree_(faces.shape, block),
+          home_(size_t(count) + 1, NOWHERE),
+          run_(run) {}
+
+    // The merges of the whole tree, in order.
+    std::vector<Merge<Score>> operator()() {
+        const int64_t leaves = tree_.grid(0).size();
+        parallel_for(run_, leaves, [&](int64_t i) { settle(i); });
+        std::vector<Part<Score>> parts(leaves, Part<Score>{score_, {}});
+        merges_.resize(leaves);
+        parallel_for(run_, leaves, [&](int64_t i) { leaf(i, parts[i]); });
+        for (size_t level = 1; level < tree_.levels(); ++level) parts = join(level, std::move(parts));
+        std::vector<Merge<Score>> all;
+        size_t count = 0;
+        for (const auto& merges : merges_) count += merges.size();
+        all.reserve(count);
+        for (auto& merges : merges_) {
+            all.insert(all.end(), merges.begin(), merges.end());
+            std::vector<Merge<Score>>().swap(merges);
+        }
+        sort_merges(all, top_, run_);
+        return all;
+    }
+
+  private:
+    static constexpr uint32_t NOWHERE = uint32_t(-1);
+
+    // Notes which fragments have voxels in leaf i. A fragment need not be connected: what counts is the smallest box
+    // that holds all of it.
+    void settle(int64_t i) {
+        run_.check();
+        const Box box = tree_.grid(0).box(i);
+        const auto stride = faces_.shape.strides();
+        for (int64_t z = box.start[Z]; z < box.stop[Z]; ++z) {
+            for (int64_t y = box.start[Y]; y < box.stop[Y]; ++y) {
+                const Index* row = fragments_ + z * stride[Z] + y * stride[Y];
+                Index last = 0;
+                for (int64_t x = box.start[X]; x < box.stop[X]; ++x) {
+                    if (row[x] == last) continue;
+                    last = row[x];
+                    if (!last) continue;
+                    std::atomic_ref<uint32_t> home(home_[last]);
+                    uint32_t known = home.load(std::memory_order_relaxed);
+                    for (;;) {
+                        const uint32_t now = known == NOWHERE ? uint32_t(i) : tree_.joint(known, uint32_t(i));
+                        if (now == known || home.compare_exchange_weak(known, now, std::memory_order_relaxed)) break;
+                    }
+                }
+            }
+        }
+    }
+
+    void leaf(int64_t i, Part<Score>& part) {
+        EdgeTable<Edge<Score>, Index> table;
+        scan_faces(faces_, fragments_, value_, tree_.grid(0).box(i), part.score, table, run_);
+        part.score.finish(table.edges());
+        part.edges = std::move(table.edges());
+        merge(0, i, part, merges_[i]);
+    }
+
+    void merge(size_t level, int64_t i, Part<Score>& part, std::vector<Merge<Score>>& merges) {
+        const auto frozen = frozen_fragments(faces_.shape, fragments_, tree_.grid(level).box(i));
+        const uint32_t here = tree_.first(level) + uint32_t(i);
+        auto is_frozen = [&](Index name) {
+            return frozen.find(name) != NameTable<Index>::EMPTY || !tree_.holds(here, home_[name]);
+        };
+        merge_part(part, top_, is_frozen, merges, run_);
+    }
+
+    // From the parts of one level to those of the next.
+    std::vector<Part<Score>> join(size_t level, std::vector<Part<Score>> children) {
+        const int64_t boxes = tree_.grid(level).size();
+        std::vector<std::vector<int64_t>> family(boxes);
+        for (size_t i = 0; i < children.size(); ++i)
+            family[tree_.parent(tree_.first(level - 1) + uint32_t(i)) - tree_.first(level)].push_back(int64_t(i));
+        std::vector<Part<Score>> parents(boxes, Part<Score>{score_, {}});
+        std::vector<std::vector<Merge<Score>>> merges(boxes);
+        parallel_for(run_, boxes, [&](int64_t i) {
+            size_t count = 0;
+            for (int64_t child : family[i]) count += children[child].edges.size();
+            parents[i].edges.reserve(count);
+            for (int64_t child : family[i]) {
+                for (const auto& edge : children[child].edges)
+                    parents[i].edges.push_back(
+                        {edge.a, edge.b, parents[i].score.adopt(children[child].score, edge.stats)});
+                children[child] = Part<Score>{score_, {}};
+            }
+            merge(level, i, parents[i], merges[i]);
+        });
+        for (auto& list : merges) merges_.push_back(std::move(list));
+        return parents;
+    }
+
+    const Faces<Code>& faces_;
+    const Index* fragments_;
+    const uint32_t* value_;
+    const uint64_t top_;
+    const Score score_;
+    const BoxTree tree_;
+    std::vector<uint32_t> home_;
+    const Run& run_;
+    std::vector<std::vector<Merge<Score>>> merges_;
+};
+
+}  // namespace neuropil

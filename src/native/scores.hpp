@@ -1,0 +1,237 @@
+// What an edge remembers of its faces, and which of two edges is better: one small class per score.
+//
+// All share a contract. Stats of parts of an edge, and of edges that become one, pool into the stats of all their
+// faces, in any order. `key` is the largest face index among them. Pooling two edges never gives a better one than the
+// better of the two, in the order (score descending, smaller key first); on this the exactness of all merging rests.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+namespace neuropil {
+
+using Wide = unsigned __int128;
+
+// The mean, as an exact rational of fixed-point values.
+template <class I>
+class Mean {
+  public:
+    using Index = I;
+    struct Stats {
+        uint64_t sum = 0;
+        Index count = 0, key = 0;
+    };
+
+    explicit Mean(int = 0, int = 0) {}
+
+    static void add_face(Stats& stats, uint16_t, uint32_t value, Index key) {
+        stats.sum += value;
+        ++stats.count;
+        stats.key = std::max(stats.key, key);
+    }
+    static void pool(Stats& into, const Stats& other) {
+        into.sum += other.sum;
+        into.count += other.count;
+        into.key = std::max(into.key, other.key);
+    }
+    static bool same(const Stats& a, const Stats& b) { return a.count == b.count; }
+    static int compare(const Stats& a, const Stats& b) {
+        const Wide left = Wide(a.sum) * b.count, right = Wide(b.sum) * a.count;
+        return left > right ? 1 : left < right ? -1 : 0;
+    }
+
+    // A whole number that never rises when the score falls.
+    static uint64_t level(const Stats& stats) { return stats.sum / stats.count; }
+
+    // The exact rational, rounded once to 64 bits and once to 53, both of which keep order.
+    static double value(const Stats& stats, double scale) {
+        return double((long double)(stats.sum) / ((long double)(stats.count) * (long double)(scale)));
+    }
+
+    // Faces one by one, where more than their sums is wanted.
+    static void record(Index, uint16_t) {}
+    template <class Edges>
+    static void finish(Edges&) {}
+
+    // Stats that belong to another score object, made this one's.
+    static Stats adopt(const Mean&, const Stats& stats) { return stats; }
+};
+
+// The largest or the smallest code.
+template <class I, bool LARGEST>
+class Extreme {
+  public:
+    using Index = I;
+    struct Stats {
+        Index key = 0;
+        uint16_t code = LARGEST ? 0 : 0xffff;
+    };
+
+    explicit Extreme(int = 0, int = 0) {}
+
+    static void add_face(Stats& stats, uint16_t code, uint32_t, Index key) { pool(stats, {key, code}); }
+    static void pool(Stats& into, const Stats& other) {
+        into.key = std::max(into.key, other.key);
+        into.code = LARGEST ? std::max(into.code, other.code) : std::min(into.code, other.code);
+    }
+    static bool same(const Stats& a, const Stats& b) { return a.code == b.code && a.key == b.key; }
+    static int compare(const Stats& a, const Stats& b) { return int(a.code) - int(b.code); }
+    static uint64_t level(const Stats& stats) { return stats.code; }
+    static double value(const Stats& stats, double) { return stats.code; }
+    static void record(Index, uint16_t) {}
+    template <class Edges>
+    static void finish(Edges&) {}
+    static Stats adopt(const Extreme&, const Stats& stats) { return stats; }
+};
+
+// The code of rank min(n, n * percent / 100 + 1) among n faces in ascending order. Histograms are sorted lists of bins
+// in one arena; a bin holds a code in its upper bits and a count below, and a count too large for one bin takes
+// several.
+template <class I>
+class Quantile {
+  public:
+    using Index = I;
+    struct Stats {
+        uint64_t begin = 0;
+        uint32_t bins = 0;
+        Index count = 0, key = 0;
+        uint16_t code = 0;
+    };
+
+    explicit Quantile(int percent, int code_bits) : percent_(percent), count_bits_(32 - code_bits) {}
+
+    static void add_face(Stats& stats, uint16_t, uint32_t, Index key) {
+        ++stats.count;
+        stats.key = std::max(stats.key, key);
+    }
+
+    // The same score with nothing stored.
+    Quantile empty() const { return Quantile(int(percent_), 32 - count_bits_); }
+
+    void record(Index edge, uint16_t code) { faces_.emplace_back(edge, code); }
+
+    // Histograms of edges from their recorded faces.
+    template <class Edges>
+    void finish(Edges& edges) {
+        std::vector<size_t> start(edges.size() + 1, 0);
+        for (size_t e = 0; e < edges.size(); ++e) start[e + 1] = start[e] + edges[e].stats.count;
+        std::vector<uint16_t> codes(faces_.size());
+        for (const auto& [edge, code] : faces_) codes[start[edge]++] = code;  // start[e] becomes the end of edge e
+        std::vector<std::pair<Index, uint16_t>>().swap(faces_);
+        std::vector<uint32_t> bins;
+        size_t begin = 0;
+        for (size_t e = 0; e < edges.size(); ++e) {
+            std::sort(codes.begin() + begin, codes.begin() + start[e]);
+            bins.clear();
+            for (; begin < start[e]; ++begin) append(bins, codes[begin], 1);
+            store(edges[e].stats, bins);
+        }
+    }
+
+    void pool(Stats& into, const Stats& other) {
+        scratch_.clear();
+        const uint32_t *a = arena_.data() + into.begin, *a_end = a + into.bins;
+        const uint32_t *b = arena_.data() + other.begin, *b_end = b + other.bins;
+        while (a != a_end || b != b_end) {
+            const bool first = b == b_end || (a != a_end && (*a >> count_bits_) <= (*b >> count_bits_));
+            const uint32_t bin = first ? *a++ : *b++;
+            append(scratch_, bin >> count_bits_, bin & limit());
+        }
+        release(into);
+        release(other);
+        into.count += other.count;
+        into.key = std::max(into.key, other.key);
+        store(into, scratch_);
+    }
+
+    static bool same(const Stats& a, const Stats& b) { return a.count == b.count; }
+    static int compare(const Stats& a, const Stats& b) { return int(a.code) - int(b.code); }
+    static uint64_t level(const Stats& stats) { return stats.code; }
+    static double value(const Stats& stats, double) { return stats.code; }
+
+    Stats adopt(const Quantile& from, const Stats& stats) {
+        Stats own = stats;
+        scratch_.assign(from.bins_of(stats), from.bins_of(stats) + stats.bins);
+        store(own, scratch_);
+        return own;
+    }
+
+    // An edge from a list of codes and counts in ascending order.
+    template <class Codes, class Counts>
+    void fill(Stats& stats, const Codes* codes, const Counts* counts, size_t n) {
+        scratch_.clear();
+        for (size_t i = 0; i < n; ++i) append(scratch_, codes[i], counts[i]);
+        store(stats, scratch_);
+    }
+
+    const uint32_t* bins_of(const Stats& stats) const { return arena_.data() + stats.begin; }
+    uint16_t bin_code(uint32_t bin) const { return uint16_t(bin >> count_bits_); }
+    uint32_t bin_count(uint32_t bin) const { return bin & limit(); }
+
+  private:
+    uint32_t limit() const { return (uint32_t(1) << count_bits_) - 1; }
+
+    void append(std::vector<uint32_t>& bins, uint32_t code, uint64_t count) const {
+        while (count) {
+            if (bins.empty() || (bins.back() >> count_bits_) != code || (bins.back() & limit()) == limit())
+                bins.push_back(code << count_bits_);
+            const uint64_t room = limit() - (bins.back() & limit()), taken = std::min(room, count);
+            bins.back() += uint32_t(taken);
+            count -= taken;
+        }
+    }
+
+    // Lists live in the arena in pieces of a power of two, which are used again.
+    void store(Stats& stats, const std::vector<uint32_t>& bins) {
+        const size_t size = size_class(bins.size());
+        if (free_.size() <= size) free_.resize(size + 1);
+        if (free_[size].empty()) {
+            stats.begin = arena_.size();
+            arena_.resize(arena_.size() + (size_t(1) << size));
+        } else {
+            stats.begin = free_[size].back();
+            free_[size].pop_back();
+        }
+        std::copy(bins.begin(), bins.end(), arena_.begin() + stats.begin);
+        stats.bins = uint32_t(bins.size());
+        stats.code = quantile(stats);
+    }
+
+    void release(const Stats& stats) { free_[size_class(stats.bins)].push_back(stats.begin); }
+
+    static size_t size_class(size_t bins) {
+        size_t size = 0;
+        while ((size_t(1) << size) < bins) ++size;
+        return size;
+    }
+
+    uint16_t quantile(const Stats& stats) const {
+        const uint64_t n = stats.count;
+        const uint64_t rank = std::min(n, n / 100 * percent_ + n % 100 * percent_ / 100 + 1);
+        uint64_t seen = 0;
+        const uint32_t* bin = bins_of(stats);
+        while ((seen += bin_count(*bin)) < rank) ++bin;
+        return bin_code(*bin);
+    }
+
+    uint64_t percent_;
+    int count_bits_;
+    std::vector<uint32_t> arena_, scratch_;
+    std::vector<std::vector<uint64_t>> free_;
+    std::vector<std::pair<Index, uint16_t>> faces_;
+};
+
+// Whether an edge comes before another.
+template <class Score>
+bool better(const typename Score::Stats& a, const typename Score::Stats& b) {
+    const int order = Score::compare(a, b);
+    return order ? order > 0 : a.key < b.key;
+}
+
+template <class Score>
+struct Edge {
+    typename Score::Index a, b;  // a < b
+    typename Score::Stats stats;
+};
+
+}  // namespace neuropil

@@ -1,0 +1,73 @@
+"""The scores by which regions merge, and what their names mean."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.errors import NeuropilError
+from neuropil.volumes import Encoding
+
+_FIXED_POINT = 1 << 30
+"""What an affinity of 1 counts in sums of encoded codes: fine enough to tell all 65536 codes apart, and 2**34 faces
+can be added before 64 bits are full."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How the faces between two regions become one number.
+
+    ``mean``: their mean affinity, compared as an exact rational. ``max``, ``min``: the largest, the smallest.
+    ``qNN``: of n faces in ascending order the one of rank min(n, ⌊n·NN/100⌋ + 1), never interpolated.
+
+    >>> Score.parse("q85")
+    Score(kind='quantile', percent=85)
+    """
+
+    kind: str
+    percent: int = 0
+
+    @classmethod
+    def parse(cls, name: str) -> Score:
+        """Read ``mean``, ``max``, ``min`` or ``q0`` … ``q100``.
+
+        Raises:
+            NeuropilError: anything else.
+        """
+        if name in ("mean", "max", "min"):
+            return cls(name)
+        quantile = re.fullmatch(r"q(\d{1,3})", name)
+        if not quantile or int(quantile[1]) > 100:
+            raise NeuropilError(f"expected the score mean, max, min or qNN (q50 is the median), got {name!r}")
+        return cls("quantile", int(quantile[1]))
+
+    def arguments(self, encoding: Encoding) -> tuple[str, int, int]:
+        """What the kernels take."""
+        return self.kind, self.percent, 8 * encoding.dtype.itemsize
+
+    def top(self, encoding: Encoding) -> int:
+        """The largest number that edges are sorted by."""
+        return int(fixed_point(encoding)[0][-1]) if self.kind == "mean" else encoding.codes - 1
+
+    def affinities(self, scores: npt.NDArray[np.float64], encoding: Encoding) -> npt.NDArray[np.float64]:
+        """Affinities from what the kernels return: means are affinities already, the others are codes."""
+        return scores if self.kind == "mean" else encoding.table[scores.astype(np.int64)]
+
+
+def fixed_point(encoding: Encoding) -> tuple[npt.NDArray[np.uint32], float]:
+    """What each code counts in sums, and what an affinity of 1 counts: a mean is ``sum / (count * scale)``.
+
+    Linear codes count as they are, so that means that tie as fractions of codes tie exactly.
+
+    >>> table, scale = fixed_point(Encoding("linear8"))
+    >>> int(table[51]), scale
+    (51, 255.0)
+    """
+    if encoding.kind == "linear8":
+        return np.arange(256, dtype=np.uint32), 255.0
+    table: npt.NDArray[Any] = np.rint(encoding.table * _FIXED_POINT)
+    return table.astype(np.uint32), float(_FIXED_POINT)
