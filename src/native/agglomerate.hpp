@@ -27,6 +27,15 @@ struct Part {
     std::vector<Edge<Score>> edges;
 };
 
+// The same numbered: regions 0, 1, …, their names, and which of them must wait. The index may be empty.
+template <class Score>
+struct LocalPart {
+    std::vector<typename Score::Index> name;
+    std::vector<uint8_t> blocked;
+    std::vector<LocalEdge<Score>> edges;
+    PairIndex index;
+};
+
 // The smallest fragment of each region, as regions merge.
 template <class Index>
 class Names {
@@ -44,49 +53,57 @@ class Names {
     std::vector<Index> up_;
 };
 
-// Merges what can be merged and leaves the rest in `part`. is_frozen(name) is asked once for every region.
-template <class Score, class IsFrozen>
-void merge_part(Part<Score>& part, uint64_t top, IsFrozen&& is_frozen, std::vector<Merge<Score>>& merges,
-                const Run& run) {
-    using Index = typename Score::Index;
-    NameTable<Index> table(part.edges.size() / 3);
-    for (auto& edge : part.edges) edge.a = table.add(edge.a), edge.b = table.add(edge.b);
-    for (auto& edge : part.edges)
-        if (edge.a > edge.b) std::swap(edge.a, edge.b);
-    std::vector<Index> name = std::move(table.names());
-    std::vector<uint8_t> blocked(name.size());
-    for (size_t node = 0; node < name.size(); ++node) blocked[node] = is_frozen(name[node]);
+// Regions of a part numbered in the order in which edges name them. The part's edges are gone afterwards.
+template <class Score>
+std::pair<LocalPart<Score>, NameTable<typename Score::Index>> number_regions(Part<Score>& part) {
+    NameTable<typename Score::Index> table(part.edges.size() / 2);
+    LocalPart<Score> local;
+    local.edges.reserve(part.edges.size());
+    for (const auto& edge : part.edges) {
+        const uint32_t a = table.add(edge.a), b = table.add(edge.b);
+        local.edges.push_back({std::min(a, b), std::max(a, b), edge.stats});
+    }
+    std::vector<Edge<Score>>().swap(part.edges);
+    local.name = table.names();
+    local.blocked.assign(local.name.size(), false);
+    return {std::move(local), std::move(table)};
+}
 
-    MergingGraph<Score> graph(Index(name.size()), std::move(part.edges), part.score);
+// Merges what can be merged; what is left is returned. Blocked regions, and whoever has one as best neighbour, wait.
+template <class Score>
+Part<Score> merge_part(LocalPart<Score> local, Score& score, uint64_t top, std::vector<Merge<Score>>& merges,
+                       const Run& run) {
+    auto& name = local.name;
+    auto& blocked = local.blocked;
+    MergingGraph<Score> graph(name.size(), std::move(local.edges), std::move(local.index), score);
     EdgeQueue<Score> queue(graph, top);
-    auto skip = [&](const Edge<Score>& edge) { return blocked[edge.a] && blocked[edge.b]; };
-    for (size_t e = 0; e < graph.size(); ++e)
-        if (graph.alive(Index(e)) && !skip(graph.edge(Index(e)))) queue.push(Index(e));
-    for (Index e, step = 0; (e = queue.pop(skip)) != EdgeQueue<Score>::NONE; ++step) {
+    auto skip = [&](const LocalEdge<Score>& edge) { return blocked[edge.a] && blocked[edge.b]; };
+    for (uint32_t e = 0; e < graph.size(); ++e)
+        if (graph.alive(e) && !skip(graph.edge(e))) queue.push(e);
+    for (uint32_t e, step = 0; (e = queue.pop(skip)) != EdgeQueue<Score>::NONE; ++step) {
         if (step % 4096 == 0) run.check();
-        const Edge<Score> edge = graph.edge(e);
+        const LocalEdge<Score> edge = graph.edge(e);
         if (blocked[edge.a] || blocked[edge.b]) {
             blocked[edge.a] = blocked[edge.b] = true;
             continue;
         }
         const auto [a, b] = std::minmax(name[edge.a], name[edge.b]);
         merges.push_back({a, b, edge.stats});
-        const Index kept = graph.contract(e);
-        name[kept] = a;
+        const auto smaller = a;
+        name[graph.contract(e)] = smaller;
     }
 
-    Score score = part.score;
-    if constexpr (!std::is_empty_v<Score>) score = part.score.empty();
-    size_t n = 0;
-    auto& edges = graph.edges();
-    for (const auto& edge : edges) {
+    Part<Score> rest{Score(score), {}};
+    if constexpr (!std::is_empty_v<Score>) rest.score = score.empty();
+    size_t left = 0;
+    for (const auto& edge : graph.edges()) left += edge.a != MergingGraph<Score>::NONE;
+    rest.edges.reserve(left);
+    for (const auto& edge : graph.edges()) {
         if (edge.a == MergingGraph<Score>::NONE) continue;
         const auto [a, b] = std::minmax(name[edge.a], name[edge.b]);
-        edges[n++] = {a, b, score.adopt(part.score, edge.stats)};
+        rest.edges.push_back({a, b, rest.score.adopt(score, edge.stats)});
     }
-    edges.resize(n);
-    edges.shrink_to_fit();
-    part = {std::move(score), std::move(edges)};
+    return rest;
 }
 
 // The merges of all parts in the order of greedy merging: by score, then by key; no two have the same key.

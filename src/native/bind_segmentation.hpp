@@ -2,9 +2,11 @@
 #pragma once
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "interruptible.hpp"
 #include "merge_blocks.hpp"
 #include "min_size.hpp"
+#include "mutex_watershed.hpp"
 #include "region_graph.hpp"
 #include "watershed.hpp"
 
@@ -195,6 +198,34 @@ void bind_on_voxels(nb::module_& m) {
     });
 }
 
+template <class Code, class Index>
+void bind_mutex(nb::module_& m) {
+    using Channels = nb::ndarray<const Code, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+    using Offsets = nb::ndarray<const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+    m.def(
+        "mutex_watershed",
+        [](Channels channels, Offsets offsets, List<const uint32_t> rank, std::tuple<int64_t, int64_t, int64_t> strides,
+           std::optional<Volume<const uint8_t>> mask, std::optional<Volume<const Index>> seeds, Volume<Index> labels,
+           int threads) {
+            SignedEdges<Code> edges;
+            edges.shape = {int64_t(channels.shape(1)), int64_t(channels.shape(2)), int64_t(channels.shape(3))};
+            for (size_t e = 0; e < channels.shape(0); ++e) {
+                edges.channels.push_back(channels.data() + e * edges.shape.size());
+                edges.offsets.push_back({offsets.data()[3 * e], offsets.data()[3 * e + 1], offsets.data()[3 * e + 2]});
+            }
+            edges.rank = rank.data();
+            edges.codes = rank.size() / channels.shape(0);
+            edges.strides = {std::get<0>(strides), std::get<1>(strides), std::get<2>(strides)};
+            edges.mask = mask ? mask->data() : nullptr;
+            Index count = 0;
+            run_interruptibly(threads, [&](const Run& run) {
+                count = MutexWatershed<Code, Index>(edges, seeds ? seeds->data() : nullptr, labels.data(), run)();
+            });
+            return count;
+        },
+        nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none(), nb::arg(), nb::arg());
+}
+
 template <class Index>
 void bind_on_graphs(nb::module_& m) {
     m.def("agglomerate_graph", [](const EdgeColumns<Index>& columns, const BinColumns& bins, ScoreTuple chosen,
@@ -204,7 +235,7 @@ void bind_on_graphs(nb::module_& m) {
             auto part = make_part(score, columns, bins);
             std::vector<Merge<Score>> merges;
             run_interruptibly(threads, [&](const Run& run) {
-                merge_part(part, top, [](Index) { return false; }, merges, run);
+                merge_part(number_regions(part).first, part.score, top, merges, run);
                 sort_merges(merges, top, run);
             });
             return merge_columns(merges, scale);
@@ -240,6 +271,8 @@ inline void bind_segmentation(nb::module_& m) {
     bind_on_voxels<uint8_t, uint64_t>(m);
     bind_on_voxels<uint16_t, uint32_t>(m);
     bind_on_voxels<uint16_t, uint64_t>(m);
+    bind_mutex<uint8_t, uint32_t>(m);
+    bind_mutex<uint16_t, uint32_t>(m);
     m.attr("INDEX_LIMIT") = uint64_t(VoxelForest<uint32_t>::POINTER);
     bind_on_graphs<uint32_t>(m);
     nb::module_ wide = m.def_submodule("wide", "The same on graphs whose labels or face indices need 64 bits.");

@@ -14,83 +14,120 @@ inline uint64_t mix(uint64_t a, uint64_t b) {
     return h ^ (h >> 32);
 }
 
+// Positions of edges in a list, by their two ends a < b. A slot holds a position and a part of the hash, so that the
+// list itself is looked at for the right edge only. Edges that were renamed or are dead stay until the next rebuild:
+// names are compared, so they match nothing.
+class PairIndex {
+  public:
+    static constexpr uint32_t NONE = uint32_t(-1);
+
+    explicit PairIndex(size_t expected = 0) { clear(expected); }
+
+    void clear(size_t expected) {
+        size_t slots = 1024;
+        while (slots < 2 * expected) slots *= 2;
+        slots_.assign(slots, EMPTY);
+        used_ = 0;
+    }
+
+    // Whether one more fits without a rebuild.
+    bool has_room() const { return used_ * 2 < slots_.size(); }
+    size_t size() const { return used_; }
+    size_t capacity() const { return slots_.size() / 2; }
+
+    template <class Edges, class Name>
+    uint32_t find(const Edges& edges, Name a, Name b) const {
+        const uint64_t hash = mix(a, b);
+        for (size_t at = hash & (slots_.size() - 1); slots_[at] != EMPTY; at = (at + 1) & (slots_.size() - 1)) {
+            if (slots_[at] >> 32 != hash >> 32) continue;
+            const uint32_t e = uint32_t(slots_[at]);
+            if (edges[e].a == a && edges[e].b == b) return e;
+        }
+        return NONE;
+    }
+
+    template <class Name>
+    void insert(Name a, Name b, uint32_t e) {
+        const uint64_t hash = mix(a, b);
+        size_t at = hash & (slots_.size() - 1);
+        while (slots_[at] != EMPTY) at = (at + 1) & (slots_.size() - 1);
+        slots_[at] = (hash >> 32 << 32) | e;
+        ++used_;
+    }
+
+  private:
+    static constexpr uint64_t EMPTY = uint64_t(-1);
+
+    std::vector<uint64_t> slots_;
+    size_t used_ = 0;
+};
+
 // Edges by their two ends; new ones are made when asked for.
-template <class Edge, class Index>
+template <class Edge, class Name>
 class EdgeTable {
   public:
-    explicit EdgeTable(size_t slots = 1024) : slots_(slots, EMPTY) {}
-
     // The position of this edge in edges().
-    size_t operator()(Index a, Index b) {
+    uint32_t operator()(Name a, Name b) {
         if (a > b) std::swap(a, b);
-        size_t slot = mix(a, b) & (slots_.size() - 1);
-        for (; slots_[slot] != EMPTY; slot = (slot + 1) & (slots_.size() - 1)) {
-            const Edge& edge = edges_[slots_[slot]];
-            if (edge.a == a && edge.b == b) return slots_[slot];
+        const uint32_t known = index_.find(edges_, a, b);
+        if (known != PairIndex::NONE) return known;
+        if (!index_.has_room()) {
+            index_.clear(2 * index_.capacity());
+            for (size_t e = 0; e < edges_.size(); ++e) index_.insert(edges_[e].a, edges_[e].b, uint32_t(e));
         }
-        slots_[slot] = Index(edges_.size());
+        index_.insert(a, b, uint32_t(edges_.size()));
         edges_.push_back({a, b, {}});
-        if (edges_.size() * 2 > slots_.size()) grow();
-        return edges_.size() - 1;
+        return uint32_t(edges_.size() - 1);
     }
 
     std::vector<Edge>& edges() { return edges_; }
+    PairIndex& index() { return index_; }
 
   private:
-    static constexpr Index EMPTY = Index(-1);
-
-    void grow() {
-        slots_.assign(slots_.size() * 2, EMPTY);
-        for (size_t i = 0; i < edges_.size(); ++i) {
-            size_t slot = mix(edges_[i].a, edges_[i].b) & (slots_.size() - 1);
-            while (slots_[slot] != EMPTY) slot = (slot + 1) & (slots_.size() - 1);
-            slots_[slot] = Index(i);
-        }
-    }
-
-    std::vector<Index> slots_;
+    PairIndex index_;
     std::vector<Edge> edges_;
 };
 
 // Names as consecutive numbers, in the order in which they are first asked for.
-template <class Index>
+template <class Name>
 class NameTable {
   public:
+    static constexpr uint32_t NONE = uint32_t(-1);
+
     explicit NameTable(size_t expected = 0) {
         size_t slots = 1024;
         while (slots < 2 * expected) slots *= 2;
-        slots_.assign(slots, EMPTY);
+        slots_.assign(slots, NONE);
     }
 
-    Index add(Index name) {
-        size_t slot = place(name);
-        if (slots_[slot] != EMPTY) return slots_[slot];
-        slots_[slot] = Index(names_.size());
+    uint32_t add(Name name) {
+        const size_t slot = place(name);
+        if (slots_[slot] != NONE) return slots_[slot];
+        const uint32_t number = slots_[slot] = uint32_t(names_.size());
         names_.push_back(name);
         if (names_.size() * 2 > slots_.size()) grow();
-        return Index(names_.size() - 1);
+        return number;
     }
 
-    // The number of a name, or the largest Index where it has none.
-    Index find(Index name) const { return slots_[place(name)]; }
+    // The number of a name, or NONE where it has none.
+    uint32_t find(Name name) const { return slots_[place(name)]; }
 
-    std::vector<Index>& names() { return names_; }
-
-    static constexpr Index EMPTY = Index(-1);
+    std::vector<Name>& names() { return names_; }
 
   private:
-    size_t place(Index name) const {
+    size_t place(Name name) const {
         size_t slot = mix(name, 0) & (slots_.size() - 1);
-        while (slots_[slot] != EMPTY && names_[slots_[slot]] != name) slot = (slot + 1) & (slots_.size() - 1);
+        while (slots_[slot] != NONE && names_[slots_[slot]] != name) slot = (slot + 1) & (slots_.size() - 1);
         return slot;
     }
 
     void grow() {
-        slots_.assign(slots_.size() * 2, EMPTY);
-        for (size_t i = 0; i < names_.size(); ++i) slots_[place(names_[i])] = Index(i);
+        slots_.assign(slots_.size() * 2, NONE);
+        for (size_t i = 0; i < names_.size(); ++i) slots_[place(names_[i])] = uint32_t(i);
     }
 
-    std::vector<Index> slots_, names_;
+    std::vector<uint32_t> slots_;
+    std::vector<Name> names_;
 };
 
 }  // namespace neuropil

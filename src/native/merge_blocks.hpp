@@ -48,34 +48,26 @@ class Grid {
     std::array<int64_t, 3> extent_, block_, count_;
 };
 
-// Calls see(voxel) for every voxel in a plane of the volume across `axis`, within the box on the other two.
+// Calls see(z, y, x) for every voxel in a plane across `axis`, within the box on the other two.
 template <class See>
-void each_in_plane(const Shape& shape, const Box& box, int axis, int64_t at, See&& see) {
+void each_in_plane(const Box& box, int axis, int64_t at, See&& see) {
     Box plane = box;
     plane.start[axis] = at, plane.stop[axis] = at + 1;
-    const auto stride = shape.strides();
     for (int64_t z = plane.start[Z]; z < plane.stop[Z]; ++z)
         for (int64_t y = plane.start[Y]; y < plane.stop[Y]; ++y)
-            for (int64_t x = plane.start[X]; x < plane.stop[X]; ++x) see(z * stride[Z] + y * stride[Y] + x);
+            for (int64_t x = plane.start[X]; x < plane.stop[X]; ++x) see(z, y, x);
 }
 
-// Fragments with a voxel that has a neighbour inside the volume but outside the box; and those neighbours' fragments
-// below the box, since the faces between them are counted in the box.
-template <class Index>
-NameTable<Index> frozen_fragments(const Shape& shape, const Index* fragments, const Box& box) {
+// Calls see(z, y, x) where a fragment may reach beyond the box: for every voxel that has a neighbour inside the volume
+// but outside the box, and for those neighbours below the box, since the faces between them are counted in the box.
+template <class See>
+void each_beyond(const Shape& shape, const Box& box, See&& see) {
     const std::array<int64_t, 3> extent{shape.z, shape.y, shape.x};
-    NameTable<Index> frozen;
-    Index last = 0;
-    auto freeze = [&](int64_t voxel) {
-        if (fragments[voxel] != last && fragments[voxel]) frozen.add(fragments[voxel]);
-        last = fragments[voxel];
-    };
     for (int axis : {Z, Y, X}) {
-        if (box.start[axis] > 0) each_in_plane(shape, box, axis, box.start[axis], freeze);
-        if (box.start[axis] > 0) each_in_plane(shape, box, axis, box.start[axis] - 1, freeze);
-        if (box.stop[axis] < extent[axis]) each_in_plane(shape, box, axis, box.stop[axis] - 1, freeze);
+        if (box.start[axis] > 0) each_in_plane(box, axis, box.start[axis], see);
+        if (box.start[axis] > 0) each_in_plane(box, axis, box.start[axis] - 1, see);
+        if (box.stop[axis] < extent[axis]) each_in_plane(box, axis, box.stop[axis] - 1, see);
     }
-    return frozen;
 }
 
 // Grids from fine to one box that holds all. Boxes of all levels are numbered, finer levels first.
@@ -137,7 +129,7 @@ class BlockMerger {
         parallel_for(run_, leaves, [&](int64_t i) { settle(i); });
         std::vector<Part<Score>> parts(leaves, Part<Score>{score_, {}});
         merges_.resize(leaves);
-        parallel_for(run_, leaves, [&](int64_t i) { leaf(i, parts[i]); });
+        parallel_for(run_, leaves, [&](int64_t i) { parts[i] = leaf(i); });
         for (size_t level = 1; level < tree_.levels(); ++level) parts = join(level, std::move(parts));
         std::vector<Merge<Score>> all;
         size_t count = 0;
@@ -179,21 +171,82 @@ class BlockMerger {
         }
     }
 
-    void leaf(int64_t i, Part<Score>& part) {
-        EdgeTable<Edge<Score>, Index> table;
-        scan_faces(faces_, fragments_, value_, tree_.grid(0).box(i), part.score, table, run_);
-        part.score.finish(table.edges());
-        part.edges = std::move(table.edges());
-        merge(0, i, part, merges_[i]);
+    // The fragments of a box numbered within it (0 stays 0), with one voxel before it on each axis where there is one.
+    struct Numbered {
+        NameTable<Index> names;
+        std::vector<uint32_t> number;
+        std::array<int64_t, 3> first, stride;
+
+        uint32_t at(int64_t z, int64_t y, int64_t x) const {
+            return number[(z - first[Z]) * stride[Z] + (y - first[Y]) * stride[Y] + (x - first[X])];
+        }
+    };
+
+    Numbered number_box(const Box& box) const {
+        const auto whole = faces_.shape.strides();
+        std::array<int64_t, 3> n;
+        Numbered in{NameTable<Index>((box.stop[Z] - box.start[Z]) * (box.stop[Y] - box.start[Y])), {}, {}, {}};
+        for (int axis : {Z, Y, X}) {
+            in.first[axis] = std::max<int64_t>(0, box.start[axis] - 1);
+            n[axis] = box.stop[axis] - in.first[axis];
+        }
+        in.stride = {n[Y] * n[X], n[X], 1};
+        in.number.resize(n[Z] * n[Y] * n[X]);
+        in.names.add(0);
+        for (int64_t z = 0; z < n[Z]; ++z) {
+            run_.check();
+            for (int64_t y = 0; y < n[Y]; ++y) {
+                const Index* row =
+                    fragments_ + (in.first[Z] + z) * whole[Z] + (in.first[Y] + y) * whole[Y] + in.first[X];
+                uint32_t* out = in.number.data() + z * in.stride[Z] + y * in.stride[Y];
+                const Index* above = y ? row - whole[Y] : row;
+                const uint32_t* known = y ? out - in.stride[Y] : out;
+                for (int64_t x = 0; x < n[X]; ++x) {
+                    if (x && row[x] == row[x - 1])
+                        out[x] = out[x - 1];
+                    else if (y && row[x] == above[x])
+                        out[x] = known[x];
+                    else
+                        out[x] = in.names.add(row[x]);
+                }
+            }
+        }
+        return in;
     }
 
-    void merge(size_t level, int64_t i, Part<Score>& part, std::vector<Merge<Score>>& merges) {
-        const auto frozen = frozen_fragments(faces_.shape, fragments_, tree_.grid(level).box(i));
+    Part<Score> leaf(int64_t i) {
+        const Box box = tree_.grid(0).box(i);
+        Numbered in = number_box(box);
+        Score score = score_;
+        EdgeTable<LocalEdge<Score>, uint32_t> table;
+        scan_faces(faces_, in.number.data(), in.stride, in.first, value_, box, score, table, run_);
+        score.finish(table.edges());
+        LocalPart<Score> local;
+        local.name = std::move(in.names.names());
+        local.blocked.resize(local.name.size());
+        for (size_t r = 1; r < local.name.size(); ++r)
+            local.blocked[r] = !tree_.holds(uint32_t(i), home_[local.name[r]]);
+        each_beyond(faces_.shape, box, [&](int64_t z, int64_t y, int64_t x) { local.blocked[in.at(z, y, x)] = true; });
+        local.edges = std::move(table.edges());
+        local.index = std::move(table.index());
+        return merge_part(std::move(local), score, top_, merges_[i], run_);
+    }
+
+    Part<Score> inner(size_t level, int64_t i, Part<Score> part, std::vector<Merge<Score>>& merges) {
+        const auto stride = faces_.shape.strides();
+        auto [local, table] = number_regions(part);
         const uint32_t here = tree_.first(level) + uint32_t(i);
-        auto is_frozen = [&](Index name) {
-            return frozen.find(name) != NameTable<Index>::EMPTY || !tree_.holds(here, home_[name]);
-        };
-        merge_part(part, top_, is_frozen, merges, run_);
+        for (size_t r = 0; r < local.name.size(); ++r) local.blocked[r] = !tree_.holds(here, home_[local.name[r]]);
+        Index last = 0;
+        each_beyond(faces_.shape, tree_.grid(level).box(i),
+                    [&, &local = local, &table = table](int64_t z, int64_t y, int64_t x) {
+                        const Index name = fragments_[z * stride[Z] + y * stride[Y] + x];
+                        if (name == last) return;
+                        last = name;
+                        const uint32_t region = table.find(name);
+                        if (region != NameTable<Index>::NONE) local.blocked[region] = true;
+                    });
+        return merge_part(std::move(local), part.score, top_, merges, run_);
     }
 
     // From the parts of one level to those of the next.
@@ -205,16 +258,16 @@ class BlockMerger {
         std::vector<Part<Score>> parents(boxes, Part<Score>{score_, {}});
         std::vector<std::vector<Merge<Score>>> merges(boxes);
         parallel_for(run_, boxes, [&](int64_t i) {
+            Part<Score> part{score_, {}};
             size_t count = 0;
             for (int64_t child : family[i]) count += children[child].edges.size();
-            parents[i].edges.reserve(count);
+            part.edges.reserve(count);
             for (int64_t child : family[i]) {
                 for (const auto& edge : children[child].edges)
-                    parents[i].edges.push_back(
-                        {edge.a, edge.b, parents[i].score.adopt(children[child].score, edge.stats)});
+                    part.edges.push_back({edge.a, edge.b, part.score.adopt(children[child].score, edge.stats)});
                 children[child] = Part<Score>{score_, {}};
             }
-            merge(level, i, parents[i], merges[i]);
+            parents[i] = inner(level, i, std::move(part), merges[i]);
         });
         for (auto& list : merges) merges_.push_back(std::move(list));
         return parents;

@@ -1,6 +1,7 @@
 // A graph whose nodes merge, and the queue that says which edge is next.
 #pragma once
 #include <limits>
+#include <stdexcept>
 
 #include "edge_table.hpp"
 #include "scores.hpp"
@@ -8,74 +9,83 @@
 namespace neuropil {
 
 // Each node has a list of its edges (some may be dead, or pooled into others); lists join in constant time, and only
-// the shorter one is walked. A table finds the edge between two nodes.
+// the shorter one is walked. An index finds the edge between two nodes.
 template <class Score>
 class MergingGraph {
   public:
-    using Index = typename Score::Index;
-    static constexpr Index NONE = std::numeric_limits<Index>::max();
+    using Edges = std::vector<LocalEdge<Score>>;
+    static constexpr uint32_t NONE = PairIndex::NONE;
 
     // Edges may name the same pair of nodes more than once: they are parts of one edge.
-    MergingGraph(Index nodes, std::vector<Edge<Score>> edges, Score& score)
+    MergingGraph(size_t nodes, Edges edges, Score& score) : MergingGraph(nodes, std::move(edges), PairIndex(), score) {}
+
+    // With an index that holds all edges, none of them twice.
+    MergingGraph(size_t nodes, Edges edges, PairIndex index, Score& score)
         : score_(score),
           edges_(std::move(edges)),
-          next_(2 * edges_.size(), NONE),
-          head_(nodes, NONE),
-          tail_(nodes, NONE),
-          degree_(nodes, 0) {
-        rebuild();
-        for (size_t e = 0; e < edges_.size(); ++e) {
-            if (!alive(Index(e))) continue;
-            append(edges_[e].a, Index(2 * e));
-            append(edges_[e].b, Index(2 * e + 1));
+          index_(std::move(index)),
+          next_(2 * edges_.size()),
+          ends_(nodes, Ends{NONE, NONE, 0}) {
+        if (edges_.size() >= NONE / 2) throw std::length_error("more than 2^31 edges in one graph");
+        if (index_.size() != edges_.size()) rebuild();
+        for (uint32_t e = 0; e < edges_.size(); ++e) {
+            if (!alive(e)) continue;
+            append(edges_[e].a, 2 * e);
+            append(edges_[e].b, 2 * e + 1);
         }
     }
 
     size_t size() const { return edges_.size(); }
-    const Edge<Score>& edge(Index e) const { return edges_[e]; }
-    bool alive(Index e) const { return edges_[e].a != NONE; }
-    std::vector<Edge<Score>>& edges() { return edges_; }
+    const LocalEdge<Score>& edge(uint32_t e) const { return edges_[e]; }
+    bool alive(uint32_t e) const { return edges_[e].a != NONE; }
+    const Edges& edges() const { return edges_; }
 
     // Contracts edge e: the end with fewer edges vanishes into the other, which is returned. Where both ends had an
     // edge to a third node, the two are pooled in the better one, whose place in a queue is an upper bound.
-    Index contract(Index e) {
-        Index keep = edges_[e].a, lose = edges_[e].b;
-        if (degree_[keep] < degree_[lose]) std::swap(keep, lose);
+    uint32_t contract(uint32_t e) {
+        uint32_t keep = edges_[e].a, lose = edges_[e].b;
+        if (ends_[keep].degree < ends_[lose].degree) std::swap(keep, lose);
         kill(e);
-        for (Index half = head_[lose]; half != NONE;) {
-            const Index following = next_[half];
+        for (uint32_t half = ends_[lose].head; half != NONE;) {
+            const uint32_t following = next_[half];
+            if (following != NONE) __builtin_prefetch(&edges_[following / 2]);
             if (alive(half / 2)) move(half / 2, half, keep, lose);
             half = following;
         }
-        head_[lose] = tail_[lose] = NONE;
-        degree_[lose] = 0;
+        ends_[lose] = {NONE, NONE, 0};
         return keep;
     }
 
     // Calls see(edge, neighbour) for every edge of a node.
     template <class See>
-    void each(Index node, See&& see) const {
-        for (Index half = head_[node]; half != NONE; half = next_[half]) {
-            const Edge<Score>& edge = edges_[half / 2];
+    void each(uint32_t node, See&& see) const {
+        for (uint32_t half = ends_[node].head; half != NONE; half = next_[half]) {
+            const LocalEdge<Score>& edge = edges_[half / 2];
             if (edge.a == node) see(half / 2, edge.b);
             if (edge.b == node) see(half / 2, edge.a);
         }
     }
 
   private:
-    void append(Index node, Index half) {
-        (head_[node] == NONE ? head_[node] : next_[tail_[node]]) = half;
-        tail_[node] = half;
+    struct Ends {
+        uint32_t head, tail, degree;
+    };
+
+    void append(uint32_t node, uint32_t half) {
+        Ends& ends = ends_[node];
+        (ends.head == NONE ? ends.head : next_[ends.tail]) = half;
+        ends.tail = half;
         next_[half] = NONE;
-        ++degree_[node];
+        ++ends.degree;
     }
 
-    void kill(Index e) { edges_[e].a = edges_[e].b = NONE; }
+    void kill(uint32_t e) { edges_[e].a = edges_[e].b = NONE; }
 
-    void move(Index f, Index half, Index keep, Index lose) {
-        Edge<Score>& edge = edges_[f];
-        const Index other = edge.a == lose ? edge.b : edge.a;
-        const Index twin = find(keep, other);
+    void move(uint32_t f, uint32_t half, uint32_t keep, uint32_t lose) {
+        LocalEdge<Score>& edge = edges_[f];
+        const uint32_t other = edge.a == lose ? edge.b : edge.a;
+        const uint32_t a = std::min(keep, other), b = std::max(keep, other);
+        const uint32_t twin = index_.find(edges_, a, b);
         if (twin != NONE && !better<Score>(edge.stats, edges_[twin].stats)) {
             score_.pool(edges_[twin].stats, edge.stats);
             kill(f);
@@ -85,52 +95,34 @@ class MergingGraph {
             score_.pool(edge.stats, edges_[twin].stats);
             kill(twin);
         }
-        edge.a = std::min(keep, other), edge.b = std::max(keep, other);
+        edge.a = a, edge.b = b;
         append(keep, half);
-        insert(f);
-    }
-
-    // Slots of dead or renamed edges stay until the table is rebuilt: they match nothing, since names are compared.
-    Index find(Index a, Index b) const {
-        if (a > b) std::swap(a, b);
-        for (size_t slot = mix(a, b) & mask_; table_[slot] != NONE; slot = (slot + 1) & mask_)
-            if (edges_[table_[slot]].a == a && edges_[table_[slot]].b == b) return table_[slot];
-        return NONE;
-    }
-
-    void insert(Index e) {
-        if (++used_ * 4 > table_.size() * 3) return rebuild();
-        size_t slot = mix(edges_[e].a, edges_[e].b) & mask_;
-        while (table_[slot] != NONE) slot = (slot + 1) & mask_;
-        table_[slot] = e;
+        if (index_.has_room())
+            index_.insert(a, b, f);
+        else
+            rebuild();
     }
 
     void rebuild() {
-        size_t slots = 16;
-        while (slots < 2 * edges_.size()) slots *= 2;  // never fewer: a rebuild must be paid for by many insertions
-        table_.assign(slots, NONE);
-        mask_ = slots - 1;
-        used_ = 0;
-        for (size_t e = 0; e < edges_.size(); ++e) {
-            if (!alive(Index(e))) continue;
-            const Edge<Score>& edge = edges_[e];
-            size_t slot = mix(edge.a, edge.b) & mask_;
-            while (table_[slot] != NONE && (edges_[table_[slot]].a != edge.a || edges_[table_[slot]].b != edge.b))
-                slot = (slot + 1) & mask_;
-            if (table_[slot] == NONE) {
-                table_[slot] = Index(e);
-                ++used_;
+        // Never smaller: a rebuild must be paid for by many insertions.
+        index_.clear(std::max(index_.capacity(), edges_.size() + edges_.size() / 2));
+        for (uint32_t e = 0; e < edges_.size(); ++e) {
+            if (!alive(e)) continue;
+            const uint32_t twin = index_.find(edges_, edges_[e].a, edges_[e].b);
+            if (twin == NONE) {
+                index_.insert(edges_[e].a, edges_[e].b, e);
             } else {
-                score_.pool(edges_[table_[slot]].stats, edge.stats);
-                kill(Index(e));
+                score_.pool(edges_[twin].stats, edges_[e].stats);
+                kill(e);
             }
         }
     }
 
     Score& score_;
-    std::vector<Edge<Score>> edges_;
-    std::vector<Index> next_, head_, tail_, degree_, table_;
-    size_t mask_ = 0, used_ = 0;
+    Edges edges_;
+    PairIndex index_;
+    std::vector<uint32_t> next_;
+    std::vector<Ends> ends_;
 };
 
 // Edges by descending (score, key). Buckets by score are lists threaded through one array; only the best bucket that is
@@ -139,19 +131,18 @@ class MergingGraph {
 template <class Score>
 class EdgeQueue {
   public:
-    using Index = typename Score::Index;
     using Stats = typename Score::Stats;
-    static constexpr Index NONE = MergingGraph<Score>::NONE;
+    static constexpr uint32_t NONE = PairIndex::NONE;
 
     // `top` is the highest level there can be.
     EdgeQueue(const MergingGraph<Score>& graph, uint64_t top)
         : graph_(graph),
           shift_(shift(top, graph.size())),
           lists_((top >> shift_) + 1, NONE),
-          next_(graph.size(), NONE),
+          next_(graph.size()),
           bucket_(lists_.size()) {}
 
-    void push(Index e) {
+    void push(uint32_t e) {
         const Stats& stats = graph_.edge(e).stats;
         const size_t bucket = Score::level(stats) >> shift_;
         if (bucket >= bucket_) {
@@ -165,7 +156,7 @@ class EdgeQueue {
 
     // The best edge, removed; NONE at the end. Edges for which skip(edge) holds are dropped unseen.
     template <class Skip>
-    Index pop(Skip&& skip) {
+    uint32_t pop(Skip&& skip) {
         for (;;) {
             while (heap_.empty() && bucket_) load(skip);
             if (heap_.empty()) return NONE;
@@ -181,7 +172,7 @@ class EdgeQueue {
   private:
     struct Entry {
         Stats stats;
-        Index edge;
+        uint32_t edge;
     };
 
     static bool worse(const Entry& a, const Entry& b) { return better<Score>(b.stats, a.stats); }
@@ -195,10 +186,11 @@ class EdgeQueue {
 
     template <class Skip>
     void load(Skip&& skip) {
-        Index e = lists_[--bucket_];
+        uint32_t e = lists_[--bucket_];
         lists_[bucket_] = NONE;
         while (e != NONE) {
-            const Index following = next_[e];
+            const uint32_t following = next_[e];
+            if (following != NONE) __builtin_prefetch(&graph_.edge(following));
             if (graph_.alive(e) && !skip(graph_.edge(e))) {
                 const Stats& stats = graph_.edge(e).stats;
                 const size_t bucket = Score::level(stats) >> shift_;
@@ -214,7 +206,7 @@ class EdgeQueue {
 
     const MergingGraph<Score>& graph_;
     const int shift_;
-    std::vector<Index> lists_, next_;
+    std::vector<uint32_t> lists_, next_;
     size_t bucket_;  // buckets below this one are still lists
     std::vector<Entry> heap_;
 };

@@ -11,11 +11,11 @@ namespace neuropil {
 // The graph between segments, from the graph between fragments and the segment of each fragment; several edges may
 // join two segments.
 template <class Score>
-std::vector<Edge<Score>> contract_edges(const std::vector<Edge<Score>>& edges,
-                                        const typename Score::Index* segment_of) {
-    std::vector<Edge<Score>> kept;
+std::vector<LocalEdge<Score>> contract_edges(const std::vector<Edge<Score>>& edges,
+                                             const typename Score::Index* segment_of) {
+    std::vector<LocalEdge<Score>> kept;
     for (const auto& edge : edges) {
-        const auto a = segment_of[edge.a], b = segment_of[edge.b];
+        const uint32_t a = uint32_t(segment_of[edge.a]), b = uint32_t(segment_of[edge.b]);
         if (a != b && a && b) kept.push_back({std::min(a, b), std::max(a, b), edge.stats});
     }
     return kept;
@@ -24,14 +24,15 @@ std::vector<Edge<Score>> contract_edges(const std::vector<Edge<Score>>& edges,
 // Which segment each segment ends in, 0 where it was too small and had no neighbour. Segments are numbered 1..n in the
 // order of their smallest fragment, so "ties: smallest fragment label" is "ties: smallest name".
 template <class Score>
-std::vector<typename Score::Index> absorb_small(std::vector<Edge<Score>> edges, Score& score,
+std::vector<typename Score::Index> absorb_small(std::vector<LocalEdge<Score>> edges, Score& score,
                                                 std::vector<uint64_t> size, uint64_t min_size, const Run& run) {
     using Index = typename Score::Index;
     const Index n = Index(size.size() - 1);
-    MergingGraph<Score> graph(n + 1, std::move(edges), score);
+    MergingGraph<Score> graph(size_t(n) + 1, std::move(edges), score);
     Names<Index> names(n);
-    std::vector<Index> node(n + 1), result(n + 1, 0);
-    std::iota(node.begin(), node.end(), Index(0));
+    std::vector<uint32_t> node(n + 1);
+    std::vector<Index> result(n + 1, 0);
+    std::iota(node.begin(), node.end(), uint32_t(0));
     std::vector<bool> dropped(n + 1, false);
     using Entry = std::pair<uint64_t, Index>;
     std::priority_queue<Entry, std::vector<Entry>, std::greater<>> small;
@@ -42,8 +43,8 @@ std::vector<typename Score::Index> absorb_small(std::vector<Edge<Score>> edges, 
         const auto [voxels, name] = small.top();
         small.pop();
         if (names.find(name) != name || size[name] != voxels) continue;
-        Index best = MergingGraph<Score>::NONE, neighbour = 0;
-        graph.each(node[name], [&](Index e, Index other) {
+        uint32_t best = MergingGraph<Score>::NONE, neighbour = 0;
+        graph.each(node[name], [&](uint32_t e, uint32_t other) {
             if (best == MergingGraph<Score>::NONE || better<Score>(graph.edge(e).stats, graph.edge(best).stats))
                 best = e, neighbour = other;
         });

@@ -16,38 +16,50 @@ struct Box {
     std::array<int64_t, 3> start, stop;
 };
 
-// Adds the faces whose upper voxel lies in the box.
-template <class Code, class Score>
-void scan_faces(const Faces<Code>& faces, const typename Score::Index* fragments, const uint32_t* value, const Box& box,
-                Score& score, EdgeTable<Edge<Score>, typename Score::Index>& table, const Run& run) {
-    using Index = typename Score::Index;
-    const auto stride = faces.shape.strides();
-    Index seen_a[3] = {0, 0, 0}, seen_b[3] = {0, 0, 0};
-    size_t seen_at[3] = {0, 0, 0};
+// Calls see(axis, upper voxel, lower label, upper label) for every face inside the volume that joins two different
+// regions and whose upper voxel lies in the box. Labels may be those of a part of the volume: labels[0] is voxel
+// `first`.
+template <class Label, class See>
+void each_boundary_face(const Shape& shape, const Label* labels, const std::array<int64_t, 3>& stride,
+                        const std::array<int64_t, 3>& first, const Box& box, const Run& run, See&& see) {
+    const auto whole = shape.strides();
     for (int64_t z = box.start[Z]; z < box.stop[Z]; ++z) {
         run.check();
         for (int64_t y = box.start[Y]; y < box.stop[Y]; ++y) {
-            const bool inside[3] = {z > 0, y > 0, true};
-            int64_t v = z * stride[Z] + y * stride[Y] + box.start[X];
-            for (int64_t x = box.start[X]; x < box.stop[X]; ++x, ++v) {
-                const Index b = fragments[v];
-                if (!b) continue;
-                for (int axis : {Z, Y, X}) {
-                    if (!inside[axis] || (axis == X && x == 0)) continue;
-                    const int64_t lower = v - stride[axis];
-                    const Index a = fragments[lower];
-                    if (a == b || !a) continue;
-                    if (seen_a[axis] != a || seen_b[axis] != b) {
-                        seen_a[axis] = a, seen_b[axis] = b;
-                        seen_at[axis] = table(a, b);
-                    }
-                    const uint16_t code = faces.at(axis, v);
-                    score.add_face(table.edges()[seen_at[axis]].stats, code, value[code], Index(3 * lower + axis));
-                    score.record(Index(seen_at[axis]), code);
-                }
-            }
+            const int64_t x0 = box.start[X], n = box.stop[X] - x0;
+            const int64_t voxel = z * whole[Z] + y * whole[Y] + x0;
+            const Label* row = labels + (z - first[Z]) * stride[Z] + (y - first[Y]) * stride[Y] + (x0 - first[X]);
+            const Label *low_z = z > 0 ? row - stride[Z] : row, *low_y = y > 0 ? row - stride[Y] : row;
+            const Label* low_x = row - 1;
+            for (int64_t i = x0 > 0 ? 0 : 1; i < n; ++i)
+                if (row[i] != low_x[i] && row[i] && low_x[i]) see(X, voxel + i, low_x[i], row[i]);
+            for (int64_t i = 0; i < n; ++i)
+                if (row[i] != low_y[i] && row[i] && low_y[i]) see(Y, voxel + i, low_y[i], row[i]);
+            for (int64_t i = 0; i < n; ++i)
+                if (row[i] != low_z[i] && row[i] && low_z[i]) see(Z, voxel + i, low_z[i], row[i]);
         }
     }
+}
+
+// Adds the faces whose upper voxel lies in the box to the table of edges between their labels.
+template <class Code, class Score, class Label>
+void scan_faces(const Faces<Code>& faces, const Label* labels, const std::array<int64_t, 3>& stride,
+                const std::array<int64_t, 3>& first, const uint32_t* value, const Box& box, Score& score,
+                EdgeTable<Edge<Score, Label>, Label>& table, const Run& run) {
+    using Index = typename Score::Index;
+    const auto whole = faces.shape.strides();
+    Label seen_a[3] = {0, 0, 0}, seen_b[3] = {0, 0, 0};
+    uint32_t seen_at[3] = {0, 0, 0};
+    each_boundary_face(faces.shape, labels, stride, first, box, run, [&](int axis, int64_t voxel, Label a, Label b) {
+        if (seen_a[axis] != a || seen_b[axis] != b) {
+            seen_a[axis] = a, seen_b[axis] = b;
+            seen_at[axis] = table(a, b);
+        }
+        const uint16_t code = faces.at(axis, voxel);
+        const Index key = Index(3 * (voxel - whole[axis]) + axis);
+        score.add_face(table.edges()[seen_at[axis]].stats, code, value[code], key);
+        score.record(seen_at[axis], code);
+    });
 }
 
 // Everything a user may want to know of an edge, as a score that nothing is compared by.
@@ -89,7 +101,7 @@ std::vector<Edge<Score>> region_graph(const Faces<Code>& faces, const typename S
     std::vector<Score> scores(pieces, score);
     parallel_for(run, pieces, [&](int64_t p) {
         const Box box{{shape.z * p / pieces, 0, 0}, {shape.z * (p + 1) / pieces, shape.y, shape.x}};
-        scan_faces(faces, fragments, value, box, scores[p], tables[p], run);
+        scan_faces(faces, fragments, shape.strides(), {0, 0, 0}, value, box, scores[p], tables[p], run);
         scores[p].finish(tables[p].edges());
     });
     score = std::move(scores[0]);
@@ -102,7 +114,7 @@ std::vector<Edge<Score>> region_graph(const Faces<Code>& faces, const typename S
             else
                 score.pool(tables[0].edges()[at].stats, stats);
         }
-        tables[p] = EdgeTable<Edge<Score>, Index>(1);
+        tables[p] = EdgeTable<Edge<Score>, Index>();
     }
     auto& edges = tables[0].edges();
     std::sort(edges.begin(), edges.end(),

@@ -49,7 +49,7 @@ class Mean {
     }
 
     // Faces one by one, where more than their sums is wanted.
-    static void record(Index, uint16_t) {}
+    static void record(uint32_t, uint16_t) {}
     template <class Edges>
     static void finish(Edges&) {}
 
@@ -78,7 +78,7 @@ class Extreme {
     static int compare(const Stats& a, const Stats& b) { return int(a.code) - int(b.code); }
     static uint64_t level(const Stats& stats) { return stats.code; }
     static double value(const Stats& stats, double) { return stats.code; }
-    static void record(Index, uint16_t) {}
+    static void record(uint32_t, uint16_t) {}
     template <class Edges>
     static void finish(Edges&) {}
     static Stats adopt(const Extreme&, const Stats& stats) { return stats; }
@@ -108,7 +108,7 @@ class Quantile {
     // The same score with nothing stored.
     Quantile empty() const { return Quantile(int(percent_), 32 - count_bits_); }
 
-    void record(Index edge, uint16_t code) { faces_.emplace_back(edge, code); }
+    void record(uint32_t edge, uint16_t code) { faces_.emplace_back(edge, code); }
 
     // Histograms of edges from their recorded faces.
     template <class Edges>
@@ -117,7 +117,7 @@ class Quantile {
         for (size_t e = 0; e < edges.size(); ++e) start[e + 1] = start[e] + edges[e].stats.count;
         std::vector<uint16_t> codes(faces_.size());
         for (const auto& [edge, code] : faces_) codes[start[edge]++] = code;  // start[e] becomes the end of edge e
-        std::vector<std::pair<Index, uint16_t>>().swap(faces_);
+        std::vector<std::pair<uint32_t, uint16_t>>().swap(faces_);
         std::vector<uint32_t> bins;
         size_t begin = 0;
         for (size_t e = 0; e < edges.size(); ++e) {
@@ -218,7 +218,7 @@ class Quantile {
     int count_bits_;
     std::vector<uint32_t> arena_, scratch_;
     std::vector<std::vector<uint64_t>> free_;
-    std::vector<std::pair<Index, uint16_t>> faces_;
+    std::vector<std::pair<uint32_t, uint16_t>> faces_;
 };
 
 // Whether an edge comes before another.
@@ -228,10 +228,15 @@ bool better(const typename Score::Stats& a, const typename Score::Stats& b) {
     return order ? order > 0 : a.key < b.key;
 }
 
-template <class Score>
+// An edge between two regions, a < b. In a volume regions are named by their smallest fragment; in a graph that is
+// being worked on they are numbered, in 32 bits.
+template <class Score, class Name = typename Score::Index>
 struct Edge {
-    typename Score::Index a, b;  // a < b
+    Name a, b;
     typename Score::Stats stats;
 };
+
+template <class Score>
+using LocalEdge = Edge<Score, uint32_t>;
 
 }  // namespace neuropil

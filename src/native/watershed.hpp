@@ -141,6 +141,27 @@ class VoxelForest {
         std::atomic_ref<Index>(cell_[v]).store(at, std::memory_order_relaxed);
     }
 
+    // Replaces all trees by labels from 1 in the order of their roots; returns how many there are.
+    Index number(int64_t voxels, int64_t pieces, const Run& run) {
+        auto begin = [&](int64_t p) { return voxels * p / pieces; };
+        std::vector<Index> ids(pieces + 1, 0);
+        parallel_for(run, pieces, [&](int64_t p) {
+            Index roots = 0;
+            for (int64_t v = begin(p); v < begin(p + 1); ++v) roots += is_root(v);
+            ids[p + 1] = roots;
+        });
+        for (int64_t p = 0; p < pieces; ++p) ids[p + 1] += ids[p];
+        parallel_for(run, pieces, [&](int64_t p) {
+            Index id = ids[p];
+            for (int64_t v = begin(p); v < begin(p + 1); ++v)
+                if (is_root(v)) label(v, ++id);
+        });
+        parallel_for(run, pieces, [&](int64_t p) {
+            for (int64_t v = begin(p); v < begin(p + 1); ++v) resolve(v);
+        });
+        return ids[pieces];
+    }
+
   private:
     Index load(Index v) { return std::atomic_ref<Index>(cell_[v]).load(std::memory_order_relaxed); }
 
@@ -164,7 +185,7 @@ class Watershed {
         parallel_for(run_, pieces_, [&](int64_t piece) { unite_piece(piece); });
         for (const auto& joins : later_)
             for (const auto& [v, stride] : joins) forest_.unite(v, v - stride);
-        return number();
+        return forest_.number(faces_.shape.size(), pieces_, run_);
     }
 
   private:
@@ -202,26 +223,6 @@ class Watershed {
             }
             root == NOWHERE ? forest_.root(v) : forest_.attach(v, root);
         }
-    }
-
-    Index number() {
-        const int64_t n = faces_.shape.x;
-        std::vector<Index> ids(pieces_ + 1, 0);
-        parallel_for(run_, pieces_, [&](int64_t p) {
-            Index roots = 0;
-            for (int64_t v = begin(p) * n; v < begin(p + 1) * n; ++v) roots += forest_.is_root(v);
-            ids[p + 1] = roots;
-        });
-        for (int64_t p = 0; p < pieces_; ++p) ids[p + 1] += ids[p];
-        parallel_for(run_, pieces_, [&](int64_t p) {
-            Index id = ids[p];
-            for (int64_t v = begin(p) * n; v < begin(p + 1) * n; ++v)
-                if (forest_.is_root(v)) forest_.label(v, ++id);
-        });
-        parallel_for(run_, pieces_, [&](int64_t p) {
-            for (int64_t v = begin(p) * n; v < begin(p + 1) * n; ++v) forest_.resolve(v);
-        });
-        return ids[pieces_];
     }
 
     const Faces<Code>& faces_;

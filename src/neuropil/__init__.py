@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from neuropil.segmentation import RegionGraph as RegionGraph
     from neuropil.segmentation import agglomerate as agglomerate
     from neuropil.segmentation import fill_background as fill_background
+    from neuropil.segmentation import mutex_watershed as mutex_watershed
     from neuropil.segmentation import region_graph as region_graph
     from neuropil.segmentation import watershed as watershed
     from neuropil.targets import affinities_from_labels as affinities_from_labels
@@ -65,6 +66,7 @@ _HOME = {
     "fill_background": "segmentation",
     "region_graph": "segmentation",
     "watershed": "segmentation",
+    "mutex_watershed": "segmentation",
     "contingency": "evaluation",
     "Contingency": "evaluation",
     "evaluate": "evaluation",
@@ -96,6 +98,7 @@ __all__ = [
     "evaluate",
     "fill_background",
     "load_config",
+    "mutex_watershed",
     "open_volume",
     "predict",
     "region_graph",

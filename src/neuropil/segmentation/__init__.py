@@ -5,6 +5,7 @@ from neuropil.segmentation.fill import fill_background
 from neuropil.segmentation.fragments import watershed
 from neuropil.segmentation.graph import RegionGraph, region_graph
 from neuropil.segmentation.merge_tree import MergeTree
+from neuropil.segmentation.mutex import mutex_watershed
 
 __all__ = [
     "MergeTree",
@@ -12,6 +13,7 @@ __all__ = [
     "agglomerate",
     "agglomerate_graph",
     "fill_background",
+    "mutex_watershed",
     "region_graph",
     "watershed",
 ]

@@ -13,7 +13,7 @@ from neuropil.segmentation.merge_tree import MergeTree
 from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
 
-BLOCK: Triple = (32, 128, 128)
+BLOCK: Triple = (32, 64, 64)
 """Voxels of a block whose graph stays in a core's cache."""
 
 
@@ -45,6 +45,7 @@ def agglomerate(
     Raises:
         NeuropilError: as :func:`neuropil.region_graph`, or an unknown score.
 
+    >>> import numpy as np
     >>> affinities = np.full((3, 1, 1, 3), 0.9)
     >>> affinities[2, 0, 0, 2] = 0.2
     >>> agglomerate(affinities, np.array([[[1, 2, 3]]])).score.round(3).tolist()
@@ -66,6 +67,7 @@ def agglomerate(
 def agglomerate_graph(graph: RegionGraph, score: str = "mean", *, threads: int | None = None) -> MergeTree:
     """The same tree from a region graph; a quantile needs one with histograms.
 
+    >>> import numpy as np
     >>> from neuropil import region_graph
     >>> graph = region_graph(np.full((3, 1, 2, 2), 0.25), np.array([[[1, 2], [1, 2]]]))
     >>> len(agglomerate_graph(graph))

@@ -102,7 +102,28 @@ def face_codes(
     return FaceCodes(channels[0], channels[1], channels[2], flipped, encoding)
 
 
-def label_array(labels: Labels, shape: Triple | None = None, name: str = "fragments") -> npt.NDArray[Any]:
+def all_codes(
+    affinities: Affinities,
+    offsets: str | Sequence[Sequence[int]] | None = None,
+    encoding: Encoding | None = None,
+) -> tuple[npt.NDArray[Any], Offsets, Encoding]:
+    """All channels of affinities as integer codes [edge, z, y, x], with offsets and encoding.
+
+    Raises:
+        NeuropilError: as :func:`face_codes`, except that no offset is missed.
+
+    >>> all_codes(np.zeros((3, 4, 5, 6), np.float32))[0].dtype
+    dtype('uint16')
+    """
+    array, offsets, encoding = _read(affinities, offsets, encoding)
+    if array.ndim != 4:
+        raise NeuropilError(f"affinities are [edge, z, y, x], four axes; got an array of shape {array.shape}")
+    parsed = _offsets(array, offsets)
+    encoding = _encoding(array, encoding)
+    return _codes(array, encoding), parsed, encoding
+
+
+def label_array(labels: Labels, shape: tuple[int, ...] | None = None, name: str = "fragments") -> npt.NDArray[Any]:
     """Labels as an unsigned array in native byte order, C-contiguous.
 
     Raises:

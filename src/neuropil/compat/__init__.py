@@ -1,0 +1,1 @@
+"""DOORS for people who come from elsewhere."""

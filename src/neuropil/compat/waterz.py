@@ -1,0 +1,129 @@
+"""For people who come from waterz: its main call, with its names and its sense of thresholds.
+
+waterz counts down: its score is 1 − affinity, and it merges while the score is below the threshold. Two things differ
+on purpose. Fragments follow neuropil's rule for ties; and a histogram quantile is the exact quantile of all faces,
+where waterz begins with the maximum (its ``InitWithMax``) and bins.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.errors import NeuropilError
+from neuropil.segmentation import agglomerate as merge_all
+from neuropil.segmentation import watershed
+
+MEAN = "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>"
+"""waterz's own default."""
+
+
+def agglomerate(
+    affs: npt.NDArray[Any],
+    thresholds: Sequence[float],
+    gt: None = None,
+    fragments: npt.NDArray[Any] | None = None,
+    aff_threshold_low: float = 0.0001,
+    aff_threshold_high: float = 0.9999,
+    return_merge_history: bool = False,
+    return_region_graph: bool = False,
+    scoring_function: str = MEAN,
+    discretize_queue: int = 0,
+    force_rebuild: bool = False,
+) -> Iterator[Any]:
+    """Segmentations at each threshold, as ``waterz.agglomerate`` yields them.
+
+    Args:
+        affs: [3, z, y, x] of the default neighbourhood; floats in [0, 1] or uint8.
+        thresholds: merge while 1 − affinity is below; ascending, as waterz wants them.
+        fragments: [z, y, x], instead of a watershed.
+        aff_threshold_low, aff_threshold_high: ``low`` and ``high`` of :func:`neuropil.watershed`.
+        return_merge_history: yield ``(segmentation, merges)``, merges as waterz's list of dicts ``a, b, c, score`` made
+            since the threshold before.
+        scoring_function: ``OneMinus<MeanAffinity<…>>``, ``MaxAffinity``, ``MinAffinity``, ``QuantileAffinity`` and
+            ``HistogramQuantileAffinity`` with a percentage, or short: ``affmean``, ``aff50_his256``.
+        discretize_queue, force_rebuild: there is nothing to approximate or to build; accepted and without effect.
+
+    Yields:
+        uint64 [z, y, x], a new array each time (waterz changes one array in place).
+
+    Raises:
+        NeuropilError: ``gt`` or ``return_region_graph`` (use :func:`neuropil.evaluate` and
+            :func:`neuropil.region_graph`), an unknown scoring function, or what :func:`neuropil.agglomerate` refuses.
+
+    >>> affs = np.full((3, 1, 1, 3), 0.9, np.float32)
+    >>> affs[2, 0, 0, 2] = 0.2
+    >>> ids = np.array([[[1, 2, 3]]], np.uint64)
+    >>> [segmentation.tolist() for segmentation in agglomerate(affs, [0.5, 0.9], fragments=ids)]
+    [[[[1, 1, 2]]], [[[1, 1, 1]]]]
+    """
+    if gt is not None:
+        raise NeuropilError("gt is not taken here: score segmentations with neuropil.evaluate(segmentation, labels)")
+    if return_region_graph:
+        raise NeuropilError("return_region_graph is not taken here: use neuropil.region_graph(affinities, fragments)")
+    return _segmentations(
+        affs, list(thresholds), fragments, (aff_threshold_low, aff_threshold_high), score_of(scoring_function),
+        return_merge_history,
+    )  # fmt: skip
+
+
+def score_of(scoring_function: str) -> str:
+    """neuropil's name of a waterz scoring or merge function.
+
+    Raises:
+        NeuropilError: one that there is not.
+
+    >>> score_of("aff85_his256"), score_of("OneMinus<HistogramQuantileAffinity<RegionGraphType, 50, ScoreValue, 256>>")
+    ('q85', 'q50')
+    """
+    text = re.sub(r"\s", "", scoring_function)
+    if text == "affmean":
+        return "mean"
+    short = re.fullmatch(r"aff(\d+)_his\d+", text)
+    if short:
+        return f"q{short[1]}"
+    plain = re.fullmatch(r"OneMinus<(Mean|Max|Min)Affinity<RegionGraphType,ScoreValue>>", text)
+    if plain:
+        return plain[1].lower()
+    quantile = re.fullmatch(
+        r"OneMinus<(?:Histogram)?QuantileAffinity<RegionGraphType,(\d+),ScoreValue(?:,\d+)?(?:,(?:true|false))?>>", text
+    )
+    if quantile:
+        return f"q{quantile[1]}"
+    raise NeuropilError(
+        f"the waterz scoring function {scoring_function!r} has no counterpart; there are OneMinus<…> of MeanAffinity, "
+        "MaxAffinity, MinAffinity, QuantileAffinity, HistogramQuantileAffinity, and affmean, affNN_hisB"
+    )
+
+
+def _segmentations(
+    affs: npt.NDArray[Any],
+    thresholds: list[float],
+    fragments: npt.NDArray[Any] | None,
+    low_high: tuple[float, float],
+    score: str,
+    history: bool,
+) -> Iterator[Any]:
+    low, high = low_high
+    labels = watershed(affs, low=low, high=high) if fragments is None else fragments
+    tree = merge_all(affs, labels, score)
+    done = 0
+    for threshold in thresholds:
+        reached = float(np.nextafter(1 - threshold, 2))  # waterz stops at its threshold, neuropil merges at its own
+        segmentation = tree.segment(labels, reached).astype(np.uint64)
+        if not history:
+            yield segmentation
+            continue
+        count = int((tree.score >= reached).sum())
+        made = slice(done, count)
+        names = tree.ids if len(tree.ids) else np.arange(1, tree.fragments + 1)
+        merges = [
+            {"a": int(names[a - 1]), "b": int(names[b - 1]), "c": int(names[a - 1]), "score": 1 - float(s)}
+            for a, b, s in zip(tree.a[made], tree.b[made], tree.score[made], strict=True)
+        ]
+        done = max(done, count)
+        yield segmentation, merges
