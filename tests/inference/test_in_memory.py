@@ -147,6 +147,23 @@ def test_any_tile_gives_the_same_where_the_context_covers_the_field_of_view():
     assert np.abs(bare - results[0]).max() > 1e-3, "without context, borders of tiles must show, or this proves nothing"
 
 
+def test_tiles_of_a_network_that_pools_agree_too():
+    """They begin where the network's pooling does; one voxel further it sees something else."""
+    torch.manual_seed(0)
+    config = {"model": {"widths": [2, 3], "downsample": [[1, 4, 4]]}, "training": {"precision": "fp32"}}
+    small = Config.from_dict(config)
+    trained = Model(build_network(small.model).eval(), small, {})
+    image = np.random.default_rng(2).random((5, 90, 100), np.float32)
+    results = []
+    for tile in [(5, 90, 100), (5, 58, 52), (3, 90, 68)]:
+        request = make_request(
+            trained, array_volume(image), None, {"tta": 1, "tile": tile, "overlap": (1, 8, 8)}, "cpu"
+        )
+        results.append(predict_request(request, context=(4, 32, 32)))
+    np.testing.assert_allclose(results[0], results[1], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(results[0], results[2], rtol=0, atol=1e-5)
+
+
 def test_a_real_network_predicts_and_is_left_as_it_was():
     config = Config()
     network = build_network(config.model).train()

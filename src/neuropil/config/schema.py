@@ -182,8 +182,8 @@ class PredictConfig(Section):
     tile: Shape | None = Field(None, description="Voxels [z, y, x] predicted at once. None: chosen from the patch.")
     overlap: Overlap | None = Field(
         None,
-        description="Voxels [z, y, x] by which tiles overlap. None: a quarter of the training patch, and at least "
-        "the longest offset kept.",
+        description="Voxels [z, y, x] by which tiles overlap. None: of the training patch half in z, a quarter in "
+        "y and x, and at least the longest offset kept.",
     )
     encoding: Literal["logit8", "float16", "float32"] = Field(
         "logit8", description="How affinities are stored; logit8 is one byte that still tells 0.999 from 0.9999."

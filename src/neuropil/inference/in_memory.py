@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def predict(
         tta_mode: ``mean``, ``min`` or ``max`` over the symmetries.
         box: the part to predict, in voxels of the image; None for all.
         tile: voxels (z, y, x) predicted at once; None: the cheapest that fit into memory.
-        overlap: least overlap of tiles; None: a quarter of the patch trained on.
+        overlap: least overlap of tiles; None: half of the patch trained on in z, a quarter in y and x.
         keep: ``nearest`` for the three nearest edges, ``all`` for every offset of the model.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
         watch: is told the progress after each batch of tiles.
@@ -67,10 +68,15 @@ def predict(
 def predict_request(
     request: Request, watch: Watch | None = None, context: Triple = (0, 0, 0)
 ) -> npt.NDArray[np.float32]:
-    """Affinities of a request, in memory: float32 ``[edge, z, y, x]``."""
+    """Affinities of a request, in memory: float32 ``[edge, z, y, x]``.
+
+    With ``context`` (rounded up to what the network pools by) as large as the network's field of view, tiles of any
+    size give the same.
+    """
+    z, y, x = (m * math.ceil(c / m) for c, m in zip(context, request.multiple, strict=True))
     out: list[npt.NDArray[np.float32]] = []
     # One cell holds the whole box: tiles are blended straight into the result.
-    plan = Plan(request.tiling(), Cells(request.box, request.box.shape), context)
+    plan = Plan(request.tiling(), Cells(request.box, request.box.shape), (z, y, x))
     clock = Clock(request.box.size, 0, watch)
     with evaluating(request.model.network, request.device):
         predict_cells(request.engine(), request.image, plan, lambda _, __, found: out.append(found), clock)

@@ -57,17 +57,22 @@ class Request:
             bf16=bf16,
         )
 
-    def tiling(self, tile: Triple | None = None, overlap: Triple | None = None) -> Tiling:
-        """The tiles: as given here, else as the settings say, else the cheapest that fit into memory."""
+    def tiling(self) -> Tiling:
+        """The tiles: as the settings say, else the cheapest that fit into memory."""
         patch = self.model.config.training.patch
-        overlap = overlap or self.settings.overlap or (patch[0] // 4, patch[1] // 4, patch[2] // 4)
-        tile = tile or self.settings.tile
-        if tile is not None:
-            return lay_tiles(self.box, tile, overlap, self.keep)
-        multiple = tuple(getattr(self.model.network, "multiple", (1, 1, 1)))
-        z, y, x = (max(o, *(abs(k[d]) for k in self.keep)) for d, o in enumerate(overlap))
-        tile = choose_tile(self.box.shape, self._tile_voxels(), (z, y, x), (multiple[0], multiple[1], multiple[2]))
-        return lay_tiles(self.box, tile, overlap, self.keep)
+        # Sections at the end of a tile lack a neighbour that tells much; rows and columns lack less.
+        overlap = self.settings.overlap or (patch[0] // 2, patch[1] // 4, patch[2] // 4)
+        tile = self.settings.tile
+        if tile is None:
+            z, y, x = (max(o, *(abs(k[d]) for k in self.keep)) for d, o in enumerate(overlap))
+            tile = choose_tile(self.box.shape, self._tile_voxels(), (z, y, x), self.multiple)
+        return lay_tiles(self.box, tile, overlap, self.keep, self.multiple)
+
+    @property
+    def multiple(self) -> Triple:
+        """What the network pools by on each axis, where it tells."""
+        z, y, x = getattr(self.model.network, "multiple", (1, 1, 1))
+        return (int(z), int(y), int(x))
 
     def _tile_voxels(self) -> int:
         with evaluating(self.model.network, self.device):

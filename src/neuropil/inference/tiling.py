@@ -12,6 +12,7 @@ holds, and sums of them are exact: tiles that agree on 0 or 1 are blended to exa
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,25 +44,27 @@ class Axis:
         return _supports(self, tuple(sorted(set(offsets))))[tile]
 
 
-def axis(size: int, tile: int, overlap: int, multiple: int | None = None) -> Axis:
+def axis(size: int, tile: int, overlap: int, multiple: int = 1) -> Axis:
     """Lay as few tiles as cover an axis, evenly.
 
     Args:
         size: voxels of the axis.
-        tile: largest tile.
+        tile: voxels of a tile.
         overlap: least overlap of neighbours.
-        multiple: shrink the tiles to what this number of tiles needs, rounded up to this multiple; None keeps ``tile``.
+        multiple: what the network pools by. Tiles begin at multiples of it where they can: a network that pools sees
+            the same image a voxel further on a little differently, and tiles that agree need less blending.
 
-    >>> axis(1024, 512, 32, multiple=8)
-    Axis(size=1024, length=368, starts=(0, 328, 656))
+    >>> axis(1000, 368, 32, multiple=8)
+    Axis(size=1000, length=368, starts=(0, 312, 632))
     """
     if tile >= size:
         return Axis(size, size, (0,))
     count = math.ceil((size - overlap) / (tile - overlap))
-    if multiple is not None:
-        needed = math.ceil((size + (count - 1) * overlap) / count)
-        tile = min(tile, multiple * math.ceil(needed / multiple))
-    return Axis(size, tile, tuple(round(i * (size - tile) / (count - 1)) for i in range(count)))
+    even = [i * (size - tile) / (count - 1) for i in range(count)]
+    aligned = [*(multiple * int(start // multiple) for start in even[:-1]), size - tile]
+    steps = [b - a for a, b in itertools.pairwise(aligned)]
+    fits = min(steps) > 0 and max(steps) <= tile - overlap
+    return Axis(size, tile, tuple(aligned if fits else (round(start) for start in even)))
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class Tiling:
         return tuple(a.weights(o)[i] for a, i, o in zip(self.axes, index, offset, strict=True))
 
 
-def lay_tiles(box: Box, tile: Triple, overlap: Triple, offsets: Offsets, multiple: Triple | None = None) -> Tiling:
+def lay_tiles(box: Box, tile: Triple, overlap: Triple, offsets: Offsets, multiple: Triple = (1, 1, 1)) -> Tiling:
     """Lay tiles over a box.
 
     Args:
@@ -128,8 +131,7 @@ def lay_tiles(box: Box, tile: Triple, overlap: Triple, offsets: Offsets, multipl
                 f"tiles must be longer than their overlap in {name}, got {t} voxels with overlap {o} "
                 f"(the longest offset kept there is {far}); make the tile larger or the overlap smaller"
             )
-    multiples = (None,) * 3 if multiple is None else multiple
-    z, y, x = (axis(n, t, o, m) for n, t, o, m in zip(box.shape, tile, least, multiples, strict=True))
+    z, y, x = (axis(n, t, o, m) for n, t, o, m in zip(box.shape, tile, least, multiple, strict=True))
     return Tiling(box, (z, y, x))
 
 
@@ -158,7 +160,10 @@ def _lengths(size: int, overlap: int, multiple: int) -> list[tuple[int, float]]:
     options = [(size, 1.0)]
     for count in range(2, 65):
         needed = math.ceil((size + (count - 1) * overlap) / count)
-        length = multiple * math.ceil(needed / multiple)
+        # The last tile begins at a multiple too, and steps rounded up to multiples leave enough overlap.
+        length = needed + (size - needed) % multiple
+        while multiple * math.ceil((size - length) / multiple / (count - 1)) > length - overlap:
+            length += multiple
         if length <= 2 * overlap or length >= options[-1][0]:
             break
         options.append((length, count * length / size))
