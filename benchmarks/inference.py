@@ -123,10 +123,11 @@ def starts(size: int, window: int, overlap: int) -> list[int]:
 def bare(network: nn.Module, shape: tuple[int, ...], seconds: float = 8.0, **how: Any) -> float:
     """Voxels per second of the network alone: the best of several calls."""
     x = torch.rand(1, 1, *shape).contiguous(memory_format=how.get("layout", torch.contiguous_format))
-    best, end = 0.0, time.perf_counter() + seconds
+    best = 0.0
     with torch.autocast("cpu", torch.bfloat16, enabled=how.get("bf16", False)):
         network(x)
-        while time.perf_counter() < end:
+        end = time.perf_counter() + seconds
+        while best == 0 or time.perf_counter() < end:
             begin = time.perf_counter()
             network(x)
             best = max(best, x.numel() / (time.perf_counter() - begin))

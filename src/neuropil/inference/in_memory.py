@@ -76,7 +76,8 @@ def predict_request(
     z, y, x = (m * math.ceil(c / m) for c, m in zip(context, request.multiple, strict=True))
     out: list[npt.NDArray[np.float32]] = []
     # One cell holds the whole box: tiles are blended straight into the result.
-    plan = Plan(request.tiling(), Cells(request.box, request.box.shape), (z, y, x))
+    tiling = request.tiling()
+    plan = Plan(tiling, Cells(request.box, request.box.shape), (z, y, x), request.batch(tiling.shape))
     clock = Clock(request.box.size, 0, watch)
     with evaluating(request.model.network, request.device):
         predict_cells(request.engine(), request.image, plan, lambda _, __, found: out.append(found), clock)

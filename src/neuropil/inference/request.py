@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,6 +68,12 @@ class Request:
             z, y, x = (max(o, *(abs(k[d]) for k in self.keep)) for d, o in enumerate(overlap))
             tile = choose_tile(self.box.shape, self._tile_voxels(), (z, y, x), self.multiple)
         return lay_tiles(self.box, tile, overlap, self.keep, self.multiple)
+
+    def batch(self, tile: Triple) -> int:
+        """Tiles in one call of the network: on a GPU as many as fill it, on a processor one."""
+        if self.device.type == "cpu":
+            return 1
+        return min(max(self._tile_voxels() // math.prod(tile), 1), 16)
 
     @property
     def multiple(self) -> Triple:

@@ -132,7 +132,8 @@ def _predict_into(journal: Journal, request: Request, chosen: dict[str, Any], wa
             journal.mark(cell)
 
         with evaluating(request.model.network, request.device):
-            plan = Plan(tiling, cells, memory=min(WAITING, free_memory(torch.device("cpu")) // 4))
+            memory = min(WAITING, free_memory(torch.device("cpu")) // 4)
+            plan = Plan(tiling, cells, batch=request.batch(tiling.shape), memory=memory)
             predict_cells(request.engine(chosen["bf16"]), request.image, plan, write, clock, done)
     clock.finish()
 
