@@ -45,7 +45,7 @@ class Dies(nn.Module):
 
     def __init__(self, network, calls):
         super().__init__()
-        self.network, self.calls = network, calls
+        self.network, self.calls, self.multiple = network, calls, network.multiple
 
     def forward(self, image):
         self.calls -= 1
