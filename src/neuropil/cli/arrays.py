@@ -125,13 +125,15 @@ def tune(
 
     Leaves curve.csv, curve.png and segment.yaml in DIR; `neuropil segment --config DIR/segment.yaml` uses the best.
     """
+    from neuropil.evaluation.placing import common_box
     from neuropil.evaluation.search import search as searching
     from neuropil.evaluation.tuning import tune as run
-    from neuropil.volumes import open_volume
+    from neuropil.volumes import open_volume, require_labels
 
     settings = read_segment(None, {"score": score, "low": low, "high": high})
     with open_affinities(affinities, offsets) as volume, open_volume(labels) as truth:
-        area = read_box(box, volume.box)
+        area = common_box(volume, require_labels(truth), read_box(box, volume.box))
+        typer.echo(f"scored on {area}")
         if search:
             found, tried = searching([(volume, truth)], settings, metric=metric.value, box=area)
             typer.echo("\n".join(one.line() for one in tried))
