@@ -34,7 +34,7 @@ def imports(module: Path) -> set[str]:
             assert node.level == 0, f"{module}:{node.lineno}: relative import; write it out"
             inside = node.module == "neuropil"
             found |= {f"neuropil.{alias.name}" for alias in node.names} if inside else {node.module}
-    names = {name.split(".")[1] for name in found if name.startswith("neuropil.")}
+    names = {name.split(".")[1] for name in found - {"neuropil.__version__"} if name.startswith("neuropil.")}
     return {neuropil._HOME.get(name, name).split(".")[0] for name in names}
 
 
