@@ -8,7 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from neuropil import NEAREST, Box, agglomerate, region_graph, synthetic, watershed
+from neuropil import NEAREST, Box, agglomerate, mutex_watershed, region_graph, synthetic, watershed
 from neuropil.cli import app
 from neuropil.volumes import LOGIT8, Metadata, open_volume, write_volume
 
@@ -102,6 +102,25 @@ def test_watershed_only_and_filling(folder, affinities):
     assert (open_volume("s.h5").read() > 0).all()
 
 
+@pytest.mark.parametrize("score", ["max", "min", "q75"])
+def test_other_scores(folder, affinities, score):
+    assert neuropil("segment", "affinities.h5", "-o", "s.h5", "--score", score, "--min-size", "20")[0] == 0
+    codes, changes = LOGIT8.encode(affinities), {"offsets": NEAREST, "encoding": LOGIT8}
+    fragments = watershed(codes, **changes)
+    graph = region_graph(codes, fragments, histograms=True, **changes)
+    tree = agglomerate(codes, fragments, score, **changes)
+    assert np.array_equal(open_volume("s.h5").read(), tree.segment(fragments, 0.3, 20, graph, score))
+    assert neuropil("tune", "affinities.h5", "labels.h5", "--score", score)[0] == 0
+
+
+def test_mutex_watershed(folder, affinities):
+    options = ("--method", "mutex", "--bias", "-0.5,-0.4,-0.6", "--strides", "1,2,2")
+    assert neuropil("segment", "affinities.h5", "-o", "m.h5", *options)[0] == 0
+    codes, changes = LOGIT8.encode(affinities), {"bias": (-0.5, -0.4, -0.6), "strides": (1, 2, 2)}
+    expected = mutex_watershed(codes, NEAREST, encoding=LOGIT8, **changes)
+    assert np.array_equal(open_volume("m.h5").read(), expected)
+
+
 def test_a_snippet_gives_settings_and_options_win(folder, affinities):
     (folder / "segment.yaml").write_text("segment: {threshold: 0.6, min_size: 20}\n")
     assert (
@@ -123,6 +142,9 @@ def test_a_snippet_gives_settings_and_options_win(folder, affinities):
         (["--offsets", "-2,0,0;0,-1,0;0,0,-1"], "nearest"),
         (["--config", "none.yaml"], "no such config file"),
         (["--method", "magic"], "magic"),
+        (["--method", "mutex", "--bias", "a"], "--bias a: expected numbers"),
+        (["--method", "mutex", "--bias", "1,2"], "bias"),
+        (["--method", "mutex", "--strides", "1,0,1"], "strides"),
     ],
 )
 def test_wrong_options_of_segment(folder, options, says):

@@ -7,6 +7,7 @@ from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST
 from neuropil.pipeline import segment, segment_volume, threshold_for, with_offsets
+from neuropil.segmentation import mutex_watershed
 from neuropil.volumes import Metadata, array_volume, open_volume
 
 AFFINITIES = np.full((3, 1, 1, 6), 0.9)
@@ -38,9 +39,17 @@ def test_filling_leaves_no_background():
     assert (segment(broken, SegmentConfig(fill=True), 0.5) > 0).all()
 
 
-def test_a_method_that_is_not_there_yet():
-    with pytest.raises(NeuropilError, match="mutex"):
-        segment(LINE, SegmentConfig(method="mutex"), 0.5)
+def test_the_mutex_watershed_has_its_bias_and_strides(tmp_path):
+    long = np.concatenate([AFFINITIES, np.full((1, 1, 1, 6), 0.1)])
+    line = array_volume(long, Metadata(offsets=(*NEAREST, (0, 0, -2))))
+    for settings in ({}, {"bias": (-0.5, -0.5, -0.2, -0.9)}, {"strides": (1, 1, 4)}):
+        changes = {"bias": settings.get("bias", -0.5), "strides": settings.get("strides", (1, 1, 1))}
+        expected = mutex_watershed(long, line.metadata.offsets, **changes)
+        assert np.array_equal(segment(line, SegmentConfig(method="mutex", **settings), 0.5), expected)
+    joined = segment(line, SegmentConfig(method="mutex", min_size=4), 0.5)
+    assert np.bincount(joined.ravel())[1:].min() >= 4
+    with pytest.raises(NeuropilError, match="bias"):
+        segment(line, SegmentConfig(method="mutex", bias=(-0.5, -0.5)), 0.5)
 
 
 @pytest.mark.parametrize("stored", ["0.3", 2, -1, True, [0.3]])
@@ -64,7 +73,7 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path, mon
 
 
 def test_nothing_is_left_of_a_segmentation_that_failed(tmp_path):
-    nan = array_volume(np.full((3, 2, 3, 4), np.nan))
+    nan = array_volume(np.where(np.arange(4) == 2, np.nan, 0.5) * np.ones((3, 2, 3, 4)))
     with pytest.raises(NeuropilError, match="NaN"):
         segment_volume(nan, tmp_path / "a.h5", SegmentConfig())
     assert not list(tmp_path.iterdir())

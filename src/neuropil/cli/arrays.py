@@ -23,6 +23,7 @@ from neuropil.cli.options import (
     VoxelSizeOption,
     open_affinities,
     read_box,
+    read_numbers,
     read_segment,
     read_voxel_size,
 )
@@ -83,6 +84,12 @@ def segment(
     ] = None,
     fill: Annotated[bool | None, typer.Option("--fill", help="Grow segments over the background.")] = None,
     offsets: OffsetsOption = None,
+    bias: Annotated[
+        str | None, typer.Option(metavar="B,...", help="Mutex: added to affinities, one or one each. [default: -0.5]")
+    ] = None,
+    strides: Annotated[
+        str | None, typer.Option(metavar="Z,Y,X", help="Mutex: thins edges longer than a voxel. [default: 1,1,1]")
+    ] = None,
     snippet: Snippet = None,
 ) -> None:
     """Turn affinities into a segmentation."""
@@ -98,6 +105,8 @@ def segment(
             "high": high,
             "min_size": min_size,
             "fill": fill,
+            "bias": read_numbers(bias, "--bias", float),
+            "strides": read_numbers(strides, "--strides", int),
         },
     )
     with open_affinities(affinities, offsets) as volume:

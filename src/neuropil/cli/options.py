@@ -73,6 +73,7 @@ class Method(StrEnum):
     """How to segment."""
 
     agglomerate = "agglomerate"
+    mutex = "mutex"
     watershed = "watershed"
 
 
@@ -108,6 +109,16 @@ def read_segment(snippet: Path | None, options: dict[str, Any]) -> SegmentConfig
     base = load_config([snippet] if snippet else []).segment.model_dump(mode="json")
     given = {name: value for name, value in options.items() if value is not None}
     return Config.from_dict({"segment": {**base, **given}}, "options").segment
+
+
+def read_numbers(text: str | None, option: str, kind: type[int] | type[float]) -> list[float] | None:
+    """Numbers as typed, ``1,2,3``."""
+    if text is None:
+        return None
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise NeuropilError(f"{option} {text}: expected numbers with commas between them") from None
 
 
 def open_affinities(path: str, offsets: str | None) -> Volume:

@@ -210,6 +210,14 @@ class SegmentConfig(Section):
     low: Fraction = Field(1e-4, description="Watershed: edges must be above this; voxels with none are background.")
     high: Fraction = Field(0.9999, description="Watershed: edges of at least this affinity always unite.")
     min_size: int = Field(0, ge=0, description="Voxels below which a segment joins its best neighbour. 0 = keep all.")
+    bias: Annotated[tuple[float, ...], Lenient, Field(min_length=1)] = Field(
+        (-0.5,),
+        description="Mutex watershed: added to affinities, one for all edges or one each; what is positive then joins, "
+        "what is negative keeps apart. Lower ones for long edges split more.",
+    )
+    strides: Shape = Field(
+        (1, 1, 1), description="Mutex watershed: edges longer than a voxel count at every n-th voxel [z, y, x] only."
+    )
     fill: bool = Field(False, description="Grow segments into the background until none is left.")
 
     @model_validator(mode="after")

@@ -166,7 +166,7 @@ def merging(affinities: Source, settings: SegmentConfig, threads: int | None = N
         fragments = watershed(volume, low=settings.low, high=settings.high, threads=threads)
     except NeuropilError as error:
         raise NeuropilError(f"{volume.path}: {error}") from None
-    graph = region_graph(volume, fragments, threads=threads)
+    graph = region_graph(volume, fragments, histograms=settings.score.startswith("q"), threads=threads)
     placed = Metadata(voxel_size=volume.metadata.voxel_size, origin=volume.metadata.origin)
     return Merging(agglomerate_graph(graph, settings.score), graph, array_volume(fragments, placed))
 

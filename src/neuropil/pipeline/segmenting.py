@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets
-from neuropil.segmentation import agglomerate_graph, fill_background, region_graph, watershed
+from neuropil.segmentation import agglomerate, fill_background, mutex_watershed, region_graph, watershed
 from neuropil.volumes import Metadata, Volume, as_volume, create_volume
 
 
@@ -23,28 +23,34 @@ def segment(affinities: Volume, settings: SegmentConfig, threshold: float) -> ND
     Args:
         affinities: ``[edge, z, y, x]`` with offsets; see :func:`with_offsets`.
         settings: method, score, watershed levels, minimum size, filling.
-        threshold: affinity down to which segments merge; method ``watershed`` merges none.
+        threshold: affinity down to which segments merge; only method ``agglomerate`` uses it.
 
     Raises:
-        NeuropilError: no affinities, NaN or values outside [0, 1] in them, or a method that is not there.
+        NeuropilError: no affinities, NaN or values outside [0, 1] in them, or biases
+            that do not fit its channels.
 
     >>> from neuropil.volumes import array_volume
     >>> segment(array_volume(np.full((3, 2, 4, 4), 0.9, np.float32)), SegmentConfig(), 0.5).shape
     (2, 4, 4)
     """
-    if settings.method == "mutex":
-        raise NeuropilError("segment.method: expected agglomerate or watershed, got mutex, which is not there yet")
     array, offsets = affinities.read(), with_offsets(affinities).metadata.offsets
     encoding = affinities.metadata.encoding
     try:
-        found = watershed(array, low=settings.low, high=settings.high, offsets=offsets, encoding=encoding)
+        if settings.method == "mutex":
+            bias = settings.bias if len(settings.bias) > 1 else settings.bias[0]
+            found = mutex_watershed(array, offsets, bias=bias, strides=settings.strides, encoding=encoding)
+        else:
+            found = watershed(array, low=settings.low, high=settings.high, offsets=offsets, encoding=encoding)
     except NeuropilError as error:
         raise NeuropilError(f"{affinities.path}: {error}") from None
     if settings.method == "agglomerate" or settings.min_size > 1:
-        graph = region_graph(array, found, offsets=offsets, encoding=encoding)
-        tree = agglomerate_graph(graph, settings.score)
+        tree = agglomerate(array, found, settings.score, offsets=offsets, encoding=encoding)
+        graph = None
+        if settings.min_size > 1:
+            quantile = settings.score.startswith("q")
+            graph = region_graph(array, found, histograms=quantile, offsets=offsets, encoding=encoding)
         level = threshold if settings.method == "agglomerate" else np.inf
-        found = tree.segment(found, float(level), settings.min_size, graph)
+        found = tree.segment(found, float(level), settings.min_size, graph, settings.score)
     return fill_background(array, found, offsets=offsets, encoding=encoding) if settings.fill else found
 
 
