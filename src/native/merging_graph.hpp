@@ -46,12 +46,20 @@ class MergingGraph {
         uint32_t keep = edges_[e].a, lose = edges_[e].b;
         if (ends_[keep].degree < ends_[lose].degree) std::swap(keep, lose);
         kill(e);
-        for (uint32_t half = ends_[lose].head; half != NONE;) {
-            const uint32_t following = next_[half];
-            if (following != NONE) __builtin_prefetch(&edges_[following / 2]);
-            if (alive(half / 2)) move(half / 2, half, keep, lose);
-            half = following;
+        // Memory is far away: everything that will be needed is asked for before any of it is used.
+        halves_.clear();
+        for (uint32_t half = ends_[lose].head; half != NONE; half = next_[half]) {
+            __builtin_prefetch(&edges_[half / 2], 1);
+            halves_.push_back(half);
         }
+        size_t live = 0;
+        for (const uint32_t half : halves_) {
+            if (!alive(half / 2)) continue;
+            halves_[live++] = half;
+            const uint32_t other = edges_[half / 2].a == lose ? edges_[half / 2].b : edges_[half / 2].a;
+            index_.prefetch(std::min(keep, other), std::max(keep, other));
+        }
+        for (size_t i = 0; i < live; ++i) move(halves_[i] / 2, halves_[i], keep, lose);
         ends_[lose] = {NONE, NONE, 0};
         return keep;
     }
@@ -121,7 +129,7 @@ class MergingGraph {
     Score& score_;
     Edges edges_;
     PairIndex index_;
-    std::vector<uint32_t> next_;
+    std::vector<uint32_t> next_, halves_;
     std::vector<Ends> ends_;
 };
 
