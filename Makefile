@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 JOBS   ?= 2
 
-.PHONY: demo test test-slow check format bench clean
+.PHONY: demo test test-slow check format bench sanitize clean
 
 demo: $(VENV)/.installed
 	$(BIN)/neuropil demo $(ARGS)
@@ -29,6 +29,14 @@ format: $(VENV)/.installed
 
 bench: $(VENV)/.bench
 	for script in benchmarks/*.py; do $(BIN)/python $$script $(ARGS) || exit 1; done
+
+# The kernels on random volumes under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer.
+sanitize:
+	@mkdir -p build
+	for kind in address,undefined thread; do \
+	  $(CXX) -O1 -g -std=c++20 -fsanitize=$$kind -fno-sanitize-recover=all -Isrc/native tests/native/kernels.cpp \
+	    -o build/kernels-$$kind -pthread && build/kernels-$$kind 60 || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build
