@@ -1,9 +1,11 @@
 import math
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 import torch
 
-from neuropil.losses import balanced_bce, class_weights
+from neuropil.losses import balanced_bce, class_weights, dice, focal, squared_error
 
 
 def _bce(p, t):
@@ -59,3 +61,70 @@ def test_smoothing_puts_the_minimum_inside():
         balanced_bce(torch.full(target.shape, x), target, target, label_smoothing=0.1).item() for x in (1.0, 2.197, 4.0)
     ]
     assert at[1] < min(at[0], at[2])
+
+
+def _batch(seed=0, shape=(4, 3, 2, 5, 6)):
+    draw = torch.Generator().manual_seed(seed)
+    logits = torch.randn(shape, generator=draw)
+    return logits, torch.rand(shape, generator=draw) < 0.6, torch.rand(shape, generator=draw) < 0.8
+
+
+def test_dice_of_a_perfect_and_of_a_wrong_answer():
+    target = torch.rand(2, 2, 2, 8, 8) < 0.5
+    valid = torch.ones_like(target)
+    assert dice(torch.where(target, 30.0, -30.0), target, valid).item() == pytest.approx(0, abs=1e-4)
+    assert dice(torch.where(target, -30.0, 30.0), target, valid).item() > 0.95
+
+
+def test_focal_without_focus_is_cross_entropy():
+    logits, target, valid = _batch()
+    plain = balanced_bce(logits, target, valid, class_balance=False)
+    assert focal(logits, target, valid, gamma=0.0).item() == pytest.approx(plain.item(), rel=1e-5)
+    assert focal(logits, target, valid, gamma=2.0) < plain
+
+
+@pytest.mark.parametrize(
+    "loss", [dice, focal, lambda x, t, v: squared_error(x.sigmoid(), t, v)], ids=["dice", "focal", "mse"]
+)
+def test_invalid_edges_do_not_touch_any_loss(loss):
+    logits, target, valid = _batch()
+    logits.requires_grad_()
+    loss(logits, target, valid).backward()
+    assert (logits.grad[~valid] == 0).all()
+    assert logits.grad[valid].abs().sum() > 0
+    assert loss(logits, target, torch.zeros_like(valid)).item() == 0
+
+
+def test_edge_weights_choose_channels():
+    logits, target, valid = _batch()
+    first = balanced_bce(logits[:, :1], target[:, :1], valid[:, :1])
+    weighted = balanced_bce(logits, target, valid, edge_weights=torch.tensor([1.0, 0.0, 0.0]))
+    assert weighted.item() * valid.sum().item() == pytest.approx(first.item() * valid[:, :1].sum().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [balanced_bce, dice, focal, squared_error], ids=["bce", "dice", "focal", "mse"])
+def test_two_halves_that_share_their_sums_learn_what_the_whole_learns(loss):
+    """Each half gets the sums of both with the gradient of its own, so that their gradients make up the whole's."""
+    logits, target, valid = _batch()
+    whole = logits.clone().requires_grad_()
+    expected = loss(whole, target, valid)
+    expected.backward()
+    parts, posted, barrier = [slice(0, 1), slice(1, 4)], [None, None], Barrier(2, timeout=20)
+
+    def learn(rank):
+        def across(total):
+            posted[rank] = total.detach()
+            barrier.wait()
+            other = posted[1 - rank]
+            barrier.wait()
+            return total + other
+
+        half = logits[parts[rank]].clone().requires_grad_()
+        value = loss(half, target[parts[rank]], valid[parts[rank]], across=across)
+        value.backward()
+        return value.item(), half.grad
+
+    with ThreadPoolExecutor(2) as pool:
+        for rank, (value, gradient) in enumerate(pool.map(learn, range(2))):
+            assert value == pytest.approx(expected.item(), rel=1e-5)
+            assert torch.allclose(gradient, whole.grad[parts[rank]], atol=1e-7)

@@ -1,13 +1,33 @@
-"""Judge a prediction while training: binary cross-entropy on valid edges, balanced per channel."""
+"""Judge a prediction while training: edges by cross-entropy, Dice, focal or squared error; only valid ones count.
+
+Every loss is a quotient of sums. ``across`` adds a sum up over all devices before anything is divided, so that two
+devices with a batch of b learn what one learns with 2b.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Across = Callable[[Tensor], Tensor]
+"""From a sum over this device's batch to the sum over all devices; its gradient is that of its own part."""
 
-def class_weights(target_BEZYX: Tensor, validity_BEZYX: Tensor, cap: float) -> tuple[Tensor, Tensor]:
+
+def alone(total: Tensor) -> Tensor:
+    """The sum over all devices where there is only one.
+
+    >>> alone(torch.tensor(3)).item()
+    3
+    """
+    return total
+
+
+def class_weights(
+    target_BEZYX: Tensor, validity_BEZYX: Tensor, cap: float, across: Across = alone
+) -> tuple[Tensor, Tensor]:
     """Weights of positive and negative edges of each channel, so that both classes count alike in the sum.
 
     A class that is ``cap`` times rarer than its share or more is not raised further, and a class that is absent
@@ -18,8 +38,8 @@ def class_weights(target_BEZYX: Tensor, validity_BEZYX: Tensor, cap: float) -> t
     [0.6666666865348816, 2.0]
     """
     axes = (0, 2, 3, 4)
-    positive = (target_BEZYX & validity_BEZYX).sum(axes).float()
-    total = validity_BEZYX.sum(axes).float()
+    counts = torch.stack([(target_BEZYX & validity_BEZYX).sum(axes), validity_BEZYX.sum(axes)])
+    positive, total = across(counts).float()
     negative = total - positive
     both = (positive > 0) & (negative > 0)
 
@@ -37,6 +57,8 @@ def balanced_bce(
     class_balance: bool = True,
     weight_cap: float = 10.0,
     label_smoothing: float = 0.0,
+    edge_weights: Tensor | None = None,
+    across: Across = alone,
 ) -> Tensor:
     """Mean binary cross-entropy over valid edges, positive and negative ones balanced per channel.
 
@@ -47,6 +69,8 @@ def balanced_bce(
         class_balance: weigh the classes of each channel equally (see :func:`class_weights`).
         weight_cap: largest weight of the rarer class.
         label_smoothing: train towards s and 1 − s instead of 0 and 1.
+        edge_weights: ``[E]``, how much each channel counts; None: all alike.
+        across: adds up over devices.
 
     Returns:
         A float32 scalar; 0 where no edge is valid.
@@ -65,6 +89,58 @@ def balanced_bce(
         loss = loss - label_smoothing * z
     weight = validity_BEZYX.float()
     if class_balance:
-        up, down = (w[:, None, None, None] for w in class_weights(target_BEZYX, validity_BEZYX, weight_cap))
+        up, down = (w[:, None, None, None] for w in class_weights(target_BEZYX, validity_BEZYX, weight_cap, across))
         weight = weight * torch.where(target_BEZYX, up, down)
-    return torch.dot(loss.flatten(), weight.flatten()) / validity_BEZYX.sum().clamp(min=1)
+    if edge_weights is not None:
+        weight = weight * edge_weights[:, None, None, None]
+    return across(torch.dot(loss.flatten(), weight.flatten())) / across(validity_BEZYX.sum()).clamp(min=1)
+
+
+def dice(logits_BEZYX: Tensor, target_BEZYX: Tensor, validity_BEZYX: Tensor, across: Across = alone) -> Tensor:
+    """One minus the soft Dice overlap of each channel over its valid edges, averaged over channels.
+
+    With squared probabilities in the denominator (F. Milletari et al. 2016, arXiv:1606.04797). A channel with no valid
+    edge counts as perfect.
+
+    >>> target = torch.ones(1, 2, 1, 2, 2, dtype=torch.bool)
+    >>> round(dice(torch.full(target.shape, 20.0), target, target).item(), 4)
+    0.0
+    """
+    axes = (0, 2, 3, 4)
+    valid = validity_BEZYX.float()
+    probability, truth = logits_BEZYX.float().sigmoid() * valid, target_BEZYX.float() * valid
+    sums = [(probability * truth).sum(axes), (probability**2).sum(axes), truth.sum(axes)]
+    both, predicted, true = across(torch.stack(sums))
+    lost: Tensor = 1 - (2 * both + 1) / (predicted + true + 1)
+    return lost.mean()
+
+
+def focal(
+    logits_BEZYX: Tensor, target_BEZYX: Tensor, validity_BEZYX: Tensor, gamma: float = 2.0, across: Across = alone
+) -> Tensor:
+    """Cross-entropy over valid edges, each weighted by (1 − p)^gamma, p what it gives the truth: easy edges fade.
+
+    T.-Y. Lin et al. 2017, arXiv:1708.02002.
+
+    >>> target = torch.ones(1, 1, 1, 2, 2, dtype=torch.bool)
+    >>> round(focal(torch.zeros(target.shape), target, target).item(), 4)
+    0.1733
+    """
+    logits = logits_BEZYX.float()
+    z = torch.where(target_BEZYX, -logits, logits)
+    loss = z.sigmoid() ** gamma * F.softplus(z)
+    total: Tensor = (loss * validity_BEZYX).sum()
+    return across(total) / across(validity_BEZYX.sum()).clamp(min=1)
+
+
+def squared_error(
+    predicted_BCZYX: Tensor, target_BCZYX: Tensor, validity_BCZYX: Tensor, across: Across = alone
+) -> Tensor:
+    """Mean squared difference over valid voxels, of values that are already in the target's range.
+
+    >>> seen = torch.tensor([True, False]).reshape(1, 1, 1, 1, 2)
+    >>> squared_error(torch.full(seen.shape, 0.5), seen.float(), seen).item()
+    0.25
+    """
+    difference = (predicted_BCZYX.float() - target_BCZYX.float()) ** 2
+    return across((difference * validity_BCZYX).sum()) / across(validity_BCZYX.sum()).clamp(min=1)

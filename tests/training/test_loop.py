@@ -1,40 +1,20 @@
 import math
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from neuropil import NeuropilError, load_config, train, write_volume
+from neuropil import NeuropilError, load_config, train
 from neuropil.models.checkpoint import load_model, read_checkpoint
-from neuropil.volumes import Metadata
+from neuropil.training.loop import validate
+from neuropil.training.run import Step
+from training_data import equal, recipe, stripes, weights
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Stripes of two neurons with dark membranes between: learnable in seconds."""
-    folder = tmp_path_factory.mktemp("stripes")
-    x = np.arange(96)
-    labels = np.broadcast_to((x // 12 % 2 + 1 + x // 24 * 2) * (x % 12 > 1), (6, 64, 96)).astype(np.uint32)
-    noise = np.random.default_rng(0).normal(0, 10, labels.shape)
-    image = (np.where(labels > 0, 170, 60) + noise).clip(0, 255).astype(np.uint8)
-    write_volume(folder / "image.h5", image, Metadata(voxel_size=(30, 6, 6)))
-    write_volume(folder / "labels.h5", labels)
-    return folder
-
-
-def recipe(data, *more):
-    pair = f'{{"image": "{data}/image.h5", "labels": "{data}/labels.h5"}}'
-    small = ["model.widths=[4,6]", "training.patch=[4,24,24]", "training.precision=fp32", "optimizer.warmup=5"]
-    return load_config([], [f"data.train=[{pair}]", *small, "training.log_every=5", *more])
-
-
-def weights(path):
-    return read_checkpoint(path)["weights"]
-
-
-def equal(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    return stripes(tmp_path_factory.mktemp("stripes"))
 
 
 def test_learns_and_leaves_what_prediction_needs(data, tmp_path):
@@ -53,8 +33,9 @@ def test_learns_and_leaves_what_prediction_needs(data, tmp_path):
     losses = [e.value for e in events.Scalars("loss/train")]
     assert len(losses) == 12
     assert losses[-1] < 0.6 * losses[0]
-    assert {"learning_rate", "speed/voxels_per_second"} <= set(events.Tags()["scalars"])
-    assert events.Tags()["images"] == ["image | target | prediction"]
+    shown = {"learning_rate", "gradient_norm", "loss/term/bce"}
+    assert shown | {"speed/voxels_per_second", "speed/share_waiting_for_data"} <= set(events.Tags()["scalars"])
+    assert events.Tags()["images"] == ["image | labels | target | prediction"]
 
 
 def test_resuming_equals_never_having_stopped(data, tmp_path):
@@ -137,3 +118,55 @@ def test_refuses_a_folder_that_cannot_be_written(data, tmp_path):
 def test_a_loss_that_is_no_number_stops(data, tmp_path):
     with pytest.raises(NeuropilError, match="loss became"):
         train(recipe(data, "training.iterations=50", "optimizer.learning_rate=1e30", "optimizer.clip=0"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["optimizer.name=sgd", "optimizer.schedule=steps", "optimizer.accumulate=2", "training.batch=2"],
+        ["optimizer.swa=0.5", "optimizer.schedule=constant"],
+        ["model.aux_contour=1", "model.deep_supervision=true", "model.widths=[4,5,6]", "loss.dice=0.5"],
+        ["augment.rotate=45", "augment.slip=0.3", "augment.step=0.3", "augment.missing=0.5", "augment.blurred=0.5"],
+    ],
+    ids=["sgd", "swa", "auxiliary", "augmented"],
+)
+def test_other_ways_of_learning_run_and_resume_exactly(data, tmp_path, more):
+    options = [*more, "optimizer.schedule=constant"]
+    whole = train(recipe(data, "training.iterations=4", *options), tmp_path / "whole")
+    half = train(recipe(data, "training.iterations=2", *options), tmp_path / "half")
+    again = train(recipe(data, "training.iterations=4", *options), tmp_path / "rest", resume=half)
+    assert equal(weights(whole), weights(again))
+    assert load_model(whole).network(torch.rand(1, 1, 4, 24, 24)).shape == (1, 9, 4, 24, 24)
+
+
+def test_accumulating_is_a_larger_batch_where_samples_are_alone(data, tmp_path):
+    """With group norm and no class balance, two batches of one are one batch of two, edge counts being equal."""
+    plain = ["model.norm=group", "loss.class_balance=false", "training.iterations=3", "optimizer.schedule=constant"]
+    one = train(recipe(data, *plain, "training.batch=2"), tmp_path / "one")
+    two = train(recipe(data, *plain, "optimizer.accumulate=2"), tmp_path / "two")
+    pairs = zip(weights(one).values(), weights(two).values(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in pairs)
+
+
+def test_a_plateau_lowers_the_rate():
+    """The rate falls when the held-out loss has not fallen for ``patience`` validations, and again after as many."""
+    config = load_config([], ["optimizer.schedule=plateau", "optimizer.patience=2"])
+    fabric = SimpleNamespace(global_rank=0, broadcast=lambda x: x)
+    run = SimpleNamespace(config=config, fabric=fabric, save=lambda name, step: saved.append(name))
+    monitor = SimpleNamespace(validation=lambda *_: None)
+    saved, drops, step = [], [], Step()
+    for loss in (3.0, 2.0, 2.5, 2.1, 2.2, 1.0, 1.5, 2.5):
+        step = validate(run, step, SimpleNamespace(judge=lambda _, loss=loss: (loss, {})), monitor)
+        drops.append(step.drop)
+    assert drops == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25]
+    assert saved == ["best.pt"] * 3
+    assert step.best == 1.0
+
+
+def test_validation_segments_when_asked(data, tmp_path):
+    pair = f'{{"image": "{data}/image.h5", "labels": "{data}/labels.h5"}}'
+    options = ["training.iterations=2", "training.segment_validation=[4,32,32]"]
+    train(recipe(data, f"data.validation=[{pair}]", *options), tmp_path)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert {"validation/adapted_rand_error", "validation/voi", "loss/validation"} <= set(events.Tags()["scalars"])

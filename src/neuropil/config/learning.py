@@ -76,7 +76,7 @@ class AugmentConfig(Section):
 
 
 class LossConfig(Section):
-    """How a prediction is scored while learning: binary cross-entropy on valid edges."""
+    """How a prediction is scored while learning, on valid edges; the loss is the weighted sum of its terms."""
 
     class_balance: bool = Field(
         True, description="Give the rare class (cut edges) as much say as the common one, per patch and edge."
@@ -87,20 +87,51 @@ class LossConfig(Section):
     label_smoothing: float = Field(
         0.0, ge=0, lt=0.5, description="Targets become s and 1 - s: less certain where the labels are noisy."
     )
+    bce: float = Field(
+        1.0,
+        ge=0,
+        description="Weight of cross-entropy on affinities, to which the three above belong.",
+    )
+    dice: float = Field(0.0, ge=0, description="Weight of the Dice loss on affinities. 0 = not used.")
+    focal: float = Field(0.0, ge=0, description="Weight of the focal loss on affinities. 0 = not used.")
+    focal_gamma: float = Field(2.0, ge=0, description="How fast the focal loss forgets edges that are right.")
+    mse: float = Field(0.0, ge=0, description="Weight of the squared error of affinities. 0 = not used.")
+    edge_weights: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Lenient] | None = Field(
+        None,
+        description="How much each edge of model.offsets counts in the cross-entropy. None: all alike.",
+    )
+    aux_erosions: float = Field(1.0, ge=0, description="Weight of affinities of labels eroded otherwise.")
+    aux_contour: float = Field(0.5, ge=0, description="Weight of the contour.")
+    aux_distance: float = Field(0.5, ge=0, description="Weight of the signed distance.")
+    aux_descriptors: float = Field(1.0, ge=0, description="Weight of the shape descriptors.")
+    deep: float = Field(0.5, ge=0, description="Weight of the coarser levels together, with model.deep_supervision.")
 
 
 class OptimizerConfig(Section):
     """How weights follow the gradient."""
 
-    name: Literal["adamw"] = Field("adamw", description="Adam with decoupled weight decay.")
+    name: Literal["adamw", "adam", "sgd"] = Field(
+        "adamw",
+        description="adamw: Adam with decoupled weight decay; adam: with weight decay in the gradient; sgd: plain "
+        "descent with momentum, for which learning rates are ten times larger.",
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="Memory of sgd.")
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate, after the warm-up.")
     weight_decay: float = Field(0.01, ge=0, description="Pull of the weights towards 0.")
     betas: Annotated[tuple[Beta, Beta], Lenient] = Field(
         (0.9, 0.99), description="Memory of Adam's two averages; 0.99 rather than 0.999 because runs are short."
     )
-    schedule: Literal["linear", "cosine", "constant"] = Field(
-        "linear", description="Course of the learning rate after the warm-up, down to 0 at the end of the run."
+    schedule: Literal["linear", "cosine", "constant", "steps", "plateau"] = Field(
+        "linear",
+        description="Course of the learning rate after the warm-up: linear or cosine to 0 at the end of the run, "
+        "constant, steps (times decay at each share of the run in milestones), plateau (times decay whenever the "
+        "held-out loss has not fallen for patience validations).",
     )
+    milestones: Annotated[tuple[Fraction, ...], Lenient] = Field(
+        (0.5, 0.75, 0.9), description="Shares of the run at which the schedule steps goes down."
+    )
+    decay: float = Field(0.5, gt=0, lt=1, description="Factor of one step down, for steps and plateau.")
+    patience: int = Field(3, ge=1, description="Validations without progress that plateau waits for.")
     warmup: int = Field(50, ge=0, description="Iterations over which the learning rate rises from 0.")
     clip: float = Field(1.0, ge=0, description="Largest gradient norm; a bad patch cannot undo the run. 0 = no limit.")
     ema: float = Field(
@@ -109,6 +140,14 @@ class OptimizerConfig(Section):
         lt=1,
         description="Decay per iteration of the running average of the weights that is saved and "
         "used: smoother than the last step. 0 = no average.",
+    )
+    swa: Fraction = Field(
+        0.0,
+        description="Average the weights of this last share of the run, all alike, in place of the running average, "
+        "and measure the statistics of norms anew at the end (stochastic weight averaging). 0 = never.",
+    )
+    accumulate: int = Field(
+        1, ge=1, description="Batches whose gradients are averaged for one step: a larger batch in the same memory."
     )
 
 
@@ -126,11 +165,21 @@ class TrainingConfig(Section):
         description="Minutes to train, wall clock; the learning rate follows the clock. At least one of "
         "iterations and minutes is needed.",
     )
-    precision: Literal["auto", "bf16", "fp32"] = Field(
-        "auto", description="auto: bf16 where the processor or GPU computes in it natively, else fp32."
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        "auto",
+        description="auto: bf16 where the processor or GPU computes in it natively, else fp32. fp16 scales the loss, "
+        "and is for GPUs that have no bf16.",
     )
     seed: int = Field(0, ge=0, description="Same seed, same machine, same recipe: same run.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU if there is one.")
+    devices: int = Field(
+        1,
+        ge=1,
+        description="Devices of this machine to train on, each with its own batch; torchrun has the last word.",
+    )
+    strategy: Literal["auto", "ddp", "dp"] = Field(
+        "auto", description="ddp: one process per device; dp: one process that splits the batch. auto: ddp."
+    )
     workers: int = Field(
         0,
         ge=0,
@@ -139,3 +188,14 @@ class TrainingConfig(Section):
     log_every: int = Field(10, ge=1, description="Iterations between progress lines and TensorBoard scalars.")
     image_every: int = Field(200, ge=1, description="Iterations between TensorBoard pictures.")
     checkpoint_every: int = Field(500, ge=1, description="Iterations between checkpoints.")
+    keep_last: int = Field(
+        0, ge=0, description="How many numbered checkpoints to keep, newest last, beside last.pt and best.pt."
+    )
+    validate_every: int | None = Field(
+        None, ge=1, description="Iterations between validations. None: with each checkpoint."
+    )
+    segment_validation: Shape | None = Field(
+        None,
+        description="Voxels [z, y, x] in the middle of the first validation volume that are segmented and scored at "
+        "each validation, or fewer where it is smaller. None: only the loss is measured.",
+    )

@@ -95,11 +95,22 @@ class ModelConfig(Section):
         description="Blocks [z, y, x] of voxels folded into channels before the first level and unfolded after the "
         "last. [1, 2, 2] costs a quarter and sees twice as far: right for fine pixels and for minutes on a processor.",
     )
-    norm: Literal["batch", "group", "instance", "none"] = Field(
-        "batch", description="Normalisation after each convolution; batch costs nothing at prediction."
+    norm: Literal["batch", "sync_batch", "group", "instance", "none"] = Field(
+        "batch",
+        description="Normalisation after each convolution; batch costs nothing at prediction. sync_batch counts over "
+        "all GPUs of a run and needs GPUs; group treats each sample by itself, so that devices make no difference.",
     )
     activation: Literal["elu", "relu", "leaky_relu", "gelu", "silu"] = Field(
         "elu", description="Nonlinearity; elu is that of the original network."
+    )
+    squeeze: bool = Field(
+        False, description="Weigh channels by what the whole patch holds (squeeze and excitation), in each block."
+    )
+    deep_supervision: bool = Field(
+        False, description="Judge the coarser levels too while learning; loss.deep says how much they count."
+    )
+    recompute: bool = Field(
+        False, description="Compute activations twice instead of keeping them: larger patches fit, a third slower."
     )
     offsets: Annotated[tuple[Offset, ...], Lenient, BeforeValidator(named_offsets), AfterValidator(an_offset_list)] = (
         Field(

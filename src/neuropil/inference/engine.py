@@ -115,9 +115,9 @@ def choose_device(name: str) -> torch.device:
 
 def fast_bf16(device: torch.device, precision: str) -> bool:
     """Whether to compute in bfloat16: asked for (``bf16``), or ``auto`` and the hardware does it fast."""
-    if precision not in ("auto", "bf16", "fp32"):
-        raise NeuropilError(f"expected a precision of auto, bf16 or fp32, got {precision!r}")
-    return precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
+    if precision not in ("auto", "bf16", "fp16", "fp32"):
+        raise NeuropilError(f"expected a precision of auto, bf16, fp16 or fp32, got {precision!r}")
+    return precision == "bf16" or (precision in ("auto", "fp16") and has_fast_bf16(device))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from torch import nn
 
 from neuropil.config import ModelConfig
 from neuropil.models.unet import ResidualUNet
+from neuropil.targets import auxiliaries
 
 __all__ = ["ResidualUNet", "build_network"]
 
@@ -14,7 +15,8 @@ def build_network(model: ModelConfig) -> nn.Module:
     """Build the network of a config's ``model`` section, freshly initialised.
 
     Returns:
-        A module from float ``[B, 1, Z, Y, X]`` in [0, 1], any size, to logits ``[B, len(offsets), Z, Y, X]``.
+        A module from float ``[B, 1, Z, Y, X]`` in [0, 1], any size, to logits ``[B, len(offsets), Z, Y, X]``. In
+        training mode the logits of auxiliary targets and of coarser levels follow, where the recipe asks for them.
 
     >>> sum(p.numel() for p in build_network(ModelConfig()).parameters()) > 100_000
     True
@@ -27,4 +29,8 @@ def build_network(model: ModelConfig) -> nn.Module:
         stem=model.stem,
         norm=model.norm,
         activation=model.activation,
+        squeeze=model.squeeze,
+        auxiliary_channels=sum(task.channels for task in auxiliaries(model)),
+        deep_supervision=model.deep_supervision,
+        recompute=model.recompute,
     )

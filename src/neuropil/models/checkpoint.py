@@ -51,8 +51,9 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
-        # torch reports a full disk as a RuntimeError of its zip writer.
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+        # torch reports a full disk as a RuntimeError of its zip writer, often while it handles the true error.
+        full = isinstance(error.__context__, OSError) or "PytorchStreamWriter" in str(error)
+        if isinstance(error, RuntimeError) and not full:
             raise
         raise NeuropilError(
             f"cannot write the checkpoint {path}: {error}; free some space or choose another --out"

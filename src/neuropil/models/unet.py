@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
@@ -24,7 +26,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def _norm(kind: str, width: int) -> nn.Module:
-    if kind == "batch":
+    if kind in ("batch", "sync_batch"):  # training over several GPUs puts the synchronised one in its place
         return nn.BatchNorm3d(width)
     if kind == "group":
         return nn.GroupNorm(math.gcd(8, width), width)
@@ -32,7 +34,7 @@ def _norm(kind: str, width: int) -> nn.Module:
         return nn.InstanceNorm3d(width, affine=True)
     if kind == "none":
         return nn.Identity()
-    raise NeuropilError(f"unknown norm {kind!r}; expected batch, group, instance or none")
+    raise NeuropilError(f"unknown norm {kind!r}; expected batch, sync_batch, group, instance or none")
 
 
 def _conv(inside: int, outside: int, kernel: Triple, norm: str) -> nn.Conv3d:
@@ -41,10 +43,27 @@ def _conv(inside: int, outside: int, kernel: Triple, norm: str) -> nn.Conv3d:
     return nn.Conv3d(inside, outside, kernel, padding=padding, bias=norm == "none")
 
 
+class Squeeze(nn.Module):
+    """Weigh channels by what the whole patch holds (J. Hu et al. 2018, arXiv:1709.01507)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        narrow = max(4, width // 8)
+        self.gate = nn.Sequential(
+            nn.AdaptiveAvgPool3d(1), nn.Conv3d(width, narrow, 1), nn.ReLU(), nn.Conv3d(narrow, width, 1), nn.Sigmoid()
+        )
+
+    def forward(self, x_BCZYX: Tensor) -> Tensor:
+        out: Tensor = x_BCZYX * self.gate(x_BCZYX)
+        return out
+
+
 class ResidualBlock(nn.Module):
     """Three convolutions, the last two with a shortcut: ``h = conv(x); h + conv(conv(h))``, normed and activated."""
 
-    def __init__(self, inside: int, outside: int, kernel: Triple, norm: str, activation: str) -> None:
+    def __init__(
+        self, inside: int, outside: int, kernel: Triple, norm: str, activation: str, squeeze: bool = False
+    ) -> None:
         super().__init__()
         act = ACTIVATIONS[activation]
         self.enter = nn.Sequential(_conv(inside, outside, kernel, norm), _norm(norm, outside), act())
@@ -54,6 +73,7 @@ class ResidualBlock(nn.Module):
             act(),
             _conv(outside, outside, kernel, norm),
             _norm(norm, outside),
+            *([Squeeze(outside)] if squeeze else []),
         )
         self.leave = act()
 
@@ -92,6 +112,11 @@ class ResidualUNet(nn.Module):
             (1, 1, 1) works at full resolution; (1, 2, 2) costs a quarter and sees twice as far.
         norm: ``batch``, ``group``, ``instance`` or ``none``.
         activation: ``elu``, ``relu``, ``leaky_relu``, ``gelu`` or ``silu``.
+        squeeze: weigh the channels of each block by what the whole patch holds (squeeze and excitation).
+        auxiliary_channels: more logits per voxel, in training mode only, after the others.
+        deep_supervision: in training mode, also the ``out_channels`` logits of each coarser level, finest first, after
+            the auxiliary ones; upsampled, so that they are judged by the same targets.
+        recompute: compute activations again in the backward pass instead of keeping them: less memory, a third slower.
 
     Takes float ``[B, 1, Z, Y, X]`` in [0, 1] of any size and returns logits ``[B, out_channels, Z, Y, X]``.
 
@@ -111,6 +136,10 @@ class ResidualUNet(nn.Module):
         stem: Triple = (1, 1, 1),
         norm: str = "batch",
         activation: str = "elu",
+        squeeze: bool = False,
+        auxiliary_channels: int = 0,
+        deep_supervision: bool = False,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         if len(downsample) != len(widths) - 1:
@@ -118,7 +147,7 @@ class ResidualUNet(nn.Module):
                 f"model.downsample needs one factor between each two of the {len(widths)} widths, "
                 f"that is {len(widths) - 1}; got {len(downsample)}"
             )
-        self.stem, self.out_channels = stem, out_channels
+        self.stem, self.out_channels, self.recompute = stem, out_channels, recompute
         self.downsample = [tuple(f) for f in downsample]
         self.multiple = tuple(s * math.prod(f[a] for f in self.downsample) for a, s in enumerate(stem))
         folded = math.prod(stem)
@@ -126,12 +155,18 @@ class ResidualUNet(nn.Module):
         embed: Triple = (1, 5, 5) if anisotropic_levels else (3, 3, 3)
         self.embed = nn.Sequential(_conv(folded, widths[0], embed, "none"), ACTIVATIONS[activation]())
         self.encoder = nn.ModuleList(
-            ResidualBlock(widths[max(i - 1, 0)], width, kernels[i], norm, activation) for i, width in enumerate(widths)
+            ResidualBlock(widths[max(i - 1, 0)], width, kernels[i], norm, activation, squeeze)
+            for i, width in enumerate(widths)
         )
         levels = range(len(widths) - 1)
         self.up = nn.ModuleList(Up(widths[i + 1], widths[i], downsample[i]) for i in levels)
-        self.decoder = nn.ModuleList(ResidualBlock(widths[i], widths[i], kernels[i], norm, activation) for i in levels)
+        self.decoder = nn.ModuleList(
+            ResidualBlock(widths[i], widths[i], kernels[i], norm, activation, squeeze) for i in levels
+        )
         self.head = nn.Conv3d(widths[0], out_channels * folded, 1)
+        self.auxiliary = nn.Conv3d(widths[0], auxiliary_channels * folded, 1) if auxiliary_channels else None
+        coarser = levels[1:] if deep_supervision else []
+        self.coarse = nn.ModuleList(nn.Conv3d(widths[i], out_channels, 1) for i in coarser)
 
     def forward(self, image_BCZYX: Tensor) -> Tensor:
         size = image_BCZYX.shape[2:]
@@ -141,11 +176,26 @@ class ResidualUNet(nn.Module):
             if i > 0:
                 skips.append(x)
                 x = F.max_pool3d(x, self.downsample[i - 1])
-            x = block(x)
+            x = self._run(block, x)
+        coarse: list[Tensor] = []
         for i in reversed(range(len(self.up))):
-            x = self.decoder[i](self.up[i](x) + skips[i])
-        logits = unfold(self.head(x), self.stem)
+            x = self._run(self.decoder[i], self.up[i](x) + skips[i])
+            if self.training and 1 <= i <= len(self.coarse):
+                coarse.insert(0, self.coarse[i - 1](x))
+        out = [unfold(self.head(x), self.stem)]
+        if self.training and self.auxiliary is not None:
+            out.append(unfold(self.auxiliary(x), self.stem))
+        out += [F.interpolate(c, size=out[0].shape[2:], mode="trilinear", align_corners=False) for c in coarse]
+        logits = torch.cat(out, dim=1) if len(out) > 1 else out[0]
         return logits[:, :, : size[0], : size[1], : size[2]]
+
+    def _run(self, block: nn.Module, x_BCZYX: Tensor) -> Tensor:
+        """A block, its activations kept or computed again."""
+        if self.recompute and self.training:
+            again: Tensor = checkpoint(block, x_BCZYX, use_reentrant=False)
+            return again
+        out: Tensor = block(x_BCZYX)
+        return out
 
 
 def _pad_to(x_BCZYX: Tensor, multiple: Sequence[int]) -> Tensor:

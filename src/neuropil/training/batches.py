@@ -18,11 +18,11 @@ from neuropil.augment import (
     to_unit,
     vary_intensity,
 )
-from neuropil.config import AugmentConfig, Config
+from neuropil.config import AugmentConfig, Config, ModelConfig
 from neuropil.config import VolumePair as PairConfig
 from neuropil.dataset import Sample, VolumeDataset, VolumePair, collate, sample_rng
 from neuropil.geometry import Box, Triple
-from neuropil.targets import affinity_targets, erode_labels
+from neuropil.targets import AuxiliaryTarget, affinity_targets, auxiliary_targets, erode_labels, label_margin
 from neuropil.volumes import open_volume
 
 
@@ -35,6 +35,10 @@ class Batch(NamedTuple):
     """bool, whether an edge joins two voxels of one neuron."""
     validity_BEZYX: Tensor
     """bool, which edges the loss may judge."""
+    labels_BZYX: Tensor
+    """int32, the ids that the targets were made from; for pictures."""
+    auxiliary: tuple[AuxiliaryTarget, ...] = ()
+    """What else is learned from the labels."""
 
 
 def open_pair(pair: PairConfig) -> VolumePair:
@@ -54,7 +58,7 @@ def open_dataset(
         [open_pair(pair) for pair in pairs],
         config.training.patch,
         seed=seed,
-        margin=config.model.label_erosion,
+        margin=label_margin(config.model),
         augment=augment,
         unlabelled=config.data.unlabelled,
     )
@@ -96,11 +100,13 @@ def prepare(samples: Sequence[Sample], config: Config, seed: int, augment: Augme
 
     The geometry comes first and the targets after it, so that targets are those of what the network sees.
     """
-    margin = config.model.label_erosion
+    margin = label_margin(config.model)
     varied = [_vary(sample, config.training.patch, margin, seed, augment) for sample in samples]
     image_BZYX, labels_BZYX, mask_BZYX = (torch.stack(part) for part in zip(*varied, strict=True))
-    target, validity = _targets(labels_BZYX, mask_BZYX, margin, config.model.offsets)
-    return Batch(image_BZYX[:, None], target, validity)
+    target, validity = _targets(labels_BZYX, mask_BZYX, margin, config.model)
+    more = auxiliary_targets(labels_BZYX, mask_BZYX, config.model, margin)
+    shown = labels_BZYX[..., margin : labels_BZYX.shape[-2] - margin, margin : labels_BZYX.shape[-1] - margin]
+    return Batch(image_BZYX[:, None], target, validity, shown, more)
 
 
 def _vary(
@@ -122,7 +128,12 @@ def _vary(
     return unit, labels, mask
 
 
-def _targets(labels_BZYX: Tensor, mask_BZYX: Tensor, erosion: int, offsets: Sequence[Triple]) -> tuple[Tensor, Tensor]:
-    eroded = erode_labels(labels_BZYX, erosion)
-    inner = (..., slice(erosion, eroded.shape[-2] - erosion), slice(erosion, eroded.shape[-1] - erosion))
-    return affinity_targets(eroded[inner].contiguous(), offsets, mask_BZYX[inner])
+def _targets(labels_BZHW: Tensor, mask_BZHW: Tensor, margin: int, model: ModelConfig) -> tuple[Tensor, Tensor]:
+    """Affinities of the eroded labels, once their margin has done its work."""
+    spare = margin - model.label_erosion
+    near = (..., slice(spare, labels_BZHW.shape[-2] - spare), slice(spare, labels_BZHW.shape[-1] - spare))
+    eroded = erode_labels(labels_BZHW[near], model.label_erosion)
+    inner = (..., slice(margin, labels_BZHW.shape[-2] - margin), slice(margin, labels_BZHW.shape[-1] - margin))
+    rest = model.label_erosion
+    core = (..., slice(rest, eroded.shape[-2] - rest), slice(rest, eroded.shape[-1] - rest))
+    return affinity_targets(eroded[core].contiguous(), model.offsets, mask_BZHW[inner])

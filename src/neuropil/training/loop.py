@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from neuropil.config import Config, check_trainable
+from neuropil.dataset import Sample
 from neuropil.errors import NeuropilError
-from neuropil.losses import balanced_bce
 from neuropil.training.batches import Batch, Numbers, batches, open_dataset, prepare
 from neuropil.training.monitor import Monitor
-from neuropil.training.run import Run, Step, restore, start_fabric, start_run, write_config
-from neuropil.training.schedule import rate
+from neuropil.training.objective import Judgement, judge
+from neuropil.training.optimizers import measure_norms, update_average
+from neuropil.training.ranks import across, agree, start_fabric
+from neuropil.training.run import Run, Step, plain, restore, start_run, write_config
+from neuropil.training.schedule import learning_rate
+from neuropil.training.stopping import StopRequest, check_finite
 from neuropil.training.validation import Validation
 
 
@@ -31,7 +39,7 @@ def train(
 
     Returns:
         Path of the last checkpoint. ``best.pt`` beside it has the lowest loss on ``data.validation``; without
-        validation volumes it is the last one.
+        validation volumes it is the last one. Ctrl-C and SIGTERM finish the step and save before they end the run.
 
     Raises:
         NeuropilError: volumes that do not fit the config, an output folder that cannot be written, a loss that is
@@ -53,43 +61,88 @@ def train(
     fabric = start_fabric(settings)
     run = start_run(config, fabric, dataset.voxel_size, out, pretrained)
     step = restore(run, Path(resume)) if resume else Step()
-    stream = batches(dataset, Numbers(step.iteration, settings.batch), settings.workers, fabric.device.type == "cuda")
+    together = settings.devices if settings.strategy == "dp" else 1
+    first = step.iteration * config.optimizer.accumulate
+    numbers = Numbers(first, settings.batch * together, fabric.global_rank, fabric.world_size)
+    stream = batches(dataset, numbers, settings.workers, fabric.device.type == "cuda")
     validation = Validation(config, fabric)
-    monitor = Monitor(out / "tensorboard", config.model.offsets, step.iteration)
 
     started = time.monotonic() - step.seconds
-    try:
+    with StopRequest() as request, Monitor(out / "tensorboard", config, step.iteration, fabric.global_rank) as monitor:
         while (done := share_done(config, step)) < 1:
-            factor = rate(config.optimizer.schedule, step.iteration, config.optimizer.warmup, done)
             for group in run.optimizer.param_groups:
-                group["lr"] = config.optimizer.learning_rate * factor
-            batch = prepare(fabric.to_device(next(stream)), config, settings.seed, config.augment)
-            logits = run.network(batch.image_BCZYX.to(memory_format=torch.channels_last_3d))
-            loss = judge(logits, batch, config)
-            fabric.backward(loss)
-            if config.optimizer.clip:
-                fabric.clip_gradients(run.network, run.optimizer, max_norm=config.optimizer.clip)
-            run.optimizer.step()
-            run.optimizer.zero_grad(set_to_none=True)
-            run.average.update_parameters(run.network.module)
-
-            step = Step(step.iteration + 1, time.monotonic() - started, step.best)
-            monitor.count(batch.image_BCZYX.numel())
-            if step.iteration % settings.log_every == 0:
-                check_finite(loss.item(), step)
-                left = step.seconds * (1 / max(share_done(config, step), 1e-9) - 1)
-                monitor.scalars(step.iteration, loss.item(), run.optimizer.param_groups[0]["lr"], left)
-            if step.iteration % settings.image_every == 0:
-                monitor.pictures(step.iteration, batch, logits)
-            if step.iteration % settings.checkpoint_every == 0:
-                step = keep(run, step, validation, monitor)
-    except KeyboardInterrupt:
-        print(f"\ninterrupted at iteration {step.iteration}; continue with --resume {run.save('last.pt', step)}")
-        raise
-    finally:
-        monitor.close()
-    keep(run, step, validation, monitor)
+                group["lr"] = learning_rate(config.optimizer, step.iteration, done, step.drop)
+            learned = learn(run, stream, monitor)
+            update_average(run.average, plain(run.network), config, done)
+            seconds, stop = agree(fabric, time.monotonic() - started, request.signal is not None)
+            step = replace(step, iteration=step.iteration + 1, seconds=seconds)
+            report(learned, run, step, monitor)
+            if step.iteration % (settings.validate_every or settings.checkpoint_every) == 0:
+                step = validate(run, step, validation, monitor)
+            if step.iteration % settings.checkpoint_every == 0 or stop:
+                run.save("last.pt", step)
+                run.keep(step, settings.keep_last)
+            if stop:
+                print(f"\nstopped at iteration {step.iteration}; go on with --resume {out}/checkpoints/last.pt")
+                request.obey()
+        if config.optimizer.swa:
+            images = (draw(run, stream).image_BCZYX for _ in range(20))
+            measure_norms(run.average, images)
+        step = validate(run, step, validation, monitor)
+        run.save("last.pt", step)
+        run.keep(step, settings.keep_last)
     return out / "checkpoints" / "last.pt"
+
+
+class Learned(NamedTuple):
+    """What one step saw and did."""
+
+    batch: Batch
+    logits: torch.Tensor
+    found: Judgement
+    gradient: torch.Tensor
+    """Norm of the gradient before it is clipped."""
+
+
+def draw(run: Run, stream: Iterator[list[Sample]]) -> Batch:
+    """The next batch on the device, augmented, with its targets."""
+    samples = run.fabric.to_device(next(stream))
+    return prepare(samples, run.config, run.config.training.seed, run.config.augment)
+
+
+def learn(run: Run, stream: Iterator[list[Sample]], monitor: Monitor) -> Learned:
+    """One step of the optimizer, over as many batches as its gradient is averaged from."""
+    settings, fabric = run.config.optimizer, run.fabric
+    for part in range(1, settings.accumulate + 1):
+        with monitor.waiting():
+            batch = draw(run, stream)
+        monitor.count(batch.image_BCZYX.numel() * fabric.world_size)
+        whole = part == settings.accumulate
+        with nullcontext() if whole else fabric.no_backward_sync(run.network):
+            logits = run.network(batch.image_BCZYX.to(memory_format=torch.channels_last_3d))
+            found = judge(logits, batch, run.config, across)
+            # Each rank holds its part of the gradient of the common loss; ranks are averaged, parts must be summed.
+            fabric.backward(found.loss * (fabric.world_size / settings.accumulate))
+    limit = settings.clip or math.inf
+    gradient = fabric.clip_gradients(run.network, run.optimizer, max_norm=limit, error_if_nonfinite=False)
+    run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
+    return Learned(batch, logits.detach(), found, gradient if gradient is not None else torch.zeros(()))
+
+
+def report(learned: Learned, run: Run, step: Step, monitor: Monitor) -> None:
+    """Check that the loss is a number, and show what is due. To ask a GPU is to wait for it, so that is done rarely."""
+    settings = run.config.training
+    shown = step.iteration % settings.log_every == 0
+    saved = step.iteration % settings.checkpoint_every == 0
+    if shown or saved or run.fabric.device.type == "cpu":
+        check_finite(learned.found.loss.item(), learned.batch, step.iteration, run.folder)
+    if shown:
+        left = step.seconds * (1 / max(share_done(run.config, step), 1e-9) - 1)
+        rate = run.optimizer.param_groups[0]["lr"]
+        monitor.scalars(step.iteration, learned.found, rate, learned.gradient.item(), left)
+    if step.iteration % settings.image_every == 0:
+        monitor.pictures(step.iteration, learned.batch, learned.logits)
 
 
 def share_done(config: Config, step: Step) -> float:
@@ -99,34 +152,19 @@ def share_done(config: Config, step: Step) -> float:
     return max(by_count, by_clock)
 
 
-def judge(logits: torch.Tensor, batch: Batch, config: Config) -> torch.Tensor:
-    """The loss of a batch as the config weighs it."""
-    return balanced_bce(
-        logits,
-        batch.target_BEZYX,
-        batch.validity_BEZYX,
-        class_balance=config.loss.class_balance,
-        weight_cap=config.loss.weight_cap,
-        label_smoothing=config.loss.label_smoothing,
-    )
-
-
-def check_finite(loss: float, step: Step) -> None:
-    """Stop a run whose loss is no longer a number: it would only go on to save useless weights."""
-    if not math.isfinite(loss):
-        raise NeuropilError(
-            f"the loss became {loss} at iteration {step.iteration}; lower optimizer.learning_rate or set "
-            "training.precision to fp32, and --resume from the last checkpoint"
-        )
-
-
-def keep(run: Run, step: Step, validation: Validation, monitor: Monitor) -> Step:
-    """Save ``last.pt``, and ``best.pt`` too when the held-out loss is the lowest so far."""
-    loss = validation.loss(run.average, judge)
-    if loss is not None:
-        monitor.validation(step.iteration, loss)
-    if loss is None or loss <= step.best:
-        step = Step(step.iteration, step.seconds, math.inf if loss is None else loss)
+def validate(run: Run, step: Step, validation: Validation, monitor: Monitor) -> Step:
+    """Judge the average on held-out patches; save ``best.pt`` when the loss is the lowest so far."""
+    judged = validation.judge(run) if run.fabric.global_rank == 0 else (None, {})
+    loss, scores = run.fabric.broadcast(judged)
+    if loss is None:
         run.save("best.pt", step)
-    run.save("last.pt", step)
-    return step
+        return step
+    monitor.validation(step.iteration, loss, scores)
+    settings = run.config.optimizer
+    if loss <= step.best:
+        step = replace(step, best=loss, stale=0)
+        run.save("best.pt", step)
+        return step
+    if settings.schedule == "plateau" and step.stale + 1 >= settings.patience:
+        return replace(step, stale=0, drop=step.drop * settings.decay)
+    return replace(step, stale=step.stale + 1)

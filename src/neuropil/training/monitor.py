@@ -4,56 +4,97 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from neuropil.config import Config
 from neuropil.geometry import NEAREST, Offsets
 from neuropil.training.batches import Batch
+from neuropil.training.objective import Judgement
 
 
 class Monitor:
-    """Progress of one run."""
+    """Progress of one run; only the first rank shows it."""
 
-    def __init__(self, folder: Path, offsets: Offsets, start: int) -> None:
-        self.writer = SummaryWriter(str(folder), purge_step=start)
-        self.channels = rgb_channels(offsets)
-        self.voxels = 0
+    def __init__(self, folder: Path, config: Config, start: int, rank: int = 0) -> None:
+        self.writer = SummaryWriter(str(folder), purge_step=start) if rank == 0 else None
+        self.channels = rgb_channels(config.model.offsets)
+        self.voxels, self.waited = 0, 0.0
         self.since = time.monotonic()
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.writer is not None:
+            self.writer.close()
+            if sys.stdout.isatty():
+                print()
 
     def count(self, voxels: int) -> None:
         self.voxels += voxels
 
-    def scalars(self, iteration: int, loss: float, rate: float, left: float) -> None:
-        """Write loss, learning rate and speed, and print them with the time left (s)."""
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Time spent on getting the next batch."""
+        start = time.monotonic()
+        yield
+        self.waited += time.monotonic() - start
+
+    def scalars(self, iteration: int, found: Judgement, rate: float, gradient: float, left: float) -> None:
+        """Write the loss and its terms, learning rate, gradient norm and speed; print them with the time left (s)."""
         now = time.monotonic()
-        speed, self.voxels, self.since = self.voxels / max(now - self.since, 1e-9), 0, now
+        passed = max(now - self.since, 1e-9)
+        speed, waited = self.voxels / passed, self.waited / passed
+        self.voxels, self.waited, self.since = 0, 0.0, now
+        if self.writer is None:
+            return
+        loss = found.loss.item()
         self.writer.add_scalar("loss/train", loss, iteration)
+        for name, term in found.terms.items():
+            self.writer.add_scalar(f"loss/term/{name}", term.item(), iteration)
         self.writer.add_scalar("learning_rate", rate, iteration)
+        self.writer.add_scalar("gradient_norm", gradient, iteration)
         self.writer.add_scalar("speed/voxels_per_second", speed, iteration)
+        self.writer.add_scalar("speed/share_waiting_for_data", waited, iteration)
         line = f"iteration {iteration:6d}  loss {loss:.4f}  {speed / 1e6:.2f} Mvoxel/s  {clock(left)} left"
         # A terminal keeps one line; a log file gets a line each time.
         print(line, end="\r" if sys.stdout.isatty() else "\n", flush=True)
 
-    def validation(self, iteration: int, loss: float) -> None:
-        """Write the loss on held-out patches."""
-        self.writer.add_scalar("loss/validation", loss, iteration)
+    def validation(self, iteration: int, loss: float, scores: dict[str, float]) -> None:
+        """Write the loss on held-out patches, and the scores of a segmentation where there is one."""
+        if self.writer is not None:
+            self.writer.add_scalar("loss/validation", loss, iteration)
+            for name, score in scores.items():
+                self.writer.add_scalar(f"validation/{name}", score, iteration)
 
     def pictures(self, iteration: int, batch: Batch, logits_BEZYX: Tensor) -> None:
-        """Image, target and predicted affinities of the middle section of the first sample, side by side."""
+        """Image, labels, target and predicted affinities of the middle section of the first sample, side by side."""
+        if self.writer is None:
+            return
         z = batch.image_BCZYX.shape[2] // 2
         grey = batch.image_BCZYX[0, :, z].expand(3, -1, -1)
+        labels = colours(batch.labels_BZYX[0, z])
         target = batch.target_BEZYX[0, self.channels, z].float()
         predicted = logits_BEZYX[0, self.channels, z].detach().float().sigmoid()
-        row = torch.cat([grey, target, predicted], dim=-1).clamp(0, 1).cpu()
-        self.writer.add_image("image | target | prediction", row, iteration)
+        row = torch.cat([grey, labels, target, predicted], dim=-1).clamp(0, 1).cpu()
+        self.writer.add_image("image | labels | target | prediction", row, iteration)
 
-    def close(self) -> None:
-        self.writer.close()
-        if sys.stdout.isatty():
-            print()
+
+def colours(labels_YX: Tensor) -> Tensor:
+    """A colour for each id, black for 0: float ``[3, Y, X]``.
+
+    >>> tuple(colours(torch.tensor([[0, 1], [2, 2]])).shape)
+    (3, 2, 2)
+    """
+    # Multiples of irrational numbers, modulo 1, spread evenly however many ids there are.
+    golden = torch.tensor([0.618034, 0.754878, 0.569840], device=labels_YX.device)[:, None, None]
+    return (0.25 + 0.75 * (labels_YX * golden % 1)) * (labels_YX > 0)
 
 
 def rgb_channels(offsets: Offsets) -> list[int]:

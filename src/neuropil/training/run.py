@@ -9,15 +9,16 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from neuropil.config import Config, TrainingConfig, config_to_yaml
+from neuropil.config import Config, config_to_yaml
 from neuropil.errors import NeuropilError
 from neuropil.geometry import VoxelSize
 from neuropil.models import build_network
 from neuropil.models.checkpoint import load_weights, read_checkpoint, save_checkpoint
-from neuropil.models.precision import has_fast_bf16
+from neuropil.training.optimizers import make_optimizer, start_average
+from neuropil.training.ranks import prepare_norms
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Step:
     """Wall-clock time spent training, over all parts of the run."""
     best: float = float("inf")
     """Lowest held-out loss so far."""
+    stale: int = 0
+    """Validations since it fell."""
+    drop: float = 1.0
+    """What the plateau schedule has made of the learning rate."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,10 @@ class Run:
     """What a run learns and where it leaves it."""
 
     config: Config
+    fabric: Fabric
+    """Devices and number format."""
     network: Any
-    """The network as Fabric wrapped it: precision and devices are its business. ``.module`` is the bare one."""
+    """The network as Fabric wrapped it: precision and devices are its business."""
     average: AveragedModel
     """Exponential moving average of the weights: what is judged, predicted with and shipped."""
     optimizer: torch.optim.Optimizer
@@ -46,16 +53,30 @@ class Run:
     voxel_size: VoxelSize | None
     """nm, of the training volumes: prediction warns of images at another scale."""
 
+    def keep(self, step: Step, last: int) -> None:
+        """Give ``last.pt`` a numbered name too, and forget all but the ``last`` of those."""
+        if not last or self.fabric.global_rank:
+            return
+        folder = self.folder / "checkpoints"
+        numbered = folder / f"iteration_{step.iteration:08d}.pt"
+        numbered.unlink(missing_ok=True)
+        os.link(folder / "last.pt", numbered)
+        for old in sorted(folder.glob("iteration_*.pt"))[:-last]:
+            old.unlink()
+
     def save(self, name: str, step: Step) -> Path:
-        """Write ``checkpoints/NAME``: weights, average, optimizer, progress, and the config."""
+        """Write ``checkpoints/NAME``: weights, average, optimizer, progress, and the config; by one rank for all."""
         path = self.folder / "checkpoints" / name
+        if self.fabric.global_rank:
+            return path
         content = {
             "config": self.config.to_dict(),
-            "weights": self.network.module.state_dict(),
+            "weights": plain(self.network).state_dict(),
             "average": self.average.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": asdict(step),
             "averaged": self.average.n_averaged,
+            "precision": self.fabric.strategy.precision.state_dict(),
             "info": {
                 "iteration": step.iteration,
                 "minutes": round(step.seconds / 60, 2),
@@ -64,19 +85,6 @@ class Run:
         }
         save_checkpoint(path, content)
         return path
-
-
-def start_fabric(settings: TrainingConfig) -> Fabric:
-    """Fabric on the wanted device, in bf16 where the hardware has it and the config allows it."""
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise NeuropilError("training.device is cuda but no GPU is visible; use auto or cpu")
-    accelerator = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    bf16 = settings.precision == "bf16" or (
-        settings.precision == "auto" and has_fast_bf16(torch.device(accelerator))
-    )  # fmt: skip
-    fabric = Fabric(accelerator=accelerator, devices=1, precision="bf16-mixed" if bf16 else "32-true")
-    fabric.launch()
-    return fabric
 
 
 def start_run(
@@ -88,35 +96,18 @@ def start_run(
     if pretrained:
         load_weights(bare, read_checkpoint(Path(pretrained)), Path(pretrained))
     bare = bare.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    bare = prepare_norms(bare, config, fabric)
     network, optimizer = fabric.setup(bare, make_optimizer(bare, config))
-    average = AveragedModel(network.module, multi_avg_fn=moving_average(config.optimizer.ema), use_buffers=True)
-    return Run(config, network, average, optimizer, folder, config.data.voxel_size or voxel_size)
+    average = start_average(plain(network), config)
+    return Run(config, fabric, network, average, optimizer, folder, config.data.voxel_size or voxel_size)
 
 
-def make_optimizer(network: nn.Module, config: Config) -> torch.optim.Optimizer:
-    """AdamW; norms and biases are not decayed, since pulling them to 0 only fights the norm."""
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.optimizer.weight_decay},
-        {"params": vectors, "weight_decay": 0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.optimizer.learning_rate, betas=config.optimizer.betas)
-
-
-def moving_average(decay: float) -> Any:
-    """Exponential moving average whose memory grows with the run, so that the random start is forgotten at once."""
-
-    @torch.no_grad()
-    def update(averages: list[Tensor], currents: list[Tensor], count: Tensor | int) -> None:
-        now = min(decay, (1 + int(count)) / (10 + int(count)))
-        for average, current in zip(averages, currents, strict=True):
-            if average.is_floating_point():
-                average.lerp_(current, 1 - now)
-            else:
-                average.copy_(current)
-
-    return update
+def plain(network: Any) -> nn.Module:
+    """The network without what Fabric, DDP and data parallelism wrapped around it."""
+    inner: nn.Module = network.module
+    while isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        inner = inner.module
+    return inner
 
 
 def restore(run: Run, path: Path) -> Step:
@@ -131,9 +122,10 @@ def restore(run: Run, path: Path) -> Step:
             f"{path} holds only weights, which --resume cannot continue; start with --pretrained {path}"
         )
     load_weights(run.average.module, content, path)
-    load_weights(run.network.module, {"weights": content["weights"]}, path)
+    load_weights(plain(run.network), {"weights": content["weights"]}, path)
     run.optimizer.load_state_dict(content["optimizer"])
     run.average.n_averaged.copy_(content["averaged"])
+    run.fabric.strategy.precision.load_state_dict(content.get("precision", {}))
     return Step(**content["step"])
 
 

@@ -5,14 +5,28 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-Schedule = Literal["constant", "linear", "cosine"]
+from neuropil.config import OptimizerConfig
+
+Schedule = Literal["constant", "linear", "cosine", "steps", "plateau"]
+
+
+def learning_rate(settings: OptimizerConfig, iteration: int, done: float, drop: float = 1.0) -> float:
+    """The learning rate of the next step; ``drop`` is what a plateau has made of it so far.
+
+    >>> learning_rate(OptimizerConfig(schedule="steps", learning_rate=1.0, warmup=0), 10, done=0.8)
+    0.25
+    """
+    factor = rate(settings.schedule, iteration, settings.warmup, done) * drop
+    if settings.schedule == "steps":
+        factor *= settings.decay ** sum(done >= milestone for milestone in settings.milestones)
+    return settings.learning_rate * factor
 
 
 def rate(schedule: Schedule, iteration: int, warmup: int, done: float) -> float:
     """Factor on the learning rate.
 
     Args:
-        schedule: ``constant``, ``linear`` (to zero) or ``cosine`` (to zero).
+        schedule: ``linear`` and ``cosine`` go to zero; ``constant``, ``steps`` and ``plateau`` stay at 1 here.
         iteration: iterations already made.
         warmup: iterations over which the factor rises linearly from 1/warmup to what the schedule says.
         done: share of the run that is over, in [0, 1]; by iterations or by the clock.
@@ -21,5 +35,5 @@ def rate(schedule: Schedule, iteration: int, warmup: int, done: float) -> float:
     (0.75, 0.5, 0.5)
     """
     done = min(max(done, 0.0), 1.0)
-    factor = {"constant": 1.0, "linear": 1.0 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[schedule]
+    factor = {"linear": 1.0 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}.get(schedule, 1.0)
     return factor * min(1.0, (iteration + 1) / max(warmup, 1))

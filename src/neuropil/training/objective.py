@@ -1,0 +1,95 @@
+"""The loss of a batch, term by term, as the config weighs them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from neuropil.config import Config, LossConfig
+from neuropil.errors import NeuropilError
+from neuropil.losses import Across, alone, balanced_bce, dice, focal, squared_error
+from neuropil.targets import AuxiliaryTarget
+from neuropil.training.batches import Batch
+
+
+class Judgement(NamedTuple):
+    """What a prediction costs."""
+
+    loss: Tensor
+    """The weighted sum of all terms; a scalar, of all devices together."""
+    terms: dict[str, Tensor]
+    """Each term before its weight, detached."""
+
+
+def judge(logits_BCZYX: Tensor, batch: Batch, config: Config, across: Across = alone) -> Judgement:
+    """Score the logits of a batch: those of affinities, then of auxiliary targets, then of coarser levels.
+
+    In evaluation mode the network gives affinities only, and only they are scored.
+    """
+    loss, edges = config.loss, len(config.model.offsets)
+    weighed = _affinity_terms(logits_BCZYX[:, :edges], batch, loss, across)
+    if logits_BCZYX.shape[1] > edges:
+        at = edges
+        for made in batch.auxiliary:
+            part = logits_BCZYX[:, at : at + made.task.channels]
+            at += made.task.channels
+            weighed[made.task.name] = _auxiliary_term(part, made, loss, across)
+        coarse = [logits_BCZYX[:, a : a + edges] for a in range(at, logits_BCZYX.shape[1], edges)]
+        for level, part in enumerate(coarse, start=1):
+            cost = balanced_bce(
+                part, batch.target_BEZYX, batch.validity_BEZYX, weight_cap=loss.weight_cap, across=across
+            )
+            weighed[f"level {level}"] = (loss.deep / len(coarse), cost)
+    if not weighed:
+        raise NeuropilError("loss: expected one term with a weight above 0, got none; set loss.bce")
+    total = torch.stack([weight * term for weight, term in weighed.values()]).sum()
+    return Judgement(total, {name: term.detach() for name, (_, term) in weighed.items()})
+
+
+def _affinity_terms(
+    logits_BEZYX: Tensor, batch: Batch, loss: LossConfig, across: Across
+) -> dict[str, tuple[float, Tensor]]:
+    target, valid = batch.target_BEZYX, batch.validity_BEZYX
+    weighed: dict[str, tuple[float, Tensor]] = {}
+    if loss.bce:
+        weights = None if loss.edge_weights is None else torch.tensor(loss.edge_weights, device=logits_BEZYX.device)
+        weighed["bce"] = (
+            loss.bce,
+            balanced_bce(
+                logits_BEZYX,
+                target,
+                valid,
+                class_balance=loss.class_balance,
+                weight_cap=loss.weight_cap,
+                label_smoothing=loss.label_smoothing,
+                edge_weights=weights,
+                across=across,
+            ),
+        )
+    if loss.dice:
+        weighed["dice"] = (loss.dice, dice(logits_BEZYX, target, valid, across))
+    if loss.focal:
+        weighed["focal"] = (loss.focal, focal(logits_BEZYX, target, valid, loss.focal_gamma, across))
+    if loss.mse:
+        weighed["mse"] = (loss.mse, squared_error(logits_BEZYX.float().sigmoid(), target, valid, across))
+    return weighed
+
+
+def _auxiliary_term(
+    logits_BCZYX: Tensor, made: AuxiliaryTarget, loss: LossConfig, across: Across
+) -> tuple[float, Tensor]:
+    """Weight and cost of an auxiliary target: cross-entropy of yes and no, squared error of numbers."""
+    kind, name = made.task.kind, made.task.name.split()[0]
+    weight = {
+        "erosion": loss.aux_erosions,
+        "contour": loss.aux_contour,
+        "distance": loss.aux_distance,
+        "descriptors": loss.aux_descriptors,
+    }[name]
+    target, valid = made.target_BCZYX, made.validity_BCZYX
+    if kind == "binary":
+        return weight, balanced_bce(logits_BCZYX, target, valid, weight_cap=loss.weight_cap, across=across)
+    value = logits_BCZYX.float().tanh() if kind == "signed" else logits_BCZYX.float().sigmoid()
+    return weight, squared_error(value, target, valid, across)

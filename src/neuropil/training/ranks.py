@@ -1,0 +1,111 @@
+"""Several devices: starting them, adding up over them, and agreeing on when to stop."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from neuropil.config import Config, TrainingConfig
+from neuropil.errors import NeuropilError
+from neuropil.models.precision import has_fast_bf16
+
+
+def start_fabric(settings: TrainingConfig) -> Fabric:
+    """Fabric on the wanted devices, in bf16 where the hardware has it and the config allows it.
+
+    Under ``torchrun`` each process is one rank of the run. On processors ranks talk through gloo, on GPUs through NCCL.
+    """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise NeuropilError("training.device is cuda but no GPU is visible; use auto or cpu")
+    accelerator = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if settings.strategy == "dp" and accelerator == "cpu":
+        raise NeuropilError("training.strategy dp splits a batch over GPUs and none is used; set ddp, or auto")
+    strategy = (
+        settings.strategy if settings.strategy != "auto" else "ddp" if _launched() or settings.devices > 1 else "auto"
+    )
+    devices = _local_ranks() if _launched() else settings.devices
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=_nodes(),
+        strategy=strategy,
+        precision=_precision(settings, accelerator),
+    )
+    fabric.launch()
+    return fabric
+
+
+def _precision(settings: TrainingConfig, accelerator: str) -> Literal["16-mixed", "bf16-mixed", "32-true"]:
+    if settings.precision == "fp16":
+        if accelerator == "cpu":
+            raise NeuropilError("training.precision fp16 needs a GPU; on processors use bf16 or fp32")
+        return "16-mixed"
+    fast = settings.precision == "auto" and has_fast_bf16(torch.device(accelerator))
+    return "bf16-mixed" if settings.precision == "bf16" or fast else "32-true"
+
+
+def _launched() -> bool:
+    """Whether ``torchrun`` or ``torch.distributed.launch`` started this process as one of several."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def _local_ranks() -> int:
+    return int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+
+
+def _nodes() -> int:
+    return int(os.environ["WORLD_SIZE"]) // _local_ranks() if _launched() else 1
+
+
+def prepare_norms(network: nn.Module, config: Config, fabric: Fabric) -> nn.Module:
+    """Batch norms that count over all ranks, where the recipe asks for them and GPUs are there.
+
+    Raises:
+        NeuropilError: asked for on a processor, where PyTorch has no such norm.
+    """
+    if config.model.norm != "sync_batch":
+        return network
+    if fabric.device.type != "cuda":
+        raise NeuropilError("model.norm sync_batch (SyncBatchNorm) needs GPUs; on processors use group or batch")
+    synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    return synchronised
+
+
+class _Across(torch.autograd.Function):
+    """The sum over all ranks; its gradient is that of this rank's part, because ranks average gradients later."""
+
+    @staticmethod
+    def forward(ctx: Any, total: Tensor) -> Tensor:
+        out = total.detach().clone()
+        dist.all_reduce(out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+def across(total: Tensor) -> Tensor:
+    """A sum over this rank's batch → the sum over the batches of all ranks.
+
+    >>> across(torch.tensor(2.0)).item()
+    2.0
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return total
+    out: Tensor = _Across.apply(total)  # type: ignore[no-untyped-call]
+    return out
+
+
+def agree(fabric: Fabric, seconds: float, stop: bool) -> tuple[float, bool]:
+    """The latest clock of all ranks, and whether any of them was told to stop: they must end at the same step."""
+    if fabric.world_size == 1:
+        return seconds, stop
+    both = torch.tensor([seconds, float(stop)], dtype=torch.float64, device=fabric.device)
+    dist.all_reduce(both, op=dist.ReduceOp.MAX)
+    return float(both[0]), bool(both[1] > 0)

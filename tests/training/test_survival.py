@@ -1,0 +1,112 @@
+"""Runs that are killed, interrupted or starved of disk space, as real processes where that matters."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from neuropil import NeuropilError, train
+from neuropil.models.checkpoint import read_checkpoint, save_checkpoint
+from training_data import equal, recipe, stripes, weights
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return stripes(tmp_path_factory.mktemp("stripes"))
+
+
+def start(config, out, *resume):
+    """Train in another process."""
+    out.mkdir()
+    (out / "recipe.json").write_text(__import__("json").dumps(config.to_dict()))
+    code = (
+        "import json, sys; from neuropil import Config, train; "
+        "train(Config.from_dict(json.load(open(sys.argv[1]))), sys.argv[2], *sys.argv[3:])"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, out / "recipe.json", out, *resume], env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+
+
+def wait_for(path, process, seconds=60):
+    until = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < until:
+        assert process.poll() is None
+        time.sleep(0.02)
+    assert path.exists()
+
+
+def test_killed_at_any_moment_and_resumed_is_never_having_stopped(data, tmp_path):
+    config = recipe(data, "training.iterations=40", "training.checkpoint_every=1", "optimizer.schedule=constant")
+    process = start(config, tmp_path / "killed")
+    last = tmp_path / "killed" / "checkpoints" / "last.pt"
+    wait_for(last, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    reached = read_checkpoint(last)["step"]["iteration"]
+    assert 1 <= reached < 40
+    target = reached + 3
+    again = train(
+        recipe(data, f"training.iterations={target}", "optimizer.schedule=constant"), tmp_path / "again", resume=last
+    )
+    whole = train(recipe(data, f"training.iterations={target}", "optimizer.schedule=constant"), tmp_path / "whole")
+    assert all(
+        torch.allclose(a, b, atol=1e-5) for a, b in zip(weights(again).values(), weights(whole).values(), strict=True)
+    )
+
+
+def test_a_request_to_end_is_met_after_the_step_with_a_checkpoint(data, tmp_path):
+    process = start(recipe(data, "training.iterations=100000", "training.image_every=1"), tmp_path / "run")
+    wait_for(tmp_path / "run" / "tensorboard", process)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["step"]["iteration"] >= 1
+
+
+def test_ctrl_c_saves_too(data, tmp_path, monkeypatch):
+    from neuropil.training import loop
+
+    def interrupt(learned, run, step, monitor):
+        if step.iteration == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(loop, "report", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(data, "training.iterations=50"), tmp_path)
+    assert read_checkpoint(tmp_path / "checkpoints" / "last.pt")["step"]["iteration"] == 4
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_full_disk_leaves_the_older_checkpoint(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"weights": {"a": torch.ones(3)}})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(NeuropilError, match="free some space"):
+            save_checkpoint(path, {"weights": {"a": torch.ones(100_000)}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert read_checkpoint(path)["weights"]["a"].numel() == 3
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_broken_loss_leaves_the_batch_that_broke_it(data, tmp_path):
+    with pytest.raises(NeuropilError, match=r"broken_batch\.pt"):
+        train(recipe(data, "training.iterations=50", "optimizer.learning_rate=1e30", "optimizer.clip=0"), tmp_path)
+    batch = torch.load(tmp_path / "broken_batch.pt", weights_only=True)
+    assert batch["image"].shape[1:] == (1, 4, 24, 24)
+    assert batch["target"].shape == batch["validity"].shape
+
+
+def test_the_last_k_checkpoints_are_kept(data, tmp_path):
+    train(recipe(data, "training.iterations=6", "training.checkpoint_every=1", "training.keep_last=2"), tmp_path)
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["best.pt", "iteration_00000005.pt", "iteration_00000006.pt", "last.pt"]
+    assert equal(weights(tmp_path / "checkpoints" / names[2]), weights(tmp_path / "checkpoints" / "last.pt"))
