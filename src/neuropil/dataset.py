@@ -55,7 +55,7 @@ class VolumePair:
                 reaches outside of either.
         """
         image, labels = self.image.box, self.labels.box
-        placed = self.image.metadata.origin != (0, 0, 0) or self.labels.metadata.origin != (0, 0, 0)
+        placed = any(volume.metadata.origin is not None for volume in (self.image, self.labels))
         if self.box is None and not placed and image != labels:
             raise NeuropilError(
                 f"image {self.image.path} has shape {image.shape} and labels {self.labels.path} have {labels.shape}; "

@@ -48,7 +48,7 @@ def _volume(volume: Volume) -> list[str]:
     ]
     if volume.chunks:
         lines.append(f"chunks      {_by(volume.chunks)}")
-    if any(metadata.origin):
+    if metadata.origin is not None:
         lines.append(f"box         {volume.box} of the image")
     if metadata.offsets is not None:
         lines.append(f"offsets     {_offsets(metadata.offsets)}")

@@ -68,7 +68,7 @@ def common_box(first: Volume, second: Volume, box: Box | None = None) -> Box:
         return box
     if first.box == second.box:
         return first.box
-    if not any(first.metadata.origin) and not any(second.metadata.origin):
+    if first.metadata.origin is None and second.metadata.origin is None:
         raise NeuropilError(
             f"expected equal shapes, got {first.box.shape} in {first.path} and {second.box.shape} in {second.path}; "
             "give the box to compare (--box Z0:Z1,Y0:Y1,X0:X1), or store the origin with the smaller one"
@@ -127,5 +127,5 @@ def _border_pixels(labels: NDArray[Any]) -> NDArray[np.bool_]:
 def read_box(volume: Volume, box: Box) -> NDArray[Any]:
     """The voxels of a box; a view where the volume is an array, whatever its memory layout."""
     if isinstance(volume.store, ArrayStore):
-        return volume.store.array[box.relative_to(volume.metadata.origin).slices]
+        return volume.store.array[box.relative_to(volume.metadata.start).slices]
     return volume.read(box)

@@ -206,7 +206,7 @@ def _metadata(request: Request) -> Metadata:
         extra["threshold"] = float(threshold)
     return Metadata(
         voxel_size=request.image.metadata.voxel_size or request.model.info.get("voxel_size") or config.data.voxel_size,
-        origin=request.box.start,
+        origin=request.image.metadata.origin if request.box == request.image.box else request.box.start,
         offsets=request.keep,
         encoding=LOGIT8 if settings.encoding == "logit8" else None,
         extra=extra,

@@ -50,7 +50,7 @@ def _predictable(where: str, pair: VolumePair) -> Box:
     if pair.labels is None:
         return region
     labels = require_labels(open_volume(pair.labels))
-    placed = pair.box is not None or any(image.metadata.origin) or any(labels.metadata.origin)
+    placed = pair.box is not None or any(v.metadata.origin is not None for v in (image, labels))
     if not placed and image.shape != labels.shape:
         raise NeuropilError(
             f"{where}: {image.path} has shape {image.shape} and {labels.path} has {labels.shape}; say which part to "

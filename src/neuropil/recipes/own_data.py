@@ -103,7 +103,7 @@ def labelled_region(image: Volume, labels: Volume, box: str | None) -> Box:
         if not both.contains(wanted) or wanted.size == 0:
             raise NeuropilError(f"--box {box}: expected a box inside {both}, where {image.path} has labels")
         return wanted
-    placed = any(image.metadata.origin) or any(labels.metadata.origin)
+    placed = image.metadata.origin is not None or labels.metadata.origin is not None
     if image.shape != labels.shape and not placed:
         raise NeuropilError(
             f"{image.path} has shape {image.shape} and {labels.path} has {labels.shape}; expected equal ones, or the "

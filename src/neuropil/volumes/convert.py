@@ -39,7 +39,11 @@ def convert_volume(
     """
     box = box or source.box
     channels = source.shape[:-3]
-    metadata = replace(source.metadata, origin=box.start, voxel_size=voxel_size or source.metadata.voxel_size)
+    metadata = replace(
+        source.metadata,
+        origin=source.metadata.origin if box == source.box else box.start,
+        voxel_size=voxel_size or source.metadata.voxel_size,
+    )
     with create_volume(path, (*channels, *box.shape), source.dtype, metadata) as copy:
         lead = channels[0] if channels else 1
         for part in blocks(box, _part(box.shape, copy.chunks, source.chunks, lead * source.dtype.itemsize)):

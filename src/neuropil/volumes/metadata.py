@@ -43,26 +43,33 @@ _OURS = (*_VOXEL_SIZES, "origin", "offsets", "encoding")
 
 @dataclass(frozen=True)
 class Metadata:
-    """What travels with an array: ``voxel_size`` in nm (z, y, x); ``origin``, the voxel of the image at which the
-    array begins; for affinities ``offsets``, one (dz, dy, dx) per channel, and the ``encoding`` of their codes; and
-    ``extra``, anything else that JSON can hold.
+    """What travels with an array.
 
-    >>> Metadata(voxel_size=(30, 6, 6)).origin
-    (0, 0, 0)
+    ``voxel_size`` in nm (z, y, x); ``origin``, the voxel of the image at which the array begins, where that is stored;
+    for affinities ``offsets``, one (dz, dy, dx) per channel, and the ``encoding`` of their codes; and ``extra``,
+    anything else that JSON can hold.
+
+    >>> Metadata(voxel_size=(30, 6, 6)).start, Metadata(origin=(60, 0, 0)).start
+    ((0, 0, 0), (60, 0, 0))
     """
 
     voxel_size: VoxelSize | None = None
-    origin: Triple = (0, 0, 0)
+    origin: Triple | None = None
     offsets: Offsets | None = None
     encoding: Encoding | None = None
     extra: Mapping[str, JSON] = field(default_factory=dict)
+
+    @property
+    def start(self) -> Triple:
+        """The voxel of the image at which the array begins: the origin, or the first one where none is stored."""
+        return self.origin or (0, 0, 0)
 
     def to_attributes(self) -> dict[str, JSON]:
         """Attributes to store, plain JSON values; what is not known is left out."""
         attributes: dict[str, JSON] = {key: value for key, value in self.extra.items() if key not in _OURS}
         if self.voxel_size is not None:
             attributes["voxel_size"] = [float(n) for n in self.voxel_size]
-        if any(self.origin):
+        if self.origin is not None:
             attributes["origin"] = [int(n) for n in self.origin]
         if self.offsets is not None:
             attributes["offsets"] = [list(offset) for offset in self.offsets]
@@ -145,7 +152,7 @@ def parse_voxel_size(value: Any, key: str) -> VoxelSize:
     return (z, y, x)
 
 
-def _origin(plain: Mapping[str, JSON], voxel_size: VoxelSize | None) -> Triple:
+def _origin(plain: Mapping[str, JSON], voxel_size: VoxelSize | None) -> Triple | None:
     origin = plain.get("origin")
     if origin is None:
         return _origin_from_nm(plain.get("offset"), voxel_size)
@@ -154,14 +161,14 @@ def _origin(plain: Mapping[str, JSON], voxel_size: VoxelSize | None) -> Triple:
     return (int(origin[0]), int(origin[1]), int(origin[2]))
 
 
-def _origin_from_nm(offset: JSON, voxel_size: VoxelSize | None) -> Triple:
+def _origin_from_nm(offset: JSON, voxel_size: VoxelSize | None) -> Triple | None:
     if voxel_size is None or not isinstance(offset, list) or len(offset) != 3:
-        return (0, 0, 0)
+        return None
     if not all(isinstance(n, int | float) for n in offset):
-        return (0, 0, 0)
+        return None
     voxels = [n / size for n, size in zip(offset, voxel_size, strict=True)]
     if any(abs(n - round(n)) > 1e-3 for n in voxels):
-        return (0, 0, 0)
+        return None
     z, y, x = (round(n) for n in voxels)
     return (z, y, x)
 

@@ -49,7 +49,7 @@ def _ome_place(axes: Sequence[Any], transformations: Sequence[Any]) -> Metadata:
     size = [n * unit for n, unit in zip(scale, units, strict=True) if unit is not None]
     voxels = [a / b for a, b in zip(shift, scale, strict=True)]
     whole = all(abs(n - round(n)) < 1e-3 for n in voxels)
-    origin = (round(voxels[0]), round(voxels[1]), round(voxels[2])) if whole else (0, 0, 0)
+    origin = (round(voxels[0]), round(voxels[1]), round(voxels[2])) if whole and any(voxels) else None
     return Metadata(voxel_size=parse_voxel_size(size, "scale"), origin=origin)
 
 
@@ -61,7 +61,7 @@ def ome_attributes(metadata: Metadata, name: str, channels: bool) -> dict[str, J
     axes: list[JSON] = [{"name": "c", "type": "channel"}] if channels else []
     axes += [{"name": axis, "type": "space", **unit} for axis in "zyx"]
     scale: list[JSON] = [*lead, *size]
-    shift: list[JSON] = [*([0.0] if channels else []), *(n * o for n, o in zip(size, metadata.origin, strict=True))]
+    shift: list[JSON] = [*([0.0] if channels else []), *(n * o for n, o in zip(size, metadata.start, strict=True))]
     steps: list[JSON] = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
     image: dict[str, JSON] = {
         "name": "image",
@@ -100,13 +100,13 @@ def precomputed_metadata(info: Mapping[str, Any], scale: Mapping[str, Any], path
     unknown = isinstance(ours, Mapping) and metadata.voxel_size is None
     size = None if unknown else parse_voxel_size(list(reversed(scale["resolution"])), "resolution")
     x, y, z = scale.get("voxel_offset", (0, 0, 0))
-    return replace(metadata, voxel_size=size, origin=(int(z), int(y), int(x)))
+    # The format always has an offset; whether one of zero was meant is kept beside it.
+    return replace(metadata, voxel_size=size, origin=(int(z), int(y), int(x)) if z or y or x else metadata.origin)
 
 
 def precomputed_info(metadata: Metadata, axes: int) -> dict[str, JSON]:
     """What is stored in the info file beside what Neuroglancer reads; an array of 3 or 4 axes."""
-    kept = {key: value for key, value in metadata.to_attributes().items() if key != "origin"}
-    return {_KEY: {**kept, _AXES: "czyx"[-axes:]}}
+    return {_KEY: {**metadata.to_attributes(), _AXES: "czyx"[-axes:]}}
 
 
 def precomputed_axes(info: Mapping[str, Any]) -> int:
@@ -124,5 +124,5 @@ def precomputed_resolution(metadata: Metadata) -> VoxelSize:
 
 def precomputed_offset(metadata: Metadata) -> Triple:
     """Origin as x, y, z."""
-    z, y, x = metadata.origin
+    z, y, x = metadata.start
     return (x, y, z)

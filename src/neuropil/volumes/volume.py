@@ -77,7 +77,7 @@ class Volume:
     @property
     def box(self) -> Box:
         """The voxels of the image that it holds: its shape at its origin."""
-        return Box.at(self.metadata.origin, self.shape)
+        return Box.at(self.metadata.start, self.shape)
 
     def read(self, box: Box | None = None) -> npt.NDArray[Any]:
         """The voxels in a box of the image, all channels of them: `[z, y, x]` or `[c, z, y, x]`, C order, stored dtype.
@@ -138,7 +138,7 @@ class Volume:
     def _index(self, box: Box) -> Index:
         if not self.box.contains(box):
             raise NeuropilError(f"box {box} leaves {self.path}, which holds {self.box}")
-        return (slice(None),) * (len(self.shape) - 3) + box.relative_to(self.metadata.origin).slices
+        return (slice(None),) * (len(self.shape) - 3) + box.relative_to(self.metadata.start).slices
 
 
 def check_array(shape: Sequence[int], dtype: np.dtype[Any], path: str) -> None:
