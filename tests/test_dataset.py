@@ -4,9 +4,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from neuropil import Box, NeuropilError
-from neuropil.dataset import VolumeDataset, VolumePair, collate, sample_rng
+from neuropil.dataset import VolumeDataset, VolumePair, Wanted, collate, sample_rng
 from neuropil.targets import erode_labels
-from neuropil.volumes import Metadata, array_volume
+from neuropil.training.batches import Numbers, batches
+from neuropil.volumes import Metadata, array_volume, open_volume, write_volume
 
 
 def pair(shape=(6, 40, 48), seed=0, **more):
@@ -118,10 +119,46 @@ def test_weights_choose_between_volumes():
     assert share == pytest.approx(0.75, abs=0.08)
 
 
-def test_volumes_too_large_for_memory_are_read_box_by_box(monkeypatch):
+def test_poor_places_are_drawn_again():
+    labels = np.zeros((4, 64, 64), np.uint8)
+    labels[:, 40:, 40:] = np.arange(1, 4).repeat(8)
+    source = VolumePair(array_volume(np.zeros(labels.shape, np.uint8)), array_volume(labels))
+    drawn = [VolumeDataset([source], (2, 16, 16), wanted=Wanted(0.5, 2))[n].labels_ZYX for n in range(30)]
+    assert all((ids > 0).float().mean() >= 0.5 and ids[:, ::4, ::4].unique().count_nonzero() >= 2 for ids in drawn)
+    plain = [VolumeDataset([source], (2, 16, 16))[n].labels_ZYX for n in range(30)]
+    assert sum((ids > 0).float().mean() >= 0.5 for ids in plain) < 15
+
+
+def test_where_nothing_is_good_enough_the_best_is_taken():
+    labels = np.zeros((4, 64, 64), np.uint8)
+    labels[:, :32] = 1
+    source = VolumePair(array_volume(np.zeros(labels.shape, np.uint8)), array_volume(labels))
+    data = VolumeDataset([source], (2, 16, 16), wanted=Wanted(ids=5, attempts=20))
+    assert all((data[n].labels_ZYX > 0).all() for n in range(10))
+
+
+def test_memory_is_bounded_over_all_volumes():
+    size = 6 * 40 * 48 * 6
+    assert VolumeDataset([pair(), pair()], (4, 16, 16), memory=2 * size).in_memory
+    assert not VolumeDataset([pair(), pair()], (4, 16, 16), memory=2 * size - 1).in_memory
+
+
+def test_workers_read_lazy_volumes(tmp_path):
+    source = pair()
+    write_volume(tmp_path / "i.h5", source.image.read())
+    write_volume(tmp_path / "l.zarr", source.labels.read())
+    lazy = VolumePair(open_volume(tmp_path / "i.h5"), open_volume(tmp_path / "l.zarr"))
+    data = VolumeDataset([lazy], (4, 16, 16), memory=1)
+    drawn = batches(data, Numbers(0, 2), 1, False)
+    kept = VolumeDataset([source], (4, 16, 16))
+    for one in next(drawn):
+        assert torch.equal(one.image_ZYX, kept[one.number].image_ZYX)
+        assert torch.equal(one.labels_ZYX, kept[one.number].labels_ZYX)
+
+
+def test_volumes_too_large_for_memory_are_read_box_by_box():
     kept = VolumeDataset([pair()], (4, 16, 16), margin=1)
-    monkeypatch.setattr("neuropil.dataset._Source.IN_MEMORY", 0)
-    lazy = VolumeDataset([pair()], (4, 16, 16), margin=1)
+    lazy = VolumeDataset([pair()], (4, 16, 16), margin=1, memory=1)
     for number in range(20):
         for a, b in zip(kept[number][:3], lazy[number][:3], strict=True):
             assert torch.equal(a, b)

@@ -71,6 +71,17 @@ class VolumePair:
         return box
 
 
+class Wanted(NamedTuple):
+    """What a sample must hold, or its place is drawn again: labels are looked at before the image is read."""
+
+    foreground: float = 0.0
+    """Share of the patch's voxels that must carry a label and be usable."""
+    ids: int = 0
+    """Different labels that must be there, on every fourth voxel of the patch in y and x."""
+    attempts: int = 50
+    """Places to try; after that the one with most labels is taken."""
+
+
 class VolumeDataset(torch.utils.data.Dataset[Sample]):
     """Random patches of labelled volumes; sample ``i`` of seed ``s`` is always the same patch.
 
@@ -84,6 +95,8 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         margin: voxels of labels around the patch in y and x, so that erosion at its border sees what lies beyond.
         augment: how samples will be warped, so that enough is read around them; None: not at all.
         unlabelled: an id that means "not labelled", masked out; None where 0 is true background.
+        wanted: what a place must hold to be taken; None: nothing.
+        memory: bytes that may be kept; volumes beyond are read box by box.
         length: how many samples an epoch has; the stream itself never ends.
 
     Raises:
@@ -105,13 +118,18 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         margin: int = 0,
         augment: AugmentConfig | None = None,
         unlabelled: int | None = None,
+        wanted: Wanted | None = None,
+        memory: float = 4e9,
         length: int = 2**31,
     ) -> None:
         if not pairs:
             raise NeuropilError("training needs at least one image with labels; fill `data.train`")
         self.patch, self.seed, self.margin, self.length = patch, seed, margin, length
-        self.augment = augment
-        self._sources = [_Source(pair, patch, unlabelled) for pair in pairs]
+        self.augment, self.wanted = augment, wanted
+        self._sources: list[_Source] = []
+        for pair in pairs:
+            self._sources.append(_Source(pair, patch, unlabelled, memory))
+            memory -= self._sources[-1].kept
         positions = np.array([source.pair.weight * math.prod(source.positions) for source in self._sources])
         self._share = positions / positions.sum()
 
@@ -125,10 +143,7 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         return self.length
 
     def __getitem__(self, number: int) -> Sample:
-        rng = sample_rng(self.seed, number)
-        source = self._sources[int(rng.choice(len(self._sources), p=self._share))]
-        start = [a + int(rng.integers(0, n)) for a, n in zip(source.region.start, source.positions, strict=True)]
-        patch = Box.at(start, self.patch)
+        source, patch = self._place(sample_rng(self.seed, number))
         warp = None
         if self.augment is not None:
             warp = draw_warp(sample_rng(self.seed, number, part=2), self.augment, self.patch, self.margin)
@@ -140,6 +155,30 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         labels, mask = source.labels(wide)
         read, ids, use = torch.from_numpy(image), torch.from_numpy(labels), torch.from_numpy(mask)
         return Sample(read, ids, use, number, warp, torch.from_numpy(real))
+
+    def _place(self, rng: np.random.Generator) -> tuple[_Source, Box]:
+        """A volume and a patch in it that holds what is wanted."""
+        best: tuple[float, _Source, Box] | None = None
+        for _ in range(self.wanted.attempts if self.wanted else 1):
+            source = self._sources[int(rng.choice(len(self._sources), p=self._share))]
+            start = [a + int(rng.integers(0, n)) for a, n in zip(source.region.start, source.positions, strict=True)]
+            patch = Box.at(start, self.patch)
+            if self.wanted is None:
+                return source, patch
+            labels, mask = source.labels(patch)
+            foreground = float(((labels > 0) & mask).mean())
+            ids = np.unique(labels[:, ::4, ::4]) if self.wanted.ids else labels[:0]
+            if foreground >= self.wanted.foreground and np.count_nonzero(ids) >= self.wanted.ids:
+                return source, patch
+            if best is None or foreground > best[0]:
+                best = (foreground, source, patch)
+        assert best is not None
+        return best[1:]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether every volume is kept in memory."""
+        return all(source.kept for source in self._sources)
 
 
 def sample_rng(seed: int, number: int, part: int = 0) -> np.random.Generator:
@@ -162,10 +201,7 @@ def collate(samples: Sequence[Sample]) -> list[Sample]:
 class _Source:
     """One pair, read once where it is small enough to stay in memory, else box by box."""
 
-    IN_MEMORY = 2**31
-    """Bytes of image or labels up to which a region is kept in memory."""
-
-    def __init__(self, pair: VolumePair, patch: Triple, unlabelled: int | None) -> None:
+    def __init__(self, pair: VolumePair, patch: Triple, unlabelled: int | None, memory: float) -> None:
         self.pair, self.region, self.unlabelled = pair, pair.region(), unlabelled
         if pair.labels.dtype.kind not in "iu":
             raise NeuropilError(f"labels must be integers, {pair.labels.path} holds {pair.labels.dtype}")
@@ -180,7 +216,10 @@ class _Source:
                 "make training.patch smaller"
             )
         self.positions = tuple(n - p + 1 for n, p in zip(self.region.shape, patch, strict=True))
-        fits = self.region.size * max(pair.image.dtype.itemsize, 4) <= self.IN_MEMORY
+        # The image, labels as int32, and the mask.
+        size = self.region.size * (pair.image.dtype.itemsize + 5)
+        fits = size <= memory
+        self.kept = size if fits else 0
         self._image = pair.image.read(self.region) if fits else None
         self._labels = self._compact(self._masked(self.region)) if fits else None
 

@@ -66,6 +66,20 @@ class DataConfig(Section):
     unlabelled: int | None = Field(
         None, ge=0, description="A label id that means 'not annotated': such voxels are not learned from."
     )
+    min_foreground: Fraction = Field(
+        0.0, description="Share of a sample's voxels that must carry a label; poorer places are drawn again."
+    )
+    min_ids: int = Field(
+        0,
+        ge=0,
+        description="Neurons that a sample must show on every fourth voxel; poorer places are drawn again.",
+    )
+    memory: float = Field(
+        4.0,
+        gt=0,
+        description="GB of volumes that each process may keep in memory, in the order of the list; the rest is read "
+        "box by box. Start workers where that is slow.",
+    )
 
 
 class ModelConfig(Section):

@@ -20,7 +20,7 @@ from neuropil.augment import (
 )
 from neuropil.config import AugmentConfig, Config, ModelConfig
 from neuropil.config import VolumePair as PairConfig
-from neuropil.dataset import Sample, VolumeDataset, VolumePair, collate, sample_rng
+from neuropil.dataset import Sample, VolumeDataset, VolumePair, Wanted, collate, sample_rng
 from neuropil.geometry import Box, Triple
 from neuropil.targets import AuxiliaryTarget, affinity_targets, auxiliary_targets, erode_labels, label_margin
 from neuropil.volumes import open_volume
@@ -54,6 +54,8 @@ def open_dataset(
     pairs: Sequence[PairConfig], config: Config, seed: int, augment: AugmentConfig | None = None
 ) -> VolumeDataset:
     """The dataset over these entries with the patch, erosion margin and unlabelled id of the config."""
+    data = config.data
+    wanted = Wanted(data.min_foreground, data.min_ids) if data.min_foreground or data.min_ids else None
     return VolumeDataset(
         [open_pair(pair) for pair in pairs],
         config.training.patch,
@@ -61,6 +63,8 @@ def open_dataset(
         margin=label_margin(config.model),
         augment=augment,
         unlabelled=config.data.unlabelled,
+        wanted=wanted,
+        memory=config.data.memory * 1e9,
     )
 
 
@@ -91,6 +95,8 @@ def batches(dataset: VolumeDataset, numbers: Numbers, workers: int, pin: bool) -
         collate_fn=collate,
         pin_memory=pin,
         persistent_workers=workers > 0,
+        # Copies of this process share what is in memory; open files and their threads must not be shared.
+        multiprocessing_context=("fork" if dataset.in_memory else "forkserver") if workers else None,
     )
     return iter(loader)
 
