@@ -145,6 +145,39 @@ nb::tuple merge_columns(const std::vector<Merge<Score>>& merges, double scale) {
                           column<double>(merges, [&](const auto& merge) { return Score::value(merge.stats, scale); }));
 }
 
+template <class Index>
+nb::tuple graph_columns(const AnyFaces& faces, const Index* fragments, const uint32_t* value, int threads) {
+    std::vector<Edge<Summary<Index>>> edges;
+    run_interruptibly(threads, [&](const Run& run) {
+        Summary<Index> score;
+        edges = region_graph(faces, fragments, value, score, run);
+    });
+    return edge_columns(edges);
+}
+
+template <class Index>
+nb::tuple histogram_columns(const AnyFaces& faces, const Index* fragments, const uint32_t* value, int code_bits,
+                            int threads) {
+    Quantile<Index> score(50, code_bits);
+    std::vector<Edge<Quantile<Index>>> edges;
+    run_interruptibly(threads, [&](const Run& run) { edges = region_graph(faces, fragments, value, score, run); });
+    return bin_columns(edges, score);
+}
+
+template <class Index>
+nb::tuple tree_columns(const AnyFaces& faces, const Index* fragments, Index count, List<const uint32_t> value,
+                       const ScoreTuple& chosen, std::array<int64_t, 3> block, double scale, int threads) {
+    return with_score<Index>(chosen, [&](auto score) {
+        using Score = decltype(score);
+        const uint64_t top = std::is_same_v<Score, Mean<Index>> ? value.data()[value.size() - 1] : value.size() - 1;
+        std::vector<Merge<Score>> merges;
+        run_interruptibly(threads, [&](const Run& run) {
+            merges = BlockMerger<Score>(faces, fragments, count, value.data(), top, score, block, run)();
+        });
+        return merge_columns(merges, scale);
+    });
+}
+
 template <class Code, class Index>
 void bind_on_voxels(nb::module_& m) {
     using Channel = Volume<const Code>;
@@ -159,38 +192,19 @@ void bind_on_voxels(nb::module_& m) {
           });
     m.def("region_graph", [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments,
                              List<const uint32_t> value, int threads) {
-        const auto faces = make_faces<Code>(z, y, x, flipped);
-        std::vector<Edge<Summary<Index>>> edges;
-        run_interruptibly(threads, [&](const Run& run) {
-            Summary<Index> score;
-            edges = region_graph(faces, fragments.data(), value.data(), score, run);
-        });
-        return edge_columns(edges);
+        return graph_columns<Index>(make_faces<Code>(z, y, x, flipped), fragments.data(), value.data(), threads);
     });
     m.def("face_histograms", [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments,
                                 List<const uint32_t> value, int threads) {
         const auto faces = make_faces<Code>(z, y, x, flipped);
-        Quantile<Index> score(50, 8 * sizeof(Code));
-        std::vector<Edge<Quantile<Index>>> edges;
-        run_interruptibly(
-            threads, [&](const Run& run) { edges = region_graph(faces, fragments.data(), value.data(), score, run); });
-        return bin_columns(edges, score);
+        return histogram_columns<Index>(faces, fragments.data(), value.data(), 8 * sizeof(Code), threads);
     });
     m.def("agglomerate", [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments, Index count,
                             List<const uint32_t> value, ScoreTuple chosen, std::tuple<int64_t, int64_t, int64_t> block,
                             double scale, int threads) {
-        const auto faces = make_faces<Code>(z, y, x, flipped);
         const std::array<int64_t, 3> shape{std::get<0>(block), std::get<1>(block), std::get<2>(block)};
-        return with_score<Index>(chosen, [&](auto score) {
-            using Score = decltype(score);
-            const uint64_t top = std::is_same_v<Score, Mean<Index>> ? value.data()[value.size() - 1] : value.size() - 1;
-            std::vector<Merge<Score>> merges;
-            run_interruptibly(threads, [&](const Run& run) {
-                merges =
-                    BlockMerger<Code, Score>(faces, fragments.data(), count, value.data(), top, score, shape, run)();
-            });
-            return merge_columns(merges, scale);
-        });
+        const auto faces = make_faces<Code>(z, y, x, flipped);
+        return tree_columns<Index>(faces, fragments.data(), count, value, chosen, shape, scale, threads);
     });
     m.def("fill_background", [](Channel z, Channel y, Channel x, int flipped, Volume<Index> labels) {
         const auto faces = make_faces<Code>(z, y, x, flipped);

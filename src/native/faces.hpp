@@ -29,4 +29,20 @@ struct Faces {
     const Code* row(int axis, int64_t voxel) const { return codes[axis] + (voxel - shift[axis]); }
 };
 
+// The same for kernels that look at boundary faces only: they need not be compiled for each type of code.
+struct AnyFaces {
+    Shape shape;
+    std::array<const uint8_t*, 3> bytes{};
+    std::array<const uint16_t*, 3> words{};  // used where bytes are null
+    std::array<int64_t, 3> shift{};
+
+    AnyFaces() = default;
+    AnyFaces(const Faces<uint8_t>& faces) : shape(faces.shape), bytes(faces.codes), shift(faces.shift) {}
+    AnyFaces(const Faces<uint16_t>& faces) : shape(faces.shape), words(faces.codes), shift(faces.shift) {}
+
+    uint16_t at(int axis, int64_t voxel) const {
+        return bytes[axis] ? bytes[axis][voxel - shift[axis]] : words[axis][voxel - shift[axis]];
+    }
+};
+
 }  // namespace neuropil

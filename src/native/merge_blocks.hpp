@@ -107,12 +107,12 @@ class BoxTree {
     std::vector<uint32_t> first_, parent_;
 };
 
-template <class Code, class Score>
+template <class Score>
 class BlockMerger {
   public:
     using Index = typename Score::Index;
 
-    BlockMerger(const Faces<Code>& faces, const Index* fragments, Index count, const uint32_t* value, uint64_t top,
+    BlockMerger(const AnyFaces& faces, const Index* fragments, Index count, const uint32_t* value, uint64_t top,
                 Score score, std::array<int64_t, 3> block, const Run& run)
         : faces_(faces),
           fragments_(fragments),
@@ -273,7 +273,7 @@ class BlockMerger {
         return parents;
     }
 
-    const Faces<Code>& faces_;
+    const AnyFaces faces_;
     const Index* fragments_;
     const uint32_t* value_;
     const uint64_t top_;

@@ -42,8 +42,8 @@ void each_boundary_face(const Shape& shape, const Label* labels, const std::arra
 }
 
 // Adds the faces whose upper voxel lies in the box to the table of edges between their labels.
-template <class Code, class Score, class Label>
-void scan_faces(const Faces<Code>& faces, const Label* labels, const std::array<int64_t, 3>& stride,
+template <class Score, class Label>
+void scan_faces(const AnyFaces& faces, const Label* labels, const std::array<int64_t, 3>& stride,
                 const std::array<int64_t, 3>& first, const uint32_t* value, const Box& box, Score& score,
                 EdgeTable<Edge<Score, Label>, Label>& table, const Run& run) {
     using Index = typename Score::Index;
@@ -91,8 +91,8 @@ struct Summary {
 };
 
 // The whole graph, edges ordered by (a, b).
-template <class Code, class Score>
-std::vector<Edge<Score>> region_graph(const Faces<Code>& faces, const typename Score::Index* fragments,
+template <class Score>
+std::vector<Edge<Score>> region_graph(const AnyFaces& faces, const typename Score::Index* fragments,
                                       const uint32_t* value, Score& score, const Run& run) {
     using Index = typename Score::Index;
     const Shape& shape = faces.shape;

@@ -49,8 +49,7 @@ auto tree_of(const Volume& volume, const std::vector<uint32_t>& labels, Score sc
              int threads) {
     const uint32_t count = *std::max_element(labels.begin(), labels.end());
     const Run run{threads, nullptr};
-    auto merges =
-        BlockMerger<uint8_t, Score>(volume.faces, labels.data(), count, volume.value.data(), 255, score, block, run)();
+    auto merges = BlockMerger<Score>(volume.faces, labels.data(), count, volume.value.data(), 255, score, block, run)();
     std::vector<std::pair<uint32_t, uint32_t>> pairs;
     for (const auto& merge : merges) pairs.emplace_back(merge.a, merge.b);
     return pairs;

@@ -22,8 +22,8 @@ def watch():
 
 threading.Thread(target=watch, daemon=True).start()
 try:
-    neuropil.agglomerate(codes, each_voxel)
-    print("never interrupted")
+    while True:
+        neuropil.agglomerate(codes, each_voxel)
 except KeyboardInterrupt:
     print(len(ticks) >= 20, time.monotonic() - sent[0])
 """
