@@ -53,12 +53,19 @@ def open_pair(pair: PairConfig) -> VolumePair:
 def open_dataset(
     pairs: Sequence[PairConfig], config: Config, seed: int, augment: AugmentConfig | None = None
 ) -> VolumeDataset:
-    """The dataset over these entries with the patch, erosion margin and unlabelled id of the config."""
-    data = config.data
+    """The dataset over these entries with the patch, margin of labels and unlabelled id of the config.
+
+    Without augmentation it is one to judge on: its patches may be smaller than those of training.
+    """
+    data, volumes = config.data, [open_pair(pair) for pair in pairs]
+    patch = config.training.patch
+    if augment is None:  # to judge on, a volume with fewer sections than a training patch will do
+        z, y, x = (min([n, *(pair.region().shape[axis] for pair in volumes)]) for axis, n in enumerate(patch))
+        patch = (z, y, x)
     wanted = Wanted(data.min_foreground, data.min_ids) if data.min_foreground or data.min_ids else None
     return VolumeDataset(
-        [open_pair(pair) for pair in pairs],
-        config.training.patch,
+        volumes,
+        patch,
         seed=seed,
         margin=label_margin(config.model),
         augment=augment,
