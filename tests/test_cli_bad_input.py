@@ -212,7 +212,40 @@ def test_a_checkpoint_that_is_none(folder, content, command):
     else:
         torch.save({"weights": {"weights": {}}, "numbers": 3, "pickle": Path("x")}[content], "bad.pt")
     message = refused(*("bad.pt" if part == "model.pt" else part for part in command))
-    assert "bad.pt" in message
+    assert "bad.pt is not a neuropil checkpoint: " in message
+    assert "weights_only" not in message or content == "pickle"
+    if isinstance(content, bytes):
+        assert message.strip().endswith("it is damaged, truncated or something else")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (*PREDICT[:-1], "image.h5"),
+        (*PREDICT[:-1], "./image.h5/main"),
+        (*SEGMENT[:-1], "affinities.h5"),
+        ("segment", "affinities.zarr", "-o", "affinities.zarr/"),
+    ],
+    ids=" ".join,
+)
+def test_an_output_never_replaces_its_own_input(folder, command):
+    from neuropil.volumes import open_volume
+
+    write_volume("affinities.zarr", np.full((3, 12, 32, 32), 0.9, np.float32))
+    shape = open_volume(command[-3]).shape
+    assert "would replace" in refused(*command)
+    assert open_volume(command[-3]).shape == shape
+
+
+def test_an_image_refused_leaves_nothing_and_stands_in_no_way(folder):
+    write_volume("float.h5", IMAGE.astype(np.float32))
+    assert "must be finite and lie in [0, 1]" in refused("predict", "model.pt", "float.h5", "-o", "out.h5")
+    assert not list(Path().glob("*.unfinished"))
+    assert CliRunner().invoke(app, list(PREDICT)).exit_code == 0
+
+
+def test_empty_offsets_are_no_offsets(folder):
+    assert "offsets are written" in refused(*SEGMENT, "--offsets", "")
 
 
 @pytest.mark.parametrize(

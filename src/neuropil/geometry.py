@@ -159,14 +159,23 @@ def parse_offsets(offsets: str | Sequence[Sequence[int]]) -> Offsets:
         return OFFSET_PRESETS[offsets]
     try:
         rows = [r.split(",") for r in offsets.split(";") if r.strip()] if isinstance(offsets, str) else offsets
-        parsed = tuple((int(z), int(y), int(x)) for z, y, x in rows)
-    except (TypeError, ValueError):
+        parsed = tuple((_whole(z), _whole(y), _whole(x)) for z, y, x in rows)
+        if not parsed:
+            raise ValueError("no offsets")
+    except (TypeError, ValueError, OverflowError):
         raise NeuropilError(
             f'offsets are written "z,y,x;z,y,x;…", for example "-1,0,0;0,-1,0;0,0,-1", or named '
             f"({', '.join(OFFSET_PRESETS)}); got {offsets!r}"
         ) from None
-    if not parsed or (0, 0, 0) in parsed:
+    if (0, 0, 0) in parsed:
         raise NeuropilError(f"offsets must join different voxels, got {offsets!r}")
     if len(set(parsed)) != len(parsed):
         raise NeuropilError(f"offsets must differ from each other, got {offsets!r}")
     return parsed
+
+
+def _whole(number: str | float) -> int:
+    whole = int(number)
+    if not isinstance(number, str) and whole != number:
+        raise ValueError("a fraction of a voxel")
+    return whole

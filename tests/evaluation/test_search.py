@@ -1,12 +1,18 @@
 """The search finds what segmenting and scoring by hand finds, and never less than the curve alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from neuropil import synthetic
+from neuropil.config import SegmentConfig
 from neuropil.evaluation import evaluate
 from neuropil.evaluation.search import search
 from neuropil.evaluation.tuning import merging, tune
+from neuropil.geometry import NEAREST
+from neuropil.pipeline.segmenting import segment
+from neuropil.volumes import Metadata, array_volume
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +37,14 @@ def test_searches_what_the_curve_cannot(volumes):
             found = merging(affinities, settings)
             scores.append(evaluate(found.segment(settings.threshold, settings.min_size), labels).adapted_rand_error)
         assert tuning.score == pytest.approx(np.mean(scores), abs=1e-12)
+
+
+def test_small_segments_join_by_the_score_that_is_tuned(volumes):
+    """As `segment` with the settings found does it."""
+    settings = SegmentConfig(score="max")
+    found = merging(volumes[0][0], settings)
+    answer = found.segment(0.6, 200).read()
+    volume = array_volume(volumes[0][0], Metadata(offsets=NEAREST))
+    expected = segment(volume, settings.model_copy(update={"min_size": 200}), 0.6)
+    np.testing.assert_array_equal(answer, expected)
+    assert (answer != replace(found, score="mean").segment(0.6, 200).read()).any()

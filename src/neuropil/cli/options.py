@@ -128,7 +128,7 @@ def open_affinities(path: str, offsets: str | None) -> Volume:
     from neuropil.volumes import open_volume
 
     stored = open_volume(path)
-    volume = with_offsets(stored, parse_offsets(offsets) if offsets else None)
+    volume = with_offsets(stored, None if offsets is None else parse_offsets(offsets))
     if offsets is None and stored.metadata.offsets is None:
         typer.echo(f"{path} stores no offsets: its channels are taken as {volume.metadata.offsets}")
     return volume

@@ -146,12 +146,13 @@ class Merging:
     graph: RegionGraph
     fragments: Volume
     """``[z, y, x]``, placed like the affinities."""
+    score: str = "mean"
+    """How affinities pool."""
 
     def segment(self, threshold: float, min_size: int = 0) -> Volume:
         """The segmentation at a threshold, placed like the affinities."""
-        return array_volume(
-            self.tree.segment(self.fragments.read(), threshold, min_size, self.graph), self.fragments.metadata
-        )
+        found = self.tree.segment(self.fragments.read(), threshold, min_size, self.graph, self.score)
+        return array_volume(found, self.fragments.metadata)
 
 
 def merging(affinities: Source, settings: SegmentConfig, threads: int | None = None) -> Merging:
@@ -168,7 +169,8 @@ def merging(affinities: Source, settings: SegmentConfig, threads: int | None = N
         raise NeuropilError(f"{volume.path}: {error}") from None
     graph = region_graph(volume, fragments, histograms=settings.score.startswith("q"), threads=threads)
     placed = Metadata(voxel_size=volume.metadata.voxel_size, origin=volume.metadata.origin)
-    return Merging(agglomerate_graph(graph, settings.score), graph, array_volume(fragments, placed))
+    tree = agglomerate_graph(graph, settings.score)
+    return Merging(tree, graph, array_volume(fragments, placed), settings.score)
 
 
 def _curve(pair: Pair, settings: SegmentConfig, box: Box | None, threads: int | None) -> ThresholdCurve:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple, blocks
 from neuropil.inference.engine import evaluating
 from neuropil.inference.fingerprint import image_fingerprint, model_fingerprint
@@ -23,7 +24,7 @@ from neuropil.inference.request import Request, make_request
 from neuropil.inference.stream import Affinities, Cells, Plan, predict_cells
 from neuropil.inference.tiling import Axis, Tiling
 from neuropil.models.checkpoint import Model
-from neuropil.volumes import LOGIT8, Metadata, Volume, borrowed, create_volume, open_volume
+from neuropil.volumes import LOGIT8, Metadata, Volume, borrowed, create_volume, open_volume, spare_input
 from neuropil.volumes.atomic import move_into_place
 from neuropil.volumes.location import Location, parse_location
 
@@ -76,11 +77,17 @@ def predict_volume(
     changes = {"tta": tta, "tta_mode": tta_mode, "tile": tile, "overlap": overlap, "keep": keep, "encoding": encoding}
     target = parse_location(output)
     with borrowed(image) as volume:
+        spare_input(volume, output)
         request = make_request(checkpoint, volume, box, changes, device)
         _check_output(request, target)
         with Journal(unfinished(target)) as journal:
             chosen = _begin_or_continue(journal, request)
-            _predict_into(journal, request, chosen, watch)
+            try:
+                _predict_into(journal, request, chosen, watch)
+            except NeuropilError:
+                if not journal.done():  # nothing to continue: wrong input leaves nothing behind
+                    shutil.rmtree(journal.folder, ignore_errors=True)
+                raise
             _put_into_place(journal, request, target)
     shutil.rmtree(unfinished(target), ignore_errors=True)
 
@@ -102,7 +109,7 @@ def _begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
         **request.settings.model_dump(mode="json"),
     }
     begun = journal.begun()
-    if begun is not None:
+    if begun is not None and journal.done():
         journal.check(asked)
         return dict(begun["chosen"])
     tiling, engine = request.tiling(), request.engine()

@@ -72,8 +72,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise NeuropilError(f"{wrong}: {reason[:200]}") from error
+        # Of a file that is no archive torch tells the byte it stumbled over, and how to run what may lie in it.
+        reason = str(error).strip().splitlines()[:1] if zipfile.is_zipfile(path) else []
+        said = reason[0][:200] if reason else "it is damaged, truncated or something else"
+        raise NeuropilError(f"{wrong}: {said}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise NeuropilError(f"{wrong}: expected a dictionary with format {FORMAT!r} as `neuropil train` writes it")
     return content

@@ -14,7 +14,7 @@ from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets
 from neuropil.segmentation import agglomerate, fill_background, mutex_watershed, region_graph, watershed
-from neuropil.volumes import Metadata, Volume, as_volume, create_volume
+from neuropil.volumes import Metadata, Volume, as_volume, create_volume, spare_input
 
 
 def segment(affinities: Volume, settings: SegmentConfig, threshold: float) -> NDArray[Any]:
@@ -74,6 +74,7 @@ def segment_volume(affinities: Volume | Path | str, output: Path | str, settings
     0.5
     """
     volume = with_offsets(as_volume(affinities))
+    spare_input(volume, output)
     threshold = threshold_for(volume, settings)[0]
     shape = volume.shape[1:]
     dtype = np.dtype(np.uint32 if prod(shape) < 2**32 else np.uint64)  # ids never outnumber voxels

@@ -4,7 +4,7 @@ from neuropil.volumes.convert import convert_volume
 from neuropil.volumes.encoding import LINEAR8, LOGIT8, LOGIT16, Encoding
 from neuropil.volumes.listing import list_arrays
 from neuropil.volumes.metadata import Metadata
-from neuropil.volumes.opening import as_volume, borrowed, create_volume, open_volume, write_volume
+from neuropil.volumes.opening import as_volume, borrowed, create_volume, open_volume, spare_input, write_volume
 from neuropil.volumes.volume import Volume, array_volume, require_image, require_labels
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "open_volume",
     "require_image",
     "require_labels",
+    "spare_input",
     "write_volume",
 ]

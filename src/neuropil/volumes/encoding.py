@@ -122,10 +122,9 @@ class Encoding:
     def _encode(self, p: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
         lowest, highest = p.min(), p.max()  # NaN anywhere makes both NaN
         if not (lowest >= 0 and highest <= 1):
-            raise NeuropilError(
-                f"affinities must lie in [0, 1] with no NaN to be stored as {self.kind}; got values from "
-                f"{np.nanmin(p)} to {np.nanmax(p)}, {np.isnan(p).sum()} NaN"
-            )
+            missing = int(np.isnan(p).sum())
+            found = f", values from {np.nanmin(p)} to {np.nanmax(p)}" if missing < p.size else ""
+            raise NeuropilError(f"affinities must lie in [0, 1], with no NaN; got {missing} NaN{found}")
         top = self.codes - 1
         if self.kind == "linear8":
             return np.rint(p * top)

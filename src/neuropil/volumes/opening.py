@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuropil.errors import NeuropilError
 from neuropil.volumes.location import Location, parse_location
 from neuropil.volumes.metadata import Metadata
-from neuropil.volumes.volume import Mode, Volume, array_volume, check_array
+from neuropil.volumes.volume import ArrayStore, Mode, Volume, array_volume, check_array
 
 
 def open_volume(path: str | Path, mode: Mode = "r") -> Volume:
@@ -110,6 +111,26 @@ def as_volume(source: Volume | npt.NDArray[Any] | str | Path) -> Volume:
     if isinstance(source, str | Path):
         return open_volume(source)
     return array_volume(source)
+
+
+def spare_input(source: Volume, output: str | Path) -> None:
+    """Refuse an output that would take the place of the very array it is made from.
+
+    Raises:
+        NeuropilError: they are the same array.
+
+    >>> spare_input(array_volume(np.zeros((2, 3, 4))), "a.h5")
+    """
+    if type(source.store) is ArrayStore:  # in memory; a subclass maps a file
+        return
+    if _identity(source.path) == _identity(output):
+        raise NeuropilError(f"{output} would replace {source.path}, which it is made from; choose another name")
+
+
+def _identity(path: str | Path) -> tuple[str, str]:
+    location = parse_location(path)
+    array = location.array.strip("/") or ("main" if location.format == "hdf5" else "")
+    return location.container.rstrip("/") if location.remote else str(Path(location.container).resolve()), array
 
 
 @contextmanager

@@ -1,0 +1,21 @@
+"""Offsets are whole voxels, or refused."""
+
+import numpy as np
+import pytest
+
+from neuropil import NEAREST, NeuropilError
+from neuropil.geometry import parse_offsets
+
+
+@pytest.mark.parametrize("given", ["-1,0,0; 0,-1,0; 0,0,-1;", NEAREST, np.array(NEAREST), np.array(NEAREST, float)])
+def test_the_same_offsets_however_they_are_written(given):
+    assert parse_offsets(given) == NEAREST
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", "1,0", "1.5,0,0", "a", [], [(1, 0)], [(-1.5, 0, 0)], [(float("nan"), 0, 0)], [(float("inf"), 0, 0)], 3],
+)
+def test_what_is_no_offsets_is_refused(given):
+    with pytest.raises(NeuropilError, match="offsets are written"):
+        parse_offsets(given)
