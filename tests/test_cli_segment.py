@@ -109,7 +109,7 @@ def test_other_scores(folder, affinities, score):
     fragments = watershed(codes, **changes)
     graph = region_graph(codes, fragments, histograms=True, **changes)
     tree = agglomerate(codes, fragments, score, **changes)
-    assert np.array_equal(open_volume("s.h5").read(), tree.segment(fragments, 0.3, 20, graph, score))
+    assert np.array_equal(open_volume("s.h5").read(), tree.segment(fragments, 0.3, 20, graph))
     assert neuropil("tune", "affinities.h5", "labels.h5", "--score", score)[0] == 0
 
 

@@ -47,4 +47,4 @@ def test_small_segments_join_by_the_score_that_is_tuned(volumes):
     volume = array_volume(volumes[0][0], Metadata(offsets=NEAREST))
     expected = segment(volume, settings.model_copy(update={"min_size": 200}), 0.6)
     np.testing.assert_array_equal(answer, expected)
-    assert (answer != replace(found, score="mean").segment(0.6, 200).read()).any()
+    assert (answer != replace(found, tree=replace(found.tree, pooling="mean")).segment(0.6, 200).read()).any()

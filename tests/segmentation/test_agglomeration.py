@@ -104,7 +104,7 @@ def test_minimum_size_equals_the_reference(drawn, score, threshold, min_size):
     table, _ = fixed_point(meaning(case))
     name = slow.absorb_small(name, sizes, edges, slow.SCORES[score], table, min_size) | {0: 0}
     expected = np.vectorize(name.get, otypes=[int])(fragments)
-    segmentation = tree.segment(fragments, threshold, min_size, graph, score)
+    segmentation = tree.segment(fragments, threshold, min_size, graph)
     np.testing.assert_array_equal(partition(segmentation), partition(expected))
     np.testing.assert_array_equal(segmentation == 0, expected == 0)
     kept, voxels = np.unique(segmentation[segmentation > 0], return_counts=True)

@@ -55,7 +55,7 @@ class Blame:
         if not len(merges):
             return None, None
         worst = int(merges[self._wrong[merges].argmax()])
-        before = MergeTree(tree.a[:worst], tree.b[:worst], tree.score[:worst], tree.fragments, tree.ids)
+        before = MergeTree(tree.a[:worst], tree.b[:worst], tree.score[:worst], tree.fragments, tree.ids, tree.pooling)
         regions = before.cut(-np.inf)
         part = bounds(self._segmentation == segment)
         region = regions[self._nodes[part]]

@@ -146,12 +146,10 @@ class Merging:
     graph: RegionGraph
     fragments: Volume
     """``[z, y, x]``, placed like the affinities."""
-    score: str = "mean"
-    """How affinities pool."""
 
     def segment(self, threshold: float, min_size: int = 0) -> Volume:
         """The segmentation at a threshold, placed like the affinities."""
-        found = self.tree.segment(self.fragments.read(), threshold, min_size, self.graph, self.score)
+        found = self.tree.segment(self.fragments.read(), threshold, min_size, self.graph)
         return array_volume(found, self.fragments.metadata)
 
 
@@ -170,7 +168,7 @@ def merging(affinities: Source, settings: SegmentConfig, threads: int | None = N
     graph = region_graph(volume, fragments, histograms=settings.score.startswith("q"), threads=threads)
     placed = Metadata(voxel_size=volume.metadata.voxel_size, origin=volume.metadata.origin)
     tree = agglomerate_graph(graph, settings.score)
-    return Merging(tree, graph, array_volume(fragments, placed), settings.score)
+    return Merging(tree, graph, array_volume(fragments, placed))
 
 
 def _curve(pair: Pair, settings: SegmentConfig, box: Box | None, threads: int | None) -> ThresholdCurve:

@@ -50,7 +50,7 @@ def segment(affinities: Volume, settings: SegmentConfig, threshold: float) -> ND
             quantile = settings.score.startswith("q")
             graph = region_graph(array, found, histograms=quantile, offsets=offsets, encoding=encoding)
         level = threshold if settings.method == "agglomerate" else np.inf
-        found = tree.segment(found, float(level), settings.min_size, graph, settings.score)
+        found = tree.segment(found, float(level), settings.min_size, graph)
     return fill_background(array, found, offsets=offsets, encoding=encoding) if settings.fill else found
 
 

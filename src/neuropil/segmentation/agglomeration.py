@@ -61,7 +61,7 @@ def agglomerate(
     a, b, scores = _native.agglomerate(
         *faces.arguments, labels, count, table, chosen.arguments(faces.encoding), block, scale, thread_count(threads)
     )
-    return MergeTree(a, b, chosen.affinities(scores, faces.encoding), count, ids)
+    return MergeTree(a, b, chosen.affinities(scores, faces.encoding), count, ids, score)
 
 
 def agglomerate_graph(graph: RegionGraph, score: str = "mean", *, threads: int | None = None) -> MergeTree:
@@ -79,4 +79,4 @@ def agglomerate_graph(graph: RegionGraph, score: str = "mean", *, threads: int |
         graph.columns, graph.bins, chosen.arguments(graph.encoding), chosen.top(graph.encoding),
         fixed_point(graph.encoding)[1], thread_count(threads),
     )  # fmt: skip
-    return MergeTree(a, b, chosen.affinities(scores, graph.encoding), graph.nodes, graph.ids)
+    return MergeTree(a, b, chosen.affinities(scores, graph.encoding), graph.nodes, graph.ids, score)

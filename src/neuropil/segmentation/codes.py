@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,13 @@ import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets, Triple, parse_offsets
-from neuropil.volumes import LINEAR8, LOGIT16, Encoding, Volume
+from neuropil.volumes import LINEAR8, LOGIT16, Encoding, Volume, as_volume
 
-Affinities = npt.NDArray[Any] | Volume
-"""Affinities [edge, z, y, x] as an array (uint8, uint16 with an encoding, floats) or as an opened volume."""
+Affinities = npt.NDArray[Any] | Volume | str | Path
+"""Affinities [edge, z, y, x] as an array (uint8, uint16 with an encoding, floats), an opened volume, or a path."""
 
-Labels = npt.NDArray[Any] | Volume
-"""Fragments or segments [z, y, x], any integers from 0, as an array or as an opened volume."""
+Labels = npt.NDArray[Any] | Volume | str | Path
+"""Fragments or segments [z, y, x], any integers from 0, as an array, an opened volume, or a path."""
 
 _WIDE = (1 << 32) // 3
 """From this many voxels on, face indices need 64 bits."""
@@ -97,7 +98,7 @@ def face_codes(
         else:
             raise NeuropilError(
                 f"the nearest neighbour on axis {'zyx'[axis]} is needed, offset {step} or {back}; got "
-                f" offsets {list(parsed)}"
+                f"offsets {list(parsed)}"
             )
     return FaceCodes(channels[0], channels[1], channels[2], flipped, encoding)
 
@@ -132,7 +133,7 @@ def label_array(labels: Labels, shape: tuple[int, ...] | None = None, name: str 
     >>> label_array(np.ones((1, 2, 3), np.int16)).dtype
     dtype('uint16')
     """
-    array = labels if isinstance(labels, np.ndarray) else labels.read()
+    array = labels if isinstance(labels, np.ndarray) else as_volume(labels).read()
     if array.dtype.kind not in "ui":
         raise NeuropilError(f"{name} must be integers, got {array.dtype}")
     if array.ndim != 3 or (shape is not None and array.shape != shape):
@@ -164,6 +165,7 @@ def _read(
 ) -> tuple[npt.NDArray[Any], str | Sequence[Sequence[int]] | None, Encoding | None]:
     if isinstance(affinities, np.ndarray):
         return affinities, offsets, encoding
+    affinities = as_volume(affinities)
     metadata = affinities.metadata
     offsets = metadata.offsets if offsets is None else offsets
     return affinities.read(), offsets, metadata.encoding if encoding is None else encoding

@@ -31,6 +31,7 @@ class MergeTree:
         fragments: largest fragment.
         ids: ids of the fragments, ascending, uint64, where they are too sparse to be counted in; else empty. Then
             fragment i of the tree is the one with ``ids[i - 1]``.
+        pooling: the score that merges were made by, ``mean``, ``max``, ``min`` or ``qNN``.
 
     >>> tree = MergeTree(np.array([1, 1]), np.array([3, 2]), np.array([0.9, 0.4]), fragments=3)
     >>> tree.cut(0.5).tolist()
@@ -42,6 +43,7 @@ class MergeTree:
     score: npt.NDArray[np.float64]
     fragments: int
     ids: npt.NDArray[np.uint64] = field(default_factory=no_ids)
+    pooling: str = "mean"
 
     def __len__(self) -> int:
         return len(self.a)
@@ -53,6 +55,8 @@ class MergeTree:
             lut [fragments + 1]: ``lut[f]`` is the segment of fragment f, numbered from 1 in the order of their
             smallest fragments; ``lut[0] = 0``.
         """
+        if not threshold == threshold:
+            raise NeuropilError("a threshold is an affinity, got NaN")
         count = int(np.searchsorted(-self.score, -threshold, side="right"))
         index, kernels = kernels_for(self.fragments)
         return np.asarray(kernels.cut(self.fragments, self.a.astype(index), self.b.astype(index), count))
@@ -76,19 +80,18 @@ class MergeTree:
         threshold: float,
         min_size: int = 0,
         graph: RegionGraph | None = None,
-        score: str = "mean",
     ) -> npt.NDArray[Any]:
         """The segmentation at a threshold.
 
         With ``min_size``: while a segment has fewer voxels than that, the smallest (of equals the one with the
         smallest fragment) joins the neighbour with the best pooled edge; one without neighbours becomes 0. This needs
-        the region graph the tree was made from, and the score.
+        the region graph the tree was made from; edges are pooled as they were for the tree.
 
         Returns:
             uint32 (uint64 where ids need it) [z, y, x]; ids from 1 in the order of their smallest fragments.
 
         Raises:
-            NeuropilError: labels that are not this tree's fragments, or ``min_size`` without the graph.
+            NeuropilError: labels that are not this tree's fragments, ``min_size`` without the graph, a NaN.
 
         >>> tree = MergeTree(np.array([1]), np.array([2]), np.array([0.7]), fragments=2)
         >>> tree.segment(np.array([[[1, 2, 0]]]), threshold=0.5).tolist()
@@ -100,7 +103,7 @@ class MergeTree:
             if graph is None:
                 raise NeuropilError("min_size needs the graph: segment(…, graph=region_graph(affinities, fragments))")
             sizes = np.bincount(nodes.reshape(-1), minlength=self.fragments + 1)
-            lut = _absorb_small(lut, sizes, graph, min_size, Score.parse(score))
+            lut = _absorb_small(lut, sizes, graph, min_size, Score.parse(self.pooling))
         segmentation: npt.NDArray[Any] = lut[nodes]
         return segmentation
 
@@ -117,7 +120,7 @@ class MergeTree:
             NeuropilError: the file is not a saved merge tree.
         """
         stored = load_fields(path, cls, "merge tree")
-        return cls(**{**stored, "fragments": int(stored["fragments"])})
+        return cls(**{**stored, "fragments": int(stored["fragments"]), "pooling": str(stored["pooling"])})
 
 
 def kernels_for(nodes: int) -> tuple[np.dtype[Any], Any]:
