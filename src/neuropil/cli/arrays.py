@@ -50,6 +50,9 @@ def predict(
     A run that was stopped goes on where it was when the same command is given again.
     """
     from neuropil.inference import ProgressLine, predict_volume
+    from neuropil.inference.request import change_settings
+    from neuropil.models.checkpoint import load_model
+    from neuropil.pipeline.beside import write_config_beside
     from neuropil.volumes import open_volume
 
     with open_volume(image) as volume:
@@ -65,6 +68,10 @@ def predict(
             device=device,
             watch=ProgressLine(),
         )
+    model = load_model(checkpoint).config
+    changes = {"tta": tta, "tta_mode": tta_mode and tta_mode.value, "keep": keep and keep.value}
+    used = change_settings(model.predict, {**changes, "encoding": encoding and encoding.value})
+    write_config_beside(model.model_copy(update={"predict": used}), out)
     typer.echo(f"wrote {out}")
 
 
@@ -93,7 +100,9 @@ def segment(
     snippet: Snippet = None,
 ) -> None:
     """Turn affinities into a segmentation."""
+    from neuropil.config import Config
     from neuropil.pipeline import segment_volume, threshold_for
+    from neuropil.pipeline.beside import write_config_beside
 
     settings = read_segment(
         snippet,
@@ -114,6 +123,7 @@ def segment(
         if settings.method == "agglomerate":
             typer.echo(f"threshold {level:g} ({origin})")
         segment_volume(volume, out, settings)
+    write_config_beside(Config(segment=settings.model_copy(update={"threshold": level})), out)
     typer.echo(f"wrote {out}")
 
 
