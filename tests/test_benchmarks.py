@@ -1,0 +1,53 @@
+"""The benchmarks run, at a size where what they measure means nothing."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from neuropil import synthetic, write_volume
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A stack with as many sections as SNEMI3D's training data, as its recipes name it."""
+    folder = tmp_path_factory.mktemp("data") / "snemi3d"
+    folder.mkdir()
+    image, labels = synthetic.neuropil((70, 40, 40), seed=0)
+    write_volume(folder / "image.h5", image)
+    write_volume(folder / "labels_z000-079.h5", labels)
+    return folder.parent
+
+
+@pytest.fixture
+def benchmark(monkeypatch, capsys):
+    """Runs a script of ``benchmarks/`` with arguments and gives what it printed."""
+
+    def run(name, *given):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, given)])
+        runpy.run_path(str(ROOT / "benchmarks" / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_an_ablation_measures_each_variant_once_and_tells_the_table(data, tmp_path, benchmark, monkeypatch):
+    monkeypatch.setenv("NEUROPIL_DATA", str(data))
+    small = ["--set", "training.patch=[4,32,32]", "--set", "model.widths=[4,6]", "--set", "training.precision=fp32"]
+    given = ["--iterations", 2, "--variants", "minutes,full", "--out", tmp_path, *small]
+    said = benchmark("ablation.py", *given)
+    assert "| minutes | 1 | 2 |" in said
+    assert "| full | 1 | 2 |" in said
+    path = tmp_path / "minutes-2-iterations" / "minutes-seed0" / "result.json"
+    result = json.loads(path.read_text())
+    assert result["box"] == "60:70,0:40,0:40"
+    assert 0 <= result["adapted_rand_error"] <= 1
+    # What was measured is not measured again: the table tells what lies there.
+    path.write_text(json.dumps(result | {"adapted_rand_error": 0.123}))
+    again = benchmark("ablation.py", *given)
+    assert "| minutes | 1 | 2 | 0.123 |" in again
+    assert benchmark("ablation.py", "--out", tmp_path) in again
