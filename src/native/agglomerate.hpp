@@ -69,10 +69,20 @@ std::pair<LocalPart<Score>, NameTable<typename Score::Index>> number_regions(Par
     return {std::move(local), std::move(table)};
 }
 
-// Merges what can be merged; what is left is returned. Blocked regions, and whoever has one as best neighbour, wait.
-template <class Score>
+// Lets every edge merge.
+struct AnyScore {
+    template <class Stats>
+    bool operator()(const Stats&) const {
+        return true;
+    }
+};
+
+// Merges what can be merged, down to the first edge that is not enough(stats); what may still merge in a larger part is
+// returned. Blocked regions, and whoever has one as best neighbour, wait; the edges of all others are dropped, since
+// they are either merged or not enough.
+template <class Score, class Enough = AnyScore>
 Part<Score> merge_part(LocalPart<Score> local, Score& score, uint64_t top, std::vector<Merge<Score>>& merges,
-                       const Run& run) {
+                       const Run& run, Enough&& enough = {}) {
     auto& name = local.name;
     auto& blocked = local.blocked;
     MergingGraph<Score> graph(name.size(), std::move(local.edges), std::move(local.index), score);
@@ -83,6 +93,7 @@ Part<Score> merge_part(LocalPart<Score> local, Score& score, uint64_t top, std::
     for (uint32_t e, step = 0; (e = queue.pop(skip)) != EdgeQueue<Score>::NONE; ++step) {
         if (step % 4096 == 0) run.check();
         const LocalEdge<Score> edge = graph.edge(e);
+        if (!enough(edge.stats)) break;
         if (blocked[edge.a] || blocked[edge.b]) {
             blocked[edge.a] = blocked[edge.b] = true;
             continue;
@@ -95,11 +106,12 @@ Part<Score> merge_part(LocalPart<Score> local, Score& score, uint64_t top, std::
 
     Part<Score> rest{Score(score), {}};
     if constexpr (!std::is_empty_v<Score>) rest.score = score.empty();
-    size_t left = 0;
-    for (const auto& edge : graph.edges()) left += edge.a != MergingGraph<Score>::NONE;
-    rest.edges.reserve(left);
+    auto waits = [&](const LocalEdge<Score>& edge) {
+        return edge.a != MergingGraph<Score>::NONE && blocked[edge.a] && blocked[edge.b];
+    };
+    rest.edges.reserve(std::count_if(graph.edges().begin(), graph.edges().end(), waits));
     for (const auto& edge : graph.edges()) {
-        if (edge.a == MergingGraph<Score>::NONE) continue;
+        if (!waits(edge)) continue;
         const auto [a, b] = std::minmax(name[edge.a], name[edge.b]);
         rest.edges.push_back({a, b, rest.score.adopt(score, edge.stats)});
     }

@@ -2,10 +2,12 @@
 #include <nanobind/nanobind.h>
 
 #include "bind_evaluation.hpp"
+#include "bind_parts.hpp"
 #include "bind_segmentation.hpp"
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of neuropil.";
     neuropil::bind_segmentation(m);
+    neuropil::bind_parts(m);
     neuropil::evaluation::bind_evaluation(m);
 }
