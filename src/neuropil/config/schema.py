@@ -7,6 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from neuropil.config.learning import AugmentConfig, LossConfig, OptimizerConfig, TrainingConfig
+from neuropil.config.networks import (
+    NETWORKS,
+    DynUnetConfig,
+    MedNextConfig,
+    SegResNetConfig,
+    SwinUnetrConfig,
+    UnetrConfig,
+)
 from neuropil.config.section import (
     Fraction,
     Lenient,
@@ -82,11 +90,22 @@ class DataConfig(Section):
     )
 
 
+_UNET = ("residual_unet",)
+_OWNERS = dict.fromkeys(("widths", "downsample", "anisotropic_levels", "norm", "activation", "squeeze"), _UNET) | {
+    "deep_supervision": (*_UNET, "dynunet", "mednext"),
+    "recompute": (*_UNET, "swin_unetr"),
+}
+"""The architectures in which a field of ``model`` has an effect, where it has none in some."""
+
+
 class ModelConfig(Section):
     """The network, and what it is asked to predict."""
 
-    architecture: Literal["residual_unet"] = Field(
-        "residual_unet", description="residual_unet: the residual symmetric U-Net of Lee et al. 2017."
+    architecture: Literal["residual_unet", "unetr", "swin_unetr", "dynunet", "mednext", "segresnet"] = Field(
+        "residual_unet",
+        description="residual_unet: the residual symmetric U-Net of Lee et al. 2017, which the fields from widths to "
+        "squeeze describe but for stem; the others are MONAI's (pip install 'neuropil[monai]'), each with a section "
+        "of its own name.",
     )
     widths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Lenient, Field(min_length=1)] = Field(
         (16, 24, 32, 48),
@@ -169,8 +188,14 @@ class ModelConfig(Section):
     )
     aux_descriptor_sigma: Nanometres = Field(
         (4.0, 20.0, 20.0),
-        description="Standard deviation [z, y, x] in voxels of the window of shape descriptors; 120 nm at 30×6×6 nm.",
+        description="Standard deviation [z, y, x] in voxels of the window of shape descriptors; 120 nm at 30×6×6 nm. "
+        "Neurons are seen as far as the patch reaches: take a patch several times as large.",
     )
+    unetr: UnetrConfig | None = Field(None, description="Options of unetr.")
+    swin_unetr: SwinUnetrConfig | None = Field(None, description="Options of swin_unetr.")
+    dynunet: DynUnetConfig | None = Field(None, description="Options of dynunet.")
+    mednext: MedNextConfig | None = Field(None, description="Options of mednext.")
+    segresnet: SegResNetConfig | None = Field(None, description="Options of segresnet.")
 
     @model_validator(mode="before")
     @classmethod
@@ -182,6 +207,27 @@ class ModelConfig(Section):
         ):
             return {**given, "downsample": [[1, 2, 2]] * (len(given["widths"]) - 1)}
         return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_options(cls, given: Any) -> Any:
+        name = given.get("architecture") if isinstance(given, dict) else None
+        if name in NETWORKS and given.get(name) is None:
+            return {**given, name: {}}
+        return given
+
+    @model_validator(mode="after")
+    def _check_architecture(self) -> ModelConfig:
+        """Refuse what the architecture does not have, so that no option is without effect."""
+        name = self.architecture
+        if wrong := [other for other in NETWORKS if other != name and getattr(self, other) is not None]:
+            raise ValueError(f"expected no section {wrong[0]}, since the architecture is {name}; set architecture")
+        fields = ModelConfig.model_fields
+        idle = [field for field, owners in _OWNERS.items() if name not in owners]
+        if wrong := [field for field in idle if getattr(self, field) != fields[field].default]:
+            own = "" if name == "residual_unet" else f"; the options of {name} are in model.{name}"
+            raise ValueError(f"expected no {wrong[0]} with the architecture {name}, where it does nothing{own}")
+        return self
 
     @model_validator(mode="after")
     def _check_depth(self) -> ModelConfig:

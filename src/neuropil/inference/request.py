@@ -63,7 +63,8 @@ class Request:
         patch = self.model.config.training.patch
         # Sections at the end of a tile lack a neighbour that tells much; rows and columns lack less.
         overlap = self.settings.overlap or (patch[0] // 2, patch[1] // 4, patch[2] // 4)
-        tile = self.settings.tile
+        # Some networks are made for one size, and say which.
+        tile = self.settings.tile or getattr(self.model.network, "tile", None)
         if tile is None:
             z, y, x = (max(o, *(abs(k[d]) for k in self.keep)) for d, o in enumerate(overlap))
             tile = choose_tile(self.box.shape, self._tile_voxels(), (z, y, x), self.multiple)

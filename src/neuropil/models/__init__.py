@@ -18,9 +18,16 @@ def build_network(model: ModelConfig) -> nn.Module:
         A module from float ``[B, 1, Z, Y, X]`` in [0, 1], any size, to logits ``[B, len(offsets), Z, Y, X]``. In
         training mode the logits of auxiliary targets and of coarser levels follow, where the recipe asks for them.
 
+    Raises:
+        NeuropilError: a network of MONAI, which is not installed.
+
     >>> sum(p.numel() for p in build_network(ModelConfig()).parameters()) > 100_000
     True
     """
+    if model.architecture != "residual_unet":
+        from neuropil.models.monai import build_monai
+
+        return build_monai(model)
     return ResidualUNet(
         len(model.offsets),
         widths=model.widths,

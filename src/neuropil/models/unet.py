@@ -170,7 +170,7 @@ class ResidualUNet(nn.Module):
 
     def forward(self, image_BCZYX: Tensor) -> Tensor:
         size = image_BCZYX.shape[2:]
-        x = self.embed(fold(_pad_to(image_BCZYX - 0.5, self.multiple), self.stem))
+        x = self.embed(fold(pad_to(image_BCZYX - 0.5, self.multiple), self.stem))
         skips: list[Tensor] = []
         for i, block in enumerate(self.encoder):
             if i > 0:
@@ -198,8 +198,13 @@ class ResidualUNet(nn.Module):
         return out
 
 
-def _pad_to(x_BCZYX: Tensor, multiple: Sequence[int]) -> Tensor:
-    """Repeat the last voxels until every axis is a multiple of what the network folds and pools it by."""
+def pad_to(x_BCZYX: Tensor, multiple: Sequence[int]) -> Tensor:
+    """Repeat the last voxels until every axis is a multiple of what the network folds and pools it by.
+
+    >>> import torch
+    >>> tuple(pad_to(torch.zeros(1, 1, 3, 5, 8), (1, 4, 4)).shape)
+    (1, 1, 3, 8, 8)
+    """
     missing = [(-n) % m for n, m in zip(x_BCZYX.shape[2:], multiple, strict=True)]
     if not any(missing):
         return x_BCZYX
