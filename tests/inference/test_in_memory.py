@@ -1,14 +1,15 @@
 """Prediction through the door that users take, with networks whose answer is known."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from neuropil import Box, Config, NeuropilError
-from neuropil.inference import predict, symmetries
-from neuropil.inference.in_memory import predict_request
-from neuropil.inference.request import make_request
+from neuropil.inference import predict, request, symmetries
+from neuropil.inference.engine import Engine, choose_devices
 from neuropil.models import build_network
 from neuropil.models.checkpoint import Model
 from neuropil.volumes import Metadata, array_volume
@@ -132,15 +133,80 @@ def test_a_box_is_predicted_for_itself_and_only_the_edges_inside_it(labels):
         predict(model(Oracle(NEAREST)), image, box=box)
 
 
-def test_any_tile_gives_the_same_where_the_context_covers_the_field_of_view():
+def far_seeing():
+    """A network whose field of view is 1, 3 and 3 voxels to each side."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.ELU(), nn.Conv3d(4, 3, (1, 5, 5), padding=(0, 2, 2)))
+    return nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.ELU(), nn.Conv3d(4, 3, (1, 5, 5), padding=(0, 2, 2)))
+
+
+@pytest.mark.parametrize("tile", [None, (3, 20, 20)], ids=str)
+def test_around_a_box_the_network_sees_the_image_that_is_there(tile):
+    """A box that is cut out of a prediction of the whole and one that is predicted by itself are the same."""
+    image = np.random.default_rng(2).random((8, 40, 37), np.float32)
+    network, box = model(far_seeing()), Box((0, 9, 5), (5, 33, 37))
+    how = {"tta": 4, "tile": tile, "overlap": (2, 6, 6)}
+    whole = predict(network, image, **how, context=(1, 3, 3))
+    found = predict(network, image, box=box, surround=(1, 3, 3), **how, context=(1, 3, 3) if tile else None)
+    alone = predict(network, image[box.slices], **how)
+    bare = predict(network, image, box=box, surround=(0, 0, 0), **how)
+    np.testing.assert_array_equal(bare, alone)
+    for e, offset in enumerate(NEAREST):
+        inside = symmetries.edges_inside(offset, box.shape)
+        # At the faces of the image itself there is nothing to see: the last rows and columns and the first section.
+        seen = (slice(max(inside[0].start, 1), None), inside[1], slice(inside[2].start, -3))
+        expected = whole[e][box.slices]
+        np.testing.assert_allclose(found[e][seen], expected[seen], rtol=0, atol=1e-5)
+        assert np.abs(bare[e][seen] - expected[seen]).max() > 1e-3, "or this proves nothing"
+        found[e][inside] = 0
+    assert not found.any(), "edges that leave the box are 0, even where the network saw them"
+
+
+def test_a_quarter_of_the_patch_is_seen_around_a_box_by_default():
+    image, box = array_volume(np.zeros((40, 300, 300), np.uint8)), Box((10, 0, 100), (20, 300, 200))
+    assert request.make_request(model(far_seeing()), image, box, {}, "cpu").frame == Box((6, 0, 64), (24, 300, 236))
+    assert request.make_request(model(far_seeing()), image, None, {}, "cpu").frame == image.box
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_devices_that_share_the_tiles_make_the_same(monkeypatch, count):
+    image = np.random.default_rng(2).random((8, 60, 70), np.float32)
+    how = {"tta": 4, "tile": (4, 20, 20), "overlap": (2, 6, 6)}
+    alone = predict(model(far_seeing()), image, **how)
+    used, together = set(), threading.Barrier(count)
+    original = Engine.affinities
+
+    def affinities(self, window):
+        if id(self) not in used:  # each waits once for all the others: they do run at the same time
+            used.add(id(self))
+            together.wait(timeout=30)
+        return original(self, window)
+
+    monkeypatch.setattr(request, "choose_devices", lambda name, n: (torch.device("cpu"),) * n)
+    monkeypatch.setattr(Engine, "affinities", affinities)
+    np.testing.assert_array_equal(predict(model(far_seeing()), image, devices=count, **how), alone)
+    assert len(used) == count
+
+
+def test_more_devices_than_there_are_is_refused(monkeypatch):
+    image = np.zeros((3, 9, 9), np.uint8)
+    for count in (0, 2):
+        with pytest.raises(NeuropilError, match=rf"from 1 to 1 devices, got --devices {count}: 0 GPUs are there"):
+            predict(model(far_seeing()), image, device="cpu", devices=count)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [str(device) for device in choose_devices("auto", 2)] == ["cuda:0", "cuda:1"]
+    with pytest.raises(NeuropilError, match="from 1 to 2 devices, got --devices 3: 2 GPUs are there"):
+        predict(model(far_seeing()), image, devices=3)
+    with pytest.raises(NeuropilError, match="from 1 to 1 devices, got --devices 2: 1 GPUs are there"):
+        choose_devices("cuda:1", 2)
+
+
+def test_any_tile_gives_the_same_where_the_context_covers_the_field_of_view():
+    net = far_seeing()
     image = np.random.default_rng(2).random((8, 40, 37), np.float32)
     results = []
     for tile in [(8, 40, 37), (3, 20, 20), (8, 11, 30)]:
-        changes = {"tta": 4, "tile": tile, "overlap": (1, 2, 2)}
-        request = make_request(model(net), array_volume(image), None, changes, "cpu")
-        results.append(predict_request(request, context=(1, 3, 3)))
+        results.append(predict(model(net), image, tta=4, tile=tile, overlap=(1, 2, 2), context=(1, 3, 3)))
     np.testing.assert_allclose(results[0], results[1], rtol=0, atol=1e-5)
     np.testing.assert_allclose(results[0], results[2], rtol=0, atol=1e-5)
     bare = predict(model(net), image, tta=4, tile=(3, 20, 20), overlap=(1, 2, 2))
@@ -156,10 +222,7 @@ def test_tiles_of_a_network_that_pools_agree_too():
     image = np.random.default_rng(2).random((5, 90, 100), np.float32)
     results = []
     for tile in [(5, 90, 100), (5, 58, 52), (3, 90, 68)]:
-        request = make_request(
-            trained, array_volume(image), None, {"tta": 1, "tile": tile, "overlap": (1, 8, 8)}, "cpu"
-        )
-        results.append(predict_request(request, context=(4, 32, 32)))
+        results.append(predict(trained, image, tta=1, tile=tile, overlap=(1, 8, 8), context=(4, 32, 32)))
     np.testing.assert_allclose(results[0], results[1], rtol=0, atol=1e-5)
     np.testing.assert_allclose(results[0], results[2], rtol=0, atol=1e-5)
 

@@ -1,5 +1,6 @@
 """Volume to volume: whatever ends a run, the next one ends with the same numbers."""
 
+import copy
 import json
 import os
 import signal
@@ -45,11 +46,16 @@ class Dies(nn.Module):
 
     def __init__(self, network, calls):
         super().__init__()
-        self.network, self.calls, self.multiple = network, calls, network.multiple
+        self.network, self.left, self.multiple = network, [calls], network.multiple
+
+    def __deepcopy__(self, memo):  # prediction runs a copy; calls are counted together
+        copied = Dies(copy.deepcopy(self.network, memo), 0)
+        copied.left = self.left
+        return copied
 
     def forward(self, image):
-        self.calls -= 1
-        if self.calls < 0:
+        self.left[0] -= 1
+        if self.left[0] < 0:
             raise KeyboardInterrupt
         return self.network(image)
 
@@ -75,6 +81,36 @@ def test_a_volume_is_predicted_as_an_array_is(tmp_path, model, image, name):
     assert sorted(p.name for p in tmp_path.iterdir()) == [Path(name).parts[0]], "nothing unfinished may be left"
 
 
+@pytest.mark.parametrize("stored", [0.0, 0.25])
+def test_a_tuned_threshold_of_the_model_goes_before_that_of_its_recipe(tmp_path, model, image, stored):
+    tuned = Model(model.network, model.config, {"threshold": stored})
+    predict_volume(tuned, image[:3], tmp_path / "a.zarr", **TILES)
+    assert open_volume(tmp_path / "a.zarr").metadata.extra["threshold"] == stored
+
+
+@pytest.mark.usefixtures("small_cells")
+def test_a_box_is_seen_with_what_lies_around_it(tmp_path, model, image):
+    box = Box((4, 10, 0), (9, 40, 60))
+    options = {**TILES, "surround": (2, 8, 8)}
+    predict_volume(model, image, tmp_path / "a.zarr", box=box, **options)
+    found = open_volume(tmp_path / "a.zarr")
+    np.testing.assert_array_equal(found.read(), LOGIT8.encode(predict(model, image, box=box, **options)))
+    alone = LOGIT8.encode(predict(model, image[box.slices], **TILES))
+    assert np.any(found.read() != alone)
+    assert found.metadata.extra["made_by"]["seen"] == "2:11,2:48,0:60"
+    assert found.box == box
+
+
+@pytest.mark.parametrize("encoding", ["float16", "float32", "logit8"])
+def test_small_volumes_go_to_tiff_too(tmp_path, model, image, encoding):
+    predict_volume(model, image, tmp_path / "a.tif", encoding=encoding, **TILES)
+    predict_volume(model, image, tmp_path / "a.zarr", encoding=encoding, **TILES)
+    with open_volume(tmp_path / "a.tif") as tiff, open_volume(tmp_path / "a.zarr") as zarr:
+        np.testing.assert_array_equal(tiff.read(), zarr.read())
+        assert tiff.metadata.offsets == zarr.metadata.offsets
+        assert tiff.metadata.encoding == zarr.metadata.encoding
+
+
 @pytest.mark.parametrize("encoding", ["float16", "float32"])
 def test_floats_are_stored_as_they_are(tmp_path, model, image, encoding):
     predict_volume(model, image, tmp_path / "a.zarr", encoding=encoding, **TILES)
@@ -96,7 +132,7 @@ def test_a_run_that_was_interrupted_is_continued(tmp_path, model, image, calls):
     predict_volume(Model(counted, model.config, model.info), image, tmp_path / "a.zarr", watch=seen.append, **TILES)
     np.testing.assert_array_equal(open_volume(tmp_path / "a.zarr").read(), open_volume(tmp_path / "whole.zarr").read())
     assert seen[-1].done == seen[-1].total
-    used = 10**6 - counted.calls
+    used = 10**6 - counted.left[0]
     if calls == 61:
         assert used < 4 * 3 * 3 * 4, "cells that were done must not be predicted again"
         assert seen[0].done > seen[0].fresh
@@ -124,7 +160,7 @@ def test_half_written_records_are_not_believed(tmp_path, model, image):
 
 
 @pytest.mark.usefixtures("small_cells")
-@pytest.mark.parametrize("change", ["model", "image", "tta", "box", "tile", "encoding"])
+@pytest.mark.parametrize("change", ["model", "image", "tta", "box", "tile", "encoding", "surround", "context"])
 def test_a_request_that_differs_is_refused(tmp_path, model, image, change):
     with pytest.raises(KeyboardInterrupt):
         predict_volume(Model(Dies(model.network, 20), model.config, model.info), image, tmp_path / "a.zarr", **TILES)
@@ -137,6 +173,7 @@ def test_a_request_that_differs_is_refused(tmp_path, model, image, change):
         image[7, 30, 30] ^= 1
     else:
         new = {"tta": 8, "box": Box((0, 0, 0), (14, 50, 59)), "tile": (5, 24, 24), "encoding": "float32"}
+        new |= {"surround": (1, 2, 3), "context": (1, 2, 2)}
         options[change] = new[change]
     with pytest.raises(NeuropilError, match=rf"another request: {change} was .* delete that folder"):
         predict_volume(model, image, tmp_path / "a.zarr", **options)

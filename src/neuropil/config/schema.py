@@ -256,6 +256,19 @@ class PredictConfig(Section):
         description="Voxels [z, y, x] by which tiles overlap. None: of the training patch half in z, a quarter in "
         "y and x, and at least the longest offset kept.",
     )
+    surround: Overlap | None = Field(
+        None,
+        description="Voxels [z, y, x] around a box that the network sees, too, where the image goes on there. None: a "
+        "quarter of the training patch; [0, 0, 0]: the box as if nothing were around it.",
+    )
+    context: Overlap = Field(
+        (0, 0, 0),
+        description="Voxels [z, y, x] around each tile that the network sees and that are not kept; image, mirrored "
+        "where it ends. As large as the network's field of view, tiles of any size give the same.",
+    )
+    compile: bool = Field(
+        False, description="Try torch.compile on one tile, and keep what it makes if that is faster there."
+    )
     encoding: Literal["logit8", "float16", "float32"] = Field(
         "logit8", description="How affinities are stored; logit8 is one byte that still tells 0.999 from 0.9999."
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets, Triple
@@ -65,7 +64,8 @@ class Engine:
         expected = (len(image), len(self.offsets), *image.shape[2:])
         if tuple(out.shape) != expected:
             raise NeuropilError(f"expected a network output of shape {expected}, got {tuple(out.shape)}")
-        wanted = out[:, list(channels)].to(torch.float32, memory_format=torch.contiguous_format)
+        chosen = out if list(channels) == list(range(out.shape[1])) else out[:, list(channels)]
+        wanted = chosen.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
         return wanted.sigmoid_() if self.logits else wanted
 
 
@@ -113,24 +113,29 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def choose_devices(name: str, count: int = 1) -> tuple[torch.device, ...]:
+    """The devices among which tiles are split: one of that name, or so many GPUs from it on.
+
+    Raises:
+        NeuropilError: no such device, or fewer GPUs than asked for.
+
+    >>> len(choose_devices("cpu"))
+    1
+    """
+    first = choose_device(name)
+    if count == 1:
+        return (first,)
+    visible = torch.cuda.device_count() - (first.index or 0) if first.type == "cuda" else 0
+    if not 1 <= count <= visible:
+        raise NeuropilError(
+            f"expected from 1 to {max(visible, 1)} devices, got --devices {count}: "
+            f"{visible} GPUs are there from device {name!r} on, and a processor counts as one"
+        )
+    return tuple(torch.device("cuda", (first.index or 0) + n) for n in range(count))
+
+
 def fast_bf16(device: torch.device, precision: str) -> bool:
     """Whether to compute in bfloat16: asked for (``bf16``), or ``auto`` and the hardware does it fast."""
     if precision not in ("auto", "bf16", "fp16", "fp32"):
         raise NeuropilError(f"expected a precision of auto, bf16, fp16 or fp32, got {precision!r}")
     return precision == "bf16" or (precision in ("auto", "fp16") and has_fast_bf16(device))
-
-
-@contextmanager
-def evaluating(network: Callable[[Tensor], Tensor], device: torch.device) -> Iterator[None]:
-    """A module ready to predict, on its device, in channels-last layout; each part's training mode comes back after."""
-    if not isinstance(network, nn.Module):
-        yield
-        return
-    modes = [(part, part.training) for part in network.modules()]
-    network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    network.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from neuropil.geometry import Box, Triple
-from neuropil.inference.engine import evaluating
+from neuropil.geometry import Box
 from neuropil.inference.progress import Clock, Watch
 from neuropil.inference.request import Request, make_request
 from neuropil.inference.stream import Cells, Plan, predict_cells
@@ -28,8 +26,12 @@ def predict(
     box: Box | None = None,
     tile: Sequence[int] | None = None,
     overlap: Sequence[int] | None = None,
+    surround: Sequence[int] | None = None,
+    context: Sequence[int] | None = None,
+    compile: bool | None = None,  # noqa: A002  (the recipe's word)
     keep: str | None = None,
     device: str = "auto",
+    devices: int = 1,
     watch: Watch | None = None,
 ) -> npt.NDArray[np.float32]:
     """Predict the affinities of an image, in memory. For volumes larger than that see :func:`predict_volume`.
@@ -43,8 +45,14 @@ def predict(
         box: the part to predict, in voxels of the image; None for all.
         tile: voxels (z, y, x) predicted at once; None: the cheapest that fit into memory.
         overlap: least overlap of tiles; None: half of the patch trained on in z, a quarter in y and x.
+        surround: voxels (z, y, x) around the box that are seen, too, where the image goes on; None: a quarter of the
+            patch trained on. (0, 0, 0): as if nothing were around the box.
+        context: voxels (z, y, x) around each tile that are seen and dropped; mirrored where the image ends. As large
+            as the network's field of view, tiles of any size give the same. None: as the recipe says, none.
+        compile: try ``torch.compile`` on a tile, and keep what it makes if that is faster.
         keep: ``nearest`` for the three nearest edges, ``all`` for every offset of the model.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
+        devices: GPUs that share the tiles, from ``device`` on.
         watch: is told the progress after each batch of tiles.
 
     Returns:
@@ -60,26 +68,20 @@ def predict(
     (3, 4, 30, 40)
     """
     changes = {"tta": tta, "tta_mode": tta_mode, "tile": tile, "overlap": overlap, "keep": keep}
+    changes |= {"surround": surround, "context": context, "compile": compile}
     with borrowed(image) as volume:
-        request = make_request(checkpoint, volume, box, changes, device)
+        request = make_request(checkpoint, volume, box, changes, device, devices)
         return predict_request(request, watch)
 
 
-def predict_request(
-    request: Request, watch: Watch | None = None, context: Triple = (0, 0, 0)
-) -> npt.NDArray[np.float32]:
-    """Affinities of a request, in memory: float32 ``[edge, z, y, x]``.
-
-    With ``context`` (rounded up to what the network pools by) as large as the network's field of view, tiles of any
-    size give the same.
-    """
-    z, y, x = (m * math.ceil(c / m) for c, m in zip(context, request.multiple, strict=True))
+def predict_request(request: Request, watch: Watch | None = None) -> npt.NDArray[np.float32]:
+    """Affinities of a request, in memory: float32 ``[edge, z, y, x]``."""
     out: list[npt.NDArray[np.float32]] = []
+    tiling, bf16 = request.tiling(), request.bf16()
+    engines = request.engines(bf16, request.faster_compiled(tiling.shape, bf16))
     # One cell holds the whole box: tiles are blended straight into the result.
-    tiling = request.tiling()
-    plan = Plan(tiling, Cells(request.box, request.box.shape), (z, y, x), request.batch(tiling.shape))
+    plan = Plan(tiling, Cells(request.box, request.box.shape), request.context, request.batch(tiling.shape))
     clock = Clock(request.box.size, 0, watch)
-    with evaluating(request.model.network, request.device):
-        predict_cells(request.engine(), request.image, plan, lambda _, __, found: out.append(found), clock)
+    predict_cells(engines, request.image, plan, lambda _, __, found: out.append(found), clock)
     clock.finish()
     return out[0]

@@ -76,7 +76,8 @@ class Clock:
     def add(self, voxels: float) -> None:
         """So many more are done."""
         self.fresh += voxels
-        self._tell(min(self.before + self.fresh, self.total * (1 - 1e-9)))
+        if self.before + self.fresh < self.total * (1 - 1e-6):  # else all are, and finish tells
+            self._tell(self.before + self.fresh)
 
     def finish(self) -> None:
         """All are done."""

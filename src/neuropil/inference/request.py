@@ -6,24 +6,23 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from neuropil.config import Config, PredictConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets, Triple, VoxelSize, parse_offsets
-from neuropil.inference.engine import (
-    Engine,
-    choose_device,
-    evaluating,
-    fast_bf16,
-    kept_offsets,
-)
+from neuropil.inference.engine import Engine, choose_devices, fast_bf16, kept_offsets
 from neuropil.inference.memory import bytes_per_voxel, free_memory
+from neuropil.inference.symmetries import channels_read
 from neuropil.inference.tiling import Tiling, choose_tile, lay_tiles
+from neuropil.inference.trial import compiled_if_faster
 from neuropil.models.checkpoint import Model, load_model
+from neuropil.models.folding import can_be_narrowed, for_prediction
 from neuropil.volumes import Volume, require_image
 
 LARGEST_TILE = {"cpu": 4_000_000, "cuda": 32_000_000}
@@ -42,21 +41,58 @@ class Request:
     """The edges of the model's channels."""
     keep: Offsets
     """The edges to predict."""
-    device: torch.device
+    devices: tuple[torch.device, ...]
 
-    def engine(self, bf16: bool | None = None) -> Engine:
-        """The network as it will be run; ``bf16`` None: where the hardware does it fast and the recipe allows it."""
-        if bf16 is None:
-            bf16 = fast_bf16(self.device, self.model.config.training.precision)
-        return Engine(
-            self.model.network,
-            self.offsets,
-            self.keep,
-            tta=self.settings.tta,
-            mode=self.settings.tta_mode,
-            device=self.device,
-            bf16=bf16,
+    @property
+    def device(self) -> torch.device:
+        """The first of the devices."""
+        return self.devices[0]
+
+    @property
+    def frame(self) -> Box:
+        """The box and what the network sees around it: as much of the surroundings as the image has."""
+        z, y, x = self.model.config.training.patch
+        around = (z // 4, y // 4, x // 4) if self.settings.surround is None else self.settings.surround
+        return self.box.grow(around).intersect(self.image.box)
+
+    @cached_property
+    def channels(self) -> Offsets:
+        """The edges that the network is asked for: those that some view needs."""
+        if not can_be_narrowed(self.model.network):
+            return self.offsets
+        return tuple(self.offsets[c] for c in channels_read(self.settings.tta, self.offsets, self.keep))
+
+    @cached_property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The network as it is run, once for each device."""
+        return tuple(self._network_on(device) for device in self.devices)
+
+    def bf16(self) -> bool:
+        """Whether to compute in bfloat16: where the hardware does it fast and the recipe allows it."""
+        return fast_bf16(self.device, self.model.config.training.precision)
+
+    def engines(self, bf16: bool, compiled: bool = False) -> tuple[Engine, ...]:
+        """The network of each device, and how it is asked."""
+        return tuple(
+            Engine(
+                torch.compile(network, dynamic=False) if compiled else network,
+                self.channels,
+                self.keep,
+                tta=self.settings.tta,
+                mode=self.settings.tta_mode,
+                device=device,
+                bf16=bf16,
+            )
+            for network, device in zip(self.networks, self.devices, strict=True)
         )
+
+    def faster_compiled(self, tile: Triple, bf16: bool) -> bool:
+        """Whether ``torch.compile`` is wanted, and faster on a tile of this size."""
+        if not self.settings.compile:
+            return False
+        shape = [n + 2 * c for n, c in zip(tile, self.context, strict=True)]
+        window = torch.zeros(self.batch(tile), *shape, device=self.device)
+        return compiled_if_faster(self.engines(bf16)[0], window)
 
     def tiling(self) -> Tiling:
         """The tiles: as the settings say, else the cheapest that fit into memory."""
@@ -67,8 +103,8 @@ class Request:
         tile = self.settings.tile or getattr(self.model.network, "tile", None)
         if tile is None:
             z, y, x = (max(o, *(abs(k[d]) for k in self.keep)) for d, o in enumerate(overlap))
-            tile = choose_tile(self.box.shape, self._tile_voxels(), (z, y, x), self.multiple)
-        return lay_tiles(self.box, tile, overlap, self.keep, self.multiple)
+            tile = choose_tile(self.frame.shape, self._tile_voxels(), (z, y, x), self.multiple, self.context)
+        return lay_tiles(self.frame, tile, overlap, self.keep, self.multiple)
 
     def batch(self, tile: Triple) -> int:
         """Tiles in one call of the network: on a GPU as many as fill it, on a processor one."""
@@ -77,15 +113,25 @@ class Request:
         return min(max(self._tile_voxels() // math.prod(tile), 1), 16)
 
     @property
+    def context(self) -> Triple:
+        """Voxels around each tile that are seen and dropped, rounded up to what the network pools by."""
+        z, y, x = (m * math.ceil(c / m) for c, m in zip(self.settings.context, self.multiple, strict=True))
+        return (z, y, x)
+
+    @property
     def multiple(self) -> Triple:
         """What the network pools by on each axis, where it tells."""
         z, y, x = getattr(self.model.network, "multiple", (1, 1, 1))
         return (int(z), int(y), int(x))
 
     def _tile_voxels(self) -> int:
-        with evaluating(self.model.network, self.device):
-            each = bytes_per_voxel(self.model.network, self.device)
-        return max(min(LARGEST_TILE[self.device.type], free_memory(self.device) // (3 * each)), 1)
+        each = bytes_per_voxel(self.networks[0], self.device)
+        sharing = self.devices.count(self.device)
+        return max(min(LARGEST_TILE[self.device.type], free_memory(self.device) // (3 * each * sharing)), 1)
+
+    def _network_on(self, device: torch.device) -> nn.Module:
+        copied = for_prediction(self.model.network, [self.offsets.index(o) for o in self.channels])
+        return copied.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
 
 
 def make_request(
@@ -94,14 +140,15 @@ def make_request(
     box: Box | None,
     changes: Mapping[str, Any],
     device: str,
+    devices: int = 1,
 ) -> Request:
     """Load the model, apply changes to its recipe's ``predict`` section, and check that image, box and model fit.
 
     Raises:
         NeuropilError: no checkpoint, no image [z, y, x], a box outside of it, a wrong setting, no such device.
     """
-    target = choose_device(device)
-    model = checkpoint if isinstance(checkpoint, Model) else load_model(checkpoint, target)
+    targets = choose_devices(device, devices)
+    model = checkpoint if isinstance(checkpoint, Model) else load_model(checkpoint)
     settings = change_settings(model.config.predict, changes)
     require_image(image)
     whole = image.box
@@ -112,7 +159,7 @@ def make_request(
         )
     offsets = parse_offsets(model.config.model.offsets)
     warn_of_voxel_size(image, model.info.get("voxel_size") or model.config.data.voxel_size)
-    return Request(model, image, box, settings, offsets, kept_offsets(offsets, settings.keep), target)
+    return Request(model, image, box, settings, offsets, kept_offsets(offsets, settings.keep), targets)
 
 
 def change_settings(settings: PredictConfig, changes: Mapping[str, Any]) -> PredictConfig:

@@ -15,7 +15,6 @@ import torch
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple, blocks
-from neuropil.inference.engine import evaluating
 from neuropil.inference.fingerprint import image_fingerprint, model_fingerprint
 from neuropil.inference.journal import Journal
 from neuropil.inference.memory import free_memory
@@ -45,9 +44,13 @@ def predict_volume(
     tta_mode: str | None = None,
     tile: Sequence[int] | None = None,
     overlap: Sequence[int] | None = None,
+    surround: Sequence[int] | None = None,
+    context: Sequence[int] | None = None,
+    compile: bool | None = None,  # noqa: A002  (the recipe's word)
     encoding: str | None = None,
     keep: str | None = None,
     device: str = "auto",
+    devices: int = 1,
     watch: Watch | None = None,
 ) -> None:
     """Predict the affinities of an image of any size, tile by tile, into a chunked volume.
@@ -58,7 +61,8 @@ def predict_volume(
     recipe has one, the ``threshold`` to segment at.
 
     Args:
-        checkpoint, image, box, tta, tta_mode, tile, overlap, keep, device, watch: as for :func:`predict`.
+        checkpoint, image, box, tta, tta_mode, tile, overlap, surround, context, compile, keep, device, devices, watch:
+            as for :func:`predict`.
         output: where to write; ``.zarr`` and ``.h5`` suit large volumes.
         encoding: ``logit8``, one byte that tells 0.999 from 0.9999; ``float16``; ``float32``. None: as the recipe says.
 
@@ -75,10 +79,11 @@ def predict_volume(
     (3, 4, 30, 40)
     """
     changes = {"tta": tta, "tta_mode": tta_mode, "tile": tile, "overlap": overlap, "keep": keep, "encoding": encoding}
+    changes |= {"surround": surround, "context": context, "compile": compile}
     target = parse_location(output)
     with borrowed(image) as volume:
         spare_input(volume, output)
-        request = make_request(checkpoint, volume, box, changes, device)
+        request = make_request(checkpoint, volume, box, changes, device, devices)
         _check_output(request, target)
         with Journal(unfinished(target)) as journal:
             chosen = _begin_or_continue(journal, request)
@@ -112,8 +117,13 @@ def _begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
     if begun is not None and journal.done():
         journal.check(asked)
         return dict(begun["chosen"])
-    tiling, engine = request.tiling(), request.engine()
-    chosen = {"tile": tiling.shape, "starts": [a.starts for a in tiling.axes], "bf16": engine.bf16}
+    tiling, bf16 = request.tiling(), request.bf16()
+    chosen = {
+        "tile": tiling.shape,
+        "starts": [a.starts for a in tiling.axes],
+        "bf16": bf16,
+        "compiled": request.faster_compiled(tiling.shape, bf16),
+    }
     shutil.rmtree(journal.array, ignore_errors=True)
     with create_volume(journal.array, _shape(request), _dtype(request), _metadata(request), _chunks(request)):
         pass
@@ -125,9 +135,9 @@ def _predict_into(journal: Journal, request: Request, chosen: dict[str, Any], wa
     """Predict the cells that are not done into the journal's array."""
     axes = [
         Axis(size, length, tuple(starts))
-        for size, length, starts in zip(request.box.shape, chosen["tile"], chosen["starts"], strict=True)
+        for size, length, starts in zip(request.frame.shape, chosen["tile"], chosen["starts"], strict=True)
     ]
-    tiling = Tiling(request.box, (axes[0], axes[1], axes[2]))
+    tiling = Tiling(request.frame, (axes[0], axes[1], axes[2]))
     with open_volume(journal.array, "r+") as out:
         cells = Cells(request.box, _cell(request))
         done = journal.done()
@@ -138,10 +148,11 @@ def _predict_into(journal: Journal, request: Request, chosen: dict[str, Any], wa
             out.write(box, found_EZYX.astype(out.dtype) if encoding is None else encoding.encode(found_EZYX))
             journal.mark(cell)
 
-        with evaluating(request.model.network, request.device):
-            memory = min(WAITING, free_memory(torch.device("cpu")) // 4)
-            plan = Plan(tiling, cells, batch=request.batch(tiling.shape), memory=memory)
-            predict_cells(request.engine(chosen["bf16"]), request.image, plan, write, clock, done)
+        memory = min(WAITING, free_memory(torch.device("cpu")) // 4)
+        plan = Plan(tiling, cells, request.context, request.batch(tiling.shape), memory)
+        predict_cells(
+            request.engines(chosen["bf16"], chosen.get("compiled", False)), request.image, plan, write, clock, done
+        )
     clock.finish()
 
 
@@ -206,9 +217,12 @@ def _metadata(request: Request) -> Metadata:
             "image": request.image.path,
             "tta": settings.tta,
             "tta_mode": settings.tta_mode,
+            "seen": str(request.frame),
+            "context": list(request.context),
         }
     }
-    threshold = request.model.info.get("threshold") or config.segment.threshold
+    tuned = request.model.info.get("threshold")
+    threshold = config.segment.threshold if tuned is None else tuned
     if threshold is not None:
         extra["threshold"] = float(threshold)
     return Metadata(

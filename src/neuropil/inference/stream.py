@@ -1,6 +1,7 @@
 """Read tiles, run the network, blend, hand over finished cells: memory depends on tiles, not on the volume.
 
-The output is a grid of cells. A cell is held in memory from the first tile that touches it to the last, then handed
+The output is a grid of cells over the box; tiles may cover more of the image than the box, so that what lies around it
+is seen. A cell is held in memory from the first tile that touches it to the last, then handed
 over and forgotten. Tiles are visited in z, y, x order within columns of cells that are narrow enough for the memory
 allowed; a tile on the border of two columns is computed for each. What a cell receives, and in which order, depends on
 the tiling alone, so that a run that is resumed ends with the same numbers.
@@ -16,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import numpy as np
@@ -56,7 +58,8 @@ class Cells:
         return Box.at(start, self.shape).shift(self.box.start).intersect(self.box)
 
     def touched(self, part: Box) -> Iterator[Triple]:
-        """Indices of the cells that a part of the box touches, in order."""
+        """Indices of the cells that a part of the image touches, in order."""
+        part = part.intersect(self.box)
         if part.size == 0:
             return
         near = part.relative_to(self.box.start)
@@ -69,7 +72,9 @@ class Plan:
     """What is to be predicted, and in which pieces."""
 
     tiling: Tiling
+    """Tiles over the box and what is seen around it."""
     cells: Cells
+    """Cells over the box."""
     context: Triple = (0, 0, 0)
     """Voxels around each tile that the network sees but that are not kept: image, mirrored where it ends."""
     batch: int = 1
@@ -79,12 +84,17 @@ class Plan:
 
 
 def predict_cells(
-    engine: Engine, image: Volume, plan: Plan, emit: Emit, clock: Clock, done: Collection[Triple] = frozenset()
+    engines: Sequence[Engine],
+    image: Volume,
+    plan: Plan,
+    emit: Emit,
+    clock: Clock,
+    done: Collection[Triple] = frozenset(),
 ) -> None:
     """Predict every cell that is not done, and hand each over once.
 
     Args:
-        engine: the network.
+        engines: the network, once for each device; they share the tiles, and which computes which changes nothing.
         image: what to predict.
         plan: tiles and cells.
         emit: receives finished cells, one at a time, in another thread.
@@ -94,18 +104,23 @@ def predict_cells(
     Raises:
         NeuropilError: an image that cannot be read or is no image; whatever ``emit`` raises.
     """
-    grid = plan.cells
-    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
-        for column in columns(plan, len(engine.keep)):
-            canvas = Canvas(plan, engine.keep, emit)
+    grid, keep = plan.cells, engines[0].keep
+    with (
+        ThreadPoolExecutor(1, "read") as reader,
+        ThreadPoolExecutor(len(engines), "compute") as computer,
+        ThreadPoolExecutor(1, "write") as writer,
+    ):
+        for column in columns(plan, len(keep)):
+            canvas = Canvas(plan, keep, emit)
             jobs = canvas.schedule(column, done)
             share = sum(grid.cell(c).size for c in canvas.waiting) / max(len(jobs), 1)
             batches = [jobs[i : i + plan.batch] for i in range(0, len(jobs), plan.batch)]
             blending: deque[Future[None]] = deque()
             blending.append(writer.submit(canvas.finish_untouched))
             try:
-                for indices, window in _ahead(reader, lambda b: (b, _windows(image, plan, b)), batches):
-                    found = _without_context(engine.affinities(window), plan.context)
+                windows = _ahead(reader, lambda b: (b, _windows(image, plan, b)), batches)
+                for indices, whole in _computed(computer, engines, windows):
+                    found = _without_context(whole, plan.context)
                     blending.append(writer.submit(canvas.add_batch, indices, found))
                     # Two batches may wait, so that memory stays bounded when writing is slower than the network.
                     while len(blending) > 2 or (blending and blending[0].done()):
@@ -185,7 +200,21 @@ class Canvas:
         box = self.plan.cells.cell(cell)
         painted = self.painted.pop(cell, None)
         del self.waiting[cell]
-        self.emit(cell, box, np.zeros((len(self.keep), *box.shape), np.float32) if painted is None else painted)
+        if painted is None:
+            painted = np.zeros((len(self.keep), *box.shape), np.float32)
+        elif self.plan.tiling.box != self.plan.cells.box:
+            _clear_leaving(painted, box, self.plan.cells.box, self.keep)
+        self.emit(cell, box, painted)
+
+
+def _clear_leaving(found_EZYX: Affinities, cell: Box, whole: Box, offsets: Offsets) -> None:
+    """Edges that leave the box are 0, also where tiles reach further and hold them."""
+    for found_ZYX, offset in zip(found_EZYX, offsets, strict=True):
+        for d, o in enumerate(offset):
+            line = np.arange(cell.start[d], cell.stop[d]) + o
+            outside = (line < whole.start[d]) | (line >= whole.stop[d])
+            if outside.any():
+                np.moveaxis(found_ZYX, d, 0)[outside] = 0
 
 
 def _weigh(found_ZYX: Affinities, weights: Sequence[Affinities]) -> None:
@@ -245,13 +274,35 @@ def _indices(box: Box) -> Iterator[Triple]:
     yield from product(*(range(a, b) for a, b in zip(box.start, box.stop, strict=True)))
 
 
-def _ahead(pool: ThreadPoolExecutor, function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
-    """Like ``map``, with the next result computed in another thread while this one is used."""
+_Work = tuple[Sequence[Triple], Tensor]
+_Found = tuple[Sequence[Triple], Affinities]
+
+
+def _computed(pool: ThreadPoolExecutor, engines: Sequence[Engine], windows: Iterable[_Work]) -> Iterator[_Found]:
+    """Affinities of each batch, in order; each engine takes the next batch when it is free."""
+    if len(engines) == 1:  # in this thread, so that Ctrl-C stops it between two layers
+        return ((tiles, engines[0].affinities(window)) for tiles, window in windows)
+    idle: SimpleQueue[Engine] = SimpleQueue()
+    for engine in engines:
+        idle.put(engine)
+
+    def compute(work: _Work) -> _Found:
+        engine = idle.get()
+        try:
+            return work[0], engine.affinities(work[1])
+        finally:
+            idle.put(engine)
+
+    return _ahead(pool, compute, windows, len(engines))
+
+
+def _ahead(pool: ThreadPoolExecutor, function: Callable[[_T], _R], items: Iterable[_T], count: int = 1) -> Iterator[_R]:
+    """Like ``map``, with the next ``count`` results computed in other threads while this one is used."""
     pending: deque[Future[_R]] = deque()
     try:
         for item in items:
             pending.append(pool.submit(function, item))
-            if len(pending) > 1:
+            if len(pending) > count:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

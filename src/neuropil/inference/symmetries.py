@@ -88,6 +88,16 @@ def readings(view: Symmetry, offsets: Offsets, keep: Offsets) -> tuple[Reading |
     return tuple(found)
 
 
+def channels_read(tta: int, offsets: Offsets, keep: Offsets) -> tuple[int, ...]:
+    """The channels that any view needs to give the offsets kept, in the order of ``offsets``.
+
+    >>> channels_read(8, ((0, -1, 0), (0, 0, -1), (0, -9, 0), (0, 0, -9)), ((0, -9, 0),))
+    (2, 3)
+    """
+    views = [readings(view, offsets, keep) for view in symmetries(tta)]
+    return tuple(sorted({reading.channel for found in views for reading in found if reading}))
+
+
 def edges_inside(offset: Triple, shape: Sequence[int]) -> tuple[slice, slice, slice]:
     """The voxels v of an array for which v + offset lies in it too; empty slices where there are none.
 

@@ -135,21 +135,25 @@ def lay_tiles(box: Box, tile: Triple, overlap: Triple, offsets: Offsets, multipl
     return Tiling(box, (z, y, x))
 
 
-def choose_tile(shape: Triple, voxels: int, overlap: Triple, multiple: Triple) -> Triple:
+def choose_tile(shape: Triple, voxels: int, overlap: Triple, multiple: Triple, context: Triple = (0, 0, 0)) -> Triple:
     """The tile of at most ``voxels`` voxels that covers a box with the fewest voxels predicted twice.
+
+    What the network sees around each tile as its ``context`` counts as voxels, too.
 
     >>> choose_tile((10, 1024, 1024), 3_000_000, (4, 32, 32), (1, 8, 8))
     (10, 528, 528)
     """
     options = [_lengths(n, o, m) for n, o, m in zip(shape, overlap, multiple, strict=True)]
     best, cost = shape, math.inf
+    smallest = tuple(o[-1][0] for o in options)
     for z, z_cost in options[0]:
         for y, y_cost in options[1]:
             for x, x_cost in options[2]:
-                if z * y * x > voxels and (z, y, x) != tuple(o[-1][0] for o in options):
+                seen = math.prod(n + 2 * c for n, c in zip((z, y, x), context, strict=True))
+                if seen > voxels and (z, y, x) != smallest:
                     continue
                 # Of equal costs the more compact tile: fewer of its voxels lie near its faces.
-                total = z_cost * y_cost * x_cost * (1 + 1e-3 * abs(math.log(y / x)))
+                total = z_cost * y_cost * x_cost * seen / (z * y * x) * (1 + 1e-3 * abs(math.log(y / x)))
                 if total < cost:
                     best, cost = (z, y, x), total
     return best

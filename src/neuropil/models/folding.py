@@ -1,0 +1,89 @@
+"""The same network, cheaper to run: for prediction only.
+
+Batch norms become part of the convolutions before them, activations overwrite their input, and the last layer computes
+the channels asked for and no other. Other networks than ours are left as they are where that cannot be seen to be safe.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from neuropil.models.unet import ResidualBlock, ResidualUNet
+
+
+def for_prediction(network: nn.Module, channels: Sequence[int] | None = None) -> nn.Module:
+    """A copy of a network in evaluation mode, that computes the same at less cost; the original stays as it is.
+
+    Args:
+        network: any module.
+        channels: the output channels to keep, in this order, auxiliary ones counted behind ``out_channels``. Only a
+            :class:`ResidualUNet` is narrowed. None: all but the auxiliary ones.
+
+    >>> net = ResidualUNet(9, widths=(4, 8), downsample=((1, 2, 2),)).eval()
+    >>> tuple(for_prediction(net, [2, 0])(torch.zeros(1, 1, 4, 8, 8)).shape)
+    (1, 2, 4, 8, 8)
+    """
+    copied = copy.deepcopy(network).eval()
+    with torch.no_grad():
+        for part in list(copied.modules()):
+            if type(part) is nn.Sequential:
+                _fold_norms(part)
+                _overwrite(part)
+            elif isinstance(part, ResidualBlock):
+                _in_place(part.leave)  # it activates a sum that nothing else holds
+        if channels is not None and isinstance(copied, ResidualUNet):
+            _narrow(copied, channels)
+    return copied
+
+
+def can_be_narrowed(network: object) -> bool:
+    """Whether :func:`for_prediction` leaves away channels of this network.
+
+    >>> can_be_narrowed(nn.Conv3d(1, 3, 1))
+    False
+    """
+    return isinstance(network, ResidualUNet)
+
+
+def _fold_norms(part: nn.Sequential) -> None:
+    """Each batch norm right behind a convolution goes into its weights."""
+    for i in range(len(part) - 1):
+        conv, norm = part[i], part[i + 1]
+        if isinstance(conv, nn.Conv3d) and isinstance(norm, nn.BatchNorm3d | nn.SyncBatchNorm):
+            if norm.running_mean is None:  # it counts what it is shown, and cannot be folded
+                continue
+            part[i], part[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+
+
+def _overwrite(part: nn.Sequential) -> None:
+    """Activations behind a convolution or a norm, whose output nothing else holds, take its place."""
+    before: nn.Module | None = None
+    for module in part:
+        if isinstance(before, nn.Conv3d | nn.BatchNorm3d | nn.GroupNorm | nn.InstanceNorm3d):
+            _in_place(module)
+        if not isinstance(module, nn.Identity):
+            before = module
+
+
+def _in_place(module: nn.Module) -> None:
+    if isinstance(module, nn.ReLU | nn.ELU | nn.LeakyReLU | nn.SiLU):
+        module.inplace = True
+
+
+def _narrow(network: ResidualUNet, channels: Sequence[int]) -> None:
+    """Keep these rows of the last layer; a channel has a row for each voxel of the stem's blocks."""
+    heads = [head for head in (network.head, network.auxiliary) if head is not None]
+    folded = network.head.out_channels // network.out_channels
+    weights = torch.cat([head.weight for head in heads])
+    biases = torch.cat([head.bias for head in heads if head.bias is not None])
+    rows = torch.tensor([channel * folded + row for channel in channels for row in range(folded)])
+    head = nn.Conv3d(network.head.in_channels, len(rows), 1).to(weights)
+    head.weight.copy_(weights[rows])
+    assert head.bias is not None
+    head.bias.copy_(biases[rows])
+    network.head, network.out_channels, network.auxiliary = head, len(channels), None

@@ -1,0 +1,51 @@
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from neuropil import NEAREST, Config
+from neuropil.inference import predict
+from neuropil.inference.engine import Engine
+from neuropil.inference.trial import compiled_if_faster
+from neuropil.models import build_network
+from neuropil.models.checkpoint import Model
+
+WINDOW = torch.zeros(1, 2, 4, 4)
+
+
+def slow(seconds):
+    def network(image):
+        time.sleep(seconds)
+        return image.expand(-1, 3, -1, -1, -1)
+
+    return network
+
+
+@pytest.mark.parametrize(("compiled", "kept"), [(0.001, True), (0.02, False), (0.04, False)])
+def test_what_is_faster_on_a_tile_is_kept(monkeypatch, compiled, kept):
+    monkeypatch.setattr(torch, "compile", lambda network, dynamic: slow(compiled))
+    assert compiled_if_faster(Engine(slow(0.02), NEAREST, NEAREST, tta=8), WINDOW) is kept
+
+
+def test_a_compiler_that_fails_is_told_and_not_needed(monkeypatch):
+    def broken(network, dynamic):
+        raise RuntimeError("no compiler here\nand a long story")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    config = Config.from_dict({"model": {"widths": [2]}, "predict": {"compile": True}})
+    model = Model(build_network(config.model).eval(), config, {})
+    image = np.zeros((2, 8, 8), np.uint8)
+    with pytest.warns(UserWarning, match=r"torch.compile failed \(no compiler here\)"):
+        found = predict(model, image, tta=1)
+    np.testing.assert_array_equal(found, predict(model, image, tta=1, compile=False))
+
+
+@pytest.mark.slow
+def test_a_network_that_is_compiled_says_the_same(monkeypatch):
+    monkeypatch.setattr("neuropil.inference.request.compiled_if_faster", lambda engine, window: True)
+    torch.manual_seed(0)
+    config = Config.from_dict({"model": {"widths": [2, 3]}, "training": {"precision": "fp32"}})
+    model = Model(build_network(config.model).eval(), config, {})
+    image = np.random.default_rng(0).random((4, 20, 28), np.float32)
+    np.testing.assert_allclose(predict(model, image, compile=True), predict(model, image), rtol=0, atol=1e-5)
