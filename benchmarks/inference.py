@@ -32,7 +32,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuropil import Config, predict
-from neuropil.inference.engine import evaluating
 from neuropil.inference.request import make_request
 from neuropil.models import build_network
 from neuropil.models.checkpoint import Model
@@ -146,8 +145,7 @@ def measure(way: str, name: str, shape: tuple[int, ...], tta: int) -> dict[str, 
     if way == "bare":
         speed = bare(model.network, tiling.shape)
     elif way == "fast bare":
-        with evaluating(model.network, request.device):
-            speed = bare(model.network, tiling.shape, layout=torch.channels_last_3d, bf16=request.engine().bf16)
+        speed = bare(request.networks[0], tiling.shape, layout=torch.channels_last_3d, bf16=request.bf16())
     elif way == "plain":
         plain(model.network, image, tiling.shape, overlap)
         speed = image.size / (time.perf_counter() - begin)

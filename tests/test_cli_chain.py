@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from neuropil import Box, synthetic
 from neuropil.cli import app
+from neuropil.config import load_config
 from neuropil.volumes import Metadata, open_volume, write_volume
 
 SMALL = [
@@ -93,6 +94,32 @@ def test_predict_keeps_all_edges_in_floats(tmp_path):
     assert affinities.dtype == np.float32
     assert affinities.metadata.offsets[-1] == (0, 0, -3)
     neuropil("segment", tmp_path / "a.h5", "-o", tmp_path / "s.h5")
+
+
+def test_predict_takes_tiles_and_what_lies_around_a_box(tmp_path):
+    options = ("--tta", "1", "--tile", "4,32,32", "--overlap", "1,8,8", "--context", "1,4,4", "--box", "4:9,8:48,0:48")
+    neuropil("predict", CHECKPOINT, "image.h5", "-o", tmp_path / "a.zarr", "--surround", "1,2,3", *options)
+    assert open_volume(tmp_path / "a.zarr").metadata.extra["made_by"]["seen"] == "3:10,6:48,0:48"
+    used = load_config([tmp_path / "a.zarr.yaml"]).predict
+    assert (used.tile, used.overlap, used.surround, used.context) == ((4, 32, 32), (1, 8, 8), (1, 2, 3), (1, 4, 4))
+    for option in (("--surround", "1,2"), ("--tile", "one"), ("--tile", "0,4,4"), ("--devices", "3")):
+        result = CliRunner().invoke(app, ["predict", CHECKPOINT, "image.h5", "-o", str(tmp_path / "b.zarr"), *option])
+        assert result.exit_code == 2, option
+        assert option[0].strip("-") in result.stderr
+    assert not list(tmp_path.glob("b.zarr*"))
+
+
+def test_the_threshold_of_a_model_travels_with_its_affinities(tmp_path):
+    content = torch.load(CHECKPOINT, weights_only=True)
+    tuned = tmp_path / "tuned.pt"
+    torch.save({**content, "info": {**content["info"], "threshold": 0.3125}}, tuned)
+    neuropil("predict", tuned, "image.h5", "-o", tmp_path / "a.zarr", "--box", "0:4,:,:", "--tta", "1")
+    assert "threshold 0.3125 (stored with" in neuropil("segment", tmp_path / "a.zarr", "-o", tmp_path / "s.h5")
+    assert open_volume(tmp_path / "s.h5").metadata.extra["threshold"] == 0.3125
+    out = neuropil("segment", tmp_path / "a.zarr", "-o", tmp_path / "t.h5", "--threshold", "0.75")
+    assert "threshold 0.75 (as asked)" in out
+    neuropil("convert", tmp_path / "a.zarr", tmp_path / "b.h5")
+    assert "0.3125 (stored with" in neuropil("segment", tmp_path / "b.h5", "-o", tmp_path / "u.h5")
 
 
 def test_predict_warns_of_another_scale(tmp_path):

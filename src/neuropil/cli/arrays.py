@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,9 @@ import typer
 from neuropil.cli.app import app
 from neuropil.cli.options import (
     BoxOption,
+    CompileOption,
+    ContextOption,
+    DevicesOption,
     Encoding,
     High,
     Keep,
@@ -17,8 +21,11 @@ from neuropil.cli.options import (
     Method,
     Metric,
     OffsetsOption,
+    OverlapOption,
     Score,
     Snippet,
+    SurroundOption,
+    TileOption,
     TtaMode,
     VoxelSizeOption,
     open_affinities,
@@ -44,6 +51,12 @@ def predict(
     ] = None,
     box: BoxOption = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where to compute.")] = "auto",
+    devices: DevicesOption = 1,
+    tile: TileOption = None,
+    overlap: OverlapOption = None,
+    surround: SurroundOption = None,
+    context: ContextOption = None,
+    compile_: CompileOption = None,
 ) -> None:
     """Predict affinities with a trained network.
 
@@ -55,23 +68,24 @@ def predict(
     from neuropil.pipeline.beside import write_config_beside
     from neuropil.volumes import open_volume
 
+    given = {
+        "tta": tta,
+        "tta_mode": tta_mode and tta_mode.value,
+        "encoding": encoding and encoding.value,
+        "keep": keep and keep.value,
+        "tile": read_numbers(tile, "--tile", int),
+        "overlap": read_numbers(overlap, "--overlap", int),
+        "surround": read_numbers(surround, "--surround", int),
+        "context": read_numbers(context, "--context", int),
+        "compile": compile_,
+    }
+    model = load_model(checkpoint)
+    settings = change_settings(model.config.predict, given)
+    used = replace(model, config=model.config.model_copy(update={"predict": settings}))
     with open_volume(image) as volume:
-        predict_volume(
-            checkpoint,
-            volume,
-            out,
-            box=read_box(box, volume.box),
-            tta=tta,
-            tta_mode=tta_mode and tta_mode.value,
-            encoding=encoding and encoding.value,
-            keep=keep and keep.value,
-            device=device,
-            watch=ProgressLine(),
-        )
-    model = load_model(checkpoint).config
-    changes = {"tta": tta, "tta_mode": tta_mode and tta_mode.value, "keep": keep and keep.value}
-    used = change_settings(model.predict, {**changes, "encoding": encoding and encoding.value})
-    write_config_beside(model.model_copy(update={"predict": used}), out)
+        area = read_box(box, volume.box)
+        predict_volume(used, volume, out, box=area, device=device, devices=devices, watch=ProgressLine())
+    write_config_beside(used.config, out)
     typer.echo(f"wrote {out}")
 
 

@@ -46,6 +46,30 @@ Snippet = Annotated[
 ]
 
 
+TileOption = Annotated[
+    str | None,
+    typer.Option("--tile", metavar="Z,Y,X", help="Voxels predicted at once. [default: the cheapest that fit memory]"),
+]
+OverlapOption = Annotated[
+    str | None,
+    typer.Option("--overlap", metavar="Z,Y,X", help="Least overlap of tiles. [default: patch/2, patch/4, patch/4]"),
+]
+SurroundOption = Annotated[
+    str | None,
+    typer.Option(
+        "--surround", metavar="Z,Y,X", help="Voxels seen around a box, where the image goes on. [default: patch/4]"
+    ),
+]
+ContextOption = Annotated[
+    str | None,
+    typer.Option("--context", metavar="Z,Y,X", help="Voxels seen around each tile and dropped. [default: 0,0,0]"),
+]
+CompileOption = Annotated[
+    bool | None, typer.Option("--compile", help="Try torch.compile; keep it if it is faster on a tile.")
+]
+DevicesOption = Annotated[int, typer.Option("--devices", metavar="N", help="GPUs that share the tiles.")]
+
+
 class TtaMode(StrEnum):
     """How symmetries are combined."""
 
