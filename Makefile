@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 JOBS   ?= 2
 
-.PHONY: demo test test-slow check format bench sanitize clean
+.PHONY: demo test test-slow test-browser check format bench sanitize clean
 
 demo: $(VENV)/.installed
 	$(BIN)/neuropil demo $(ARGS)
@@ -15,6 +15,13 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+# Chromium and its driver from the distribution, where they are not there yet; root, or sudo.
+test-browser: $(VENV)/.installed
+	{ command -v chromium && command -v chromedriver; } >/dev/null || { \
+	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
+	$(BIN)/python -m pytest -q -m browser $(ARGS)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

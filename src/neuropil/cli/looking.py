@@ -1,0 +1,68 @@
+"""The verb to look at volumes with: view."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+
+from neuropil.cli.app import app
+from neuropil.cli.options import OffsetsOption, VoxelSizeOption, read_numbers, read_voxel_size
+from neuropil.errors import NeuropilError
+
+
+@app.command()
+def view(
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="[IMAGE] [AFFINITIES] [SEGMENTATION]...", help="What to show.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="LABELS", help="The truth; its worst disagreements are marked.")
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="Z,Y,X", help="Open at this voxel. [default: the worst mistake, or the middle]"),
+    ] = None,
+    mesh: Annotated[str | None, typer.Option(metavar="ID,...", help="Segments to draw in 3-D, too.")] = None,
+    offsets: OffsetsOption = None,
+    voxel_size: VoxelSizeOption = None,
+    host: Annotated[str, typer.Option(help="Where to listen; by default only this machine can connect.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 0,
+) -> None:
+    """Look at volumes in Neuroglancer, in a browser.
+
+    Four axes are affinities, the first array of bytes or floats the image, other integers segmentations.
+    Select segments by double-click; their meshes need zmesh.
+    """
+    from neuropil.cli.options import open_affinities
+    from neuropil.viewing.layers import layers_of
+    from neuropil.viewing.viewer import close_viewer, mistakes_in, open_viewer, serve
+    from neuropil.volumes import open_volume
+
+    with ExitStack() as stack:
+        volumes = [stack.enter_context(open_volume(path)) for path in paths or []]
+        volumes = [open_affinities(v.path, offsets) if offsets and len(v.shape) == 4 else v for v in volumes]
+        truth = stack.enter_context(open_volume(labels)) if labels else None
+        layers = layers_of(volumes, truth, read_voxel_size(voxel_size))
+        for layer in layers:
+            typer.echo(f"{layer.kind:<12}  {layer.volume.path}")
+        if layers[0].volume.metadata.voxel_size is None:
+            typer.echo("no voxel size is stored: taken as 1 nm; say it with --voxel-size Z,Y,X")
+        mistakes = mistakes_in(layers)
+        segments = [int(n) for n in read_numbers(mesh, "--mesh", int) or []]
+        try:
+            viewer = open_viewer(layers, at=_voxel(at), mistakes=mistakes, segments=segments, host=host, port=port)
+            serve(viewer, host, typer.echo)
+        finally:
+            close_viewer()
+
+
+def _voxel(text: str | None) -> tuple[int, int, int] | None:
+    """A voxel as typed, ``z,y,x``."""
+    numbers = read_numbers(text, "--at", int)
+    if numbers is None:
+        return None
+    if len(numbers) != 3:
+        raise NeuropilError(f"--at {text}: expected a voxel Z,Y,X, for example 75,512,512")
+    return (int(numbers[0]), int(numbers[1]), int(numbers[2]))

@@ -1,0 +1,230 @@
+"""Neuroglancer on local files: layers in nm, opened at a place of interest, served to this machine only."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from threading import Event
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from neuropil.errors import NeuropilError
+from neuropil.evaluation.objects import ObjectError, worst_errors
+from neuropil.geometry import Triple
+from neuropil.viewing.layers import Layer, Voxels, grey_range
+from neuropil.viewing.meshes import surface
+
+if TYPE_CHECKING:
+    import neuroglancer
+
+LOOPBACK = "127.0.0.1"
+
+_GREY = "#uicontrol invlerp normalized\nvoid main() { emitGrayscale(normalized()); }"
+_RGB = """void main() {
+  emitRGB(vec3(toNormalized(getDataValue(0)), toNormalized(getDataValue(1)), toNormalized(getDataValue(2))));
+}"""
+
+
+def mistakes_in(layers: Sequence[Layer], count: int = 10) -> list[ObjectError]:
+    """The worst splits and merges of the first segmentation against the truth, worst first; none without a truth.
+
+    Raises:
+        NeuropilError: the two cannot be compared, see ``neuropil.evaluate``.
+    """
+    truth = next((layer.volume for layer in layers if layer.is_truth), None)
+    found = next((layer.volume for layer in layers if layer.kind == "segmentation" and not layer.is_truth), None)
+    if truth is None or found is None:
+        return []
+    worst = worst_errors(found, truth, count=count)
+    return sorted([*worst.splits, *worst.merges], key=lambda error: -error.bits)
+
+
+def open_viewer(
+    layers: Sequence[Layer],
+    *,
+    at: Triple | None = None,
+    mistakes: Sequence[ObjectError] = (),
+    segments: Sequence[int] = (),
+    host: str = LOOPBACK,
+    port: int = 0,
+) -> neuroglancer.Viewer:
+    """Start a Neuroglancer with these layers. It is served while the process lives, or until ``close_viewer``.
+
+    At first the image and one segmentation are seen; number keys switch the other layers on and off.
+
+    Args:
+        layers: see ``layers_of``.
+        at: the voxel of the image to open at, z y x; by default the worst mistake, or else the middle of the volume.
+        mistakes: places to mark.
+        segments: of the first segmentation, to select: they are drawn in 3-D too, where zmesh is installed.
+        host, port: where to listen; by default on this machine only, on any free port.
+
+    Returns:
+        The viewer; its ``get_viewer_url()`` is the link.
+
+    Raises:
+        NeuropilError: neuroglancer is not installed, ``at`` lies outside all layers, or the port is taken.
+    """
+    place = _place(layers, at, mistakes)
+    glancer = _neuroglancer()
+    glancer.set_server_bind_address(host, port)
+    try:
+        viewer = glancer.Viewer()
+    except OSError as error:
+        raise NeuropilError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port"
+        ) from None
+    first, main = layers[0], _main_segmentation(layers)
+    with viewer.txn() as state:
+        # With x, y, z in this order the first panel shows sections; with z, y, x they would appear edge-on.
+        state.dimensions = _space(glancer, first)
+        for layer in layers:
+            chosen = segments if layer is main else ()
+            state.layers[layer.name] = _shown(glancer, layer, chosen)
+            state.layers[layer.name].visible = layer is main or layer.kind == "image" or main is None
+        if mistakes:
+            state.layers["worst mistakes"] = _marks(glancer, first, mistakes)
+        state.position = [place[2] + 0.5, place[1] + 0.5, place[0] + 0.5]
+        state.cross_section_scale = 1.0 if at or mistakes else max(0.25, max(first.volume.box.shape[1:]) / 500)
+        state.projection_scale = float(max(first.volume.box.shape[1:])) * 2.5
+        state.layout = "xy-3d" if segments else "4panel"
+    return viewer
+
+
+def serve(viewer: neuroglancer.Viewer, host: str, say: Callable[[str], object]) -> None:
+    """Say where the viewer is, and wait for Ctrl-C or a request to terminate."""
+    url = viewer.get_viewer_url()
+    port = int(url.split("/")[2].rpartition(":")[2])
+    for line in how_to_reach(url, host, port):
+        say(line)
+    sys.stdout.flush()
+    stopped = Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    try:
+        while not stopped.wait(3600):
+            pass
+    except KeyboardInterrupt:
+        say("stopped")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def close_viewer() -> None:
+    """Stop serving. Links are dead from then on."""
+    _neuroglancer().stop()
+
+
+def how_to_reach(url: str, host: str, port: int) -> list[str]:
+    """Lines that tell a person how to open the link, from here and through an SSH tunnel.
+
+    >>> how_to_reach("http://127.0.0.1:7000/v/abc/", "127.0.0.1", 7000)[0]
+    'open  http://127.0.0.1:7000/v/abc/'
+    """
+    lines = [f"open  {url}"]
+    if host in (LOOPBACK, "localhost", "::1"):
+        name = socket.gethostname()
+        lines.append(
+            f"from another machine, first:  ssh -N -L {port}:{host}:{port} {name}   and open the same link there"
+        )
+    else:
+        lines.append(f"anyone who can reach {host} and knows the link can see the data")
+    return [*lines, "number keys switch layers on and off; Ctrl-C here stops"]
+
+
+def _place(layers: Sequence[Layer], at: Triple | None, mistakes: Sequence[ObjectError]) -> Triple:
+    box = layers[0].volume.box
+    if at is not None:
+        boxes = [layer.volume.box for layer in layers]
+        if not any(all(a <= n < b for a, n, b in zip(one.start, at, one.stop, strict=True)) for one in boxes):
+            raise NeuropilError(f"--at {','.join(map(str, at))} lies outside {', '.join(map(str, boxes))}")
+        return at
+    if mistakes:
+        return mistakes[0].position
+    z, y, x = ((a + b) // 2 for a, b in zip(box.start, box.stop, strict=True))
+    return (z, y, x)
+
+
+def _main_segmentation(layers: Sequence[Layer]) -> Layer | None:
+    ids = [layer for layer in layers if layer.kind == "segmentation"]
+    return next((layer for layer in ids if not layer.is_truth), ids[0] if ids else None)
+
+
+def _space(glancer: ModuleType, layer: Layer, channels: bool = False) -> Any:
+    """x, y, z in nm, and the channels of a colour."""
+    names, units, scales = ["x", "y", "z"], ["nm"] * 3, list(layer.voxel_size[::-1])
+    if channels:
+        names, units, scales = [*names, "c^"], [*units, ""], [*scales, 1.0]
+    return glancer.CoordinateSpace(names=names, units=units, scales=scales)
+
+
+def _shown(glancer: ModuleType, layer: Layer, segments: Sequence[int]) -> Any:
+    start = list(layer.volume.metadata.start[::-1])
+    if layer.kind == "segmentation":
+        source = _meshed()(Voxels(layer), _space(glancer, layer), voxel_offset=start, volume_type="segmentation")
+        source.meshes = _surfaces(layer, source.dimensions.scales)
+        chosen = {"segments": list(segments), "not_selected_alpha": 0.15} if segments else {}
+        return glancer.SegmentationLayer(source=source, selected_alpha=0.45, **chosen)
+    colours = layer.kind == "affinities"
+    space, offset = _space(glancer, layer, colours), [*start, 0] if colours else start
+    source = glancer.LocalVolume(Voxels(layer), space, voxel_offset=offset, volume_type="image")
+    if colours:
+        return glancer.ImageLayer(source=source, shader=_RGB, opacity=0.5)
+    controls = {"normalized": {"range": list(grey_range(layer))}}
+    return glancer.ImageLayer(source=source, shader=_GREY, shader_controls=controls, opacity=1.0)
+
+
+def _marks(glancer: ModuleType, layer: Layer, mistakes: Sequence[ObjectError]) -> Any:
+    """A point at each mistake, with what it is."""
+    points = [
+        glancer.PointAnnotation(
+            id=f"{error.kind} {error.id}",
+            point=[n + 0.5 for n in error.position[::-1]],
+            description=f"{'neuron' if error.kind == 'split' else 'segment'} {error.id}, {error.kind}: "
+            f"{error.bits:.4f} bits",
+        )
+        for error in mistakes
+    ]
+    return glancer.LocalAnnotationLayer(_space(glancer, layer), annotations=points)
+
+
+def _surfaces(layer: Layer, scales: Any) -> Callable[[int], bytes | None]:
+    """Meshes of a layer's segments, each made once, when it is selected."""
+
+    @cache
+    def encoded(number: int) -> bytes | None:
+        found = surface(layer.volume, number)
+        return None if found is None else found.encode(scales)
+
+    return encoded
+
+
+@cache
+def _meshed() -> Any:
+    """LocalVolume whose meshes are ours: its own need the whole volume in memory."""
+    from neuroglancer.local_volume import InvalidObjectIdForMesh, LocalVolume, MeshImplementationNotAvailable
+
+    class Meshed(LocalVolume):  # type: ignore[misc]
+        meshes: Callable[[int], bytes | None]
+
+        def get_object_mesh(self, object_id: int) -> bytes:
+            try:
+                mesh = self.meshes(object_id)
+            except NeuropilError:
+                raise MeshImplementationNotAvailable from None
+            if mesh is None:
+                raise InvalidObjectIdForMesh
+            return mesh
+
+    return Meshed
+
+
+def _neuroglancer() -> ModuleType:
+    try:
+        import neuroglancer
+    except ImportError:
+        raise NeuropilError("the viewer needs neuroglancer: pip install 'neuropil[view]'") from None
+    module: Any = neuroglancer
+    return module  # type: ignore[no-any-return]

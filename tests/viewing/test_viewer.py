@@ -1,0 +1,211 @@
+"""The viewer as people use it: the command in a process of its own, the link in a browser."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+import browser
+from neuropil import synthetic
+from neuropil.errors import NeuropilError
+from neuropil.geometry import NEAREST
+from neuropil.viewing.layers import layers_of
+from neuropil.viewing.viewer import close_viewer, how_to_reach, mistakes_in, open_viewer
+from neuropil.volumes import LOGIT8, Metadata, array_volume, write_volume
+
+pytest.importorskip("neuroglancer", reason="the extra `view` is not installed")
+
+PLACED = Metadata((30, 6, 6), (60, 10, 20))
+AT = (63, 80, 110)
+
+
+@pytest.fixture(scope="module")
+def tissue():
+    """Image, labels, affinities and a segmentation in which all neurons right of the middle are one."""
+    image, labels = synthetic.neuropil((8, 140, 180), seed=4)
+    segmentation = labels.astype(np.uint32)
+    segmentation[:, :, 90:][labels[:, :, 90:] > 0] = 1000
+    return image, labels, synthetic.affinities(labels, seed=4), segmentation
+
+
+@pytest.fixture(scope="module")
+def files(tissue, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("view")
+    image, labels, affinities, segmentation = tissue
+    names = {n: str(folder / n) for n in ("image.tif", "affinities.zarr", "segmentation.h5", "labels.h5")}
+    write_volume(names["image.tif"], image, PLACED)
+    logits = Metadata(PLACED.voxel_size, PLACED.origin, NEAREST, LOGIT8)
+    write_volume(names["affinities.zarr"], LOGIT8.encode(affinities), logits)
+    write_volume(names["segmentation.h5"], segmentation, PLACED)
+    write_volume(names["labels.h5"], labels.astype(np.uint16), PLACED)
+    return names
+
+
+@contextmanager
+def viewing(*arguments):
+    """(process, link, all that was printed) of ``neuropil view``; stopped with Ctrl-C."""
+    command = [sys.executable, "-m", "neuropil.cli", "view", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            lines = []
+            for line in process.stdout:
+                lines.append(line)
+                if "Ctrl-C" in line:
+                    break
+            text = "".join(lines)
+            link = re.search(r"http://\S+", text)
+            assert link, text
+            yield process, link[0], text
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+
+
+def test_a_session(files):
+    with viewing(files["image.tif"], files["segmentation.h5"], "--labels", files["labels.h5"]) as (process, link, text):
+        port = re.match(r"http://127\.0\.0\.1:(\d+)/v/[0-9a-f]{20,}/$", link)[1]
+        assert f"ssh -N -L {port}:127.0.0.1:{port} " in text
+        assert re.findall(r"^(image|segmentation) ", text, re.M) == ["image", "segmentation", "segmentation"]
+        with urllib.request.urlopen(link) as answer:
+            assert b"<html" in answer.read().lower()
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(re.sub("/v/.*", "/v/guessed/", link))
+        with pytest.raises(OSError, match="refused"):  # not on any other address of this machine
+            socket.create_connection(("127.0.0.2", int(port)), timeout=5)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        assert "stopped" in process.stdout.read()
+        with pytest.raises(urllib.error.URLError):
+            urllib.request.urlopen(link)
+
+
+def panel_around(driver, shot, shape):
+    """The voxels of a section as seen in the first panel, one pixel each, where the place AT is in its middle."""
+    script = """return [...document.querySelectorAll('.neuroglancer-rendered-data-panel')].map(
+        p => { const r = p.getBoundingClientRect(); return [r.top, r.left, r.bottom, r.right] })"""
+    top, left, bottom, right = min(driver.execute_script(script))
+    y, x = int((top + bottom - 1) / 2), int((left + right - 1) / 2)
+    y, x = y - (AT[1] - PLACED.origin[1]), x - (AT[2] - PLACED.origin[2])
+    return shot[y : y + shape[0], x : x + shape[1]]
+
+
+def likeness(picture, channel, values):
+    """Correlation of a colour channel with what should be seen in it."""
+    inside = ~lines_in(picture)
+    return np.corrcoef(picture[inside, channel], values[inside])[0, 1] if picture[inside, channel].std() > 0 else 0.0
+
+
+def lines_in(picture):
+    """Axes and the bounding box, which the viewer draws over the voxels in pure colours."""
+    return np.ptp(picture, axis=-1) > 180
+
+
+def colour_by(ids, picture):
+    """The share of the colours of a picture (not of its grey) that ids explain, 0 to 1."""
+    inside = (ids > 0) & ~lines_in(picture)
+    hue = np.stack([picture[..., 0] - picture[..., 1], picture[..., 1] - picture[..., 2]], axis=-1)[inside]
+    _, at, count = np.unique(ids[inside], return_inverse=True, return_counts=True)
+    mean = np.stack([np.bincount(at, hue[:, k]) / count for k in range(2)], axis=-1)
+    spread = ((hue - hue.mean(axis=0)) ** 2).sum()
+    return 1 - ((hue - mean[at]) ** 2).sum() / spread if spread > 100 * len(hue) else 0.0
+
+
+@pytest.fixture(scope="module")
+def driver():
+    found = browser.start()
+    yield found
+    found.quit()
+
+
+@browser.needs_browser
+def test_a_browser_shows_image_and_segmentation_of_a_section(files, tissue, driver):
+    """x to the right, y down; with colours by segment, and without them once the key 2 has switched them off."""
+    from selenium.webdriver import ActionChains
+
+    image, segmentation = (array[AT[0] - PLACED.origin[0]] for array in (tissue[0], tissue[3]))
+    at = ",".join(map(str, AT))
+    with viewing(files["image.tif"], files["segmentation.h5"], "--at", at) as (_, link, _):
+        driver.get(link)
+
+        def seen(shot):
+            return panel_around(driver, shot, image.shape)
+
+        coloured = seen(browser.wait_for(driver, lambda shot: colour_by(segmentation, seen(shot)) > 0.9))
+        assert colour_by(segmentation, coloured) > 0.9
+        assert colour_by(np.roll(segmentation, 9, axis=1), coloured) < 0.9
+        background = (segmentation == 0) & ~lines_in(coloured)
+        assert (coloured == image[..., None])[background].all()
+        ActionChains(driver).send_keys("2").perform()
+        grey = seen(browser.wait_for(driver, lambda shot: likeness(seen(shot), 1, image) > 0.98))
+        inside = ~lines_in(grey)
+        assert inside.mean() > 0.9
+        assert (grey == image[..., None])[inside].all()
+
+
+@browser.needs_browser
+def test_a_browser_shows_affinities_as_colours(files, tissue, driver):
+    affinities = tissue[2][:, AT[0] - PLACED.origin[0]]
+    with viewing(files["affinities.zarr"], "--at", ",".join(map(str, AT))) as (_, link, _):
+        driver.get(link)
+
+        def alike(shot):
+            seen = panel_around(driver, shot, affinities.shape[1:])
+            return [likeness(seen, 2 - e, affinities[e]) for e in range(3)]  # z blue, y green, x red
+
+        shot = browser.wait_for(driver, lambda shot: min(alike(shot)) > 0.95)
+        assert min(alike(shot)) > 0.95
+
+
+@browser.needs_browser
+def test_a_browser_shows_a_mesh_where_its_segment_is(files, tissue, driver):
+    """Segment 1000 fills the right of the volume, and so does what 3-D shows of it."""
+    pytest.importorskip("zmesh", reason="the extra `mesh` is not installed")
+    arguments = (files["segmentation.h5"], "--mesh", "1000", "--at", "64,80,110")
+    with viewing(*arguments) as (_, link, _):
+        driver.get(link)
+
+        def shades(shot):
+            """Colours in the left and right half of the 3-D panel: a section has few, a lit surface has many."""
+            panel = shot[100:600, shot.shape[1] // 2 + 40 : -40]
+            return [len(np.unique(half.reshape(-1, 3), axis=0)) for half in np.array_split(panel, 2, axis=1)]
+
+        left, right = shades(browser.wait_for(driver, lambda shot: shades(shot)[1] > 200))
+        assert right > 200 > 2 * left
+
+
+def test_opens_at_the_worst_mistake(tissue):
+    pytest.importorskip("neuroglancer")
+    _, labels, _, segmentation = (array_volume(array, PLACED if array.ndim == 3 else None) for array in tissue)
+    layers = layers_of([segmentation], labels)
+    worst = mistakes_in(layers)
+    assert worst[0].kind == "merge"
+    assert worst[0].id == 1000
+    try:
+        viewer = open_viewer(layers, mistakes=worst)
+        z, y, x = worst[0].position
+        assert viewer.state.position.tolist() == [x + 0.5, y + 0.5, z + 0.5]
+        assert viewer.state.dimensions.names == ("x", "y", "z")
+        assert viewer.state.dimensions.scales.tolist() == pytest.approx([6e-9, 6e-9, 30e-9])
+        assert len(viewer.state.layers["worst mistakes"].annotations) == len(worst)
+    finally:
+        close_viewer()
+
+
+def test_refuses(tissue):
+    layers = layers_of([array_volume(tissue[0], PLACED)])
+    with pytest.raises(NeuropilError, match="--at 0,0,0 lies outside 60:68,10:150,20:200"):
+        open_viewer(layers, at=(0, 0, 0))
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(NeuropilError, match="cannot listen on"):
+        open_viewer(layers, port=taken.getsockname()[1])
+
+
+def test_says_who_can_connect():
+    assert "anyone who can reach 0.0.0.0" in " ".join(how_to_reach("http://me:7/v/a/", "0.0.0.0", 7))
+    assert "ssh" not in " ".join(how_to_reach("http://me:7/v/a/", "0.0.0.0", 7))
