@@ -37,6 +37,7 @@ class MergingGraph {
 
     size_t size() const { return edges_.size(); }
     const LocalEdge<Score>& edge(uint32_t e) const { return edges_[e]; }
+    typename Score::Stats& stats(uint32_t e) { return edges_[e].stats; }
     bool alive(uint32_t e) const { return edges_[e].a != NONE; }
     const Edges& edges() const { return edges_; }
 

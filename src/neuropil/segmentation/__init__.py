@@ -23,6 +23,15 @@ from neuropil.segmentation.parts import (
     merge_tree,
     part_graph,
 )
+from neuropil.segmentation.signed import (
+    SignedGraph,
+    add_signed_graphs,
+    cluster_fragments,
+    signed_graph,
+    signed_part_graph,
+    within_reach,
+)
+from neuropil.segmentation.size_rule import merge_by_size
 
 __all__ = [
     "BlockFragments",
@@ -31,19 +40,26 @@ __all__ = [
     "MergedPart",
     "Merges",
     "RegionGraph",
+    "SignedGraph",
     "add_graphs",
+    "add_signed_graphs",
     "agglomerate",
     "agglomerate_graph",
+    "cluster_fragments",
     "fill_background",
     "frozen_fragments",
+    "merge_by_size",
     "merge_part",
     "merge_tree",
     "mutex_watershed",
     "part_graph",
     "region_graph",
+    "signed_graph",
+    "signed_part_graph",
     "unions_across",
     "unite_names",
     "watershed",
     "watershed_block",
     "with_halo",
+    "within_reach",
 ]

@@ -66,13 +66,13 @@ def mutex_watershed(
         raise NeuropilError(f"the mutex watershed takes up to 2**31 voxels at once, got {shape}")
     labels = np.empty(shape, np.uint32)
     _native.mutex_watershed(
-        array, np.array(parsed, np.int64), _sweep_ranks(encoding, parsed, bias), strides,
+        array, np.array(parsed, np.int64), sweep_ranks(encoding, parsed, bias), strides,
         _mask(mask, shape), _seeds(seeds, shape), labels, thread_count(threads),
     )  # fmt: skip
     return labels
 
 
-def _sweep_ranks(encoding: Encoding, offsets: Offsets, bias: float | Sequence[float]) -> npt.NDArray[np.uint32]:
+def sweep_ranks(encoding: Encoding, offsets: Offsets, bias: float | Sequence[float]) -> npt.NDArray[np.uint32]:
     """When each (channel, code) comes in the sweep, as kernels take it: bit 31 marks repulsion, all bits mean never."""
     biases = np.broadcast_to(np.asarray(bias, np.float64), len(offsets)) if np.ndim(bias) == 0 else np.asarray(bias)
     if biases.shape != (len(offsets),) or not np.isfinite(biases).all():

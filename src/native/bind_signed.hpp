@@ -1,0 +1,118 @@
+// Python's view of what is done on graphs after, or instead of, greedy merging: signed clusters, and merging by size.
+#pragma once
+#include "bind_parts.hpp"
+#include "signed_graph.hpp"
+#include "size_rule.hpp"
+
+namespace neuropil {
+
+using SignedColumns = std::tuple<List<const uint64_t>, List<const uint64_t>, List<const int64_t>, List<const uint64_t>,
+                                 List<const uint32_t>, List<const uint64_t>>;
+using Triple = std::tuple<int64_t, int64_t, int64_t>;
+
+inline std::array<int64_t, 3> array_of(const Triple& triple) {
+    return {std::get<0>(triple), std::get<1>(triple), std::get<2>(triple)};
+}
+
+// Ranks carry bit 31 where an edge repels.
+inline nb::tuple signed_columns(const std::vector<SignedEdge>& edges) {
+    constexpr uint32_t REPULSIVE = SignedEdges<uint8_t>::REPULSIVE;
+    return nb::make_tuple(
+        column<uint64_t>(edges, [](const auto& e) { return e.a; }),
+        column<uint64_t>(edges, [](const auto& e) { return e.b; }),
+        column<int64_t>(edges, [](const auto& e) { return e.stats.sum; }),
+        column<uint64_t>(edges, [](const auto& e) { return e.stats.count; }),
+        column<uint32_t>(edges, [](const auto& e) { return e.stats.key.rank | e.stats.repulsive * REPULSIVE; }),
+        column<uint64_t>(edges, [](const auto& e) { return e.stats.key.voxel; }));
+}
+
+inline SignedStats stats_of(const SignedColumns& columns, size_t e) {
+    constexpr uint32_t REPULSIVE = SignedEdges<uint8_t>::REPULSIVE;
+    const auto& [a, b, sum, count, rank, voxel] = columns;
+    const uint32_t place = rank.data()[e];
+    const bool never = place == SweepPlace::NEVER;
+    return {sum.data()[e],
+            count.data()[e],
+            {never ? place : place & ~REPULSIVE, voxel.data()[e]},
+            !never && (place & REPULSIVE),
+            false};
+}
+
+template <class Score>
+nb::tuple signed_clusters(const SignedColumns& columns, uint64_t top) {
+    std::vector<uint64_t> names, clusters;
+    run_interruptibly(1, [&](const Run& run) {
+        Part<Score> part{Score(), {}};
+        part.edges.resize(std::get<0>(columns).size());
+        for (size_t e = 0; e < part.edges.size(); ++e)
+            part.edges[e] = {std::get<0>(columns).data()[e], std::get<1>(columns).data()[e], stats_of(columns, e)};
+        // Names in ascending order, so that the smallest node of a cluster has its smallest name.
+        for (const auto& edge : part.edges) names.push_back(edge.a), names.push_back(edge.b);
+        std::sort(names.begin(), names.end());
+        names.erase(std::unique(names.begin(), names.end()), names.end());
+        if (names.empty()) return;
+        NameTable<uint64_t> table(names.size());
+        for (const uint64_t name : names) table.add(name);
+        std::vector<LocalEdge<Score>> edges;
+        edges.reserve(part.edges.size());
+        for (const auto& edge : part.edges) {
+            const uint32_t a = table.find(edge.a), b = table.find(edge.b);
+            edges.push_back({std::min(a, b), std::max(a, b), edge.stats});
+        }
+        for (const uint32_t cluster : cluster_signed<Score>(names.size(), std::move(edges), top, run))
+            clusters.push_back(names[cluster]);
+    });
+    return nb::make_tuple(to_numpy(std::move(names)), to_numpy(std::move(clusters)));
+}
+
+template <class Code>
+void bind_signed_graph(nb::module_& m) {
+    using Channels = nb::ndarray<const Code, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+    using Offsets = nb::ndarray<const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+    m.def("signed_graph", [](Channels channels, Offsets offsets, List<const uint32_t> rank, List<const int64_t> weight,
+                             Volume<const uint64_t> labels, Triple strides, Triple start, Triple stop, Triple origin,
+                             Triple whole, int threads) {
+        SignedVolume<Code> volume;
+        volume.shape = {int64_t(labels.shape(0)), int64_t(labels.shape(1)), int64_t(labels.shape(2))};
+        volume.whole = {std::get<0>(whole), std::get<1>(whole), std::get<2>(whole)};
+        volume.origin = array_of(origin), volume.strides = array_of(strides);
+        volume.core = {array_of(start), array_of(stop)};
+        for (size_t e = 0; e < channels.shape(0); ++e) {
+            volume.channels.push_back(channels.data() + e * volume.shape.size());
+            volume.offsets.push_back({offsets.data()[3 * e], offsets.data()[3 * e + 1], offsets.data()[3 * e + 2]});
+        }
+        volume.rank = rank.data(), volume.weight = weight.data();
+        volume.codes = rank.size() / channels.shape(0);
+        volume.labels = labels.data();
+        std::vector<SignedEdge> edges;
+        run_interruptibly(threads, [&](const Run& run) { edges = signed_graph(volume, run); });
+        return signed_columns(edges);
+    });
+}
+
+template <class Index>
+void bind_size_rule(nb::module_& m) {
+    m.def("merge_by_size", [](List<const Index> a, List<const Index> b, List<const uint64_t> order,
+                              List<const uint64_t> sizes, uint64_t size, uint64_t dust) {
+        std::vector<Index> region;
+        run_interruptibly(1, [&](const Run& run) {
+            std::vector<uint64_t> own(sizes.data(), sizes.data() + sizes.size());
+            region = merge_by_size(a.data(), b.data(), order.data(), order.size(), std::move(own), size, dust, run);
+        });
+        return to_numpy(std::move(region));
+    });
+}
+
+inline void bind_signed(nb::module_& m) {
+    bind_signed_graph<uint8_t>(m);
+    bind_signed_graph<uint16_t>(m);
+    m.def("signed_clusters", [](const SignedColumns& columns, const std::string& linkage, uint64_t top) {
+        if (linkage == "mean") return signed_clusters<MeanLinkage<false>>(columns, top);
+        if (linkage == "constrained_mean") return signed_clusters<MeanLinkage<true>>(columns, top);
+        return signed_clusters<AbsMaxLinkage>(columns, First<uint64_t>::TOP);
+    });
+    bind_size_rule<uint32_t>(m);
+    bind_size_rule<uint64_t>(m);
+}
+
+}  // namespace neuropil

@@ -1,0 +1,78 @@
+"""Merging by size and affinity, as zwatershed does it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil import _native
+from neuropil.errors import NeuropilError
+from neuropil.segmentation.graph import RegionGraph
+from neuropil.segmentation.scores import Score
+
+
+def merge_by_size(
+    graph: RegionGraph,
+    sizes: npt.NDArray[Any],
+    *,
+    size: int = 800,
+    weight: float = 0.2,
+    dust: int = 600,
+    score: str = "max",
+) -> npt.NDArray[Any]:
+    """Single linkage in which small regions unite, and large ones only with small ones.
+
+    The edges of the graph come once each, best score first (ties: smaller key first), down to ``weight``. An edge
+    unites the two regions it joins if one of them still has fewer than ``size`` voxels. Regions that have fewer than
+    ``dust`` voxels at the end are dropped. zwatershed's ``T_threshes``, ``T_aff[2]`` and ``T_dust`` are ``size``,
+    ``weight`` and ``dust``; its ``T_aff[:2]`` are ``low`` and ``high`` of :func:`neuropil.watershed`, and where its
+    thresholds are relative, they are percentiles of the affinities.
+
+    Args:
+        graph: of the fragments.
+        sizes: voxels of each node, [nodes + 1], index 0 for the background: ``np.bincount`` of the fragments, or
+            counts of the ids where the graph has ids.
+        size: a region with at least so many voxels is large.
+        weight: affinity, the score of the last edge that may unite.
+        dust: fewest voxels of a region that stays.
+        score: by which edges come, ``max`` (as in zwatershed) or ``mean``; that of two fragments, never pooled.
+
+    Returns:
+        lut [nodes + 1]: the segment of each node, from 1 in the order of their smallest nodes; 0 where dropped.
+
+    Raises:
+        NeuropilError: sizes that are not those of the graph's nodes, another score, a NaN.
+
+    Zlateski and Seung, "Image Segmentation by Size-Dependent Single Linkage Clustering of a Watershed Basin Graph"
+    (2015).
+
+    >>> from neuropil import region_graph
+    >>> fragments = np.array([[[1, 2, 2, 2, 3, 3, 3]]])
+    >>> graph = region_graph(np.full((3, 1, 1, 7), 0.5), fragments)
+    >>> merge_by_size(graph, np.bincount(fragments.ravel()), size=3, dust=0).tolist()
+    [0, 1, 1, 2]
+    """
+    if sizes.shape != (graph.nodes + 1,) or sizes.dtype.kind not in "ui":
+        raise NeuropilError(f"expected {graph.nodes + 1} integers, a size for 0 and every node; got {sizes.shape}")
+    if not weight == weight:
+        raise NeuropilError("weight is an affinity, got NaN")
+    order = _best_first(graph, score, weight)
+    region = _native.merge_by_size(
+        graph.a, graph.b, order, np.ascontiguousarray(sizes, np.uint64), max(0, size), max(0, dust)
+    )
+    kept = np.unique(region)
+    return np.asarray(np.searchsorted(kept, region), region.dtype) + (len(kept) > 0 and kept[0] > 0)
+
+
+def _best_first(graph: RegionGraph, score: str, weight: float) -> npt.NDArray[np.uint64]:
+    """Edges that reach the weight, as positions, best first."""
+    if score == "max":
+        affinity, total, count = graph.encoding.table[graph.max], graph.max.astype(np.uint64), np.ones_like(graph.count)
+    elif score == "mean":
+        affinity, total, count = graph.mean, graph.sum, graph.count
+    else:
+        raise NeuropilError(f"expected the score max or mean, got {score!r}")
+    order = _native.merge_order(total, count, graph.key, Score.parse(score).top(graph.encoding), 1)
+    return np.ascontiguousarray(order[affinity[order] >= weight])
