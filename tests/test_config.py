@@ -52,6 +52,7 @@ def test_an_empty_section_keeps_the_defaults(tmp_path):
 def test_set_steps_into_lists(tmp_path):
     path = write(tmp_path, "a.yaml", "data: {train: [{image: a.h5, labels: b.h5}]}\n")
     assert load_config([path], ["data.train.0.image=c.tif"]).data.train[0].image == "c.tif"
+    assert load_config([path], ["data.train[0].image=c.tif"]).data.train[0].image == "c.tif"
     assert "data.train is a list of 1" in refusal([path], ["data.train.1.image=c.tif"])
 
 

@@ -19,3 +19,13 @@ def test_the_same_offsets_however_they_are_written(given):
 def test_what_is_no_offsets_is_refused(given):
     with pytest.raises(NeuropilError, match="offsets are written"):
         parse_offsets(given)
+
+
+@pytest.mark.parametrize("given", ["-1,0,0;-1,0,0", "-1,0,0;0,-1,0;1,0,0", [(0, 3, -1), (0, -3, 1)]])
+def test_the_same_edge_twice_is_refused_with_either_sign(given):
+    with pytest.raises(NeuropilError, match="different edges"):
+        parse_offsets(given)
+
+
+def test_edges_of_either_sign_are_taken_as_they_are():
+    assert parse_offsets("1,0,0;0,-1,1;0,1,1") == ((1, 0, 0), (0, -1, 1), (0, 1, 1))

@@ -148,7 +148,7 @@ def parse_offsets(offsets: str | Sequence[Sequence[int]]) -> Offsets:
     """Offsets from a name of ``OFFSET_PRESETS``, text ``"z,y,x;z,y,x"`` or any E×3 sequence, checked.
 
     Raises:
-        NeuropilError: not E×3 integers, a zero offset, or the same edge twice.
+        NeuropilError: not E×3 integers, a zero offset, or the same edge twice, be it with either sign.
 
     >>> parse_offsets("-1,0,0; 0,-1,0")
     ((-1, 0, 0), (0, -1, 0))
@@ -169,8 +169,9 @@ def parse_offsets(offsets: str | Sequence[Sequence[int]]) -> Offsets:
         ) from None
     if (0, 0, 0) in parsed:
         raise NeuropilError(f"offsets must join different voxels, got {offsets!r}")
-    if len(set(parsed)) != len(parsed):
-        raise NeuropilError(f"offsets must differ from each other, got {offsets!r}")
+    # (1, 0, 0) stores the edges of (-1, 0, 0) at their other ends.
+    if len({max(o, (-o[0], -o[1], -o[2])) for o in parsed}) != len(parsed):
+        raise NeuropilError(f"offsets must be different edges, of which either sign is the same one, got {offsets!r}")
     return parsed
 
 

@@ -22,7 +22,8 @@ if len(sys.argv) > 3:
             raise RuntimeError("rank one fell over")
         plain(learned, run, step, monitor)
     loop.report = fail
-train(Config.from_dict(json.load(open(sys.argv[1]))), sys.argv[2])
+for number, values in enumerate(json.load(open(sys.argv[1]))):
+    train(Config.from_dict(values), f"{sys.argv[2]}/{number}")
 """
 
 
@@ -31,8 +32,8 @@ def data(tmp_path_factory):
     return stripes(tmp_path_factory.mktemp("stripes"))
 
 
-def two_ranks(config, folder, *more):
-    (folder / "recipe.json").write_text(json.dumps(config.to_dict()))
+def two_ranks(configs, folder, *more):
+    (folder / "recipe.json").write_text(json.dumps([config.to_dict() for config in configs]))
     (folder / "train.py").write_text(CODE)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
     return subprocess.run(
@@ -45,17 +46,26 @@ def two_ranks(config, folder, *more):
 
 
 def test_two_ranks_learn_what_one_learns_with_the_double_batch(data, tmp_path):
-    options = ["model.norm=group", "model.aux_contour=1", "loss.dice=0.5", "training.iterations=3"]
-    done = two_ranks(recipe(data, *options, "training.batch=1"), tmp_path)
+    group = ["model.norm=group", "model.aux_contour=1", "loss.dice=0.5", "training.iterations=3"]
+    batch = ["model.norm=batch", "training.iterations=1"]
+    done = two_ranks([recipe(data, *options, "training.batch=1") for options in (group, batch)], tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    alone = train(recipe(data, *options, "training.batch=2"), tmp_path / "alone")
-    for name, value in weights(alone).items():
-        together = weights(tmp_path / "out" / "checkpoints" / "last.pt")[name]
-        assert torch.allclose(value, together, atol=2e-5), name
+    together = [weights(tmp_path / "out" / str(number) / "checkpoints" / "last.pt") for number in range(2)]
+
+    alone = weights(train(recipe(data, *group, "training.batch=2"), tmp_path / "group"))
+    for name, value in alone.items():
+        assert torch.allclose(value, together[0][name], atol=2e-5), name
+
+    # Batch norms divide by what their own rank sees, but what they remember is the mean of both, not the first rank's.
+    alone = weights(train(recipe(data, *batch, "training.batch=2"), tmp_path / "batch"))
+    first = next(name for name in alone if name.endswith("running_mean"))
+    assert torch.allclose(alone[first], together[1][first], atol=1e-6)
+    one = weights(train(recipe(data, *batch, "training.batch=1"), tmp_path / "one"))
+    assert not torch.allclose(one[first], together[1][first], atol=1e-4)
 
 
 def test_a_rank_that_dies_ends_the_run_with_its_error(data, tmp_path):
-    done = two_ranks(recipe(data, "training.iterations=100000"), tmp_path, "fail")
+    done = two_ranks([recipe(data, "training.iterations=100000")], tmp_path, "fail")
     assert done.returncode != 0
     assert "rank one fell over" in done.stderr
 

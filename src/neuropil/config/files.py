@@ -145,9 +145,9 @@ def _note(value: object, key: Key, sources: dict[Key, str], source: Callable[[Ke
 
 
 def _set(values: dict[str, Any], sources: dict[Key, str], text: str) -> None:
-    """Apply one ``section.key=value``; numbers step into lists: ``data.train.0.image=…``."""
+    """Apply one ``section.key=value``; numbers step into lists: ``data.train.0.box=…``, ``data.train[0].box=…``."""
     name, equals, value = text.partition("=")
-    parts = name.strip().split(".")
+    parts = re.sub(r"\[(\d+)\]", r".\1", name.strip()).split(".")
     if not equals or len(parts) < 2 or not all(parts):
         raise NeuropilError(f"--set {text}: expected section.key=value, for example training.minutes=6")
     try:

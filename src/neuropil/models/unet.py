@@ -6,7 +6,8 @@ Shape suffixes: B batch, C channel, E edge, Z Y X space.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -192,10 +193,28 @@ class ResidualUNet(nn.Module):
     def _run(self, block: nn.Module, x_BCZYX: Tensor) -> Tensor:
         """A block, its activations kept or computed again."""
         if self.recompute and self.training:
-            again: Tensor = checkpoint(block, x_BCZYX, use_reentrant=False)
+            again: Tensor = checkpoint(
+                block, x_BCZYX, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(block))
+            )
             return again
         out: Tensor = block(x_BCZYX)
         return out
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    """While entered, batch norms leave their running statistics alone: the first pass has counted this batch."""
+    norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        # With no momentum a batch changes nothing; without buffers the pass would not be the same one.
+        norm.momentum = 0.0
+        norm.num_batches_tracked = None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def pad_to(x_BCZYX: Tensor, multiple: Sequence[int]) -> Tensor:

@@ -61,34 +61,21 @@ def new_recipe(
     patch, axis = patch_for(size, region.shape, downsample)
     train, validation, test = split(region, axis, patch)
 
-    def pair(part: Box) -> VolumePair:
-        return VolumePair(image=image, labels=labels, box=str(part))
-
+    boxes = [VolumePair(image=image, labels=labels, box=str(part)) for part in (train, validation, test)]
+    flat = flat_levels(size, downsample)
     config = Config(
-        data=DataConfig(
-            train=(pair(train),),
-            validation=(pair(validation),),
-            test=pair(test),
-            voxel_size=size,
-        ),
-        model=ModelConfig(
-            downsample=downsample,
-            anisotropic_levels=flat_levels(size, downsample),
-            offsets=offsets_for(size, patch),
-        ),
+        data=DataConfig(train=(boxes[0],), validation=(boxes[1],), test=boxes[2], voxel_size=size),
+        model=ModelConfig(downsample=downsample, anisotropic_levels=flat, offsets=offsets_for(size, patch)),
         training=TrainingConfig(patch=patch, batch=1, minutes=minutes),
     )
-    levels = config.model.anisotropic_levels
-    return Recipe(
-        config,
-        (
-            f"image  {picture.path}: {picture.shape} {picture.dtype}",
-            f"labels {truth.path}: {truth.shape} {truth.dtype}",
-            f"voxels of {_by(size)} nm: {levels or 'no'} flat level{'' if levels == 1 else 's'}, patches of "
-            f"{_by(n * s for n, s in zip(patch, size, strict=True))} nm",
-            f"trains on {train}, chooses on {validation}, reports on {test}",
-        ),
+    reasons = (
+        f"image  {picture.path}: {picture.shape} {picture.dtype}",
+        f"labels {truth.path}: {truth.shape} {truth.dtype}",
+        f"voxels of {_by(size)} nm: {flat or 'no'} flat level{'' if flat == 1 else 's'}, patches of "
+        f"{_by(n * s for n, s in zip(patch, size, strict=True))} nm",
+        f"trains on {train}, chooses on {validation}, reports on {test}",
     )
+    return Recipe(config, reasons)
 
 
 def labelled_region(image: Volume, labels: Volume, box: str | None) -> Box:

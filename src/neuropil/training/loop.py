@@ -19,7 +19,7 @@ from neuropil.training.batches import Batch, Numbers, batches, open_dataset, pre
 from neuropil.training.monitor import Monitor
 from neuropil.training.objective import Judgement, judge
 from neuropil.training.optimizers import measure_norms, update_average
-from neuropil.training.ranks import across, agree, start_fabric
+from neuropil.training.ranks import across, agree, share_norms, start_fabric
 from neuropil.training.run import Run, Step, plain, restore, start_run, write_config
 from neuropil.training.schedule import learning_rate
 from neuropil.training.stopping import StopRequest, check_finite
@@ -67,24 +67,8 @@ def train(
     stream = batches(dataset, numbers, settings.workers, fabric.device.type == "cuda")
     validation = Validation(config, fabric)
 
-    started = time.monotonic() - step.seconds
     with StopRequest() as request, Monitor(out / "tensorboard", config, step.iteration, fabric.global_rank) as monitor:
-        while (done := share_done(config, step)) < 1:
-            for group in run.optimizer.param_groups:
-                group["lr"] = learning_rate(config.optimizer, step.iteration, done, step.drop)
-            learned = learn(run, stream, monitor)
-            update_average(run.average, plain(run.network), config, done)
-            seconds, stop = agree(fabric, time.monotonic() - started, request.signal is not None)
-            step = replace(step, iteration=step.iteration + 1, seconds=seconds)
-            report(learned, run, step, monitor)
-            if step.iteration % (settings.validate_every or settings.checkpoint_every) == 0:
-                step = validate(run, step, validation, monitor)
-            if step.iteration % settings.checkpoint_every == 0 or stop:
-                run.save("last.pt", step)
-                run.keep(step, settings.keep_last)
-            if stop:
-                print(f"\nstopped at iteration {step.iteration}; go on with --resume {out}/checkpoints/last.pt")
-                request.obey()
+        step = go_on(run, step, stream, validation, request, monitor)
         if config.optimizer.swa:
             images = (draw(run, stream).image_BCZYX for _ in range(20))
             measure_norms(run.average, images)
@@ -92,6 +76,36 @@ def train(
         run.save("last.pt", step)
         run.keep(step, settings.keep_last)
     return out / "checkpoints" / "last.pt"
+
+
+def go_on(
+    run: Run,
+    step: Step,
+    stream: Iterator[list[Sample]],
+    validation: Validation,
+    request: StopRequest,
+    monitor: Monitor,
+) -> Step:
+    """Learn from where the run stands to its end, judging and saving on the way; how far it came."""
+    config, settings = run.config, run.config.training
+    started = time.monotonic() - step.seconds
+    while (done := share_done(config, step)) < 1:
+        for group in run.optimizer.param_groups:
+            group["lr"] = learning_rate(config.optimizer, step.iteration, done, step.drop)
+        learned = learn(run, stream, monitor)
+        update_average(run.average, plain(run.network), config, done)
+        seconds, stop = agree(run.fabric, time.monotonic() - started, request.signal is not None)
+        step = replace(step, iteration=step.iteration + 1, seconds=seconds)
+        report(learned, run, step, monitor)
+        if step.iteration % (settings.validate_every or settings.checkpoint_every) == 0:
+            step = validate(run, step, validation, monitor)
+        if step.iteration % settings.checkpoint_every == 0 or stop:
+            run.save("last.pt", step)
+            run.keep(step, settings.keep_last)
+        if stop:
+            print(f"\nstopped at iteration {step.iteration}; go on with --resume {run.folder}/checkpoints/last.pt")
+            request.obey()
+    return step
 
 
 class Learned(NamedTuple):
@@ -127,6 +141,7 @@ def learn(run: Run, stream: Iterator[list[Sample]], monitor: Monitor) -> Learned
     gradient = fabric.clip_gradients(run.network, run.optimizer, max_norm=limit, error_if_nonfinite=False)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
+    share_norms(plain(run.network))
     return Learned(batch, logits.detach(), found, gradient if gradient is not None else torch.zeros(()))
 
 

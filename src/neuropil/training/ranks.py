@@ -102,6 +102,25 @@ def across(total: Tensor) -> Tensor:
     return out
 
 
+@torch.no_grad()
+def share_norms(network: nn.Module) -> None:
+    """Average the running statistics of batch norms over all ranks, which saw different samples.
+
+    Without it only those of the first rank would be kept. Variances are those within the batch of a rank.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    found = [part for norm in norms for part in (norm.running_mean, norm.running_var) if part is not None]
+    if not found:
+        return
+    flat = torch.cat(found)
+    dist.all_reduce(flat)
+    means = torch.split(flat / dist.get_world_size(), [len(part) for part in found])
+    for part, mean in zip(found, means, strict=True):
+        part.copy_(mean)
+
+
 def agree(fabric: Fabric, seconds: float, stop: bool) -> tuple[float, bool]:
     """The latest clock of all ranks, and whether any of them was told to stop: they must end at the same step."""
     if fabric.world_size == 1:
