@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from neuropil import synthetic, write_volume
+from neuropil import Config, synthetic, write_volume
+from neuropil.models import build_network
+from neuropil.models.checkpoint import save_checkpoint
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,3 +53,18 @@ def test_an_ablation_measures_each_variant_once_and_tells_the_table(data, tmp_pa
     again = benchmark("ablation.py", *given)
     assert "| minutes | 1 | 2 | 0.123 |" in again
     assert benchmark("ablation.py", "--out", tmp_path) in again
+
+
+def test_symmetries_are_scored_and_rows_that_are_there_are_kept(data, tmp_path, benchmark):
+    config = Config.from_dict({"model": {"widths": [2, 3], "downsample": [[1, 2, 2]]}})
+    checkpoint, out = tmp_path / "last.pt", tmp_path / "rows.json"
+    weights = build_network(config.model).state_dict()
+    save_checkpoint(checkpoint, {"config": config.to_dict(), "weights": weights, "info": {}})
+    stack = [checkpoint, *(data / "snemi3d" / name for name in ("image.h5", "labels_z000-079.h5"))]
+    said = benchmark("symmetries.py", *stack, "--box", "60:64,:,:", "--only", "1 mean;4 min", "--out", out)
+    assert "| 1 mean |" in said
+    rows = json.loads(out.read_text())
+    assert set(rows) == {"1 mean", "4 min"}
+    out.write_text(json.dumps({"4 min": rows["4 min"] | {"voi": 9.876}}))
+    assert "9.876" in benchmark("symmetries.py", *stack, "--only", "4 min", "--out", out)
+    assert "give a checkpoint" in benchmark("symmetries.py")

@@ -3,5 +3,6 @@
 from neuropil.inference.in_memory import predict
 from neuropil.inference.progress import Progress, ProgressLine
 from neuropil.inference.resumable import predict_volume
+from neuropil.inference.shapes import predict_descriptors
 
-__all__ = ["Progress", "ProgressLine", "predict", "predict_volume"]
+__all__ = ["Progress", "ProgressLine", "predict", "predict_descriptors", "predict_volume"]

@@ -35,7 +35,7 @@ class Progress:
         return (self.total - self.done) / max(self.speed, 1e-9) if self.fresh else float("inf")
 
     def __str__(self) -> str:
-        text = f"{100 * self.done / self.total:.0f} %"
+        text = f"{int(100 * self.done / self.total)} %"  # 100 only when all is done
         if not self.fresh:
             return text
         minutes, seconds = divmod(round(self.left), 60)

@@ -145,6 +145,41 @@ def combine_views(
     return out
 
 
+def turn_descriptors(found_BCZYX: Tensor, view: Symmetry) -> Tensor:
+    """Shape descriptors as a view says them, already turned back in space, as the image itself would have them.
+
+    Their vector parts turn as vectors: the mean offset changes sign where its axis is flipped, a correlation where one
+    of its two axes is, and channels of y and x change places where y and x did. All are numbers in [0, 1] with ½ as
+    zero, so that changing the sign is 1 − value.
+
+    >>> one = torch.arange(10.0).reshape(1, 10, 1, 1, 1) / 10
+    >>> turn_descriptors(one, Symmetry(False, True, False, False))[0, :, 0, 0, 0].mul(10).round().int().tolist()
+    [0, 9, 2, 3, 4, 5, 4, 7, 2, 9]
+    """
+    order = [0, 2, 1, 3, 5, 4, 7, 6, 8, 9] if view.transpose else range(10)
+    z, y, x = view[:3]
+    turned_round = [z, y, x, False, False, False, z != y, z != x, y != x, False]
+    channels = [found_BCZYX[:, channel] for channel in order]
+    return torch.stack([1 - c if turn else c for c, turn in zip(channels, turned_round, strict=True)], dim=1)
+
+
+def combine_descriptors(image_BZYX: Tensor, descriptors: Callable[[Tensor], Tensor], tta: int) -> Tensor:
+    """The mean of what all views say of the shape around each voxel: float32 ``[B, 10, Z, Y, X]``.
+
+    Args:
+        image_BZYX: float in [0, 1].
+        descriptors: from an image as a view shows it to its ten descriptors, float32 in [0, 1].
+        tta: number of views; see :func:`symmetries`.
+    """
+    views = symmetries(tta)
+    total: Tensor | None = None
+    for view in views:
+        found = turn_descriptors(undone(descriptors(apply_symmetry(image_BZYX, view)), view), view)
+        total = found if total is None else total.add_(found)
+    assert total is not None
+    return total / len(views)
+
+
 def _moved(place: tuple[slice, slice, slice], shift: Triple) -> tuple[slice, slice, slice]:
     z, y, x = (slice(s.start + d, s.stop + d) if s.stop > s.start else s for s, d in zip(place, shift, strict=True))
     return (z, y, x)

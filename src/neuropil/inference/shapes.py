@@ -1,0 +1,106 @@
+"""Shape descriptors of an image, from a network that learned them beside its affinities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Box, Offsets
+from neuropil.inference.engine import Engine
+from neuropil.inference.progress import Clock, Watch
+from neuropil.inference.request import Request, make_request
+from neuropil.inference.stream import Cells, Plan, predict_cells
+from neuropil.inference.symmetries import combine_descriptors
+from neuropil.models.checkpoint import Model
+from neuropil.models.folding import can_be_narrowed, for_prediction
+from neuropil.targets import auxiliaries
+from neuropil.targets.descriptors import CHANNELS
+from neuropil.volumes import Volume, borrowed
+
+HERE: Offsets = ((0, 0, 0),) * CHANNELS
+"""A descriptor belongs to one voxel: it is blended like an edge that leads nowhere."""
+
+
+@dataclass(frozen=True)
+class ShapeEngine(Engine):
+    """A network whose channels are the ten descriptors."""
+
+    @torch.inference_mode()
+    def affinities(self, image_BZYX: Tensor) -> npt.NDArray[np.float32]:
+        """Descriptors of a batch of tiles, the mean of all views: float32 ``[B, 10, Z, Y, X]``."""
+        image = image_BZYX.to(self.device, non_blocking=True)
+        found = combine_descriptors(image, lambda view: self._probabilities(view, range(CHANNELS)), self.tta)
+        return np.asarray(found.cpu().numpy())
+
+
+def predict_descriptors(
+    checkpoint: Model | Path | str,
+    image: Volume | npt.NDArray[np.generic] | Path | str,
+    *,
+    tta: int | None = None,
+    box: Box | None = None,
+    tile: Sequence[int] | None = None,
+    overlap: Sequence[int] | None = None,
+    device: str = "auto",
+    watch: Watch | None = None,
+) -> npt.NDArray[np.float32]:
+    """Predict the local shape descriptors of an image, in memory, of a network trained with ``model.aux_descriptors``.
+
+    Args:
+        checkpoint, image, box, tile, overlap, device, watch: as for :func:`neuropil.predict`.
+        tta: 1, 4, 8 or 16 symmetries, combined by mean; vector parts are turned as vectors.
+
+    Returns:
+        float32 ``[10, z, y, x]`` in [0, 1], as :func:`neuropil.targets.shape_descriptors` has them.
+
+    Raises:
+        NeuropilError: as :func:`neuropil.predict`; a network that learned none.
+
+    >>> from neuropil.config import Config
+    >>> from neuropil.models import build_network
+    >>> config = Config.from_dict({"model": {"widths": [4], "aux_descriptors": True}})
+    >>> model = Model(build_network(config.model), config, {})
+    >>> predict_descriptors(model, np.zeros((4, 30, 40), np.uint8), tta=8).shape
+    (10, 4, 30, 40)
+    """
+    with borrowed(image) as volume:
+        request = make_request(checkpoint, volume, box, {"tta": tta, "tile": tile, "overlap": overlap}, device)
+        channels = _channels(request)
+        network = for_prediction(request.model.network, channels).to(request.device)
+        views = request.settings.tta
+        engine = ShapeEngine(network, HERE, HERE, views, device=request.device, bf16=request.bf16())
+        out: list[npt.NDArray[np.float32]] = []
+        tiling = request.tiling()
+        plan = Plan(tiling, Cells(request.box, request.box.shape), request.context, request.batch(tiling.shape))
+        clock = Clock(request.box.size, 0, watch)
+        predict_cells([engine], volume, plan, lambda _, __, found: out.append(found), clock)
+        clock.finish()
+    return out[0]
+
+
+def _channels(request: Request) -> range:
+    """Where the network's descriptors lie among its channels, those of edges first."""
+    model = request.model.config.model
+    if not model.aux_descriptors or not can_be_narrowed(request.model.network):
+        raise NeuropilError(
+            "expected a residual_unet that learned shape descriptors; train one with model.aux_descriptors: true"
+        )
+    _, sigma_y, sigma_x = model.aux_descriptor_sigma
+    if request.settings.tta >= 8 and sigma_y != sigma_x:
+        raise NeuropilError(
+            f"tta {request.settings.tta} exchanges y and x, but model.aux_descriptor_sigma differs there "
+            f"({sigma_y:g} and {sigma_x:g}); expected tta 1 or 4"
+        )
+    first = len(model.offsets)
+    for task in auxiliaries(model):
+        if task.name == "descriptors":
+            return range(first, first + CHANNELS)
+        first += task.channels
+    raise AssertionError("a recipe with descriptors has that task")
