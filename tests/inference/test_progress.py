@@ -15,7 +15,7 @@ def test_the_end_is_told_once(capsys, tile):
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[1] for line in lines].count("100") == 1
     assert lines[-1].split()[1] == "100"
-    assert len(lines) == (1 if tile is None else 18), "one line for each tile but the last, and one for the end"
+    assert len(lines) == (1 if tile is None else 27), "one line for each tile but the last, and one for the end"
 
 
 def test_almost_all_is_not_all():
