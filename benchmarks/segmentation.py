@@ -1,10 +1,14 @@
 """Affinities to segments: time, memory and scores, against waterz, mwatershed, bioimage-cpp and scikit-image.
 
-    python benchmarks/segmentation.py [--affinities FILE --labels FILE] [--crop Z,Y,X] [--skip NAME;…] [--out FILE.md]
+    python benchmarks/segmentation.py                                          synthetic affinities
+    python benchmarks/segmentation.py --affinities A.zarr --labels L.h5        real ones, as `predict` writes them
+    python benchmarks/segmentation.py … --only "neuropil mean;waterz mean"     some rows (--list shows all)
+    python benchmarks/segmentation.py … --repeat 3 --write real                median of three; table to docs/scores.md
+    python benchmarks/segmentation.py … --scaling [--largest 268]              twice the volume, and twice again
 
-Every measurement runs in a process of its own: seconds of the call, and by how much memory rose above the input
-arrays. Without ``--affinities`` (a volume with its offsets and encoding, as `predict` writes it) they are synthetic.
-Peers get the same values, decoded to the type they want. Scores are the best over thresholds 0.05, 0.10 … 0.95.
+Every measurement runs in a process of its own: seconds of the call, and by how much memory rose at its highest above
+what was there before (on Linux the highest mark is set back first). Peers get the same values, decoded to the type
+they want, and the same low and high. A row's scores are those of the best of the thresholds 0.05, 0.10 … 0.95.
 """
 
 from __future__ import annotations
@@ -14,12 +18,15 @@ import contextlib
 import json
 import os
 import platform
+import re
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,108 +34,123 @@ import numpy as np
 
 import neuropil
 from neuropil import synthetic
+from neuropil.segmentation import agglomerate_graph
 from neuropil.segmentation.codes import face_codes
 
 LOW, HIGH = 1e-4, 0.9999
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
 WATERZ_MEAN = "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>"
 WATERZ_MEDIAN = "OneMinus<HistogramQuantileAffinity<RegionGraphType, 50, ScoreValue, 256>>"
+SCORES_PAGE = Path(__file__).parents[1] / "docs" / "scores.md"
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 Result = dict[str, Any]
+Call = Callable[[], Any]
 
 
-@contextlib.contextmanager
-def silent() -> Iterator[None]:
-    """waterz writes its progress to the C standard output."""
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
+class Meter:
+    """Seconds and peak memory of calls, one stage after another."""
 
+    def __init__(self) -> None:
+        self.stages: dict[str, float] = {}
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+        self.before = _memory("VmRSS")
 
-def peak() -> int:
-    """Largest memory of this process so far, bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def measured(call: Callable[[], Any], voxels: int) -> tuple[Any, Result]:
-    """What the call returns, its seconds, and bytes per voxel above what was there before."""
-    before, start = peak(), time.perf_counter()
-    with silent():
+    def __call__(self, stage: str, call: Call) -> Any:
+        start = time.perf_counter()
         value = call()
-    seconds = time.perf_counter() - start
-    return value, {"seconds": seconds, "extra": (peak() - before) / voxels}
+        self.stages[stage] = time.perf_counter() - start
+        return value
+
+    def result(self, voxels: int) -> Result:
+        """Call this before anything else is done with the results."""
+        extra = (_memory("VmHWM") - self.before) / voxels
+        return {"stages": self.stages, "seconds": sum(self.stages.values()), "extra": extra}
 
 
-def best_of(scores: list[Any]) -> Result:
-    """The scores of the threshold with the smallest adapted Rand error."""
-    best = min(scores, key=lambda s: s.adapted_rand_error)
+def _memory(mark: str) -> int:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    found = re.search(rf"{mark}:\s+(\d+) kB", status.read_text())
+    return 1024 * int(found[1]) if found else 0
+
+
+def best_of(segmentations: Any, labels: Any) -> Result:
+    """The scores of the one with the smallest adapted Rand error."""
+    best = min((neuropil.evaluate(s, labels) for s in segmentations), key=lambda s: s.adapted_rand_error)
     return {"are": best.adapted_rand_error, "split": best.voi_split, "merge": best.voi_merge}
 
 
 def ours(volume: Any, labels: Any, score: str, threads: int) -> Result:
     affinities = volume.read()
     meant = {"offsets": volume.metadata.offsets, "encoding": volume.metadata.encoding, "threads": threads}
-    parts: Result = {}
+    meter = Meter()
+    fragments = meter("watershed", lambda: neuropil.watershed(affinities, low=LOW, high=HIGH, **meant))
+    tree = meter("graph and merging", lambda: neuropil.agglomerate(affinities, fragments, score, **meant))
+    result = meter.result(fragments.size)
+    result["note"] = f"{int(fragments.max()):,} fragments"
+    return result if labels is None else {**result, **best_of((tree.segment(fragments, t) for t in THRESHOLDS), labels)}
 
-    def all_steps() -> Any:
-        start = time.perf_counter()
-        fragments = neuropil.watershed(affinities, low=LOW, high=HIGH, **meant)
-        parts["watershed"] = time.perf_counter() - start
-        return fragments, neuropil.agglomerate(affinities, fragments, score, **meant)
 
-    (fragments, tree), result = measured(all_steps, labels.size)
-    scores = [neuropil.evaluate(tree.segment(fragments, t), labels) for t in THRESHOLDS]
-    return {**result, **parts, "fragments": int(fragments.max()), **best_of(scores)}
+def our_graph(volume: Any, labels: Any, threads: int) -> Result:
+    """The region graph as arrays, and the tree from it: what a user does who wants to see the graph."""
+    affinities = volume.read()
+    meant = {"offsets": volume.metadata.offsets, "encoding": volume.metadata.encoding, "threads": threads}
+    fragments = neuropil.watershed(affinities, low=LOW, high=HIGH, **meant)
+    meter = Meter()
+    graph = meter("region graph", lambda: neuropil.region_graph(affinities, fragments, **meant))
+    meter("merging", lambda: agglomerate_graph(graph, threads=threads))
+    return {**meter.result(labels.size), "note": f"{len(graph):,} edges"}
 
 
 def waterz(volume: Any, labels: Any, scoring_function: str, queue: int) -> Result:
+    """All of it to threshold 0.5; its watershed alone is the time to the first threshold that merges nothing."""
     import waterz as peer
 
     faces = face_codes(volume)
-    table = faces.encoding.table.astype(np.float32)
-    affinities = np.stack([table[c] for c in (faces.z, faces.y, faces.x)])
+    values = faces.encoding.table.astype(np.float32)
+    affinities = np.stack([values[c] for c in (faces.z, faces.y, faces.x)])
     del faces
-    options = {"aff_threshold_low": LOW, "aff_threshold_high": HIGH, "discretize_queue": queue}
-
-    def one_threshold() -> Any:
-        return next(iter(peer.agglomerate(affinities, [0.5], scoring_function=scoring_function, **options)))
-
-    _, result = measured(one_threshold, labels.size)
-    with silent():
-        sweep = peer.agglomerate(
-            affinities, (1 - THRESHOLDS[::-1]).tolist(), scoring_function=scoring_function, **options
-        )
-        scores = [neuropil.evaluate(segmentation, labels) for segmentation in sweep]
-    return {**result, **best_of(scores)}
+    options = {
+        "aff_threshold_low": LOW,
+        "aff_threshold_high": HIGH,
+        "discretize_queue": queue,
+        "scoring_function": scoring_function,
+    }
+    meter = Meter()
+    meter("all", lambda: next(iter(peer.agglomerate(affinities, [0.5], **options))))
+    result = meter.result(labels.size)
+    return {**result, **best_of(peer.agglomerate(affinities, (1 - THRESHOLDS[::-1]).tolist(), **options), labels)}
 
 
 def mutex(volume: Any, labels: Any, which: str, threads: int) -> Result:
     affinities, offsets = volume.read(), volume.metadata.offsets
     encoding = volume.metadata.encoding
-    values = (
-        (encoding or neuropil.Encoding("linear8")).table[affinities] if affinities.dtype.kind == "u" else affinities
-    )
-    calls: dict[str, Callable[[], Any]] = {}
     if which == "neuropil":
-        del values
-        calls[which] = lambda: neuropil.mutex_watershed(affinities, offsets, encoding=encoding, threads=threads)
-    elif which == "mwatershed":
-        import mwatershed
-
-        weights = values.astype(np.float64) - 0.5
-        calls[which] = lambda: mwatershed.agglom(weights, [list(o) for o in offsets])
+        meter = Meter()
+        call: Call = partial(neuropil.mutex_watershed, affinities, offsets, encoding=encoding, threads=threads)
     else:
-        import bioimage_cpp.segmentation as bic
+        table = (encoding or neuropil.Encoding("linear8")).table
+        values = table[affinities] if affinities.dtype.kind == "u" else affinities
+        if which == "mwatershed":
+            import mwatershed
 
-        near = sum(abs(a) + abs(b) + abs(c) == 1 for a, b, c in offsets)
-        affs = values.astype(np.float32)
-        calls[which] = lambda: bic.mutex_watershed(affs, [list(o) for o in offsets], near)
-    segmentation, result = measured(calls[which], labels.size)
-    return {**result, **best_of([neuropil.evaluate(np.asarray(segmentation), labels)])}
+            weights = values.astype(np.float64) - 0.5
+            call = partial(mwatershed.agglom, weights, [list(o) for o in offsets])
+        else:
+            import bioimage_cpp.segmentation as bic
+
+            # It knows attractive channels and repulsive ones, the latter the stronger the higher the value. So the
+            # nearest attract, and the far ones repel, or where there are none the nearest once more.
+            near = [e for e, o in enumerate(offsets) if sum(map(abs, o)) == 1]
+            repel = [e for e in range(len(offsets)) if e not in near] or near
+            both = np.concatenate([values[near], 1 - values[repel]]).astype(np.float32)
+            call = partial(bic.mutex_watershed, both, [list(offsets[e]) for e in near + repel], len(near))
+        del values
+        meter = Meter()
+    segmentation = meter("all", call)
+    return {**meter.result(labels.size), **best_of([np.asarray(segmentation)], labels)}
 
 
 def scikit_image(volume: Any, labels: Any) -> Result:
@@ -138,21 +160,53 @@ def scikit_image(volume: Any, labels: Any) -> Result:
 
     faces = face_codes(volume)
     boundary = 1 - sum(faces.encoding.table[c] for c in (faces.z, faces.y, faces.x)).astype(np.float32) / 3
-    segmentation, result = measured(lambda: watershed(boundary, label(boundary < 0.05)), labels.size)
-    return {**result, **best_of([neuropil.evaluate(segmentation.astype(np.uint32), labels)])}
+    meter = Meter()
+    segmentation = meter("all", lambda: watershed(boundary, label(boundary < 0.05)))
+    return {**meter.result(labels.size), **best_of([segmentation.astype(np.uint32)], labels)}
+
+
+def tiled(volume: Any, labels: Any, times: int) -> Result:
+    """Mean agglomeration of the volume, mirrored at its ends until it is so many times as large."""
+    faces = face_codes(volume)
+    assert not faces.flipped, "tiling wants faces stored at their upper voxels"
+    codes = np.stack([faces.z, faces.y, faces.x])
+    axis = 0
+    while times > 1:
+        codes, times, axis = mirrored(codes, axis), times // 2, (axis + 1) % 3
+    meant = neuropil.Metadata(offsets=neuropil.NEAREST, encoding=faces.encoding)
+    return ours(neuropil.array_volume(codes, meant), None, "mean", CORES) | {"voxels": codes[0].size}
+
+
+def mirrored(codes_EZYX: Any, axis: int) -> Any:
+    """The volume and its mirror image behind it; the face between a voxel and its own image is certain."""
+    image = np.flip(codes_EZYX, axis + 1).copy()
+    across = np.moveaxis(image[axis], axis, 0)
+    across[1:] = across[:-1].copy()  # the face before a voxel was the one behind it
+    across[0] = np.iinfo(codes_EZYX.dtype).max
+    return np.concatenate([codes_EZYX, image], axis + 1)
 
 
 RUNS: dict[str, Callable[[Any, Any], Result]] = {
-    "neuropil mean": lambda v, t: ours(v, t, "mean", os.cpu_count() or 1),
-    "neuropil mean, 1 thread": lambda v, t: ours(v, t, "mean", 1),
-    "waterz mean": lambda v, t: waterz(v, t, WATERZ_MEAN, 0),
-    "neuropil q50": lambda v, t: ours(v, t, "q50", os.cpu_count() or 1),
-    "waterz median, 256 bins": lambda v, t: waterz(v, t, WATERZ_MEDIAN, 256),
-    "neuropil mutex": lambda v, t: mutex(v, t, "neuropil", os.cpu_count() or 1),
-    "mwatershed": lambda v, t: mutex(v, t, "mwatershed", 1),
-    "bioimage-cpp mutex": lambda v, t: mutex(v, t, "bioimage-cpp", 1),
+    "neuropil mean": partial(ours, score="mean", threads=CORES),
+    "neuropil mean, 1 thread": partial(ours, score="mean", threads=1),
+    "waterz mean": partial(waterz, scoring_function=WATERZ_MEAN, queue=0),
+    "neuropil graph, then mean": partial(our_graph, threads=CORES),
+    "neuropil q50": partial(ours, score="q50", threads=CORES),
+    "waterz median, 256 bins": partial(waterz, scoring_function=WATERZ_MEDIAN, queue=256),
+    "neuropil max": partial(ours, score="max", threads=CORES),
+    "neuropil mutex": partial(mutex, which="neuropil", threads=CORES),
+    "neuropil mutex, 1 thread": partial(mutex, which="neuropil", threads=1),
+    "mwatershed": partial(mutex, which="mwatershed", threads=1),
+    "bioimage-cpp mutex": partial(mutex, which="bioimage-cpp", threads=1),
     "scikit-image watershed": scikit_image,
 }
+SCALING = {f"{n} times": partial(tiled, times=n) for n in (1, 2, 4, 8, 16)}
+RATIOS = (
+    ("neuropil mean", "waterz mean"),
+    ("neuropil q50", "waterz median, 256 bins"),
+    ("neuropil mutex", "mwatershed"),
+    ("neuropil mutex", "bioimage-cpp mutex"),
+)
 
 
 def synthetic_case(folder: Path, shape: tuple[int, int, int]) -> tuple[Path, Path]:
@@ -166,72 +220,6 @@ def synthetic_case(folder: Path, shape: tuple[int, int, int]) -> tuple[Path, Pat
     return folder / "affinities.zarr", folder / "labels.h5"
 
 
-def table(rows: dict[str, Result], shape: tuple[int, ...]) -> str:
-    """The results as Markdown."""
-    voxels = float(np.prod(shape))
-    lines = [
-        f"{shape[0]}×{shape[1]}×{shape[2]} voxels, {platform.machine()}, {os.cpu_count()} cores, neuropil "
-        f"{neuropil.__version__}.",
-        "",
-        "| | seconds | Mvoxel/s | extra bytes per voxel | adapted Rand error | VI split | VI merge |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, r in rows.items():
-        lines.append(
-            f"| {name} | {r['seconds']:.2f} | {voxels / r['seconds'] / 1e6:.2f} | {r['extra']:.1f} | {r['are']:.4f} | "
-            f"{r['split']:.3f} | {r['merge']:.3f} |"
-        )
-        if "watershed" in r:
-            part = f"| – its watershed ({r['fragments']} fragments) | {r['watershed']:.2f} | "
-            lines.append(part + f"{voxels / r['watershed'] / 1e6:.0f} | | | | |")
-    return "\n".join(lines) + "\n"
-
-
-def main() -> None:
-    """Measure, print a table, and write it where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--affinities")
-    parser.add_argument("--labels")
-    parser.add_argument("--crop", default="32,1024,1024")
-    parser.add_argument("--skip", default="")
-    parser.add_argument("--only", default="")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    z, y, x = (int(n) for n in options.crop.split(","))
-    if options.one:
-        labels = neuropil.open_volume(options.labels).read()
-        print(json.dumps(RUNS[options.one](neuropil.open_volume(options.affinities), labels)))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        paths = prepare(Path(folder), options, (z, y, x))
-        shape = neuropil.open_volume(paths[1]).shape
-        rows: dict[str, Result] = {}
-        for name in RUNS:
-            if name in options.skip.split(";") or (options.only and name not in options.only.split(";")):
-                continue
-            command = [
-                sys.executable,
-                __file__,
-                "--affinities",
-                str(paths[0]),
-                "--labels",
-                str(paths[1]),
-                "--one",
-                name,
-            ]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                print(f"{name}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
-                continue
-            rows[name] = json.loads(done.stdout.splitlines()[-1])
-            print(name, rows[name], file=sys.stderr, flush=True)
-    text = table(rows, shape)
-    print(text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
-
-
 def prepare(folder: Path, options: argparse.Namespace, shape: tuple[int, int, int]) -> tuple[Path, Path]:
     """The arrays that every run reads: cropped copies of what was given, or synthetic ones."""
     if not options.affinities:
@@ -243,6 +231,109 @@ def prepare(folder: Path, options: argparse.Namespace, shape: tuple[int, int, in
     neuropil.write_volume(folder / "affinities.zarr", volume.read(crop), meant)
     neuropil.write_volume(folder / "labels.h5", labels.read(crop))
     return folder / "affinities.zarr", folder / "labels.h5"
+
+
+def measure(name: str, paths: tuple[Path, Path], repeat: int) -> Result | None:
+    """The run with the median time of so many, each in a fresh process; None where it fails."""
+    found: list[Result] = []
+    for _ in range(repeat):
+        with tempfile.NamedTemporaryFile() as result:
+            command = [sys.executable, __file__, "--affinities", paths[0], "--labels", paths[1], "--one", name]
+            command += ["--result", result.name]
+            # waterz writes its progress to the C standard output.
+            done = subprocess.run(
+                [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+            if done.returncode:
+                print(f"{name}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+                return None
+            found.append(json.loads(Path(result.name).read_text()))
+    middle = statistics.median_low(result["seconds"] for result in found)
+    return next(result for result in found if result["seconds"] == middle)
+
+
+def table(rows: dict[str, Result], voxels: int) -> list[str]:
+    """The results as Markdown."""
+    lines = [
+        "| | seconds | Mvoxel/s | extra bytes per voxel | adapted Rand error | VI split | VI merge |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, r in rows.items():
+        here = r.get("voxels", voxels)
+        scores = f"{r['are']:.4f} | {r['split']:.3f} | {r['merge']:.3f}" if "are" in r else "| | "
+        note = f" ({r['note']})" if "note" in r else ""
+        rate = here / r["seconds"] / 1e6
+        lines.append(f"| {name}{note} | {r['seconds']:.2f} | {rate:.2f} | {r['extra']:.1f} | {scores} |")
+        if len(r["stages"]) > 1:
+            for stage, seconds in r["stages"].items():
+                lines.append(f"| – {stage} | {seconds:.2f} | {here / seconds / 1e6:.1f} | | | | |")
+    ratios = [(a, b, rows[b]["seconds"] / rows[a]["seconds"]) for a, b in RATIOS if a in rows and b in rows]
+    return [*lines, "", *(f"{a} is {ratio:.1f} times as fast as {b}.  " for a, b, ratio in ratios)]
+
+
+def write_between(page: Path, name: str, text: str) -> None:
+    """Replace what stands between the two markers of that name."""
+    begin, end = f"<!-- segmentation {name}: begin -->", f"<!-- segmentation {name}: end -->"
+    before = page.read_text(encoding="utf-8")
+    if begin not in before or end not in before:
+        raise SystemExit(f"expected the markers {begin} and {end} in {page}")
+    head, rest = before.split(begin)
+    page.write_text(f"{head}{begin}\n{text.strip()}\n{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--affinities")
+    parser.add_argument("--labels")
+    parser.add_argument("--crop", default="32,1024,1024", help="voxels z,y,x that are measured")
+    parser.add_argument("--only", default="", help="rows, with ; between them")
+    parser.add_argument("--skip", default="", help="rows to leave out")
+    parser.add_argument("--list", action="store_true", help="the names of the rows")
+    parser.add_argument("--repeat", type=int, default=1, help="runs per row, of which the median counts")
+    parser.add_argument("--scaling", action="store_true", help="mean agglomeration of ever larger volumes instead")
+    parser.add_argument("--largest", type=float, default=270, help="Mvoxel of the largest volume of --scaling")
+    parser.add_argument("--write", choices=("real", "synthetic", "scaling"), help="table of docs/scores.md to renew")
+    parser.add_argument("--out", type=Path, help="a file for the table")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print a table, and write it where asked."""
+    options = parse()
+    if options.list:
+        raise SystemExit("\n".join(RUNS))
+    if options.one:
+        labels = neuropil.open_volume(options.labels).read()
+        run = {**RUNS, **SCALING}[options.one]
+        options.result.write_text(json.dumps(run(neuropil.open_volume(options.affinities), labels)))
+        return
+    z, y, x = (int(n) for n in options.crop.split(","))
+    with tempfile.TemporaryDirectory() as folder:
+        paths = prepare(Path(folder), options, (z, y, x))
+        shape = neuropil.open_volume(paths[1]).shape
+        voxels = int(np.prod(shape))
+        names = [n for n in SCALING if int(n.split()[0]) * voxels <= options.largest * 1e6] if options.scaling else RUNS
+        rows: dict[str, Result] = {}
+        for name in names:
+            if name in options.skip.split(";") or (options.only and name not in options.only.split(";")):
+                continue
+            result = measure(name, paths, options.repeat)
+            if result is not None:
+                rows[name] = result
+                print(name, result, file=sys.stderr, flush=True)
+    what = "real" if options.affinities else "synthetic"
+    head = (
+        f"{'×'.join(map(str, shape))} voxels of {what} affinities, {platform.machine()}, {CORES} cores, neuropil "
+        f"{neuropil.__version__}" + (f", median of {options.repeat} runs." if options.repeat > 1 else ".")
+    )
+    text = "\n".join([head, "", *table(rows, voxels)]) + "\n"
+    print(text)
+    if options.out:
+        options.out.write_text(text, encoding="utf-8")
+    if options.write:
+        write_between(SCORES_PAGE, options.write, text)
 
 
 if __name__ == "__main__":

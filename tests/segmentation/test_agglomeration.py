@@ -1,7 +1,5 @@
 """Agglomeration equals its slow description, ties included, and waterz where there are no ties."""
 
-import contextlib
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +15,7 @@ from neuropil.volumes import LINEAR8, LOGIT8, LOGIT16
 from reference import agglomeration as slow
 from reference.affinity_cases import cases_with_fragments
 from reference.region_graph import region_graph as slow_region_graph
+from reference.silence import silent
 
 
 def partition(labels, *others):
@@ -110,19 +109,6 @@ def test_minimum_size_equals_the_reference(drawn, score, threshold, min_size):
     kept, voxels = np.unique(segmentation[segmentation > 0], return_counts=True)
     assert (voxels >= min_size).all()
     np.testing.assert_array_equal(kept, np.arange(1, len(kept) + 1))
-
-
-@contextlib.contextmanager
-def silent():
-    """waterz writes its progress to the C standard output."""
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def waterz_mean(affinities, fragments, thresholds):
