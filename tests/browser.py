@@ -40,9 +40,18 @@ def start(width=1000, height=800):
 
 def pixels(browser):
     """What is on the screen, int ``[y, x, 3]``."""
+    return _decode(browser.get_screenshot_as_png())
+
+
+def picture_of(element):
+    """What is seen of one element of a page, int ``[y, x, 3]``."""
+    return _decode(element.screenshot_as_png)
+
+
+def _decode(png):
     from PIL import Image
 
-    return np.asarray(Image.open(BytesIO(browser.get_screenshot_as_png())).convert("RGB")).astype(int)
+    return np.asarray(Image.open(BytesIO(png)).convert("RGB")).astype(int)
 
 
 def wait_for(browser, true_of, seconds=60):

@@ -192,6 +192,51 @@ def test_tune_finds_the_threshold_that_evaluate_confirms(folder):
     assert scores["adapted_rand_error"] == pytest.approx(best, abs=1e-8)
 
 
+def test_tune_averages_over_pairs(folder):
+    """Another volume, elsewhere and of another size; segmenting both with what was found gives the mean found."""
+    other = synthetic.neuropil((6, 30, 34), seed=8)[1]
+    write_volume("other_labels.h5", other)
+    values = synthetic.affinities(other, NEAREST, noise=0.6, seed=9)
+    write_volume("other.h5", LOGIT8.encode(values), Metadata(None, None, NEAREST, LOGIT8))
+    code, out, _ = neuropil("tune", "affinities.h5", "labels.h5", "other.h5", "other_labels.h5", "-o", "tuned")
+    assert code == 0
+    assert "scored on 5:15,0:40,0:44 of affinities.h5\nscored on 0:6,0:30,0:34 of other.h5" in out
+    assert "on 2 volumes" in (folder / "tuned/segment.yaml").read_text()
+    scores = []
+    for one, truth in (("affinities.h5", "labels.h5"), ("other.h5", "other_labels.h5")):
+        assert neuropil("segment", one, "-o", "seg.h5", "--config", "tuned/segment.yaml")[0] == 0
+        assert neuropil("evaluate", "seg.h5", truth, "--json", "scores.json")[0] == 0
+        scores.append(json.loads((folder / "scores.json").read_text())["adapted_rand_error"])
+    with open("tuned/curve.csv") as file:
+        best = min(float(row["adapted_rand_error"]) for row in csv.DictReader(file))
+    assert np.mean(scores) == pytest.approx(best, abs=1e-8)
+    code, _, err = neuropil("tune", "affinities.h5", "labels.h5", "other.h5")
+    assert code == 2
+    assert "got other.h5 without labels" in err
+
+
+def test_evaluate_measures_run_lengths(folder, truth):
+    """Cut in the middle of x, neurons that go through are worth half; the page says it, too."""
+    pytest.importorskip("kimimaro", reason="the extra `mesh` is not installed")
+    cut = truth.astype(np.uint32)
+    cut[:, :, 22:][cut[:, :, 22:] > 0] += 1000
+    for name, array in (("perfect.h5", truth), ("cut.h5", cut)):
+        write_volume(name, array, Metadata((30, 6, 6), (5, 0, 0)))
+    found = {}
+    for name in ("perfect", "cut"):
+        options = ["--json", "scores.json", "--report", f"{name}.html", "--erl"]
+        code, out, err = neuropil("evaluate", f"{name}.h5", "labels.h5", *options)
+        assert (code, err) == (0, "")
+        found[name] = json.loads((folder / "scores.json").read_text())
+        assert f"(NERL {found[name]['nerl']:.4f})" in out
+        assert f"{found[name]['erl']:.4f}" in (folder / f"{name}.html").read_text()
+    assert found["perfect"]["nerl"] == pytest.approx(1)
+    assert 0.3 < found["cut"]["nerl"] < 0.9
+    assert found["cut"]["run_length"]["split"] > 0
+    assert found["cut"]["erl"] == pytest.approx(found["cut"]["nerl"] * found["perfect"]["erl"])
+    assert neuropil("evaluate", "affinities.h5", "labels.h5", "--erl")[0] == 2
+
+
 def test_evaluate_prints_a_table_and_the_box(folder, truth):
     write_volume("perfect.h5", truth + 7 * (truth > 0), Metadata(origin=(5, 0, 0)))
     code, out, _ = neuropil("evaluate", "perfect.h5", "labels.h5", "--json", "scores.json")

@@ -7,14 +7,14 @@ import pytest
 
 from neuropil import synthetic
 from neuropil.errors import NeuropilError
-from neuropil.evaluation import contingency, evaluate
+from neuropil.evaluation import contingency, evaluate, placing
 from neuropil.evaluation.blame import Cut
 from neuropil.evaluation.contact import most_central
 from neuropil.evaluation.curve import merge_effects
 from neuropil.evaluation.objects import Piece, worst_errors
 from neuropil.geometry import Box
 from neuropil.segmentation import MergeTree, agglomerate, watershed
-from neuropil.volumes import Metadata, array_volume
+from neuropil.volumes import Metadata, Volume, array_volume, write_volume
 from reference.tree import PlainTree, random_tree, slow_cut
 
 
@@ -130,7 +130,25 @@ def test_on_a_real_tree():
 def test_most_central_is_inside():
     ring = np.ones((1, 9, 9), bool)
     ring[0, 2:-2, 2:-2] = False
-    assert ring[most_central(ring)]
+    assert ring[most_central(np.argwhere(ring))]
+
+
+@pytest.mark.parametrize("slab", [1, 3 * 60 * 70])
+def test_section_by_section_is_the_same(slab, monkeypatch, tmp_path):
+    """A place that meets its neighbour across the border of what is read at once is found, too."""
+    labels = synthetic.neuropil((9, 60, 70), seed=5)[1]
+    affinities = synthetic.affinities(labels, seed=5, noise=0.7)
+    fragments = watershed(affinities)
+    seg = agglomerate(affinities, fragments).segment(fragments, 0.3)
+    seg[4:][labels[4:] == labels[4, 30, 35]] += 10**6
+    whole = worst_errors(seg, labels)
+    for name, array in (("seg", seg), ("labels", labels)):
+        write_volume(tmp_path / f"{name}.h5", array)
+    boxes, read = [], Volume.read
+    monkeypatch.setattr(placing, "_SLAB", slab)
+    monkeypatch.setattr(Volume, "read", lambda self, box=None: boxes.append(box) or read(self, box))
+    assert worst_errors(tmp_path / "seg.h5", tmp_path / "labels.h5") == whole
+    assert max(box.shape[0] for box in boxes) == (3 if slab == 1 else 5)
 
 
 def test_nothing_wrong_and_nothing_to_judge():

@@ -1,11 +1,14 @@
 """Run lengths of lines whose every error is known, and of real labels."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from neuropil import synthetic
 from neuropil.errors import NeuropilError
-from neuropil.evaluation.run_length import Skeleton, expected_run_length, skeletonize
+from neuropil.evaluation import placing
+from neuropil.evaluation.run_length import Skeleton, expected_run_length, run_length, skeletonize
 from neuropil.geometry import Box
 from neuropil.volumes import Metadata, array_volume
 
@@ -88,6 +91,23 @@ def test_only_what_is_in_the_box():
     assert (found.erl, found.truth) == (50, 50)
     with pytest.raises(NeuropilError, match="no skeleton has an edge inside"):
         expected_run_length(placed, placed, skeletons)
+
+
+def test_slab_by_slab_is_the_same(monkeypatch):
+    """A skeleton that winds through all sections, of which one is read at a time."""
+    labels = np.ones((6, 4, 11), int)
+    nodes = np.array([(z, 1, x) for z in range(6) for x in range(11)])
+    walk = Skeleton(1, nodes, np.array([(n, n + 1) for n in range(65)]))
+    seg = np.random.default_rng(0).integers(0, 4, labels.shape)
+    whole = score(seg, labels, [walk])
+    monkeypatch.setattr(placing, "_SLAB", 1)
+    assert score(seg, labels, [walk]) == whole
+
+
+def test_skeletons_need_kimimaro(monkeypatch):
+    monkeypatch.setitem(sys.modules, "kimimaro", None)
+    with pytest.raises(NeuropilError, match=r"pip install 'neuropil\[mesh\]'"):
+        run_length(*[np.ones((2, 3, 4), int)] * 2, voxel_size=SIZE)
 
 
 def test_needs_a_voxel_size():

@@ -1,22 +1,25 @@
 """The report is one file, holds what was scored, and shows the places where it goes wrong."""
 
 import re
-import shutil
-import subprocess
+from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 
+import browser
 from neuropil import synthetic
-from neuropil.config import SegmentConfig
+from neuropil.config import Config, SegmentConfig, config_to_yaml
 from neuropil.errors import NeuropilError
-from neuropil.evaluation import evaluate
+from neuropil.evaluation import evaluate, placing
 from neuropil.evaluation.objects import worst_errors
+from neuropil.evaluation.run_length import RunLength
 from neuropil.evaluation.tuning import merging
 from neuropil.geometry import NEAREST, Box
+from neuropil.viewing import report
 from neuropil.viewing.inline import crosshair
 from neuropil.viewing.report import write_report
-from neuropil.volumes import Metadata, open_volume, write_volume
+from neuropil.volumes import Metadata, Volume, open_volume, write_volume
 
 ORIGIN = (60, 0, 0)
 
@@ -33,7 +36,9 @@ def files(tmp_path_factory):
     write_volume(names["labels"], labels, Metadata(origin=ORIGIN))
     made_by = {"made_by": {"image": names["image"]}}
     write_volume(names["affinities"], affinities, Metadata(origin=ORIGIN, offsets=NEAREST, extra=made_by))
-    extra = {"segment": settings.model_dump(mode="json"), "affinities": names["affinities"]}
+    config = Config(segment=settings)
+    (folder / "segmentation.h5.yaml").write_text(config_to_yaml(config) + "# <the end>\n")
+    extra = {"segment": settings.model_dump(mode="json"), "affinities": names["affinities"], "by": "<Lee> & al."}
     segmentation = merging(affinities, settings).segment(0.1).read()
     write_volume(names["segmentation"], segmentation, Metadata((30, 6, 6), ORIGIN, extra=extra))
     return names
@@ -42,7 +47,7 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(files, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    scores = write_report(path, files["segmentation"], files["labels"], facts={"<data>": "Kasthuri & al."})
+    scores = write_report(path, files["segmentation"], files["labels"])
     assert scores == evaluate(files["segmentation"], files["labels"])
     return path
 
@@ -60,9 +65,17 @@ def test_says_what_was_scored(page, files):
         assert f"{value:.4f}" in text
     assert "60:66,0:170,0:180" in text
     assert "30 × 6 × 6 nm" in text
-    assert "&lt;data&gt;" in text
-    assert "Kasthuri &amp; al." in text
-    assert "neuropil " in text
+    assert "&lt;Lee&gt; &amp; al." in text
+
+
+def test_says_how_it_was_made(page, files):
+    text = page.read_text()
+    assert "threshold: 0.1" in re.sub(r"<summary>config.*", "", text, flags=re.S)  # as stored with the segmentation
+    assert f"config: {files['segmentation']}.yaml" in text
+    assert "&lt;the end&gt;" in text  # the whole of it
+    assert text.count("<h3>its affinities</h3>") == 1
+    for package in ("neuropil", "numpy", "torch", "tensorstore"):
+        assert f"{package} {version(package)}" in text
 
 
 def test_finds_affinities_image_and_the_guilty_merges(page, files):
@@ -112,16 +125,65 @@ def test_crosshair_leaves_the_place_free():
     assert marked[:2].max() == 0  # cut off at the edge
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium to open the page with")
-def test_a_browser_shows_sections_and_curves(page, tmp_path):
-    from PIL import Image
+def test_shows_the_scores_it_is_given(files, tmp_path):
+    scores = evaluate(files["segmentation"], files["labels"])
+    judged = replace(scores, run_length=RunLength(1234.5, 5000.0, 0.5, 0.25, 0.25, 0.0))
+    assert write_report(tmp_path / "a.html", files["segmentation"], files["labels"], scores=judged) is judged
+    text = (tmp_path / "a.html").read_text()
+    assert "1234.5000" in text
+    assert "0.2469" in text
+    write_report(tmp_path / "b.html", files["segmentation"], files["labels"], scores=scores)
+    assert "run length" not in (tmp_path / "b.html").read_text()
 
-    shot = tmp_path / "shot.png"
-    command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    options = [f"--user-data-dir={tmp_path}/profile", "--window-size=1500,2400", f"--screenshot={shot}"]
-    subprocess.run([*command, *options, page.as_uri()], check=True, capture_output=True, timeout=120)
-    pixels = np.asarray(Image.open(shot).convert("RGB")).astype(int)
-    colourful = (pixels.max(axis=2) - pixels.min(axis=2) > 60).mean()
-    assert pixels.shape == (2400, 1500, 3)
-    assert colourful > 0.05  # segmentations, truth and mistakes
-    assert (pixels.std(axis=(1, 2)) > 20).sum() > 600  # rows with pictures, not blank ones
+
+@pytest.fixture
+def read_boxes(monkeypatch):
+    """(path, box) of everything that is read from volumes."""
+    found, read = [], Volume.read
+    monkeypatch.setattr(Volume, "read", lambda self, box=None: found.append((self.path, box)) or read(self, box))
+    return found
+
+
+def test_reads_a_few_sections_at_a_time_and_only_the_places_shown(files, tmp_path, monkeypatch, read_boxes):
+    monkeypatch.setattr(placing, "_SLAB", 1)
+    monkeypatch.setattr(report, "_MOST", 1000)
+    monkeypatch.setattr(report, "_WIDEST", 100)
+    monkeypatch.setattr(report, "_CROP", 40)
+    write_report(tmp_path / "a.html", files["segmentation"], files["labels"])
+    boxes = {name: [box for path, box in read_boxes if path == f"{files[name]}/main"] for name in files}
+    for name in ("segmentation", "labels"):
+        assert max(box.shape[0] for box in boxes[name]) <= 3  # one, and its neighbours
+    for name in ("image", "affinities"):
+        shown = sorted({box.shape for box in boxes[name]})
+        assert shown == [(1, 40, 40), (1, 100, 100)]
+        assert sum(box.shape[1] == 100 for box in boxes[name]) == 3
+    text = (tmp_path / "a.html").read_text()
+    assert "No curve of thresholds here" in text
+    assert "The merge that joined most of it scored" not in text
+
+
+@browser.needs_browser
+def test_a_browser_shows_sections_curves_and_mistakes(page):
+    """All pictures are drawn as large as they are said to be; sections are colourful; the curve has its lines."""
+    driver = browser.start(1500, 1000)
+    try:
+        driver.get(page.as_uri())
+        headings = [found.text for found in driver.find_elements("tag name", "h2")]
+        assert headings[:3] == ["Scores", "Every threshold", "Sections"]
+        pictures = driver.find_elements("tag name", "img")
+        assert len(pictures) > 1 + 3 * 5
+        for picture in pictures:
+            assert driver.execute_script("return arguments[0].complete && arguments[0].naturalWidth > 0", picture)
+            assert picture.size["width"] > 200
+        curve = browser.picture_of(pictures[0])
+        assert (curve.min(axis=2) > 240).mean() > 0.5  # paper
+        assert (curve.max(axis=2) < 60).mean() > 0.003  # the black line of the score, axes, words
+        assert ((curve[..., 0] - curve[..., 1:].max(axis=2)) > 100).any()  # the red dot of the optimum
+        image, affinities, segmentation, truth, mistakes = map(browser.picture_of, pictures[1:6])
+        assert np.ptp(image, axis=2).mean() < 3 < image.std()  # grey, not blank
+        for coloured in (affinities, segmentation, truth):
+            assert (np.ptp(coloured, axis=2) > 40).mean() > 0.2
+        assert 0 < (np.ptp(mistakes, axis=2) > 60).mean() < 0.9
+        assert driver.find_element("tag name", "body").text.count("Most split neurons") == 1
+    finally:
+        driver.quit()

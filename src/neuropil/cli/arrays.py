@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +32,7 @@ from neuropil.cli.options import (
     open_affinities,
     read_box,
     read_numbers,
+    read_pairs,
     read_segment,
     read_voxel_size,
 )
@@ -145,6 +147,9 @@ def segment(
 def tune(
     affinities: Annotated[str, typer.Argument(metavar="AFFINITIES", help="[edge, z, y, x].")],
     labels: Annotated[str, typer.Argument(metavar="LABELS", help="The truth.")],
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[AFFINITIES LABELS]...", help="Further pairs: scores are averaged.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="Leave curve and settings here.")] = None,
     metric: Annotated[Metric, typer.Option(help="What the best threshold minimises.")] = Metric.adapted_rand_error,
     search: Annotated[bool, typer.Option("--search", help="Try other low, high and min-size as well.")] = False,
@@ -160,18 +165,24 @@ def tune(
     """
     from neuropil.evaluation.placing import common_box
     from neuropil.evaluation.search import search as searching
+    from neuropil.evaluation.tuning import Pair
     from neuropil.evaluation.tuning import tune as run
     from neuropil.volumes import open_volume, require_labels
 
     settings = read_segment(None, {"score": score, "low": low, "high": high})
-    with open_affinities(affinities, offsets) as volume, open_volume(labels) as truth:
-        area = common_box(volume, require_labels(truth), read_box(box, volume.box))
-        typer.echo(f"scored on {area}")
+    with ExitStack() as stack:
+        pairs: list[Pair] = []
+        for one, other in read_pairs([affinities, labels, *(more or [])]):
+            volume, truth = stack.enter_context(open_affinities(one, offsets)), stack.enter_context(open_volume(other))
+            area = common_box(volume, require_labels(truth), read_box(box, volume.box))
+            typer.echo(f"scored on {area}" + (f" of {one}" if more else ""))
+            pairs.append((volume, truth))
+        given = None if box is None else area
         if search:
-            found, tried = searching([(volume, truth)], settings, metric=metric.value, box=area)
-            typer.echo("\n".join(one.line() for one in tried))
+            found, tried = searching(pairs, settings, metric=metric.value, box=given)
+            typer.echo("\n".join(trial.line() for trial in tried))
         else:
-            found = run([(volume, truth)], settings, metric=metric.value, box=area)
+            found = run(pairs, settings, metric=metric.value, box=given)
     for name, words in (("adapted_rand_error", "adapted Rand error"), ("voi", "VI in bits")):
         threshold, value = found.curve.best(Metric(name).value)
         typer.echo(f"lowest {words:<18}  {value:.4f} at threshold {threshold:.4f}")
@@ -195,21 +206,32 @@ def evaluate(
     border: Annotated[
         float, typer.Option(metavar="NM", min=0, help="CREMI variant: leave out truth so near a border.")
     ] = 0.0,
+    erl: Annotated[
+        bool, typer.Option("--erl", help="Expected run length, too, along skeletons of the labels (extra: mesh).")
+    ] = False,
+    voxel_size: VoxelSizeOption = None,
 ) -> None:
     """Score a segmentation against labels."""
+    from dataclasses import replace
+
     from neuropil.evaluation import evaluate as run
+    from neuropil.evaluation.run_length import run_length
     from neuropil.pipeline.scoring import score_table, write_json
     from neuropil.viewing.report import write_report
     from neuropil.volumes import open_volume
 
+    size = read_voxel_size(voxel_size)
     with open_volume(segmentation) as volume, open_volume(labels) as truth:
-        scores = run(volume, truth, box=read_box(box, volume.box), border=border)
+        area = read_box(box, volume.box)
+        scores = run(volume, truth, box=area, border=border, voxel_size=size)
+        if erl:
+            scores = replace(scores, run_length=run_length(volume, truth, box=area, voxel_size=size))
         typer.echo("\n".join(score_table(scores)))
         if json_file is not None:
             write_json(json_file, scores.to_json())
             typer.echo(f"wrote {json_file}")
         if report is not None:
-            write_report(report, volume, truth, box=read_box(box, volume.box), image=image)
+            write_report(report, volume, truth, box=area, image=image, scores=scores)
             typer.echo(f"wrote {report}")
 
 

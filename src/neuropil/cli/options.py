@@ -145,6 +145,17 @@ def read_numbers(text: str | None, option: str, kind: type[int] | type[float]) -
         raise NeuropilError(f"{option} {text}: expected numbers with commas between them") from None
 
 
+def read_pairs(paths: list[str]) -> list[tuple[str, str]]:
+    """Affinities and labels, taken in turns.
+
+    >>> read_pairs(["a.h5", "t.h5", "b.h5", "u.h5"])
+    [('a.h5', 't.h5'), ('b.h5', 'u.h5')]
+    """
+    if len(paths) % 2:
+        raise NeuropilError(f"expected pairs of affinities and labels, got {paths[-1]} without labels")
+    return list(zip(paths[::2], paths[1::2], strict=True))
+
+
 def open_affinities(path: str, offsets: str | None) -> Volume:
     """Affinities with the edge of each channel, as typed, as stored, or the nearest ones; the last is said."""
     from neuropil.geometry import parse_offsets

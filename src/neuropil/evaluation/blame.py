@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuropil.evaluation.contact import bounds, middle_of_contact, within
 from neuropil.evaluation.curve import merge_effects
-from neuropil.evaluation.placing import Source, read_box
+from neuropil.evaluation.placing import Placed, Source, read_box
 from neuropil.evaluation.table import contingency
-from neuropil.geometry import Box, Triple
+from neuropil.geometry import Triple
 from neuropil.segmentation import MergeTree
 from neuropil.volumes import as_volume
 
@@ -28,12 +26,13 @@ class Cut:
 
 
 class Blame:
-    """Finds the merges behind the errors of one segmentation."""
+    """Finds the merges behind the errors of one segmentation. The whole box is in memory, as the fragments are."""
 
-    def __init__(self, cut: Cut, segmentation: NDArray[Any], labels: NDArray[Any], box: Box) -> None:
-        self._tree, self._threshold, self._box = cut.tree, cut.threshold, box
-        self._segmentation = segmentation
-        fragments = read_box(as_volume(cut.fragments), box)
+    def __init__(self, cut: Cut, placed: Placed) -> None:
+        self._tree, self._threshold, self._box = cut.tree, cut.threshold, placed.box
+        self._segmentation = segmentation = read_box(placed.segmentation, placed.box)
+        labels = read_box(placed.labels, placed.box)
+        fragments = read_box(as_volume(cut.fragments), placed.box)
         self._nodes = cut.tree.nodes(fragments)
         self._table = contingency(self._nodes, labels).without_truth(0)
         # Every fragment lies in one segment, whatever became of it after the cut.

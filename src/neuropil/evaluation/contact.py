@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,18 +18,23 @@ def middle_of_contact(one: Mask, other: Mask) -> Triple | None:
     >>> middle_of_contact(np.array([[[True, True, False]]]), np.array([[[False, False, True]]]))
     (0, 0, 1)
     """
+    touching = np.argwhere(touches(one, other))
+    return most_central(touching) if len(touching) else None
+
+
+def touches(one: Mask, other: Mask) -> Mask:
+    """The voxels of ``one`` that share a face with ``other``."""
     touching = np.zeros(one.shape, bool)
     for axis in range(one.ndim):
         low = (slice(None),) * axis + (slice(None, -1),)
         high = (slice(None),) * axis + (slice(1, None),)
         touching[low] |= one[low] & other[high]
         touching[high] |= one[high] & other[low]
-    return most_central(touching) if touching.any() else None
+    return touching
 
 
-def most_central(mask: Mask) -> Triple:
-    """The voxel of a mask that is nearest to its centre of mass: always inside it."""
-    voxels = np.argwhere(mask)
+def most_central(voxels: NDArray[np.integer[Any]]) -> Triple:
+    """Of voxels ``[voxel, 3]``, at least one, the one nearest to their centre of mass."""
     distance = ((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1)
     z, y, x = voxels[int(distance.argmin())].tolist()
     return (z, y, x)

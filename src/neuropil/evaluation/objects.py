@@ -6,19 +6,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuropil.errors import NeuropilError
 from neuropil.evaluation.blame import Blame, Cut
-from neuropil.evaluation.contact import bounds, middle_of_contact, most_central, within
-from neuropil.evaluation.placing import Source, place, read_box
-from neuropil.evaluation.table import Contingency, contingency, from_pairs, sizes_of_pairs
+from neuropil.evaluation.meeting import Meeting, meetings
+from neuropil.evaluation.placing import Source, place, table_of
+from neuropil.evaluation.table import Contingency, from_pairs, sizes_of_pairs
 from neuropil.geometry import Box, Triple
 
 _PIECES = 12
 """Pieces listed of an object; crumbs beyond are only counted."""
-
-Labels = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -76,6 +73,8 @@ def worst_errors(
     Objects are ranked by their share of the variation of information: a neuron of t voxels in pieces n_j adds
     Σ n_j log2(t / n_j) / N bits to VI split, a segment likewise to VI merge.
 
+    Files are read a few sections at a time, twice; only ``cut`` needs the whole box in memory.
+
     Args:
         segmentation: ids ``[z, y, x]``: an array, a volume or a path.
         labels: truth ids; 0 is left out.
@@ -92,17 +91,24 @@ def worst_errors(
     (1, 5, [9, 6])
     """
     placed = place(segmentation, labels, box)
-    seg, truth = read_box(placed.segmentation, placed.box), read_box(placed.labels, placed.box)
-    table = contingency(seg, truth).without_truth(0)
+    table = table_of(placed).without_truth(0)
     if not len(table):
         raise NeuropilError(f"nothing to judge: no voxel of {placed.box} has a label above 0")
     turned = from_pairs(table.segment, table.truth, table.count)
-    blame = Blame(cut, seg, truth, placed.box) if cut else None
-    splits = _worst("split", table, count)
-    merges = _worst("merge", turned, count)
+    found = [*_worst("split", table, count), *_worst("merge", turned, count)]
+    shown = [_shown(error) for error in found]
+    positions = meetings(
+        placed,
+        [
+            Meeting(error.kind == "split", error.id, ids[min(1, len(ids) - 1)])
+            for error, ids in zip(found, shown, strict=True)
+        ],
+    )
+    blame = Blame(cut, placed) if cut else None
+    judged = [_judged(error, position, blame) for error, position in zip(found, positions, strict=True)]
     return WorstErrors(
-        tuple(_placed(error, _Where(truth, seg, placed.box), blame) for error in splits),
-        tuple(_placed(error, _Where(seg, truth, placed.box), blame) for error in merges),
+        tuple(error for error in judged if error.kind == "split"),
+        tuple(error for error in judged if error.kind == "merge"),
     )
 
 
@@ -125,29 +131,14 @@ def _worst(kind: Literal["split", "merge"], table: Contingency, count: int) -> l
     return errors
 
 
-@dataclass(frozen=True)
-class _Where:
-    """Arrays to look in: ``owner`` holds the ids of objects, ``piece`` those of their pieces."""
-
-    owner: Labels
-    piece: Labels
-    box: Box
-
-    def meeting(self, owner: int, second: int) -> Triple:
-        """A voxel of piece ``second`` of an object in the middle of where it meets the rest of the object."""
-        inside = self.owner == owner
-        part = bounds(inside)
-        inside, piece = inside[part], self.piece[part]
-        this = inside & (piece == second)
-        rest = inside & (piece != second) & (piece > 0)
-        return within(middle_of_contact(this, rest) or most_central(this), part, self.box.start)
+def _shown(error: ObjectError) -> list[int]:
+    """The ids of an object's pieces, without what was missed."""
+    return [piece.id for piece in error.pieces if piece.id > 0] or [error.pieces[0].id]
 
 
-def _placed(error: ObjectError, where: _Where, blame: Blame | None) -> ObjectError:
+def _judged(error: ObjectError, position: Triple, blame: Blame | None) -> ObjectError:
     """An error with its position and, where the tree is known, the score of the merge in question."""
-    shown = [piece.id for piece in error.pieces if piece.id > 0] or [error.pieces[0].id]
-    position = where.meeting(error.id, shown[min(1, len(shown) - 1)])
-    score = None
+    score, shown = None, _shown(error)
     if blame and error.kind == "merge":
         score, place = blame.worst_merge_in(error.id)
         position = place or position

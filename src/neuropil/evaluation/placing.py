@@ -38,10 +38,19 @@ class Placed:
 
     def slabs(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """(segmentation, labels) of whole sections, a few at a time; arrays in memory all at once, not copied."""
-        z, y, x = self.box.shape
         in_memory = all(isinstance(v.store, ArrayStore) for v in (self.segmentation, self.labels))
-        for part in blocks(self.box, (z if in_memory else max(1, _SLAB // (y * x)), y, x)):
+        for part in [self.box] if in_memory else slabs(self.box):
             yield read_box(self.segmentation, part), read_box(self.labels, part)
+
+
+def slabs(box: Box) -> Iterator[Box]:
+    """A box as slabs of whole sections, as many at a time as are read at once.
+
+    >>> len(list(slabs(Box.whole((40, 2048, 2048)))))
+    10
+    """
+    _, y, x = box.shape
+    return blocks(box, (max(1, _SLAB // (y * x)), y, x))
 
 
 def place(segmentation: Source, labels: Source, box: Box | None = None) -> Placed:

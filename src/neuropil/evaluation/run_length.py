@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropil.errors import NeuropilError
-from neuropil.evaluation.placing import Placed, Source, place, read_box, table_of
+from neuropil.evaluation.placing import Placed, Source, place, read_box, slabs, table_of
 from neuropil.evaluation.table import Contingency, sizes_of_pairs
 from neuropil.geometry import Box, VoxelSize
 
@@ -57,6 +57,26 @@ class RunLength:
     def to_json(self) -> dict[str, float]:
         """Plain numbers."""
         return {**asdict(self), "nerl": self.nerl}
+
+
+def run_length(
+    segmentation: Source, labels: Source, *, box: Box | None = None, voxel_size: VoxelSize | None = None
+) -> RunLength:
+    """Expected run length along skeletons that are made of the labels for it (needs the extra ``mesh``).
+
+    The labels in the box must fit in memory; with skeletons made elsewhere, ``expected_run_length`` needs less.
+
+    Args:
+        segmentation, labels, box: as for ``neuropil.evaluate``.
+        voxel_size: nm, z y x; by default what the volumes say.
+
+    Raises:
+        NeuropilError: as ``skeletonize`` and ``expected_run_length``.
+    """
+    placed = place(segmentation, labels, box)
+    size = _voxel_size(placed, voxel_size)
+    skeletons = skeletonize(placed.labels, box=placed.box, voxel_size=size)
+    return expected_run_length(placed.segmentation, placed.labels, skeletons, box=placed.box, voxel_size=size)
 
 
 def skeletonize(
@@ -132,9 +152,7 @@ def expected_run_length(
     12.5
     """
     placed = place(segmentation, labels, box)
-    size = _voxel_size(placed, voxel_size)
-    seg = read_box(placed.segmentation, placed.box)
-    walks = [_walk(skeleton, seg, placed.box, size) for skeleton in skeletons]
+    walks = _walks(skeletons, placed, _voxel_size(placed, voxel_size))
     total = sum(float(walk.length.sum()) for walk in walks)
     if not total:
         raise NeuropilError(f"no skeleton has an edge inside {placed.box}: no run length to measure")
@@ -155,13 +173,24 @@ class _Walk:
     nodes: NDArray[Any]
 
 
-def _walk(skeleton: Skeleton, seg: NDArray[Any], box: Box, size: VoxelSize) -> _Walk:
-    local = skeleton.nodes - np.asarray(box.start)
-    inside = ((local >= 0) & (local < np.asarray(seg.shape))).all(axis=1)
-    at = np.zeros(len(local), seg.dtype)
-    at[inside] = seg[tuple(local[inside].T)]
+def _walks(skeletons: Sequence[Skeleton], placed: Placed, size: VoxelSize) -> list[_Walk]:
+    """All skeletons laid over the segmentation, which is read a few sections at a time."""
+    nodes = np.concatenate([np.zeros((0, 3), np.int64), *(skeleton.nodes for skeleton in skeletons)])
+    at, inside = np.zeros(len(nodes), placed.segmentation.dtype), np.zeros(len(nodes), bool)
+    for part in slabs(placed.box):
+        here = ((nodes >= part.start) & (nodes < part.stop)).all(axis=1)
+        if here.any():
+            at[here] = read_box(placed.segmentation, part)[tuple((nodes[here] - part.start).T)]
+        inside |= here
+    stops = np.cumsum([len(skeleton.nodes) for skeleton in skeletons])[:-1]
+    parts = zip(skeletons, np.split(at, stops), np.split(inside, stops), strict=True)
+    return [_walk(skeleton, segment, held, size) for skeleton, segment, held in parts]
+
+
+def _walk(skeleton: Skeleton, segment: NDArray[Any], inside: NDArray[np.bool_], size: VoxelSize) -> _Walk:
+    """One skeleton, from the segment at each of its nodes and whether the node is in the box."""
     kept = inside[skeleton.edges].all(axis=1)
-    return _Walk(at[skeleton.edges[kept]], skeleton.lengths(size)[kept], at[inside])
+    return _Walk(segment[skeleton.edges[kept]], skeleton.lengths(size)[kept], segment[inside])
 
 
 def _merging(walks: Sequence[_Walk], stray: int) -> set[int]:

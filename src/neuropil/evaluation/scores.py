@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from neuropil.errors import NeuropilError
 from neuropil.evaluation.matching import Matching, match_objects
 from neuropil.evaluation.placing import Source, place, table_of, without_borders
+from neuropil.evaluation.run_length import RunLength
 from neuropil.evaluation.table import Contingency, sizes_of_pairs
 from neuropil.geometry import Box, VoxelSize
 
@@ -63,6 +64,8 @@ class Scores:
     """Voxels of the image that were compared, ``Z0:Z1,Y0:Y1,X0:X1``; empty where only a table was known."""
     border: float = 0.0
     """Width in nm of the truth borders left out of ``cremi`` and ``cremi_score``."""
+    run_length: RunLength | None = None
+    """Where it was measured, see ``evaluation.run_length``."""
 
     @property
     def adapted_rand_error(self) -> float:
@@ -83,6 +86,8 @@ class Scores:
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers under the names of ``neuropil evaluate --json``."""
+        run = {} if self.run_length is None else self.run_length.to_json()
+        lengths = {"erl": run["erl"], "nerl": run["nerl"], "run_length": run} if run else {}
         variants = {"snemi3d": self.snemi3d, "cremi": self.cremi, "scikit_image": self.scikit_image}
         return {
             "adapted_rand_error": self.adapted_rand_error,
@@ -97,6 +102,7 @@ class Scores:
                 name: {"error": v.error, "precision": v.precision, "recall": v.recall} for name, v in variants.items()
             },
             "matching": self.matching.to_json(),
+            **lengths,
             "voxels": self.voxels,
             "scored": self.scored,
             "objects": self.objects,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from neuropil.config import Config, config_to_yaml
 from neuropil.volumes.atomic import replacing
-from neuropil.volumes.location import parse_location
+from neuropil.volumes.location import config_beside
 from neuropil.volumes.volume import writable
 
 
@@ -24,11 +24,9 @@ def write_config_beside(config: Config, output: Path | str) -> Path | None:
     ...     write_config_beside(Config(), f"{folder}/affinities.zarr").name
     'affinities.zarr.yaml'
     """
-    location = parse_location(output)
-    if location.remote or "*" in location.container:
+    path = config_beside(output)
+    if path is None:
         return None
-    array = "." + location.array.replace("/", "_") if location.array else ""
-    path = Path(f"{location.container.rstrip('/')}{array}.yaml")
     with replacing(path) as temporary, writable(str(path)):
         temporary.write_text(config_to_yaml(config), encoding="utf-8")
     return path

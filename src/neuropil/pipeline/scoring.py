@@ -19,6 +19,7 @@ def score_table(scores: Scores) -> list[str]:
     >>> score_table(evaluate(np.array([[[1, 2]]]), np.array([[[1, 1]]])))[1]
     'adapted Rand error  0.3333   precision 1.0000  recall 0.5000'
     """
+    run = scores.run_length
     return [
         f"scored              {scores.scored:,} of {scores.voxels:,} voxels"
         + (f", {scores.box}" if scores.box else ""),
@@ -28,6 +29,11 @@ def score_table(scores: Scores) -> list[str]:
         f"VI in bits          {scores.voi:.4f}   split {scores.voi_split:.4f}  merge {scores.voi_merge:.4f}",
         f"Rand index          {scores.rand_index:.6f}   CREMI score {scores.cremi_score:.4f}",
         f"objects             {scores.objects:,} in the truth, {scores.segments:,} segments on them",
+        *(
+            []
+            if run is None
+            else [f"run length          {run.erl:.0f} nm of {run.truth:.0f} expected (NERL {run.nerl:.4f})"]
+        ),
     ]
 
 

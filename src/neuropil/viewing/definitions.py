@@ -13,5 +13,7 @@ DEFINITIONS = (
     ("voi", "VI", "variation of information, split + merge"),
     ("cremi_score", "CREMI score", "square root of VI · adapted Rand error, as the CREMI challenge ranks"),
     ("rand_index", "Rand index", "share of all pairs of voxels judged as in the truth: near 1 even for poor results"),
+    ("erl", "expected run length", "nm along a neuron from a random place on it to the first error, on average"),
+    ("nerl", "… normalised", "as a share of what a perfect segmentation of these labels has"),
 )
-"""(key in ``Scores.to_json()``, name, meaning)"""
+"""(key in ``Scores.to_json()``, name, meaning); those that were not measured are left out."""

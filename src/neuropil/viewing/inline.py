@@ -26,6 +26,7 @@ h3 { font-size: 1rem; margin: 1.2rem 0 .2rem; } p { margin: .3rem 0 .6rem; }
 table { border-collapse: collapse; margin: .5rem 0 1rem; } th, td { padding: .2rem 1.2rem .2rem 0; text-align: left; }
 td { font-variant-numeric: tabular-nums; vertical-align: top; } tr { border-bottom: 1px solid #8883; }
 td:last-child { overflow-wrap: anywhere; } summary { cursor: pointer; }
+pre { font-size: .8rem; overflow-x: auto; }
 .row { display: flex; flex-wrap: wrap; gap: .6rem; } .row figure { flex: 1 1 280px; max-width: 560px; }
 figure { margin: 0; } figcaption { font-size: .8rem; opacity: .75; } .row img { width: 100%; } img { max-width: 100%; }
 """

@@ -2,70 +2,71 @@
 
 from __future__ import annotations
 
-import json
-import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from html import escape
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
-from neuropil.evaluation import Contingency, Scores, ThresholdCurve, contingency, evaluate, threshold_curve
+from neuropil.evaluation import Contingency, Scores, ThresholdCurve, threshold_curve
 from neuropil.evaluation.blame import Cut
 from neuropil.evaluation.objects import ObjectError, WorstErrors, worst_errors
-from neuropil.evaluation.placing import Placed, Source, place, read_box
+from neuropil.evaluation.placing import Placed, Source, place, read_box, table_of
+from neuropil.evaluation.scores import scores_of
 from neuropil.evaluation.tuning import draw_curve, merging
-from neuropil.geometry import Box
+from neuropil.geometry import Box, Triple
 from neuropil.viewing.colours import RGB, affinity_rgb, error_overlay, grey_rgb, matched, overlay
 from neuropil.viewing.definitions import DEFINITIONS
+from neuropil.viewing.facts import facts_part
 from neuropil.viewing.inline import STYLE, crosshair, figure_tag, picture_tag, table_tag
 from neuropil.volumes import Volume, as_volume, open_volume
 from neuropil.volumes.atomic import replacing
 
 _SECTIONS = 3
+_WIDEST = 2048
+"""Voxels on a side of the pictures of sections, at most."""
 _CROP = 160
 """Voxels on a side of the pictures of errors."""
+_MOST = 1 << 28
+"""Voxels of affinities that are segmented again, for the curve."""
+_FLAT = 96
+"""The grey of an image that is not there."""
 
 
 @dataclass(frozen=True)
 class _Material:
-    """Everything in the box that is compared, as arrays."""
+    """What is compared, and what it was made from: volumes of which only the places shown are read."""
 
-    box: Box
-    segmentation: NDArray[Any]
-    labels: NDArray[Any]
+    placed: Placed
     table: Contingency
-    image: NDArray[Any]
-    """``[z, y, x]``; flat grey where none was given."""
+    image: Volume | None
     affinities: Volume | None
 
-    def panels(self, z: int, window: tuple[slice, slice] = (slice(None), slice(None))) -> list[tuple[str, RGB]]:
-        """Pictures of a part of one section, with captions; z counts from the start of the box."""
-        at = (z, *window)
-        image, seg, labels = self.image[at], self.segmentation[at], self.labels[at]
-        panels = [("image", grey_rgb(image))]
+    def panels(self, part: Box) -> list[tuple[str, RGB]]:
+        """Pictures of a part of one section, with captions."""
+        image = np.full(part.shape, _FLAT, np.uint8) if self.image is None else read_box(self.image, part)
+        seg, labels = read_box(self.placed.segmentation, part)[0], read_box(self.placed.labels, part)[0]
+        panels = [("image", grey_rgb(image[0]))]
         if self.affinities is not None:
-            panels.append(("affinities (x red, y green, z blue)", self._affinities(z, image.shape, window)))
+            panels.append(("affinities (x red, y green, z blue)", _affinities(self.affinities, part)))
         return [
             *panels,
-            ("segmentation, in the colours of the neurons it matches", overlay(image, matched(seg, self.table), 0.55)),
-            ("truth", overlay(image, labels, 0.55)),
-            ("mistakes: split blue, merge orange, missing grey", error_overlay(image, seg, labels, self.table)),
+            (
+                "segmentation, in the colours of the neurons it matches",
+                overlay(image[0], matched(seg, self.table), 0.55),
+            ),
+            ("truth", overlay(image[0], labels, 0.55)),
+            ("mistakes: split blue, merge orange, missing grey", error_overlay(image[0], seg, labels, self.table)),
         ]
 
-    def _affinities(self, z: int, shape: tuple[int, int], window: tuple[slice, slice]) -> RGB:
-        assert self.affinities is not None
-        corner = (z, window[0].start or 0, window[1].start or 0)
-        values = self.affinities.read(Box.at(corner, (1, *shape)).shift(self.box.start))
-        encoding = self.affinities.metadata.encoding
-        decoded = encoding.decode(values) if encoding else values
-        return affinity_rgb(decoded, 0, self.affinities.metadata.offsets)
+
+def _affinities(affinities: Volume, part: Box) -> RGB:
+    values, encoding = affinities.read(part), affinities.metadata.encoding
+    decoded = encoding.decode(values) if encoding else values
+    return affinity_rgb(decoded, 0, affinities.metadata.offsets)
 
 
 def write_report(
@@ -76,9 +77,13 @@ def write_report(
     box: Box | None = None,
     image: Source | None = None,
     affinities: Source | None = None,
-    facts: Mapping[str, Any] | None = None,
+    scores: Scores | None = None,
 ) -> Scores:
     """Write a self-contained HTML page about a segmentation, and return its scores.
+
+    Files are read a few sections at a time, and of image and affinities only the places shown. Only the curve and the
+    merges behind the worst mistakes need the affinities as a whole; they are left out, and the page says so, where the
+    affinities have more than 268 million voxels.
 
     Args:
         path: the file to write.
@@ -87,7 +92,7 @@ def write_report(
             they are still there. With them the page shows the curve of all thresholds, and the merges that made the
             worst mistakes.
         image: to lay the pictures over, ``[z, y, x]``; by default the one that the affinities name.
-        facts: further lines for "how it was made": files, settings, commands.
+        scores: what ``evaluate`` said of the same box, if it was asked before.
 
     Raises:
         NeuropilError: as ``evaluate``; image or affinities that do not cover the box; a folder that cannot be written.
@@ -99,29 +104,43 @@ def write_report(
     0.0
     """
     placed = place(segmentation, labels, box)
-    scores = evaluate(placed.segmentation, placed.labels, box=placed.box)
+    table = table_of(placed)
+    scores = scores or replace(scores_of(table), box=str(placed.box))
+    material = _material(placed, table, image, affinities)
     made = _made(placed.segmentation)
-    if affinities is None:
-        affinities = _opened(placed.segmentation.metadata.extra.get("affinities"), placed.box)
-    if image is None and affinities is not None:
-        image = _opened(_image_path(as_volume(affinities)), placed.box)
-    curve, cut = _merging(affinities, made, placed)
+    curve, cut = _merging(material.affinities, made, placed)
     worst = worst_errors(placed.segmentation, placed.labels, box=placed.box, cut=cut)
-    material = _material(placed, image, affinities)
     body = [
         f"<h1>{escape(placed.segmentation.path)}</h1>",
         f"<p>against {escape(placed.labels.path)}, voxels {placed.box}</p>",
         *_score_part(scores),
-        *_curve_part(curve, made.threshold),
+        *_curve_part(curve, made.threshold, material.affinities),
         *_section_part(material),
         *_error_part(worst, material),
-        *_facts_part(placed.segmentation, facts or {}),
+        *facts_part(placed.segmentation, material.affinities),
     ]
     head = f'<meta charset="utf-8"><title>neuropil report</title><style>{STYLE}</style>'
     page = "\n".join(['<!doctype html>\n<html lang="en">', f"<head>{head}</head><body>", *body, "</body></html>\n"])
     with replacing(Path(path)) as file:
         file.write_text(page, encoding="utf-8")
     return scores
+
+
+def _material(placed: Placed, table: Contingency, image: Source | None, affinities: Source | None) -> _Material:
+    """Volumes as given, or as the files name what they were made from."""
+    if affinities is None:
+        affinities = _opened(placed.segmentation.metadata.extra.get("affinities"), placed.box)
+    edges = None if affinities is None else _covering(as_volume(affinities), "affinities", 4, placed.box)
+    if image is None and edges is not None:
+        image = _opened(_image_path(edges), placed.box)
+    grey = None if image is None else _covering(as_volume(image), "image", 3, placed.box)
+    return _Material(placed, table, grey, edges)
+
+
+def _covering(volume: Volume, what: str, axes: int, box: Box) -> Volume:
+    if not volume.box.contains(box) or len(volume.shape) != axes:
+        raise NeuropilError(f"the {what} {volume.path} holds {volume.box}, which does not cover the box {box}")
+    return volume
 
 
 def _opened(path: object, box: Box) -> Volume | None:
@@ -139,23 +158,14 @@ def _image_path(affinities: Volume) -> object:
 
 
 def _merging(
-    affinities: Source | None, made: SegmentConfig, placed: Placed
+    affinities: Volume | None, made: SegmentConfig, placed: Placed
 ) -> tuple[ThresholdCurve | None, Cut | None]:
     """The curve over all thresholds, and the tree with the threshold at which it was cut, where they are known."""
-    if affinities is None or made.method != "agglomerate":
+    if affinities is None or made.method != "agglomerate" or affinities.box.size > _MOST:
         return None, None
     found = merging(affinities, made)
     curve = threshold_curve(found.tree, found.fragments, placed.labels, box=placed.box)
     return curve, None if made.threshold is None else Cut(found.tree, found.fragments, made.threshold)
-
-
-def _material(placed: Placed, image: Source | None, affinities: Source | None) -> _Material:
-    box = placed.box
-    seg, labels = read_box(placed.segmentation, box), read_box(placed.labels, box)
-    volume = None if affinities is None else as_volume(affinities)
-    if volume is not None and not volume.box.contains(box):
-        raise NeuropilError(f"the affinities {volume.path} hold {volume.box}, which does not cover the box {box}")
-    return _Material(box, seg, labels, contingency(seg, labels), _image(image, box), volume)
 
 
 def _made(segmentation: Volume) -> SegmentConfig:
@@ -164,18 +174,9 @@ def _made(segmentation: Volume) -> SegmentConfig:
     return SegmentConfig.model_validate(stored) if isinstance(stored, Mapping) else SegmentConfig()
 
 
-def _image(image: Source | None, box: Box) -> NDArray[Any]:
-    if image is None:
-        return np.full(box.shape, 96, np.uint8)
-    volume = as_volume(image)
-    if not volume.box.contains(box) or len(volume.shape) != 3:
-        raise NeuropilError(f"the image {volume.path} holds {volume.box}, which does not cover the box {box}")
-    return read_box(volume, box)
-
-
 def _score_part(scores: Scores) -> list[str]:
     values = scores.to_json()
-    rows = [(name, f"{values[key]:.4f}", meaning) for key, name, meaning in DEFINITIONS]
+    rows = [(name, f"{values[key]:.4f}", meaning) for key, name, meaning in DEFINITIONS if key in values]
     variants = [
         (name, *(f"{part[key]:.4f}" for key in ("error", "precision", "recall")))
         for name, part in values["adapted_rand"].items()
@@ -202,7 +203,11 @@ def _score_part(scores: Scores) -> list[str]:
     ]
 
 
-def _curve_part(curve: ThresholdCurve | None, threshold: float | None) -> list[str]:
+def _curve_part(curve: ThresholdCurve | None, threshold: float | None, affinities: Volume | None) -> list[str]:
+    if curve is None and affinities is not None and affinities.box.size > _MOST:
+        return [
+            f"<p>No curve of thresholds here: {escape(affinities.path)} is large; see <code>neuropil tune</code>.</p>"
+        ]
     if curve is None:
         return []
     drawn = draw_curve(curve)
@@ -219,12 +224,16 @@ def _optima(curve: ThresholdCurve) -> list[tuple[str, tuple[float, float]]]:
 
 
 def _section_part(material: _Material) -> list[str]:
-    depth = material.box.shape[0]
-    shown = sorted({depth * (2 * k + 1) // (2 * _SECTIONS) for k in range(_SECTIONS)})
+    box = material.placed.box
+    depth, high, wide = box.shape
+    # Of huge sections the middle: more would not be seen at the size of the page anyway.
+    part = (min(high, _WIDEST), min(wide, _WIDEST))
+    corner = (box.start[1] + (high - part[0]) // 2, box.start[2] + (wide - part[1]) // 2)
     parts = ["<h2>Sections</h2>"]
-    for z in shown:
-        pictures = "".join(picture_tag(picture, caption) for caption, picture in material.panels(z))
-        parts.append(f"<h3>section {material.box.start[0] + z}</h3><div class='row'>{pictures}</div>")
+    for z in sorted({box.start[0] + depth * (2 * k + 1) // (2 * _SECTIONS) for k in range(_SECTIONS)}):
+        shown = Box.at((z, *corner), (1, *part))
+        pictures = "".join(picture_tag(picture, caption) for caption, picture in material.panels(shown))
+        parts.append(f"<h3>section {z}</h3><div class='row'>{pictures}</div>")
     return parts
 
 
@@ -245,29 +254,16 @@ def _one_error(error: ObjectError, material: _Material) -> str:
         text += f". The merge that joined most of it scored {error.score:.4f}"
     elif error.score is not None:
         text += f". Its two largest pieces would be one from threshold {error.score:.4f} down"
-    z, y, x = (p - a for p, a in zip(error.position, material.box.start, strict=True))
-    window, mark = _window((y, x), material.labels.shape[1:])
+    window, mark = _window(error.position, material.placed.box)
     pictures = "".join(
-        picture_tag(crosshair(picture, mark), caption, zoom=2) for caption, picture in material.panels(z, window)
+        picture_tag(crosshair(picture, mark), caption, zoom=2) for caption, picture in material.panels(window)
     )
-    place = " ".join(str(n) for n in error.position)
-    return f"<h3>{whole} {error.id}, at z y x = {place}</h3><p>{text}.</p><div class='row'>{pictures}</div>"
+    at = " ".join(str(n) for n in error.position)
+    return f"<h3>{whole} {error.id}, at z y x = {at}</h3><p>{text}.</p><div class='row'>{pictures}</div>"
 
 
-def _window(at: tuple[int, int], shape: Sequence[int]) -> tuple[tuple[slice, slice], tuple[int, int]]:
-    """A square around a place, moved inside the section, and the place within it."""
-    starts = [max(0, min(n - _CROP // 2, size - _CROP)) for n, size in zip(at, shape, strict=True)]
-    window = (slice(starts[0], starts[0] + _CROP), slice(starts[1], starts[1] + _CROP))
-    return window, (at[0] - starts[0], at[1] - starts[1])
-
-
-def _facts_part(segmentation: Volume, facts: Mapping[str, Any]) -> list[str]:
-    stored = {
-        key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in segmentation.metadata.extra.items()
-    }
-    if segmentation.metadata.voxel_size:
-        stored["voxel size"] = " × ".join(f"{n:g}" for n in segmentation.metadata.voxel_size) + " nm (z y x)"
-    versions = {name: version(name) for name in ("neuropil", "numpy", "torch")} | {"Python": platform.python_version()}
-    rows = {**stored, **facts, "versions": ", ".join(f"{name} {number}" for name, number in versions.items())}
-    return ["<h2>How it was made</h2>", table_tag((), [(str(key), str(value)) for key, value in rows.items()])]
+def _window(at: Triple, box: Box) -> tuple[Box, tuple[int, int]]:
+    """A square of one section around a voxel, moved inside the box, and the voxel's place (y, x) within it."""
+    start = [max(a, min(n - _CROP // 2, b - _CROP)) for n, a, b in zip(at, box.start, box.stop, strict=True)]
+    window = Box.at((at[0], start[1], start[2]), (1, _CROP, _CROP)).intersect(box)
+    return window, (at[1] - start[1], at[2] - start[2])

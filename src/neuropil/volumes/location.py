@@ -75,6 +75,21 @@ class Location:
         return inside if told else f"{self.format}://{inside}"
 
 
+def config_beside(path: str | Path) -> Path | None:
+    """Where the config that made an output is left: ``a.zarr.yaml``, or ``a.h5.main.yaml`` where an array is named.
+
+    None for an output in a bucket, which carries its settings in its attributes alone.
+
+    >>> config_beside("run/a.zarr")
+    PosixPath('run/a.zarr.yaml')
+    """
+    location = parse_location(path)
+    if location.remote or "*" in location.container:
+        return None
+    array = "." + location.array.replace("/", "_") if location.array else ""
+    return Path(f"{location.container.rstrip('/')}{array}.yaml")
+
+
 def parse_location(path: str | Path) -> Location:
     """Take a path or URL apart.
 

@@ -1,0 +1,74 @@
+"""How a segmentation was made: what its files say, the configs beside them, and the versions at work."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from html import escape
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from neuropil import __version__
+from neuropil.errors import NeuropilError
+from neuropil.viewing.inline import table_tag
+from neuropil.volumes import Volume
+from neuropil.volumes.location import config_beside
+
+_PACKAGES = ("numpy", "torch", "tensorstore", "h5py")
+
+
+def facts_part(segmentation: Volume, affinities: Volume | None) -> list[str]:
+    """The last part of a report: attributes and config of a segmentation and of what it was made from."""
+    parts = ["<h2>How it was made</h2>", table_tag((), list(_stored(segmentation).items()))]
+    if affinities is not None:
+        parts += ["<h3>its affinities</h3>", table_tag((), list(_stored(affinities).items()))]
+    shown: set[Path] = set()
+    for volume in (segmentation, *([affinities] if affinities else [])):
+        for path in configs_of(volume):
+            if path not in shown:
+                shown.add(path)
+                text = escape(path.read_text(encoding="utf-8"))
+                parts.append(f"<details><summary>config: {escape(str(path))}</summary><pre>{text}</pre></details>")
+    return [*parts, f"<p>{escape(versions())}</p>"]
+
+
+def configs_of(volume: Volume) -> list[Path]:
+    """Configs that the commands which made a volume left: beside it, or of the whole run in its folder."""
+    try:
+        # An output that was named without an array holds the array "main", and so does its volume's path.
+        beside = [config_beside(path) for path in (volume.path, volume.path.removesuffix("/main"))]
+    except NeuropilError:  # an array in memory
+        return []
+    found = [path for path in beside if path is not None]
+    return [path for path in (*found, *(path.parent / "config.yaml" for path in found[:1])) if path.is_file()]
+
+
+def versions() -> str:
+    """neuropil, the packages that numbers come from, and Python.
+
+    >>> versions().split(",")[0].split()[0]
+    'neuropil'
+    """
+    names = [f"neuropil {__version__}"]
+    for name in _PACKAGES:
+        try:
+            names.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join([*names, f"Python {platform.python_version()}"])
+
+
+def _stored(volume: Volume) -> dict[str, str]:
+    """The attributes of a volume in words."""
+    facts = {"file": volume.path, **{key: _words(value) for key, value in volume.metadata.extra.items()}}
+    if volume.metadata.voxel_size:
+        facts["voxel size"] = " × ".join(f"{n:g}" for n in volume.metadata.voxel_size) + " nm (z y x)"
+    return facts
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_words(part)}" for key, part in value.items())
+    return value if isinstance(value, str) else json.dumps(value)
