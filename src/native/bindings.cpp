@@ -1,6 +1,7 @@
 // The one place where Python meets the kernels: converts arrays, releases the lock, calls a header.
 #include <nanobind/nanobind.h>
 
+#include "bind_blockwise.hpp"
 #include "bind_evaluation.hpp"
 #include "bind_parts.hpp"
 #include "bind_segmentation.hpp"
@@ -11,5 +12,6 @@ NB_MODULE(_native, m) {
     neuropil::bind_segmentation(m);
     neuropil::bind_parts(m);
     neuropil::bind_signed(m);
+    neuropil::bind_blockwise(m);
     neuropil::evaluation::bind_evaluation(m);
 }

@@ -107,6 +107,16 @@ class BoxTree {
     std::vector<uint32_t> first_, parent_;
 };
 
+// Lets edges merge whose score is at least `stop`, in the unit of Score::value; all of them when that is 0.
+template <class Score>
+struct Reaches {
+    double stop = 0, scale = 1;
+
+    bool operator()(const typename Score::Stats& stats) const {
+        return stop <= 0 || Score::value(stats, scale) >= stop;
+    }
+};
+
 template <class Score>
 class BlockMerger {
   public:
@@ -123,6 +133,15 @@ class BlockMerger {
           home_(size_t(count) + 1, NOWHERE),
           run_(run) {}
 
+    // For a volume that is a part of a larger one: fragments f with frozen[f] reach beyond it, and merging ends at
+    // `enough`. Returns what is left for the larger part.
+    Part<Score> part(const uint8_t* frozen, const Reaches<Score>& enough, std::vector<Merge<Score>>& merges) {
+        frozen_ = frozen;
+        enough_ = enough;
+        merges = (*this)();
+        return std::move(rest_);
+    }
+
     // The merges of the whole tree, in order.
     std::vector<Merge<Score>> operator()() {
         const int64_t leaves = tree_.grid(0).size();
@@ -131,6 +150,7 @@ class BlockMerger {
         merges_.resize(leaves);
         parallel_for(run_, leaves, [&](int64_t i) { parts[i] = leaf(i); });
         for (size_t level = 1; level < tree_.levels(); ++level) parts = join(level, std::move(parts));
+        rest_ = std::move(parts[0]);
         std::vector<Merge<Score>> all;
         size_t count = 0;
         for (const auto& merges : merges_) count += merges.size();
@@ -214,6 +234,9 @@ class BlockMerger {
         return in;
     }
 
+    // Whether a region reaches beyond a box.
+    bool waits(uint32_t box, Index name) const { return !tree_.holds(box, home_[name]) || (frozen_ && frozen_[name]); }
+
     Part<Score> leaf(int64_t i) {
         const Box box = tree_.grid(0).box(i);
         Numbered in = number_box(box);
@@ -224,19 +247,18 @@ class BlockMerger {
         LocalPart<Score> local;
         local.name = std::move(in.names.names());
         local.blocked.resize(local.name.size());
-        for (size_t r = 1; r < local.name.size(); ++r)
-            local.blocked[r] = !tree_.holds(uint32_t(i), home_[local.name[r]]);
+        for (size_t r = 1; r < local.name.size(); ++r) local.blocked[r] = waits(uint32_t(i), local.name[r]);
         each_beyond(faces_.shape, box, [&](int64_t z, int64_t y, int64_t x) { local.blocked[in.at(z, y, x)] = true; });
         local.edges = std::move(table.edges());
         local.index = std::move(table.index());
-        return merge_part(std::move(local), score, top_, merges_[i], run_);
+        return merge_part(std::move(local), score, top_, merges_[i], run_, enough_);
     }
 
     Part<Score> inner(size_t level, int64_t i, Part<Score> part, std::vector<Merge<Score>>& merges) {
         const auto stride = faces_.shape.strides();
         auto [local, table] = number_regions(part);
         const uint32_t here = tree_.first(level) + uint32_t(i);
-        for (size_t r = 0; r < local.name.size(); ++r) local.blocked[r] = !tree_.holds(here, home_[local.name[r]]);
+        for (size_t r = 0; r < local.name.size(); ++r) local.blocked[r] = waits(here, local.name[r]);
         Index last = 0;
         each_beyond(faces_.shape, tree_.grid(level).box(i),
                     [&, &local = local, &table = table](int64_t z, int64_t y, int64_t x) {
@@ -246,7 +268,7 @@ class BlockMerger {
                         const uint32_t region = table.find(name);
                         if (region != NameTable<Index>::NONE) local.blocked[region] = true;
                     });
-        return merge_part(std::move(local), part.score, top_, merges, run_);
+        return merge_part(std::move(local), part.score, top_, merges, run_, enough_);
     }
 
     // From the parts of one level to those of the next.
@@ -282,6 +304,9 @@ class BlockMerger {
     std::vector<uint32_t> home_;
     const Run& run_;
     std::vector<std::vector<Merge<Score>>> merges_;
+    const uint8_t* frozen_ = nullptr;
+    Reaches<Score> enough_;
+    Part<Score> rest_{score_, {}};
 };
 
 }  // namespace neuropil

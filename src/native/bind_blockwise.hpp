@@ -1,0 +1,107 @@
+// Python's view of the kernels for parts of a volume.
+#pragma once
+#include "bind_segmentation.hpp"
+#include "blockwise.hpp"
+
+namespace neuropil {
+
+// The columns of a summary from the stats of one score; what the score does not know is 0.
+template <class I>
+typename Summary<I>::Stats summary_of(const typename Mean<I>::Stats& stats) {
+    return {stats.sum, stats.count, stats.key, 0, 0};
+}
+
+template <class I>
+typename Summary<I>::Stats summary_of(const typename Extreme<I, true>::Stats& stats) {
+    return {0, 0, stats.key, stats.code, stats.code};
+}
+
+template <class I>
+typename Summary<I>::Stats summary_of(const typename Quantile<I>::Stats& stats) {
+    return {0, stats.count, stats.key, 0, 0};
+}
+
+template <class Score>
+constexpr bool HAS_BINS = std::is_same_v<Score, Quantile<typename Score::Index>>;
+
+// Merges, and the edges that are left with their histograms, as columns. Both take no memory beyond their columns.
+template <class Score>
+nb::tuple part_columns(std::vector<Merge<Score>>&& merges, Part<Score>&& rest, double scale) {
+    using Index = typename Score::Index;
+    auto merged = merge_columns(merges, scale);
+    std::vector<Merge<Score>>().swap(merges);
+    auto bins = nb::make_tuple(to_numpy(std::vector<uint64_t>()), to_numpy(std::vector<uint16_t>()),
+                               to_numpy(std::vector<uint64_t>()));
+    if constexpr (HAS_BINS<Score>) bins = bin_columns(rest.edges, rest.score);
+    std::vector<Edge<Summary<Index>>> edges;
+    edges.reserve(rest.edges.size());
+    for (const auto& edge : rest.edges) {
+        if constexpr (std::is_same_v<typename Score::Stats, typename Extreme<Index, false>::Stats>)
+            edges.push_back({edge.a, edge.b, {0, 0, edge.stats.key, edge.stats.code, edge.stats.code}});
+        else
+            edges.push_back({edge.a, edge.b, summary_of<Index>(edge.stats)});
+    }
+    return nb::make_tuple(merged, edge_columns(edges), bins);
+}
+
+template <class Code>
+void bind_on_blocks(nb::module_& m) {
+    using Channel = Volume<const Code>;
+    using Triple = std::array<int64_t, 3>;
+    using Corner = std::tuple<int64_t, int64_t, int64_t>;
+    auto triple = [](const Corner& c) { return Triple{std::get<0>(c), std::get<1>(c), std::get<2>(c)}; };
+    m.def("block_watershed", [triple](Channel z, Channel y, Channel x, int flipped, Corner start, Corner stop, int low,
+                                      int high, Volume<uint32_t> labels, Volume<uint8_t> asks) {
+        const auto faces = make_faces<Code>(z, y, x, flipped);
+        std::vector<uint32_t> first;
+        run_interruptibly(1, [&](const Run& run) {
+            first = block_watershed(faces, {triple(start), triple(stop)}, Code(low), Code(high), labels.data(),
+                                    asks.data(), run);
+        });
+        return to_numpy(std::move(first));
+    });
+    m.def("merge_block", [triple](Channel z, Channel y, Channel x, int flipped, Volume<const uint32_t> fragments,
+                                  List<const uint8_t> frozen, List<const uint32_t> value, ScoreTuple chosen,
+                                  Corner block, double stop, double scale) {
+        const AnyFaces faces = make_faces<Code>(z, y, x, flipped);
+        return with_score<uint32_t>(chosen, [&](auto score) {
+            using Score = decltype(score);
+            const uint64_t top =
+                std::is_same_v<Score, Mean<uint32_t>> ? value.data()[value.size() - 1] : value.size() - 1;
+            std::vector<Merge<Score>> merges;
+            Part<Score> rest{score, {}};
+            run_interruptibly(1, [&](const Run& run) {
+                BlockMerger<Score> merger(faces, fragments.data(), uint32_t(frozen.size() - 1), value.data(), top,
+                                          score, triple(block), run);
+                rest = merger.part(frozen.data(), {stop, scale}, merges);
+            });
+            return part_columns(std::move(merges), std::move(rest), scale);
+        });
+    });
+}
+
+inline void bind_blockwise(nb::module_& m) {
+    bind_on_blocks<uint8_t>(m);
+    bind_on_blocks<uint16_t>(m);
+    // Merges in a graph of regions 0 … frozen.size() - 1, some of which must wait.
+    m.def("merge_frozen", [](const EdgeColumns<uint64_t>& columns, const BinColumns& bins, ScoreTuple chosen,
+                             List<const uint8_t> frozen, uint64_t top, double stop, double scale) {
+        return with_score<uint64_t>(chosen, [&](auto score) {
+            using Score = decltype(score);
+            auto part = make_part(score, columns, bins);
+            std::vector<Merge<Score>> merges;
+            Part<Score> rest{score, {}};
+            run_interruptibly(1, [&](const Run& run) {
+                auto local = number_regions(part).first;
+                for (size_t r = 0; r < local.name.size(); ++r) local.blocked[r] = frozen.data()[local.name[r]];
+                rest = merge_part(std::move(local), part.score, top, merges, run, Reaches<Score>{stop, scale});
+            });
+            return part_columns(std::move(merges), std::move(rest), scale);
+        });
+    });
+    m.def("unite", [](uint64_t n, List<const uint64_t> a, List<const uint64_t> b) {
+        return to_numpy(unite(n, a.data(), b.data(), a.size()));
+    });
+}
+
+}  // namespace neuropil

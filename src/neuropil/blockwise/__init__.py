@@ -1,0 +1,7 @@
+"""SCALE: the same steps block by block, on this process or a Dask cluster; the result is that of the whole volume."""
+
+from neuropil.blockwise.engine import BlocksFailed, Cluster, Serial, open_engine
+from neuropil.blockwise.segment import segment_blocks
+from neuropil.blockwise.tree import BlockTree
+
+__all__ = ["BlockTree", "BlocksFailed", "Cluster", "Serial", "open_engine", "segment_blocks"]

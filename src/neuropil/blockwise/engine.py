@@ -1,0 +1,219 @@
+"""Who does the work: this process, or a Dask cluster. Engines carry names and small tables, never voxels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+from neuropil.errors import NeuropilError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+TRIES = 3
+"""How often a block is tried before it has failed for good."""
+
+DEATHS = 20
+"""How many workers may die over a block, whoever killed them, before it has failed for good."""
+
+LONELY = 120.0
+"""Seconds without any worker after which a local cluster is given up."""
+
+Summary = dict[str, int]
+"""What a finished task tells: a few numbers."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A step for one block: ``call(*arguments)``, all of it small."""
+
+    call: Callable[..., Summary]
+    arguments: tuple[Any, ...]
+    name: str
+    """The step, as progress and the dashboard show it."""
+    place: str
+    """The block's box, as errors show it."""
+    node: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A block that could not be done."""
+
+    task: Task
+    error: str
+
+    def __str__(self) -> str:
+        return f"{self.task.name} of block {self.task.place}: {self.error}"
+
+
+class BlocksFailed(RuntimeError):
+    """Some blocks could not be done, the rest is; the same call does only what is missing."""
+
+    def __init__(self, failures: Sequence[Failure], done: int) -> None:
+        shown = [f"  {failure}" for failure in failures[:20]]
+        more = [f"  … and {len(failures) - 20} more"] if len(failures) > 20 else []
+        head = f"{len(failures)} blocks failed, {done} steps are done; the same command does only what is missing:"
+        super().__init__("\n".join([head, *shown, *more]))
+        self.failures = list(failures)
+
+
+class Engine(Protocol):
+    """Does tasks in any order; each ends in a summary or in a failure."""
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Summary | Failure]]: ...
+
+
+class Serial:
+    """One block after another, in this process.
+
+    >>> task = Task(lambda n: {"voxels": n}, (5,), "count", "0:1,0:1,0:5")
+    >>> [summary for _, summary in Serial().run([task])]
+    [{'voxels': 5}]
+    """
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Summary | Failure]]:
+        """Do the tasks in order."""
+        for task in tasks:
+            for tried in range(1, TRIES + 1):
+                try:
+                    yield task, task.call(*task.arguments)
+                    break
+                except Exception as error:
+                    if tried == TRIES or isinstance(error, NeuropilError):
+                        yield task, Failure(task, describe(error))
+                        break
+
+
+class Cluster:
+    """The workers of a Dask cluster. A worker that dies costs the block it worked on, which another one does again.
+
+    Args:
+        client: connected.
+        resources: what each task takes of a worker's resources, such as ``{"GPU": 1}``.
+        local: whether the workers are this program's own, so that having none is an error.
+    """
+
+    def __init__(self, client: Client, resources: dict[str, float] | None = None, *, local: bool = False) -> None:
+        self.client, self.resources, self.local = client, resources, local
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Summary | Failure]]:
+        """Do the tasks; only some are handed to the scheduler at a time, however many there are."""
+        from distributed import as_completed
+
+        waiting, running = iter(tasks), as_completed()
+        known: dict[str, tuple[Task, int]] = {}
+        tries, deaths = dict.fromkeys((), 0), dict.fromkeys((), 0)
+
+        def submit(task: Task, attempt: int) -> None:
+            future = self._submit(task, attempt)
+            known[future.key] = (task, attempt)
+            running.add(future)
+
+        for task in islice(waiting, self._room()):
+            submit(task, 0)
+        while known:
+            future = self._next(running)
+            task, attempt = known.pop(future.key)
+            outcome = _outcome(future)
+            if isinstance(outcome, BaseException):
+                died = type(outcome).__name__ in ("KilledWorker", "CancelledError", "FutureCancelledError")
+                count = deaths if died else tries
+                count[task.place] = count.get(task.place, 0) + 1
+                if count[task.place] < (DEATHS if died else TRIES):
+                    submit(task, attempt + 1)
+                    continue
+            for following in islice(waiting, 1):
+                submit(following, 0)
+            yield task, Failure(task, describe(outcome)) if isinstance(outcome, BaseException) else outcome
+
+    def _submit(self, task: Task, attempt: int) -> Future:
+        # The part of a key before the first dash is what the dashboard groups by.
+        key = f"{task.name.replace(' ', '_').replace('-', '_')}-{task.node[0]}.{task.node[1]}-{attempt}-{time.time_ns()}"
+        return self.client.submit(task.call, *task.arguments, key=key, pure=False, resources=self.resources)
+
+    def _room(self) -> int:
+        """How many tasks may be with the scheduler: enough that no worker waits."""
+        threads = sum(self.client.nthreads().values())
+        return max(4 * threads, 16)
+
+    def _next(self, running: Any) -> Future:
+        """The next future that has ended."""
+        alone = 0.0
+        while True:
+            try:
+                running.timeout = time_left = 10.0
+                return next(running)
+            except TimeoutError:
+                alone = 0.0 if self.client.nthreads() else alone + time_left
+                if self.local and alone >= LONELY:
+                    raise RuntimeError("all workers are gone and do not come back; is there enough memory?") from None
+
+
+def _outcome(future: Future) -> Summary | BaseException:
+    try:
+        summary: Summary = future.result()
+        return summary
+    except Exception as error:
+        return error
+    except BaseException as error:  # Dask's cancellation is none of Exception's kind
+        if type(error).__name__ in ("CancelledError", "FutureCancelledError"):
+            return error
+        raise
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line, with its kind where that is not ours."""
+    text = " ".join(str(error).split())[:500]
+    return text if isinstance(error, NeuropilError) else f"{type(error).__name__}: {text}"
+
+
+@contextmanager
+def open_engine(
+    workers: int | None = None, scheduler: str | None = None, resources: dict[str, float] | None = None
+) -> Iterator[Engine]:
+    """This process where neither is given; else that many new local processes, or a scheduler that is running.
+
+    Raises:
+        NeuropilError: both given, fewer than one worker, no such scheduler, or Dask is not installed.
+
+    >>> with open_engine() as engine:
+    ...     type(engine).__name__
+    'Serial'
+    """
+    if workers is None and scheduler is None:
+        yield Serial()
+        return
+    if workers is not None and scheduler is not None:
+        raise NeuropilError("expected --workers (new local ones) or --scheduler (a running cluster), got both")
+    if workers is not None and workers < 1:
+        raise NeuropilError(f"expected at least one worker, got {workers}")
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise NeuropilError('work on several processes needs Dask: pip install "neuropil[scale]"') from None
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout="20s")
+        except (OSError, ValueError, TimeoutError) as error:
+            raise NeuropilError(f"expected a running Dask scheduler at {scheduler}: {describe(error)}") from None
+        with client:
+            print(f"dashboard: {client.dashboard_link}", flush=True)
+            yield Cluster(client, resources)
+        return
+    settings = {"distributed.scheduler.allowed-failures": DEATHS, "distributed.logging.distributed": "error"}
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", resources=resources,
+            silence_logs=50,
+        ) as cluster,
+        Client(cluster) as client,
+    ):  # fmt: skip
+        print(f"dashboard: {client.dashboard_link}", flush=True)
+        yield Cluster(client, resources, local=True)

@@ -1,0 +1,160 @@
+"""Graphs of parts of a volume: regions with names that hold in the whole volume, and the edges that are left of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil import _native
+from neuropil.segmentation.scores import Score, fixed_point
+from neuropil.volumes import Encoding
+
+Names = npt.NDArray[np.uint64]
+"""Regions by name: 1 + the smallest linear index, in the whole volume, of a voxel of the region."""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Partial edges between regions, as columns; the same pair may come more than once: its parts add up.
+
+    Args:
+        a, b: the two ends, a name or a number each, uint64.
+        count, sum, key, max, min: as in :class:`neuropil.RegionGraph`, as far as the score needs them.
+        bin_start, bin_code, bin_count: histograms for quantiles, else empty.
+    """
+
+    a: Names
+    b: Names
+    count: npt.NDArray[np.uint64]
+    sum: npt.NDArray[np.uint64]
+    key: npt.NDArray[np.uint64]
+    max: npt.NDArray[np.uint16]
+    min: npt.NDArray[np.uint16]
+    bin_start: npt.NDArray[np.uint64]
+    bin_code: npt.NDArray[np.uint16]
+    bin_count: npt.NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    @property
+    def columns(self) -> tuple[npt.NDArray[Any], ...]:
+        """What kernels on graphs take first."""
+        return self.a, self.b, self.count, self.sum, self.key, self.max, self.min
+
+    @property
+    def bins(self) -> tuple[npt.NDArray[Any], ...]:
+        """The histograms, as kernels take them."""
+        return self.bin_start, self.bin_code, self.bin_count
+
+    @classmethod
+    def of(cls, columns: tuple[npt.NDArray[Any], ...], bins: tuple[npt.NDArray[Any], ...]) -> Edges:
+        """Edges from what kernels return."""
+        a, b, count, total, key, largest, smallest = columns
+        wide = [np.asarray(column, np.uint64) for column in (a, b, count, total, key)]
+        return cls(wide[0], wide[1], wide[2], wide[3], wide[4], largest, smallest, *bins)
+
+    @classmethod
+    def none(cls) -> Edges:
+        """No edges."""
+        wide, narrow = np.zeros(0, np.uint64), np.zeros(0, np.uint16)
+        return cls(wide, wide, wide, wide, wide, narrow, narrow, wide, narrow, wide)
+
+    @classmethod
+    def joined(cls, parts: list[Edges]) -> Edges:
+        """All edges of several parts."""
+        parts = [part for part in parts if len(part)]
+        if not parts:
+            return cls.none()
+        plain = [np.concatenate([part.columns[i] for part in parts]) for i in range(7)]
+        starts, shift = [], 0
+        for part in parts:
+            starts.append(part.bin_start[:-1] + np.uint64(shift))
+            shift += len(part.bin_code)
+        has_bins = len(parts[0].bin_start) > 0
+        start = np.concatenate([*starts, np.array([shift], np.uint64)]) if has_bins else np.zeros(0, np.uint64)
+        codes, counts = (np.concatenate([part.bins[i] for part in parts]) for i in (1, 2))
+        return cls(plain[0], plain[1], plain[2], plain[3], plain[4], plain[5], plain[6], start, codes, counts)
+
+    def renamed(self, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Edges:
+        """The same edges between other ends; those whose ends became one are gone."""
+        a, b = np.minimum(a, b).astype(np.uint64), np.maximum(a, b).astype(np.uint64)
+        keep = a != b
+        columns = (a, b, *self.columns[2:])
+        if keep.all():
+            return Edges.of(columns, self.bins)
+        bins = self.bins
+        if len(self.bin_start):
+            length = np.diff(self.bin_start).astype(np.int64)
+            bins = (
+                np.concatenate([np.zeros(1, np.uint64), np.cumsum(length[keep], dtype=np.uint64)]),
+                *(column[np.repeat(keep, length)] for column in self.bins[1:]),
+            )
+        return Edges.of(tuple(column[keep] for column in columns), bins)
+
+
+def seam_edges(
+    a: Names, b: Names, code: npt.NDArray[Any], key: npt.NDArray[np.uint64], encoding: Encoding, score: Score
+) -> Edges:
+    """Faces one by one, pooled by pairs of names.
+
+    >>> from neuropil.volumes import LINEAR8
+    >>> names, key = np.array([5, 5], np.uint64), np.array([3, 9], np.uint64)
+    >>> edges = seam_edges(names, names + 1, np.array([10, 20], np.uint8), key, LINEAR8, Score("mean"))
+    >>> edges.count.tolist(), edges.sum.tolist(), edges.key.tolist()
+    ([2], [30], [9])
+    """
+    if not len(a):
+        return Edges.none()
+    low, high = np.minimum(a, b), np.maximum(a, b)
+    histograms = score.kind == "quantile"
+    order = np.lexsort((code, high, low) if histograms else (high, low))
+    low, high, code, key = low[order], high[order], code[order].astype(np.uint16), key[order]
+    new = np.concatenate([[True], (low[1:] != low[:-1]) | (high[1:] != high[:-1])])
+    first = np.flatnonzero(new)
+    value = fixed_point(encoding)[0].astype(np.uint64)[code]
+    columns = (
+        low[first], high[first], np.diff(np.append(first, len(low))), np.add.reduceat(value, first),
+        np.maximum.reduceat(key, first), np.maximum.reduceat(code, first), np.minimum.reduceat(code, first),
+    )  # fmt: skip
+    bins = (np.zeros(0, np.uint64), np.zeros(0, np.uint16), np.zeros(0, np.uint64))
+    if histograms:
+        step = np.flatnonzero(new | np.concatenate([[True], code[1:] != code[:-1]]))
+        start = np.searchsorted(step, np.append(first, len(low)))
+        bins = (start.astype(np.uint64), code[step], np.diff(np.append(step, len(low))).astype(np.uint64))
+    return Edges.of(columns, bins)
+
+
+def merge(
+    edges: Edges, frozen: npt.NDArray[np.bool_], score: Score, encoding: Encoding, threshold: float
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], Edges]:
+    """Merge regions 0 … ``len(frozen)`` as far as this part of the volume allows, down to a threshold.
+
+    Returns:
+        the two ends of every merge, in order, the first being the smaller and the name of both; and the edges left.
+    """
+    (a, b, _), columns, bins = _native.merge_frozen(
+        edges.columns, edges.bins, score.arguments(encoding), frozen.view(np.uint8), score.top(encoding),
+        stop_at(threshold, score, encoding), fixed_point(encoding)[1],
+    )  # fmt: skip
+    return a, b, Edges.of(columns, bins)
+
+
+def stop_at(threshold: float, score: Score, encoding: Encoding) -> float:
+    """A threshold in the unit that kernels compare by: affinities for means, else codes."""
+    if score.kind == "mean":
+        return threshold
+    return float(np.searchsorted(encoding.table, threshold, side="left"))
+
+
+def united(count: int, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    """The smallest member of the set of each of ``count`` things, after uniting pairs.
+
+    >>> united(5, np.array([3, 1]), np.array([1, 4])).tolist()
+    [0, 1, 2, 1, 1]
+    """
+    found: npt.NDArray[np.uint64] = _native.unite(count, a.astype(np.uint64), b.astype(np.uint64))
+    return found

@@ -1,0 +1,152 @@
+"""What is to be done, and where its files lie: all that a worker needs to know, in one small file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.blockwise.tree import BlockTree, Node
+from neuropil.errors import NeuropilError
+from neuropil.geometry import NEAREST, Offsets, Triple, parse_offsets
+from neuropil.segmentation.scores import Score
+from neuropil.volumes import Encoding, Metadata, Volume, open_volume
+from neuropil.volumes.atomic import replacing
+from neuropil.volumes.location import parse_location
+
+FORMAT = 1
+"""Raised when files of an earlier version of this room can no longer be used."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """The segmentation of a volume of affinities, block by block.
+
+    Args:
+        folder: where files lie that all workers can reach.
+        affinities: path of the affinities ``[edge, z, y, x]``.
+        offsets: the edge of each channel.
+        encoding: what integer codes mean; None: as :func:`neuropil.watershed` has it.
+        shape: voxels of the volume.
+        block: voxels of a block.
+        low, high, score, threshold, min_size: as for :func:`neuropil.watershed` and :func:`neuropil.agglomerate`.
+        output: path of the array that blocks of the segmentation are written into.
+    """
+
+    folder: str
+    affinities: str
+    offsets: Offsets
+    encoding: Mapping[str, Any] | None
+    shape: Triple
+    block: Triple
+    low: float
+    high: float
+    score: str
+    threshold: float
+    min_size: int
+    output: str
+
+    @cached_property
+    def tree(self) -> BlockTree:
+        return BlockTree(self.shape, self.block)
+
+    @cached_property
+    def pooling(self) -> Score:
+        return Score.parse(self.score)
+
+    @cached_property
+    def volume(self) -> Volume:
+        """The affinities, opened."""
+        return open_volume(self.affinities)
+
+    @property
+    def meaning(self) -> Encoding | None:
+        return None if self.encoding is None else Encoding.from_json(self.encoding)
+
+    def file(self, step: str, node: Node) -> Path:
+        """What a step leaves for a block. Folders hold at most a thousand."""
+        level, index = node
+        return Path(self.folder) / f"{step}-{level}" / f"{index // 1000:06d}" / f"{index % 1000:03d}.npz"
+
+    def save(self) -> None:
+        """Leave the job in its folder, where :func:`load_job` finds it."""
+        path = Path(self.folder) / "job.json"
+        if not path.exists():
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(asdict(self)))
+
+
+@lru_cache(maxsize=8)
+def load_job(folder: str) -> Job:
+    """The job in a folder; each process reads it once."""
+    stored = json.loads((Path(folder) / "job.json").read_text())
+    shape, block = (_triple(stored[name]) for name in ("shape", "block"))
+    return Job(**{**stored, "shape": shape, "block": block, "offsets": parse_offsets(stored["offsets"])})
+
+
+def fingerprint(affinities: Volume, settings: Mapping[str, Any]) -> str:
+    """A name for all that the files of a job depend on.
+
+    Voxels are not read. That affinities were made anew shows in the file that describes the array; that a damaged
+    chunk was repaired does not, so that only the blocks that could not be read are done again.
+
+    >>> from neuropil.volumes import array_volume
+    >>> volume = array_volume(np.zeros((3, 1, 2, 2), np.uint8))
+    >>> fingerprint(volume, {"low": 0.1}) == fingerprint(volume, {"low": 0.2})
+    False
+    """
+    meta = affinities.metadata
+    known = [
+        FORMAT, version("neuropil"), affinities.path, list(affinities.shape), str(affinities.dtype),
+        _plain(meta), _described(affinities.path), dict(settings),
+    ]  # fmt: skip
+    return sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any] | int]) -> None:
+    """Write arrays under another name, then rename: the file is there whole or not at all."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def load_arrays(path: Path, *names: str) -> list[npt.NDArray[Any]]:
+    """Some of the arrays of a file, and only these are read.
+
+    Raises:
+        NeuropilError: the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return [stored[name] for name in names]
+    except (OSError, ValueError, KeyError, EOFError) as problem:
+        raise NeuropilError(f"cannot read {path}: {problem}; delete it and run again") from problem
+
+
+def _plain(metadata: Metadata) -> Any:
+    return [list(metadata.start), metadata.offsets or NEAREST, metadata.encoding and metadata.encoding.to_json()]
+
+
+def _described(path: str) -> list[Any]:
+    """Size and date of the file that describes the array; of a URL nothing."""
+    location = parse_location(path)
+    if location.remote:
+        return []
+    container = Path(location.container)
+    folders = [container / location.array, container]
+    names = ("zarr.json", ".zarray", "attributes.json", "info")
+    files = [folder / name for folder in folders for name in names] if container.is_dir() else [container]
+    stats = [file.stat() for file in files if file.is_file()][:1]
+    return [[stat.st_size, stat.st_mtime_ns] for stat in stats]
+
+
+def _triple(numbers: Any) -> Triple:
+    z, y, x = (int(n) for n in numbers)
+    return (z, y, x)

@@ -1,0 +1,276 @@
+"""The first steps of a block: its fragments, what can be merged in it alone, and the faces that it shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil import _native
+from neuropil.blockwise.graph import Edges, Names, merge, seam_edges, stop_at, united
+from neuropil.blockwise.job import Job, load_arrays, save_arrays
+from neuropil.blockwise.tree import Node
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Box, Triple
+from neuropil.segmentation.agglomeration import BLOCK
+from neuropil.segmentation.codes import FaceCodes, face_codes
+from neuropil.segmentation.scores import fixed_point
+from neuropil.volumes import Encoding
+
+JOINS = (4, 2, 1)
+"""Bits of the watershed kernel: this voxel is united with the one before it on z, y, x."""
+
+ASKS = (64, 32, 16)
+"""Bits of the watershed kernel: the best neighbour of this voxel is the one after it on z, y, x."""
+
+_LARGEST = 1 << 30
+"""Voxels of a block: its faces are counted in 32 bits."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a block of the tree hands to its parent.
+
+    Args:
+        names: regions that may still merge, ascending.
+        piece: fragments of the smallest blocks that touch a face of this block, by name, ascending.
+        outer: for each the faces that it touches, one bit each (:attr:`BlockTree.outer`).
+        region: for each the region it now belongs to. A region is frozen while it has any of these.
+        edges: what is left of the edges, between regions, by name.
+    """
+
+    names: Names
+    piece: Names
+    outer: npt.NDArray[np.uint8]
+    region: Names
+    edges: Edges
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """How it is stored."""
+        plain = {"names": self.names, "piece": self.piece, "outer": self.outer, "part_of": self.region}
+        return {**plain, **edge_arrays(self.edges, "")}
+
+
+def edge_arrays(edges: Edges, kind: str) -> dict[str, npt.NDArray[Any]]:
+    """How edges are stored."""
+    columns = {f"column{kind}{i}": column for i, column in enumerate(edges.columns)}
+    return columns | {f"bin{kind}{i}": column for i, column in enumerate(edges.bins)}
+
+
+def load_edges(path: Path, kind: str, *names: str) -> tuple[Edges, list[npt.NDArray[Any]]]:
+    """Stored edges, and other arrays beside them."""
+    wanted = [f"column{kind}{i}" for i in range(7)] + [f"bin{kind}{i}" for i in range(3)]
+    found = load_arrays(path, *wanted, *names)
+    return Edges.of(tuple(found[:7]), tuple(found[7:10])), found[10:]
+
+
+def load_part(job: Job, node: Node) -> Part:
+    """The part that a block has left."""
+    edges, (names, piece, outer, region) = load_edges(
+        job.file("merge", node), "", "names", "piece", "outer", "part_of"
+    )
+    return Part(names, piece, outer, region, edges)
+
+
+def read_faces(job: Job, box: Box) -> FaceCodes:
+    """The faces between the voxels of a box, which is counted from the volume's first voxel.
+
+    Raises:
+        NeuropilError: affinities that cannot be read, or that are none.
+    """
+    volume = job.volume
+    try:
+        array = volume.read(box.shift(volume.metadata.start))
+        return face_codes(array, job.offsets, job.meaning)
+    except NeuropilError as error:
+        told = str(error)
+        raise NeuropilError(told if volume.path in told else f"{volume.path}: {told}") from error
+
+
+def merge_leaf(job: Job, node: Node) -> dict[str, Any]:
+    """Fragments of a block, and the merges that need nothing from outside of it."""
+    box, whole = job.tree.box(node), Box.whole(job.shape)
+    grown = box.grow((1, 1, 1)).intersect(whole)
+    if grown.size > _LARGEST:
+        raise NeuropilError(f"a block has at most 2**30 voxels, got {job.block}; give a smaller --block")
+    faces, inner = read_faces(job, grown), box.relative_to(grown.start)
+    labels, asks = np.empty(grown.shape, np.uint32), np.zeros(grown.shape, np.uint8)
+    first = _native.block_watershed(
+        *faces.arguments, inner.start, inner.stop, faces.first_above(job.low), faces.last_below(job.high), labels, asks
+    )
+    name = _global(first, grown, job.shape) + np.uint64(1)
+    sides = _outer_planes(job.tree.outer(node), inner)
+    outer = np.zeros(len(first) + 1, np.uint8)
+    for side, plane in sides.items():
+        touched = np.zeros(len(first) + 1, np.bool_)
+        touched[labels[plane]] = True
+        outer[touched] |= np.uint8(1 << side)
+    outer[0] = 0
+    table, scale = fixed_point(faces.encoding)
+    (a, b, _), columns, bins = _native.merge_block(
+        *faces.arguments, labels, (outer > 0).view(np.uint8), table, job.pooling.arguments(faces.encoding), BLOCK,
+        stop_at(job.threshold, job.pooling, faces.encoding), scale,
+    )  # fmt: skip
+    rest = Edges.of(columns, bins)
+    region = united(len(first) + 1, a, b)
+    part, alone = _part(rest, region, outer, name, grown, job)
+    return {
+        **part.arrays, **_planes(labels, asks, sides, faces, inner), "name": name, "region": region.astype(np.uint32),
+        "labels": labels[inner.slices], "done": alone, "edges": len(part.edges), "voxels": box.size,
+    }  # fmt: skip
+
+
+def _part(
+    rest: Edges, region: npt.NDArray[Any], outer: npt.NDArray[np.uint8], name: Names, grown: Box, job: Job
+) -> tuple[Part, Names]:
+    """What waits for the parent, and the names of the regions that do not."""
+    waits = outer > 0
+    waits[rest.a], waits[rest.b] = True, True
+    names = np.concatenate([np.zeros(1, np.uint64), name])
+    axis, lower = rest.key % 3, rest.key // 3
+    key = 3 * _global(lower, grown, job.shape) + axis
+    edges = Edges.of((names[rest.a], names[rest.b], rest.count, rest.sum, key, rest.max, rest.min), rest.bins)
+    alone = region == np.arange(len(region))
+    alone[0] = False
+    frozen = outer > 0
+    return Part(names[waits], names[frozen], outer[frozen], names[frozen], edges), names[alone & ~waits]
+
+
+def _outer_planes(outer: int, inner: Box) -> dict[int, tuple[slice, ...]]:
+    """Where the voxels at those faces of the block are behind which the volume goes on."""
+    planes: dict[int, tuple[slice, ...]] = {}
+    for side in range(6):
+        if outer >> side & 1:
+            axis, at = side // 2, inner.start[side // 2] if side % 2 == 0 else inner.stop[side // 2] - 1
+            planes[side] = (*inner.slices[:axis], slice(at, at + 1), *inner.slices[axis + 1 :])
+    return planes
+
+
+def _planes(
+    labels: npt.NDArray[np.uint32],
+    asks: npt.NDArray[np.uint8],
+    sides: dict[int, tuple[slice, ...]],
+    faces: FaceCodes,
+    inner: Box,
+) -> dict[str, npt.NDArray[Any]]:
+    """What the blocks on both sides of a face must know: labels, who unites across it, and at lower faces the codes."""
+    found: dict[str, npt.NDArray[Any]] = {}
+    for side, plane in sides.items():
+        axis = side // 2
+        found[f"label{side}"] = labels[plane]
+        found[f"ask{side}"] = (asks[plane] & (ASKS if side % 2 else JOINS)[axis]) > 0
+        if side % 2 == 0:
+            # An offset of +1 stores the face at the voxel before.
+            back = [slice(s.start - (d == axis and faces.flipped >> axis & 1), None) for d, s in enumerate(plane)]
+            size = labels[plane].shape
+            code = (faces.z, faces.y, faces.x)[axis][tuple(back)]
+            found[f"code{side}"] = code[tuple(slice(0, n) for n in size)]
+    return found
+
+
+def join_seams(job: Job, node: Node) -> dict[str, Any]:
+    """What happens across the lower faces of a block: fragments that are one, and edges; by name."""
+    found: dict[str, Any] = {}
+    for axis in range(3):
+        before = job.tree.before(node, axis)
+        if before is None:
+            continue
+        low, up = 2 * axis + 1, 2 * axis
+        own = load_arrays(job.file("merge", node), f"label{up}", f"ask{up}", f"code{up}", "name")
+        label_b, ask_b, code, name_b = own
+        label_a, ask_a, name_a = load_arrays(job.file("merge", before), f"label{low}", f"ask{low}", "name")
+        edges, a, b = _seam(job, axis, (label_a, label_b), (name_a, name_b), ask_a | ask_b, code, node)
+        found |= {**edge_arrays(edges, str(axis)), f"a{axis}": a, f"b{axis}": b}
+    return found
+
+
+def _seam(
+    job: Job,
+    axis: int,
+    labels: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]],
+    names: tuple[Names, Names],
+    joins: npt.NDArray[np.bool_],
+    code: npt.NDArray[Any],
+    node: Node,
+) -> tuple[Edges, Names, Names]:
+    """Edges across one face, and the pairs that the watershed unites there."""
+    box = job.tree.box(node)
+    plane = list(box.stop)
+    plane[axis] = box.start[axis] + 1
+    grid = [np.arange(s, e, dtype=np.uint64) for s, e in zip(box.start, plane, strict=True)]
+    grid[axis] = grid[axis] - np.uint64(1)
+    _, ny, nx = (np.uint64(n) for n in job.shape)
+    lower = (grid[0][:, None, None] * ny + grid[1][None, :, None]) * nx + grid[2][None, None, :]
+    a, b = (np.concatenate([np.zeros(1, np.uint64), name])[label] for name, label in zip(names, labels, strict=True))
+    inside = (a > 0) & (b > 0)
+    joined = np.unique(np.stack([a[joins & inside], b[joins & inside]], axis=1), axis=0)
+    key = (3 * lower + np.uint64(axis))[inside]
+    edges = seam_edges(a[inside], b[inside], code[inside], key, encoding_of(job), job.pooling)
+    return edges, joined[:, 0], joined[:, 1]
+
+
+def encoding_of(job: Job) -> Encoding:
+    """What the codes of faces mean, once read."""
+    empty = np.zeros((len(job.offsets), 0, 0, 0), job.volume.dtype)
+    return face_codes(empty, job.offsets, job.meaning).encoding
+
+
+def merge_node(job: Job, node: Node) -> dict[str, Any]:
+    """The merges that a block of the tree makes possible where its children had to wait."""
+    parts = [load_part(job, child) for child in job.tree.children(node)]
+    names = np.sort(np.concatenate([part.names for part in parts]))
+    piece, outer, region = _pieces(job, node, parts)
+    seams = [load_edges(job.file("seams", leaf), str(axis), f"a{axis}", f"b{axis}") for leaf, axis in job.tree.seams(node)]
+
+    def numbers(pieces: Names) -> npt.NDArray[np.intp]:
+        return np.searchsorted(names, region[np.searchsorted(piece, pieces)])
+
+    a, b = (np.concatenate([np.zeros(0, np.uint64), *(pairs[i] for _, pairs in seams)]) for i in range(2))
+    one = united(len(names), numbers(a), numbers(b))
+    edges = Edges.joined(
+        [part.edges.renamed(*(one[np.searchsorted(names, end)] for end in (part.edges.a, part.edges.b))) for part in parts]
+        + [edges.renamed(one[numbers(edges.a)], one[numbers(edges.b)]) for edges, _ in seams]
+    )
+    part_of = one[np.searchsorted(names, region)]
+    frozen = np.zeros(len(names), np.bool_)
+    frozen[part_of[outer > 0]] = True
+    a, b, rest = merge(edges, frozen, job.pooling, encoding_of(job), job.threshold)
+    every = np.arange(len(names), dtype=np.uint64)
+    final = united(len(names), np.concatenate([one, a]), np.concatenate([every, b]))
+    waits = frozen.copy()
+    waits[rest.a], waits[rest.b] = True, True
+    still = outer > 0
+    part = Part(
+        names[waits], piece[still], outer[still], names[part_of[still]], rest.renamed(names[rest.a], names[rest.b])
+    )
+    return {
+        **part.arrays, "in": names, "to": names[final], "done": names[(final == every) & ~waits],
+        "edges": len(part.edges), "voxels": job.tree.box(node).size,
+    }  # fmt: skip
+
+
+def _pieces(job: Job, node: Node, parts: list[Part]) -> tuple[Names, npt.NDArray[np.uint8], Names]:
+    """The pieces at faces of the children, and which faces of the larger block they touch."""
+    kept: list[npt.NDArray[np.uint8]] = []
+    for child, part in zip(job.tree.children(node), parts, strict=True):
+        # Between two children lies no face of the larger block; one that is alone on an axis ends with the volume.
+        upper = [p - 2 * q for p, q in zip(job.tree.place(child), job.tree.place(node), strict=True)]
+        sides = sum(1 << (2 * axis + upper[axis]) for axis in range(3))
+        kept.append(part.outer & np.uint8(sides & job.tree.outer(node)))
+    piece = np.concatenate([part.piece for part in parts])
+    order = np.argsort(piece)
+    return piece[order], np.concatenate(kept)[order], np.concatenate([part.region for part in parts])[order]
+
+
+def _global(index: npt.NDArray[Any], box: Box, shape: Triple) -> npt.NDArray[np.uint64]:
+    """Linear indices in a box as linear indices in the whole volume."""
+    _, ny, nx = (np.uint64(n) for n in box.shape)
+    v = index.astype(np.uint64)
+    z, y, x = v // (ny * nx), v // nx % ny, v % nx
+    z, y, x = (i + np.uint64(s) for i, s in zip((z, y, x), box.start, strict=True))
+    found: npt.NDArray[np.uint64] = (z * np.uint64(shape[1]) + y) * np.uint64(shape[2]) + x
+    return found

@@ -1,0 +1,219 @@
+"""A volume of affinities to a segmentation, block by block: the steps in their order, and what is left of a run.
+
+====== ============================ ========================================================================
+step   for each                     does
+====== ============================ ========================================================================
+merge  smallest block               watershed with a halo of one voxel, region graph, merges inside the block
+seams  smallest block               what its lower faces unite, and the edges across them
+merge  block of the tree, upwards   adds its children's partial edges and seams; merges what no longer reaches out
+ids    block of the tree, downwards tells each child what the regions are called that it had to hand up
+relabel smallest block              writes the segmentation
+====== ============================ ========================================================================
+
+Every step is a pure function of files, and leaves one file per block, under another name until it is complete. A step
+whose file is there is skipped. Agglomeration in parts that reach an exact whole: Lu, Zlateski and Seung (2021).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.blockwise.engine import BlocksFailed, Engine, Failure, Serial, Summary, Task
+from neuropil.blockwise.job import Job, fingerprint, load_arrays, load_job, save_arrays
+from neuropil.blockwise.naming import name_regions, relabel
+from neuropil.blockwise.output import check_output, create_output, finish_output, output_path
+from neuropil.blockwise.parts import join_seams, merge_leaf, merge_node
+from neuropil.blockwise.tree import BlockTree, Node
+from neuropil.config import SegmentConfig
+from neuropil.errors import NeuropilError
+from neuropil.geometry import NEAREST, Triple
+from neuropil.volumes import Metadata, Volume, spare_input
+from neuropil.volumes.atomic import replacing
+from neuropil.volumes.location import parse_location
+
+Watch = Callable[[str, int, int], None]
+"""Is told the step, how many of its blocks are done, and how many there are."""
+
+STEPS: dict[str, Callable[[Job, Node], dict[str, Any]]] = {
+    "merge": lambda job, node: merge_node(job, node) if node[0] else merge_leaf(job, node),
+    "seams": join_seams,
+    "ids": name_regions,
+    "relabel": relabel,
+}
+
+
+def segment_blocks(
+    affinities: Volume,
+    output: Path | str,
+    settings: SegmentConfig,
+    *,
+    block: Triple,
+    engine: Engine | None = None,
+    metadata: Metadata | None = None,
+    work: Path | str | None = None,
+    watch: Watch | None = None,
+) -> int:
+    """Segment affinities of any size into a file. The partition is that of the whole volume, voxel for voxel, for any
+    block and any number of workers; ids run from 1 without gaps, in another order.
+
+    What is done is kept in a folder until all is; the same call continues there.
+
+    Args:
+        affinities: ``[edge, z, y, x]``, in a file.
+        output: where to write; what was there is replaced when the new one is complete. Zarr, N5 and precomputed are
+            written by all workers at once.
+        settings: as in a recipe's ``segment`` section, with a threshold; methods ``agglomerate`` and ``watershed``.
+        block: voxels (z, y, x) of a block.
+        engine: who does the work; this process when not given.
+        metadata: what travels with the segmentation.
+        work: folder for what is between, which all workers can reach; beside the output when not given.
+        watch: is told of progress.
+
+    Returns:
+        number of segments.
+
+    Raises:
+        NeuropilError: settings that need the whole volume; an output that cannot be written.
+        BlocksFailed: blocks that could not be done; all that does not depend on them is.
+
+    >>> import tempfile
+    >>> from neuropil.volumes import open_volume, write_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_volume(f"{folder}/a.zarr", np.full((3, 4, 6, 6), 0.9, np.float32))
+    ...     affinities = open_volume(f"{folder}/a.zarr")
+    ...     segment_blocks(affinities, f"{folder}/s.zarr", SegmentConfig(threshold=0.5), block=(4, 3, 6))
+    1
+    """
+    job, folder = _job(affinities, output, settings, block, work)
+    run = _Run(job, engine or Serial(), watch)
+    leaves, levels = run.nodes(0), range(1, job.tree.levels)
+    run.step("merge", leaves, "watershed and merging")
+    run.step("seams", leaves, "seams")
+    for level in levels:
+        run.step("merge", run.nodes(level), f"merging, level {level}")
+    run.stop_if_failed()
+    segments = run.number()
+    create_output(job, segments, metadata or Metadata())
+    for level in reversed(levels):
+        run.step("ids", run.nodes(level), f"ids, level {level}")
+    run.step("relabel", leaves, "relabelling")
+    run.stop_if_failed()
+    finish_output(job, output)
+    shutil.rmtree(job.folder, ignore_errors=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+    return segments
+
+
+def perform(folder: str, step: str, node: Node) -> Summary:
+    """Do a step for a block, unless its file is there."""
+    job = load_job(folder)
+    path = job.file(step, node)
+    if not path.exists():
+        found = STEPS[step](job, node)
+        counts = [len(found.get("done", ())), int(found.pop("edges", 0))]
+        save_arrays(path, {**found, "summary": np.array(counts, np.int64)})
+    (summary,) = load_arrays(path, "summary")
+    return {"segments": int(summary[0]), "edges": int(summary[1])}
+
+
+class _Run:
+    """A job on its way."""
+
+    def __init__(self, job: Job, engine: Engine, watch: Watch | None) -> None:
+        self.job, self.engine, self.watch = job, engine, watch
+        self.segments: dict[Node, int] = {}
+        self.failures: list[Failure] = []
+        self.missing: set[tuple[str, Node]] = set()
+        self.done = 0
+
+    def nodes(self, level: int) -> list[Node]:
+        return [(level, index) for index in range(self.job.tree.count(level))]
+
+    def step(self, step: str, nodes: list[Node], name: str) -> None:
+        """Do a step for all blocks whose inputs are there."""
+        ready = []
+        for node in nodes:
+            if any(needed in self.missing for needed in _inputs(self.job.tree, step, node)):
+                self.missing.add((step, node))
+            else:
+                ready.append(node)
+        tasks = (
+            Task(perform, (self.job.folder, step, node), name, str(self.job.tree.box(node)), node) for node in ready
+        )
+        for count, (task, outcome) in enumerate(self.engine.run(tasks), 1):
+            if isinstance(outcome, Failure):
+                self.failures.append(outcome)
+                self.missing.add((step, task.node))
+            else:
+                self.done += 1
+                if step == "merge":
+                    self.segments[task.node] = outcome["segments"]
+            if self.watch is not None:
+                self.watch(name, count, len(ready))
+
+    def stop_if_failed(self) -> None:
+        if self.failures:
+            raise BlocksFailed(self.failures, self.done)
+
+    def number(self) -> int:
+        """Leave the first id of every block for the workers, and return how many segments there are."""
+        nodes = [node for level in range(self.job.tree.levels) for node in self.nodes(level)]
+        counts = np.array([self.segments[node] for node in nodes], np.uint64)
+        first: npt.NDArray[np.uint64] = np.cumsum(counts, dtype=np.uint64) - counts + np.uint64(1)
+        with replacing(Path(self.job.folder) / "first.npy") as temporary, temporary.open("wb") as file:
+            np.save(file, first)
+        return int(counts.sum())
+
+
+def _inputs(tree: BlockTree, step: str, node: Node) -> Iterable[tuple[str, Node]]:
+    """What must be done before, as far as it can be missing."""
+    if step == "seams":
+        return [("merge", n) for n in (node, *(tree.before(node, axis) for axis in range(3))) if n is not None]
+    if step == "merge" and node[0]:
+        seams = {("seams", leaf) for leaf, _ in tree.seams(node)}
+        return [*(("merge", child) for child in tree.children(node)), *seams]
+    return []
+
+
+def _job(
+    affinities: Volume, output: Path | str, settings: SegmentConfig, block: Triple, work: Path | str | None
+) -> tuple[Job, Path]:
+    """The job and the folder of all jobs for this output; refuses what cannot be done by blocks."""
+    spare_input(affinities, output)
+    if settings.method == "mutex":
+        raise NeuropilError("the mutex watershed is one sweep over the whole volume; it cannot be done by blocks")
+    if settings.fill:
+        raise NeuropilError("filling looks across the whole volume; leave out --fill, or --block")
+    threshold = np.inf if settings.method == "watershed" else settings.threshold
+    if threshold is None:
+        raise NeuropilError("expected a threshold to segment at by blocks, got none")
+    z, y, x = (min(b, n) for b, n in zip(block, affinities.shape[1:], strict=True))
+    made = {**settings.model_dump(mode="json"), "block": [z, y, x], "output": str(output)}
+    folder = Path(work) if work is not None else _beside(output)
+    place = folder.resolve() / fingerprint(affinities, made)
+    depth, height, width = affinities.shape[1:]
+    encoding = affinities.metadata.encoding
+    job = Job(
+        str(place), affinities.path, affinities.metadata.offsets or NEAREST, encoding and encoding.to_json(),
+        (depth, height, width), (z, y, x), settings.low, settings.high, settings.score, float(threshold),
+        settings.min_size, output_path(output, place),
+    )  # fmt: skip
+    if not (place / "job.json").exists():
+        check_output(output)
+    job.save()
+    return job, folder
+
+
+def _beside(output: Path | str) -> Path:
+    """The folder for what is between: beside a local output, in the current folder for a bucket."""
+    location = parse_location(output)
+    name = location.container.rstrip("/").replace("://", "_")
+    place = Path(name.replace("/", "_") if location.remote else name)
+    return place.with_name(f"{place.name}{'.' + location.array.replace('/', '_') if location.array else ''}.blocks")
