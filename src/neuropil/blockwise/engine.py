@@ -133,7 +133,9 @@ class Cluster:
 
     def _submit(self, task: Task, attempt: int) -> Future:
         # The part of a key before the first dash is what the dashboard groups by.
-        key = f"{task.name.replace(' ', '_').replace('-', '_')}-{task.node[0]}.{task.node[1]}-{attempt}-{time.time_ns()}"
+        key = (
+            f"{task.name.replace(' ', '_').replace('-', '_')}-{task.node[0]}.{task.node[1]}-{attempt}-{time.time_ns()}"
+        )
         return self.client.submit(task.call, *task.arguments, key=key, pure=False, resources=self.resources)
 
     def _room(self) -> int:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from neuropil import _native
 from neuropil.blockwise.graph import Edges, Names, merge, seam_edges, stop_at, united
-from neuropil.blockwise.job import Job, load_arrays, save_arrays
+from neuropil.blockwise.job import Job, load_arrays
 from neuropil.blockwise.tree import Node
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
@@ -70,9 +70,7 @@ def load_edges(path: Path, kind: str, *names: str) -> tuple[Edges, list[npt.NDAr
 
 def load_part(job: Job, node: Node) -> Part:
     """The part that a block has left."""
-    edges, (names, piece, outer, region) = load_edges(
-        job.file("merge", node), "", "names", "piece", "outer", "part_of"
-    )
+    edges, (names, piece, outer, region) = load_edges(job.file("merge", node), "", "names", "piece", "outer", "part_of")
     return Part(names, piece, outer, region, edges)
 
 
@@ -224,7 +222,9 @@ def merge_node(job: Job, node: Node) -> dict[str, Any]:
     parts = [load_part(job, child) for child in job.tree.children(node)]
     names = np.sort(np.concatenate([part.names for part in parts]))
     piece, outer, region = _pieces(job, node, parts)
-    seams = [load_edges(job.file("seams", leaf), str(axis), f"a{axis}", f"b{axis}") for leaf, axis in job.tree.seams(node)]
+    seams = [
+        load_edges(job.file("seams", leaf), str(axis), f"a{axis}", f"b{axis}") for leaf, axis in job.tree.seams(node)
+    ]
 
     def numbers(pieces: Names) -> npt.NDArray[np.intp]:
         return np.searchsorted(names, region[np.searchsorted(piece, pieces)])
@@ -232,7 +232,10 @@ def merge_node(job: Job, node: Node) -> dict[str, Any]:
     a, b = (np.concatenate([np.zeros(0, np.uint64), *(pairs[i] for _, pairs in seams)]) for i in range(2))
     one = united(len(names), numbers(a), numbers(b))
     edges = Edges.joined(
-        [part.edges.renamed(*(one[np.searchsorted(names, end)] for end in (part.edges.a, part.edges.b))) for part in parts]
+        [
+            part.edges.renamed(*(one[np.searchsorted(names, end)] for end in (part.edges.a, part.edges.b)))
+            for part in parts
+        ]
         + [edges.renamed(one[numbers(edges.a)], one[numbers(edges.b)]) for edges, _ in seams]
     )
     part_of = one[np.searchsorted(names, region)]
