@@ -83,22 +83,6 @@ void bind_on_blocks(nb::module_& m) {
 inline void bind_blockwise(nb::module_& m) {
     bind_on_blocks<uint8_t>(m);
     bind_on_blocks<uint16_t>(m);
-    // Merges in a graph of regions 0 … frozen.size() - 1, some of which must wait.
-    m.def("merge_frozen", [](const EdgeColumns<uint64_t>& columns, const BinColumns& bins, ScoreTuple chosen,
-                             List<const uint8_t> frozen, uint64_t top, double stop, double scale) {
-        return with_score<uint64_t>(chosen, [&](auto score) {
-            using Score = decltype(score);
-            auto part = make_part(score, columns, bins);
-            std::vector<Merge<Score>> merges;
-            Part<Score> rest{score, {}};
-            run_interruptibly(1, [&](const Run& run) {
-                auto local = number_regions(part).first;
-                for (size_t r = 0; r < local.name.size(); ++r) local.blocked[r] = frozen.data()[local.name[r]];
-                rest = merge_part(std::move(local), part.score, top, merges, run, Reaches<Score>{stop, scale});
-            });
-            return part_columns(std::move(merges), std::move(rest), scale);
-        });
-    });
     m.def("unite", [](uint64_t n, List<const uint64_t> a, List<const uint64_t> b) {
         return to_numpy(unite(n, a.data(), b.data(), a.size()));
     });

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, Unfinished
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -22,6 +23,9 @@ DEATHS = 20
 
 LONELY = 120.0
 """Seconds without any worker after which a local cluster is given up."""
+
+GLANCE = 10.0
+"""Seconds after which a cluster from which nothing is heard is looked at."""
 
 Summary = dict[str, int]
 """What a finished task tells: a few numbers."""
@@ -51,7 +55,7 @@ class Failure:
         return f"{self.task.name} of block {self.task.place}: {self.error}"
 
 
-class BlocksFailed(RuntimeError):
+class BlocksFailed(Unfinished):
     """Some blocks could not be done, the rest is; the same call does only what is missing."""
 
     def __init__(self, failures: Sequence[Failure], done: int) -> None:
@@ -103,21 +107,21 @@ class Cluster:
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Summary | Failure]]:
         """Do the tasks; only some are handed to the scheduler at a time, however many there are."""
-        from distributed import as_completed
-
-        waiting, running = iter(tasks), as_completed()
-        known: dict[str, tuple[Task, int]] = {}
-        tries, deaths = dict.fromkeys((), 0), dict.fromkeys((), 0)
+        waiting = iter(tasks)
+        ended: SimpleQueue[Future[Any]] = SimpleQueue()
+        known: dict[Any, tuple[Task, int]] = {}
+        tries: dict[str, int] = {}
+        deaths: dict[str, int] = {}
 
         def submit(task: Task, attempt: int) -> None:
             future = self._submit(task, attempt)
             known[future.key] = (task, attempt)
-            running.add(future)
+            future.add_done_callback(ended.put)
 
         for task in islice(waiting, self._room()):
             submit(task, 0)
         while known:
-            future = self._next(running)
+            future = self._next(ended)
             task, attempt = known.pop(future.key)
             outcome = _outcome(future)
             if isinstance(outcome, BaseException):
@@ -131,7 +135,7 @@ class Cluster:
                 submit(following, 0)
             yield task, Failure(task, describe(outcome)) if isinstance(outcome, BaseException) else outcome
 
-    def _submit(self, task: Task, attempt: int) -> Future:
+    def _submit(self, task: Task, attempt: int) -> Future[Any]:
         # The part of a key before the first dash is what the dashboard groups by.
         key = (
             f"{task.name.replace(' ', '_').replace('-', '_')}-{task.node[0]}.{task.node[1]}-{attempt}-{time.time_ns()}"
@@ -140,23 +144,22 @@ class Cluster:
 
     def _room(self) -> int:
         """How many tasks may be with the scheduler: enough that no worker waits."""
-        threads = sum(self.client.nthreads().values())
+        threads: int = sum(self.client.nthreads().values())
         return max(4 * threads, 16)
 
-    def _next(self, running: Any) -> Future:
+    def _next(self, ended: SimpleQueue[Future[Any]]) -> Future[Any]:
         """The next future that has ended."""
         alone = 0.0
         while True:
             try:
-                running.timeout = time_left = 10.0
-                return next(running)
-            except TimeoutError:
-                alone = 0.0 if self.client.nthreads() else alone + time_left
+                return ended.get(timeout=GLANCE)
+            except Empty:
+                alone = 0.0 if self.client.nthreads() else alone + GLANCE
                 if self.local and alone >= LONELY:
-                    raise RuntimeError("all workers are gone and do not come back; is there enough memory?") from None
+                    raise Unfinished("all workers are gone and do not come back; is there enough memory?") from None
 
 
-def _outcome(future: Future) -> Summary | BaseException:
+def _outcome(future: Future[Any]) -> Summary | BaseException:
     try:
         summary: Summary = future.result()
         return summary

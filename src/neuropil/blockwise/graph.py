@@ -1,4 +1,4 @@
-"""Graphs of parts of a volume: regions with names that hold in the whole volume, and the edges that are left of them."""
+"""Graphs of parts of a volume: regions with names that hold in the whole volume, and the edges left of them."""
 
 from __future__ import annotations
 
@@ -136,9 +136,9 @@ def merge(
     Returns:
         the two ends of every merge, in order, the first being the smaller and the name of both; and the edges left.
     """
-    (a, b, _), columns, bins = _native.merge_frozen(
-        edges.columns, edges.bins, score.arguments(encoding), frozen.view(np.uint8), score.top(encoding),
-        stop_at(threshold, score, encoding), fixed_point(encoding)[1],
+    (a, b, *_), columns, bins, *_ = _native.merge_part(
+        edges.columns, edges.bins, np.flatnonzero(frozen).astype(np.uint64), score.arguments(encoding),
+        score.top(encoding), fixed_point(encoding)[1], stop_at(threshold, score, encoding),
     )  # fmt: skip
     return a, b, Edges.of(columns, bins)
 

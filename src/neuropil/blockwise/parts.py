@@ -51,8 +51,8 @@ class Part:
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """How it is stored."""
-        plain = {"names": self.names, "piece": self.piece, "outer": self.outer, "part_of": self.region}
-        return {**plain, **edge_arrays(self.edges, "")}
+        plain = {"names": self.names, "piece": self.piece, "part_of": self.region}
+        return {**plain, "outer": self.outer, **edge_arrays(self.edges, "")}
 
 
 def edge_arrays(edges: Edges, kind: str) -> dict[str, npt.NDArray[Any]]:

@@ -191,6 +191,8 @@ def _job(
         raise NeuropilError("the mutex watershed is one sweep over the whole volume; it cannot be done by blocks")
     if settings.fill:
         raise NeuropilError("filling looks across the whole volume; leave out --fill, or --block")
+    if settings.min_size > 1:
+        raise NeuropilError("a minimum size is not known block by block; leave out --min-size, or --block")
     threshold = np.inf if settings.method == "watershed" else settings.threshold
     if threshold is None:
         raise NeuropilError("expected a threshold to segment at by blocks, got none")
@@ -199,9 +201,10 @@ def _job(
     folder = Path(work) if work is not None else _beside(output)
     place = folder.resolve() / fingerprint(affinities, made)
     depth, height, width = affinities.shape[1:]
-    encoding = affinities.metadata.encoding
+    meaning = affinities.metadata.encoding
+    encoding = None if meaning is None else meaning.to_json()
     job = Job(
-        str(place), affinities.path, affinities.metadata.offsets or NEAREST, encoding and encoding.to_json(),
+        str(place), affinities.path, affinities.metadata.offsets or NEAREST, encoding,
         (depth, height, width), (z, y, x), settings.low, settings.high, settings.score, float(threshold),
         settings.min_size, output_path(output, place),
     )  # fmt: skip

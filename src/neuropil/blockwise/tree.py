@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -81,7 +82,7 @@ class BlockTree:
         """The blocks of the level below that it is made of."""
         level = node[0] - 1
         spans = [range(2 * p, min(2 * p + 2, n)) for p, n in zip(self.place(node), self.grids[level], strict=True)]
-        return [self.at(level, place) for place in product(*spans)]
+        return [self.at(level, _triple(place)) for place in product(*spans)]
 
     def before(self, leaf: Node, axis: int) -> Node | None:
         """The block before a block of the same level on an axis, if there is one."""
@@ -107,7 +108,7 @@ class BlockTree:
             if middle not in span[axis]:
                 continue
             across = [range(middle, middle + 1) if other == axis else span[other] for other in range(3)]
-            found += [(self.at(0, place), axis) for place in product(*across)]
+            found += [(self.at(0, _triple(place)), axis) for place in product(*across)]
         return found
 
 
@@ -116,6 +117,6 @@ def _leaves(place: int, level: int, count: int) -> range:
     return range(place << level, min((place + 1) << level, count))
 
 
-def _triple(numbers: object) -> Triple:
-    z, y, x = numbers  # type: ignore[misc, attr-defined]
-    return (int(z), int(y), int(x))
+def _triple(numbers: Iterable[int]) -> Triple:
+    z, y, x = numbers
+    return (z, y, x)

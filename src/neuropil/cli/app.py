@@ -12,7 +12,7 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, Unfinished
 
 ORDER = ["demo", "fetch", "config", "train", "predict", "segment", "tune", "evaluate", "run", "view", "info", "convert"]
 """Verbs as help lists them: in the order in which they are used."""
@@ -30,6 +30,9 @@ class _Verbs(TyperGroup):
             return super().invoke(ctx)
         except NeuropilError as error:
             _fail(str(error))
+        except Unfinished as error:
+            print(f"neuropil: {error}", file=sys.stderr)
+            sys.exit(1)
         except (BrokenPipeError, ConnectionError):
             raise
         except OSError as error:  # a missing file, a full disk, a folder that may not be written

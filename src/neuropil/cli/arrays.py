@@ -11,6 +11,7 @@ import typer
 
 from neuropil.cli.app import app
 from neuropil.cli.options import (
+    BlockOption,
     BoxOption,
     CompileOption,
     ContextOption,
@@ -23,13 +24,17 @@ from neuropil.cli.options import (
     Metric,
     OffsetsOption,
     OverlapOption,
+    SchedulerOption,
     Score,
     Snippet,
     SurroundOption,
     TileOption,
     TtaMode,
     VoxelSizeOption,
+    WorkersOption,
+    WorkOption,
     open_affinities,
+    read_block,
     read_box,
     read_numbers,
     read_pairs,
@@ -114,10 +119,19 @@ def segment(
         str | None, typer.Option(metavar="Z,Y,X", help="Mutex: thins edges longer than a voxel. [default: 1,1,1]")
     ] = None,
     snippet: Snippet = None,
+    block: BlockOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    work: WorkOption = None,
 ) -> None:
-    """Turn affinities into a segmentation."""
+    """Turn affinities into a segmentation.
+
+    With --block, --workers or --scheduler block by block, for volumes of any size. A run that was stopped goes on where
+    it was when the same command is given again.
+    """
+    from neuropil.blockwise import open_engine as block_engine
     from neuropil.config import Config
-    from neuropil.pipeline import segment_volume, threshold_for
+    from neuropil.pipeline import segment_in_blocks, segment_volume, threshold_for
     from neuropil.pipeline.beside import write_config_beside
 
     settings = read_segment(
@@ -138,7 +152,11 @@ def segment(
         level, origin = threshold_for(volume, settings)
         if settings.method == "agglomerate":
             typer.echo(f"threshold {level:g} ({origin})")
-        segment_volume(volume, out, settings)
+        if block is None and workers is None and scheduler is None:
+            segment_volume(volume, out, settings)
+        else:
+            with block_engine(workers, scheduler) as engine:
+                segment_in_blocks(volume, out, settings, block=read_block(block), engine=engine, work=work)
     write_config_beside(Config(segment=settings.model_copy(update={"threshold": level})), out)
     typer.echo(f"wrote {out}")
 

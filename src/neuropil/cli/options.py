@@ -12,7 +12,7 @@ from neuropil.errors import NeuropilError
 
 if TYPE_CHECKING:
     from neuropil.config import Config, SegmentConfig
-    from neuropil.geometry import Box, VoxelSize
+    from neuropil.geometry import Box, Triple, VoxelSize
     from neuropil.volumes import Volume
 
 Recipes = Annotated[list[str], typer.Argument(metavar="CONFIG", help="YAML recipes, merged in order: later ones win.")]
@@ -68,6 +68,24 @@ CompileOption = Annotated[
     bool | None, typer.Option("--compile", help="Try torch.compile; keep it if it is faster on a tile.")
 ]
 DevicesOption = Annotated[int, typer.Option("--devices", metavar="N", help="GPUs that share the tiles.")]
+
+
+BlockOption = Annotated[
+    str | None,
+    typer.Option("--block", metavar="Z,Y,X", help="Work in blocks of so many voxels; the result is the same."),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", metavar="N", min=1, help="Blocks on N new local processes (Dask).")
+]
+SchedulerOption = Annotated[
+    str | None, typer.Option("--scheduler", metavar="tcp://...", help="Blocks on the workers of a Dask cluster.")
+]
+WorkOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--work", metavar="DIR", help="For what is between blocks; all workers must reach it. [default: OUT.blocks]"
+    ),
+]
 
 
 class TtaMode(StrEnum):
@@ -174,6 +192,16 @@ def read_box(text: str | None, whole: Box) -> Box | None:
     from neuropil.geometry import Box
 
     return None if text is None else Box.parse(text, whole)
+
+
+def read_block(text: str | None) -> Triple | None:
+    """A block as typed, ``z,y,x``."""
+    if text is None:
+        return None
+    numbers = [int(part) if part.strip().isdigit() else 0 for part in text.split(",")]
+    if len(numbers) != 3 or min(numbers) < 1:
+        raise NeuropilError(f"--block {text}: expected three numbers of voxels, Z,Y,X, for example 128,512,512")
+    return (numbers[0], numbers[1], numbers[2])
 
 
 def read_voxel_size(text: str | None) -> VoxelSize | None:

@@ -19,8 +19,8 @@ from neuropil.inference import ProgressLine, predict_volume
 from neuropil.inference.resumable import unfinished
 from neuropil.models.checkpoint import load_model
 from neuropil.pipeline.checking import check_volumes
+from neuropil.pipeline.scaling import segment_either_way
 from neuropil.pipeline.scoring import score_table, write_json
-from neuropil.pipeline.segmenting import segment_volume
 from neuropil.pipeline.steps import Steps, fingerprint
 from neuropil.training import train
 from neuropil.viewing.results import write_results
@@ -162,7 +162,7 @@ def _segment(job: _Job, affinities: Path, settings: SegmentConfig) -> Path:
     output = job.out / "segmentation.h5"
     made_from = fingerprint(settings.model_dump(mode="json"), affinities)
     if not job.skip("segment", made_from, output):
-        segment_volume(affinities, output, settings)
+        segment_either_way(affinities, output, settings)
         job.steps.finish("segment", made_from)
     return output
 

@@ -78,7 +78,9 @@ def segment_volume(affinities: Volume | Path | str, output: Path | str, settings
     threshold = threshold_for(volume, settings)[0]
     shape = volume.shape[1:]
     dtype = np.dtype(np.uint32 if prod(shape) < 2**32 else np.uint64)  # ids never outnumber voxels
-    with create_volume(output, shape, dtype, _metadata(volume, settings, threshold)) as file:  # fails before the work
+    with create_volume(
+        output, shape, dtype, segmentation_metadata(volume, settings, threshold)
+    ) as file:  # fails before the work
         file.write(file.box, segment(volume, settings, threshold).astype(dtype, copy=False))
     return Path(output)
 
@@ -128,7 +130,7 @@ def with_offsets(affinities: Volume, offsets: Offsets | None = None) -> Volume:
     return replace(affinities, metadata=replace(affinities.metadata, offsets=offsets or NEAREST))
 
 
-def _metadata(affinities: Volume, settings: SegmentConfig, threshold: float) -> Metadata:
+def segmentation_metadata(affinities: Volume, settings: SegmentConfig, threshold: float) -> Metadata:
     """What travels with a segmentation: where it lies, and how it was made."""
     made = {**settings.model_dump(mode="json"), "threshold": threshold}
     extra: dict[str, Any] = {"threshold": threshold, "segment": made, "affinities": affinities.path}

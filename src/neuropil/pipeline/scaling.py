@@ -1,0 +1,110 @@
+"""Which way a volume is segmented: all of it in memory, or block by block."""
+
+from __future__ import annotations
+
+import sys
+import time
+from math import prod
+from pathlib import Path
+
+import torch
+
+from neuropil.blockwise import segment_blocks
+from neuropil.blockwise.engine import Engine
+from neuropil.config import SegmentConfig
+from neuropil.geometry import Triple
+from neuropil.inference.memory import free_memory
+from neuropil.pipeline.segmenting import segment_volume, segmentation_metadata, threshold_for, with_offsets
+from neuropil.volumes import Volume, as_volume
+
+BLOCK: Triple = (128, 512, 512)
+"""Voxels of a block where none is asked for: a worker needs less than 2 GB."""
+
+EXTRA_BYTES = 30
+"""Bytes per voxel that watershed and merging take beside the affinities: labels, and generously for the graph."""
+
+
+def segment_in_blocks(
+    affinities: Volume | Path | str,
+    output: Path | str,
+    settings: SegmentConfig,
+    *,
+    block: Triple | None = None,
+    engine: Engine | None = None,
+    work: Path | str | None = None,
+) -> Path:
+    """:func:`neuropil.pipeline.segment_volume` for volumes of any size: the same partition, ids in another order.
+
+    Args:
+        affinities, output, settings: as for :func:`neuropil.pipeline.segment_volume`.
+        block, engine, work: as for :func:`neuropil.blockwise.segment_blocks`.
+
+    Raises:
+        NeuropilError, BlocksFailed: as :func:`neuropil.blockwise.segment_blocks`.
+
+    >>> import tempfile, numpy as np
+    >>> from neuropil.volumes import open_volume, write_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_volume(f"{folder}/a.zarr", np.full((3, 2, 4, 4), 0.9, np.float32))
+    ...     path = segment_in_blocks(f"{folder}/a.zarr", f"{folder}/s.zarr", SegmentConfig(), block=(2, 2, 4))
+    ...     open_volume(path).metadata.extra["threshold"]
+    0.5
+    """
+    volume = with_offsets(as_volume(affinities))
+    threshold = threshold_for(volume, settings)[0]
+    segment_blocks(
+        volume,
+        output,
+        settings.model_copy(update={"threshold": threshold}),
+        block=block or BLOCK,
+        engine=engine,
+        metadata=segmentation_metadata(volume, settings, threshold),
+        work=work,
+        watch=BlockProgress(),
+    )
+    return Path(output)
+
+
+def segment_either_way(affinities: Volume | Path | str, output: Path | str, settings: SegmentConfig) -> Path:
+    """Segment in memory where that is large enough, else by blocks; says which.
+
+    Raises:
+        NeuropilError: as :func:`neuropil.pipeline.segment_volume`.
+    """
+    volume = as_volume(affinities)
+    needed, free = memory_needed(volume), free_memory(torch.device("cpu"))
+    by_blocks = needed > 0.8 * free and settings.method != "mutex" and not settings.fill
+    way = f"by blocks of {'×'.join(map(str, BLOCK))}" if by_blocks else "in memory"
+    print(f"segmenting {way}: {needed / 1e9:.1f} GB would be needed, {free / 1e9:.1f} GB are free", flush=True)
+    return (segment_in_blocks if by_blocks else segment_volume)(volume, output, settings)
+
+
+def memory_needed(affinities: Volume) -> int:
+    """Bytes that segmenting takes in memory: the affinities, their codes, labels and graph.
+
+    >>> import numpy as np
+    >>> from neuropil.volumes import array_volume
+    >>> memory_needed(array_volume(np.zeros((3, 10, 10, 10), np.uint8)))
+    33000
+    """
+    voxels = prod(affinities.shape[1:])
+    stored = affinities.shape[0] * affinities.dtype.itemsize
+    return voxels * (stored + (6 if affinities.dtype.kind == "f" else 0) + EXTRA_BYTES)
+
+
+class BlockProgress:
+    """Print progress step by step: in a terminal a line that is kept up to date, in a log one line per step."""
+
+    def __init__(self) -> None:
+        self.step, self.start, self.last = "", 0.0, 0.0
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        now, terminal = time.monotonic(), sys.stderr.isatty()
+        if step != self.step:
+            self.step, self.start = step, now
+        if done < total and (not terminal or now - self.last < 0.2):
+            return
+        self.last = now
+        end = "\n" if done == total or not terminal else ""
+        seconds = f"{now - self.start:.1f} s" if done > 1 else ""
+        print(f"{chr(13) if terminal else ''}{step}  {done} of {total} blocks  {seconds}   ", end=end, file=sys.stderr)

@@ -1,0 +1,70 @@
+"""Engines do every task once, try again what may work, and name what does not."""
+
+import numpy as np
+import pytest
+
+import neuropil
+from neuropil import NeuropilError
+from neuropil.blockwise import Serial, open_engine, segment_blocks
+from neuropil.blockwise.engine import TRIES, Failure, Task
+from neuropil.config import SegmentConfig
+from neuropil.volumes import open_volume, write_volume
+from reference.cluster_tasks import count, die_once
+
+
+def tasks(call, arguments):
+    return [Task(call, given, "count", f"block {i}", (0, i)) for i, given in enumerate(arguments)]
+
+
+def test_one_process_does_all_that_can_be_done(tmp_path):
+    found = {
+        task.node[1]: outcome for task, outcome in Serial().run(tasks(count, [(str(tmp_path), i) for i in range(7)]))
+    }
+    assert len(found) == 7
+    assert isinstance(found[3], Failure)
+    assert "block 3: 3 is no block" in str(found[3])
+    assert found[5] == {"number": 5}
+    assert len(list(tmp_path.glob("5.*"))) == 2
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with open_engine(workers=2) as engine:
+        yield engine
+
+
+def test_a_cluster_does_all_that_can_be_done(cluster, tmp_path):
+    found = {task.node[1]: out for task, out in cluster.run(tasks(count, [(str(tmp_path), i) for i in range(7)]))}
+    assert {i for i, outcome in found.items() if isinstance(outcome, Failure)} == {0, 3, 6}
+    assert found[5] == {"number": 5}
+    assert len(list(tmp_path.glob("3.*"))) == TRIES
+
+
+def test_a_worker_that_dies_costs_only_its_block(cluster, tmp_path):
+    outcomes = [outcome for _, outcome in cluster.run(tasks(die_once, [(str(tmp_path), i) for i in range(5)]))]
+    assert sorted(outcome["number"] for outcome in outcomes) == [0, 1, 2, 3, 4]
+
+
+def test_a_cluster_segments_as_one_process_does(cluster, tmp_path):
+    rng = np.random.default_rng(0)
+    write_volume(tmp_path / "a.zarr", array := (rng.integers(0, 9, (3, 6, 20, 20)) * 28).astype(np.uint8))
+    affinities, config = open_volume(tmp_path / "a.zarr"), SegmentConfig(threshold=0.5)
+    segment_blocks(affinities, tmp_path / "s.zarr", config, block=(3, 11, 9), engine=cluster)
+    segment_blocks(affinities, tmp_path / "t.zarr", config, block=(3, 11, 9))
+    found = open_volume(tmp_path / "s.zarr").read()
+    np.testing.assert_array_equal(found, open_volume(tmp_path / "t.zarr").read())
+    fragments = neuropil.watershed(array)
+    assert found.max() == neuropil.agglomerate(array, fragments).segment(fragments, 0.5).max()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"workers": 2, "scheduler": "tcp://127.0.0.1:1"}, "got both"),
+        ({"workers": 0}, "at least one worker"),
+        ({"scheduler": "nowhere"}, "running Dask scheduler"),
+    ],
+)
+def test_an_engine_that_cannot_be_had_is_refused(options, words):
+    with pytest.raises(NeuropilError, match=words), open_engine(**options):
+        pass

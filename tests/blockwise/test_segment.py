@@ -1,0 +1,174 @@
+"""Segmentation by blocks is the segmentation of the whole volume, voxel for voxel."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import neuropil
+from neuropil import NeuropilError
+from neuropil.blockwise import BlocksFailed, segment_blocks
+from neuropil.config import SegmentConfig
+from neuropil.pipeline import segment
+from neuropil.volumes import LOGIT8, Metadata, create_volume, open_volume, write_volume
+from reference.affinity_cases import cases
+
+SCORES = ("mean", "max", "min", "q50", "q85")
+BLOCKS = [(2, 4, 3), (3, 5, 9), (6, 3, 3), (1, 12, 10), (6, 1, 10), (3, 12, 1), (99, 99, 99), (2, 2, 11), (5, 11, 9)]
+
+
+def partition(labels):
+    """The same labels under one naming: by first appearance; 0 stays 0."""
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return np.where(labels == 0, -1, np.argsort(np.argsort(first))[inverse].reshape(labels.shape))
+
+
+def by_blocks(folder, array, meta, config, block, **options):
+    """Segmentation by blocks; checks that ids have no gaps and that nothing is left beside it."""
+    folder = Path(folder)
+    write_volume(folder / "a.zarr", array, meta)
+    count = segment_blocks(open_volume(folder / "a.zarr"), folder / "s.zarr", config, block=block, **options)
+    found = open_volume(folder / "s.zarr").read()
+    assert sorted(path.name for path in folder.iterdir()) == ["a.zarr", "s.zarr"]
+    np.testing.assert_array_equal(np.unique(found[found > 0]), np.arange(1, count + 1))
+    return found
+
+
+def in_core(folder, config):
+    return segment(open_volume(Path(folder) / "a.zarr"), config, config.threshold)
+
+
+@settings(max_examples=25)
+@given(
+    cases(largest=6), st.sampled_from(SCORES), st.tuples(*[st.integers(1, 5)] * 3),
+    st.sampled_from((0.0, 0.3, 0.6, 0.9)), st.booleans(), st.sampled_from((0,)),
+)  # fmt: skip
+def test_blocks_do_not_show(tmp_path_factory, case, score, block, threshold, wide, min_size):
+    """Any shape, type, sign of offsets, few distinct values; every score."""
+    low, high = (0.3, 0.8) if wide else (1e-4, 0.9999)
+    config = SegmentConfig(score=score, threshold=threshold, low=low, high=high, min_size=min_size)
+    folder = tmp_path_factory.mktemp("blocks")
+    meta = Metadata(offsets=case.offsets, encoding=case.encoding, origin=(2, 3, 4))
+    found = by_blocks(folder, case.array, meta, config, block)
+    np.testing.assert_array_equal(partition(found), partition(in_core(folder, config)))
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_every_block_shape_with_heavy_ties(tmp_path, score):
+    """Uneven remainders, slabs of one voxel, blocks larger than the volume."""
+    rng = np.random.default_rng(len(score))
+    array = (rng.integers(0, 4, (3, 6, 12, 10)) * 80).astype(np.uint8)
+    config = SegmentConfig(score=score, threshold=0.35)
+    for number, block in enumerate(BLOCKS):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        found = by_blocks(folder, array, Metadata(encoding=LOGIT8, offsets=neuropil.NEAREST), config, block)
+        np.testing.assert_array_equal(partition(found), partition(in_core(folder, config)), err_msg=str(block))
+
+
+@pytest.mark.skipif("NEUROPIL_DATA" not in os.environ, reason="needs SNEMI3D")
+@pytest.mark.parametrize("score", ["mean", "q75"])
+def test_real_tissue(tmp_path, score):
+    """Affinities of a crop of SNEMI3D: how alike neighbouring grey values are, which ties as only bytes do."""
+    image = open_volume(Path(os.environ["NEUROPIL_DATA"]) / "snemi3d/image.h5").read(
+        neuropil.Box((20, 300, 300), (32, 364, 372))
+    )
+    array = np.zeros((3, *image.shape), np.uint8)
+    for axis in range(3):
+        step = np.abs(np.diff(image.astype(int), axis=axis, prepend=image.take([0], axis)))
+        array[axis] = 255 - np.minimum(6 * step, 255)
+    config = SegmentConfig(score=score, threshold=0.6)
+    for block in [(5, 30, 30), (12, 64, 40), (1, 64, 72)]:
+        folder = tmp_path / str(block[0])
+        folder.mkdir()
+        found = by_blocks(folder, array, Metadata(offsets=neuropil.NEAREST), config, block)
+        np.testing.assert_array_equal(partition(found), partition(in_core(folder, config)), err_msg=str(block))
+
+
+def test_fragments_by_blocks(tmp_path):
+    rng = np.random.default_rng(3)
+    array = (rng.integers(0, 3, (3, 6, 14, 15)) * 127).astype(np.uint8)
+    config = SegmentConfig(method="watershed", threshold=0.5)
+    found = by_blocks(tmp_path, array, Metadata(offsets=neuropil.NEAREST), config, (4, 5, 6))
+    np.testing.assert_array_equal(partition(found), partition(neuropil.watershed(array)))
+
+
+@pytest.mark.parametrize("name", ["s.h5", "s.n5", "precomputed://{}/s", "s.zarr/volumes/seg"])
+def test_every_output_format(tmp_path, name):
+    rng = np.random.default_rng(4)
+    write_volume(tmp_path / "a.h5", rng.random((3, 5, 9, 8)).astype(np.float32), Metadata(voxel_size=(30, 6, 6)))
+    output = name.format(tmp_path) if "{}" in name else str(tmp_path / name)
+    affinities, config = open_volume(tmp_path / "a.h5"), SegmentConfig(threshold=0.4)
+    segment_blocks(affinities, output, config, block=(2, 4, 5), metadata=Metadata(voxel_size=(30, 6, 6)))
+    expected = neuropil.agglomerate(affinities, fragments := neuropil.watershed(affinities)).segment(fragments, 0.4)
+    with open_volume(output) as written:
+        np.testing.assert_array_equal(partition(written.read()), partition(expected))
+        assert written.metadata.voxel_size == (30, 6, 6)
+    assert not list(tmp_path.glob("*.blocks"))
+
+
+def broken(folder):
+    """Affinities in chunks, one of which is damaged; the name of its file and what it was."""
+    rng = np.random.default_rng(5)
+    array = rng.integers(0, 255, (3, 8, 32, 32)).astype(np.uint8)
+    with create_volume(folder / "a.zarr", array.shape, array.dtype, chunks=(4, 8, 8)) as volume:
+        volume.write(volume.box, array)
+    chunk = next(
+        path for path in (folder / "a.zarr/c").rglob("*") if path.is_file() and path.parts[-4:] == ("0", "0", "2", "2")
+    )
+    before = chunk.read_bytes()
+    chunk.write_bytes(b"no chunk")
+    return array, chunk, before
+
+
+def test_an_unreadable_block_is_named_and_the_rest_is_done(tmp_path):
+    array, chunk, before = broken(tmp_path)
+    affinities, config = open_volume(tmp_path / "a.zarr"), SegmentConfig(threshold=0.4)
+    options = {"block": (4, 8, 8)}
+    with pytest.raises(BlocksFailed, match=r"0:4,16:24,16:24.*a.zarr") as caught:
+        segment_blocks(affinities, tmp_path / "s.zarr", config, **options)
+    assert not (tmp_path / "s.zarr").exists()
+    first = [failure.task.place for failure in caught.value.failures]
+    assert len(first) == 2 * 9, "the block, and those that see it through their halo"
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "s.zarr.blocks").rglob("*.npz")}
+    assert len([path for path in done if "merge-0" in str(path)]) == 32 - 18
+    chunk.write_bytes(before)
+    segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", config, watch=kept(done), **options)
+    found = open_volume(tmp_path / "s.zarr").read()
+    fragments = neuropil.watershed(array)
+    np.testing.assert_array_equal(
+        partition(found), partition(neuropil.agglomerate(array, fragments).segment(fragments, 0.4))
+    )
+    assert not (tmp_path / "s.zarr.blocks").exists()
+
+
+def kept(done):
+    """Watches that no file of a run before is written again."""
+
+    def watch(step, count, total):
+        if step == "watershed and merging":
+            assert all(path.stat().st_mtime_ns == before for path, before in done.items())
+
+    return watch
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"fill": True}, "--fill"), ({"method": "mutex"}, "mutex"), ({"threshold": None}, "threshold")],
+)
+def test_what_needs_the_whole_volume_is_refused(tmp_path, changes, words):
+    write_volume(tmp_path / "a.zarr", np.zeros((3, 2, 2, 2), np.uint8))
+    config = SegmentConfig(**{"threshold": 0.5, **changes})
+    with pytest.raises(NeuropilError, match=words):
+        segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", config, block=(2, 2, 2))
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path):
+    write_volume(tmp_path / "a.zarr", np.zeros((3, 2, 2, 2), np.uint8))
+    with pytest.raises(NeuropilError, match="replace"):
+        segment_blocks(
+            open_volume(tmp_path / "a.zarr"), tmp_path / "a.zarr", SegmentConfig(threshold=0.5), block=(1, 2, 2)
+        )
