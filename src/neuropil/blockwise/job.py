@@ -98,9 +98,12 @@ def fingerprint(affinities: Volume, settings: Mapping[str, Any]) -> str:
     Voxels are not read. That affinities were made anew shows in the file that describes the array; that a damaged
     chunk was repaired does not, so that only the blocks that could not be read are done again.
 
-    >>> from neuropil.volumes import array_volume
-    >>> volume = array_volume(np.zeros((3, 1, 2, 2), np.uint8))
-    >>> fingerprint(volume, {"low": 0.1}) == fingerprint(volume, {"low": 0.2})
+    >>> import tempfile
+    >>> from neuropil.volumes import write_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_volume(f"{folder}/a.zarr", np.zeros((3, 1, 2, 2), np.uint8))
+    ...     volume = open_volume(f"{folder}/a.zarr")
+    ...     fingerprint(volume, {"low": 0.1}) == fingerprint(volume, {"low": 0.2})
     False
     """
     meta = affinities.metadata

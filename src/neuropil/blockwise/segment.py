@@ -36,6 +36,7 @@ from neuropil.geometry import NEAREST, Triple
 from neuropil.volumes import Metadata, Volume, spare_input
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.location import parse_location
+from neuropil.volumes.volume import ArrayStore
 
 Watch = Callable[[str, int, int], None]
 """Is told the step, how many of its blocks are done, and how many there are."""
@@ -186,6 +187,8 @@ def _job(
     affinities: Volume, output: Path | str, settings: SegmentConfig, block: Triple, work: Path | str | None
 ) -> tuple[Job, Path]:
     """The job and the folder of all jobs for this output; refuses what cannot be done by blocks."""
+    if type(affinities.store) is ArrayStore:
+        raise NeuropilError("blocks are read by any process: expected affinities in a file, got an array in memory")
     spare_input(affinities, output)
     if settings.method == "mutex":
         raise NeuropilError("the mutex watershed is one sweep over the whole volume; it cannot be done by blocks")
