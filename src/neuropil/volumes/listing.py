@@ -24,7 +24,7 @@ def list_arrays(path: str | Path) -> dict[str, Listed]:
     ['volumes/raw 4×5×6 uint8']
     """
     location = parse_location(path)
-    if location.format in ("tiff", "sections"):
+    if location.format in ("tiff", "sections", "tiles"):
         with open_volume(path) as volume:
             return {"": Listed(volume.shape, volume.dtype)}
     if location.format == "hdf5":

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from neuropil.errors import NeuropilError
 
-Format = Literal["hdf5", "tiff", "sections", "zarr", "zarr2", "n5", "precomputed"]
+Format = Literal["hdf5", "tiff", "sections", "tiles", "zarr", "zarr2", "n5", "precomputed"]
 """zarr is version 3 when written, either one when read; zarr2 writes version 2."""
 
 _SUFFIXES: dict[str, Format] = {
@@ -21,6 +21,7 @@ _SUFFIXES: dict[str, Format] = {
     "tif": "tiff",
     "tiff": "tiff",
     "png": "sections",
+    "json": "tiles",
     "zarr": "zarr",
     "n5": "n5",
     "precomputed": "precomputed",
@@ -47,7 +48,8 @@ _PREFIXES: dict[str, Format] = {
     "n5": "n5",
 }
 _KNOWN = (
-    ".h5 .hdf5 .hdf .tif .tiff .zarr .n5 .precomputed, a pattern such as dir/*.png, or a URL such as precomputed://…"
+    ".h5 .hdf5 .hdf .tif .tiff .zarr .n5 .precomputed, a pattern such as dir/*.png, a .json that lists tiles, "
+    "or a URL such as precomputed://…"
 )
 
 
@@ -68,7 +70,7 @@ class Location:
     def path(self) -> str:
         """As a user would type it, to be opened again."""
         inside = "/".join(part for part in (self.container.rstrip("/"), self.array) if part)
-        if self.format in ("hdf5", "tiff", "sections"):
+        if self.format in ("hdf5", "tiff", "sections", "tiles"):
             return inside
         found = _split(inside)
         told = found is not None and found[0] == self.format and found[1] == self.container.rstrip("/")
@@ -173,7 +175,7 @@ def _split(text: str) -> tuple[Format, str, str] | None:
     for i, part in enumerate(parts):
         suffix = PurePosixPath(part.removesuffix(".partial")).suffix.lower().removeprefix(".")
         last = i == len(parts) - 1
-        if suffix in _SUFFIXES and not (_SUFFIXES[suffix] in ("tiff", "sections") and not last):
+        if suffix in _SUFFIXES and not (_SUFFIXES[suffix] in ("tiff", "sections", "tiles") and not last):
             return _SUFFIXES[suffix], "/".join(parts[: i + 1]), "/".join(parts[i + 1 :])
     return None
 

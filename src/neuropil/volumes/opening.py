@@ -20,8 +20,8 @@ def open_volume(path: str | Path, mode: Mode = "r") -> Volume:
     """Open an array in a file, a bucket or a stack of sections. No voxel is read; `read(box)` does that.
 
     ``path`` names a container and, after it, an array inside: ``a.h5/main``, ``b.zarr/volumes/raw``, ``c.tif``,
-    ``dir/*.png``, ``precomputed://…``, ``s3://…/d.zarr``. The array may be left out where there is only one. Axes are
-    z, y, x, after channels where there are any; a 2-D file is one section.
+    ``dir/*.png``, ``tiles.json``, ``precomputed://…``, ``s3://…/d.zarr``. The array may be left out where there is only
+    one. Axes are z, y, x, after channels where there are any; a 2-D file is one section.
 
     Raises:
         NeuropilError: no such file or array, several arrays and none named, not 3 or 4 axes, no voxels, damaged.
@@ -46,6 +46,10 @@ def open_volume(path: str | Path, mode: Mode = "r") -> Volume:
         from neuropil.volumes.sections import open_sections
 
         return open_sections(location, mode)
+    if location.format == "tiles":
+        from neuropil.volumes.tiles import open_tiles
+
+        return open_tiles(location, mode)
     from neuropil.volumes.stores import open_store
 
     return open_store(location, mode)
@@ -164,6 +168,8 @@ def _create(
         from neuropil.volumes.sections import create_sections
 
         return create_sections(location, shape, dtype, metadata)
+    if location.format == "tiles":
+        raise NeuropilError(f"tiles are only read; write {Path(location.container).with_suffix('.zarr')} instead")
     from neuropil.volumes.store_creation import create_store
 
     return create_store(location, shape, dtype, metadata, chunks)

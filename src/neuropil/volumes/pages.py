@@ -28,10 +28,11 @@ class Pages:
         window = tuple(len(range(*part.indices(n))) for part, n in zip(index, self.shape, strict=True))
         out = np.empty((*numbers.shape, *window), self.dtype.newbyteorder("="))
         for place in np.ndindex(numbers.shape):
-            out[place] = self._page(int(numbers[place]))[index]
+            out[place] = self.page(int(numbers[place]))[index]
         return out
 
-    def _page(self, number: int) -> npt.NDArray[Any]:
+    def page(self, number: int) -> npt.NDArray[Any]:
+        """One page, whole; not to be written to."""
         with self._lock:  # the file has one position
             page = self._kept.pop(number, None)
             if page is None:
