@@ -95,3 +95,18 @@ def test_presets_name_offsets_in_recipes():
 def test_refuses():
     with pytest.raises(NeuropilError, match="reach"):
         signed_distance(torch.ones(1, 2, 2, dtype=torch.int32), 0)
+
+
+def test_foreground_and_a_contour_that_counts_background():
+    labels = torch.zeros(1, 1, 3, 9, dtype=torch.int32)
+    labels[..., 2:5], labels[..., 5:7] = 1, 2
+    model = ModelConfig(label_erosion=1, aux_foreground=True, aux_contour=1)
+    everywhere = torch.ones_like(labels, dtype=torch.bool)
+
+    def row(model, name):
+        made = auxiliary_targets(labels, everywhere, model, margin=1)
+        return next(one.target_BCZYX[0, 0, 0, 0].int().tolist() for one in made if one.task.name == name)
+
+    assert row(model, "foreground") == [0, 1, 1, 0, 0, 1, 0]
+    assert row(model, "contour") == [0, 0, 0, 1, 1, 0, 0]
+    assert row(model.model_copy(update={"aux_contour_background": True}), "contour") == [1, 1, 0, 1, 1, 1, 1]

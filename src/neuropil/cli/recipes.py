@@ -92,6 +92,31 @@ def config_check(recipes: Recipes, sets: Sets = None) -> None:
     typer.echo("\n".join(check_volumes(read_recipe(recipes, sets))))
 
 
+@config_verbs.command("convert")
+def config_convert(
+    words: Annotated[
+        list[str], typer.Argument(metavar="BASE FILE [KEY VALUE]...", help="YAML files of PyTorch Connectomics.")
+    ],
+    out: Annotated[Path | None, typer.Option("-o", metavar="FILE", help="Where to write; else it is printed.")] = None,
+) -> None:
+    """Translate configuration files of PyTorch Connectomics into a recipe.
+
+    What changes nothing here is listed at its top; what is not to be had is refused by name.
+    """
+    from neuropil.compat.pytc import read_settings, translate
+    from neuropil.config import config_to_yaml
+
+    files = [word for word in words if word.endswith((".yaml", ".yml"))]
+    classic = translate(read_settings(files, words[len(files) :]))
+    head = [f"translated from {', '.join(files)}", *classic.notes]
+    text = "".join(f"# {line}\n" for line in head) + "\n" + config_to_yaml(classic.config)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        out.write_text(text, encoding="utf-8")
+        typer.echo("\n".join([*classic.notes, f"wrote {out}; now: neuropil run {out}"]))
+
+
 @app.command()
 def train(
     recipes: Recipes,

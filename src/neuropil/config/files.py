@@ -51,7 +51,7 @@ def load_config(paths: Sequence[Path | str], sets: Sequence[str] = ()) -> Config
     values: dict[str, Any] = {}
     sources: dict[Key, str] = {}
     for path in paths:
-        loaded, lines = _read(Path(path))
+        loaded, lines = read_yaml(Path(path))
         values = _merge(values, loaded, sources, lambda key, lines=lines, path=path: f"{path}:{lines[key]}")  # type: ignore[misc]
     for text in sets:
         _set(values, sources, text)
@@ -71,8 +71,12 @@ def validate(values: dict[str, Any], source: Callable[[Key], str]) -> Config:
     raise NeuropilError("\n".join(problems)) from None
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
-    """A YAML file and the line of each key."""
+def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
+    """A YAML file and the line of each key.
+
+    Raises:
+        NeuropilError: no such file, no YAML, no mapping, or the same key twice.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -102,8 +102,14 @@ class LossConfig(Section):
     )
     aux_erosions: float = Field(1.0, ge=0, description="Weight of affinities of labels eroded otherwise.")
     aux_contour: float = Field(0.5, ge=0, description="Weight of the contour.")
+    aux_foreground: float = Field(0.5, ge=0, description="Weight of the foreground.")
     aux_distance: float = Field(0.5, ge=0, description="Weight of the signed distance.")
     aux_descriptors: float = Field(1.0, ge=0, description="Weight of the shape descriptors.")
+    aux_dice: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of the Dice loss on auxiliary targets of yes and no: erosions, contour, foreground.",
+    )
     deep: float = Field(0.5, ge=0, description="Weight of the coarser levels together, with model.deep_supervision.")
 
 

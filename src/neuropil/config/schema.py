@@ -177,6 +177,10 @@ class ModelConfig(Section):
     aux_contour: int = Field(
         0, ge=0, description="Auxiliary target: where two neurons meet within this many voxels. 0 = none."
     )
+    aux_contour_background: bool = Field(
+        False, description="The contour counts borders between a neuron and background, too."
+    )
+    aux_foreground: bool = Field(False, description="Auxiliary target: where any neuron is, after label_erosion.")
     aux_distance: int = Field(
         0,
         ge=0,

@@ -48,6 +48,8 @@ def auxiliaries(model: ModelConfig) -> tuple[Auxiliary, ...]:
     tasks = [Auxiliary(f"erosion {steps}", len(_nearest(model)), "binary") for steps in model.aux_erosions]
     if model.aux_contour:
         tasks.append(Auxiliary("contour", 1, "binary"))
+    if model.aux_foreground:
+        tasks.append(Auxiliary("foreground", 1, "binary"))
     if model.aux_distance:
         tasks.append(Auxiliary("distance", 1, "signed"))
     if model.aux_descriptors:
@@ -82,7 +84,12 @@ def auxiliary_targets(
             eroded = erode_labels(labels_BZHW, int(task.name.split()[1]))[inner].contiguous()
             target, valid = affinity_targets(eroded, _nearest(model), mask)
         elif task.name == "contour":
-            target, valid = meetings(labels_BZHW, model.aux_contour)[inner][:, None], mask[:, None]
+            solid = labels_BZHW
+            if model.aux_contour_background:  # background becomes one more neuron, which the others touch
+                solid = torch.where(labels_BZHW > 0, labels_BZHW, labels_BZHW.max() + 1)
+            target, valid = meetings(solid, model.aux_contour)[inner][:, None], mask[:, None]
+        elif task.name == "foreground":
+            target, valid = (erode_labels(labels_BZHW, model.label_erosion)[inner] > 0)[:, None], mask[:, None]
         elif task.name == "distance":
             target, valid = signed_distance(labels_BZHW, model.aux_distance)[inner][:, None], mask[:, None]
         else:

@@ -20,14 +20,18 @@ from neuropil.training.monitor import Monitor
 from neuropil.training.objective import Judgement, judge
 from neuropil.training.optimizers import measure_norms, update_average
 from neuropil.training.ranks import across, agree, share_norms, start_fabric
-from neuropil.training.run import Run, Step, plain, restore, start_run, write_config
+from neuropil.training.run import PLAIN, Layout, Run, Step, plain, restore, start_run, write_config
 from neuropil.training.schedule import learning_rate
 from neuropil.training.stopping import StopRequest, check_finite
 from neuropil.training.validation import Validation
 
 
 def train(
-    config: Config, out: Path | str, resume: Path | str | None = None, pretrained: Path | str | None = None
+    config: Config,
+    out: Path | str,
+    resume: Path | str | None = None,
+    pretrained: Path | str | None = None,
+    layout: Layout = PLAIN,
 ) -> Path:
     """Train a network as the config says.
 
@@ -36,6 +40,7 @@ def train(
         out: folder for ``checkpoints/last.pt``, ``checkpoints/best.pt``, ``config.yaml`` and ``tensorboard/``.
         resume: a checkpoint to continue exactly: weights, average, optimizer, iteration, clock and sample stream.
         pretrained: a checkpoint to take only the weights from.
+        layout: names of numbered checkpoints and of the folder of events, where other programs expect their own.
 
     Returns:
         Path of the last checkpoint. ``best.pt`` beside it has the lowest loss on ``data.validation``; without
@@ -59,7 +64,7 @@ def train(
     # What it learns from. Sample n is a function of the seed and n alone, so going on only takes the iteration.
     dataset = open_dataset(config.data.train, config, settings.seed, config.augment)
     fabric = start_fabric(settings)
-    run = start_run(config, fabric, dataset.voxel_size, out, pretrained)
+    run = start_run(config, fabric, dataset.voxel_size, out, pretrained, layout)
     step = restore(run, Path(resume)) if resume else Step()
     together = settings.devices if settings.strategy == "dp" else 1
     first = step.iteration * config.optimizer.accumulate
@@ -67,7 +72,10 @@ def train(
     stream = batches(dataset, numbers, settings.workers, fabric.device.type == "cuda")
     validation = Validation(config, fabric)
 
-    with StopRequest() as request, Monitor(out / "tensorboard", config, step.iteration, fabric.global_rank) as monitor:
+    with (
+        StopRequest() as request,
+        Monitor(out / layout.tensorboard, config, step.iteration, fabric.global_rank) as monitor,
+    ):
         step = go_on(run, step, stream, validation, request, monitor)
         if config.optimizer.swa:
             images = (draw(run, stream).image_BCZYX for _ in range(20))

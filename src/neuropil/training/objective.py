@@ -36,6 +36,9 @@ def judge(logits_BCZYX: Tensor, batch: Batch, config: Config, across: Across = a
             part = logits_BCZYX[:, at : at + made.task.channels]
             at += made.task.channels
             weighed[made.task.name] = _auxiliary_term(part, made, loss, across)
+            if loss.aux_dice and made.task.kind == "binary":
+                cost = dice(part, made.target_BCZYX, made.validity_BCZYX, across)
+                weighed[f"{made.task.name} dice"] = (loss.aux_dice, cost)
         coarse = [logits_BCZYX[:, a : a + edges] for a in range(at, logits_BCZYX.shape[1], edges)]
         for level, part in enumerate(coarse, start=1):
             cost = balanced_bce(
@@ -85,6 +88,7 @@ def _auxiliary_term(
     weight = {
         "erosion": loss.aux_erosions,
         "contour": loss.aux_contour,
+        "foreground": loss.aux_foreground,
         "distance": loss.aux_distance,
         "descriptors": loss.aux_descriptors,
     }[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,20 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Where in its folder a run leaves what other programs look for."""
+
+    numbered: str = "checkpoints/iteration_{:08d}.pt"
+    """Name of a numbered checkpoint by its iteration; see ``training.keep_last``."""
+    tensorboard: str = "tensorboard"
+    """Folder of the events."""
+
+
+PLAIN = Layout()
+"""What ``neuropil train`` leaves."""
+
+
+@dataclass(frozen=True)
 class Run:
     """What a run learns and where it leaves it."""
 
@@ -52,16 +67,16 @@ class Run:
     folder: Path
     voxel_size: VoxelSize | None
     """nm, of the training volumes: prediction warns of images at another scale."""
+    layout: Layout = PLAIN
 
     def keep(self, step: Step, last: int) -> None:
         """Give ``last.pt`` a numbered name too, and forget all but the ``last`` of those."""
         if not last or self.fabric.global_rank:
             return
-        folder = self.folder / "checkpoints"
-        numbered = folder / f"iteration_{step.iteration:08d}.pt"
+        numbered = self.folder / self.layout.numbered.format(step.iteration)
         numbered.unlink(missing_ok=True)
-        os.link(folder / "last.pt", numbered)
-        for old in sorted(folder.glob("iteration_*.pt"))[:-last]:
+        os.link(self.folder / "checkpoints" / "last.pt", numbered)
+        for old in sorted(self.folder.glob(re.sub(r"\{.*\}", "*", self.layout.numbered)))[:-last]:
             old.unlink()
 
     def save(self, name: str, step: Step) -> Path:
@@ -88,7 +103,12 @@ class Run:
 
 
 def start_run(
-    config: Config, fabric: Fabric, voxel_size: VoxelSize | None, folder: Path, pretrained: Path | str | None
+    config: Config,
+    fabric: Fabric,
+    voxel_size: VoxelSize | None,
+    folder: Path,
+    pretrained: Path | str | None,
+    layout: Layout = PLAIN,
 ) -> Run:
     """A fresh network (or a pretrained one), its average and its optimizer."""
     torch.manual_seed(config.training.seed)
@@ -99,7 +119,7 @@ def start_run(
     bare = prepare_norms(bare, config, fabric)
     network, optimizer = fabric.setup(bare, make_optimizer(bare, config))
     average = start_average(plain(network), config)
-    return Run(config, fabric, network, average, optimizer, folder, config.data.voxel_size or voxel_size)
+    return Run(config, fabric, network, average, optimizer, folder, config.data.voxel_size or voxel_size, layout)
 
 
 def plain(network: Any) -> nn.Module:

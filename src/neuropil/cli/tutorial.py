@@ -1,0 +1,181 @@
+"""The program behind ``scripts/main.py``: the commands of the classic tutorial, from its configuration files.
+
+Train, or with ``--inference`` predict, and with ``--evaluate LABELS`` segment and score what was predicted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from neuropil.errors import NeuropilError
+
+if TYPE_CHECKING:
+    from neuropil.compat.pytc import Classic
+    from neuropil.config import Config
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line; what is left over are pairs of ``KEY VALUE``.
+
+    >>> parse(["--config-file", "a.yaml", "SYSTEM.NUM_GPUS", "1", "--inference"]).overrides
+    ['SYSTEM.NUM_GPUS', '1']
+    """
+    parser = argparse.ArgumentParser(
+        prog="scripts/main.py", description="Train, predict and score from configuration files of PyTorch Connectomics."
+    )
+    parser.add_argument("--config-base", metavar="YAML", help="read first")
+    parser.add_argument("--config-file", metavar="YAML", help="read second; wins over the base")
+    parser.add_argument("--distributed", action="store_true", help="one process per device, started by a launcher")
+    parser.add_argument("--inference", action="store_true", help="predict INFERENCE.IMAGE_NAME with --checkpoint")
+    parser.add_argument("--checkpoint", metavar="FILE", help="go on from here; SOLVER.ITERATION_RESTART: weights only")
+    parser.add_argument("--evaluate", metavar="LABELS", help="with --inference: segment as well, and score")
+    parser.add_argument("--manual-seed", type=int, metavar="N", help="another seed, another run")
+    parser.add_argument("--local_rank", "--local-rank", type=int, metavar="N", help="set by torch.distributed.launch")
+    parser.add_argument("--local_world_size", type=int, metavar="N", help="set by the launcher; not needed")
+    parser.add_argument("--debug", action="store_true", help="no effect: errors are always shown")
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="such as SOLVER.ITERATION_TOTAL 1000")
+    return parser.parse_intermixed_args(list(words))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code: 0 done, 2 wrong input."""
+    options = parse(sys.argv[1:] if words is None else words)
+    # Of 1×1×1 kernels, about how they lie in memory: nothing that a user can do anything about.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    try:
+        if options.local_rank is not None:
+            os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
+        if not options.config_base and not options.config_file:
+            raise NeuropilError("--config-file: expected a YAML file, got none; see configs/SNEMI")
+        classic = _read(options)
+        if options.inference:
+            _infer(classic, options)
+        elif options.evaluate:
+            raise NeuropilError("--evaluate scores what --inference predicts; give both")
+        else:
+            _train(classic, options)
+    except NeuropilError as error:
+        print(f"scripts/main.py: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"scripts/main.py: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _read(options: argparse.Namespace) -> Classic:
+    """The configuration, and on the first process a line on each key that changes nothing."""
+    from neuropil.compat.pytc import read_settings, translate
+
+    files = [path for path in (options.config_base, options.config_file) if path]
+    classic = translate(read_settings(files, options.overrides))
+    for note in classic.notes:
+        _say(f"note: {note}")
+    return classic
+
+
+def _train(classic: Classic, options: argparse.Namespace) -> None:
+    from neuropil.compat.pytc.paths import CHECKPOINT
+    from neuropil.training import Layout, train
+
+    if not classic.config.data.train:
+        raise NeuropilError("DATASET.IMAGE_NAME: expected a volume to train on, got none")
+    config = _on_devices(classic, options)
+    checkpoint = _checkpoint(options)
+    resume, pretrained = (None, checkpoint) if classic.restart else (checkpoint, None)
+    train(config, classic.output, resume, pretrained, Layout(CHECKPOINT, "."))
+    last = sorted(classic.output.glob("checkpoint_*.pth"), key=lambda path: (len(path.name), path.name))
+    _say(f"wrote {last[-1]}")
+
+
+def _infer(classic: Classic, options: argparse.Namespace) -> None:
+    """Predict each image, then segment and score it where labels are given; one process does it all."""
+    from neuropil.compat.pytc.matching import predictable
+    from neuropil.inference import ProgressLine, predict_volume
+    from neuropil.models.checkpoint import load_model
+
+    if _rank() > 0:
+        return
+    checkpoint = _checkpoint(options)
+    if checkpoint is None:
+        raise NeuropilError("--inference needs --checkpoint, such as outputs/SNEMI_UNet/checkpoint_100000.pth")
+    if not classic.images:
+        raise NeuropilError("INFERENCE.IMAGE_NAME: expected an image to predict, got none")
+    device = _on_devices(classic, options).training.device
+    model = predictable(load_model(checkpoint), classic.config, checkpoint)
+    for image, output in zip(classic.images, classic.predictions, strict=True):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        predict_volume(model, image, output, device=device, watch=ProgressLine())
+        _say(f"wrote {output}")
+        if options.evaluate:
+            _evaluate(output, options.evaluate)
+
+
+def _evaluate(affinities: Path, labels: str) -> None:
+    """Segment affinities with the defaults, score the result, leave both beside them."""
+    from neuropil.config import SegmentConfig
+    from neuropil.evaluation import evaluate
+    from neuropil.pipeline import segment_volume, threshold_for
+    from neuropil.pipeline.scoring import score_table, write_json
+    from neuropil.volumes import open_volume
+
+    settings = SegmentConfig()
+    segmentation, scores_file = affinities.with_name("segmentation.h5"), affinities.with_name("scores.json")
+    with open_volume(affinities) as volume:
+        threshold, origin = threshold_for(volume, settings)
+        _say(f"threshold {threshold:g} ({origin})")
+        segment_volume(volume, segmentation, settings)
+    with open_volume(segmentation) as found, open_volume(labels) as truth:
+        scores = evaluate(found, truth)
+    _say("\n".join(score_table(scores)))
+    write_json(scores_file, scores.to_json())
+    _say(f"wrote {segmentation} and {scores_file}")
+
+
+def _on_devices(classic: Classic, options: argparse.Namespace) -> Config:
+    """The recipe with the devices of this machine and the seed asked for; one warning where they are not as wanted."""
+    import torch
+
+    from neuropil.compat.pytc.devices import choose_devices, use_devices
+    from neuropil.models.precision import has_fast_bf16
+
+    visible = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", "0"))) if "RANK" in os.environ else 0
+    devices = choose_devices(classic.gpus, "ddp" if options.distributed else classic.parallel, ranks, visible)
+    half = visible > 0 and not has_fast_bf16(torch.device("cuda"))
+    config, warning = use_devices(classic, devices, half)
+    if warning and _rank() == 0:
+        print(f"scripts/main.py: warning: {warning}", file=sys.stderr, flush=True)
+    if options.manual_seed is None:
+        return config
+    return config.model_copy(update={"training": config.training.model_copy(update={"seed": options.manual_seed})})
+
+
+def _checkpoint(options: argparse.Namespace) -> Path | None:
+    """The checkpoint of the command line, or its sibling of the other ending."""
+    from neuropil.compat.pytc.paths import find_checkpoint
+
+    if options.checkpoint is None:
+        return None
+    path, said = find_checkpoint(options.checkpoint)
+    if said:
+        _say(said)
+    return path
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def _say(text: str) -> None:
+    """Print on the first process."""
+    if _rank() == 0:
+        print(text, flush=True)

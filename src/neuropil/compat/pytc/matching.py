@@ -1,0 +1,42 @@
+"""A trained network and a configuration that is to predict with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from neuropil.config import Config
+from neuropil.errors import NeuropilError
+from neuropil.models.checkpoint import Model
+
+_SAME = {
+    "widths": "MODEL.FILTERS",
+    "downsample": "MODEL.ISOTROPY",
+    "anisotropic_levels": "MODEL.ISOTROPY",
+    "squeeze": "MODEL.BLOCK_TYPE",
+    "norm": "MODEL.NORM_MODE",
+    "activation": "MODEL.ACT_MODE",
+    "offsets": "MODEL.TARGET_OPT",
+}
+
+
+def predictable(model: Model, config: Config, checkpoint: Path) -> Model:
+    """The model with the ``predict`` section of a configuration, which must describe the same network.
+
+    Raises:
+        NeuropilError: the checkpoint holds another network; the error names the first key that differs.
+
+    >>> from neuropil.models import build_network
+    >>> model = Model(build_network(Config().model), Config(), {})
+    >>> predictable(model, Config.from_dict({"predict": {"tta": 4}}), Path("a.pth")).config.predict.tta
+    4
+    """
+    for name, theirs in _SAME.items():
+        trained, asked = getattr(model.config.model, name), getattr(config.model, name)
+        batch = ("batch", "sync_batch")
+        if trained != asked and not (name == "norm" and trained in batch and asked in batch):
+            raise NeuropilError(
+                f"{theirs}: {checkpoint} holds another network: expected model.{name} {trained}, got {asked}; give the "
+                "configuration that it was trained with"
+            )
+    return replace(model, config=model.config.model_copy(update={"predict": config.predict}))

@@ -1,0 +1,192 @@
+"""Reading files in the classic vocabulary: BASE, then FILE, then ``KEY VALUE`` pairs, each key checked."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from neuropil.compat.pytc.vocabulary import VOCABULARY, Key
+from neuropil.config.files import Loader, read_yaml
+from neuropil.errors import NeuropilError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Values of all keys: as given, else their defaults."""
+
+    given: Mapping[str, Any]
+    places: Mapping[str, str]
+    """File and line of each value that was given."""
+    read: set[str] = field(default_factory=set)
+    """Keys that were asked for: a translation that forgets one can be found out."""
+
+    def __getitem__(self, name: str) -> Any:
+        key = VOCABULARY[name]
+        self.read.add(name)
+        return self.given.get(name, key.default)
+
+    def where(self, name: str) -> str:
+        """A key with its place, as errors name it."""
+        return f"{self.places[name]}: {name}" if name in self.places else name
+
+    def notes(self) -> list[str]:
+        """What is accepted without effect: one line for each value that is not the default."""
+        return [
+            f"{self.where(name)} changes nothing here: {VOCABULARY[name].why}"
+            for name, value in self.given.items()
+            if VOCABULARY[name].verdict == "accepted" and plain(value) != plain(VOCABULARY[name].default)
+        ]
+
+
+def read_settings(files: Sequence[Path | str], overrides: Sequence[str] = ()) -> Settings:
+    """Read YAML files in the classic vocabulary: later ones win, then ``KEY VALUE`` pairs.
+
+    As in the classic package, text such as ``"None"``, ``'[1, 2]'`` or ``(2, 2)`` stands for the value it shows.
+
+    Raises:
+        NeuropilError: a missing or unreadable file; a key that is not in the vocabulary, has a value of the wrong type,
+            or asks for what does not exist here. All of them are named.
+
+    >>> settings = read_settings([], ["SOLVER.BASE_LR", "1e-3", "INFERENCE.AUG_NUM", "None"])
+    >>> settings["SOLVER.BASE_LR"], settings["INFERENCE.AUG_NUM"], settings["SOLVER.NAME"]
+    (0.001, None, 'SGD')
+    """
+    given: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    for path in files:
+        values, lines = read_yaml(Path(path))
+        for key, value in _leaves(values):
+            name = ".".join(key)
+            given[name], places[name] = value, f"{path}:{lines.get(key, 1)}"
+    for name, value in _pairs(overrides):
+        given[name], places[name] = value, "command line"
+    problems = []
+    for name in given:
+        try:
+            given[name] = _check(name, given[name])
+        except NeuropilError as error:
+            problems.append(f"{places[name]}: {error}")
+    if problems:
+        raise NeuropilError("\n".join(problems))
+    return Settings(given, places)
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, at any depth: the classic package takes one for the other.
+
+    >>> plain(((1, 2), [3]))
+    [[1, 2], [3]]
+    """
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _leaves(values: Mapping[Any, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value of a nested mapping that is no section; sections whose keys are all commented out have none."""
+    for name, value in values.items():
+        key = (*above, str(name))
+        if isinstance(value, Mapping):
+            yield from _leaves(value, key)
+        elif value is not None or not _is_section(".".join(key)):
+            yield key, value
+
+
+def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    if len(words) % 2:
+        raise NeuropilError(f"expected pairs of KEY VALUE after the options, got {len(words)} words: {' '.join(words)}")
+    for name, text in zip(words[::2], words[1::2], strict=True):
+        try:
+            yield name, yaml.load(text, Loader)
+        except yaml.YAMLError:
+            yield name, text
+
+
+def _check(name: str, value: Any) -> Any:
+    """The value in the type it stands for.
+
+    Raises:
+        NeuropilError: no such key, another type, or a value that is refused.
+    """
+    key = VOCABULARY.get(name)
+    if key is None:
+        raise NeuropilError(f"{name}: {_unknown(name)}")
+    value = _decode(value, key)
+    if key.verdict == "refused":
+        if plain(value) != plain(key.default) and not any(plain(value) == plain(other) for other in key.harmless):
+            raise NeuropilError(f"{name}: {value!r} is not to be had here; {key.why}")
+        return value
+    if key.verdict == "honoured" and not _has_kind(value, key):
+        raise NeuropilError(f"{name}: expected {_kinds(key)}, got {value!r}")
+    return value
+
+
+def _decode(value: Any, key: Key) -> Any:
+    """What text stands for; the text itself where text is wanted."""
+    if not isinstance(value, str):
+        return value
+    if value == "None" and (key.default is None or None in key.harmless):
+        return None
+    if isinstance(key.default, str) or (str in key.kinds and not value.startswith(("[", "("))):
+        return value
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+
+
+def _has_kind(value: Any, key: Key) -> bool:
+    if value is None:
+        return key.default is None
+    wanted = (*key.kinds, *([] if key.default is None else [type(key.default)]))
+    for kind in wanted:
+        if kind in (list, tuple):
+            ok = isinstance(value, list | tuple)
+        elif kind is float:
+            ok = isinstance(value, int | float) and not isinstance(value, bool)
+        elif kind is bool:
+            ok = isinstance(value, bool) or value in (0, 1)
+        else:
+            ok = isinstance(value, kind) and not isinstance(value, bool)
+        if ok:
+            return True
+    return False
+
+
+_WORDS: dict[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "True or False",
+    list: "a list",
+    tuple: "a list",
+}
+
+
+def _kinds(key: Key) -> str:
+    kinds = [*([] if key.default is None else [type(key.default)]), *key.kinds]
+    words = [*(["None"] if key.default is None else []), *(_WORDS[kind] for kind in kinds)]
+    return " or ".join(dict.fromkeys(words))
+
+
+def _is_section(name: str) -> bool:
+    return any(known.startswith(f"{name}.") for known in VOCABULARY)
+
+
+def _unknown(name: str) -> str:
+    if _is_section(name):
+        return "expected keys with values, not a value"
+    section, _, last = name.rpartition(".")
+    if section in VOCABULARY:
+        return f"unknown key; {section} takes a value, not keys"
+    names = [known.removeprefix(f"{section}.") for known in VOCABULARY if known.startswith(f"{section}.")]
+    if close := get_close_matches(last, names, 1, cutoff=0.7):
+        return f"unknown key; did you mean {section}.{close[0]}?"
+    if same := [known for known in VOCABULARY if known.rpartition(".")[2] == last]:
+        return f"unknown key; did you mean {' or '.join(same[:3])}?"
+    sections = dict.fromkeys(known.partition(".")[0] for known in VOCABULARY)
+    return f"unknown key; known there: {', '.join(names)}" if names else f"unknown; sections are {', '.join(sections)}"

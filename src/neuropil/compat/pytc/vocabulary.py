@@ -1,0 +1,304 @@
+"""Every key of the classic vocabulary with its default, and what becomes of it here.
+
+*Honoured* keys are translated into the recipe. *Accepted* keys may hold anything, because they change nothing here;
+each says why. *Refused* keys may only hold their default (or nothing), because another value would ask for something
+that does not happen here; each says what to do instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Verdict = Literal["honoured", "accepted", "refused"]
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the vocabulary."""
+
+    default: Any
+    verdict: Verdict
+    why: str = ""
+    """Accepted: why it changes nothing. Refused: what to do instead."""
+    kinds: tuple[type, ...] = ()
+    """Types a value may have besides that of the default."""
+    harmless: tuple[Any, ...] = ()
+    """Refused: values besides the default that ask for nothing."""
+
+
+def _honoured(default: Any, *kinds: type) -> Key:
+    return Key(default, "honoured", kinds=kinds)
+
+
+def _accepted(default: Any, why: str) -> Key:
+    return Key(default, "accepted", why)
+
+
+def _refused(default: Any, instead: str, *harmless: Any) -> Key:
+    return Key(default, "refused", instead, harmless=harmless)
+
+
+_OTHER_NETWORK = "it belongs to networks that MODEL.ARCHITECTURE refuses"
+_NO_PADDING = "nothing is padded: patches lie inside the volume, and predictions lie on the image voxel for voxel"
+_TILES = "it belongs to DO_CHUNK_TITLE, which is refused"
+_RESAMPLE = "resample the volume first and name the result"
+_SKIP = "leave it empty; an augmentation is on or off for all volumes"
+_WHOLE = "volumes are predicted one after the other, tile by tile"
+
+_SYSTEM = {
+    "NUM_GPUS": _honoured(4),
+    "NUM_CPUS": _honoured(4),
+    "DISTRIBUTED": _honoured(False),
+    "PARALLEL": _honoured("DP"),
+    "DISTRIBUTED_BACKEND": _accepted("nccl", "NCCL on GPUs and gloo on processors are chosen by themselves"),
+    "DEBUG": _accepted(False, "errors are reported as they are, always"),
+}
+
+_MODEL = {
+    "ARCHITECTURE": _honoured("unet_3d"),
+    "BLOCK_TYPE": _honoured("residual"),
+    "BACKBONE": _accepted("resnet", _OTHER_NETWORK),
+    "DEPLOY_MODE": _accepted(False, _OTHER_NETWORK),
+    "FILTERS": _honoured([28, 36, 48, 64, 80]),
+    "BLOCKS": _accepted([2, 2, 2, 2], _OTHER_NETWORK),
+    "KERNEL_SIZES": _accepted([3, 3, 5, 3, 3], _OTHER_NETWORK),
+    "ATTENTION": _accepted("squeeze_excitation", _OTHER_NETWORK),
+    "ISOTROPY": _honoured([False, False, False, True, True]),
+    "TARGET_OPT": _honoured(["0"]),
+    "TARGET_OPT_MULTISEG_SPLIT": _refused(None, "give one label volume with one id per neuron"),
+    "LABEL_EROSION": _honoured(None, int, list),
+    "LABEL_DILATION": _refused(None, "dilate the labels before training", 0),
+    "WEIGHT_OPT": _honoured([["1"]]),
+    "LOSS_OPTION": _honoured([["WeightedBCE"]]),
+    "OUTPUT_ACT": _honoured([["none"]]),
+    "LOSS_WEIGHT": _honoured([[1.0]]),
+    "LOSS_KWARGS_KEY": _refused(None, "leave it out; a native recipe has loss.weight_cap and loss.focal_gamma"),
+    "LOSS_KWARGS_VAL": _refused(None, "leave it out; a native recipe has loss.weight_cap and loss.focal_gamma"),
+    "IN_PLANES": _refused(1, "give one grey channel; combine several into one volume first"),
+    "OUT_PLANES": _honoured(1),
+    "PAD_MODE": _accepted("replicate", "convolutions pad with zeros, and borders of tiles are blended away"),
+    "NORM_MODE": _honoured("bn"),
+    "ACT_MODE": _honoured("elu"),
+    "POOLING_LAYER": _accepted(False, "the network always pools, and sizes of any parity fit it"),
+    "MIXED_PRECESION": _honoured(False),
+    "EMBEDDING": _accepted(1, "the network always begins with an embedding"),
+    "HEAD_DEPTH": _refused(1, "leave it at 1; more MODEL.FILTERS make a deeper network"),
+    "INPUT_SIZE": _honoured([8, 256, 256]),
+    "OUTPUT_SIZE": _honoured([8, 256, 256]),
+    "REGU_OPT": _refused(None, "leave regularisers out; a native recipe has auxiliary targets instead (model.aux_…)"),
+    "REGU_TARGET": _refused(None, "leave regularisers out"),
+    "REGU_WEIGHT": _refused(None, "leave regularisers out"),
+    "FINETUNE": _refused("", "give another DATASET.OUTPUT_PATH", None),
+    "EXACT": _refused(True, "leave it out; the weights of --checkpoint must fit the network in all names and shapes"),
+    "SIZE_MATCH": _refused(
+        True, "leave it out; the weights of --checkpoint must fit the network in all names and shapes"
+    ),
+    "PRE_MODEL": _refused("", "give --checkpoint, with SOLVER.ITERATION_RESTART True for the weights alone", None),
+    "PRE_MODEL_LAYER": _refused("", "give --checkpoint; it loads whole networks", None),
+    "PRE_MODEL_ITER": _refused(0, "give --checkpoint; it knows its iteration"),
+    "RETURN_FEATS": _refused(None, "leave it out; the network returns affinities"),
+    "AUX_OUT": _refused(False, "leave it out; a native recipe has model.deep_supervision"),
+    "SWIN_UNETR_FEATURE_SIZE": _accepted(48, _OTHER_NETWORK),
+    "DEPTHS": _accepted((2, 2, 2, 2), _OTHER_NETWORK),
+    "SWIN_UNETR_NUM_HEADS": _accepted((3, 6, 12, 24), _OTHER_NETWORK),
+    "NORM_NAME": _accepted("instance", _OTHER_NETWORK),
+    "SWIN_UNETR_DROPOUT_RATE": _accepted(0.0, _OTHER_NETWORK),
+    "ATTN_DROP_RATE": _accepted(0.0, _OTHER_NETWORK),
+    "DROPOUT_PATH_RATE": _accepted(0.0, _OTHER_NETWORK),
+    "NORMALIZE": _accepted(True, _OTHER_NETWORK),
+    "USE_CHECKPOINT": _accepted(False, _OTHER_NETWORK),
+    "SPATIAL_DIMS": _accepted(3, _OTHER_NETWORK),
+    "DOWNSAMPLE": _accepted("merging", _OTHER_NETWORK),
+    "USE_V2": _accepted(False, _OTHER_NETWORK),
+    "UNETR_FEATURE_SIZE": _accepted(16, _OTHER_NETWORK),
+    "HIDDEN_SIZE": _accepted(768, _OTHER_NETWORK),
+    "MLP_DIM": _accepted(3072, _OTHER_NETWORK),
+    "UNETR_NUM_HEADS": _accepted(12, _OTHER_NETWORK),
+    "POS_EMBED": _accepted("perceptron", _OTHER_NETWORK),
+    "CONV_BLOCK": _accepted(True, _OTHER_NETWORK),
+    "RES_BLOCK": _accepted(True, _OTHER_NETWORK),
+    "UNETR_DROPOUT_RATE": _accepted(0.0, _OTHER_NETWORK),
+}
+
+_DATASET = {
+    "DATA_SCALE": _refused([1.0, 1.0, 1.0], _RESAMPLE, None),
+    "IMAGE_SCALE": _refused(None, _RESAMPLE, [1.0, 1.0, 1.0]),
+    "LABEL_SCALE": _refused(None, _RESAMPLE, [1.0, 1.0, 1.0]),
+    "VALID_MASK_SCALE": _refused(None, _RESAMPLE, [1.0, 1.0, 1.0]),
+    "SCALE_FACTOR": _accepted([2, 3, 3], _OTHER_NETWORK),
+    "IMAGE_NAME": _honoured(None, str, list),
+    "LABEL_NAME": _honoured(None, str, list),
+    "VALID_MASK_NAME": _honoured(None, str, list),
+    "VAL_IMAGE_NAME": _honoured(None, str, list),
+    "VAL_LABEL_NAME": _honoured(None, str, list),
+    "VAL_VALID_MASK_NAME": _honoured(None, str, list),
+    "VAL_PAD_SIZE": _accepted([0, 0, 0], _NO_PADDING),
+    "LABEL_VAST": _refused(False, "turn the colours into ids first and name the result"),
+    "INPUT_PATH": _honoured("path/to/input", list),
+    "OUTPUT_PATH": _honoured("path/to/output"),
+    "IS_ABSOLUTE_PATH": _honoured(False),
+    "IS_ISOTROPIC": _honoured(False),
+    "DO_2D": _refused(False, "write a native recipe with model.offsets: plane (configs/plane)"),
+    "LOAD_2D": _refused(False, "name the sections as one stack, folder/*.png"),
+    "DROP_CHANNEL": _accepted(True, "volumes have one channel"),
+    "REDUCE_LABEL": _accepted(True, "ids of any size are made compact"),
+    "PAD_SIZE": _accepted([2, 64, 64], _NO_PADDING),
+    "PAD_MODE": _accepted("reflect", _NO_PADDING),
+    "ENSURE_MIN_SIZE": _refused(False, "make MODEL.INPUT_SIZE as small as the smallest volume"),
+    "NORMALIZE_RANGE": _accepted(True, "grey values count as a share of what their number format holds"),
+    "LABEL_BINARY": _refused(False, "give one id per neuron"),
+    "LABEL_MAG": _refused(0, _RESAMPLE),
+    "DO_CHUNK_TITLE": _refused(0, "turn the tiles into one Zarr store; volumes of any size are read box by box", False),
+    "DATA_CHUNK_NUM": _accepted([1, 1, 1], _TILES),
+    "DATA_CHUNK_IND": _accepted(None, _TILES),
+    "CHUNK_IND_SPLIT": _accepted(None, _TILES),
+    "DATA_COORD_RANGE": _refused(None, "write a native recipe, where every volume may have a box"),
+    "DATA_CHUNK_STRIDE": _accepted(True, _TILES),
+    "DATA_CHUNK_ITER": _accepted(1000, _TILES),
+    "VALID_RATIO": _accepted(0.5, "the loss counts usable voxels only, however many a patch has"),
+    "REJECT_SAMPLING.SIZE_THRES": _honoured(-1),
+    "REJECT_SAMPLING.DIVERSITY": _honoured(-1),
+    "REJECT_SAMPLING.P": _accepted(0.95, "poor places are always drawn again"),
+    "REJECT_SAMPLING.NUM_TRIAL": _accepted(50, "50 places are tried, then the one with most labels is taken"),
+    "MEAN": _accepted(0.5, "the network takes grey values from 0 to 1"),
+    "STD": _accepted(0.5, "the network takes grey values from 0 to 1"),
+    "MATCH_ACT": _refused("none", "leave it out; the network takes grey values from 0 to 1"),
+    "DISTRIBUTED": _accepted(False, "whoever starts several processes makes them share the samples"),
+}
+
+_AUGMENTOR = {
+    "ENABLED": _honoured(True),
+    "SMOOTH": _refused(False, "set it to False; smoothing labels can erase thin processes"),
+    "ADDITIONAL_TARGETS_NAME": _accepted(["label"], "labels and masks always move with the image"),
+    "ADDITIONAL_TARGETS_TYPE": _accepted(["mask"], "labels and masks always move with the image"),
+    "ROTATE.ENABLED": _honoured(True),
+    "ROTATE.ROT90": _honoured(True),
+    "ROTATE.P": _honoured(1.0),
+    "RESCALE.ENABLED": _honoured(True),
+    "RESCALE.FIX_ASPECT": _refused(False, "leave it out; y and x are stretched each by itself"),
+    "RESCALE.P": _honoured(0.5),
+    "FLIP.ENABLED": _honoured(True),
+    "FLIP.P": _accepted(1.0, "each mirror image and exchange of axes is drawn with probability one half"),
+    "FLIP.DO_ZTRANS": _refused(0, "leave it out; y and x are exchanged, z stays", False),
+    "ELASTIC.ENABLED": _honoured(True),
+    "ELASTIC.P": _honoured(0.75),
+    "ELASTIC.ALPHA": _honoured(16.0),
+    "ELASTIC.SIGMA": _honoured(4.0),
+    "GRAYSCALE.ENABLED": _honoured(True),
+    "GRAYSCALE.P": _honoured(0.75),
+    "MISSINGPARTS.ENABLED": _honoured(True),
+    "MISSINGPARTS.P": _honoured(0.9),
+    "MISSINGPARTS.ITER": _accepted(64, "torn sections end in a straight line at any angle, whatever its width"),
+    "MISSINGSECTION.ENABLED": _honoured(True),
+    "MISSINGSECTION.P": _honoured(0.5),
+    "MISSINGSECTION.NUM_SECTION": _honoured(2),
+    "MISALIGNMENT.ENABLED": _honoured(True),
+    "MISALIGNMENT.P": _honoured(0.5),
+    "MISALIGNMENT.DISPLACEMENT": _honoured(16),
+    "MISALIGNMENT.ROTATE_RATIO": _accepted(0.5, "sections are misaligned by displacement; ROTATE turns them"),
+    "MOTIONBLUR.ENABLED": _honoured(True),
+    "MOTIONBLUR.P": _honoured(0.5),
+    "MOTIONBLUR.SECTIONS": _honoured(2),
+    "MOTIONBLUR.KERNEL_SIZE": _honoured(11),
+    "CUTBLUR.ENABLED": _honoured(True),
+    "CUTBLUR.P": _honoured(0.5),
+    "CUTBLUR.LENGTH_RATIO": _honoured(0.4),
+    "CUTBLUR.DOWN_RATIO_MIN": _accepted(2.0, "how coarse a box becomes is drawn for each sample"),
+    "CUTBLUR.DOWN_RATIO_MAX": _accepted(8.0, "how coarse a box becomes is drawn for each sample"),
+    "CUTBLUR.DOWNSAMPLE_Z": _refused(False, "leave it out; boxes become coarser in y and x"),
+    "CUTNOISE.ENABLED": _honoured(True),
+    "CUTNOISE.P": _honoured(0.75),
+    "CUTNOISE.LENGTH_RATIO": _honoured(0.4),
+    "CUTNOISE.SCALE": _honoured(0.3),
+    "COPYPASTE.ENABLED": _refused(False, "leave it out; pasted neurons have no affinities to learn"),
+    "COPYPASTE.AUG_THRES": _accepted(0.7, "it belongs to COPYPASTE, which is refused"),
+    "COPYPASTE.P": _accepted(0.8, "it belongs to COPYPASTE, which is refused"),
+} | {
+    f"{name}.SKIP": _refused([], _SKIP, None)
+    for name in (
+        *("ROTATE", "RESCALE", "FLIP", "ELASTIC", "GRAYSCALE", "MISSINGPARTS", "MISSINGSECTION", "MISALIGNMENT"),
+        *("MOTIONBLUR", "CUTBLUR", "CUTNOISE", "COPYPASTE"),
+    )
+}
+
+_SOLVER = {
+    "NAME": _honoured("SGD"),
+    "LR_SCHEDULER_NAME": _honoured("MultiStepLR"),
+    "ITERATION_STEP": _accepted(1, "the classic package reads it nowhere; a native recipe has optimizer.accumulate"),
+    "ITERATION_SAVE": _honoured(5000),
+    "ITERATION_TOTAL": _honoured(40000),
+    "ITERATION_VAL": _honoured(5000),
+    "ITERATION_RESTART": _honoured(False),
+    "BASE_LR": _honoured(0.001),
+    "BIAS_LR_FACTOR": _refused(1.0, "leave it at 1; all weights learn at one rate"),
+    "WEIGHT_DECAY_BIAS": _refused(0.0, "leave it at 0; biases are never decayed"),
+    "MOMENTUM": _honoured(0.9),
+    "BETAS": _honoured((0.9, 0.999)),
+    "WEIGHT_DECAY": _honoured(0.0001),
+    "WEIGHT_DECAY_NORM": _refused(0.0, "leave it at 0; norms are never decayed"),
+    "GAMMA": _honoured(0.1),
+    "STEPS": _honoured((30000, 35000)),
+    "WARMUP_FACTOR": _accepted(1.0 / 1000, "the first step is 1/WARMUP_ITERS of the full rate"),
+    "WARMUP_ITERS": _honoured(1000),
+    "WARMUP_METHOD": _refused("linear", "leave it at linear"),
+    "SAMPLES_PER_BATCH": _honoured(2),
+    "CLIP_GRADIENTS.ENABLED": _honoured(False),
+    "CLIP_GRADIENTS.CLIP_TYPE": _honoured("value"),
+    "CLIP_GRADIENTS.CLIP_VALUE": _honoured(1.0),
+    "CLIP_GRADIENTS.NORM_TYPE": _refused(2.0, "leave it at 2; gradients are clipped by their Euclidean norm"),
+    "SWA.ENABLED": _honoured(False),
+    "SWA.LR_FACTOR": _accepted(0.05, "the schedule of the run decides the rate while weights are averaged"),
+    "SWA.START_ITER": _honoured(90000),
+    "SWA.MERGE_ITER": _accepted(10, "the weights of every step are averaged"),
+    "SWA.BN_UPDATE_ITER": _accepted(2000, "20 batches settle the statistics of norms"),
+}
+
+_MONITOR = {
+    "LOG_OPT": _accepted([1, 1, 0], "scalars are always written"),
+    "VIS_OPT": _accepted([0, 16], "pictures show the middle section of the first sample"),
+    "ITERATION_NUM": _honoured([20, 200]),
+}
+
+_INFERENCE = {
+    "INPUT_SIZE": _honoured(None, list),
+    "OUTPUT_SIZE": _honoured(None, list),
+    "TENSORSTORE_PATH": _refused(None, "name the store itself as INFERENCE.IMAGE_NAME, such as volume.zarr/raw"),
+    "INPUT_PATH": _honoured(None, str, list),
+    "IMAGE_NAME": _honoured(None, str, list),
+    "OUTPUT_PATH": _honoured(""),
+    "OUTPUT_NAME": _honoured("result.h5"),
+    "IS_ABSOLUTE_PATH": _honoured(None, bool),
+    "DO_CHUNK_TITLE": _refused(None, "turn the tiles into one Zarr store; tiles of any volume are read as needed", 0),
+    "DO_SINGLY": _accepted(False, _WHOLE),
+    "DO_SINGLY_START_INDEX": _refused(0, "leave out of INFERENCE.IMAGE_NAME what is done"),
+    "DO_SINGLY_STEP": _refused(1, "name in INFERENCE.IMAGE_NAME what this process is to do"),
+    "PAD_SIZE": _accepted(None, _NO_PADDING),
+    "UNPAD": _refused(True, "leave it out; there is no padding to keep"),
+    "OUTPUT_ACT": _honoured(["sigmoid"]),
+    "STRIDE": _honoured([4, 128, 129]),
+    "BLENDING": _honoured("gaussian"),
+    "AUG_MODE": _honoured("mean"),
+    "AUG_NUM": _honoured(None, int),
+    "DATA_SCALE": _refused(None, _RESAMPLE, [1.0, 1.0, 1.0]),
+    "OUTPUT_SCALE": _refused([1.0, 1.0, 1.0], "resample the result", None),
+    "DO_EVAL": _refused(True, "leave it out; norms use what they measured in training"),
+    "TEST_NUM": _refused(1, "start one process per volume, each with its own INFERENCE.IMAGE_NAME"),
+    "TEST_ID": _accepted(0, "it belongs to TEST_NUM, which is refused"),
+    "SAMPLES_PER_BATCH": _accepted(4, "as many tiles go through the network at once as the device has room for"),
+    "MODEL_RETURN_FEATS": _refused(None, "leave it out; the network returns affinities"),
+}
+
+VOCABULARY: dict[str, Key] = {
+    f"{section}.{name}": key
+    for section, keys in (
+        ("SYSTEM", _SYSTEM),
+        ("MODEL", _MODEL),
+        ("DATASET", _DATASET),
+        ("AUGMENTOR", _AUGMENTOR),
+        ("SOLVER", _SOLVER),
+        ("MONITOR", _MONITOR),
+        ("INFERENCE", _INFERENCE),
+    )
+    for name, key in keys.items()
+}

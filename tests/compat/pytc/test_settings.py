@@ -1,0 +1,119 @@
+"""Files in the classic vocabulary, as people write them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neuropil import NeuropilError
+from neuropil.compat.pytc import VOCABULARY, read_settings
+from neuropil.compat.pytc.settings import plain
+
+
+def written(folder, name, text):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_defaults_are_the_classic_ones():
+    settings = read_settings([])
+    assert settings["MODEL.FILTERS"] == [28, 36, 48, 64, 80]
+    assert settings["SOLVER.ITERATION_TOTAL"] == 40000
+    assert settings["INFERENCE.AUG_NUM"] is None
+
+
+def test_later_files_win_and_words_win_over_all(tmp_path):
+    base = written(tmp_path, "base.yaml", "SOLVER:\n  BASE_LR: 0.5\n  NAME: Adam\nMODEL:\n  FILTERS: [1, 2]\n")
+    file = written(tmp_path, "file.yaml", "MODEL:\n  FILTERS: [3]\nSOLVER:\n  BASE_LR: 0.25\n")
+    settings = read_settings([base, file], ["SOLVER.BASE_LR", "2e-3"])
+    assert (settings["SOLVER.BASE_LR"], settings["SOLVER.NAME"], settings["MODEL.FILTERS"]) == (0.002, "Adam", [3])
+    assert settings.where("MODEL.FILTERS") == f"{file}:2: MODEL.FILTERS"
+    assert settings.where("SOLVER.BASE_LR") == "command line: SOLVER.BASE_LR"
+
+
+def test_text_stands_for_the_value_it_shows(tmp_path):
+    path = written(
+        tmp_path,
+        "quoted.yaml",
+        """
+INFERENCE: {AUG_NUM: 'None', STRIDE: "(4, 64, 64)"}   # flow style, quoted
+SOLVER:
+  STEPS: (100, 200)
+  ITERATION_TOTAL: '300'
+  BASE_LR: "1e-2"
+MODEL:
+  TARGET_OPT: ["2"]
+  LABEL_EROSION: null
+DATASET:
+  INPUT_PATH: '2023'
+  IS_ISOTROPIC: 'False'
+""",
+    )
+    settings = read_settings([path])
+    assert settings["INFERENCE.AUG_NUM"] is None
+    assert plain(settings["INFERENCE.STRIDE"]) == [4, 64, 64]
+    assert settings["SOLVER.STEPS"] == (100, 200)
+    assert settings["SOLVER.ITERATION_TOTAL"] == 300
+    assert settings["SOLVER.BASE_LR"] == 0.01
+    assert settings["MODEL.TARGET_OPT"] == ["2"]
+    assert settings["MODEL.LABEL_EROSION"] is None
+    assert settings["DATASET.INPUT_PATH"] == "2023", "text where text is wanted"
+    assert settings["DATASET.IS_ISOTROPIC"] is False
+
+
+def test_a_section_with_all_keys_commented_out_is_none(tmp_path):
+    assert not read_settings([written(tmp_path, "a.yaml", "MODEL:\n#  FILTERS: [3]\nSOLVER:\n")]).given
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("MODEL:\n  FLITERS: [3]\n", "1.yaml:2: MODEL.FLITERS: unknown key; did you mean MODEL.FILTERS?"),
+        ("SOLVER:\n  STRIDE: 3\n", "SOLVER.STRIDE: unknown key; did you mean INFERENCE.STRIDE?"),
+        ("OPTIM:\n  WHAT: 3\n", "OPTIM.WHAT: unknown; sections are SYSTEM, MODEL"),
+        ("SOLVER:\n  SPEED: 3\n", "SOLVER.SPEED: unknown key; known there: NAME, LR_SCHEDULER_NAME"),
+        ("MODEL: 3\n", "1.yaml:1: MODEL: expected keys with values, not a value"),
+        ("MODEL:\n  FILTERS:\n    A: 3\n", "MODEL.FILTERS.A: unknown key"),
+        ("SOLVER:\n  NAME: 3\n", "1.yaml:2: SOLVER.NAME: expected text, got 3"),
+        ("SOLVER:\n  NAME: null\n", "SOLVER.NAME: expected text, got None"),
+        (
+            "MODEL:\n  LABEL_EROSION: half\n",
+            "MODEL.LABEL_EROSION: expected None or a whole number or a list, got 'half'",
+        ),
+        ("SOLVER:\n  BASE_LR: 1\n  BASE_LR: 2\n", "SOLVER.BASE_LR is given twice, first on line 2"),
+        ("MODEL:\n  REGU_OPT: [Binary]\n", "1.yaml:2: MODEL.REGU_OPT: ['Binary'] is not to be had here; leave"),
+        ("- 3\n", "expected sections"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(tmp_path, text, said):
+    with pytest.raises(NeuropilError) as refusal:
+        read_settings([written(tmp_path, "1.yaml", text)])
+    assert said in str(refusal.value)
+
+
+def test_all_mistakes_are_named_at_once(tmp_path):
+    path = written(tmp_path, "1.yaml", "MODEL:\n  REGU_OPT: 1\n  FLITERS: 3\n")
+    with pytest.raises(NeuropilError) as refusal:
+        read_settings([path], ["SOLVER.NAME", "3", "SYSTEM.NUM_GPUS", "many"])
+    lines = str(refusal.value).splitlines()
+    assert [line.split(": ")[1] for line in lines] == [
+        *("MODEL.REGU_OPT", "MODEL.FLITERS", "SOLVER.NAME", "SYSTEM.NUM_GPUS")
+    ]
+
+
+def test_words_come_in_pairs():
+    with pytest.raises(NeuropilError, match="pairs of KEY VALUE"):
+        read_settings([], ["SOLVER.NAME"])
+
+
+@given(st.dictionaries(st.sampled_from(sorted(VOCABULARY)), st.none() | st.integers() | st.text(max_size=5)))
+def test_any_values_are_read_or_refused_by_name(tmp_path_factory, values):
+    """Whatever stands behind a known key, it is either taken or refused under its own name; nothing else happens."""
+    words = [word for name, value in values.items() for word in (name, str(value))]
+    try:
+        settings = read_settings([], words)
+    except NeuropilError as refusal:
+        for line in str(refusal).splitlines():
+            assert any(f"command line: {name}: " in line for name in values) or "'" in line
+    else:
+        assert set(settings.given) == set(values)

@@ -1,0 +1,160 @@
+"""What the shipped configurations and those of others ask for, as a typed recipe."""
+
+from pathlib import Path
+
+import pytest
+
+from neuropil import NeuropilError
+from neuropil.compat.pytc import read_settings, translate
+from neuropil.config import config_to_yaml, load_config
+from neuropil.models import build_network
+
+CONFIGS = Path(__file__).parents[3] / "configs" / "SNEMI"
+LEAST = ["MODEL.TARGET_OPT", '["2"]', "MODEL.OUT_PLANES", "3", "INFERENCE.STRIDE", "[4, 128, 128]"]
+
+
+def shipped(name, *words):
+    return translate(read_settings([CONFIGS / "SNEMI-Base.yaml", CONFIGS / f"SNEMI-{name}.yaml"], words))
+
+
+def given(*words):
+    return translate(read_settings([], [*LEAST, *words]))
+
+
+def test_the_tutorial_has_the_published_values():
+    classic = shipped("Affinity-UNet")
+    config = classic.config
+    assert config.model.widths == (32, 64, 96, 128, 160)
+    assert config.model.downsample == ((1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2))
+    assert (config.model.anisotropic_levels, config.model.norm, config.model.squeeze) == (3, "group", True)
+    assert config.model.offsets == ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+    assert config.model.label_erosion == 1
+    assert (config.loss.bce, config.loss.dice, config.loss.class_balance) == (1.0, 0.5, True)
+    optimizer, training, predict = config.optimizer, config.training, config.predict
+    assert (optimizer.name, optimizer.learning_rate, optimizer.momentum) == ("sgd", 0.02, 0.9)
+    assert (optimizer.schedule, optimizer.warmup, optimizer.weight_decay) == ("cosine", 1000, 1e-4)
+    assert (optimizer.clip, optimizer.swa) == (0, 0)
+    assert (training.patch, training.batch, training.iterations) == ((17, 257, 257), 2, 150_000)
+    assert (training.checkpoint_every, training.log_every, training.image_every) == (10_000, 200, 1000)
+    assert (predict.tile, predict.overlap) == ((17, 513, 513), (9, 257, 257))
+    assert (predict.tta, predict.tta_mode, predict.keep) == (8, "min", "nearest")
+    assert config.data.train[0].image == "datasets/SNEMI3D/image/train-input.tif"
+    assert config.data.train[0].labels == "datasets/SNEMI3D/seg/train-labels.tif"
+    assert classic.output == Path("outputs/SNEMI_UNet")
+    assert classic.images == ("datasets/SNEMI3D/image/test-input.tif",)
+    assert classic.predictions == (Path("outputs/SNEMI_UNet/test/result.h5"),)
+    assert not classic.notes
+
+
+def test_long_range_affinities_are_all_learned_and_predicted():
+    config = shipped("Affinity-UNet-LR").config
+    assert len(config.model.offsets) == 12
+    assert config.model.offsets[9:] == ((-4, 0, 0), (0, -27, 0), (0, 0, -27))
+    assert config.predict.keep == "all"
+    # The sum over four targets of means over three edges is four times the mean over twelve.
+    assert (config.loss.bce, config.loss.dice) == (4.0, 2.0)
+
+
+def test_several_erosion_rates_are_learned_besides():
+    config = shipped("Affinity-UNet-MER").config
+    assert (config.model.label_erosion, config.model.aux_erosions) == (1, (2, 4))
+    assert (config.loss.bce, config.loss.dice, config.loss.aux_erosions, config.loss.aux_dice) == (1, 0.5, 1, 0.5)
+    assert build_network(config.model).auxiliary.out_channels == 6
+
+
+def test_foreground_and_contour_are_learned_besides():
+    config = given(
+        *("MODEL.TARGET_OPT", '["2", "0", "4-2-0"]', "MODEL.OUT_PLANES", "5"),
+        *("MODEL.LOSS_OPTION", "[[WeightedBCEWithLogitsLoss],[WeightedBCEWithLogitsLoss],[WeightedBCEWithLogitsLoss]]"),
+        *("MODEL.LOSS_WEIGHT", "[[1.0],[0.25],[0.75]]", "MODEL.WEIGHT_OPT", '[["1"],["1"],["1"]]'),
+        *("MODEL.OUTPUT_ACT", "[[none],[none],[none]]"),
+    ).config
+    assert (config.model.aux_foreground, config.loss.aux_foreground) == (True, 0.25)
+    assert (config.model.aux_contour, config.model.aux_contour_background, config.loss.aux_contour) == (2, False, 0.75)
+
+
+def test_unequal_weights_of_targets_become_weights_of_edges():
+    loss = given(
+        *("MODEL.TARGET_OPT", '["2", "2-2-9-9-v1"]', "MODEL.OUT_PLANES", "6", "MODEL.LABEL_EROSION", "[1, 1]"),
+        *("MODEL.LOSS_OPTION", "[[WeightedBCE],[WeightedBCE]]", "MODEL.LOSS_WEIGHT", "[[1.0],[0.5]]"),
+        *("MODEL.WEIGHT_OPT", '[["1"],["1"]]', "MODEL.OUTPUT_ACT", "[[none],[none]]"),
+    )
+    assert loss.config.loss.edge_weights == (1, 1, 1, 0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "said"),
+    [
+        (["MODEL.TARGET_OPT", '["0"]'], "MODEL.TARGET_OPT", "expected an affinity target"),
+        (["MODEL.TARGET_OPT", '["2-1-1-1-v2"]'], "MODEL.TARGET_OPT", "'2-1-1-1-v2' is not to be had here; long aff"),
+        (["MODEL.TARGET_OPT", '["5-2d-0-0-5.0"]'], "MODEL.TARGET_OPT", "model.aux_distance"),
+        (["MODEL.TARGET_OPT", "[]"], "MODEL.TARGET_OPT", "at least one target"),
+        (["MODEL.TARGET_OPT", '["2","2"]'], "MODEL.LOSS_OPTION", "expected 2 lists, one for each"),
+        (["MODEL.LABEL_EROSION", "[1, 2]"], "MODEL.LABEL_EROSION", "expected one number, or 1, got 2"),
+        (["MODEL.LOSS_OPTION", "[[WSDiceLoss]]"], "MODEL.LOSS_OPTION", "got 'WSDiceLoss'"),
+        (["MODEL.WEIGHT_OPT", '[["2-5-5"]]'], "MODEL.WEIGHT_OPT", 'expected "0"'),
+        (["MODEL.LOSS_WEIGHT", "[[1.0, 2.0]]"], "MODEL.LOSS_WEIGHT", "expected 1 values"),
+        (["MODEL.ISOTROPY", "[True, False, False, True, True]"], "MODEL.ISOTROPY", "False first and True after"),
+        (["MODEL.ISOTROPY", "[True]"], "MODEL.ISOTROPY", "expected 5 values"),
+        (["MODEL.FILTERS", "[4, 4, 0, 4, 4]"], "MODEL.FILTERS", "model.widths[2]: expected a value ≥ 1, got 0"),
+        (["SOLVER.ITERATION_TOTAL", "0"], "SOLVER.ITERATION_TOTAL", "expected a value ≥ 1, got 0"),
+        (["INFERENCE.AUG_NUM", "5"], "INFERENCE.AUG_NUM", "predict.tta"),
+        (["INFERENCE.STRIDE", "[9, 1, 1]"], "INFERENCE.STRIDE", "expected from 1 to [8, 256, 256]"),
+        (["AUGMENTOR.ELASTIC.P", "1.5"], "AUGMENTOR.ELASTIC.P", "probability"),
+        (["DATASET.IMAGE_NAME", "a@b", "DATASET.LABEL_NAME", "a"], "DATASET.LABEL_NAME", "expected 2 volumes"),
+        (["DATASET.IMAGE_NAME", "none.txt"], "DATASET.IMAGE_NAME", "none.txt cannot be read"),
+    ],
+)
+def test_what_cannot_be_translated_is_refused_under_its_classic_name(words, key, said):
+    with pytest.raises(NeuropilError) as refusal:
+        given(*words)
+    assert key in str(refusal.value)
+    assert said in str(refusal.value)
+
+
+def test_schedules_and_averages():
+    steps = given("SOLVER.STEPS", "(10000, 50000)", "SOLVER.GAMMA", "0.2").config.optimizer
+    assert (steps.schedule, steps.milestones, steps.decay, steps.warmup) == ("steps", (0.25,), 0.2, 0)
+    assert given("SOLVER.LR_SCHEDULER_NAME", "ReduceLROnPlateau").config.optimizer.schedule == "plateau"
+    swa = given("SOLVER.SWA.ENABLED", "True", "SOLVER.SWA.START_ITER", "30000").config.optimizer.swa
+    assert swa == 0.25
+
+
+def test_damage_is_shared_out_in_the_classic_proportion():
+    augment = given().config.augment
+    shares = [augment.missing, augment.partly_missing, augment.motion, augment.cut_noise, augment.cut_blur]
+    assert 0.99 < sum(shares) <= 1
+    assert shares == pytest.approx([p / 3.15 for p in (0.5, 0.9, 0.5, 0.75, 0.5)], abs=1e-3)
+    assert (augment.step, augment.slip, augment.displacement) == (0.25, 0.25, 16)
+    alone = given(
+        *(w for k in ("MISSINGPARTS", "MOTIONBLUR", "CUTNOISE", "CUTBLUR") for w in (f"AUGMENTOR.{k}.ENABLED", "False"))
+    )
+    assert alone.config.augment.missing == 0.5
+    nothing = given("AUGMENTOR.ENABLED", "False").config.augment
+    assert not any([nothing.flip, nothing.scale, nothing.elastic, nothing.contrast, nothing.step, nothing.missing])
+
+
+def test_lists_of_volumes(tmp_path):
+    (tmp_path / "list.txt").write_text("p.h5\n\nq.h5/raw\n")
+    words = ["DATASET.INPUT_PATH", str(tmp_path), "DATASET.IMAGE_NAME", "a.h5@b.tif", "DATASET.LABEL_NAME", "list.txt"]
+    pairs = given(*words).config.data.train
+    assert [pair.image for pair in pairs] == [f"{tmp_path}/a.h5", f"{tmp_path}/b.tif"]
+    assert [pair.labels for pair in pairs] == [f"{tmp_path}/p.h5", f"{tmp_path}/q.h5/raw"]
+    two = given("INFERENCE.IMAGE_NAME", "[x.h5, y.h5]", "INFERENCE.IS_ABSOLUTE_PATH", "True")
+    assert two.images == ("x.h5", "y.h5")
+    assert [path.name for path in two.predictions] == ["result_0.h5", "result_1.h5"]
+
+
+def test_a_file_elsewhere_in_the_download_is_found_and_said(tmp_path):
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image" / "test-input.tif").touch()
+    classic = given("DATASET.INPUT_PATH", str(tmp_path), "INFERENCE.IMAGE_NAME", "test-input.tif")
+    assert classic.images == (f"{tmp_path}/image/test-input.tif",)
+    assert "taking" in classic.notes[0]
+
+
+def test_the_native_recipe_of_a_configuration_reads_back(tmp_path):
+    config = shipped("Affinity-UNet-LR").config
+    path = tmp_path / "native.yaml"
+    path.write_text(config_to_yaml(config))
+    assert load_config([path]) == config

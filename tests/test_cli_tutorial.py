@@ -1,0 +1,260 @@
+"""The commands of the classic tutorial, letter by letter but for sizes, as processes in a fresh folder."""
+
+import json
+import shlex
+import subprocess
+import sys
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from typer.testing import CliRunner
+
+from classic_data import TINY, clone, free_port, run
+from neuropil import NeuropilError, load_config, open_volume
+from neuropil.cli import app, tutorial
+from neuropil.models.checkpoint import read_checkpoint
+
+BASE = "--config-base configs/SNEMI/SNEMI-Base.yaml --config-file configs/SNEMI/SNEMI-Affinity-UNet.yaml"
+CONFIGS = shlex.split(BASE)
+EIGHT = "0,1,2,3,4,5,6,7"
+
+
+def warnings(done):
+    return [line for line in done.stderr.splitlines() if "warning:" in line.lower() and "Future" not in line]
+
+
+def iteration(path):
+    return read_checkpoint(path)["info"]["iteration"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Trained by the tutorial's first command: two processes through torch.distributed.launch."""
+    folder = clone(tmp_path_factory.mktemp("clone"))
+    launch = "python -m torch.distributed.launch --nproc_per_node=2 --master_port=1234 scripts/main.py --distributed"
+    launch = launch.replace("1234", str(free_port()))  # tests run side by side
+    done = run(folder, [*shlex.split(launch), *CONFIGS, *TINY], CUDA_VISIBLE_DEVICES=EIGHT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (folder / "launch.txt").write_text(json.dumps({"out": done.stdout, "warnings": warnings(done)}))
+    return folder
+
+
+def trained(folder):
+    return folder / "outputs" / "SNEMI_UNet"
+
+
+def main(folder, monkeypatch, *words):
+    """A command without a launcher, in this process; its exit code."""
+    monkeypatch.chdir(folder)
+    return tutorial.main([*CONFIGS, *words])
+
+
+def test_two_processes_train_on_the_processor_with_one_warning(folder):
+    said = json.loads((folder / "launch.txt").read_text())
+    (warning,) = said["warnings"]
+    assert "no GPU is visible for 2 processes" in warning
+    assert "gloo" in warning
+    assert said["out"].count("wrote ") == 1, "only the first process speaks"
+
+
+def test_checkpoints_and_events_lie_in_the_output_path(folder):
+    names = {path.name for path in trained(folder).iterdir()}
+    assert {"checkpoint_00001.pth", "checkpoint_00002.pth", "config.yaml"} <= names
+    assert [name for name in names if name.startswith("events.out.tfevents")]
+    assert iteration(trained(folder) / "checkpoint_00001.pth") == 1
+    assert load_config([trained(folder) / "config.yaml"]).training.iterations == 2
+
+
+def test_tensorboard_reads_scalars_and_pictures(folder):
+    events = EventAccumulator(str(trained(folder))).Reload()
+    assert {"loss/train", "loss/term/bce", "loss/term/dice", "learning_rate"} <= set(events.Tags()["scalars"])
+    assert [one.step for one in events.Scalars("loss/train")] == [1, 2]
+    (pictures,) = events.Tags()["images"]
+    shown = events.Images(pictures)[-1]
+    assert (shown.step, shown.height, shown.width) == (2, 33, 4 * 33)
+
+
+def test_data_parallel_training_goes_on_from_either_ending(folder, monkeypatch, capsys):
+    more = [*TINY, "DATASET.OUTPUT_PATH", "outputs/again", "SOLVER.ITERATION_TOTAL", "3"]
+    checkpoint = str(trained(folder) / "checkpoint_00002.pth.tar")
+    assert main(folder, monkeypatch, "--checkpoint", checkpoint, *more) == 0
+    said = capsys.readouterr()
+    assert f"no {checkpoint}; taking {checkpoint.removesuffix('.tar')}" in said.out
+    assert "no GPU is visible (SYSTEM.NUM_GPUS is 1)" in said.err
+    assert [path.name for path in sorted((folder / "outputs/again").glob("*.pth"))] == ["checkpoint_00003.pth"]
+
+
+def test_iteration_restart_takes_the_weights_alone(folder, monkeypatch):
+    more = [*TINY, "DATASET.OUTPUT_PATH", "outputs/restart", "SOLVER.ITERATION_RESTART", "True"]
+    checkpoint = str(trained(folder) / "checkpoint_00002.pth")
+    assert main(folder, monkeypatch, *more, "SOLVER.ITERATION_TOTAL", "1", "--checkpoint", checkpoint) == 0
+    assert iteration(folder / "outputs/restart/checkpoint_00001.pth") == 1
+
+
+def test_inference_in_eight_views_then_segmentation_and_scores(folder, monkeypatch, capsys):
+    checkpoint = str(trained(folder) / "checkpoint_00002.pth")
+    assert main(folder, monkeypatch, "--inference", "--checkpoint", checkpoint, *TINY) == 0
+    affinities = open_volume(trained(folder) / "test" / "result.h5")
+    assert affinities.shape == (3, 12, 64, 64)
+    assert (affinities.metadata.extra["made_by"]["tta"], affinities.metadata.extra["made_by"]["tta_mode"]) == (8, "min")
+
+    known = ["INFERENCE.IMAGE_NAME", "image/train-input.tif", "INFERENCE.OUTPUT_PATH", "outputs/scored"]
+    labels = "datasets/SNEMI3D/seg/train-labels.tif"
+    words = ["--inference", "--checkpoint", checkpoint, "--evaluate", labels, *TINY, *known, "INFERENCE.AUG_NUM", "4"]
+    assert main(folder, monkeypatch, *words) == 0
+    said = capsys.readouterr().out
+    assert "adapted Rand error" in said
+    assert "VI in bits" in said
+    scores = json.loads((folder / "outputs/scored/scores.json").read_text())
+    assert 0 <= scores["adapted_rand_error"] <= 1
+    assert open_volume(folder / "outputs/scored/segmentation.h5").shape == (12, 64, 64)
+
+    # The same in the native words.
+    out = str(folder / "native.h5")
+    for verb in (["segment", "outputs/scored/result.h5", "-o", out], ["evaluate", out, labels]):
+        done = CliRunner().invoke(app, verb)
+        assert done.exit_code == 0, done.output
+    assert f"{scores['adapted_rand_error']:.4f}" in done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--inference"], "--inference needs --checkpoint"),
+        (["--evaluate", "labels.tif"], "give both"),
+        (["--checkpoint", "outputs/none.pth"], "no file outputs/none.pth"),
+        (["MODEL.REGU_OPT", "[Binary]"], "MODEL.REGU_OPT: ['Binary'] is not to be had here"),
+        (["DATASET.INPUT_PATH", "elsewhere"], "elsewhere/image/train-input.tif"),
+        (["DATASET.IMAGE_NAME", "None", "DATASET.LABEL_NAME", "None"], "DATASET.IMAGE_NAME: expected a volume"),
+        (["--inference", "--checkpoint", "CHECKPOINT", "MODEL.FILTERS", "[4,4,4,4,4]"], "MODEL.FILTERS: "),
+        (["--inference", "--checkpoint", "CHECKPOINT", "INFERENCE.IMAGE_NAME", "None"], "INFERENCE.IMAGE_NAME: "),
+    ],
+)
+def test_wrong_input_is_one_message_and_exit_code_2(folder, monkeypatch, capsys, words, said):
+    words = [str(trained(folder) / "checkpoint_00002.pth") if word == "CHECKPOINT" else word for word in words]
+    assert main(folder, monkeypatch, *TINY, *words) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_a_configuration_is_needed(capsys):
+    assert tutorial.main(["--inference"]) == 2
+    assert "--config-file" in capsys.readouterr().err
+
+
+def test_flags_of_launchers_are_taken_in_both_spellings(monkeypatch):
+    for flag in ("--local_rank", "--local-rank"):
+        options = tutorial.parse(["--config-file", "a.yaml", f"{flag}=1", "--manual-seed", "7", "A.B", "-1"])
+        assert (options.local_rank, options.manual_seed, options.overrides) == (1, 7, ["A.B", "-1"])
+
+
+FOREIGN = """
+# of somebody else: other order of sections, quotes, None, tuples
+INFERENCE:
+    AUG_NUM: None
+    INPUT_SIZE: (9, 49, 49)
+    OUTPUT_SIZE: "(9, 49, 49)"
+    STRIDE: (4, 32, 32)
+    OUTPUT_PATH: 'outputs/foreign/test'
+    IMAGE_NAME: "image/test-input.tif"
+    PAD_SIZE: [4, 32, 32]
+MONITOR:
+    ITERATION_NUM: [1, 1]
+SOLVER:
+    BASE_LR: 4e-2
+    LR_SCHEDULER_NAME: "MultiStepLR"
+    STEPS: (1, 2)
+    ITERATION_TOTAL: 2
+    ITERATION_SAVE: 2
+    SAMPLES_PER_BATCH: '1'
+DATASET:
+    IMAGE_NAME: image/train-input.tif@image/train-input.tif
+    LABEL_NAME: [seg/train-labels.tif, seg/train-labels.tif]
+    INPUT_PATH: 'datasets/SNEMI3D/'
+    OUTPUT_PATH: outputs/foreign
+    VALID_MASK_NAME: None
+    PAD_SIZE: [4, 64, 64]
+MODEL:
+    NORM_MODE: "sync_bn"
+    FILTERS: (4, 4, 4, 8, 8)
+    TARGET_OPT: ['2', "4-1-1"]
+    OUT_PLANES: 4
+    LABEL_EROSION: [1, 0]
+    LOSS_OPTION: [["WeightedBCEWithLogitsLoss", 'DiceLoss'], ["WeightedBCEWithLogitsLoss", 'DiceLoss']]
+    LOSS_WEIGHT: ((1.0, 0.5), (1.0, 0.5))
+    WEIGHT_OPT: [["1", "0"], ["1", "0"]]
+    OUTPUT_ACT: [["none", "sigmoid"], ["none", "sigmoid"]]
+    INPUT_SIZE: [9, 33, 33]
+    OUTPUT_SIZE: [9, 33, 33]
+SYSTEM: {NUM_GPUS: 4, NUM_CPUS: 4}
+"""
+
+
+def test_a_configuration_of_somebody_else_runs_and_nothing_in_it_is_ignored_silently(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (folder / "foreign.yaml").write_text(FOREIGN)
+    assert tutorial.main(["--config-file", "foreign.yaml"]) == 0
+    said = capsys.readouterr()
+    assert "note: foreign.yaml:10: INFERENCE.PAD_SIZE changes nothing here: nothing is padded" in said.out
+    assert "note: foreign.yaml:26: DATASET.PAD_SIZE changes nothing here" in said.out
+    assert said.err.count("warning") == 1
+    assert (folder / "outputs/foreign/checkpoint_00002.pth").exists()
+
+
+def test_a_key_that_is_not_to_be_had_is_refused_with_its_line(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (folder / "foreign.yaml").write_text(FOREIGN.replace("PAD_SIZE: [4, 64, 64]", "LABEL_VAST: True"))
+    assert tutorial.main(["--config-file", "foreign.yaml"]) == 2
+    assert (
+        "foreign.yaml:26: DATASET.LABEL_VAST: True is not to be had here; turn the colours" in capsys.readouterr().err
+    )
+
+
+def test_config_convert_prints_the_native_recipe(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(app, ["config", "convert", CONFIGS[1], CONFIGS[3], "MODEL.PAD_MODE", "zeros"])
+    assert done.exit_code == 0, done.output
+    assert "# command line: MODEL.PAD_MODE changes nothing here: conv" in done.output
+    recipe = tmp_path / "native.yaml"
+    recipe.write_text(done.output)
+    config = load_config([recipe])
+    assert (config.training.patch, config.optimizer.name, config.predict.tta) == ((17, 257, 257), "sgd", 8)
+    done = CliRunner().invoke(app, ["config", "convert", CONFIGS[1], CONFIGS[3], "-o", str(recipe)])
+    assert f"wrote {recipe}" in done.output
+    assert isinstance(CliRunner().invoke(app, ["config", "convert", "none.yaml"]).exception, SystemExit | NeuropilError)
+
+
+@pytest.mark.slow
+def test_torchrun_and_a_plain_start_as_processes(folder):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    out = ["DATASET.OUTPUT_PATH", "outputs/torchrun"]
+    done = run(folder, [*torchrun, "scripts/main.py", "--distributed", *CONFIGS, *TINY, *out])
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(warnings(done)) == 1
+    plain = ["python", "-u", "scripts/main.py", *CONFIGS, *TINY, "DATASET.OUTPUT_PATH", "outputs/plain"]
+    done = run(folder, plain, CUDA_VISIBLE_DEVICES="0,1")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(warnings(done)) == 1
+    for name in ("torchrun", "plain"):
+        assert (folder / "outputs" / name / "checkpoint_00002.pth").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["LR", "MER"])
+def test_the_other_configurations_train_and_predict(folder, monkeypatch, variant):
+    monkeypatch.chdir(folder)
+    words = [CONFIGS[0], CONFIGS[1], "--config-file", f"configs/SNEMI/SNEMI-Affinity-UNet-{variant}.yaml", *TINY]
+    wide = ["INFERENCE.INPUT_SIZE", "[9,64,64]", "INFERENCE.OUTPUT_SIZE", "[9,64,64]", "INFERENCE.AUG_NUM", "None"]
+    assert tutorial.main(words) == 0
+    out = folder / "outputs" / f"SNEMI_UNet_{variant}"
+    assert tutorial.main([*words, *wide, "--inference", "--checkpoint", str(out / "checkpoint_00002.pth")]) == 0
+    assert open_volume(out / "test" / "result.h5").shape[0] == {"LR": 12, "MER": 3}[variant]
+
+
+def test_an_error_of_one_rank_is_no_traceback(folder):
+    done = subprocess.run(
+        [sys.executable, "scripts/main.py", *CONFIGS, "SOLVER.NAME", "Lion"], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == "scripts/main.py: command line: SOLVER.NAME: expected SGD, Adam, AdamW, got 'Lion'\n"
