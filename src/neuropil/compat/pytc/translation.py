@@ -101,7 +101,7 @@ def _put_data(draft: Draft) -> None:
 
 def _put_network(draft: Draft) -> None:
     settings = draft.settings
-    others = "other networks are not to be had under these names; the others are reached by native recipes"
+    others = "native recipes also have model.architecture unetr, swin_unetr, dynunet, mednext and segresnet"
     draft.put(
         "model.architecture",
         draft.choose("MODEL.ARCHITECTURE", {"unet_3d": "residual_unet"}, others),
