@@ -44,7 +44,7 @@ def in_core(folder, config):
 @settings(max_examples=25)
 @given(
     cases(largest=6), st.sampled_from(SCORES), st.tuples(*[st.integers(1, 5)] * 3),
-    st.sampled_from((0.0, 0.3, 0.6, 0.9)), st.booleans(), st.sampled_from((0,)),
+    st.sampled_from((0.0, 0.3, 0.6, 0.9)), st.booleans(), st.sampled_from((0, 3, 9)),
 )  # fmt: skip
 def test_blocks_do_not_show(tmp_path_factory, case, score, block, threshold, wide, min_size):
     """Any shape, type, sign of offsets, few distinct values; every score."""
@@ -172,3 +172,41 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path):
         segment_blocks(
             open_volume(tmp_path / "a.zarr"), tmp_path / "a.zarr", SegmentConfig(threshold=0.5), block=(1, 2, 2)
         )
+
+
+def test_the_command_line_names_blocks_that_failed_and_exits_with_1(tmp_path, capsys, monkeypatch):
+    from neuropil.cli import main
+
+    array, chunk, before = broken(tmp_path)
+    command = ["neuropil", "segment", f"{tmp_path}/a.zarr", "-o", f"{tmp_path}/s.zarr", "--block", "4,8,8"]
+
+    def run():
+        monkeypatch.setattr("sys.argv", [*command, "--threshold", "0.4"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code or 0
+
+    assert run() == 1
+    told = capsys.readouterr().err
+    assert "watershed and merging of block 0:4,16:24,16:24" in told
+    assert "a.zarr" in told
+    assert "Traceback" not in told
+    chunk.write_bytes(before)
+    assert run() == 0
+    fragments = neuropil.watershed(array)
+    expected = neuropil.agglomerate(array, fragments).segment(fragments, 0.4)
+    np.testing.assert_array_equal(partition(open_volume(tmp_path / "s.zarr").read()), partition(expected))
+
+
+def test_a_run_chooses_by_memory_and_says_which(tmp_path, capsys, monkeypatch):
+    from neuropil.pipeline import scaling
+
+    write_volume(tmp_path / "a.zarr", np.random.default_rng(0).random((3, 4, 6, 8)).astype(np.float32))
+    config = SegmentConfig(threshold=0.5)
+    scaling.segment_either_way(tmp_path / "a.zarr", tmp_path / "memory.h5", config)
+    assert "in memory" in capsys.readouterr().out
+    monkeypatch.setattr(scaling, "free_memory", lambda device: 1000)
+    scaling.segment_either_way(tmp_path / "a.zarr", tmp_path / "blocks.h5", config)
+    assert "by blocks of 128×512×512" in capsys.readouterr().out
+    found, expected = (open_volume(tmp_path / name).read() for name in ("blocks.h5", "memory.h5"))
+    np.testing.assert_array_equal(partition(found), partition(expected))

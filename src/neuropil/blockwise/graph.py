@@ -82,10 +82,12 @@ class Edges:
     def renamed(self, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Edges:
         """The same edges between other ends; those whose ends became one are gone."""
         a, b = np.minimum(a, b).astype(np.uint64), np.maximum(a, b).astype(np.uint64)
-        keep = a != b
-        columns = (a, b, *self.columns[2:])
+        return Edges.of((a, b, *self.columns[2:]), self.bins).chosen(a != b)
+
+    def chosen(self, keep: npt.NDArray[np.bool_]) -> Edges:
+        """Some of the edges."""
         if keep.all():
-            return Edges.of(columns, self.bins)
+            return self
         bins = self.bins
         if len(self.bin_start):
             length = np.diff(self.bin_start).astype(np.int64)
@@ -93,7 +95,7 @@ class Edges:
                 np.concatenate([np.zeros(1, np.uint64), np.cumsum(length[keep], dtype=np.uint64)]),
                 *(column[np.repeat(keep, length)] for column in self.bins[1:]),
             )
-        return Edges.of(tuple(column[keep] for column in columns), bins)
+        return Edges.of(tuple(column[keep] for column in self.columns), bins)
 
 
 def seam_edges(

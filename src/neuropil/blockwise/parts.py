@@ -129,8 +129,7 @@ def _part(
     waits = outer > 0
     waits[rest.a], waits[rest.b] = True, True
     names = np.concatenate([np.zeros(1, np.uint64), name])
-    axis, lower = rest.key % 3, rest.key // 3
-    key = 3 * _global(lower, grown, job.shape) + axis
+    key = key_in_volume(rest.key, grown, job.shape)
     edges = Edges.of((names[rest.a], names[rest.b], rest.count, rest.sum, key, rest.max, rest.min), rest.bins)
     alone = region == np.arange(len(region))
     alone[0] = False
@@ -260,13 +259,24 @@ def _pieces(job: Job, node: Node, parts: list[Part]) -> tuple[Names, npt.NDArray
     """The pieces at faces of the children, and which faces of the larger block they touch."""
     kept: list[npt.NDArray[np.uint8]] = []
     for child, part in zip(job.tree.children(node), parts, strict=True):
-        # Between two children lies no face of the larger block; one that is alone on an axis ends with the volume.
-        upper = [p - 2 * q for p, q in zip(job.tree.place(child), job.tree.place(node), strict=True)]
-        sides = sum(1 << (2 * axis + upper[axis]) for axis in range(3))
-        kept.append(part.outer & np.uint8(sides & job.tree.outer(node)))
+        kept.append(part.outer & np.uint8(still_outer(job, node, child)))
     piece = np.concatenate([part.piece for part in parts])
     order = np.argsort(piece)
     return piece[order], np.concatenate(kept)[order], np.concatenate([part.region for part in parts])[order]
+
+
+def still_outer(job: Job, node: Node, child: Node) -> int:
+    """The faces of a child that are outer faces of the larger block, too, one bit each."""
+    # Between two children lies none; a child that is alone on an axis ends with the volume.
+    upper = [p - 2 * q for p, q in zip(job.tree.place(child), job.tree.place(node), strict=True)]
+    return sum(1 << (2 * axis + upper[axis]) for axis in range(3)) & job.tree.outer(node)
+
+
+def key_in_volume(key: npt.NDArray[Any], box: Box, shape: Triple) -> npt.NDArray[np.uint64]:
+    """Face indices of a box as those of the whole volume, in the same order."""
+    axis, lower = key % 3, key // 3
+    found: npt.NDArray[np.uint64] = 3 * _global(lower, box, shape) + axis.astype(np.uint64)
+    return found
 
 
 def _global(index: npt.NDArray[Any], box: Box, shape: Triple) -> npt.NDArray[np.uint64]:

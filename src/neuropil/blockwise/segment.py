@@ -6,6 +6,7 @@ step   for each                     does
 merge  smallest block               watershed with a halo of one voxel, region graph, merges inside the block
 seams  smallest block               what its lower faces unite, and the edges across them
 merge  block of the tree, upwards   adds its children's partial edges and seams; merges what no longer reaches out
+sizes  every block, upwards         where a minimum size is asked for: joins small segments where all is known
 ids    block of the tree, downwards tells each child what the regions are called that it had to hand up
 relabel smallest block              writes the segmentation
 ====== ============================ ========================================================================
@@ -29,6 +30,7 @@ from neuropil.blockwise.job import Job, fingerprint, load_arrays, load_job, save
 from neuropil.blockwise.naming import name_regions, relabel
 from neuropil.blockwise.output import check_output, create_output, finish_output, output_path
 from neuropil.blockwise.parts import join_seams, merge_leaf, merge_node
+from neuropil.blockwise.sizes import size_leaf, size_node
 from neuropil.blockwise.tree import BlockTree, Node
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
@@ -45,6 +47,8 @@ STEPS: dict[str, Callable[[Job, Node], dict[str, Any]]] = {
     "merge": lambda job, node: merge_node(job, node) if node[0] else merge_leaf(job, node),
     "seams": join_seams,
     "ids": name_regions,
+    "sizes": lambda job, node: size_node(job, node) if node[0] else size_leaf(job, node),
+    "sized": lambda job, node: name_regions(job, node, "sizes"),
     "relabel": relabel,
 }
 
@@ -93,16 +97,18 @@ def segment_blocks(
     """
     job, folder = _job(affinities, output, settings, block, work)
     run = _Run(job, engine or Serial(), watch)
-    leaves, levels = run.nodes(0), range(1, job.tree.levels)
+    leaves = run.nodes(0)
     run.step("merge", leaves, "watershed and merging")
     run.step("seams", leaves, "seams")
-    for level in levels:
+    for level in range(1, job.tree.levels):
         run.step("merge", run.nodes(level), f"merging, level {level}")
-    run.stop_if_failed()
+    if job.min_size > 1:
+        run.step_down("ids", "names")
+        for level in range(job.tree.levels):
+            run.step("sizes", run.nodes(level), f"sizes, level {level}")
     segments = run.number()
     create_output(job, segments, metadata or Metadata())
-    for level in reversed(levels):
-        run.step("ids", run.nodes(level), f"ids, level {level}")
+    run.step_down("sized" if job.min_size > 1 else "ids", "ids")
     run.step("relabel", leaves, "relabelling")
     run.stop_if_failed()
     finish_output(job, output)
@@ -154,10 +160,17 @@ class _Run:
                 self.missing.add((step, task.node))
             else:
                 self.done += 1
-                if step == "merge":
+                if step in ("merge", "sizes"):  # the last one counts
                     self.segments[task.node] = outcome["segments"]
             if self.watch is not None:
                 self.watch(name, count, len(ready))
+
+    def step_down(self, step: str, name: str) -> None:
+        """Do a step from the whole to its smallest parts; nothing can be done before all that comes before is."""
+        self.stop_if_failed()
+        for level in range(self.job.tree.levels - 1, 0, -1):
+            self.step(step, self.nodes(level), f"{name}, level {level}")
+        self.stop_if_failed()
 
     def stop_if_failed(self) -> None:
         if self.failures:
@@ -165,6 +178,7 @@ class _Run:
 
     def number(self) -> int:
         """Leave the first id of every block for the workers, and return how many segments there are."""
+        self.stop_if_failed()
         nodes = [node for level in range(self.job.tree.levels) for node in self.nodes(level)]
         counts = np.array([self.segments[node] for node in nodes], np.uint64)
         first: npt.NDArray[np.uint64] = np.cumsum(counts, dtype=np.uint64) - counts + np.uint64(1)
@@ -180,6 +194,8 @@ def _inputs(tree: BlockTree, step: str, node: Node) -> Iterable[tuple[str, Node]
     if step == "merge" and node[0]:
         seams = {("seams", leaf) for leaf, _ in tree.seams(node)}
         return [*(("merge", child) for child in tree.children(node)), *seams]
+    if step == "sizes" and node[0]:
+        return [("sizes", child) for child in tree.children(node)]
     return []
 
 
@@ -194,8 +210,6 @@ def _job(
         raise NeuropilError("the mutex watershed is one sweep over the whole volume; it cannot be done by blocks")
     if settings.fill:
         raise NeuropilError("filling looks across the whole volume; leave out --fill, or --block")
-    if settings.min_size > 1:
-        raise NeuropilError("a minimum size is not known block by block; leave out --min-size, or --block")
     threshold = np.inf if settings.method == "watershed" else settings.threshold
     if threshold is None:
         raise NeuropilError("expected a threshold to segment at by blocks, got none")

@@ -1,0 +1,139 @@
+"""The minimum size, block by block: small segments join a neighbour as they would in the whole volume.
+
+Which neighbour depends only on those small segments that hang together with it, and on the large ones around them,
+which never change. So a group of touching small segments is settled in the first block of the tree that holds all of
+it; one that reaches beyond waits for the parent. Segments go by name, so that the smallest fragment decides ties.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil import _native
+from neuropil.blockwise.graph import Edges, Names, united
+from neuropil.blockwise.job import Job, load_arrays
+from neuropil.blockwise.naming import name_pieces
+from neuropil.blockwise.parts import edge_arrays, encoding_of, key_in_volume, load_edges, read_faces, still_outer
+from neuropil.blockwise.tree import Node
+from neuropil.geometry import Box
+from neuropil.segmentation.scores import Score, fixed_point
+from neuropil.volumes import Encoding
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Segments of a part of the volume: names ascending, voxels so far, faces of the block that they touch, edges."""
+
+    names: Names
+    size: npt.NDArray[np.uint64]
+    outer: npt.NDArray[np.uint8]
+    edges: Edges
+
+
+def size_leaf(job: Job, leaf: Node) -> dict[str, Any]:
+    """The segments of a smallest block, and what can be settled among them."""
+    box, whole = job.tree.box(leaf), Box.whole(job.shape)
+    grown = box.grow((1, 1, 1)).intersect(whole)
+    inner = box.relative_to(grown.start)
+    called = name_pieces(job, leaf)
+    seen: list[tuple[Names, int]] = []
+    (labels,) = load_arrays(job.file("merge", leaf), "labels")
+    named = np.zeros(grown.shape, np.uint64)
+    named[inner.slices] = called[labels]
+    for axis in range(3):
+        before = job.tree.before(leaf, axis)
+        if before is not None:
+            (plane,) = load_arrays(job.file("merge", before), f"label{2 * axis + 1}")
+            at = (*inner.slices[:axis], slice(0, 1), *inner.slices[axis + 1 :])
+            named[at] = name_pieces(job, before)[plane]
+            seen.append((np.unique(named[at]), 1 << (2 * axis)))
+    faces = read_faces(job, grown)
+    columns, bins = _native.part_graph(
+        *faces.arguments, named, fixed_point(faces.encoding)[0], inner.start, inner.stop,
+        job.pooling.kind == "quantile",
+    )  # fmt: skip
+    edges = Edges.of((*columns[:4], key_in_volume(columns[4], grown, job.shape), *columns[5:]), bins)
+    names = np.unique(np.concatenate([called, *(across for across, _ in seen)]))
+    number = np.searchsorted(names, called)
+    size = np.bincount(number, np.bincount(labels.reshape(-1), minlength=len(called)), len(names)).astype(np.uint64)
+    outer = np.zeros(len(names), np.uint8)
+    piece, touched, name = load_arrays(job.file("merge", leaf), "piece", "outer", "name")
+    np.bitwise_or.at(outer, number[1 + np.searchsorted(name, piece)], touched)
+    for across, bit in seen:  # these go on behind a lower face, or are only there
+        outer[np.searchsorted(names, across)] |= np.uint8(bit)
+    real = names > 0
+    return _settled(job, Sizes(names[real], size[real], outer[real], edges), faces.encoding)
+
+
+def size_node(job: Job, node: Node) -> dict[str, Any]:
+    """The segments that the children could not settle."""
+    names, sizes, outers, parts = [], [], [], []
+    for child in job.tree.children(node):
+        edges, (name, size, outer) = load_edges(job.file("sizes", child), "", "names", "size", "outer")
+        names.append(name)
+        sizes.append(size)
+        outers.append(outer & np.uint8(still_outer(job, node, child)))
+        parts.append(edges)
+    every, number = np.unique(np.concatenate(names), return_inverse=True)
+    size, outer = np.zeros(len(every), np.uint64), np.zeros(len(every), np.uint8)
+    np.add.at(size, number, np.concatenate(sizes))
+    np.bitwise_or.at(outer, number, np.concatenate(outers))
+    return _settled(job, Sizes(every, size, outer, Edges.joined(parts)), encoding_of(job))
+
+
+def _settled(job: Job, known: Sizes, encoding: Encoding) -> dict[str, Any]:
+    """Join small segments where all that matters is known; what is left is for the parent."""
+    small = known.size < job.min_size
+    a, b = (np.searchsorted(known.names, end) for end in (known.edges.a, known.edges.b))
+    both = small[a] & small[b]
+    group = united(len(known.names), *_pairs(a[both], b[both]))
+    waits = np.zeros(len(known.names), np.bool_)
+    waits[group[small & (known.outer > 0)]] = True
+    waits = waits[group] & small
+    settle = small & ~waits
+    target = _absorb(known, settle, settle[a] | settle[b], (a, b), job.pooling, encoding, job.min_size)
+    needed = waits[a] | waits[b]
+    kept = waits | (known.outer > 0)
+    kept[a[needed]], kept[b[needed]] = True, True
+    left = known.edges.chosen(needed)
+    gone = target != known.names
+    return {
+        "in": known.names, "to": target, "done": known.names[~kept & ~gone],
+        "names": known.names[kept], "size": known.size[kept], "outer": known.outer[kept],
+        **edge_arrays(left, ""), "edges": len(left),
+    }  # fmt: skip
+
+
+def _absorb(
+    known: Sizes,
+    settle: npt.NDArray[np.bool_],
+    use: npt.NDArray[np.bool_],
+    ends: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
+    score: Score,
+    encoding: Encoding,
+    min_size: int,
+) -> Names:
+    """The segment that each segment ends in, 0 where it was small and alone."""
+    count = len(known.names)
+    edges = known.edges.chosen(use)
+    columns = (ends[0][use].astype(np.uint64) + 1, ends[1][use].astype(np.uint64) + 1, *edges.columns[2:])
+    size = np.full(count + 1, min_size, np.uint64)
+    size[1:][settle] = known.size[settle]
+    found = _native.wide.absorb_small(
+        columns, edges.bins, score.arguments(encoding), np.arange(count + 1, dtype=np.uint64), size, min_size
+    )
+    # A group is called after its large segment, which is known elsewhere, too, where it has one.
+    called = np.arange(count + 1, dtype=np.uint64)
+    large = np.flatnonzero(~settle) + 1
+    called[found[large]] = large
+    names = np.concatenate([np.zeros(1, np.uint64), known.names])
+    result: Names = names[called[found[1:]]]
+    return result
+
+
+def _pairs(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    return np.minimum(a, b), np.maximum(a, b)

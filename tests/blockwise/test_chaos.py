@@ -1,0 +1,95 @@
+"""Workers and whole runs killed at random moments: the same result, nothing left behind, no hang."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+import neuropil
+from neuropil.volumes import create_volume, open_volume
+
+pytestmark = pytest.mark.slow
+
+SHAPE, BLOCK = (24, 96, 96), "3,12,12"
+
+
+@pytest.fixture
+def affinities(tmp_path):
+    rng = np.random.default_rng(7)
+    array = (rng.integers(0, 6, (3, *SHAPE)) * 50).astype(np.uint8)
+    with create_volume(tmp_path / "a.zarr", array.shape, array.dtype) as volume:
+        volume.write(volume.box, array)
+    return array
+
+
+def start(folder):
+    """The command line, in a process group of its own."""
+    command = [sys.executable, "-m", "neuropil.cli", "segment", "a.zarr", "-o", "s.zarr", "--threshold", "0.5"]
+    with (folder / "log").open("a") as log:
+        return subprocess.Popen(
+            [*command, "--block", BLOCK, "--workers", "2"], cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def workers(run):
+    """Processes of Dask workers: those that are spawned and have nothing below them."""
+    try:
+        below = psutil.Process(run.pid).children(recursive=True)
+        return [p for p in below if any("spawn_main" in word for word in p.cmdline())]
+    except psutil.Error:
+        return []
+
+
+def done(folder):
+    return len(list(folder.glob("s.zarr.blocks/*/*/*/*.npz")))
+
+
+def assert_right(folder, array):
+    fragments = neuropil.watershed(array)
+    expected = neuropil.agglomerate(array, fragments).segment(fragments, 0.5)
+    found = open_volume(folder / "s.zarr").read()
+    pairs = np.unique(np.stack([found.ravel(), expected.ravel()]), axis=1)
+    assert pairs.shape[1] == expected.max() == found.max(), "one id for one id"
+    assert sorted(path.name for path in folder.iterdir()) == ["a.zarr", "log", "s.zarr", "s.zarr.yaml"]
+
+
+def test_twenty_workers_are_killed(tmp_path, affinities):
+    draw, run, killed = random.Random(0), start(tmp_path), 0
+    until = time.monotonic() + 600
+    while run.poll() is None and time.monotonic() < until:
+        time.sleep(draw.uniform(0.1, 0.6))
+        alive = workers(run) if done(tmp_path) else []
+        if killed < 20 and alive:
+            draw.choice(alive).kill()
+            killed += 1
+    assert run.wait(timeout=1) == 0, (tmp_path / "log").read_text()[-3000:]
+    assert killed == 20
+    assert_right(tmp_path, affinities)
+
+
+def test_the_whole_run_is_killed_five_times(tmp_path, affinities):
+    draw, reached = random.Random(1), 0
+    for _ in range(5):
+        run = start(tmp_path)
+        before, until = done(tmp_path), time.monotonic() + 120
+        while done(tmp_path) < before + draw.randint(20, 200) and run.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        below = psutil.Process(run.pid).children(recursive=True)
+        assert run.poll() is None, (tmp_path / "log").read_text()[-3000:]
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+        psutil.wait_procs(below, timeout=60)
+        assert not [p for p in below if p.is_running() and p.status() != psutil.STATUS_ZOMBIE], (
+            "workers end with the run"
+        )
+        assert done(tmp_path) >= reached, "what is done stays"
+        reached = done(tmp_path)
+    assert reached > 100
+    assert start(tmp_path).wait(timeout=600) == 0, (tmp_path / "log").read_text()[-3000:]
+    assert_right(tmp_path, affinities)
