@@ -1,7 +1,8 @@
 """SCALE: the same steps block by block, on this process or a Dask cluster; the result is that of the whole volume."""
 
 from neuropil.blockwise.engine import BlocksFailed, Cluster, Serial, open_engine
+from neuropil.blockwise.evaluate import evaluate_blocks
 from neuropil.blockwise.segment import segment_blocks
 from neuropil.blockwise.tree import BlockTree
 
-__all__ = ["BlockTree", "BlocksFailed", "Cluster", "Serial", "open_engine", "segment_blocks"]
+__all__ = ["BlockTree", "BlocksFailed", "Cluster", "Serial", "evaluate_blocks", "open_engine", "segment_blocks"]

@@ -224,6 +224,10 @@ def evaluate(
     border: Annotated[
         float, typer.Option(metavar="NM", min=0, help="CREMI variant: leave out truth so near a border.")
     ] = 0.0,
+    block: BlockOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    work: WorkOption = None,
     erl: Annotated[
         bool, typer.Option("--erl", help="Expected run length, too, along skeletons of the labels (extra: mesh).")
     ] = False,
