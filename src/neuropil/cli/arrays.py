@@ -41,6 +41,7 @@ from neuropil.cli.options import (
     read_segment,
     read_voxel_size,
 )
+from neuropil.errors import NeuropilError
 
 
 @app.command()
@@ -224,20 +225,22 @@ def evaluate(
     border: Annotated[
         float, typer.Option(metavar="NM", min=0, help="CREMI variant: leave out truth so near a border.")
     ] = 0.0,
-    block: BlockOption = None,
-    workers: WorkersOption = None,
-    scheduler: SchedulerOption = None,
-    work: WorkOption = None,
     erl: Annotated[
         bool, typer.Option("--erl", help="Expected run length, too, along skeletons of the labels (extra: mesh).")
     ] = False,
     voxel_size: VoxelSizeOption = None,
+    block: BlockOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    work: WorkOption = None,
 ) -> None:
     """Score a segmentation against labels."""
     from dataclasses import replace
 
+    from neuropil.blockwise import open_engine as block_engine
     from neuropil.evaluation import evaluate as run
     from neuropil.evaluation.run_length import run_length
+    from neuropil.pipeline import score_in_blocks
     from neuropil.pipeline.scoring import score_table, write_json
     from neuropil.viewing.report import write_report
     from neuropil.volumes import open_volume
@@ -245,7 +248,14 @@ def evaluate(
     size = read_voxel_size(voxel_size)
     with open_volume(segmentation) as volume, open_volume(labels) as truth:
         area = read_box(box, volume.box)
-        scores = run(volume, truth, box=area, border=border, voxel_size=size)
+        if block is None and workers is None and scheduler is None:
+            scores = run(volume, truth, box=area, border=border, voxel_size=size)
+        elif border:
+            raise NeuropilError("borders are looked for in whole sections; leave out --border, or --block")
+        else:
+            with block_engine(workers, scheduler) as engine:
+                folder = work or f"{segmentation.rstrip('/')}.scores.blocks"
+                scores = score_in_blocks(volume, truth, block=read_block(block), box=area, engine=engine, work=folder)
         if erl:
             scores = replace(scores, run_length=run_length(volume, truth, box=area, voxel_size=size))
         typer.echo("\n".join(score_table(scores)))

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
-from neuropil.blockwise import segment_blocks
+from neuropil.blockwise import evaluate_blocks, segment_blocks
 from neuropil.blockwise.engine import Engine
 from neuropil.config import SegmentConfig
-from neuropil.geometry import Triple
+from neuropil.evaluation import Scores
+from neuropil.geometry import Box, Triple
 from neuropil.inference.memory import free_memory
 from neuropil.pipeline.segmenting import segment_volume, segmentation_metadata, threshold_for, with_offsets
 from neuropil.volumes import Volume, as_volume
@@ -63,6 +64,24 @@ def segment_in_blocks(
         watch=BlockProgress(),
     )
     return Path(output)
+
+
+def score_in_blocks(
+    segmentation: Volume,
+    labels: Volume,
+    *,
+    block: Triple | None,
+    work: Path | str,
+    box: Box | None = None,
+    engine: Engine | None = None,
+) -> Scores:
+    """:func:`neuropil.blockwise.evaluate_blocks`, with progress.
+
+    Raises:
+        NeuropilError, BlocksFailed: as there.
+    """
+    watch = BlockProgress()
+    return evaluate_blocks(segmentation, labels, block=block or BLOCK, work=work, box=box, engine=engine, watch=watch)
 
 
 def segment_either_way(affinities: Volume | Path | str, output: Path | str, settings: SegmentConfig) -> Path:

@@ -1,0 +1,63 @@
+"""Scores by blocks are the scores of the whole volume."""
+
+import json
+
+import numpy as np
+import pytest
+
+import neuropil
+from neuropil import Box
+from neuropil.blockwise import BlocksFailed, evaluate_blocks
+from neuropil.volumes import Metadata, create_volume, open_volume, write_volume
+
+
+@pytest.mark.parametrize("block", [(3, 5, 4), (1, 20, 20), (50, 50, 50)])
+@pytest.mark.parametrize("box", [None, Box((4, 8, 9), (9, 19, 20))])
+def test_blocks_do_not_show_in_scores(tmp_path, block, box):
+    rng = np.random.default_rng(0)
+    origin = Metadata(origin=(3, 5, 0))
+    write_volume(tmp_path / "s.zarr", rng.integers(0, 9, (8, 20, 22)).astype(np.uint32), origin)
+    write_volume(tmp_path / "t.zarr", rng.integers(0, 5, (8, 20, 22)).astype(np.uint16), origin)
+    segmentation, labels = open_volume(tmp_path / "s.zarr"), open_volume(tmp_path / "t.zarr")
+    found = evaluate_blocks(segmentation, labels, block=block, work=tmp_path / "work", box=box)
+    assert found == neuropil.evaluate(segmentation, labels, box=box)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.zarr", "t.zarr"]
+
+
+def test_an_unreadable_block_is_named_and_a_second_call_counts_only_that(tmp_path):
+    ids = np.random.default_rng(1).integers(1, 9, (4, 16, 16)).astype(np.uint32)
+    with create_volume(tmp_path / "s.zarr", ids.shape, ids.dtype, chunks=(4, 8, 8)) as volume:
+        volume.write(volume.box, ids)
+    chunk = tmp_path / "s.zarr/c/0/1/0"
+    before = chunk.read_bytes()
+    chunk.write_bytes(b"no chunk")
+    segmentation, options = open_volume(tmp_path / "s.zarr"), {"block": (4, 8, 8), "work": tmp_path / "work"}
+    with pytest.raises(BlocksFailed, match="counting pairs of block 0:4,8:16,0:8"):
+        evaluate_blocks(segmentation, segmentation, **options)
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.npz")}
+    assert len(done) == 3
+    chunk.write_bytes(before)
+
+    def watch(step, count, total):
+        if step == "counting pairs":
+            assert all(path.stat().st_mtime_ns == time for path, time in done.items())
+
+    again = open_volume(tmp_path / "s.zarr")
+    assert evaluate_blocks(again, again, watch=watch, **options).adapted_rand_error == 0
+
+
+def test_the_command_line_scores_by_blocks(tmp_path, monkeypatch):
+    from neuropil.cli import main
+
+    ids = np.random.default_rng(2).integers(0, 9, (4, 16, 16)).astype(np.uint32)
+    write_volume(tmp_path / "s.zarr", ids)
+    write_volume(tmp_path / "t.zarr", ids // 2)
+    told = []
+    for options in ([], ["--block", "3,5,16"]):
+        command = ["neuropil", "evaluate", f"{tmp_path}/s.zarr", f"{tmp_path}/t.zarr", "--json", f"{tmp_path}/j.json"]
+        monkeypatch.setattr("sys.argv", [*command, *options])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        told.append(json.loads((tmp_path / "j.json").read_text()))
+    assert told[0] == told[1]
