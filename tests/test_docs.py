@@ -91,8 +91,9 @@ def test_commands_have_the_verbs_and_options_that_they_are_shown_with(page):
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tour.md"])
-def test_sessions_can_be_typed(page, workplace):
-    """The commands of a page one after the other."""
+def test_sessions_can_be_typed(page, workplace, monkeypatch):
+    """The commands of a page one after the other; nobody looks at what the viewer shows."""
+    monkeypatch.setattr("neuropil.viewing.viewer.serve", lambda *_: None)
     for words in commands(ROOT / page):
         if words[1] == "train":
             words += [word for key, value in SHORT.items() for word in ("--set", f"training.{key}={value}")]
