@@ -4,6 +4,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from neuropil import Box, NeuropilError
+from neuropil.config import AugmentConfig
 from neuropil.dataset import VolumeDataset, VolumePair, Wanted, collate, sample_rng
 from neuropil.targets import erode_labels
 from neuropil.training.batches import Numbers, batches
@@ -162,6 +163,46 @@ def test_volumes_too_large_for_memory_are_read_box_by_box():
     for number in range(20):
         for a, b in zip(kept[number][:3], lazy[number][:3], strict=True):
             assert torch.equal(a, b)
+
+
+def test_volumes_stay_on_the_device_that_trains():
+    # The device without memory stands for a GPU: what lies on it shows where samples were cut out.
+    here, there = (
+        VolumeDataset([pair()], (4, 16, 16), margin=1, augment=AugmentConfig(rotate=30), device=device)
+        for device in (None, torch.device("meta"))
+    )
+    both = [(here[number], there[number]) for number in range(12)]
+    for a, b in both:
+        for name in ("image_ZYX", "labels_ZYX", "mask_ZYX", "real_YX"):
+            x, y = getattr(a, name), getattr(b, name)
+            assert (x is None) == (y is None)
+            assert x is None or (y.device.type, x.shape, x.dtype) == ("meta", y.shape, y.dtype)
+    assert {b.real_YX is None for _, b in both} == {True, False}
+    far = VolumeDataset([pair()], (4, 16, 16), device=torch.device("meta"), memory=1)
+    assert far[0].image_ZYX.device.type == "cpu", "what does not fit is read box by box"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_beyond_the_border_the_last_voxels_are_repeated(dtype):
+    array = np.random.default_rng(0).integers(0, 200, (2, 20, 24)).astype(dtype)
+    source = VolumePair(array_volume(array), array_volume(np.ones(array.shape, np.uint8)))
+    data = VolumeDataset([source], (2, 16, 16), augment=AugmentConfig(rotate=45, warp_probability=1))
+    for number in range(8):
+        sample = data[number]
+        y, x = sample.warp.reach
+        padded = np.pad(array, [(0, 0), (y, y), (x, x)], mode="edge")
+        known = np.pad(np.ones((20, 24), bool), [(y, y), (x, x)])
+        image, shape = sample.image_ZYX.numpy(), sample.image_ZYX.shape
+        found = [
+            (a, b)
+            for a in range(5)
+            for b in range(9)
+            if np.array_equal(padded[:, a : a + shape[1], b : b + shape[2]], image)
+        ]
+        assert len(found) == 1
+        (a, b) = found[0]
+        real = np.ones(shape[1:], bool) if sample.real_YX is None else sample.real_YX.numpy()
+        assert np.array_equal(real, known[a : a + shape[1], b : b + shape[2]])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from neuropil.augment import Warp, draw_warp
@@ -34,7 +35,8 @@ class Sample(NamedTuple):
     warp: Warp | None = None
     """The geometry that was drawn for it; it decides how much around the patch is read."""
     real_YX: Tensor | None = None
-    """bool, as wide as the image: where it was read. Beyond the border of the region its last voxels are repeated."""
+    """bool, as wide as the image: where it was read. Beyond the border of the region its last voxels are repeated.
+    None: read everywhere."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         unlabelled: an id that means "not labelled", masked out; None where 0 is true background.
         wanted: what a place must hold to be taken; None: nothing.
         memory: bytes that may be kept; volumes beyond are read box by box.
+        device: where volumes are kept. Samples of those lie there too, and need no copy to be trained on.
         length: how many samples an epoch has; the stream itself never ends.
 
     Raises:
@@ -120,6 +123,7 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         unlabelled: int | None = None,
         wanted: Wanted | None = None,
         memory: float = 4e9,
+        device: torch.device | None = None,
         length: int = 2**31,
     ) -> None:
         if not pairs:
@@ -128,7 +132,7 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         self.augment, self.wanted = augment, wanted
         self._sources: list[_Source] = []
         for pair in pairs:
-            self._sources.append(_Source(pair, patch, unlabelled, memory))
+            self._sources.append(_Source(pair, patch, unlabelled, memory, device or torch.device("cpu")))
             memory -= self._sources[-1].kept
         positions = np.array([source.pair.weight * math.prod(source.positions) for source in self._sources])
         self._share = positions / positions.sum()
@@ -148,13 +152,10 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         if self.augment is not None:
             warp = draw_warp(sample_rng(self.seed, number, part=2), self.augment, self.patch, self.margin)
         if warp is None:
-            image, labels, mask = source.image(patch), *source.labels(patch.grow((0, self.margin, self.margin)))
-            return Sample(torch.from_numpy(image), torch.from_numpy(labels), torch.from_numpy(mask), number)
+            return Sample(source.image(patch), *source.labels(patch.grow((0, self.margin, self.margin))), number)
         wide = patch.grow((0, *warp.reach))
         image, real = source.wide_image(wide)
-        labels, mask = source.labels(wide)
-        read, ids, use = torch.from_numpy(image), torch.from_numpy(labels), torch.from_numpy(mask)
-        return Sample(read, ids, use, number, warp, torch.from_numpy(real))
+        return Sample(image, *source.labels(wide), number, warp, real)
 
     def _place(self, rng: np.random.Generator) -> tuple[_Source, Box]:
         """A volume and a patch in it that holds what is wanted."""
@@ -166,9 +167,9 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
             if self.wanted is None:
                 return source, patch
             labels, mask = source.labels(patch)
-            foreground = float(((labels > 0) & mask).mean())
-            ids = np.unique(labels[:, ::4, ::4]) if self.wanted.ids else labels[:0]
-            if foreground >= self.wanted.foreground and np.count_nonzero(ids) >= self.wanted.ids:
+            foreground = float(((labels > 0) & mask).float().mean())
+            ids = torch.unique(labels[:, ::4, ::4]) if self.wanted.ids else labels[:0]
+            if foreground >= self.wanted.foreground and int(ids.count_nonzero()) >= self.wanted.ids:
                 return source, patch
             if best is None or foreground > best[0]:
                 best = (foreground, source, patch)
@@ -199,9 +200,11 @@ def collate(samples: Sequence[Sample]) -> list[Sample]:
 
 
 class _Source:
-    """One pair, read once where it is small enough to stay in memory, else box by box."""
+    """One pair, read once where it is small enough to be kept, on the device that trains; else box by box."""
 
-    def __init__(self, pair: VolumePair, patch: Triple, unlabelled: int | None, memory: float) -> None:
+    def __init__(
+        self, pair: VolumePair, patch: Triple, unlabelled: int | None, memory: float, device: torch.device
+    ) -> None:
         self.pair, self.region, self.unlabelled = pair, pair.region(), unlabelled
         if pair.labels.dtype.kind not in "iu":
             raise NeuropilError(f"labels must be integers, {pair.labels.path} holds {pair.labels.dtype}")
@@ -220,51 +223,58 @@ class _Source:
         size = self.region.size * (pair.image.dtype.itemsize + 5)
         fits = size <= memory
         self.kept = size if fits else 0
-        self._image = pair.image.read(self.region) if fits else None
-        self._labels = self._compact(self._masked(self.region)) if fits else None
+        self._image = torch.from_numpy(pair.image.read(self.region)).to(device) if fits else None
+        self._labels = tuple(part.to(device) for part in self._read_labels(self.region)) if fits else None
 
-    def image(self, box: Box) -> npt.NDArray[np.generic]:
+    def image(self, box: Box) -> Tensor:
         if self._image is None:
-            return np.ascontiguousarray(self.pair.image.read(box))
-        inner: npt.NDArray[np.generic] = self._image[box.relative_to(self.region.start).slices].copy()
-        return inner
+            return torch.from_numpy(np.ascontiguousarray(self.pair.image.read(box)))
+        return self._image[box.relative_to(self.region.start).slices].clone()
 
-    def wide_image(self, box: Box) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
-        """The image of a box that may reach out of the region in y and x, and where it does not."""
+    def wide_image(self, box: Box) -> tuple[Tensor, Tensor | None]:
+        """The image of a box that may reach out of the region in y and x, and where it does not (None: nowhere)."""
         inside = box.intersect(self.region)
         image = self.image(inside)
-        real = np.ones(image.shape[1:], bool)
-        lack = [(i - b, e - j) for b, e, i, j in zip(box.start, box.stop, inside.start, inside.stop, strict=True)]
-        if not any(map(any, lack)):
-            return image, real
-        return np.pad(image, lack, mode="edge"), np.pad(real, lack[1:])
+        if inside == box:
+            return image, None
+        real = torch.ones(image.shape[1:], dtype=torch.bool, device=image.device)
+        for axis in (1, 2):
+            # The last voxels are repeated; indices say so for every dtype and device.
+            at = torch.arange(box.start[axis], box.stop[axis], device=image.device)
+            at = at.clamp(inside.start[axis], inside.stop[axis] - 1) - inside.start[axis]
+            bits = image.view(torch.int16) if image.dtype == torch.uint16 else image  # GPUs index no uint16
+            image = bits.index_select(axis, at).view(image.dtype)
+        return image, F.pad(real, _lack(box, inside)[:4])
 
-    def labels(self, box: Box) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    def labels(self, box: Box) -> tuple[Tensor, Tensor]:
         """Labels and mask of a box that may reach out of the region: there 0, and not to be used."""
         inside = box.intersect(self.region)
         if self._labels is None:
-            labels, mask = self._compact(self._masked(inside))
+            labels, mask = self._read_labels(inside)
         else:
-            at = inside.relative_to(self.region.start).slices
-            labels, mask = self._labels[0][at], self._labels[1][at]
-        lack = [(i - b, e - j) for b, e, i, j in zip(box.start, box.stop, inside.start, inside.stop, strict=True)]
-        return np.pad(labels, lack), np.pad(mask, lack)
+            labels, mask = (part[inside.relative_to(self.region.start).slices].clone() for part in self._labels)
+        lack = _lack(box, inside)
+        return (F.pad(labels, lack), F.pad(mask, lack)) if any(lack) else (labels, mask)
 
-    def _masked(self, box: Box) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.bool_]]:
+    def _read_labels(self, box: Box) -> tuple[Tensor, Tensor]:
         labels = self.pair.labels.read(box)
         mask = np.ones(labels.shape, bool) if self.pair.mask is None else self.pair.mask.read(box) != 0
         if self.unlabelled is not None:
             mask &= labels != self.unlabelled
-        return labels, mask
+        return torch.from_numpy(_compact(labels)), torch.from_numpy(mask)
 
-    @staticmethod
-    def _compact(
-        masked: tuple[npt.NDArray[np.integer], npt.NDArray[np.bool_]],
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
-        """Ids of any size as int32, which every device computes with; 0 stays 0."""
-        labels, mask = masked
-        if labels.size == 0 or (labels.min() >= 0 and labels.max() < 2**31 - 1):
-            return labels.astype(np.int32), mask
-        ids, compact = np.unique(labels, return_inverse=True)
-        shift = 0 if ids.size and ids[0] == 0 else 1
-        return (compact.reshape(labels.shape) + shift).astype(np.int32), mask
+
+def _lack(box: Box, inside: Box) -> list[int]:
+    """Voxels of a box before and behind the part of it that is there, last axis first, as padding is written."""
+    ends = zip(box.start, box.stop, inside.start, inside.stop, strict=True)
+    return [n for a, b, c, d in reversed(list(ends)) for n in (c - a, b - d)]
+
+
+def _compact(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+    """Ids of any size as int32, which every device computes with; 0 stays 0."""
+    if labels.size == 0 or (labels.min() >= 0 and labels.max() < 2**31 - 1):
+        return labels.astype(np.int32)
+    ids, compact = np.unique(labels, return_inverse=True)
+    shift = 0 if ids.size and ids[0] == 0 else 1
+    small: npt.NDArray[np.int32] = (compact.reshape(labels.shape) + shift).astype(np.int32)
+    return small

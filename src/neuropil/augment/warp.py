@@ -97,7 +97,13 @@ class Warped(NamedTuple):
 
 
 def apply_warp(
-    image_ZST: Tensor, labels_ZST: Tensor, mask_ZST: Tensor, warp: Warp, patch: Triple, margin: int, real: Tensor
+    image_ZST: Tensor,
+    labels_ZST: Tensor,
+    mask_ZST: Tensor,
+    warp: Warp,
+    patch: Triple,
+    margin: int,
+    real: Tensor | None = None,
 ) -> Warped:
     """Resample image (bilinear), labels and mask (nearest) of one sample, each voxel once.
 
@@ -108,12 +114,13 @@ def apply_warp(
         warp: what :func:`draw_warp` drew for this patch and margin.
         patch: voxels (z, y, x) of the result.
         margin: voxels of labels around the patch.
-        real: bool ``[S, T]``, where the image was read rather than made up around the border of a volume.
+        real: bool ``[S, T]``, where the image was read rather than made up around the border of a volume; None:
+            everywhere.
 
     >>> warp = Warp(np.eye(2), None, np.array([[0, 0], [0, 3]]), np.zeros((2, 2), np.int64), (3, 3))
     >>> ids = torch.arange(2 * 10 * 10, dtype=torch.int32).reshape(2, 10, 10)
     >>> seen = torch.ones(2, 10, 10, dtype=torch.bool)
-    >>> apply_warp(ids.float(), ids, seen, warp, (2, 4, 4), 0, seen[0]).labels_ZHW[:, 0, 0].tolist()
+    >>> apply_warp(ids.float(), ids, seen, warp, (2, 4, 4), 0).labels_ZHW[:, 0, 0].tolist()
     [33, 136]
     """
     (height, width), moved = patch[1:], warp.steps + warp.slips
@@ -121,11 +128,10 @@ def apply_warp(
     resample = warp.bend is not None or not np.array_equal(warp.matrix, np.eye(2))
     # Masked voxels travel as -1, so that labels and mask are one gather.
     ids = torch.where(mask_ZST, labels_ZST, -1)
-    known = None if bool(real.all()) else real
     if not resample:
         ids = _slide(ids, warp.steps, pad_y, pad_x)
         image = _slide(image_ZST, moved, *warp.reach)
-        seen = None if known is None else _slide(known.expand_as(mask_ZST), moved, pad_y, pad_x)
+        seen = None if real is None else _slide(real.expand_as(mask_ZST), moved, pad_y, pad_x)
     else:
         source_HW2 = _positions(warp, (height + 2 * margin, width + 2 * margin), image_ZST)
         free_y, free_x = _free(warp, image_ZST.shape)
@@ -134,8 +140,8 @@ def apply_warp(
         inner = source_HW2[margin : margin + height, margin : margin + width]
         image = _bilinear(_slide(image_ZST, moved, free_y, free_x), inner, free_y, free_x)
         seen = None
-        if known is not None:
-            seen = _take(_slide(_shrink(known).expand_as(mask_ZST), moved, free_y, free_x), nearest)
+        if real is not None:
+            seen = _take(_slide(_shrink(real).expand_as(mask_ZST), moved, free_y, free_x), nearest)
     mask = ids >= 0
     return Warped(image, ids.clamp(min=0), mask if seen is None else mask & seen)
 

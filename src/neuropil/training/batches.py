@@ -51,11 +51,16 @@ def open_pair(pair: PairConfig) -> VolumePair:
 
 
 def open_dataset(
-    pairs: Sequence[PairConfig], config: Config, seed: int, augment: AugmentConfig | None = None
+    pairs: Sequence[PairConfig],
+    config: Config,
+    seed: int,
+    augment: AugmentConfig | None = None,
+    device: torch.device | None = None,
 ) -> VolumeDataset:
     """The dataset over these entries with the patch, margin of labels and unlabelled id of the config.
 
-    Without augmentation it is one to judge on: its patches may be smaller than those of training.
+    Without augmentation it is one to judge on: its patches may be smaller than those of training. Volumes that fit are
+    kept on ``device``, that of the processor by default.
     """
     data, volumes = config.data, [open_pair(pair) for pair in pairs]
     patch = config.training.patch
@@ -71,8 +76,16 @@ def open_dataset(
         augment=augment,
         unlabelled=config.data.unlabelled,
         wanted=wanted,
-        memory=config.data.memory * 1e9,
+        memory=_room(config.data.memory * 1e9, device),
+        device=device,
     )
+
+
+def _room(memory: float, device: torch.device | None) -> float:
+    """Bytes of volumes that may be kept: of a GPU half of what is free, since the network needs the rest."""
+    if device is None or device.type != "cuda":
+        return memory
+    return min(memory, torch.cuda.mem_get_info(device)[0] / 2)
 
 
 class Numbers:
@@ -129,7 +142,7 @@ def _vary(
     unit, labels, mask = to_unit(sample.image_ZYX), sample.labels_ZYX, sample.mask_ZYX
     if augment is None:
         return unit, labels, mask
-    if sample.warp is not None and sample.real_YX is not None:
+    if sample.warp is not None:
         unit, labels, mask = apply_warp(unit, labels, mask, sample.warp, patch, margin, sample.real_YX)
     unit = spoil_sections(unit, augment, sample_rng(seed, sample.number, part=3))
     rng = sample_rng(seed, sample.number, part=1)

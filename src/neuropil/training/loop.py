@@ -62,14 +62,16 @@ def train(
     write_config(config, out)
 
     # What it learns from. Sample n is a function of the seed and n alone, so going on only takes the iteration.
-    dataset = open_dataset(config.data.train, config, settings.seed, config.augment)
     fabric = start_fabric(settings)
+    # Volumes stay on the device that trains, and samples are cut out there; helping processes need them in memory.
+    home = fabric.device if settings.workers == 0 else None
+    dataset = open_dataset(config.data.train, config, settings.seed, config.augment, home)
     run = start_run(config, fabric, dataset.voxel_size, out, pretrained, layout)
     step = restore(run, Path(resume)) if resume else Step()
     together = settings.devices if settings.strategy == "dp" else 1
     first = step.iteration * config.optimizer.accumulate
     numbers = Numbers(first, settings.batch * together, fabric.global_rank, fabric.world_size)
-    stream = batches(dataset, numbers, settings.workers, fabric.device.type == "cuda")
+    stream = batches(dataset, numbers, settings.workers, pin=settings.workers > 0 and fabric.device.type == "cuda")
     validation = Validation(config, fabric)
 
     with (

@@ -27,7 +27,7 @@ class Validation:
     def __init__(self, config: Config, fabric: Fabric) -> None:
         self.config, self.fabric = config, fabric
         pairs = config.data.validation
-        self.dataset = open_dataset(pairs, config, seed=0) if pairs else None
+        self.dataset = open_dataset(pairs, config, seed=0, device=fabric.device) if pairs else None
 
     def batches(self) -> Iterator[Batch]:
         for number in range(PATCHES if self.dataset else 0):
