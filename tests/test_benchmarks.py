@@ -68,3 +68,15 @@ def test_symmetries_are_scored_and_rows_that_are_there_are_kept(data, tmp_path, 
     out.write_text(json.dumps({"4 min": rows["4 min"] | {"voi": 9.876}}))
     assert "9.876" in benchmark("symmetries.py", *stack, "--only", "4 min", "--out", out)
     assert "give a checkpoint" in benchmark("symmetries.py")
+
+
+def test_speed_of_training_is_told(tmp_path, benchmark):
+    small = ["training.patch=[4,32,32]", "model.widths=[4,6]", "training.precision=fp32", "augment.step=0.3"]
+    sets = [part for one in small for part in ("--set", one)]
+    given = ["--patch", "4,32,32", "--samples", 1, "--steps", 2, "--piece", 1, "--json", tmp_path / "a.json"]
+    said = benchmark("training.py", *given, *sets)
+    assert "12 edges, full augmentation" in said
+    assert "times the plain loop's" in said
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert 0 < found["share waiting"] < 1
+    assert min(found["step"], found["plain step"], found["plain network"], found["3 edges, full augmentation"]) > 0
