@@ -1,0 +1,275 @@
+"""Segmentation by blocks: throughput and memory of workers as volumes grow, cost of each step, and volara beside it.
+
+    python benchmarks/blockwise.py AFFINITIES [--only exact|growth|steps|volara] [--work DIR] [--out FILE.json]
+
+AFFINITIES is an array of real ones with logit8 codes, such as 32×1024×1024 predicted by ``neuropil predict``. Larger
+volumes are made of it by mirrors, edges moved as the mirror moves them.
+
+exact   a crop by blocks of nine shapes and all scores, compared with the same in memory
+growth  33 Mvoxel, 268 Mvoxel and 1.07 Gvoxel on two workers of 3 GB, against one core in memory at 33 Mvoxel
+steps   seconds of every step per voxel and per edge, and what is left of the graph per area of face, by block size
+volara  33 Mvoxel: fragments, agglomeration, look-up and relabelling by volara, and by neuropil, two workers each
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import neuropil
+from neuropil import Box, Metadata, Volume
+from neuropil.blockwise import Cluster, segment_blocks
+from neuropil.config import SegmentConfig
+from neuropil.geometry import Triple, blocks
+from neuropil.volumes import create_volume, open_volume, write_volume
+
+THRESHOLD = 0.3
+SIZES: dict[str, Triple] = {"33 M": (32, 1024, 1024), "268 M": (64, 2048, 2048), "1.07 G": (128, 2048, 4096)}
+BLOCK: Triple = (64, 512, 512)
+
+
+def mirrored(source: np.ndarray, box: Box) -> np.ndarray:
+    """A box of the endless volume in which ``source`` [3, z, y, x] and its mirror images alternate on every axis."""
+    whole = []
+    for channel in range(3):
+        lines = []
+        for axis in range(3):
+            n, at = source.shape[1 + axis], np.arange(box.start[axis], box.stop[axis]) % (2 * source.shape[1 + axis])
+            if axis == channel:  # the edge below voxel p of the mirror image is stored at 2n - p of the original
+                lines.append(np.where(at < n, np.where(at == 0, min(1, n - 1), at), np.minimum(2 * n - at, n - 1)))
+            else:
+                lines.append(np.where(at < n, at, 2 * n - 1 - at))
+        whole.append(source[channel][np.ix_(*lines)])
+    return np.stack(whole)
+
+
+def make(source: Volume, shape: Triple, path: Path) -> Path:
+    """A volume of mirror images on disk, unless it is there."""
+    if not path.exists():
+        array = source.read()
+        metadata = Metadata(offsets=source.metadata.offsets, encoding=source.metadata.encoding)
+        with create_volume(path, (3, *shape), array.dtype, metadata, chunks=(32, 256, 256)) as volume:
+            for box in blocks(volume.box, (32, 1024, 1024)):
+                volume.write(box, mirrored(array, box))
+    return path
+
+
+def in_memory(path: Path) -> dict[str, float]:
+    """One core: seconds without reading and writing, and peak memory."""
+    volume = open_volume(path)
+    array, meaning = volume.read(), volume.metadata.encoding
+    start = time.perf_counter()
+    fragments = neuropil.watershed(array, encoding=meaning, threads=1)
+    tree = neuropil.agglomerate(array, fragments, encoding=meaning, threads=1)
+    tree.segment(fragments, THRESHOLD)
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "mvoxel_per_s_core": array[0].size / seconds / 1e6, "peak_gb": peak()}
+
+
+def peak() -> float:
+    """Largest memory of this process, GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def by_blocks(path: Path, block: Triple, workers: int, work: Path) -> dict[str, Any]:
+    """Workers of 3 GB: seconds of every step with reading and writing, and the memory of the largest worker."""
+    from distributed import Client, LocalCluster
+
+    steps: dict[str, float] = defaultdict(float)
+    last = [time.perf_counter()]
+
+    def watch(step: str, done: int, total: int) -> None:
+        now = time.perf_counter()
+        steps[step.partition(",")[0]] += now - last[0]
+        last[0] = now
+
+    options = {"n_workers": workers, "threads_per_worker": 1, "memory_limit": "3GB", "dashboard_address": None}
+    shutil.rmtree(work, ignore_errors=True)
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        start = last[0] = time.perf_counter()
+        volume = open_volume(path)
+        segments = segment_blocks(
+            volume, work / "s.zarr", SegmentConfig(threshold=THRESHOLD), block=block, watch=watch,
+            engine=Cluster(client, local=True),
+        )  # fmt: skip
+        seconds = time.perf_counter() - start
+        memory = max(client.run(peak).values())
+    shutil.rmtree(work, ignore_errors=True)
+    voxels = int(np.prod(volume.shape[1:]))
+    return {
+        "voxels": voxels, "segments": segments, "seconds": seconds, "peak_gb_per_worker": memory,
+        "mvoxel_per_s_core": voxels / seconds / 1e6 / workers, "steps": dict(steps),
+    }  # fmt: skip
+
+
+def fresh(call: Any, *arguments: Any) -> Any:
+    """The result of a call in a process of its own, so that memory is the call's."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(call, arguments)
+
+
+def growth(source: Volume, work: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, shape in SIZES.items():
+        path = make(source, shape, work / f"{name.replace(' ', '')}.zarr")
+        if not found:
+            found["one core in memory, 33 M"] = report("one core in memory", fresh(in_memory, path))
+        found[name] = report(name, by_blocks(path, BLOCK, 2, work / "run"))
+    return found
+
+
+def steps(source: Volume, work: Path) -> dict[str, Any]:
+    """In this process, so that nothing but the steps is measured; edges from the files that they leave."""
+    from neuropil.blockwise import segment as room
+
+    found: dict[str, Any] = {}
+    path = make(source, SIZES["33 M"], work / "33M.zarr")
+    for block in [(32, 128, 128), (32, 256, 256), (32, 512, 512), (16, 512, 512)]:
+        spent: dict[str, float] = defaultdict(float)
+        edges: dict[str, int] = defaultdict(int)
+        original = room.perform
+
+        def timed(folder: str, step: str, node: tuple[int, int]) -> dict[str, int]:
+            start = time.perf_counter()
+            summary = original(folder, step, node)  # noqa: B023
+            name = f"{step} {node[0]}"
+            spent[name] += time.perf_counter() - start  # noqa: B023
+            edges[name] += summary["edges"]  # noqa: B023
+            return summary
+
+        room.perform = timed
+        try:
+            segment_blocks(open_volume(path), work / "s.zarr", SegmentConfig(threshold=THRESHOLD), block=block)
+        finally:
+            room.perform = original
+            shutil.rmtree(work / "s.zarr", ignore_errors=True)
+        tree = neuropil.blockwise.BlockTree(SIZES["33 M"], block)
+        area = [sum(inner_faces(tree, (level, i)) for i in range(tree.count(level))) for level in range(tree.levels)]
+        left = {f"level {level}": edges[f"merge {level}"] / area[level] for level in range(tree.levels - 1)}
+        found[str(block)] = report(
+            str(block),
+            {
+                "ns_per_voxel": {name: 1e9 * s / 2**25 for name, s in spent.items()},
+                "us_per_edge": {
+                    f"merge {level}": 1e6 * spent[f"merge {level}"] / max(edges[f"merge {level - 1}"], 1)
+                    for level in range(1, tree.levels)
+                },
+                "edges_left_per_face_voxel": left,
+            },
+        )
+    return found
+
+
+def inner_faces(tree: Any, node: tuple[int, int]) -> int:
+    """Voxels at the faces of a block behind which the volume goes on."""
+    shape, outer = tree.box(node).shape, tree.outer(node)
+    return sum(int(np.prod(shape)) // shape[side // 2] for side in range(6) if outer >> side & 1)
+
+
+def exact(source: Volume, work: Path) -> dict[str, Any]:
+    start = source.box.start
+    array = source.read(Box.at(start, (12, 128, 120)))
+    metadata = Metadata(offsets=source.metadata.offsets, encoding=source.metadata.encoding)
+    shutil.rmtree(work, ignore_errors=True)
+    write_volume(work / "a.zarr", array, metadata)
+    shapes = [(5, 50, 50), (12, 64, 120), (1, 128, 120), (12, 128, 37), (9, 41, 43), (99, 999, 999), (5, 33, 120),
+              (12, 9, 120), (11, 127, 119)]  # fmt: skip
+    same: dict[str, bool] = {}
+    fragments = neuropil.watershed(array, encoding=metadata.encoding)
+    for score in ("mean", "max", "min", "q50", "q85"):
+        graph = neuropil.region_graph(array, fragments, histograms=True, encoding=metadata.encoding)
+        tree = neuropil.agglomerate(array, fragments, score, encoding=metadata.encoding)
+        for min_size in (0, 50):
+            wanted = tree.segment(fragments, THRESHOLD, min_size, graph)
+            for block in shapes:
+                config = SegmentConfig(threshold=THRESHOLD, score=score, min_size=min_size)
+                count = segment_blocks(open_volume(work / "a.zarr"), work / "s.zarr", config, block=block)
+                found = open_volume(work / "s.zarr").read()
+                pairs = len(np.unique(found.astype(np.uint64) << np.uint64(32) | wanted))
+                background = bool(((found == 0) == (wanted == 0)).all())
+                expected = int(wanted.max()) + bool((wanted == 0).any())
+                same[f"{score}, minimum {min_size}, {block}"] = (
+                    background and pairs == expected and count == wanted.max()
+                )
+    wrong = [name for name, right in same.items() if not right]
+    return report("exact", {"cases": len(same), "wrong": wrong})
+
+
+def volara(source: Volume, work: Path) -> dict[str, Any]:
+    """volara's pipeline of its examples: mutex watershed per block, affinity statistics, graph, look-up, relabelling."""
+    shape = tuple(min(n, m) for n, m in zip(SIZES["33 M"], source.shape[1:], strict=True))
+    path = make(source, shape, work / "33M.zarr")
+    array = open_volume(path).read(Box.whole(shape))
+    found = {"neuropil": report("neuropil", by_blocks(path, (shape[0], 512, 512), 2, work / "run"))}
+    values = source.metadata.encoding.decode(array) if source.metadata.encoding else array / np.float32(255)
+    found["volara"] = report("volara", {"seconds": fresh(run_volara, values.astype(np.float32), str(work / "volara"))})
+    found["volara"]["mvoxel_per_s_core"] = array[0].size / found["volara"]["seconds"] / 2e6
+    return report("ratio", found | {"ratio": found["volara"]["seconds"] / found["neuropil"]["seconds"]})
+
+
+def run_volara(values: np.ndarray, folder: str) -> float:
+    """Seconds of the four tasks with two workers."""
+    from funlib.persistence import prepare_ds
+    from volara.blockwise import AffAgglom, ExtractFrags, GraphMWS, Relabel
+    from volara.datasets import Affs, Labels
+    from volara.dbs import SQLite
+    from volara.lut import LUT
+
+    shutil.rmtree(folder, ignore_errors=True)
+    Path(folder).mkdir(parents=True)
+    os.chdir(folder)
+    store = prepare_ds(
+        "a.zarr/affs", values.shape, offset=(0, 0, 0), voxel_size=(1, 1, 1), dtype=np.float32, mode="w",
+        axis_names=["c^", "z", "y", "x"], chunk_shape=(3, 32, 256, 256), units=["nm"] * 3,
+    )  # fmt: skip
+    store[:] = values
+    near = [(-1, 0, 0), (0, -1, 0), (0, 0, -1)]
+    affs = Affs(store=Path("a.zarr/affs"), neighborhood=near)
+    frags, seg = Labels(store=Path("a.zarr/frags")), Labels(store=Path("a.zarr/seg"))
+    db, lut = SQLite(path=Path("graph.sqlite"), edge_attrs={"affs": "float"}), LUT(path="lut.npz")
+    block = [min(n, m) for n, m in zip((32, 256, 256), values.shape[1:], strict=True)]
+    common = {"db": db, "affs_data": affs, "frags_data": frags, "block_size": block, "num_workers": 2}
+    tasks = [
+        ExtractFrags(**common, context=(2, 16, 16), bias=[-0.5] * 3),
+        AffAgglom(**common, context=(1, 1, 1), scores={"affs": near}),
+        GraphMWS(db=db, lut=lut, weights={"affs": (1.0, -THRESHOLD)}, roi=((0, 0, 0), values.shape[1:])),
+        Relabel(frags_data=frags, seg_data=seg, lut=lut, block_size=block, num_workers=2),
+    ]
+    start = time.perf_counter()
+    for task in tasks:
+        task.run_blockwise(multiprocessing=True)
+    return time.perf_counter() - start
+
+
+def report(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    print(name, json.dumps(found, indent=1, default=str), flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("affinities")
+    parser.add_argument("--only", choices=["exact", "growth", "steps", "volara"])
+    parser.add_argument("--work", type=Path, default=Path("blockwise-benchmark"))
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    source = open_volume(options.affinities)
+    chosen = [options.only] if options.only else ["exact", "steps", "growth", "volara"]
+    calls = {"exact": exact, "growth": growth, "steps": steps, "volara": volara}
+    found = {name: calls[name](source, options.work.resolve() / name) for name in chosen}
+    if options.out:
+        options.out.write_text(json.dumps(found, indent=1, default=str))
+
+
+if __name__ == "__main__":
+    main()
