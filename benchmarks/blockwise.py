@@ -206,7 +206,7 @@ def exact(source: Volume, work: Path) -> dict[str, Any]:
 
 
 def volara(source: Volume, work: Path) -> dict[str, Any]:
-    """volara's pipeline of its examples: mutex watershed per block, affinity statistics, graph, look-up, relabelling."""
+    """As in volara's examples: mutex watershed per block, affinity statistics, graph, look-up, relabelling."""
     shape = tuple(min(n, m) for n, m in zip(SIZES["33 M"], source.shape[1:], strict=True))
     path = make(source, shape, work / "33M.zarr")
     array = open_volume(path).read(Box.whole(shape))

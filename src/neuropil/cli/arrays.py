@@ -65,14 +65,19 @@ def predict(
     surround: SurroundOption = None,
     context: ContextOption = None,
     compile_: CompileOption = None,
+    block: BlockOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
 ) -> None:
     """Predict affinities with a trained network.
 
     A run that was stopped goes on where it was when the same command is given again.
     """
+    from neuropil.blockwise import open_engine as block_engine
     from neuropil.inference import ProgressLine, predict_volume
     from neuropil.inference.request import change_settings
     from neuropil.models.checkpoint import load_model
+    from neuropil.pipeline import predict_in_blocks
     from neuropil.pipeline.beside import write_config_beside
     from neuropil.volumes import open_volume
 
@@ -92,7 +97,14 @@ def predict(
     used = replace(model, config=model.config.model_copy(update={"predict": settings}))
     with open_volume(image) as volume:
         area = read_box(box, volume.box)
-        predict_volume(used, volume, out, box=area, device=device, devices=devices, watch=ProgressLine())
+        if block is None and workers is None and scheduler is None:
+            predict_volume(used, volume, out, box=area, device=device, devices=devices, watch=ProgressLine())
+        else:
+            # Workers with a GPU are started with `--resources "GPU=1"`: each then does one block at a time.
+            with block_engine(workers, scheduler, {"GPU": 1} if device == "cuda" else None) as engine:
+                predict_in_blocks(
+                    checkpoint, volume, out, given, block=read_block(block), box=area, device=device, engine=engine
+                )
     write_config_beside(used.config, out)
     typer.echo(f"wrote {out}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
@@ -84,16 +84,16 @@ def predict_volume(
     with borrowed(image) as volume:
         spare_input(volume, output)
         request = make_request(checkpoint, volume, box, changes, device, devices)
-        _check_output(request, target)
+        check_output(request, target)
         with Journal(unfinished(target)) as journal:
-            chosen = _begin_or_continue(journal, request)
+            chosen = begin_or_continue(journal, request)
             try:
                 _predict_into(journal, request, chosen, watch)
             except NeuropilError:
                 if not journal.done():  # nothing to continue: wrong input leaves nothing behind
                     shutil.rmtree(journal.folder, ignore_errors=True)
                 raise
-            _put_into_place(journal, request, target)
+            put_into_place(journal, request, target)
     shutil.rmtree(unfinished(target), ignore_errors=True)
 
 
@@ -105,7 +105,7 @@ def unfinished(target: Location) -> Path:
     return place.with_name(f"{place.name}{inner}.unfinished")
 
 
-def _begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
+def begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
     """The tiles and number format to use: those of the run before, else chosen now."""
     asked = {
         "model": model_fingerprint(request.model),
@@ -133,36 +133,55 @@ def _begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
 
 def _predict_into(journal: Journal, request: Request, chosen: dict[str, Any], watch: Watch | None) -> None:
     """Predict the cells that are not done into the journal's array."""
+    cells, done = Cells(request.box, cell_shape(request)), journal.done()
+    clock = Clock(request.box.size, sum(cells.cell(c).size for c in done), watch)
+    predict_grid(journal.array, request, chosen, cells, clock, done, journal.mark)
+    clock.finish()
+
+
+def predict_grid(
+    array: Path,
+    request: Request,
+    chosen: Mapping[str, Any],
+    cells: Cells,
+    clock: Clock,
+    done: Collection[Triple] = frozenset(),
+    mark: Callable[[Triple], None] = lambda cell: None,
+) -> None:
+    """Predict the cells of a grid, which may be a part of the box, into an array that is there.
+
+    Args:
+        array: the whole box's.
+        chosen: the tiles of the whole box and the number format, as :func:`begin_or_continue` returns them.
+        cells: chunks of the array.
+        done: cells to leave out.
+        mark: is told of each cell that is on disk.
+    """
     axes = [
         Axis(size, length, tuple(starts))
         for size, length, starts in zip(request.frame.shape, chosen["tile"], chosen["starts"], strict=True)
     ]
     tiling = Tiling(request.frame, (axes[0], axes[1], axes[2]))
-    with open_volume(journal.array, "r+") as out:
-        cells = Cells(request.box, _cell(request))
-        done = journal.done()
-        clock = Clock(request.box.size, sum(cells.cell(c).size for c in done), watch)
+    with open_volume(array, "r+") as out:
         encoding = out.metadata.encoding
 
         def write(cell: Triple, box: Box, found_EZYX: Affinities) -> None:
             out.write(box, found_EZYX.astype(out.dtype) if encoding is None else encoding.encode(found_EZYX))
-            journal.mark(cell)
+            mark(cell)
 
         memory = min(WAITING, free_memory(torch.device("cpu")) // 4)
-        plan = Plan(tiling, cells, request.context, request.batch(tiling.shape), memory)
-        predict_cells(
-            request.engines(chosen["bf16"], chosen.get("compiled", False)), request.image, plan, write, clock, done
-        )
-    clock.finish()
+        plan = Plan(tiling, cells, request.context, request.batch(tiling.shape), memory, request.box)
+        engines = request.engines(chosen["bf16"], chosen.get("compiled", False))
+        predict_cells(engines, request.image, plan, write, clock, done)
 
 
-def _put_into_place(journal: Journal, request: Request, target: Location) -> None:
+def put_into_place(journal: Journal, request: Request, target: Location) -> None:
     """The complete array under the name asked for: by renaming where it can be, else copied chunk by chunk."""
     if _is_plain_zarr(target):
         move_into_place(journal.array, Path(target.container))
         return
     with open_volume(journal.array) as source, _create_output(request, target) as out:
-        for box in blocks(source.box, _cell(request)):
+        for box in blocks(source.box, cell_shape(request)):
             out.write(box, source.read(box))
 
 
@@ -171,7 +190,7 @@ def _is_plain_zarr(target: Location) -> bool:
     return target.format == "zarr" and not target.array and not target.remote and ".ome." not in target.container
 
 
-def _check_output(request: Request, target: Location) -> None:
+def check_output(request: Request, target: Location) -> None:
     """Refuse now, not after hours, an output that cannot be written: made, and taken back at once."""
 
     class Enough(Exception):
@@ -194,10 +213,10 @@ def _shape(request: Request) -> tuple[int, int, int, int]:
 
 
 def _chunks(request: Request) -> tuple[int, int, int, int]:
-    return (len(request.keep), *_cell(request))
+    return (len(request.keep), *cell_shape(request))
 
 
-def _cell(request: Request) -> Triple:
+def cell_shape(request: Request) -> Triple:
     z, y, x = (min(n, c) for n, c in zip(request.box.shape, CELL, strict=True))
     return (z, y, x)
 

@@ -81,6 +81,8 @@ class Plan:
     """Tiles in one call of the network."""
     memory: int = 2**30
     """Bytes of affinities that may wait for further tiles."""
+    bounds: Box | None = None
+    """What edges must not leave, where the cells are a part of it only; None: the cells' box."""
 
 
 def predict_cells(
@@ -202,8 +204,8 @@ class Canvas:
         del self.waiting[cell]
         if painted is None:
             painted = np.zeros((len(self.keep), *box.shape), np.float32)
-        elif self.plan.tiling.box != self.plan.cells.box:
-            _clear_leaving(painted, box, self.plan.cells.box, self.keep)
+        elif self.plan.tiling.box != (bounds := self.plan.bounds or self.plan.cells.box):
+            _clear_leaving(painted, box, bounds, self.keep)
         self.emit(cell, box, painted)
 
 

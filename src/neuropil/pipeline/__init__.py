@@ -1,5 +1,6 @@
 """The steps put together: a recipe checked against its volumes, affinities to a segmentation, and the whole way."""
 
+from neuropil.pipeline.scaling import predict_in_blocks as predict_in_blocks
 from neuropil.pipeline.scaling import score_in_blocks as score_in_blocks
 from neuropil.pipeline.scaling import segment_in_blocks as segment_in_blocks
 from neuropil.pipeline.segmenting import segment as segment

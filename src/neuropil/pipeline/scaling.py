@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -64,6 +66,30 @@ def segment_in_blocks(
         watch=BlockProgress(),
     )
     return Path(output)
+
+
+def predict_in_blocks(
+    checkpoint: Path | str,
+    image: Volume,
+    output: Path | str,
+    changes: Mapping[str, Any],
+    *,
+    block: Triple | None,
+    box: Box | None = None,
+    device: str = "auto",
+    engine: Engine | None = None,
+) -> None:
+    """:func:`neuropil.blockwise.predict.predict_blocks`, with progress.
+
+    Raises:
+        NeuropilError, BlocksFailed: as there.
+    """
+    from neuropil.blockwise.predict import predict_blocks
+
+    predict_blocks(
+        checkpoint, image, output, changes, block=block or BLOCK, box=box, device=device, engine=engine,
+        watch=BlockProgress(),
+    )  # fmt: skip
 
 
 def score_in_blocks(

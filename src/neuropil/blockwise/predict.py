@@ -1,0 +1,104 @@
+"""Affinities of an image of any size, block by block: the tiles of the whole, shared among workers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from neuropil.blockwise.engine import BlocksFailed, Engine, Failure, Serial, Summary, Task
+from neuropil.blockwise.segment import Watch
+from neuropil.geometry import Box, Triple, blocks
+from neuropil.inference.journal import Journal
+from neuropil.inference.progress import Clock
+from neuropil.inference.request import Request, make_request
+from neuropil.inference.resumable import (
+    begin_or_continue,
+    cell_shape,
+    check_output,
+    predict_grid,
+    put_into_place,
+    unfinished,
+)
+from neuropil.inference.stream import Cells
+from neuropil.volumes import Volume, open_volume, spare_input
+from neuropil.volumes.location import parse_location
+
+
+def predict_blocks(
+    checkpoint: Path | str,
+    image: Volume,
+    output: Path | str,
+    changes: Mapping[str, Any],
+    *,
+    block: Triple,
+    box: Box | None = None,
+    device: str = "auto",
+    engine: Engine | None = None,
+    watch: Watch | None = None,
+) -> None:
+    """:func:`neuropil.inference.predict_volume` on many workers: the same numbers, from the tiles of the whole box.
+
+    Tiles at the borders of blocks are computed by both, so blocks should be several tiles long. What is done is kept in
+    ``OUTPUT.unfinished``; the same call continues it, by blocks or not.
+
+    Args:
+        checkpoint: a path or name that all workers know.
+        image: ``[z, y, x]``, in a file.
+        output: where to write; Zarr is written by all workers at once.
+        changes: what differs from the recipe's ``predict`` section.
+        block: voxels (z, y, x) of a block; rounded up to whole chunks of the output.
+        box, device: as for :func:`neuropil.inference.predict_volume`.
+        engine: who does the work; this process when not given.
+        watch: is told of progress.
+
+    Raises:
+        NeuropilError: as :func:`neuropil.inference.predict_volume`.
+        BlocksFailed: blocks that could not be done.
+    """
+    target = parse_location(output)
+    spare_input(image, output)
+    request = make_request(checkpoint, image, box, changes, device)
+    check_output(request, target)
+    failures: list[Failure] = []
+    with Journal(unfinished(target)) as journal:
+        chosen = json.loads(json.dumps(begin_or_continue(journal, request)))
+        whole, shape = request.box, cell_shape(request)
+        z, y, x = (-(-b // c) * c for b, c in zip(block, shape, strict=True))
+        cells, done = Cells(whole, shape), journal.done()
+        groups = {str(part): list(cells.touched(part)) for part in blocks(whole, (z, y, x))}
+        asked = (str(checkpoint), image.path, str(whole), json.dumps(changes), device)
+        tasks = [
+            Task(predict_part, (asked, chosen, place, str(journal.array.resolve())), "predicting", place, (0, i))
+            for i, (place, inside) in enumerate(groups.items())
+            if not done.issuperset(inside)
+        ]
+        for count, (task, outcome) in enumerate((engine or Serial()).run(tasks), 1):
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+            else:
+                for cell in groups[task.place]:
+                    journal.mark(cell)
+            if watch is not None:
+                watch("predicting", count, len(tasks))
+        if failures:
+            raise BlocksFailed(failures, len(tasks) - len(failures))
+        put_into_place(journal, request, target)
+    shutil.rmtree(unfinished(target), ignore_errors=True)
+
+
+def predict_part(asked: tuple[str, ...], chosen: dict[str, Any], place: str, array: str) -> Summary:
+    """Predict one block into the array of the whole."""
+    request = _request(*asked)
+    part = Box.parse(place)
+    predict_grid(Path(array), request, chosen, Cells(part, cell_shape(request)), Clock(part.size, 0, None))
+    return {}
+
+
+@lru_cache(maxsize=1)
+def _request(checkpoint: str, image: str, box: str, changes: str, device: str) -> Request:
+    """The same request in a worker, which loads the model once."""
+    return make_request(checkpoint, open_volume(image), Box.parse(box), json.loads(changes), device)

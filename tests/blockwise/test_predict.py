@@ -1,0 +1,67 @@
+"""Prediction by blocks gives the numbers of the whole."""
+
+import numpy as np
+import pytest
+
+from neuropil import Box, Config, Metadata
+from neuropil.blockwise import BlocksFailed
+from neuropil.blockwise.engine import Failure, Serial
+from neuropil.blockwise.predict import predict_blocks
+from neuropil.inference import predict_volume, resumable
+from neuropil.models import build_network
+from neuropil.models.checkpoint import save_checkpoint
+from neuropil.volumes import open_volume, write_volume
+
+CHANGES = {"tta": 4, "tile": [6, 24, 24], "overlap": [2, 8, 8]}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    config = Config.from_dict({"model": {"widths": [2, 3], "downsample": [[1, 2, 2]]}})
+    weights = build_network(config.model).state_dict()
+    save_checkpoint(tmp_path / "net.pt", {"config": config.to_dict(), "weights": weights, "info": {}})
+    return tmp_path / "net.pt"
+
+
+@pytest.fixture
+def image(tmp_path):
+    voxels = np.random.default_rng(0).integers(0, 255, (13, 50, 60)).astype(np.uint8)
+    write_volume(tmp_path / "image.zarr", voxels, Metadata(origin=(2, 0, 3), voxel_size=(30, 6, 6)))
+    return open_volume(tmp_path / "image.zarr")
+
+
+@pytest.fixture(autouse=True)
+def small_cells(monkeypatch):
+    monkeypatch.setattr(resumable, "CELL", (4, 16, 16))
+
+
+@pytest.mark.parametrize("block", [(4, 16, 16), (5, 30, 99), (99, 99, 99)])
+@pytest.mark.parametrize("box", [None, Box((3, 10, 5), (12, 45, 50))])
+def test_blocks_do_not_show(tmp_path, checkpoint, image, block, box):
+    predict_volume(checkpoint, image, tmp_path / "whole.zarr", box=box, **CHANGES)
+    predict_blocks(checkpoint, image, tmp_path / "blocks.zarr", CHANGES, block=block, box=box)
+    whole, found = open_volume(tmp_path / "whole.zarr"), open_volume(tmp_path / "blocks.zarr")
+    np.testing.assert_array_equal(found.read(), whole.read())
+    assert found.metadata == whole.metadata
+    assert not list(tmp_path.glob("*.unfinished"))
+
+
+def test_a_second_call_does_only_what_is_missing(tmp_path, checkpoint, image):
+    class Half(Serial):
+        def run(self, tasks):
+            for i, task in enumerate(tasks):
+                yield from [(task, Failure(task, "no luck"))] if i % 2 else super().run([task])
+
+    class Counting(Serial):
+        def run(self, tasks):
+            self.tasks = list(tasks)
+            yield from super().run(self.tasks)
+
+    options = {"block": (8, 16, 32)}
+    with pytest.raises(BlocksFailed, match="no luck"):
+        predict_blocks(checkpoint, image, tmp_path / "a.zarr", CHANGES, engine=Half(), **options)
+    engine = Counting()
+    predict_blocks(checkpoint, image, tmp_path / "a.zarr", CHANGES, engine=engine, **options)
+    assert len(engine.tasks) == 2 * 4 * 2 // 2
+    predict_volume(checkpoint, image, tmp_path / "whole.zarr", **CHANGES)
+    np.testing.assert_array_equal(open_volume(tmp_path / "a.zarr").read(), open_volume(tmp_path / "whole.zarr").read())
