@@ -217,6 +217,7 @@ def _chunks(request: Request) -> tuple[int, int, int, int]:
 
 
 def cell_shape(request: Request) -> Triple:
+    """Voxels of a chunk of the output, which is done at once."""
     z, y, x = (min(n, c) for n, c in zip(request.box.shape, CELL, strict=True))
     return (z, y, x)
 
