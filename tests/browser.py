@@ -62,3 +62,34 @@ def wait_for(browser, true_of, seconds=60):
         if true_of(shot) or time.monotonic() > end:
             return shot
         time.sleep(0.5)
+
+
+def panel_around(driver, shot, at, shape):
+    """A section ``[y, x]`` as Neuroglancer's first panel shows it around its voxel ``at``, one pixel a voxel."""
+    script = """return [...document.querySelectorAll('.neuroglancer-rendered-data-panel')].map(
+        p => { const r = p.getBoundingClientRect(); return [r.top, r.left, r.bottom, r.right] })"""
+    top, left, bottom, right = min(driver.execute_script(script))
+    y, x = int((top + bottom - 1) / 2), int((left + right - 1) / 2)
+    y, x = y - at[0], x - at[1]
+    return shot[y : y + shape[0], x : x + shape[1]]
+
+
+def likeness(picture, channel, values):
+    """Correlation of a colour channel with what should be seen in it."""
+    inside = ~lines_in(picture)
+    return np.corrcoef(picture[inside, channel], values[inside])[0, 1] if picture[inside, channel].std() > 0 else 0.0
+
+
+def lines_in(picture):
+    """Axes and the bounding box, which the viewer draws over the voxels in pure colours."""
+    return np.ptp(picture, axis=-1) > 180
+
+
+def colour_by(ids, picture):
+    """The share of the colours of a picture (not of its grey) that ids explain, 0 to 1."""
+    inside = (ids > 0) & ~lines_in(picture)
+    hue = np.stack([picture[..., 0] - picture[..., 1], picture[..., 1] - picture[..., 2]], axis=-1)[inside]
+    _, at, count = np.unique(ids[inside], return_inverse=True, return_counts=True)
+    mean = np.stack([np.bincount(at, hue[:, k]) / count for k in range(2)], axis=-1)
+    spread = ((hue - hue.mean(axis=0)) ** 2).sum()
+    return 1 - ((hue - mean[at]) ** 2).sum() / spread if spread > 100 * len(hue) else 0.0

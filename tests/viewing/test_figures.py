@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from neuropil import Box, NeuropilError, evaluate, synthetic
-from neuropil.viewing.figures import demo_figure, loss_figure
+from neuropil.viewing.figures import demo_figure, loss_figure, panel_figure, result_figure
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +61,21 @@ def test_the_loss_figure(tmp_path):
 def test_matplotlib_is_imported_when_a_figure_is_drawn_and_no_earlier():
     code = "import sys, neuropil.viewing.figures; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_panels_have_their_names_and_one_shape():
+    figure = panel_figure({"a": np.zeros((4, 5, 3), np.uint8), "b": np.ones((4, 5))}, heading="both")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["a", "b"]
+    assert figure.get_suptitle() == "both"
+    assert (figure.axes[1].images[0].get_array() == 1).all()
+    for wrong in ({}, {"a": np.zeros((4, 5)), "b": np.zeros((5, 4))}, {"a": np.zeros(4)}):
+        with pytest.raises(NeuropilError, match="pictures of one shape"):
+            panel_figure(wrong)
+
+
+def test_the_result_figure_is_what_the_demo_writes(result, tmp_path):
+    figure = result_figure(*result, title="made up")
+    assert len(figure.axes) == 5
+    assert figure.get_suptitle().startswith("made up")
+    figure.savefig(tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes() == demo_figure(*result, tmp_path / "b.png", title="made up").read_bytes()

@@ -24,6 +24,7 @@ pytest.importorskip("neuroglancer", reason="the extra `view` is not installed")
 
 PLACED = Metadata((30, 6, 6), (60, 10, 20))
 AT = (63, 80, 110)
+MIDDLE = (70, 90)  # y and x of it, from where the volume begins
 
 
 @pytest.fixture(scope="module")
@@ -86,37 +87,6 @@ def test_a_session(files):
             urllib.request.urlopen(link)
 
 
-def panel_around(driver, shot, shape):
-    """The voxels of a section as seen in the first panel, one pixel each, where the place AT is in its middle."""
-    script = """return [...document.querySelectorAll('.neuroglancer-rendered-data-panel')].map(
-        p => { const r = p.getBoundingClientRect(); return [r.top, r.left, r.bottom, r.right] })"""
-    top, left, bottom, right = min(driver.execute_script(script))
-    y, x = int((top + bottom - 1) / 2), int((left + right - 1) / 2)
-    y, x = y - (AT[1] - PLACED.origin[1]), x - (AT[2] - PLACED.origin[2])
-    return shot[y : y + shape[0], x : x + shape[1]]
-
-
-def likeness(picture, channel, values):
-    """Correlation of a colour channel with what should be seen in it."""
-    inside = ~lines_in(picture)
-    return np.corrcoef(picture[inside, channel], values[inside])[0, 1] if picture[inside, channel].std() > 0 else 0.0
-
-
-def lines_in(picture):
-    """Axes and the bounding box, which the viewer draws over the voxels in pure colours."""
-    return np.ptp(picture, axis=-1) > 180
-
-
-def colour_by(ids, picture):
-    """The share of the colours of a picture (not of its grey) that ids explain, 0 to 1."""
-    inside = (ids > 0) & ~lines_in(picture)
-    hue = np.stack([picture[..., 0] - picture[..., 1], picture[..., 1] - picture[..., 2]], axis=-1)[inside]
-    _, at, count = np.unique(ids[inside], return_inverse=True, return_counts=True)
-    mean = np.stack([np.bincount(at, hue[:, k]) / count for k in range(2)], axis=-1)
-    spread = ((hue - hue.mean(axis=0)) ** 2).sum()
-    return 1 - ((hue - mean[at]) ** 2).sum() / spread if spread > 100 * len(hue) else 0.0
-
-
 @pytest.fixture(scope="module")
 def driver():
     found = browser.start()
@@ -135,16 +105,16 @@ def test_a_browser_shows_image_and_segmentation_of_a_section(files, tissue, driv
         driver.get(link)
 
         def seen(shot):
-            return panel_around(driver, shot, image.shape)
+            return browser.panel_around(driver, shot, MIDDLE, image.shape)
 
-        coloured = seen(browser.wait_for(driver, lambda shot: colour_by(segmentation, seen(shot)) > 0.9))
-        assert colour_by(segmentation, coloured) > 0.9
-        assert colour_by(np.roll(segmentation, 9, axis=1), coloured) < 0.9
-        background = (segmentation == 0) & ~lines_in(coloured)
+        coloured = seen(browser.wait_for(driver, lambda shot: browser.colour_by(segmentation, seen(shot)) > 0.9))
+        assert browser.colour_by(segmentation, coloured) > 0.9
+        assert browser.colour_by(np.roll(segmentation, 9, axis=1), coloured) < 0.9
+        background = (segmentation == 0) & ~browser.lines_in(coloured)
         assert (coloured == image[..., None])[background].all()
         ActionChains(driver).send_keys("2").perform()
-        grey = seen(browser.wait_for(driver, lambda shot: likeness(seen(shot), 1, image) > 0.98))
-        inside = ~lines_in(grey)
+        grey = seen(browser.wait_for(driver, lambda shot: browser.likeness(seen(shot), 1, image) > 0.98))
+        inside = ~browser.lines_in(grey)
         assert inside.mean() > 0.9
         assert (grey == image[..., None])[inside].all()
 
@@ -156,8 +126,8 @@ def test_a_browser_shows_affinities_as_colours(files, tissue, driver):
         driver.get(link)
 
         def alike(shot):
-            seen = panel_around(driver, shot, affinities.shape[1:])
-            return [likeness(seen, 2 - e, affinities[e]) for e in range(3)]  # z blue, y green, x red
+            seen = browser.panel_around(driver, shot, MIDDLE, affinities.shape[1:])
+            return [browser.likeness(seen, 2 - e, affinities[e]) for e in range(3)]  # z blue, y green, x red
 
         shot = browser.wait_for(driver, lambda shot: min(alike(shot)) > 0.95)
         assert min(alike(shot)) > 0.95

@@ -1,8 +1,12 @@
-"""Figures for the demo, the README and notebooks. Matplotlib is imported when one is drawn, and draws to files only."""
+"""Figures for notebooks, the demo and the README. Matplotlib is imported when one is drawn; no window is opened.
+
+``panel_figure``, ``result_figure`` and ``draw_curve`` return a figure, which a notebook shows; ``demo_figure`` and
+``loss_figure`` write one to a file.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +15,9 @@ from numpy.typing import NDArray
 
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import Scores, contingency
+from neuropil.evaluation.tuning import draw_curve as draw_curve
 from neuropil.geometry import Box
-from neuropil.viewing.colours import MERGE, MISSING, RGB, SPLIT
+from neuropil.viewing.colours import MERGE, MISSING, SPLIT
 from neuropil.viewing.colours import affinity_rgb as affinity_rgb
 from neuropil.viewing.colours import error_overlay as error_overlay
 from neuropil.viewing.colours import grey_rgb as grey_rgb
@@ -40,6 +45,20 @@ def demo_figure(
     title: str = "",
     show: Box | None = None,
 ) -> Path:
+    """Write ``result_figure`` to a PNG (or anything that Matplotlib writes, by its suffix), and return the path."""
+    return _save(result_figure(image, affinities, segmentation, labels, scores, title=title, show=show), path)
+
+
+def result_figure(
+    image: NDArray[Any],
+    affinities: NDArray[Any],
+    segmentation: NDArray[Any],
+    labels: NDArray[Any],
+    scores: Scores,
+    *,
+    title: str = "",
+    show: Box | None = None,
+) -> Figure:
     """One section five times: image, affinities, segmentation, truth, and where the last two differ.
 
     Args:
@@ -48,13 +67,9 @@ def demo_figure(
         segmentation: ``[z, y, x]``, integers; its colours are those of the neurons that it matches.
         labels: ``[z, y, x]``, integers.
         scores: of the whole volume, for the heading.
-        path: a PNG to write (or anything that Matplotlib writes, by its suffix).
         title: what the volume is, for the heading.
         show: the part of one section to draw, counted from the first voxel of the arrays; by default the middle
             section, all of it.
-
-    Returns:
-        The path.
 
     Raises:
         NeuropilError: shapes differ, or ``show`` lies outside or spans several sections.
@@ -64,19 +79,51 @@ def demo_figure(
             "image, affinities, segmentation and labels must cover the same voxels, got shapes "
             f"{image.shape}, {affinities.shape}, {segmentation.shape}, {labels.shape}"
         )
-    show = _section(image.shape, show)
-    window = tuple(slice(a, b) for a, b in zip(show.start, show.stop, strict=True))
+    z, y, x = _section(image.shape, show).slices
     table = contingency(segmentation, labels)
-    z, y, x = window
     here_image, here_segments, here_labels = image[z, y, x][0], segmentation[z, y, x][0], labels[z, y, x][0]
-    panels = [
-        ("image", grey_rgb(here_image)),
-        ("affinities (x red, y green, z blue)", affinity_rgb(affinities[:, z, y, x], 0)),
-        ("segmentation", overlay(here_image, matched(here_segments, table), 0.6)),
-        ("truth", overlay(here_image, here_labels, 0.6)),
-        ("where they differ", error_overlay(here_image, here_segments, here_labels, table)),
-    ]
-    return _write_panels(panels, _heading(title, scores), path)
+    panels = {
+        "image": grey_rgb(here_image),
+        "affinities (x red, y green, z blue)": affinity_rgb(affinities[:, z, y, x], 0),
+        "segmentation": overlay(here_image, matched(here_segments, table), 0.6),
+        "truth": overlay(here_image, here_labels, 0.6),
+        "where they differ": error_overlay(here_image, here_segments, here_labels, table),
+    }
+    figure = panel_figure(panels, _heading(title, scores))
+    for right, name, colour in ((0.66, "split", SPLIT), (0.83, "merge", MERGE), (1.0, "missing", MISSING)):
+        last, shade = figure.axes[-1], tuple(part / 255 for part in colour)
+        last.text(right, 1.012, f"■ {name}", transform=last.transAxes, ha="right", fontsize=9, color=shade)
+    return figure
+
+
+def panel_figure(panels: Mapping[str, NDArray[Any]], heading: str = "") -> Figure:
+    """Pictures of equal shape side by side, each under its name.
+
+    Args:
+        panels: by name; RGB ``[y, x, 3]`` uint8, as ``overlay``, ``affinity_rgb`` and the like give, or numbers
+            ``[y, x]``, which are shown in grey from their least to their greatest.
+        heading: above all of them.
+
+    Raises:
+        NeuropilError: no panels, or sections of different shape.
+
+    >>> figure = panel_figure({"dark": np.zeros((8, 9, 3), np.uint8), "ramp": np.arange(72).reshape(8, 9)})
+    >>> [axes.get_title(loc="left") for axes in figure.axes]
+    ['dark', 'ramp']
+    """
+    shapes = {picture.shape[:2] for picture in panels.values()}
+    if len(shapes) != 1 or any(picture.ndim not in (2, 3) for picture in panels.values()):
+        raise NeuropilError(f"expected pictures of one shape, got {[picture.shape for picture in panels.values()]}")
+    height, width = shapes.pop()
+    tall = _PANEL * min(max(height / width, 0.3), 1.5)
+    figure, axes = _figure(len(panels), (_PANEL * len(panels), tall + (0.65 if heading else 0.35)))
+    for ax, (name, picture) in zip(axes, panels.items(), strict=True):
+        ax.imshow(picture, cmap="gray", interpolation="nearest" if width < 400 else "antialiased")
+        ax.set_title(name, fontsize=11, loc="left", pad=4)
+        ax.set_axis_off()
+    if heading:
+        figure.suptitle(heading, x=0.005, ha="left", fontsize=12.5, fontweight="bold")
+    return figure
 
 
 def _section(shape: Sequence[int], show: Box | None) -> Box:
@@ -97,22 +144,6 @@ def _heading(title: str, scores: Scores) -> str:
         f"   ·   VI split {scores.voi_split:.3f}, merge {scores.voi_merge:.3f} bit"
     )
     return f"{title}   ·   {judged}" if title else judged
-
-
-def _write_panels(panels: Sequence[tuple[str, RGB]], heading: str, path: str | Path) -> Path:
-    """Draw pictures of equal shape side by side, with their names above and the colours of mistakes explained below."""
-    height, width = panels[0][1].shape[:2]
-    tall = _PANEL * min(max(height / width, 0.3), 1.5)
-    figure, axes = _figure(len(panels), (_PANEL * len(panels), tall + 0.65))
-    for ax, (name, picture) in zip(axes, panels, strict=True):
-        ax.imshow(picture, interpolation="nearest" if width < 400 else "antialiased")
-        ax.set_title(name, fontsize=11, loc="left", pad=4)
-        ax.set_axis_off()
-    figure.suptitle(heading, x=0.005, ha="left", fontsize=12.5, fontweight="bold")
-    for right, name, colour in ((0.66, "split", SPLIT), (0.83, "merge", MERGE), (1.0, "missing", MISSING)):
-        shade = tuple(part / 255 for part in colour)
-        axes[-1].text(right, 1.012, f"■ {name}", transform=axes[-1].transAxes, ha="right", fontsize=9, color=shade)
-    return _save(figure, path)
 
 
 def loss_figure(iterations: Sequence[float], losses: Sequence[float], path: str | Path, *, title: str = "") -> Path:

@@ -1,0 +1,61 @@
+"""The notebooks run from top to bottom on the small volumes they bring, and show what they say."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+
+
+def cells(path, kind):
+    """The texts of all cells of a kind, without IPython's own commands."""
+    found = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == kind]
+    return ["".join(line for line in cell["source"] if not line.startswith("%")) for cell in found]
+
+
+def run(code, names, file):
+    """What a cell shows: the value of its last line, if that is an expression."""
+    tree = ast.parse(code, file)
+    shown = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, file, "exec"), names)
+    return eval(compile(ast.Expression(shown.value), file, "eval"), names) if shown else None
+
+
+def test_all_three_are_there():
+    assert [path.stem for path in NOTEBOOKS] == ["explore_data", "segment_and_score", "targets_and_augmentation"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_runs_from_top_to_bottom(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    shown = [run(code, names, f"{path.name}, cell {n}") for n, code in enumerate(cells(path, "code"))]
+    figures = [value for value in shown if isinstance(value, Figure)]
+    assert len(figures) >= 4
+    for figure in figures:
+        figure.set_dpi(40)
+        figure.canvas.draw() if hasattr(figure.canvas, "draw") else figure.savefig(tmp_path / "a.png")
+        assert all(axes.has_data() for axes in figure.axes)
+    assert len(capsys.readouterr().out.splitlines()) >= 2
+    assert not [file for file in tmp_path.iterdir() if file.name != "a.png"]  # nothing left behind
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_is_committed_clean_and_links_to_what_exists(path):
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+    for text in cells(path, "markdown"):
+        for target in [part.split(")")[0] for part in text.split("](")[1:]]:
+            assert (FOLDER / target).exists()
+
+
+def test_what_may_fail_is_noticed():
+    with pytest.raises(ZeroDivisionError):
+        run("a = 1\na / 0", {}, "cell")
+    assert run("a = 1\na + 1", {}, "cell") == 2
+    assert run("a = 1", {}, "cell") is None

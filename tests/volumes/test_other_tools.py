@@ -1,0 +1,76 @@
+"""What `neuropil convert` writes is opened by another tool: Neuroglancer in a browser, which shares no code with us."""
+
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import browser
+from neuropil import synthetic
+from neuropil.cli import app
+from neuropil.volumes import Metadata, write_volume
+
+PLACED = Metadata((30, 6, 6), (60, 10, 20))
+AT = (63, 80, 110)
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Files for pages from elsewhere, in silence."""
+
+    def end_headers(self):
+        self.send_header("Access-Control-Allow-Origin", "*")
+        super().end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A folder and its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield tmp_path, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@browser.needs_browser
+@pytest.mark.parametrize(("kind", "form", "middle"), [("zarr", "ome.zarr", 0.0), ("precomputed", "precomputed", 0.5)])
+def test_neuroglancer_shows_what_was_converted(served, kind, form, middle):
+    """Every pixel of a section of the image, and ids beyond 32 bits, at the place and size that the metadata say.
+
+    OME-Zarr counts from the middle of a voxel, precomputed from its corner.
+    """
+    neuroglancer = pytest.importorskip("neuroglancer", reason="the extra `view` is not installed")
+    folder, address = served
+    image, labels = synthetic.neuropil((8, 140, 180), seed=4)
+    ids = np.where(labels > 0, labels + np.uint64(2**40), 0).astype(np.uint64)
+    for name, array in (("image", image), ("ids", ids)):
+        write_volume(folder / f"{name}.h5", array, PLACED)
+        done = CliRunner().invoke(app, ["convert", str(folder / f"{name}.h5"), str(folder / f"{name}.{form}")])
+        assert done.exit_code == 0, done.stderr
+    viewer, driver = neuroglancer.Viewer(), browser.start()
+    try:
+        with viewer.txn() as state:
+            state.dimensions = neuroglancer.CoordinateSpace(names=["x", "y", "z"], units="nm", scales=[6, 6, 30])
+            state.layers["image"] = neuroglancer.ImageLayer(source=f"{kind}://{address}/image.{form}")
+            state.layers["ids"] = neuroglancer.SegmentationLayer(source=f"{kind}://{address}/ids.{form}")
+            state.position = [n + middle for n in AT[::-1]]
+            state.cross_section_scale = 1
+        driver.get(viewer.get_viewer_url())
+        image, ids = image[AT[0] - 60], ids[AT[0] - 60]
+
+        def seen(shot):
+            return browser.panel_around(driver, shot, (AT[1] - 10, AT[2] - 20), image.shape)
+
+        shown = seen(browser.wait_for(driver, lambda shot: browser.colour_by(ids, seen(shot)) > 0.99))
+        assert browser.colour_by(ids, shown) > 0.99
+        background = (ids == 0) & ~browser.lines_in(shown)
+        assert background.any()
+        assert (shown == image[..., None])[background].all()
+    finally:
+        driver.quit()
+        neuroglancer.stop()
