@@ -35,7 +35,7 @@ from neuropil.volumes import create_volume, open_volume, write_volume
 
 THRESHOLD = 0.3
 SIZES: dict[str, Triple] = {"33 M": (32, 1024, 1024), "268 M": (64, 2048, 2048), "1.07 G": (128, 2048, 4096)}
-BLOCK: Triple = (64, 512, 512)
+BLOCK: Triple = (128, 512, 512)
 
 
 def mirrored(source: np.ndarray, box: Box) -> np.ndarray:
@@ -159,7 +159,7 @@ def steps(source: Volume, work: Path) -> dict[str, Any]:
         found[str(block)] = report(
             str(block),
             {
-                "ns_per_voxel": {name: 1e9 * s / 2**25 for name, s in spent.items()},
+                "ns_per_voxel": {name: 1e9 * s / np.prod(SIZES["33 M"]) for name, s in spent.items()},
                 "us_per_edge": {
                     f"merge {level}": 1e6 * spent[f"merge {level}"] / max(edges[f"merge {level - 1}"], 1)
                     for level in range(1, tree.levels)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ class Edges:
     """Partial edges between regions, as columns; the same pair may come more than once: its parts add up.
 
     Args:
-        a, b: the two ends, a name or a number each, uint64.
+        a, b: the two ends, names or positions in a list of names, uint64.
         count, sum, key, max, min: as in :class:`neuropil.RegionGraph`, as far as the score needs them.
         bin_start, bin_code, bin_count: histograms for quantiles, else empty.
     """
@@ -64,25 +65,33 @@ class Edges:
         return cls(wide, wide, wide, wide, wide, narrow, narrow, wide, narrow, wide)
 
     @classmethod
-    def joined(cls, parts: list[Edges]) -> Edges:
-        """All edges of several parts."""
-        parts = [part for part in parts if len(part)]
-        if not parts:
+    def joined(cls, parts: Iterable[Edges]) -> Edges:
+        """All edges of several parts, which may be made one by one: of each column there are never two copies."""
+        lists = [[*part.columns, *part.bins] for part in parts if len(part)]
+        if not lists:
             return cls.none()
-        plain = [np.concatenate([part.columns[i] for part in parts]) for i in range(7)]
-        starts, shift = [], 0
-        for part in parts:
-            starts.append(part.bin_start[:-1] + np.uint64(shift))
-            shift += len(part.bin_code)
-        has_bins = len(parts[0].bin_start) > 0
-        start = np.concatenate([*starts, np.array([shift], np.uint64)]) if has_bins else np.zeros(0, np.uint64)
-        codes, counts = (np.concatenate([part.bins[i] for part in parts]) for i in (1, 2))
-        return cls(plain[0], plain[1], plain[2], plain[3], plain[4], plain[5], plain[6], start, codes, counts)
+        if len(lists[0][7]):
+            shifts = np.cumsum([0, *(len(one[8]) for one in lists)], dtype=np.uint64)
+            for one, shift in zip(lists, shifts[:-1], strict=True):
+                one[7] = one[7][:-1] + shift
+            lists[-1][7] = np.append(lists[-1][7], shifts[-1])
+        columns = []
+        for i in range(len(lists[0])):
+            columns.append(np.concatenate([one[i] for one in lists]))
+            for one in lists:
+                one[i] = columns[0][:0]
+        return cls.of(tuple(columns[:7]), tuple(columns[7:]))
 
     def renamed(self, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Edges:
         """The same edges between other ends; those whose ends became one are gone."""
         a, b = np.minimum(a, b).astype(np.uint64), np.maximum(a, b).astype(np.uint64)
         return Edges.of((a, b, *self.columns[2:]), self.bins).chosen(a != b)
+
+    def narrow(self) -> Edges:
+        """The same with positions in 32 bits, as they are stored."""
+        small = np.uint32 if max(self.a.max(initial=0), self.b.max(initial=0)) < 1 << 32 else np.uint64
+        ends: list[Any] = [end.astype(small) for end in (self.a, self.b)]
+        return replace(self, a=ends[0], b=ends[1])
 
     def chosen(self, keep: npt.NDArray[np.bool_]) -> Edges:
         """Some of the edges."""

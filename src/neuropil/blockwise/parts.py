@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class Part:
         piece: fragments of the smallest blocks that touch a face of this block, by name, ascending.
         outer: for each the faces that it touches, one bit each (:attr:`BlockTree.outer`).
         region: for each the region it now belongs to. A region is frozen while it has any of these.
-        edges: what is left of the edges, between regions, by name.
+        edges: what is left of the edges, between regions, by position among the names.
     """
 
     names: Names
@@ -52,7 +53,7 @@ class Part:
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """How it is stored."""
         plain = {"names": self.names, "piece": self.piece, "part_of": self.region}
-        return {**plain, "outer": self.outer, **edge_arrays(self.edges, "")}
+        return {**plain, "outer": self.outer, **edge_arrays(self.edges.narrow(), "")}
 
 
 def edge_arrays(edges: Edges, kind: str) -> dict[str, npt.NDArray[Any]]:
@@ -69,9 +70,9 @@ def load_edges(path: Path, kind: str, *names: str) -> tuple[Edges, list[npt.NDAr
 
 
 def load_part(job: Job, node: Node) -> Part:
-    """The part that a block has left."""
-    edges, (names, piece, outer, region) = load_edges(job.file("merge", node), "", "names", "piece", "outer", "part_of")
-    return Part(names, piece, outer, region, edges)
+    """The part that a block has left, without its edges."""
+    names, piece, outer, region = load_arrays(job.file("merge", node), "names", "piece", "outer", "part_of")
+    return Part(names, piece, outer, region, Edges.none())
 
 
 def read_faces(job: Job, box: Box) -> FaceCodes:
@@ -130,7 +131,8 @@ def _part(
     waits[rest.a], waits[rest.b] = True, True
     names = np.concatenate([np.zeros(1, np.uint64), name])
     key = key_in_volume(rest.key, grown, job.shape)
-    edges = Edges.of((names[rest.a], names[rest.b], rest.count, rest.sum, key, rest.max, rest.min), rest.bins)
+    place = np.cumsum(waits) - 1
+    edges = Edges.of((place[rest.a], place[rest.b], rest.count, rest.sum, key, rest.max, rest.min), rest.bins)
     alone = region == np.arange(len(region))
     alone[0] = False
     frozen = outer > 0
@@ -218,7 +220,8 @@ def encoding_of(job: Job) -> Encoding:
 
 def merge_node(job: Job, node: Node) -> dict[str, Any]:
     """The merges that a block of the tree makes possible where its children had to wait."""
-    parts = [load_part(job, child) for child in job.tree.children(node)]
+    children = job.tree.children(node)
+    parts = [load_part(job, child) for child in children]
     names = np.sort(np.concatenate([part.names for part in parts]))
     piece, outer, region = _pieces(job, node, parts)
     seams = [
@@ -230,13 +233,17 @@ def merge_node(job: Job, node: Node) -> dict[str, Any]:
 
     a, b = (np.concatenate([np.zeros(0, np.uint64), *(pairs[i] for _, pairs in seams)]) for i in range(2))
     one = united(len(names), numbers(a), numbers(b))
-    edges = Edges.joined(
-        [
-            part.edges.renamed(*(one[np.searchsorted(names, end)] for end in (part.edges.a, part.edges.b)))
-            for part in parts
-        ]
-        + [edges.renamed(one[numbers(edges.a)], one[numbers(edges.b)]) for edges, _ in seams]
-    )
+
+    def inside() -> Iterator[Edges]:
+        for child, part in zip(children, parts, strict=True):
+            edges, _ = load_edges(job.file("merge", child), "")
+            at = one[np.searchsorted(names, part.names)]
+            yield edges.renamed(at[edges.a], at[edges.b])
+        while seams:
+            edges, _ = seams.pop()
+            yield edges.renamed(one[numbers(edges.a)], one[numbers(edges.b)])
+
+    edges = Edges.joined(inside())
     part_of = one[np.searchsorted(names, region)]
     frozen = np.zeros(len(names), np.bool_)
     frozen[part_of[outer > 0]] = True
@@ -245,9 +252,9 @@ def merge_node(job: Job, node: Node) -> dict[str, Any]:
     final = united(len(names), np.concatenate([one, a]), np.concatenate([every, b]))
     waits = frozen.copy()
     waits[rest.a], waits[rest.b] = True, True
-    still = outer > 0
+    still, place = outer > 0, np.cumsum(waits) - 1
     part = Part(
-        names[waits], piece[still], outer[still], names[part_of[still]], rest.renamed(names[rest.a], names[rest.b])
+        names[waits], piece[still], outer[still], names[part_of[still]], rest.renamed(place[rest.a], place[rest.b])
     )
     return {
         **part.arrays, "in": names, "to": names[final], "done": names[(final == every) & ~waits],
