@@ -1,5 +1,6 @@
 """Two processes that train together, through gloo."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from neuropil import NeuropilError, train
+from neuropil.training.batches import Numbers
 from training_data import recipe, stripes, weights
 
 CODE = """
@@ -62,6 +64,18 @@ def test_two_ranks_learn_what_one_learns_with_the_double_batch(data, tmp_path):
     assert torch.allclose(alone[first], together[1][first], atol=1e-6)
     one = weights(train(recipe(data, *batch, "training.batch=1"), tmp_path / "one"))
     assert not torch.allclose(one[first], together[1][first], atol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_ranks_never_draw_the_same_samples(batch):
+    drawn = [list(itertools.chain.from_iterable(itertools.islice(Numbers(0, batch, rank, 4), 50))) for rank in range(4)]
+    # Together they draw what one process with the whole batch draws, in the same steps, each number once.
+    assert sorted(itertools.chain.from_iterable(drawn)) == list(range(4 * batch * 50))
+    together = list(itertools.islice(Numbers(0, 4 * batch), 50))
+    for step, whole in enumerate(together):
+        assert sorted(n for numbers in drawn for n in numbers[step * batch : (step + 1) * batch]) == whole
+    later = list(itertools.islice(Numbers(20, batch, 2, 4), 30))
+    assert list(itertools.chain.from_iterable(later)) == drawn[2][20 * batch :], "a resumed rank goes on"
 
 
 def test_a_rank_that_dies_ends_the_run_with_its_error(data, tmp_path):
