@@ -145,7 +145,7 @@ def measure(way: str, name: str, shape: tuple[int, ...], tta: int) -> dict[str, 
     if way == "bare":
         speed = bare(model.network, tiling.shape)
     elif way == "fast bare":
-        speed = bare(request.networks[0], tiling.shape, layout=torch.channels_last_3d, bf16=request.bf16())
+        speed = bare(request.engines(request.bf16())[0].network, tiling.shape, layout=torch.channels_last_3d)
     elif way == "plain":
         plain(model.network, image, tiling.shape, overlap)
         speed = image.size / (time.perf_counter() - begin)

@@ -6,7 +6,7 @@ from torch import nn
 
 from neuropil.config import ModelConfig
 from neuropil.models import ResidualUNet, build_network
-from neuropil.models.folding import for_prediction
+from neuropil.models.folding import can_be_cast, for_prediction, in_bfloat16
 
 
 def trained(model):
@@ -84,3 +84,27 @@ def test_training_goes_on_as_before():
     assert not for_prediction(network).training
     assert network.training
     assert all(part.training for part in network.modules())
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "instance", "none"])
+def test_half_the_bits_say_nearly_the_same(norm):
+    network = trained(ModelConfig(widths=(8, 12), downsample=((1, 2, 2),), norm=norm, squeeze=True, stem=(1, 2, 2)))
+    image = torch.rand(1, 1, 4, 20, 22)
+    whole = for_prediction(network)
+    with torch.inference_mode():
+        expected = network(image).sigmoid()
+        found = in_bfloat16(whole)(image)
+        again = whole(image)
+        with torch.autocast("cpu", torch.bfloat16):
+            autocast = network(image).float().sigmoid()
+    assert found.dtype == torch.bfloat16
+    assert again.dtype == torch.float32, "the one it was made from stays as it is"
+    error, usual = ((one - expected).abs().mean() for one in (found.float().sigmoid(), autocast))
+    assert error < max(2 * usual, 1e-3), "no worse than what autocast does"
+
+
+def test_only_convolutions_and_norms_are_cast():
+    assert can_be_cast(nn.Sequential(nn.Conv3d(1, 2, 1), nn.GroupNorm(1, 2), nn.ELU()))
+    assert not can_be_cast(nn.Sequential(nn.Conv3d(1, 2, 1), nn.Linear(2, 2)))
+    assert not can_be_cast(nn.Sequential(nn.Conv3d(1, 2, 1), nn.ConvTranspose3d(2, 2, 2)))
+    assert not can_be_cast(nn.ReLU()), "what has no convolution is no network of this kind"

@@ -1,9 +1,12 @@
-"""How much memory there is, and how much a network takes."""
+"""How much memory there is, how much a network takes, and how to pay for it once."""
 
 from __future__ import annotations
 
+import ctypes
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -60,6 +63,45 @@ def bytes_per_voxel(network: Callable[[Tensor], Tensor], device: torch.device) -
         for hook in hooks:
             hook.remove()
     return 32 * max(largest // (size[0] * size[1] * size[2]), 1)
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # names of malloc.h
+
+
+@contextmanager
+def reusing_memory() -> Iterator[None]:
+    """What is freed in this block is kept for what is allocated next, and handed back at its end.
+
+    Otherwise glibc takes every large block from the system and gives it back, and each is paid for page by page when
+    it is first written: on a processor that takes half of the time. Without glibc nothing is changed.
+
+    >>> with reusing_memory():
+    ...     torch.zeros(3).sum().item()
+    0.0
+    """
+    libc = _glibc()
+    if libc is None:
+        yield
+        return
+    libc.mallopt(_MMAP_MAX, 0)
+    libc.mallopt(_TRIM_THRESHOLD, -1)
+    try:
+        yield
+    finally:
+        # Once set, these no longer adapt: where they would have ended up.
+        libc.mallopt(_MMAP_MAX, 65536)
+        libc.mallopt(_MMAP_THRESHOLD, 2**25)
+        libc.mallopt(_TRIM_THRESHOLD, 2**26)
+        libc.malloc_trim(0)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    try:
+        libc = ctypes.CDLL(None)
+        return libc if hasattr(libc, "gnu_get_libc_version") and hasattr(libc, "mallopt") else None
+    except (OSError, TypeError):  # a system without such a thing
+        return None
 
 
 def _field(file: str, name: str) -> int | None:

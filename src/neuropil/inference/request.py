@@ -17,12 +17,12 @@ from neuropil.config import Config, PredictConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets, Triple, VoxelSize, parse_offsets
 from neuropil.inference.engine import Engine, choose_devices, fast_bf16, kept_offsets
-from neuropil.inference.memory import bytes_per_voxel, free_memory
+from neuropil.inference.memory import bytes_per_voxel, free_memory, reusing_memory
 from neuropil.inference.symmetries import channels_read
 from neuropil.inference.tiling import Tiling, choose_tile, lay_tiles
 from neuropil.inference.trial import compiled_if_faster
 from neuropil.models.checkpoint import Model, load_model
-from neuropil.models.folding import can_be_narrowed, for_prediction
+from neuropil.models.folding import can_be_cast, can_be_narrowed, for_prediction, in_bfloat16
 from neuropil.volumes import Volume, require_image
 
 LARGEST_TILE = {"cpu": 4_000_000, "cuda": 32_000_000}
@@ -73,6 +73,8 @@ class Request:
 
     def engines(self, bf16: bool, compiled: bool = False) -> tuple[Engine, ...]:
         """The network of each device, and how it is asked."""
+        whole = bf16 and self.device.type == "cpu" and can_be_cast(self.model.network)
+        networks = [in_bfloat16(network) if whole else network for network in self.networks]
         return tuple(
             Engine(
                 torch.compile(network, dynamic=False) if compiled else network,
@@ -81,9 +83,9 @@ class Request:
                 tta=self.settings.tta,
                 mode=self.settings.tta_mode,
                 device=device,
-                bf16=bf16,
+                bf16=bf16 and not whole,
             )
-            for network, device in zip(self.networks, self.devices, strict=True)
+            for network, device in zip(networks, self.devices, strict=True)
         )
 
     def faster_compiled(self, tile: Triple, bf16: bool) -> bool:
@@ -92,7 +94,8 @@ class Request:
             return False
         shape = [n + 2 * c for n, c in zip(tile, self.context, strict=True)]
         window = torch.zeros(self.batch(tile), *shape, device=self.device)
-        return compiled_if_faster(self.engines(bf16)[0], window)
+        with reusing_memory():
+            return compiled_if_faster(self.engines(bf16)[0], window)
 
     def tiling(self) -> Tiling:
         """The tiles: as the settings say, else the cheapest that fit into memory."""

@@ -29,6 +29,7 @@ from neuropil.augment import to_unit
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets, Triple
 from neuropil.inference.engine import Engine
+from neuropil.inference.memory import reusing_memory
 from neuropil.inference.progress import Clock
 from neuropil.inference.tiling import Tiling
 from neuropil.volumes import Volume
@@ -108,6 +109,7 @@ def predict_cells(
     """
     grid, keep = plan.cells, engines[0].keep
     with (
+        reusing_memory(),
         ThreadPoolExecutor(1, "read") as reader,
         ThreadPoolExecutor(len(engines), "compute") as computer,
         ThreadPoolExecutor(1, "write") as writer,

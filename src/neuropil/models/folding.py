@@ -41,6 +41,40 @@ def for_prediction(network: nn.Module, channels: Sequence[int] | None = None) ->
     return copied
 
 
+def can_be_cast(network: nn.Module) -> bool:
+    """Whether all weights of a network are those of convolutions and norms, so that :func:`in_bfloat16` suits it.
+
+    >>> can_be_cast(nn.Conv3d(1, 3, 1)), can_be_cast(nn.Linear(3, 3))
+    (True, False)
+    """
+    holders = [part for part in network.modules() if next(part.parameters(recurse=False), None) is not None]
+    norms = (nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm, nn.InstanceNorm3d)
+    return any(type(part) is nn.Conv3d for part in holders) and all(
+        type(part) is nn.Conv3d or isinstance(part, norms) for part in holders
+    )
+
+
+def in_bfloat16(network: nn.Module) -> nn.Module:
+    """A copy whose convolutions hold and return bfloat16, and with them everything between two of them.
+
+    Autocast does the same for convolutions, but pads, upsamples and adds in float32 and casts there and back. Norms
+    count in float32 whatever they are given.
+
+    >>> in_bfloat16(nn.Sequential(nn.Conv3d(1, 3, 1)))(torch.zeros(1, 1, 2, 2, 2)).dtype
+    torch.bfloat16
+    """
+    copied = copy.deepcopy(network)
+    for part in copied.modules():
+        if type(part) is nn.Conv3d:
+            part.to(torch.bfloat16)
+            part.register_forward_pre_hook(_to_bfloat16)
+    return copied
+
+
+def _to_bfloat16(_: nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(x.to(torch.bfloat16) for x in given)
+
+
 def can_be_narrowed(network: object) -> bool:
     """Whether :func:`for_prediction` leaves away channels of this network.
 
