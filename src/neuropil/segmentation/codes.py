@@ -187,6 +187,11 @@ def _offsets(array: npt.NDArray[Any], offsets: str | Sequence[Sequence[int]] | N
 
 def _encoding(array: npt.NDArray[Any], encoding: Encoding | None) -> Encoding:
     if array.dtype.kind == "f":
+        if encoding is not None:
+            raise NeuropilError(
+                f"expected {encoding.dtype} codes for the encoding {encoding.kind}, got {array.dtype}: floats are "
+                "affinities themselves. Remove the encoding if these are; store them as integers if they are codes"
+            )
         return LOGIT16
     if array.dtype == np.uint8 and encoding is None:
         return LINEAR8
