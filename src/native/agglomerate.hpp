@@ -55,14 +55,18 @@ class Names {
 
 // Regions of a part numbered in the order in which edges name them. The part's edges are gone afterwards.
 template <class Score>
-std::pair<LocalPart<Score>, NameTable<typename Score::Index>> number_regions(Part<Score>& part) {
+std::pair<LocalPart<Score>, NameTable<typename Score::Index>> number_regions(Part<Score>& part,
+                                                                             const Run& run = Run()) {
     NameTable<typename Score::Index> table(part.edges.size() / 2);
     LocalPart<Score> local;
     local.edges.reserve(part.edges.size());
-    for (const auto& edge : part.edges) {
-        const uint32_t a = table.add(edge.a), b = table.add(edge.b);
-        local.edges.push_back({std::min(a, b), std::max(a, b), edge.stats});
-    }
+    each_chunk(run, int64_t(part.edges.size()), [&](int64_t begin, int64_t end) {
+        for (int64_t e = begin; e < end; ++e) {
+            const auto& edge = part.edges[e];
+            const uint32_t a = table.add(edge.a), b = table.add(edge.b);
+            local.edges.push_back({std::min(a, b), std::max(a, b), edge.stats});
+        }
+    });
     std::vector<Edge<Score>>().swap(part.edges);
     local.name = table.names();
     local.blocked.assign(local.name.size(), false);
@@ -85,11 +89,13 @@ Part<Score> merge_part(LocalPart<Score> local, Score& score, uint64_t top, std::
                        const Run& run, Enough&& enough = {}) {
     auto& name = local.name;
     auto& blocked = local.blocked;
-    MergingGraph<Score> graph(name.size(), std::move(local.edges), std::move(local.index), score);
+    MergingGraph<Score> graph(name.size(), std::move(local.edges), std::move(local.index), score, run);
     EdgeQueue<Score> queue(graph, top);
     auto skip = [&](const LocalEdge<Score>& edge) { return blocked[edge.a] && blocked[edge.b]; };
-    for (uint32_t e = 0; e < graph.size(); ++e)
+    for (uint32_t e = 0; e < graph.size(); ++e) {
+        if (e % 65536 == 0) run.check();
         if (graph.alive(e) && !skip(graph.edge(e))) queue.push(e);
+    }
     for (uint32_t e, step = 0; (e = queue.pop(skip)) != EdgeQueue<Score>::NONE; ++step) {
         if (step % 4096 == 0) run.check();
         const LocalEdge<Score> edge = graph.edge(e);
@@ -126,18 +132,23 @@ void sort_merges(std::vector<Merge<Score>>& merges, uint64_t top, const Run& run
     const size_t buckets = (top >> shift) + 1;
     std::vector<size_t> start(buckets + 1, 0);
     auto bucket = [&](const Merge<Score>& merge) { return buckets - 1 - (Score::level(merge.stats) >> shift); };
-    for (const auto& merge : merges) ++start[bucket(merge) + 1];
+    const int64_t count = int64_t(merges.size());
+    each_chunk(run, count, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) ++start[bucket(merges[i]) + 1];
+    });
     for (size_t i = 0; i < buckets; ++i) start[i + 1] += start[i];
     std::vector<Merge<Score>> sorted(merges.size());
     auto next = start;
-    for (const auto& merge : merges) sorted[next[bucket(merge)]++] = merge;
+    each_chunk(run, count, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) sorted[next[bucket(merges[i])]++] = merges[i];
+    });
     merges.swap(sorted);
     constexpr int64_t GRAIN = 64;
     parallel_for(run, int64_t(buckets + GRAIN - 1) / GRAIN, [&](int64_t grain) {
         const size_t last = std::min(buckets, size_t(grain + 1) * GRAIN);
         for (size_t i = grain * GRAIN; i < last; ++i)
-            std::sort(merges.begin() + start[i], merges.begin() + start[i + 1],
-                      [](const auto& a, const auto& b) { return better<Score>(a.stats, b.stats); });
+            sort_checked(run, merges.begin() + start[i], merges.begin() + start[i + 1],
+                         [](const auto& a, const auto& b) { return better<Score>(a.stats, b.stats); });
     });
 }
 

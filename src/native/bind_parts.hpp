@@ -48,13 +48,15 @@ nb::tuple exact_columns(const std::vector<Merge<Score>>& merges) {
 
 // Merges of one part, what is left of it, and the region that each of its regions has become.
 template <class Score>
-nb::tuple merged_part(Part<Score> part, List<const uint64_t> frozen, uint64_t top, double scale, double limit) {
+nb::tuple merged_part(Score score, const EdgeColumns<uint64_t>& columns, const BinColumns& bins,
+                      List<const uint64_t> frozen, uint64_t top, double scale, double limit) {
     std::vector<Merge<Score>> merges;
     std::vector<uint64_t> names;
-    Part<Score> rest{part.score, {}};
+    Part<Score> rest{score, {}};
     std::vector<uint64_t> regions;
     run_interruptibly(1, [&](const Run& run) {
-        auto [local, table] = number_regions(part);
+        auto part = make_part(score, columns, bins, run);
+        auto [local, table] = number_regions(part, run);
         names = local.name;
         for (size_t i = 0; i < frozen.size(); ++i) {
             const uint32_t region = table.find(frozen.data()[i]);
@@ -99,9 +101,8 @@ inline void bind_parts(nb::module_& m) {
     bind_part_graph<uint16_t>(m);
     m.def("merge_part", [](const EdgeColumns<uint64_t>& columns, const BinColumns& bins, List<const uint64_t> frozen,
                            ScoreTuple chosen, uint64_t top, double scale, double limit) {
-        return with_score<uint64_t>(chosen, [&](auto score) {
-            return merged_part(make_part(score, columns, bins), frozen, top, scale, limit);
-        });
+        return with_score<uint64_t>(
+            chosen, [&](auto score) { return merged_part(score, columns, bins, frozen, top, scale, limit); });
     });
     // The order of merges given as fractions and keys.
     m.def("merge_order", [](List<const uint64_t> sum, List<const uint64_t> count, List<const uint64_t> key,

@@ -38,11 +38,17 @@ NewList<T> to_numpy(std::vector<T>&& values) {
     return NewList<T>(kept->data(), {kept->size()}, owner);
 }
 
+// One value of every item. Long lists are gone through without the interpreter's lock.
 template <class T, class Items, class Get>
 NewList<T> column(const Items& items, Get&& get) {
     std::vector<T> values;
-    values.reserve(items.size());
-    for (const auto& item : items) values.push_back(T(get(item)));
+    auto fill = [&](const Run& run) {
+        values.resize(items.size());
+        each_chunk(run, int64_t(items.size()), [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; ++i) values[i] = T(get(items[i]));
+        });
+    };
+    items.size() < 1 << 16 ? fill(Run()) : run_interruptibly(1, fill);
     return to_numpy(std::move(values));
 }
 
@@ -114,10 +120,12 @@ void set_stats(Quantile<Index>& score, typename Quantile<Index>::Stats& stats, c
 }
 
 template <class Score>
-Part<Score> make_part(Score score, const EdgeColumns<typename Score::Index>& columns, const BinColumns& bins) {
+Part<Score> make_part(Score score, const EdgeColumns<typename Score::Index>& columns, const BinColumns& bins,
+                      const Run& run) {
     Part<Score> part{std::move(score), {}};
     part.edges.resize(std::get<0>(columns).size());
     for (size_t e = 0; e < part.edges.size(); ++e) {
+        if (e % 65536 == 0) run.check();
         part.edges[e].a = std::get<0>(columns).data()[e];
         part.edges[e].b = std::get<1>(columns).data()[e];
         set_stats(part.score, part.edges[e].stats, columns, bins, e);
@@ -246,10 +254,10 @@ void bind_on_graphs(nb::module_& m) {
                                   uint64_t top, double scale, int threads) {
         return with_score<Index>(chosen, [&](auto score) {
             using Score = decltype(score);
-            auto part = make_part(score, columns, bins);
             std::vector<Merge<Score>> merges;
             run_interruptibly(threads, [&](const Run& run) {
-                merge_part(number_regions(part).first, part.score, top, merges, run);
+                auto part = make_part(score, columns, bins, run);
+                merge_part(number_regions(part, run).first, part.score, top, merges, run);
                 sort_merges(merges, top, run);
             });
             return merge_columns(merges, scale);
@@ -259,11 +267,11 @@ void bind_on_graphs(nb::module_& m) {
                              List<const Index> segment_of, List<const uint64_t> size, uint64_t min_size) {
         return with_score<Index>(chosen, [&](auto score) {
             using Score = decltype(score);
-            auto part = make_part(score, columns, bins);
             std::vector<uint64_t> sizes(size.data(), size.data() + size.size());
             std::vector<Index> result;
             run_interruptibly(1, [&](const Run& run) {
-                auto edges = contract_edges<Score>(part.edges, segment_of.data());
+                auto part = make_part(score, columns, bins, run);
+                auto edges = contract_edges<Score>(part.edges, segment_of.data(), run);
                 result = absorb_small(std::move(edges), part.score, std::move(sizes), min_size, run);
             });
             return to_numpy(std::move(result));
@@ -271,11 +279,18 @@ void bind_on_graphs(nb::module_& m) {
     });
     // The region of each fragment after the first `count` merges, numbered in the order of smallest fragments.
     m.def("cut", [](Index fragments, List<const Index> a, List<const Index> b, size_t count) {
-        Names<Index> names(fragments);
-        for (size_t i = 0; i < count; ++i) names.unite(a.data()[i], b.data()[i]);
-        std::vector<Index> lut(size_t(fragments) + 1, 0);
-        Index next = 0;
-        for (Index f = 1; f <= fragments; ++f) lut[f] = names.find(f) == f ? ++next : lut[names.find(f)];
+        std::vector<Index> lut;
+        auto cut = [&](const Run& run) {
+            Names<Index> names(fragments);
+            for (size_t i = 0; i < count; ++i) names.unite(a.data()[i], b.data()[i]);
+            lut.assign(size_t(fragments) + 1, 0);
+            Index next = 0;
+            each_chunk(run, int64_t(fragments), [&](int64_t begin, int64_t end) {
+                for (Index f = Index(begin + 1); f <= Index(end); ++f)
+                    lut[f] = names.find(f) == f ? ++next : lut[names.find(f)];
+            });
+        };
+        fragments < 1 << 16 ? cut(Run()) : run_interruptibly(1, cut);
         return to_numpy(std::move(lut));
     });
 }

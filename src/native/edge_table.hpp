@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -77,6 +78,7 @@ class EdgeTable {
         if (a > b) std::swap(a, b);
         const uint32_t known = index_.find(edges_, a, b);
         if (known != PairIndex::NONE) return known;
+        if (edges_.size() >= PairIndex::NONE) throw std::length_error("more than 2^32 - 1 edges in one table");
         if (!index_.has_room()) {
             index_.clear(2 * index_.capacity());
             for (size_t e = 0; e < edges_.size(); ++e) index_.insert(edges_[e].a, edges_[e].b, uint32_t(e));
@@ -109,6 +111,7 @@ class NameTable {
     uint32_t add(Name name) {
         const size_t slot = place(name);
         if (slots_[slot] != NONE) return slots_[slot];
+        if (names_.size() >= NONE) throw std::length_error("more than 2^32 - 1 names in one table");
         const uint32_t number = slots_[slot] = uint32_t(names_.size());
         names_.push_back(name);
         if (names_.size() * 2 > slots_.size()) grow();

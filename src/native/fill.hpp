@@ -34,7 +34,9 @@ void fill_background(const Faces<Code>& faces, Index* labels, const Run& run) {
     while (!front.empty()) {
         run.check();
         taken.clear();
-        for (int64_t v : front) {
+        for (size_t i = 0; i < front.size(); ++i) {
+            if (i % 65536 == 0) run.check();
+            const int64_t v = front[i];
             int best = -1;
             Index label = 0;
             each_neighbour(v, [&](int64_t other, Code code) {
@@ -44,8 +46,9 @@ void fill_background(const Faces<Code>& faces, Index* labels, const Run& run) {
         }
         for (size_t i = 0; i < front.size(); ++i) labels[front[i]] = taken[i];
         next.clear();
-        for (int64_t v : front) {
-            each_neighbour(v, [&](int64_t other, Code) {
+        for (size_t i = 0; i < front.size(); ++i) {
+            if (i % 65536 == 0) run.check();
+            each_neighbour(front[i], [&](int64_t other, Code) {
                 if (labels[other] || queued[other]) return;
                 queued[other] = true;
                 next.push_back(other);

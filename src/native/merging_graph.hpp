@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "edge_table.hpp"
+#include "parallel.hpp"
 #include "scores.hpp"
 
 namespace neuropil {
@@ -17,11 +18,13 @@ class MergingGraph {
     static constexpr uint32_t NONE = PairIndex::NONE;
 
     // Edges may name the same pair of nodes more than once: they are parts of one edge.
-    MergingGraph(size_t nodes, Edges edges, Score& score) : MergingGraph(nodes, std::move(edges), PairIndex(), score) {}
+    MergingGraph(size_t nodes, Edges edges, Score& score, const Run& run = Run())
+        : MergingGraph(nodes, std::move(edges), PairIndex(), score, run) {}
 
     // With an index that holds all edges, none of them twice.
-    MergingGraph(size_t nodes, Edges edges, PairIndex index, Score& score)
+    MergingGraph(size_t nodes, Edges edges, PairIndex index, Score& score, const Run& run = Run())
         : score_(score),
+          run_(run),
           edges_(std::move(edges)),
           index_(std::move(index)),
           next_(2 * edges_.size()),
@@ -29,6 +32,7 @@ class MergingGraph {
         if (edges_.size() >= NONE / 2) throw std::length_error("more than 2^31 edges in one graph");
         if (index_.size() != edges_.size()) rebuild();
         for (uint32_t e = 0; e < edges_.size(); ++e) {
+            if (e % 65536 == 0) run_.check();
             if (!alive(e)) continue;
             append(edges_[e].a, 2 * e);
             append(edges_[e].b, 2 * e + 1);
@@ -116,6 +120,7 @@ class MergingGraph {
         // Never smaller: a rebuild must be paid for by many insertions.
         index_.clear(std::max(index_.capacity(), edges_.size() + edges_.size() / 2));
         for (uint32_t e = 0; e < edges_.size(); ++e) {
+            if (e % 65536 == 0) run_.check();
             if (!alive(e)) continue;
             const uint32_t twin = index_.find(edges_, edges_[e].a, edges_[e].b);
             if (twin == NONE) {
@@ -128,6 +133,7 @@ class MergingGraph {
     }
 
     Score& score_;
+    const Run run_;
     Edges edges_;
     PairIndex index_;
     std::vector<uint32_t> next_, halves_;

@@ -12,12 +12,15 @@ namespace neuropil {
 // join two segments.
 template <class Score>
 std::vector<LocalEdge<Score>> contract_edges(const std::vector<Edge<Score>>& edges,
-                                             const typename Score::Index* segment_of) {
+                                             const typename Score::Index* segment_of, const Run& run) {
     std::vector<LocalEdge<Score>> kept;
-    for (const auto& edge : edges) {
-        const uint32_t a = uint32_t(segment_of[edge.a]), b = uint32_t(segment_of[edge.b]);
-        if (a != b && a && b) kept.push_back({std::min(a, b), std::max(a, b), edge.stats});
-    }
+    each_chunk(run, int64_t(edges.size()), [&](int64_t begin, int64_t end) {
+        for (int64_t e = begin; e < end; ++e) {
+            const auto& edge = edges[e];
+            const uint32_t a = uint32_t(segment_of[edge.a]), b = uint32_t(segment_of[edge.b]);
+            if (a != b && a && b) kept.push_back({std::min(a, b), std::max(a, b), edge.stats});
+        }
+    });
     return kept;
 }
 
@@ -28,7 +31,7 @@ std::vector<typename Score::Index> absorb_small(std::vector<LocalEdge<Score>> ed
                                                 std::vector<uint64_t> size, uint64_t min_size, const Run& run) {
     using Index = typename Score::Index;
     const Index n = Index(size.size() - 1);
-    MergingGraph<Score> graph(size_t(n) + 1, std::move(edges), score);
+    MergingGraph<Score> graph(size_t(n) + 1, std::move(edges), score, run);
     Names<Index> names(n);
     std::vector<uint32_t> node(n + 1);
     std::vector<Index> result(n + 1, 0);

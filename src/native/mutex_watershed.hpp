@@ -76,7 +76,10 @@ class MutexWatershed {
         const std::vector<Index> final = sweep(std::move(part), clusters);
         const int64_t n = edges_.shape.size();
         parallel_for(run_, pieces_, [&](int64_t p) {
-            for (int64_t v = n * p / pieces_; v < n * (p + 1) / pieces_; ++v) labels_[v] = final[labels_[v]];
+            const int64_t first = n * p / pieces_;
+            each_chunk(run_, n * (p + 1) / pieces_ - first, [&](int64_t begin, int64_t end) {
+                for (int64_t v = first + begin; v < first + end; ++v) labels_[v] = final[labels_[v]];
+            });
         });
         return *std::max_element(final.begin(), final.end());
     }
@@ -161,8 +164,10 @@ class MutexWatershed {
                 }
             }
         });
-        for (const auto& pairs : later)
+        for (const auto& pairs : later) {
+            run_.check();
             for (const auto& [a, b] : pairs) forest_.unite(a, b);
+        }
         unite_seeds();
     }
 
@@ -171,6 +176,7 @@ class MutexWatershed {
         NameTable<Index> table;
         std::vector<Index> voxel;
         for (int64_t v = 0; v < edges_.shape.size(); ++v) {
+            if (v % 65536 == 0) run_.check();
             if (!seeds_[v] || !used(v)) continue;
             const uint32_t seed = table.add(seeds_[v]);
             if (seed == voxel.size()) voxel.push_back(Index(v));
@@ -210,10 +216,12 @@ class MutexWatershed {
         for (int64_t v = 0; seeds_ && v < edges_.shape.size(); ++v)
             if (seeds_[v]) seed[labels_[v]] = seeds_[v];
         Score score;
-        MergingGraph<Score> graph(size_t(clusters) + 1, std::move(edges), score);
+        MergingGraph<Score> graph(size_t(clusters) + 1, std::move(edges), score, run_);
         EdgeQueue<Score> queue(graph, Score::TOP);
-        for (uint32_t e = 0; e < graph.size(); ++e)
+        for (uint32_t e = 0; e < graph.size(); ++e) {
+            if (e % 65536 == 0) run_.check();
             if (graph.alive(e)) queue.push(e);
+        }
         Names<Index> names(clusters);
         auto skip = [](const LocalEdge<Score>&) { return false; };
         for (uint32_t e, step = 0; (e = queue.pop(skip)) != EdgeQueue<Score>::NONE; ++step) {

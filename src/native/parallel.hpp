@@ -26,6 +26,27 @@ struct Run {
     }
 };
 
+// Calls work(begin, end) for pieces of [0, count) in order, and asks between them whether the result is still wanted.
+template <class Work>
+void each_chunk(const Run& run, int64_t count, Work&& work) {
+    constexpr int64_t CHUNK = 1 << 18;
+    for (int64_t begin = 0; begin < count; begin += CHUNK) {
+        run.check();
+        work(begin, std::min(count, begin + CHUNK));
+    }
+}
+
+// std::sort that can be told to stop.
+template <class Iterator, class Less>
+void sort_checked(const Run& run, Iterator first, Iterator last, Less less) {
+    if (last - first < 1 << 16) return std::sort(first, last, less);
+    uint32_t calls = 0;
+    std::sort(first, last, [&](const auto& a, const auto& b) {
+        if (++calls % (1 << 16) == 0) run.check();
+        return less(a, b);
+    });
+}
+
 // Calls work(i) for every i in [0, count), each exactly once, handed out in order to whichever thread is free.
 // The first exception ends the loop and is thrown again here.
 template <class Work>

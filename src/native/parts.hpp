@@ -20,8 +20,8 @@ std::vector<Edge<Score>> part_graph(const AnyFaces& faces, const typename Score:
     scan_faces(faces, fragments, faces.shape.strides(), {0, 0, 0}, value, box, score, table, run);
     score.finish(table.edges());
     auto& edges = table.edges();
-    std::sort(edges.begin(), edges.end(),
-              [](const auto& e, const auto& f) { return e.a != f.a ? e.a < f.a : e.b < f.b; });
+    sort_checked(run, edges.begin(), edges.end(),
+                 [](const auto& e, const auto& f) { return e.a != f.a ? e.a < f.a : e.b < f.b; });
     return std::move(edges);
 }
 

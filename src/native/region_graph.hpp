@@ -106,7 +106,9 @@ std::vector<Edge<Score>> region_graph(const AnyFaces& faces, const typename Scor
     });
     score = std::move(scores[0]);
     for (int64_t p = 1; p < pieces; ++p) {
-        for (const auto& edge : tables[p].edges()) {
+        for (size_t e = 0; e < tables[p].edges().size(); ++e) {
+            if (e % 65536 == 0) run.check();
+            const auto& edge = tables[p].edges()[e];
             const size_t known = tables[0].edges().size(), at = tables[0](edge.a, edge.b);
             const auto stats = score.adopt(scores[p], edge.stats);
             if (at == known)
@@ -117,8 +119,8 @@ std::vector<Edge<Score>> region_graph(const AnyFaces& faces, const typename Scor
         tables[p] = EdgeTable<Edge<Score>, Index>();
     }
     auto& edges = tables[0].edges();
-    std::sort(edges.begin(), edges.end(),
-              [](const auto& e, const auto& f) { return e.a != f.a ? e.a < f.a : e.b < f.b; });
+    sort_checked(run, edges.begin(), edges.end(),
+                 [](const auto& e, const auto& f) { return e.a != f.a ? e.a < f.a : e.b < f.b; });
     return std::move(edges);
 }
 

@@ -135,12 +135,17 @@ std::vector<SignedEdge> signed_graph(const SignedVolume<Code>& volume, const Run
             }
     });
     for (int64_t p = 1; p < pieces; ++p) {
-        for (const auto& edge : tables[p].edges()) tables[0].edges()[tables[0](edge.a, edge.b)].stats.pool(edge.stats);
+        each_chunk(run, int64_t(tables[p].edges().size()), [&](int64_t begin, int64_t end) {
+            for (int64_t e = begin; e < end; ++e) {
+                const auto& edge = tables[p].edges()[e];
+                tables[0].edges()[tables[0](edge.a, edge.b)].stats.pool(edge.stats);
+            }
+        });
         tables[p] = {};
     }
     auto& edges = tables[0].edges();
-    std::sort(edges.begin(), edges.end(),
-              [](const auto& e, const auto& f) { return e.a != f.a ? e.a < f.a : e.b < f.b; });
+    sort_checked(run, edges.begin(), edges.end(),
+                 [](const auto& e, const auto& f) { return e.a != f.a ? e.a < f.a : e.b < f.b; });
     return std::move(edges);
 }
 
@@ -148,7 +153,7 @@ std::vector<SignedEdge> signed_graph(const SignedVolume<Code>& volume, const Run
 template <class Score>
 std::vector<uint32_t> cluster_signed(size_t nodes, std::vector<LocalEdge<Score>> edges, uint64_t top, const Run& run) {
     Score score;
-    MergingGraph<Score> graph(nodes, std::move(edges), score);
+    MergingGraph<Score> graph(nodes, std::move(edges), score, run);
     EdgeQueue<Score> queue(graph, top);
     for (uint32_t e = 0; e < graph.size(); ++e)
         if (graph.alive(e)) queue.push(e);

@@ -147,17 +147,23 @@ class VoxelForest {
         std::vector<Index> ids(pieces + 1, 0);
         parallel_for(run, pieces, [&](int64_t p) {
             Index roots = 0;
-            for (int64_t v = begin(p); v < begin(p + 1); ++v) roots += is_root(v);
+            each_chunk(run, begin(p + 1) - begin(p), [&](int64_t from, int64_t to) {
+                for (int64_t v = begin(p) + from; v < begin(p) + to; ++v) roots += is_root(v);
+            });
             ids[p + 1] = roots;
         });
         for (int64_t p = 0; p < pieces; ++p) ids[p + 1] += ids[p];
         parallel_for(run, pieces, [&](int64_t p) {
             Index id = ids[p];
-            for (int64_t v = begin(p); v < begin(p + 1); ++v)
-                if (is_root(v)) label(v, ++id);
+            each_chunk(run, begin(p + 1) - begin(p), [&](int64_t from, int64_t to) {
+                for (int64_t v = begin(p) + from; v < begin(p) + to; ++v)
+                    if (is_root(v)) label(v, ++id);
+            });
         });
         parallel_for(run, pieces, [&](int64_t p) {
-            for (int64_t v = begin(p); v < begin(p + 1); ++v) resolve(v);
+            each_chunk(run, begin(p + 1) - begin(p), [&](int64_t from, int64_t to) {
+                for (int64_t v = begin(p) + from; v < begin(p) + to; ++v) resolve(v);
+            });
         });
         return ids[pieces];
     }
@@ -183,8 +189,10 @@ class Watershed {
     // Returns the number of fragments; labels run from 1 in the order of their smallest voxel.
     Index operator()() {
         parallel_for(run_, pieces_, [&](int64_t piece) { unite_piece(piece); });
-        for (const auto& joins : later_)
+        for (const auto& joins : later_) {
+            run_.check();
             for (const auto& [v, stride] : joins) forest_.unite(v, v - stride);
+        }
         return forest_.number(faces_.shape.size(), pieces_, run_);
     }
 

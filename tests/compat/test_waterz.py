@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import neuropil
 from neuropil import NeuropilError
 from neuropil.compat import waterz as ours
 from reference.silence import silent
@@ -39,6 +40,9 @@ NAMES = {
     "affmean": "mean",
     "aff50_his256": "q50",
     "aff75_his0": "q75",
+    "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>": "mean",
+    "OneMinus<MinAffinity<RegionGraphType,ScoreValue>>": "min",
+    "OneMinus<HistogramQuantileAffinity<RegionGraphType, 85, ScoreValue, 256>>": "q85",
     "OneMinus<MaxAffinity<RegionGraphType, ScoreValue>>": "max",
     "OneMinus<HistogramQuantileAffinity<RegionGraphType, 25, ScoreValue, 256, false>>": "q25",
     "OneMinus<QuantileAffinity<RegionGraphType, 40, ScoreValue>>": "q40",
@@ -55,9 +59,37 @@ def test_names_of_scores(theirs, score):
     [
         ({"gt": np.ones((2, 2, 2))}, "evaluate"),
         ({"return_region_graph": True}, "region_graph"),
-        ({"scoring_function": "Multiply<MinSize<RegionGraphType>>"}, "no counterpart"),
+        ({"scoring_function": "Multiply<MinSize<RegionGraphType>>"}, "Multiply<MinSize.*no counterpart"),
+        (
+            {"scoring_function": "OneMinus<MeanMaxKAffinity<RegionGraphType, 10, ScoreValue>>"},
+            "MeanMaxK.*no counterpart",
+        ),
+        ({"scoring_function": "MeanAffinity<RegionGraphType, ScoreValue>"}, "no counterpart"),
+        ({"scoring_function": "ContactArea<RegionGraphType>"}, "no counterpart"),
+        ({"scoring_function": "max10"}, "'max10' has no counterpart"),
+        ({"scoring_function": "aff101_his256"}, "q101"),
+        ({"aff_threshold_low": 0.6, "aff_threshold_high": 0.5}, "low"),
     ],
 )
 def test_the_rest_is_refused_by_name(options, message):
     with pytest.raises(NeuropilError, match=message):
         ours.agglomerate(np.zeros((3, 2, 2, 2)), [0.5], **options)
+
+
+def test_what_changes_nothing_is_accepted():
+    affs = np.random.default_rng(2).random((3, 4, 5, 6))
+    plain = list(ours.agglomerate(affs, [0.3, 0.6]))
+    options = {"discretize_queue": 256, "force_rebuild": True, "scoring_function": ours.MEAN}
+    for mine, same in zip(plain, ours.agglomerate(affs, [0.3, 0.6], **options), strict=True):
+        np.testing.assert_array_equal(mine, same)
+        assert mine.dtype == np.uint64
+
+
+def test_codes_of_a_byte_are_affinities_too():
+    codes = np.random.default_rng(3).integers(0, 256, (3, 4, 5, 6), np.uint8)
+    fragments = np.arange(1, 121, dtype=np.uint64).reshape(4, 5, 6)
+    tree = neuropil.agglomerate(codes, fragments)
+    at = np.nextafter(0.6, 1)
+    np.testing.assert_array_equal(
+        next(ours.agglomerate(codes, [0.4], fragments=fragments)), tree.segment(fragments, at)
+    )

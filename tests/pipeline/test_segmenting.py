@@ -39,6 +39,15 @@ def test_filling_leaves_no_background():
     assert (segment(broken, SegmentConfig(fill=True), 0.5) > 0).all()
 
 
+def test_small_segments_go_before_background_is_filled():
+    """Filled first, the two voxels on the left would become three and stay."""
+    affinities = AFFINITIES.copy()
+    affinities[:, 0, 0, 2:4] = 0
+    broken = array_volume(affinities, Metadata(offsets=NEAREST))
+    assert segment(broken, SegmentConfig(min_size=3), 0.2)[0, 0].tolist() == [0, 0, 0, 1, 1, 1]
+    assert segment(broken, SegmentConfig(min_size=3, fill=True), 0.2)[0, 0].tolist() == [1, 1, 1, 1, 1, 1]
+
+
 def test_the_mutex_watershed_has_its_bias_and_strides(tmp_path):
     long = np.concatenate([AFFINITIES, np.full((1, 1, 1, 6), 0.1)])
     line = array_volume(long, Metadata(offsets=(*NEAREST, (0, 0, -2))))

@@ -52,7 +52,7 @@ def assert_same_tree(tree, merges):
 
 
 @settings(max_examples=400)
-@given(cases_with_fragments(), scores, st.tuples(*[st.integers(1, 4)] * 3), st.integers(1, 3))
+@given(cases_with_fragments(), scores, st.tuples(*[st.integers(1, 4)] * 3), st.integers(1, 8))
 def test_every_merge_equals_the_reference(drawn, score, block, threads):
     """However the volume is cut into blocks: the same merges, of the same regions, in the same order."""
     case, fragments = drawn
@@ -82,7 +82,8 @@ def test_blocks_and_threads_do_not_show_in_larger_trees(score, levels):
     codes = (rng.integers(0, levels, (3, 12, 40, 44)) * (250 // levels)).astype(np.uint8)
     fragments = neuropil.watershed(codes, encoding=LOGIT8)
     whole = neuropil.agglomerate(codes, fragments, score, encoding=LOGIT8, block=(99, 99, 99), threads=1)
-    for threads, block in [(1, (3, 7, 5)), (2, (4, 9, 20)), (3, (12, 6, 6)), (5, (1, 40, 8)), (8, (5, 5, 5))]:
+    blocks = [(3, 7, 5), (4, 9, 20), (12, 6, 6), (12, 40, 1), (1, 40, 8), (99, 20, 22), (6, 1, 44), (5, 5, 5)]
+    for threads, block in enumerate(blocks, start=1):
         tree = neuropil.agglomerate(codes, fragments, score, encoding=LOGIT8, block=block, threads=threads)
         np.testing.assert_array_equal(tree.a, whole.a)
         np.testing.assert_array_equal(tree.b, whole.b)

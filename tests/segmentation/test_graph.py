@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import neuropil
 from neuropil import NeuropilError
+from neuropil.segmentation import MergeTree, agglomerate_graph
 from neuropil.segmentation.scores import fixed_point
 from neuropil.volumes import LINEAR8, LOGIT8, LOGIT16
 from reference.affinity_cases import cases_with_fragments
@@ -14,7 +15,7 @@ from reference.region_graph import region_graph as slow_region_graph
 
 
 @settings(max_examples=200)
-@given(cases_with_fragments(), st.integers(1, 4))
+@given(cases_with_fragments(), st.integers(1, 8))
 def test_equals_the_reference(drawn, threads):
     case, fragments = drawn
     slow = slow_region_graph(case.codes, fragments, list(case.offsets))
@@ -63,6 +64,18 @@ def test_saved_and_loaded(tmp_path):
     (tmp_path / "text").write_text("no graph")
     with pytest.raises(NeuropilError, match="region graph"):
         neuropil.RegionGraph.load(tmp_path / "text")
+
+
+def test_saved_with_histograms_and_ids_it_still_gives_the_tree(tmp_path):
+    affinities = np.random.default_rng(0).integers(0, 5, (3, 4, 5, 6)) / 4
+    far = np.arange(2**64 - 120, 2**64, dtype=np.uint64).reshape(4, 5, 6)
+    graph = neuropil.region_graph(affinities, far, histograms=True)
+    graph.save(tmp_path / "graph.npz")
+    again = neuropil.RegionGraph.load(tmp_path / "graph.npz")
+    assert (again.nodes, again.encoding) == (graph.nodes, graph.encoding)
+    tree, same = agglomerate_graph(graph, "q25"), agglomerate_graph(again, "q25")
+    same.save(tmp_path / "tree.npz")
+    np.testing.assert_array_equal(MergeTree.load(tmp_path / "tree.npz").segment(far, 0.5), tree.segment(far, 0.5))
 
 
 @pytest.mark.parametrize("fragments", [np.zeros((2, 2, 3), int), np.zeros((2, 2, 2)), -np.ones((2, 2, 2), int)])

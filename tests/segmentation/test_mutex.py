@@ -20,7 +20,7 @@ NINE = ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (-2, 0, 0), (0, -3, 0), (0, 0, -3), 
     st.sampled_from((-0.5, -0.25, (-0.5, -0.25, -0.75, -0.5, -0.2))),
     st.sampled_from(((1, 1, 1), (1, 2, 2), (2, 1, 3))),
     st.sampled_from(("nothing", "mask", "seeds", "both")),
-    st.integers(1, 4),
+    st.integers(1, 8),
 )
 def test_equals_the_reference(case, bias, strides, extra, threads):
     rng = np.random.default_rng(case.codes.sum())
@@ -47,7 +47,7 @@ def test_same_partition_as_mwatershed(seed):
     assert len(np.unique(theirs)) == len(np.unique(ours)) == pairs.shape[1] > 20
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("threads", range(1, 9))
 def test_larger_volumes_do_not_depend_on_threads(threads):
     codes = np.random.default_rng(1).integers(0, 5, (9, 6, 30, 40), np.uint8) * 60
     one = neuropil.mutex_watershed(codes, NINE, threads=1)
