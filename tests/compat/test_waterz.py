@@ -68,7 +68,6 @@ def test_names_of_scores(theirs, score):
         ({"scoring_function": "ContactArea<RegionGraphType>"}, "no counterpart"),
         ({"scoring_function": "max10"}, "'max10' has no counterpart"),
         ({"scoring_function": "aff101_his256"}, "q101"),
-        ({"aff_threshold_low": 0.6, "aff_threshold_high": 0.5}, "low"),
     ],
 )
 def test_the_rest_is_refused_by_name(options, message):

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError
 from neuropil.segmentation import agglomerate as merge_all
 from neuropil.segmentation import watershed
+from neuropil.segmentation.scores import Score
 
 MEAN = "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>"
 """waterz's own default."""
@@ -85,7 +86,7 @@ def score_of(scoring_function: str) -> str:
         return "mean"
     short = re.fullmatch(r"aff(\d+)_his\d+", text)
     if short:
-        return f"q{short[1]}"
+        return _quantile(short[1])
     plain = re.fullmatch(r"OneMinus<(Mean|Max|Min)Affinity<RegionGraphType,ScoreValue>>", text)
     if plain:
         return plain[1].lower()
@@ -93,11 +94,16 @@ def score_of(scoring_function: str) -> str:
         r"OneMinus<(?:Histogram)?QuantileAffinity<RegionGraphType,(\d+),ScoreValue(?:,\d+)?(?:,(?:true|false))?>>", text
     )
     if quantile:
-        return f"q{quantile[1]}"
+        return _quantile(quantile[1])
     raise NeuropilError(
         f"the waterz scoring function {scoring_function!r} has no counterpart; there are OneMinus<…> of MeanAffinity, "
         "MaxAffinity, MinAffinity, QuantileAffinity, HistogramQuantileAffinity, and affmean, affNN_hisB"
     )
+
+
+def _quantile(percent: str) -> str:
+    Score.parse(f"q{percent}")
+    return f"q{percent}"
 
 
 def _segmentations(
