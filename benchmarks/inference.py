@@ -1,6 +1,7 @@
 """Speed and memory of prediction against plain PyTorch, with the same windows and the same overlap.
 
-    python benchmarks/inference.py [--network tutorial|default] [--shape Z,Y,X] [--tta 1] [--out FILE.json]
+    python benchmarks/inference.py [--network tutorial|default] [--shape Z,Y,X] [--tta 1] [--only "plain;neuropil"]
+                                   [--compile] [--out FILE.json]
 
 ``tutorial``: a residual squeeze-and-excitation U-Net of the size that the classic tutorial trains (widths
 32-64-96-128-160, group norm), windows 17×257×257 with half overlap. ``default``: the network of our default recipe in
@@ -10,6 +11,8 @@ the tiles that ``predict`` chooses. Each way runs in a process of its own:
     plain     windows, blending in float32 with an array of weights, eager float32
     neuropil  ``neuropil.predict``
     fast bare the network as neuropil runs it (number format, memory layout), on one of its tiles
+
+``--compile`` lets neuropil try torch.compile; its minute or two of compiling are part of what is measured.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuropil import Config, predict
+from neuropil.inference.memory import reusing_memory
 from neuropil.inference.request import make_request
 from neuropil.models import build_network
 from neuropil.models.checkpoint import Model
@@ -133,7 +137,7 @@ def bare(network: nn.Module, shape: tuple[int, ...], seconds: float = 8.0, **how
     return best
 
 
-def measure(way: str, name: str, shape: tuple[int, ...], tta: int) -> dict[str, float]:
+def measure(way: str, name: str, shape: tuple[int, ...], tta: int, compiled: bool) -> dict[str, float]:
     """Run one way here. Voxels are those of the image, once; tta views cost tta times as much."""
     model = make_model(name)
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
@@ -145,15 +149,28 @@ def measure(way: str, name: str, shape: tuple[int, ...], tta: int) -> dict[str, 
     if way == "bare":
         speed = bare(model.network, tiling.shape)
     elif way == "fast bare":
-        speed = bare(request.engines(request.bf16())[0].network, tiling.shape, layout=torch.channels_last_3d)
+        engine = request.engines(request.bf16())[0]
+        with reusing_memory():
+            speed = bare(engine.network, tiling.shape, layout=torch.channels_last_3d, bf16=engine.bf16)
     elif way == "plain":
         plain(model.network, image, tiling.shape, overlap)
         speed = image.size / (time.perf_counter() - begin)
     else:
-        predict(model, image, tta=tta, device="cpu", **given)
+        predict(model, image, tta=tta, device="cpu", compile=compiled, **given)
         speed = image.size / (time.perf_counter() - begin)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"voxels_per_second": speed, "peak_bytes": memory, "overhead": tiling.overhead}
+
+
+def compare(rows: dict[str, dict[str, float]], tta: int) -> None:
+    """Say what neuropil's speed is beside the others'; voxels of all views count."""
+    speed, overhead = rows["neuropil"]["voxels_per_second"] * tta, rows["neuropil"]["overhead"]
+    if "plain" in rows:
+        print(f"neuropil / plain: {speed / rows['plain']['voxels_per_second']:.2f}")
+    if "fast bare" in rows:
+        share = speed * overhead / rows["fast bare"]["voxels_per_second"]
+        print(f"share of what the network alone would reach: {share:.2f}")
+    print(f"voxels in tiles per voxel of the image: {overhead:.3f}")
 
 
 def main() -> None:
@@ -161,6 +178,8 @@ def main() -> None:
     parser.add_argument("--network", choices=["tutorial", "default"], default="tutorial")
     parser.add_argument("--shape", default=None, help="voxels Z,Y,X of the image")
     parser.add_argument("--tta", type=int, default=1)
+    parser.add_argument("--only", default=";".join(WAYS))
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=None, help="write the results here as JSON")
     parser.add_argument("--way", choices=WAYS, default=None, help=argparse.SUPPRESS)
@@ -169,19 +188,16 @@ def main() -> None:
     text = given.shape or ("17,513,513" if given.network == "tutorial" else "10,1024,1024")
     shape = tuple(int(n) for n in text.split(","))
     if given.way:
-        print(json.dumps(measure(given.way, given.network, shape, given.tta)))
+        print(json.dumps(measure(given.way, given.network, shape, given.tta, given.compile)))
         return
     rows = {}
-    for way in WAYS:
+    for way in given.only.split(";"):
         command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
         rows[way] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         row = rows[way]
         print(f"{way:10s} {row['voxels_per_second'] / 1e6:7.3f} Mvoxel/s   peak {row['peak_bytes'] / 1e9:5.2f} GB")
-    per_view = rows["neuropil"]["voxels_per_second"] * rows["neuropil"]["overhead"] * given.tta
-    faster = rows["neuropil"]["voxels_per_second"] * given.tta / rows["plain"]["voxels_per_second"]
-    print(f"neuropil / plain: {faster:.2f}")
-    print(f"share of what the network alone would reach: {per_view / rows['fast bare']['voxels_per_second']:.2f}")
-    print(f"voxels in tiles per voxel of the image: {rows['neuropil']['overhead']:.3f}")
+    if "neuropil" in rows:
+        compare(rows, given.tta)
     if given.out:
         about = {
             "machine": platform.processor() or platform.machine(),

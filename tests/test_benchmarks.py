@@ -80,3 +80,13 @@ def test_speed_of_training_is_told(tmp_path, benchmark):
     found = json.loads((tmp_path / "a.json").read_text())
     assert 0 < found["share waiting"] < 1
     assert min(found["step"], found["plain step"], found["plain network"], found["3 edges, full augmentation"]) > 0
+
+
+def test_prediction_is_timed_beside_plain_pytorch(tmp_path, benchmark):
+    out = tmp_path / "speed.json"
+    given = ["--shape", "5,40,40", "--threads", 1, "--only", "plain;neuropil", "--out", out]
+    said = benchmark("inference.py", *given)
+    assert "neuropil / plain: " in said
+    ways = json.loads(out.read_text())["ways"]
+    assert set(ways) == {"plain", "neuropil"}
+    assert all(way["voxels_per_second"] > 0 and way["peak_bytes"] > 10**7 for way in ways.values())

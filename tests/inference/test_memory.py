@@ -8,7 +8,6 @@ from torch import nn
 from neuropil.inference import memory
 from neuropil.inference.memory import bytes_per_voxel, free_memory, reusing_memory
 
-
 SCRIPT = """
 import resource
 import torch
