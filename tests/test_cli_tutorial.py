@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
@@ -115,6 +116,12 @@ def test_inference_in_eight_views_then_segmentation_and_scores(folder, monkeypat
         done = CliRunner().invoke(app, verb)
         assert done.exit_code == 0, done.output
     assert f"{scores['adapted_rand_error']:.4f}" in done.output
+
+
+def test_weights_of_the_classic_package_are_refused_by_name(folder, monkeypatch, capsys):
+    torch.save({"iteration": 7, "state_dict": {}, "optimizer": {}, "lr_scheduler": {}}, folder / "classic.pth.tar")
+    assert main(folder, monkeypatch, "--checkpoint", "classic.pth", *TINY) == 2
+    assert "classic.pth.tar is not a neuropil checkpoint" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

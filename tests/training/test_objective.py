@@ -56,6 +56,17 @@ def test_terms_are_weighed_and_named():
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
+def test_dice_of_auxiliary_targets_counts_those_of_yes_and_no():
+    model = {"aux_contour": 1, "aux_distance": 3, "aux_foreground": True}
+    config = config_of(model, {"aux_dice": 2.0, "aux_foreground": 0.25})
+    batch = batch_of(config)
+    found = judge(build_network(config.model)(batch.image_BCZYX), batch, config)
+    weights = {"bce": 1, "contour": 0.5, "contour dice": 2, "foreground": 0.25, "foreground dice": 2, "distance": 0.5}
+    assert set(found.terms) == set(weights)
+    total = sum(weights[name] * term for name, term in found.terms.items())
+    assert found.loss.item() == pytest.approx(total.item(), rel=1e-5)
+
+
 def test_prediction_sees_affinities_only():
     config = config_of({"aux_contour": 1, "deep_supervision": True})
     network = build_network(config.model).eval()

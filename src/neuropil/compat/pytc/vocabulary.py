@@ -41,7 +41,7 @@ def _refused(default: Any, instead: str, *harmless: Any) -> Key:
 
 _OTHER_NETWORK = "it belongs to networks that MODEL.ARCHITECTURE refuses"
 _NO_PADDING = "nothing is padded: patches lie inside the volume, and predictions lie on the image voxel for voxel"
-_TILES = "it belongs to DO_CHUNK_TITLE, which is refused"
+_TILES = "a stack of tiles (its .json file as a name) is opened like any volume and read box by box"
 _RESAMPLE = "resample the volume first and name the result"
 _SKIP = "leave it empty; an augmentation is on or off for all volumes"
 _WHOLE = "volumes are predicted one after the other, tile by tile"
@@ -149,7 +149,7 @@ _DATASET = {
     "NORMALIZE_RANGE": _accepted(True, "grey values count as a share of what their number format holds"),
     "LABEL_BINARY": _refused(False, "give one id per neuron"),
     "LABEL_MAG": _refused(0, _RESAMPLE),
-    "DO_CHUNK_TITLE": _refused(0, "turn the tiles into one Zarr store; volumes of any size are read box by box", False),
+    "DO_CHUNK_TITLE": _accepted(0, _TILES),
     "DATA_CHUNK_NUM": _accepted([1, 1, 1], _TILES),
     "DATA_CHUNK_IND": _accepted(None, _TILES),
     "CHUNK_IND_SPLIT": _accepted(None, _TILES),
@@ -269,7 +269,7 @@ _INFERENCE = {
     "OUTPUT_PATH": _honoured(""),
     "OUTPUT_NAME": _honoured("result.h5"),
     "IS_ABSOLUTE_PATH": _honoured(None, bool),
-    "DO_CHUNK_TITLE": _refused(None, "turn the tiles into one Zarr store; tiles of any volume are read as needed", 0),
+    "DO_CHUNK_TITLE": _accepted(None, _TILES),
     "DO_SINGLY": _accepted(False, _WHOLE),
     "DO_SINGLY_START_INDEX": _refused(0, "leave out of INFERENCE.IMAGE_NAME what is done"),
     "DO_SINGLY_STEP": _refused(1, "name in INFERENCE.IMAGE_NAME what this process is to do"),
