@@ -91,9 +91,10 @@ def _train(classic: Classic, options: argparse.Namespace) -> None:
     config = _on_devices(classic, options)
     checkpoint = _checkpoint(options)
     resume, pretrained = (None, checkpoint) if classic.restart else (checkpoint, None)
-    train(config, classic.output, resume, pretrained, Layout(CHECKPOINT, "."))
-    last = sorted(classic.output.glob("checkpoint_*.pth"), key=lambda path: (len(path.name), path.name))
-    _say(f"wrote {last[-1]}")
+    last = train(config, classic.output, resume, pretrained, Layout(CHECKPOINT, "."))
+    if _rank() == 0:
+        numbered = [path for path in classic.output.glob("checkpoint_*.pth") if path.samefile(last)]
+        _say(f"wrote {numbered[0]}")
 
 
 def _infer(classic: Classic, options: argparse.Namespace) -> None:
@@ -109,11 +110,11 @@ def _infer(classic: Classic, options: argparse.Namespace) -> None:
         raise NeuropilError("--inference needs --checkpoint, such as outputs/SNEMI_UNet/checkpoint_100000.pth")
     if not classic.images:
         raise NeuropilError("INFERENCE.IMAGE_NAME: expected an image to predict, got none")
-    device = _on_devices(classic, options).training.device
+    used = _on_devices(classic, options).training
     model = predictable(load_model(checkpoint), classic.config, checkpoint)
     for image, output in zip(classic.images, classic.predictions, strict=True):
         output.parent.mkdir(parents=True, exist_ok=True)
-        predict_volume(model, image, output, device=device, watch=ProgressLine())
+        predict_volume(model, image, output, device=used.device, devices=used.devices, watch=ProgressLine())
         _say(f"wrote {output}")
         if options.evaluate:
             _evaluate(output, options.evaluate)

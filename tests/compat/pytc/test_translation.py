@@ -115,7 +115,11 @@ def test_what_cannot_be_translated_is_refused_under_its_classic_name(words, key,
 def test_schedules_and_averages():
     steps = given("SOLVER.STEPS", "(10000, 50000)", "SOLVER.GAMMA", "0.2").config.optimizer
     assert (steps.schedule, steps.milestones, steps.decay, steps.warmup) == ("steps", (0.25,), 0.2, 0)
-    assert given("SOLVER.LR_SCHEDULER_NAME", "ReduceLROnPlateau").config.optimizer.schedule == "plateau"
+    held_out = ["DATASET.VAL_IMAGE_NAME", "v.h5", "DATASET.VAL_LABEL_NAME", "w.h5"]
+    plateau = ["SOLVER.LR_SCHEDULER_NAME", "ReduceLROnPlateau"]
+    assert given(*plateau, *held_out).config.optimizer.schedule == "plateau"
+    with pytest.raises(NeuropilError, match=r"ReduceLROnPlateau goes by the loss on DATASET\.VAL_IMAGE_NAME"):
+        given(*plateau)
     swa = given("SOLVER.SWA.ENABLED", "True", "SOLVER.SWA.START_ITER", "30000").config.optimizer.swa
     assert swa == 0.25
 

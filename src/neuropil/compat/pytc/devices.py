@@ -47,7 +47,7 @@ def choose_devices(wanted: int, parallel: Literal["dp", "ddp"], ranks: int, visi
     strategy: Literal["auto", "dp"] = "dp" if parallel == "dp" and count > 1 else "auto"
     warning = None
     if count < wanted:
-        warning = f"{seen} of SYSTEM.NUM_GPUS {wanted}: a batch has {count}/{wanted} of the samples"
+        warning = f"{seen} of SYSTEM.NUM_GPUS {wanted}: a step of training has {count}/{wanted} of its samples"
     if parallel == "ddp" and count > 1:
         count = 1
         warning = "one process was started: one GPU is used; start with torchrun --nproc_per_node for more"

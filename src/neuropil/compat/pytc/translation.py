@@ -146,6 +146,11 @@ def _put_optimizer(draft: Draft) -> None:
             "ReduceLROnPlateau": ("plateau", False),
         },
     )
+    if schedule == "plateau" and settings["DATASET.VAL_IMAGE_NAME"] is None:
+        raise draft.refuse(
+            "SOLVER.LR_SCHEDULER_NAME",
+            "ReduceLROnPlateau goes by the loss on DATASET.VAL_IMAGE_NAME; name a volume there",
+        )
     draft.put("optimizer.schedule", schedule, "SOLVER.LR_SCHEDULER_NAME")
     warmup = settings["SOLVER.WARMUP_ITERS"]
     draft.put("optimizer.warmup", warmup if warm else 0, "SOLVER.WARMUP_ITERS")
