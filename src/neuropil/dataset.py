@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -223,12 +223,12 @@ class _Source:
         size = self.region.size * (pair.image.dtype.itemsize + 5)
         fits = size <= memory
         self.kept = size if fits else 0
-        self._image = torch.from_numpy(pair.image.read(self.region)).to(device) if fits else None
+        self._image = _tensor(pair.image.read(self.region)).to(device) if fits else None
         self._labels = tuple(part.to(device) for part in self._read_labels(self.region)) if fits else None
 
     def image(self, box: Box) -> Tensor:
         if self._image is None:
-            return torch.from_numpy(np.ascontiguousarray(self.pair.image.read(box)))
+            return _tensor(self.pair.image.read(box))
         return self._image[box.relative_to(self.region.start).slices].clone()
 
     def wide_image(self, box: Box) -> tuple[Tensor, Tensor | None]:
@@ -262,6 +262,11 @@ class _Source:
         if self.unlabelled is not None:
             mask &= labels != self.unlabelled
         return torch.from_numpy(_compact(labels)), torch.from_numpy(mask)
+
+
+def _tensor(array: npt.NDArray[Any]) -> Tensor:
+    """An array as a tensor. Pages of a TIFF may come read-only, and torch warns of those: they are copied."""
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
 def _lack(box: Box, inside: Box) -> list[int]:
