@@ -81,6 +81,22 @@ struct AnyScore {
     }
 };
 
+// The edges of a graph that are alive and wait(edge), by names.
+template <class Score, class Waits>
+Part<Score> rest_of(const MergingGraph<Score>& graph, const std::vector<typename Score::Index>& name,
+                    const Score& score, Waits&& waits) {
+    Part<Score> rest{Score(score), {}};
+    if constexpr (!std::is_empty_v<Score>) rest.score = score.empty();
+    auto stays = [&](const auto& edge) { return edge.a != MergingGraph<Score>::NONE && waits(edge); };
+    rest.edges.reserve(std::count_if(graph.edges().begin(), graph.edges().end(), stays));
+    for (const auto& edge : graph.edges()) {
+        if (!stays(edge)) continue;
+        const auto [a, b] = std::minmax(name[edge.a], name[edge.b]);
+        rest.edges.push_back({a, b, rest.score.adopt(score, edge.stats)});
+    }
+    return rest;
+}
+
 // Merges what can be merged, down to the first edge that is not enough(stats); what may still merge in a larger part is
 // returned. Blocked regions, and whoever has one as best neighbour, wait; the edges of all others are dropped, since
 // they are either merged or not enough.
@@ -110,18 +126,7 @@ Part<Score> merge_part(LocalPart<Score> local, Score& score, uint64_t top, std::
         name[graph.contract(e)] = smaller;
     }
 
-    Part<Score> rest{Score(score), {}};
-    if constexpr (!std::is_empty_v<Score>) rest.score = score.empty();
-    auto waits = [&](const LocalEdge<Score>& edge) {
-        return edge.a != MergingGraph<Score>::NONE && blocked[edge.a] && blocked[edge.b];
-    };
-    rest.edges.reserve(std::count_if(graph.edges().begin(), graph.edges().end(), waits));
-    for (const auto& edge : graph.edges()) {
-        if (!waits(edge)) continue;
-        const auto [a, b] = std::minmax(name[edge.a], name[edge.b]);
-        rest.edges.push_back({a, b, rest.score.adopt(score, edge.stats)});
-    }
-    return rest;
+    return rest_of(graph, name, score, [&](const auto& edge) { return blocked[edge.a] && blocked[edge.b]; });
 }
 
 // The merges of all parts in the order of greedy merging: by score, then by key; no two have the same key.

@@ -7,6 +7,7 @@
 
 #include "agglomerate.hpp"
 #include "faces.hpp"
+#include "merge_bands.hpp"
 #include "region_graph.hpp"
 
 namespace neuropil {
@@ -130,7 +131,8 @@ class BlockMerger {
           top_(top),
           score_(score),
           tree_(faces.shape, block),
-          home_(size_t(count) + 1, NOWHERE),
+          count_(count),
+          grain_(size_t(std::max<int64_t>(1, block[Z] * block[Y] * block[X] / VOXELS_PER_EDGE))),
           run_(run) {}
 
     // For a volume that is a part of a larger one: fragments f with frozen[f] reach beyond it, and merging ends at
@@ -138,33 +140,40 @@ class BlockMerger {
     Part<Score> part(const uint8_t* frozen, const Reaches<Score>& enough, std::vector<Merge<Score>>& merges) {
         frozen_ = frozen;
         enough_ = enough;
-        merges = (*this)();
-        return std::move(rest_);
-    }
-
-    // The merges of the whole tree, in order.
-    std::vector<Merge<Score>> operator()() {
+        home_.assign(size_t(count_) + 1, NOWHERE);
         const int64_t leaves = tree_.grid(0).size();
         parallel_for(run_, leaves, [&](int64_t i) { settle(i); });
         std::vector<Part<Score>> parts(leaves, Part<Score>{score_, {}});
         merges_.resize(leaves);
         parallel_for(run_, leaves, [&](int64_t i) { parts[i] = leaf(i); });
         for (size_t level = 1; level < tree_.levels(); ++level) parts = join(level, std::move(parts));
-        rest_ = std::move(parts[0]);
+        merges = in_order(std::move(merges_));
+        return std::move(parts[0]);
+    }
+
+    // The merges of the whole tree, in order. Where nothing waits, blocks are scanned only, and merging goes in bands.
+    std::vector<Merge<Score>> operator()() {
+        std::vector<Part<Score>> parts(tree_.grid(0).size(), Part<Score>{score_, {}});
+        parallel_for(run_, int64_t(parts.size()), [&](int64_t i) { parts[i] = scan(tree_.grid(0).box(i)); });
+        return in_order(BandMerger<Score>(std::move(parts), count_, top_, score_, grain_, run_)());
+    }
+
+  private:
+    static constexpr uint32_t NOWHERE = uint32_t(-1);
+    static constexpr int64_t VOXELS_PER_EDGE = 13;  // a block of 32 x 64 x 64 voxels stands for 10,000 edges
+
+    std::vector<Merge<Score>> in_order(std::vector<std::vector<Merge<Score>>> lists) const {
         std::vector<Merge<Score>> all;
         size_t count = 0;
-        for (const auto& merges : merges_) count += merges.size();
+        for (const auto& merges : lists) count += merges.size();
         all.reserve(count);
-        for (auto& merges : merges_) {
+        for (auto& merges : lists) {
             all.insert(all.end(), merges.begin(), merges.end());
             std::vector<Merge<Score>>().swap(merges);
         }
         sort_merges(all, top_, run_);
         return all;
     }
-
-  private:
-    static constexpr uint32_t NOWHERE = uint32_t(-1);
 
     // Notes which fragments have voxels in leaf i. A fragment need not be connected: what counts is the smallest box
     // that holds all of it.
@@ -237,6 +246,22 @@ class BlockMerger {
     // Whether a region reaches beyond a box.
     bool waits(uint32_t box, Index name) const { return !tree_.holds(box, home_[name]) || (frozen_ && frozen_[name]); }
 
+    // The edges whose faces have their upper voxel in the box.
+    Part<Score> scan(const Box& box) const {
+        Numbered in = number_box(box);
+        Score score = score_;
+        EdgeTable<LocalEdge<Score>, uint32_t> table;
+        scan_faces(faces_, in.number.data(), in.stride, in.first, value_, box, score, table, run_);
+        score.finish(table.edges());
+        Part<Score> part{score_, {}};
+        part.edges.reserve(table.edges().size());
+        for (const auto& edge : table.edges()) {
+            const auto [a, b] = std::minmax(in.names.names()[edge.a], in.names.names()[edge.b]);
+            part.edges.push_back({a, b, part.score.adopt(score, edge.stats)});
+        }
+        return part;
+    }
+
     Part<Score> leaf(int64_t i) {
         const Box box = tree_.grid(0).box(i);
         Numbered in = number_box(box);
@@ -301,12 +326,13 @@ class BlockMerger {
     const uint64_t top_;
     const Score score_;
     const BoxTree tree_;
+    const Index count_;
+    const size_t grain_;
     std::vector<uint32_t> home_;
     const Run& run_;
     std::vector<std::vector<Merge<Score>>> merges_;
     const uint8_t* frozen_ = nullptr;
     Reaches<Score> enough_;
-    Part<Score> rest_{score_, {}};
 };
 
 }  // namespace neuropil

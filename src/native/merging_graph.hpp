@@ -149,17 +149,20 @@ class EdgeQueue {
     using Stats = typename Score::Stats;
     static constexpr uint32_t NONE = PairIndex::NONE;
 
-    // `top` is the highest level there can be.
-    EdgeQueue(const MergingGraph<Score>& graph, uint64_t top)
+    // `top` is the highest level there can be; edges below `floor` are not taken.
+    EdgeQueue(const MergingGraph<Score>& graph, uint64_t top, uint64_t floor = 0)
         : graph_(graph),
-          shift_(shift(top, graph.size())),
-          lists_((top >> shift_) + 1, NONE),
+          floor_(floor),
+          shift_(shift(top - floor, graph.size())),
+          lists_(((top - floor) >> shift_) + 1, NONE),
           next_(graph.size()),
           bucket_(lists_.size()) {}
 
     void push(uint32_t e) {
         const Stats& stats = graph_.edge(e).stats;
-        const size_t bucket = Score::level(stats) >> shift_;
+        const uint64_t level = Score::level(stats);
+        if (level < floor_) return;
+        const size_t bucket = (level - floor_) >> shift_;
         if (bucket >= bucket_) {
             heap_.push_back({stats, e});
             std::push_heap(heap_.begin(), heap_.end(), worse);
@@ -208,8 +211,11 @@ class EdgeQueue {
             if (following != NONE) __builtin_prefetch(&graph_.edge(following));
             if (graph_.alive(e) && !skip(graph_.edge(e))) {
                 const Stats& stats = graph_.edge(e).stats;
-                const size_t bucket = Score::level(stats) >> shift_;
-                if (bucket < bucket_)
+                const uint64_t level = Score::level(stats);
+                const size_t bucket = (level - floor_) >> shift_;
+                if (level < floor_)
+                    ;
+                else if (bucket < bucket_)
                     next_[e] = lists_[bucket], lists_[bucket] = e;
                 else
                     heap_.push_back({stats, e});
@@ -220,6 +226,7 @@ class EdgeQueue {
     }
 
     const MergingGraph<Score>& graph_;
+    const uint64_t floor_;
     const int shift_;
     std::vector<uint32_t> lists_, next_;
     size_t bucket_;  // buckets below this one are still lists

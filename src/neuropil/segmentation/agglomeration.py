@@ -14,7 +14,7 @@ from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
 
 BLOCK: Triple = (32, 64, 64)
-"""Voxels of a block whose graph stays in a core's cache."""
+"""Voxels of a block whose faces and graph stay in a core's cache."""
 
 
 def agglomerate(
@@ -30,16 +30,17 @@ def agglomerate(
     """Merge touching regions, best score first, until nothing touches; every merge is recorded.
 
     The score of two regions is taken over all faces between them. Between equal scores the smaller key is better, where
-    an edge's key is its largest face index. Work goes on in blocks that fit the processor's cache: a region that
-    reaches beyond its block waits, with all that would rather merge with it, for the larger block that holds it.
-    The tree is that of the whole volume, for any block and any number of threads.
+    an edge's key is its largest face index. Regions that no path of edges of at least some score
+    joins cannot merge at that score or above, so the pieces that such paths hold together are merged side by side on
+    all cores, down to that score, and what is left at the next. The tree is the same for any block and any number of
+    threads.
 
     Args:
         affinities: [edge, z, y, x] as for :func:`neuropil.watershed`.
         fragments: [z, y, x], integers, 0 = background, which merges with nothing.
         score: ``mean``; ``max``; ``min``; or a quantile ``qNN``, the face of rank min(n, ⌊n·NN/100⌋ + 1) of n
             (``q50`` is the median).
-        block: voxels (z, y, x) of the smallest block.
+        block: voxels (z, y, x) of a unit of work: the blocks in which faces are scanned, and the size of pieces.
         offsets, encoding, threads: as for :func:`neuropil.watershed`.
 
     Raises:
