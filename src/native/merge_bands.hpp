@@ -73,15 +73,19 @@ class BandMerger {
           score_(score),
           run_(run),
           forest_(size_t(count) + 1),
-          piece_(size_t(count) + 1, NONE),
-          number_(size_t(count) + 1, NONE) {}
+          name_(size_t(count) + 1),
+          number_(size_t(count) + 1) {
+        std::iota(name_.begin(), name_.end(), Index(0));
+    }
 
     // All merges; greedy order within each list only.
     std::vector<std::vector<Merge<Score>>> operator()() {
         for (uint64_t ceiling = top_ + 1; ceiling > 0;) {
             const uint64_t floor = next_floor(ceiling);
             find_components(floor);
-            merge_pieces(distribute(form_pieces()), floor);
+            const auto pieces = distribute(form_pieces(part_inner_edges()));
+            each_node([&](Index v) { number_[v] = NONE; });
+            merge_pieces(pieces, floor);
             ceiling = floor;
         }
         return std::move(merges_);
@@ -90,28 +94,30 @@ class BandMerger {
   private:
     static constexpr uint32_t NONE = uint32_t(-1);
     static constexpr size_t BINS = 4096;
+    static constexpr size_t SHARE = 8;  // a band takes about this part of the edges
 
     // Edges of one part that belong to one piece.
     struct Range {
         uint32_t part, begin, end;
     };
 
-    // The level that about a sixth of all edges reach; 0 where few are left. All edges are below the ceiling.
+    // The level that one of SHARE edges reaches, by a sample; 0 where few are left. All edges are below the ceiling.
     uint64_t next_floor(uint64_t ceiling) const {
         size_t edges = 0;
         for (const auto& part : parts_) edges += part.edges.size();
         if (edges <= 3 * grain_) return 0;
         int shift = 0;
         while (ceiling >> shift >= BINS) ++shift;
-        std::vector<std::atomic<size_t>> reached(BINS);
-        parallel_for(run_, int64_t(parts_.size()), [&](int64_t p) {
-            std::vector<uint32_t> count(BINS, 0);
-            for (const auto& edge : parts_[p].edges) ++count[Score::level(edge.stats) >> shift];
-            for (size_t bin = 0; bin < BINS; ++bin)
-                if (count[bin]) reached[bin].fetch_add(count[bin], std::memory_order_relaxed);
-        });
-        size_t seen = 0, bin = BINS;
-        while (bin > 0 && seen < edges / 6 + 1) seen += reached[--bin];
+        std::vector<size_t> reached(BINS);
+        const size_t step = 1 + edges / 100'000;
+        size_t seen = 0, sampled = 0, at = 0;
+        for (const auto& part : parts_) {
+            for (; at < part.edges.size(); at += step, ++sampled)
+                ++reached[Score::level(part.edges[at].stats) >> shift];
+            at -= part.edges.size();
+        }
+        size_t bin = BINS;
+        while (bin > 0 && seen < sampled / SHARE + 1) seen += reached[--bin];
         return uint64_t(bin) << shift;
     }
 
@@ -124,115 +130,126 @@ class BandMerger {
         });
     }
 
-    // Connected components of the edges at or above the floor, each named in the forest by its root.
+    // Connected components of the edges at or above the floor, each named in the forest by its root. On the way edges
+    // learn what their ends have become.
     void find_components(uint64_t floor) {
-        parallel_for(run_, int64_t(parts_.size()), [&](int64_t p) {
-            for (const auto& edge : parts_[p].edges)
-                if (Score::level(edge.stats) >= floor) forest_.unite(edge.a, edge.b);
-        });
-        each_node([&](Index v) { forest_.set(v, forest_.root(v)); });
-    }
-
-    // Numbers the components that have edges, several small ones sharing a number; returns how many edges each has.
-    std::vector<size_t> form_pieces() {
-        each_node([&](Index v) { piece_[v] = 0; });
-        parallel_for(run_, int64_t(parts_.size()), [&](int64_t p) {
-            Index last = 0;
-            uint32_t run = 0;
-            auto flush = [&] { std::atomic_ref<uint32_t>(piece_[last]).fetch_add(run, std::memory_order_relaxed); };
-            for (const auto& edge : parts_[p].edges) {
-                const Index root = forest_[edge.a];
-                if (root != forest_[edge.b]) continue;
-                if (root != last) flush(), last = root, run = 0;
-                ++run;
-            }
-            flush();
-        });
-        std::vector<size_t> sizes;
-        for (uint32_t& piece : piece_) {
-            if (!piece) continue;
-            if (sizes.empty() || sizes.back() >= grain_) sizes.push_back(0);
-            sizes.back() += piece;
-            piece = uint32_t(sizes.size() - 1);
-        }
-        return sizes;
-    }
-
-    // Sorts the edges of every part: first those between components, then those within, piece by piece. Returns the
-    // ranges of each piece, largest piece first.
-    std::vector<std::vector<Range>> distribute(const std::vector<size_t>& sizes) {
-        std::vector<std::vector<uint32_t>> starts(parts_.size());
+        each_node([&](Index v) { forest_.set(v, v); });
         parallel_for(run_, int64_t(parts_.size()), [&](int64_t p) {
             run_.check();
-            starts[p] = sort_part(parts_[p].edges, uint32_t(sizes.size()));
+            for (auto& edge : parts_[p].edges) {
+                const Index a = name_[edge.a], b = name_[edge.b];
+                edge.a = std::min(a, b), edge.b = std::max(a, b);
+                if (Score::reaches(edge.stats, floor)) forest_.unite(a, b);
+            }
         });
-        std::vector<uint32_t> order(sizes.size()), place(sizes.size());
-        std::iota(order.begin(), order.end(), 0);
-        std::stable_sort(order.begin(), order.end(), [&](uint32_t i, uint32_t j) { return sizes[i] > sizes[j]; });
-        for (uint32_t i = 0; i < order.size(); ++i) place[order[i]] = i;
-        std::vector<std::vector<Range>> ranges(sizes.size());
-        kept_.resize(parts_.size());
-        for (uint32_t p = 0; p < parts_.size(); ++p) {
-            kept_[p] = starts[p][0];
-            for (uint32_t i = 0; i < sizes.size(); ++i)
-                if (starts[p][i] < starts[p][i + 1]) ranges[place[i]].push_back({p, starts[p][i], starts[p][i + 1]});
-        }
-        return ranges;
+        each_node([&](Index v) {
+            forest_.set(v, forest_.root(v));
+            number_[v] = 0;
+        });
     }
 
-    // Where the edges of each piece begin, and where the last one's end.
-    std::vector<uint32_t> sort_part(std::vector<Edge<Score>>& edges, size_t pieces) {
-        std::vector<uint32_t> group(edges.size()), start(pieces + 2, 0);
-        for (size_t e = 0; e < edges.size(); ++e) {
-            const Index root = forest_[edges[e].a];
-            group[e] = root == forest_[edges[e].b] ? piece_[root] + 1 : 0;
-            ++start[group[e]];
+    // Moves edges between components to the front of their parts. Returns where the others begin, and leaves their
+    // number with the root of each component.
+    std::vector<uint32_t> part_inner_edges() {
+        std::vector<uint32_t> inner(parts_.size());
+        parallel_for(run_, int64_t(parts_.size()), [&](int64_t p) {
+            run_.check();
+            Index last = 0;
+            uint32_t count = 0;
+            auto flush = [&] { std::atomic_ref<uint32_t>(number_[last]).fetch_add(count, std::memory_order_relaxed); };
+            auto& edges = parts_[p].edges;
+            const auto middle = std::partition(edges.begin(), edges.end(), [&](const auto& edge) {
+                const Index root = forest_[edge.a];
+                if (root != forest_[edge.b]) return true;
+                if (root != last) flush(), last = root, count = 0;
+                ++count;
+                return false;
+            });
+            flush();
+            inner[p] = uint32_t(middle - edges.begin());
+        });
+        return inner;
+    }
+
+    struct Pieces {
+        std::vector<uint32_t> inner;  // where the edges of pieces begin in each part
+        std::vector<size_t> sizes;
+        std::vector<std::vector<Range>> ranges;  // of each piece, largest piece first
+    };
+
+    // Numbers the components that have edges, several small ones sharing a number.
+    Pieces form_pieces(std::vector<uint32_t> inner) {
+        Pieces pieces{std::move(inner), {}, {}};
+        auto& sizes = pieces.sizes;
+        for (uint32_t& number : number_) {
+            if (!number) continue;
+            if (sizes.empty() || sizes.back() >= grain_) sizes.push_back(0);
+            sizes.back() += number;
+            number = uint32_t(sizes.size() - 1);
         }
-        uint32_t before = 0;
+        return pieces;
+    }
+
+    // Sorts the edges within components by their pieces.
+    Pieces distribute(Pieces pieces) {
+        const size_t count = pieces.sizes.size();
+        std::vector<std::vector<uint32_t>> starts(parts_.size());
+        parallel_for(run_, int64_t(parts_.size()),
+                     [&](int64_t p) { starts[p] = sort_inner(parts_[p].edges, pieces.inner[p], count); });
+        std::vector<uint32_t> order(count), place(count);
+        std::iota(order.begin(), order.end(), 0);
+        std::stable_sort(order.begin(), order.end(),
+                         [&](uint32_t i, uint32_t j) { return pieces.sizes[i] > pieces.sizes[j]; });
+        for (uint32_t i = 0; i < count; ++i) place[order[i]] = i;
+        pieces.ranges.resize(count);
+        for (uint32_t p = 0; p < parts_.size(); ++p)
+            for (uint32_t i = 0; i < count && !starts[p].empty(); ++i)
+                if (starts[p][i] < starts[p][i + 1])
+                    pieces.ranges[place[i]].push_back({p, starts[p][i], starts[p][i + 1]});
+        return pieces;
+    }
+
+    // Where the edges of each piece begin, and where the last one's end; nothing where there are none.
+    std::vector<uint32_t> sort_inner(std::vector<Edge<Score>>& edges, uint32_t inner, size_t pieces) {
+        if (inner == edges.size()) return {};
+        std::vector<uint32_t> start(pieces + 1, 0);
+        const std::vector<Edge<Score>> unsorted(edges.begin() + inner, edges.end());
+        auto piece = [&](const Edge<Score>& edge) { return number_[forest_[edge.a]]; };
+        for (const auto& edge : unsorted) ++start[piece(edge)];
+        uint32_t before = inner;
         for (auto& count : start) before += std::exchange(count, before);
-        std::vector<uint32_t> next(start);
-        std::vector<Edge<Score>> sorted(edges.size());
-        for (size_t e = 0; e < edges.size(); ++e) sorted[next[group[e]]++] = edges[e];
-        edges.swap(sorted);
-        start.erase(start.begin());
+        auto next = start;
+        for (const auto& edge : unsorted) edges[next[piece(edge)]++] = edge;
         return start;
     }
 
-    void merge_pieces(const std::vector<std::vector<Range>>& ranges, uint64_t floor) {
-        const size_t known = merges_.size();
-        merges_.resize(known + ranges.size());
-        std::vector<Part<Score>> rest(ranges.size(), Part<Score>{score_, {}});
-        parallel_for(run_, int64_t(ranges.size()),
-                     [&](int64_t i) { rest[i] = merge_piece(ranges[i], floor, merges_[known + i]); });
-        parallel_for(run_, int64_t(parts_.size()), [&](int64_t p) { rename(parts_[p], kept_[p]); });
+    void merge_pieces(const Pieces& pieces, uint64_t floor) {
+        const size_t known = merges_.size(), count = pieces.ranges.size();
+        merges_.resize(known + count);
+        std::vector<Part<Score>> rest(count, Part<Score>{score_, {}});
+        parallel_for(run_, int64_t(count),
+                     [&](int64_t i) { rest[i] = merge_piece(pieces.ranges[i], floor, merges_[known + i]); });
+        parallel_for(run_, int64_t(parts_.size()), [&](int64_t p) { shrink(parts_[p], pieces.inner[p]); });
         std::erase_if(parts_, [](const auto& part) { return part.edges.empty(); });
-        for (auto& part : rest)
-            if (!part.edges.empty()) parts_.push_back(std::move(part));
-        each_node([&](Index v) { forest_.set(v, v); });
+        for (auto& part : rest) {
+            if (part.edges.empty()) continue;
+            if (parts_.empty() || parts_.back().edges.size() + part.edges.size() > grain_) {
+                parts_.push_back(std::move(part));
+                continue;
+            }
+            auto& into = parts_.back();
+            for (auto& edge : part.edges)
+                into.edges.push_back({edge.a, edge.b, into.score.adopt(part.score, edge.stats)});
+        }
     }
 
-    // The nodes of a piece are this call's alone, in the forest, too: there it leaves what they have become.
+    // The nodes of a piece are this call's alone: it leaves what they have become.
     Part<Score> merge_piece(const std::vector<Range>& ranges, uint64_t floor, std::vector<Merge<Score>>& merges) {
         run_.check();
         Score score = score_;
         std::vector<Index> name;
-        std::vector<LocalEdge<Score>> edges;
-        size_t count = 0;
-        for (const auto& range : ranges) count += range.end - range.begin;
-        edges.reserve(count);
-        auto number = [&](Index v) {
-            if (number_[v] == NONE) number_[v] = uint32_t(name.size()), name.push_back(v);
-            return number_[v];
-        };
-        for (const auto& [p, begin, end] : ranges) {
-            for (uint32_t e = begin; e < end; ++e) {
-                const auto& edge = parts_[p].edges[e];
-                const uint32_t a = number(edge.a), b = number(edge.b);
-                edges.push_back({std::min(a, b), std::max(a, b), score.adopt(parts_[p].score, edge.stats)});
-            }
-        }
-        std::vector<Index> nodes = name;
-        MergingGraph<Score> graph(name.size(), std::move(edges), score);
+        MergingGraph<Score> graph = gather(ranges, score, name);
+        const std::vector<Index> nodes = name;
         EdgeQueue<Score> queue(graph, top_, floor);
         for (uint32_t e = 0; e < graph.size(); ++e)
             if (graph.alive(e)) queue.push(e);
@@ -248,23 +265,43 @@ class BandMerger {
             regions.unite(kept, kept == edge.a ? edge.b : edge.a);
             name[kept] = smaller;
         }
-        for (uint32_t v = 0; v < nodes.size(); ++v) {
-            forest_.set(nodes[v], name[regions.find(v)]);
-            number_[nodes[v]] = NONE;
-        }
+        for (uint32_t v = 0; v < nodes.size(); ++v) name_[nodes[v]] = name[regions.find(v)];
         return rest_of(graph, name, score, [](const auto&) { return true; });
     }
 
-    // Drops the edges that pieces have taken, and names the others by what their ends have become.
-    void rename(Part<Score>& part, uint32_t kept) {
-        Part<Score> renamed{score_, {}};
-        renamed.edges.reserve(kept);
+    // The graph of a piece, its nodes numbered in the order in which edges name them.
+    MergingGraph<Score> gather(const std::vector<Range>& ranges, Score& score, std::vector<Index>& name) {
+        size_t count = 0;
+        for (const auto& range : ranges) count += range.end - range.begin;
+        std::vector<LocalEdge<Score>> edges;
+        edges.reserve(count);
+        auto number = [&](Index v) {
+            if (number_[v] == NONE) number_[v] = uint32_t(name.size()), name.push_back(v);
+            return number_[v];
+        };
+        for (const auto& [p, begin, end] : ranges) {
+            for (uint32_t e = begin; e < end; ++e) {
+                const auto& edge = parts_[p].edges[e];
+                const uint32_t a = number(edge.a), b = number(edge.b);
+                edges.push_back({std::min(a, b), std::max(a, b), score.adopt(parts_[p].score, edge.stats)});
+            }
+        }
+        return MergingGraph<Score>(name.size(), std::move(edges), score, run_);
+    }
+
+    // Drops the edges that pieces have taken; memory is given back where it is much.
+    void shrink(Part<Score>& part, uint32_t kept) {
+        if (4 * kept > 3 * part.edges.capacity()) {
+            part.edges.resize(kept);
+            return;
+        }
+        Part<Score> smaller{score_, {}};
+        smaller.edges.reserve(kept);
         for (uint32_t e = 0; e < kept; ++e) {
             const auto& edge = part.edges[e];
-            const auto [a, b] = std::minmax(forest_[edge.a], forest_[edge.b]);
-            renamed.edges.push_back({a, b, renamed.score.adopt(part.score, edge.stats)});
+            smaller.edges.push_back({edge.a, edge.b, smaller.score.adopt(part.score, edge.stats)});
         }
-        part = std::move(renamed);
+        part = std::move(smaller);
     }
 
     std::vector<Part<Score>> parts_;
@@ -273,8 +310,8 @@ class BandMerger {
     const Score score_;
     const Run& run_;
     SharedForest<Index> forest_;
-    std::vector<uint32_t> piece_, number_;
-    std::vector<uint32_t> kept_;  // how many edges of each part no piece takes
+    std::vector<Index> name_;       // what each region has become
+    std::vector<uint32_t> number_;  // edges of each component, then its piece, then each region's number in its piece
     std::vector<std::vector<Merge<Score>>> merges_;
 };
 

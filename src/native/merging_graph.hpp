@@ -1,5 +1,7 @@
 // A graph whose nodes merge, and the queue that says which edge is next.
 #pragma once
+#include <algorithm>
+#include <bit>
 #include <limits>
 #include <stdexcept>
 
@@ -9,8 +11,9 @@
 
 namespace neuropil {
 
-// Each node has a list of its edges (some may be dead, or pooled into others); lists join in constant time, and only
-// the shorter one is walked. An index finds the edge between two nodes.
+// Each node has a list of its edges (some may be dead, or pooled into others); of two nodes that become one only the
+// shorter list is walked. Lists lie in one array, each in one piece: what a walk will need can be asked for ahead. An
+// index finds the edge between two nodes.
 template <class Score>
 class MergingGraph {
   public:
@@ -23,19 +26,17 @@ class MergingGraph {
 
     // With an index that holds all edges, none of them twice.
     MergingGraph(size_t nodes, Edges edges, PairIndex index, Score& score, const Run& run = Run())
-        : score_(score),
-          run_(run),
-          edges_(std::move(edges)),
-          index_(std::move(index)),
-          next_(2 * edges_.size()),
-          ends_(nodes, Ends{NONE, NONE, 0}) {
+        : score_(score), run_(run), edges_(std::move(edges)), index_(std::move(index)), lists_(nodes, List{0, 0, 0}) {
         if (edges_.size() >= NONE / 2) throw std::length_error("more than 2^31 edges in one graph");
         if (index_.size() != edges_.size()) rebuild();
+        for (const auto& edge : edges_)
+            if (edge.a != NONE) ++lists_[edge.a].room, ++lists_[edge.b].room;
+        size_t begin = 0;
+        for (auto& list : lists_) list.begin = begin, begin += list.room;
+        entries_.resize(begin);
         for (uint32_t e = 0; e < edges_.size(); ++e) {
             if (e % 65536 == 0) run_.check();
-            if (!alive(e)) continue;
-            append(edges_[e].a, 2 * e);
-            append(edges_[e].b, 2 * e + 1);
+            if (alive(e)) append(edges_[e].a, e), append(edges_[e].b, e);
         }
     }
 
@@ -49,53 +50,86 @@ class MergingGraph {
     // edge to a third node, the two are pooled in the better one, whose place in a queue is an upper bound.
     uint32_t contract(uint32_t e) {
         uint32_t keep = edges_[e].a, lose = edges_[e].b;
-        if (ends_[keep].degree < ends_[lose].degree) std::swap(keep, lose);
+        if (lists_[keep].size < lists_[lose].size) std::swap(keep, lose);
         kill(e);
         // Memory is far away: everything that will be needed is asked for before any of it is used.
-        halves_.clear();
-        for (uint32_t half = ends_[lose].head; half != NONE; half = next_[half]) {
-            __builtin_prefetch(&edges_[half / 2], 1);
-            halves_.push_back(half);
-        }
-        size_t live = 0;
-        for (const uint32_t half : halves_) {
-            if (!alive(half / 2)) continue;
-            halves_[live++] = half;
-            const uint32_t other = edges_[half / 2].a == lose ? edges_[half / 2].b : edges_[half / 2].a;
+        const List list = lists_[lose];
+        const uint32_t* entry = entries_.data() + list.begin;
+        for (uint32_t i = 0; i < list.size; ++i) __builtin_prefetch(&edges_[entry[i]], 1);
+        moving_.clear();
+        for (uint32_t i = 0; i < list.size; ++i) {
+            const LocalEdge<Score>& edge = edges_[entry[i]];
+            if (edge.a == NONE) continue;
+            moving_.push_back(entry[i]);
+            const uint32_t other = edge.a == lose ? edge.b : edge.a;
             index_.prefetch(std::min(keep, other), std::max(keep, other));
         }
-        for (size_t i = 0; i < live; ++i) move(halves_[i] / 2, halves_[i], keep, lose);
-        ends_[lose] = {NONE, NONE, 0};
+        recycle(list);
+        lists_[lose] = {0, 0, 0};
+        make_room(keep, uint32_t(moving_.size()));
+        for (const uint32_t f : moving_) move(f, keep, lose);
         return keep;
     }
 
     // Calls see(edge, neighbour) for every edge of a node.
     template <class See>
     void each(uint32_t node, See&& see) const {
-        for (uint32_t half = ends_[node].head; half != NONE; half = next_[half]) {
-            const LocalEdge<Score>& edge = edges_[half / 2];
-            if (edge.a == node) see(half / 2, edge.b);
-            if (edge.b == node) see(half / 2, edge.a);
+        const List& list = lists_[node];
+        for (size_t i = list.begin; i < list.begin + list.size; ++i) {
+            const LocalEdge<Score>& edge = edges_[entries_[i]];
+            if (edge.a == node) see(entries_[i], edge.b);
+            if (edge.b == node) see(entries_[i], edge.a);
         }
     }
 
   private:
-    struct Ends {
-        uint32_t head, tail, degree;
+    struct List {
+        size_t begin;
+        uint32_t size, room;
     };
 
-    void append(uint32_t node, uint32_t half) {
-        Ends& ends = ends_[node];
-        (ends.head == NONE ? ends.head : next_[ends.tail]) = half;
-        ends.tail = half;
-        next_[half] = NONE;
-        ++ends.degree;
+    void append(uint32_t node, uint32_t e) {
+        List& list = lists_[node];
+        entries_[list.begin + list.size++] = e;
+    }
+
+    // Lists that outgrow their room move to one of a power of two, without their dead; rooms are used again.
+    void make_room(uint32_t node, uint32_t more) {
+        List& list = lists_[node];
+        if (list.size + more <= list.room) return;
+        uint32_t live = 0;
+        uint32_t* entry = entries_.data() + list.begin;
+        for (uint32_t i = 0; i < list.size; ++i)
+            if (alive(entry[i])) entry[live++] = entry[i];
+        list.size = live;
+        if (live + live / 4 + more <= list.room) return;
+        const List old = list;
+        const int bits = std::bit_width(2 * (live + more) - 1);
+        if (free_.size() <= size_t(bits)) free_.resize(bits + 1);
+        if (free_[bits].empty()) {
+            list.begin = entries_.size();
+            entries_.resize(entries_.size() + (size_t(1) << bits));
+        } else {
+            list.begin = free_[bits].back();
+            free_[bits].pop_back();
+        }
+        list.room = uint32_t(1) << bits;
+        std::copy_n(entries_.data() + old.begin, live, entries_.data() + list.begin);
+        recycle(old);
+    }
+
+    void recycle(const List& list) {
+        if (list.room < 16) return;  // not worth remembering
+        const size_t bits = std::bit_width(list.room) - 1;
+        if (free_.size() <= bits) free_.resize(bits + 1);
+        free_[bits].push_back(list.begin);
     }
 
     void kill(uint32_t e) { edges_[e].a = edges_[e].b = NONE; }
 
-    void move(uint32_t f, uint32_t half, uint32_t keep, uint32_t lose) {
+    void move(uint32_t f, uint32_t keep, uint32_t lose) {
         LocalEdge<Score>& edge = edges_[f];
+        if (edge.a == NONE) return;  // a rebuild of the index has pooled it
         const uint32_t other = edge.a == lose ? edge.b : edge.a;
         const uint32_t a = std::min(keep, other), b = std::max(keep, other);
         const uint32_t twin = index_.find(edges_, a, b);
@@ -109,7 +143,7 @@ class MergingGraph {
             kill(twin);
         }
         edge.a = a, edge.b = b;
-        append(keep, half);
+        append(keep, f);
         if (index_.has_room())
             index_.insert(a, b, f);
         else
@@ -118,7 +152,7 @@ class MergingGraph {
 
     void rebuild() {
         // Never smaller: a rebuild must be paid for by many insertions.
-        index_.clear(std::max(index_.capacity(), edges_.size() + edges_.size() / 2));
+        index_.clear(std::max(index_.capacity(), edges_.size() + edges_.size() / 4));
         for (uint32_t e = 0; e < edges_.size(); ++e) {
             if (e % 65536 == 0) run_.check();
             if (!alive(e)) continue;
@@ -136,8 +170,9 @@ class MergingGraph {
     const Run run_;
     Edges edges_;
     PairIndex index_;
-    std::vector<uint32_t> next_, halves_;
-    std::vector<Ends> ends_;
+    std::vector<uint32_t> entries_, moving_;
+    std::vector<List> lists_;
+    std::vector<std::vector<size_t>> free_;
 };
 
 // Edges by descending (score, key). Buckets by score are lists threaded through one array; only the best bucket that is

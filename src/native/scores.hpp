@@ -40,8 +40,10 @@ class Mean {
         return left > right ? 1 : left < right ? -1 : 0;
     }
 
-    // A whole number that never rises when the score falls.
+    // A whole number that never rises when the score falls, and whether it is at least some other (levels, being means
+    // of 32-bit values, have 32 bits).
     static uint64_t level(const Stats& stats) { return stats.sum / stats.count; }
+    static bool reaches(const Stats& stats, uint64_t floor) { return stats.sum >= floor * stats.count; }
 
     // The exact rational, rounded once to 64 bits and once to 53, both of which keep order.
     static double value(const Stats& stats, double scale) {
@@ -77,6 +79,7 @@ class Extreme {
     static bool same(const Stats& a, const Stats& b) { return a.code == b.code && a.key == b.key; }
     static int compare(const Stats& a, const Stats& b) { return int(a.code) - int(b.code); }
     static uint64_t level(const Stats& stats) { return stats.code; }
+    static bool reaches(const Stats& stats, uint64_t floor) { return stats.code >= floor; }
     static double value(const Stats& stats, double) { return stats.code; }
     static void record(uint32_t, uint16_t) {}
     template <class Edges>
@@ -147,6 +150,7 @@ class Quantile {
     static bool same(const Stats& a, const Stats& b) { return a.count == b.count; }
     static int compare(const Stats& a, const Stats& b) { return int(a.code) - int(b.code); }
     static uint64_t level(const Stats& stats) { return stats.code; }
+    static bool reaches(const Stats& stats, uint64_t floor) { return stats.code >= floor; }
     static double value(const Stats& stats, double) { return stats.code; }
 
     Stats adopt(const Quantile& from, const Stats& stats) {

@@ -2,6 +2,7 @@
 // The set of unions is a function of each voxel's own six faces, so neither the order of work nor the number of
 // threads can show in the result. After Zlateski and Seung (2015), with their plateau search replaced by a tie rule.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <limits>
 #include <vector>
@@ -24,15 +25,19 @@ struct RowFaces {
     const Code *low_y, *low_z, *high_y, *high_z;
 };
 
+// Both loops below are written as whole-vector steps (largest, equal, choose), which compilers know on every processor.
 template <class Code>
-void best_direction(const RowFaces<Code>& face, int64_t n, Code low, Code* direction) {
+void best_direction(const RowFaces<Code>& face, int64_t n, Code low, Code* __restrict direction) {
+    const Code *x = face.x, *low_y = face.low_y, *low_z = face.low_z, *high_y = face.high_y, *high_z = face.high_z;
     for (int64_t i = 0; i < n; ++i) {
-        Code best = face.x[i], choice = LOW_X;
-        const Code others[5] = {face.low_y[i], face.low_z[i], face.x[i + 1], face.high_y[i], face.high_z[i]};
-        for (int k = 0; k < 5; ++k) {
-            choice = others[k] > best ? Code(LOW_Y + k) : choice;
-            best = others[k] > best ? others[k] : best;
-        }
+        const Code low_best = std::max(x[i], std::max(low_y[i], low_z[i]));
+        const Code best = std::max(std::max(low_best, x[i + 1]), std::max(high_y[i], high_z[i]));
+        Code choice = HIGH_Z;
+        choice = high_y[i] == best ? Code(HIGH_Y) : choice;
+        choice = x[i + 1] == best ? Code(HIGH_X) : choice;
+        choice = low_z[i] == best ? Code(LOW_Z) : choice;
+        choice = low_y[i] == best ? Code(LOW_Y) : choice;
+        choice = x[i] == best ? Code(LOW_X) : choice;
         direction[i] = best > low ? choice : Code(NONE);
     }
 }
@@ -40,12 +45,20 @@ void best_direction(const RowFaces<Code>& face, int64_t n, Code low, Code* direc
 // direction[-1] must exist. before_y and before_z are the directions of the rows before this one.
 template <class Code>
 void joins_of_row(const RowFaces<Code>& face, int64_t n, Code high, const Code* direction, const Code* before_y,
-                  const Code* before_z, Code* joins) {
+                  const Code* before_z, Code* __restrict joins) {
+    const Code *face_x = face.x, *face_y = face.low_y, *face_z = face.low_z;
     for (int64_t i = 0; i < n; ++i) {
-        const bool x = direction[i] == LOW_X || direction[i - 1] == HIGH_X || face.x[i] > high;
-        const bool y = direction[i] == LOW_Y || before_y[i] == HIGH_Y || face.low_y[i] > high;
-        const bool z = direction[i] == LOW_Z || before_z[i] == HIGH_Z || face.low_z[i] > high;
-        joins[i] = Code(x * JOIN_X | y * JOIN_Y | z * JOIN_Z | (direction[i] != NONE) * FOREGROUND);
+        const Code own = direction[i];
+        Code x = own == LOW_X ? Code(JOIN_X) : Code(0);
+        x |= direction[i - 1] == HIGH_X ? Code(JOIN_X) : Code(0);
+        x |= face_x[i] > high ? Code(JOIN_X) : Code(0);
+        Code y = own == LOW_Y ? Code(JOIN_Y) : Code(0);
+        y |= before_y[i] == HIGH_Y ? Code(JOIN_Y) : Code(0);
+        y |= face_y[i] > high ? Code(JOIN_Y) : Code(0);
+        Code z = own == LOW_Z ? Code(JOIN_Z) : Code(0);
+        z |= before_z[i] == HIGH_Z ? Code(JOIN_Z) : Code(0);
+        z |= face_z[i] > high ? Code(JOIN_Z) : Code(0);
+        joins[i] = Code(x | y | z | (own != NONE ? Code(FOREGROUND) : Code(0)));
     }
 }
 
@@ -111,6 +124,7 @@ class VoxelForest {
     void root(int64_t v) { cell_[v] = POINTER | Index(v); }
     void background(int64_t v) { cell_[v] = 0; }
     void attach(int64_t v, Index root) { cell_[v] = POINTER | root; }
+    Index up(int64_t v) const { return cell_[v] & ~POINTER; }
     bool is_root(int64_t v) const { return cell_[v] == (POINTER | Index(v)); }
 
     Index find(Index v) {
@@ -131,15 +145,8 @@ class VoxelForest {
         return a;
     }
 
-    void label(int64_t v, Index id) { cell_[v] = id; }
-
-    // Replaces a pointer by the label at its end. Other threads may be doing the same along the way.
-    void resolve(int64_t v) {
-        Index at = load(v);
-        if (!(at & POINTER)) return;
-        while (at & POINTER) at = load(at & ~POINTER);
-        std::atomic_ref<Index>(cell_[v]).store(at, std::memory_order_relaxed);
-    }
+    // One of two trees, united; `nothing` stands for no tree.
+    Index meet(Index a, Index b, Index nothing) { return a == b || a == nothing ? b : unite(a, b); }
 
     // Replaces all trees by labels from 1 in the order of their roots; returns how many there are.
     Index number(int64_t voxels, int64_t pieces, const Run& run) {
@@ -153,22 +160,40 @@ class VoxelForest {
             ids[p + 1] = roots;
         });
         for (int64_t p = 0; p < pieces; ++p) ids[p + 1] += ids[p];
-        parallel_for(run, pieces, [&](int64_t p) {
-            Index id = ids[p];
-            each_chunk(run, begin(p + 1) - begin(p), [&](int64_t from, int64_t to) {
-                for (int64_t v = begin(p) + from; v < begin(p) + to; ++v)
-                    if (is_root(v)) label(v, ++id);
-            });
-        });
-        parallel_for(run, pieces, [&](int64_t p) {
-            each_chunk(run, begin(p + 1) - begin(p), [&](int64_t from, int64_t to) {
-                for (int64_t v = begin(p) + from; v < begin(p) + to; ++v) resolve(v);
+        parallel_for(run, pieces, [&](int64_t p) { number_piece(begin(p), begin(p + 1), ids[p], run); });
+        parallel_for(run, pieces - 1, [&](int64_t p) {
+            each_chunk(run, begin(p + 2) - begin(p + 1), [&](int64_t from, int64_t to) {
+                for (int64_t v = begin(p + 1) + from; v < begin(p + 1) + to; ++v) resolve(v);
             });
         });
         return ids[pieces];
     }
 
   private:
+    // Labels voxels of a piece in their order: what a voxel points to has its label already, or lies before the piece.
+    void number_piece(int64_t begin, int64_t end, Index id, const Run& run) {
+        Index seen = 0, known = 0;
+        each_chunk(run, end - begin, [&](int64_t from, int64_t to) {
+            for (int64_t v = begin + from; v < begin + to; ++v) {
+                const Index at = cell_[v];
+                if (!(at & POINTER)) continue;
+                if (at != seen) {
+                    const int64_t up = int64_t(at & ~POINTER);
+                    seen = at, known = up == v ? ++id : up >= begin ? cell_[up] : at;
+                }
+                cell_[v] = known;
+            }
+        });
+    }
+
+    // Replaces a pointer by the label at its end. Other threads may be doing the same along the way.
+    void resolve(int64_t v) {
+        Index at = load(v);
+        if (!(at & POINTER)) return;
+        while (at & POINTER) at = load(at & ~POINTER);
+        std::atomic_ref<Index>(cell_[v]).store(at, std::memory_order_relaxed);
+    }
+
     Index load(Index v) { return std::atomic_ref<Index>(cell_[v]).load(std::memory_order_relaxed); }
 
     Index* cell_;
@@ -205,12 +230,39 @@ class Watershed {
         scan.start(first);
         for (int64_t row = first; row < last; ++row) {
             run_.check();
-            unite_row(scan.next(row), row * n, first * n, later_[piece]);
+            if (row > first && row - faces_.shape.y >= first)
+                unite_row(scan.next(row), row * n);
+            else
+                unite_first_row(scan.next(row), row * n, first * n, later_[piece]);
         }
     }
 
-    // Joins with voxels of another piece, before `start`, are left for later.
-    void unite_row(const Code* joins, int64_t voxel, int64_t start, std::vector<std::pair<Index, Index>>& later) {
+    // Most voxels join a tree that their neighbours are in already: a pointer to anything in it will do.
+    void unite_row(const Code* joins, int64_t voxel) {
+        const auto stride = faces_.shape.strides();
+        Index last = 0;  // what the voxel before points to
+        for (int64_t i = 0; i < faces_.shape.x; ++i) {
+            const int64_t v = voxel + i;
+            const int join = joins[i];
+            if (join == (JOIN_X | FOREGROUND)) {
+                forest_.attach(v, last);
+                continue;
+            }
+            if (!(join & FOREGROUND)) {
+                forest_.background(v);
+                continue;
+            }
+            Index root = join & JOIN_X ? last : Index(v);
+            if (join & JOIN_Y) root = forest_.meet(root, forest_.up(v - stride[Y]), Index(v));
+            if (join & JOIN_Z) root = forest_.meet(root, forest_.up(v - stride[Z]), Index(v));
+            forest_.attach(v, root);
+            last = root;
+        }
+    }
+
+    // The same where a row or slice before this one is not this piece's: joins with voxels before `start` are left for
+    // later.
+    void unite_first_row(const Code* joins, int64_t voxel, int64_t start, std::vector<std::pair<Index, Index>>& later) {
         const auto stride = faces_.shape.strides();
         for (int64_t i = 0; i < faces_.shape.x; ++i) {
             const int64_t v = voxel + i;
