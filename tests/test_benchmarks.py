@@ -5,9 +5,10 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from neuropil import Config, synthetic, write_volume
+from neuropil import NEAREST, Config, affinities_from_labels, synthetic, write_volume
 from neuropil.models import build_network
 from neuropil.models.checkpoint import save_checkpoint
 
@@ -90,3 +91,34 @@ def test_prediction_is_timed_beside_plain_pytorch(tmp_path, benchmark):
     ways = json.loads(out.read_text())["ways"]
     assert set(ways) == {"plain", "neuropil"}
     assert all(way["voxels_per_second"] > 0 and way["peak_bytes"] > 10**7 for way in ways.values())
+
+
+def test_the_segmentation_is_timed_stage_by_stage(benchmark, tmp_path):
+    said = benchmark("segmentation.py", "--crop", "4,24,24", "--only", "neuropil mean", "--out", tmp_path / "table.md")
+    assert "4×24×24 voxels of synthetic affinities" in said
+    assert all(f"| – {stage} |" in said for stage in ("watershed", "graph and merging"))
+    assert (tmp_path / "table.md").read_text(encoding="utf-8").strip() == said.strip()
+
+
+def test_a_table_stands_between_its_markers(tmp_path):
+    script = runpy.run_path(str(ROOT / "benchmarks" / "segmentation.py"))
+    page = tmp_path / "page.md"
+    around = "before\n<!-- segmentation real: begin -->\n{}\n<!-- segmentation real: end -->\nafter\n"
+    page.write_text(around.format("old"))
+    script["write_between"](page, "real", "new\n")
+    assert (
+        page.read_text() == "before\n<!-- segmentation real: begin -->\nnew\n<!-- segmentation real: end -->\nafter\n"
+    )
+    with pytest.raises(SystemExit, match="markers"):
+        script["write_between"](page, "scaling", "new")
+    scores = (ROOT / "docs" / "scores.md").read_text(encoding="utf-8")
+    assert all(f"<!-- segmentation {name}: begin -->" in scores for name in ("real", "synthetic", "scaling"))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_mirror_images_have_the_affinities_of_mirrored_labels(axis):
+    mirrored = runpy.run_path(str(ROOT / "benchmarks" / "segmentation.py"))["mirrored"]
+    labels = np.random.default_rng(axis).integers(1, 3, (4, 5, 6))
+    codes = (255 * affinities_from_labels(labels, NEAREST)[0]).astype(np.uint8)
+    twice = affinities_from_labels(np.concatenate([labels, np.flip(labels, axis)], axis), NEAREST)[0]
+    np.testing.assert_array_equal(mirrored(codes, axis), (255 * twice).astype(np.uint8))
