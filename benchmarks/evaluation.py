@@ -1,6 +1,6 @@
 """Time and memory of scoring, against scikit-image; and of a threshold curve, against scoring threshold by threshold.
 
-    python benchmarks/evaluation.py [--labels FILE.h5] [--quick] [--out FILE.json]
+    python benchmarks/evaluation.py [--only synthetic|cortex|curve] [--labels FILE.h5] [--quick] [--out FILE.json]
 
 Every measurement runs in a process of its own: the median of several calls, and by how much memory rose above the
 arrays. ``--labels`` takes a large label volume (the 512³ cortex labels of connected-components-3d's benchmarks); with
@@ -146,6 +146,7 @@ def curve(shape: tuple[int, int, int], repeats: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labels", type=Path, help="a large label volume")
+    parser.add_argument("--only", choices=["synthetic", "cortex", "curve"], help="all three without it")
     parser.add_argument("--quick", action="store_true", help="small volumes, to see that it runs")
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
     parser.add_argument("--here", nargs=3, help=argparse.SUPPRESS)
@@ -154,15 +155,18 @@ def main() -> None:
         print(json.dumps(measure_here(args.here[0], args.here[1], int(args.here[2]))))
         return
     shape, repeats = ((16, 128, 128), 1) if args.quick else ((128, 512, 512), 5)
-    labels = synthetic.neuropil(shape)[1]
+    wanted = [args.only] if args.only else ["synthetic", "cortex", "curve"]
     results: dict[str, Any] = {"machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"}
-    results["synthetic"] = compare("synthetic", (with_mistakes(labels), labels), repeats)
+    if "synthetic" in wanted:
+        labels = synthetic.neuropil(shape)[1]
+        results["synthetic"] = compare("synthetic", (with_mistakes(labels), labels), repeats)
     data = os.environ.get("NEUROPIL_DATA")
     path = args.labels or (Path(data) / "cortex_labels" / "labels.h5" if data and not args.quick else None)
-    if path and path.exists():
+    if "cortex" in wanted and path and path.exists():
         large = neuropil.open_volume(path).read()
         results["cortex_labels"] = compare("cortex_labels", (with_mistakes(large), large), 3)
-    results["curve"] = curve((8, 128, 128) if args.quick else (20, 1024, 1024), min(repeats, 3))
+    if "curve" in wanted:
+        results["curve"] = curve((8, 128, 128) if args.quick else (20, 1024, 1024), min(repeats, 3))
     if args.out:
         args.out.write_text(json.dumps(results, indent=1) + "\n")
 

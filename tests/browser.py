@@ -54,13 +54,19 @@ def _decode(png):
     return np.asarray(Image.open(BytesIO(png)).convert("RGB")).astype(int)
 
 
-def wait_for(browser, true_of, seconds=60):
+def wait_for(browser, true_of, seconds=180):
     """The first screenshot of which something is true; the last one if that never happens."""
+    from selenium.common.exceptions import TimeoutException
+
     end = time.monotonic() + seconds
     while True:
-        shot = pixels(browser)
-        if true_of(shot) or time.monotonic() > end:
-            return shot
+        try:
+            shot = pixels(browser)
+            if true_of(shot) or time.monotonic() > end:
+                return shot
+        except TimeoutException:  # a busy machine does not draw in time
+            if time.monotonic() > end:
+                raise
         time.sleep(0.5)
 
 

@@ -56,6 +56,15 @@ def test_an_ablation_measures_each_variant_once_and_tells_the_table(data, tmp_pa
     assert benchmark("ablation.py", "--out", tmp_path) in again
 
 
+def test_the_curve_is_measured_in_evaluations(tmp_path, benchmark):
+    """A run of this size says nothing of speed."""
+    said = benchmark("evaluation.py", "--quick", "--only", "curve", "--out", tmp_path / "a.json")
+    assert "evaluations of" in said
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert set(result) == {"machine", "curve"}
+    assert result["curve"]["merges"] > 100
+
+
 def test_symmetries_are_scored_and_rows_that_are_there_are_kept(data, tmp_path, benchmark):
     config = Config.from_dict({"model": {"widths": [2, 3], "downsample": [[1, 2, 2]]}})
     checkpoint, out = tmp_path / "last.pt", tmp_path / "rows.json"
