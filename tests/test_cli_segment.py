@@ -224,12 +224,14 @@ def test_evaluate_measures_run_lengths(folder, truth):
         write_volume(name, array, Metadata((30, 6, 6), (5, 0, 0)))
     found = {}
     for name in ("perfect", "cut"):
-        options = ["--json", "scores.json", "--report", f"{name}.html", "--erl"]
+        options = ["--json", "scores.json", "--report", f"{name}.html", "--affinities", "affinities.h5", "--erl"]
         code, out, err = neuropil("evaluate", f"{name}.h5", "labels.h5", *options)
         assert (code, err) == (0, "")
         found[name] = json.loads((folder / "scores.json").read_text())
         assert f"(NERL {found[name]['nerl']:.4f})" in out
-        assert f"{found[name]['erl']:.4f}" in (folder / f"{name}.html").read_text()
+        text = (folder / f"{name}.html").read_text()
+        assert f"{found[name]['erl']:.4f}" in text
+        assert "Every threshold" in text  # from the affinities
     assert found["perfect"]["nerl"] == pytest.approx(1)
     assert 0.3 < found["cut"]["nerl"] < 0.9
     assert found["cut"]["run_length"]["split"] > 0

@@ -233,6 +233,9 @@ def evaluate(
     image: Annotated[
         str | None, typer.Option(metavar="IMAGE", help="For the report; by default the one the affinities name.")
     ] = None,
+    affinities: Annotated[
+        str | None, typer.Option(metavar="AFFINITIES", help="For the report; by default those the segmentation names.")
+    ] = None,
     box: BoxOption = None,
     border: Annotated[
         float, typer.Option(metavar="NM", min=0, help="CREMI variant: leave out truth so near a border.")
@@ -275,7 +278,7 @@ def evaluate(
             write_json(json_file, scores.to_json())
             typer.echo(f"wrote {json_file}")
         if report is not None:
-            write_report(report, volume, truth, box=area, image=image, scores=scores)
+            write_report(report, volume, truth, box=area, image=image, affinities=affinities, scores=scores)
             typer.echo(f"wrote {report}")
 
 
