@@ -1,5 +1,6 @@
 // Python's view of the kernels for parts of a volume.
 #pragma once
+#include "bind_parts.hpp"
 #include "bind_segmentation.hpp"
 #include "blockwise.hpp"
 
@@ -83,6 +84,16 @@ void bind_on_blocks(nb::module_& m) {
 inline void bind_blockwise(nb::module_& m) {
     bind_on_blocks<uint8_t>(m);
     bind_on_blocks<uint16_t>(m);
+    // merge_part with a list of columns that is emptied as soon as the edges are read, so that the memory of columns
+    // that nobody else holds is free before the merging takes its own.
+    m.def("merge_columns", [](nb::list columns, const BinColumns& bins, List<const uint64_t> frozen, ScoreTuple chosen,
+                              uint64_t top, double scale, double limit) {
+        return with_score<uint64_t>(chosen, [&](auto score) {
+            auto part = make_part(score, nb::cast<EdgeColumns<uint64_t>>(nb::tuple(columns)), bins);
+            columns.clear();
+            return merged_part(std::move(part), frozen, top, scale, limit);
+        });
+    });
     m.def("unite", [](uint64_t n, List<const uint64_t> a, List<const uint64_t> b) {
         return to_numpy(unite(n, a.data(), b.data(), a.size()));
     });

@@ -140,18 +140,28 @@ def seam_edges(
 
 
 def merge(
-    edges: Edges, frozen: npt.NDArray[np.bool_], score: Score, encoding: Encoding, threshold: float
+    columns: list[npt.NDArray[Any]],
+    bins: tuple[npt.NDArray[Any], ...],
+    frozen: npt.NDArray[np.bool_],
+    score: Score,
+    encoding: Encoding,
+    threshold: float,
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], Edges]:
     """Merge regions 0 … ``len(frozen)`` as far as this part of the volume allows, down to a threshold.
+
+    Args:
+        columns, bins: of the edges. The list is emptied: edges that nobody else holds are gone before merging begins.
+        frozen: regions that reach beyond this part.
+        score, encoding, threshold: what is compared, and where merging stops.
 
     Returns:
         the two ends of every merge, in order, the first being the smaller and the name of both; and the edges left.
     """
-    (a, b, *_), columns, bins, *_ = _native.merge_part(
-        edges.columns, edges.bins, np.flatnonzero(frozen).astype(np.uint64), score.arguments(encoding),
-        score.top(encoding), fixed_point(encoding)[1], stop_at(threshold, score, encoding),
+    (a, b, *_), left, left_bins, *_ = _native.merge_columns(
+        columns, bins, np.flatnonzero(frozen).astype(np.uint64), score.arguments(encoding), score.top(encoding),
+        fixed_point(encoding)[1], stop_at(threshold, score, encoding),
     )  # fmt: skip
-    return a, b, Edges.of(columns, bins)
+    return a, b, Edges.of(left, left_bins)
 
 
 def stop_at(threshold: float, score: Score, encoding: Encoding) -> float:

@@ -247,7 +247,9 @@ def merge_node(job: Job, node: Node) -> dict[str, Any]:
     part_of = one[np.searchsorted(names, region)]
     frozen = np.zeros(len(names), np.bool_)
     frozen[part_of[outer > 0]] = True
-    a, b, rest = merge(edges, frozen, job.pooling, encoding_of(job), job.threshold)
+    columns, bins = list(edges.columns), edges.bins
+    del edges
+    a, b, rest = merge(columns, bins, frozen, job.pooling, encoding_of(job), job.threshold)
     every = np.arange(len(names), dtype=np.uint64)
     final = united(len(names), np.concatenate([one, a]), np.concatenate([every, b]))
     waits = frozen.copy()
