@@ -1,6 +1,5 @@
 // Python's view of the kernels for parts of a volume.
 #pragma once
-#include "bind_parts.hpp"
 #include "bind_segmentation.hpp"
 #include "blockwise.hpp"
 
@@ -45,6 +44,26 @@ nb::tuple part_columns(std::vector<Merge<Score>>&& merges, Part<Score>&& rest, d
     return nb::make_tuple(merged, edge_columns(edges), bins);
 }
 
+// Merges in a graph of regions 0 … frozen.size() - 1, some of which must wait. The list of columns is emptied as soon
+// as the edges are read, so that the memory of columns that nobody else holds is free before merging takes its own.
+template <class Score>
+nb::tuple merged_columns(Score score, nb::list columns, const BinColumns& bins, List<const uint8_t> frozen,
+                         uint64_t top, const Reaches<Score>& enough) {
+    Part<Score> part{score, {}}, rest{score, {}};
+    {
+        const auto typed = nb::cast<EdgeColumns<uint64_t>>(nb::tuple(columns));
+        run_interruptibly(1, [&](const Run& run) { part = make_part(score, typed, bins, run); });
+    }
+    columns.clear();
+    std::vector<Merge<Score>> merges;
+    run_interruptibly(1, [&](const Run& run) {
+        auto local = number_regions(part, run).first;
+        for (size_t r = 0; r < local.name.size(); ++r) local.blocked[r] = frozen.data()[local.name[r]];
+        rest = merge_part(std::move(local), part.score, top, merges, run, enough);
+    });
+    return part_columns(std::move(merges), std::move(rest), enough.scale);
+}
+
 template <class Code>
 void bind_on_blocks(nb::module_& m) {
     using Channel = Volume<const Code>;
@@ -84,14 +103,10 @@ void bind_on_blocks(nb::module_& m) {
 inline void bind_blockwise(nb::module_& m) {
     bind_on_blocks<uint8_t>(m);
     bind_on_blocks<uint16_t>(m);
-    // merge_part with a list of columns that is emptied as soon as the edges are read, so that the memory of columns
-    // that nobody else holds is free before the merging takes its own.
-    m.def("merge_columns", [](nb::list columns, const BinColumns& bins, List<const uint64_t> frozen, ScoreTuple chosen,
-                              uint64_t top, double scale, double limit) {
+    m.def("merge_frozen", [](nb::list columns, const BinColumns& bins, List<const uint8_t> frozen, ScoreTuple chosen,
+                             uint64_t top, double stop, double scale) {
         return with_score<uint64_t>(chosen, [&](auto score) {
-            auto part = make_part(score, nb::cast<EdgeColumns<uint64_t>>(nb::tuple(columns)), bins);
-            columns.clear();
-            return merged_part(std::move(part), frozen, top, scale, limit);
+            return merged_columns(score, columns, bins, frozen, top, Reaches<decltype(score)>{stop, scale});
         });
     });
     m.def("unite", [](uint64_t n, List<const uint64_t> a, List<const uint64_t> b) {

@@ -157,9 +157,9 @@ def merge(
     Returns:
         the two ends of every merge, in order, the first being the smaller and the name of both; and the edges left.
     """
-    (a, b, *_), left, left_bins, *_ = _native.merge_columns(
-        columns, bins, np.flatnonzero(frozen).astype(np.uint64), score.arguments(encoding), score.top(encoding),
-        fixed_point(encoding)[1], stop_at(threshold, score, encoding),
+    (a, b, _), left, left_bins = _native.merge_frozen(
+        columns, bins, frozen.view(np.uint8), score.arguments(encoding), score.top(encoding),
+        stop_at(threshold, score, encoding), fixed_point(encoding)[1],
     )  # fmt: skip
     return a, b, Edges.of(left, left_bins)
 
