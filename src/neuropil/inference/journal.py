@@ -6,7 +6,8 @@ Beside ``affinities.zarr`` lies, until all is done, ``affinities.zarr.unfinished
     request.json       what was asked for, by content: model, image, box, options, and the tiles chosen
     done.txt           a line for every cell whose chunks are all on disk; written after them, never before
 
-A chunk that was half written when the run died has no line, and is written again. A request that differs is refused.
+A chunk that was half written when the run died has no line; it is removed and made again. A request that differs is
+refused.
 """
 
 from __future__ import annotations
@@ -92,6 +93,14 @@ class Journal:
             if line.endswith("\n") and len(parts) == 3 and all(part.isdigit() for part in parts):
                 cells.add((int(parts[0]), int(parts[1]), int(parts[2])))
         return cells
+
+    def drop_halves(self) -> None:
+        """Remove the chunks that no line stands for: half of one can neither be read nor be written over in part."""
+        done = self.done()
+        for file in self.array.glob("c/0/*/*/*"):
+            parts = file.relative_to(self.array / "c/0").parts
+            if not all(part.isdigit() for part in parts) or (int(parts[0]), int(parts[1]), int(parts[2])) not in done:
+                file.unlink()
 
     def mark(self, cell: Triple) -> None:
         """Record that a cell is on disk."""

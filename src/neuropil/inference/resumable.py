@@ -116,6 +116,7 @@ def begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
     begun = journal.begun()
     if begun is not None and journal.done():
         journal.check(asked)
+        journal.drop_halves()
         return dict(begun["chosen"])
     tiling, bf16 = request.tiling(), request.bf16()
     chosen = {
