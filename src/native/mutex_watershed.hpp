@@ -217,7 +217,9 @@ class MutexWatershed {
             if (seeds_[v]) seed[labels_[v]] = seeds_[v];
         Score score;
         MergingGraph<Score> graph(size_t(clusters) + 1, std::move(edges), score, run_);
-        EdgeQueue<Score> queue(graph, Score::TOP);
+        uint64_t lowest = Score::TOP;  // few of the ranks there could be are there
+        for (const auto& edge : graph.edges()) lowest = std::min(lowest, Score::level(edge.stats));
+        EdgeQueue<Score> queue(graph, Score::TOP, lowest);
         for (uint32_t e = 0; e < graph.size(); ++e) {
             if (e % 65536 == 0) run_.check();
             if (graph.alive(e)) queue.push(e);
