@@ -69,12 +69,18 @@ def affinity_targets(
     *batch, z, y, x = labels_ZYX.shape
     values = torch.zeros(*batch, len(offsets), z, y, x, dtype=torch.bool, device=labels_ZYX.device)
     validity = torch.zeros_like(values)
+    # Masked voxels become background: then an edge to one is 0 without looking at the mask again. Every pass counts.
+    ids = labels_ZYX if mask_ZYX is None else labels_ZYX.masked_fill(~mask_ZYX, 0)
+    positive = ids != 0
     for e, offset in enumerate(offsets):
         here, there = _pair(offset, (z, y, x))
-        a, b = labels_ZYX[here], labels_ZYX[there]
-        values[(..., e, *here[1:])] = (a == b) & (a != 0)
-        validity[(..., e, *here[1:])] = True if mask_ZYX is None else mask_ZYX[here] & mask_ZYX[there]
-    return values & validity, validity
+        at = (..., e, *here[1:])
+        torch.eq(ids[here], ids[there], out=values[at]).bitwise_and_(positive[here])
+        if mask_ZYX is None:
+            validity[at] = True
+        else:
+            torch.bitwise_and(mask_ZYX[here], mask_ZYX[there], out=validity[at])
+    return values, validity
 
 
 def _pair(offset: Triple, shape: Triple) -> tuple[tuple[slice | EllipsisType, ...], tuple[slice | EllipsisType, ...]]:
