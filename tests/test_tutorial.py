@@ -19,7 +19,7 @@ PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 def commands():
     """The commands of the page as words, in order."""
     text = "\n".join(re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
-    return [shlex.split(line) for line in text.replace("\\\n", " ").splitlines()]
+    return [words for line in text.replace("\\\n", " ").splitlines() if (words := shlex.split(line))]
 
 
 def tiny(words):
