@@ -16,7 +16,7 @@ from neuropil.volumes import create_volume, open_volume
 
 pytestmark = pytest.mark.slow
 
-SHAPE, BLOCK = (24, 96, 96), "3,12,12"
+SHAPE, BLOCK = (12, 60, 60), "3,12,12"
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_the_whole_run_is_killed_five_times(tmp_path, affinities):
     draw, reached = random.Random(1), 0
     for _ in range(5):
         run = start(tmp_path)
-        enough, until = done(tmp_path) + draw.randint(20, 200), time.monotonic() + 120
+        enough, until = done(tmp_path) + draw.randint(10, 50), time.monotonic() + 120
         while done(tmp_path) < enough and run.poll() is None and time.monotonic() < until:
             time.sleep(0.05)
         assert run.poll() is None, (tmp_path / "log").read_text()[-3000:]
@@ -91,6 +91,6 @@ def test_the_whole_run_is_killed_five_times(tmp_path, affinities):
         )
         assert done(tmp_path) >= reached, "what is done stays"
         reached = done(tmp_path)
-    assert reached > 100
+    assert reached > 40
     assert start(tmp_path).wait(timeout=600) == 0, (tmp_path / "log").read_text()[-3000:]
     assert_right(tmp_path, affinities)

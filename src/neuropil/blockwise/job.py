@@ -22,7 +22,7 @@ from neuropil.volumes import Encoding, Metadata, Volume, open_volume
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.location import parse_location
 
-FORMAT = 1
+FORMAT = 2
 """Raised when files of an earlier version of this room can no longer be used."""
 
 
