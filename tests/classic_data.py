@@ -63,5 +63,5 @@ def run(folder, words, **environment):
         env=os.environ | {"OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=900,  # seconds; a dozen when nothing else runs
     )
