@@ -67,7 +67,7 @@ def test_every_key_is_classified(name):
     assert name == name.upper()
 
 
-@pytest.mark.parametrize("verdict", VERDICTS)
+@pytest.mark.parametrize("verdict", sorted(VERDICTS))
 def test_translation_reads_what_is_honoured_and_nothing_else(verdict):
     settings = read_settings([], LEAST)
     translate(settings)
