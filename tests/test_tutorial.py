@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from typer.testing import CliRunner
@@ -95,12 +96,20 @@ def look(folder, words):
     """Start the viewer, read its address, and stop it with Ctrl-C."""
     command = [sys.executable, "-m", "neuropil.cli", *words[1:]]
     with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # shells ignore Ctrl-C in the background
     ) as viewer:
-        line = viewer.stdout.readline()
-        while line and "http" not in line:
+        try:
             line = viewer.stdout.readline()
-        viewer.send_signal(signal.SIGINT)
-        viewer.wait(60)
+            while line and "http" not in line:
+                line = viewer.stdout.readline()
+            viewer.send_signal(signal.SIGINT)
+            viewer.wait(60)
+        finally:
+            viewer.kill()
     assert "http" in line
     return line

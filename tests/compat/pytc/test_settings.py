@@ -44,6 +44,8 @@ SOLVER:
 MODEL:
   TARGET_OPT: ["2"]
   LABEL_EROSION: null
+  ISOTROPY: ["False", 'False', False, "True", True]
+  LOSS_WEIGHT: [["1.0", 2]]
 DATASET:
   INPUT_PATH: '2023'
   IS_ISOTROPIC: 'False'
@@ -57,6 +59,8 @@ DATASET:
     assert settings["SOLVER.BASE_LR"] == 0.01
     assert settings["MODEL.TARGET_OPT"] == ["2"]
     assert settings["MODEL.LABEL_EROSION"] is None
+    assert settings["MODEL.ISOTROPY"] == [False, False, False, True, True]
+    assert settings["MODEL.LOSS_WEIGHT"] == [[1.0, 2]]
     assert settings["DATASET.INPUT_PATH"] == "2023", "text where text is wanted"
     assert settings["DATASET.IS_ISOTROPIC"] is False
 
@@ -80,6 +84,11 @@ def test_a_section_with_all_keys_commented_out_is_none(tmp_path):
             "MODEL:\n  LABEL_EROSION: half\n",
             "MODEL.LABEL_EROSION: expected None or a whole number or a list, got 'half'",
         ),
+        ("MODEL:\n  LOSS_WEIGHT: [[much]]\n", "MODEL.LOSS_WEIGHT: expected a number for each item, got 'much'"),
+        ("MODEL:\n  LOSS_OPTION: [[[x]]]\n", "MODEL.LOSS_OPTION: expected text for each item, got ['x']"),
+        ("MODEL:\n  INPUT_SIZE: [9, a, 3]\n", "MODEL.INPUT_SIZE: expected a whole number for each item, got 'a'"),
+        ("MODEL:\n  ISOTROPY: [2, maybe]\n", "MODEL.ISOTROPY: expected True or False for each item, got 2"),
+        ("SOLVER:\n  STEPS: [soon]\n", "SOLVER.STEPS: expected a whole number for each item, got 'soon'"),
         ("SOLVER:\n  BASE_LR: 1\n  BASE_LR: 2\n", "SOLVER.BASE_LR is given twice, first on line 2"),
         ("MODEL:\n  REGU_OPT: [Binary]\n", "1.yaml:2: MODEL.REGU_OPT: ['Binary'] is not to be had here; leave"),
         ("- 3\n", "expected sections"),

@@ -122,7 +122,7 @@ def _check(name: str, value: Any) -> Any:
         return value
     if key.verdict == "honoured" and not _has_kind(value, key):
         raise NeuropilError(f"{name}: expected {_kinds(key)}, got {value!r}")
-    return value
+    return _items(name, value, key) if key.verdict == "honoured" and isinstance(value, list | tuple) else value
 
 
 def _decode(value: Any, key: Key) -> Any:
@@ -133,28 +133,54 @@ def _decode(value: Any, key: Key) -> Any:
         return None
     if isinstance(key.default, str) or (str in key.kinds and not value.startswith(("[", "("))):
         return value
+    return _literal(value)
+
+
+def _literal(text: str) -> Any:
     try:
-        return ast.literal_eval(value)
+        return ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        return value
+        return text
 
 
 def _has_kind(value: Any, key: Key) -> bool:
     if value is None:
         return key.default is None
     wanted = (*key.kinds, *([] if key.default is None else [type(key.default)]))
-    for kind in wanted:
-        if kind in (list, tuple):
-            ok = isinstance(value, list | tuple)
-        elif kind is float:
-            ok = isinstance(value, int | float) and not isinstance(value, bool)
-        elif kind is bool:
-            ok = isinstance(value, bool) or value in (0, 1)
-        else:
-            ok = isinstance(value, kind) and not isinstance(value, bool)
-        if ok:
-            return True
-    return False
+    return any(_is(value, kind) for kind in wanted)
+
+
+def _is(value: Any, kind: type) -> bool:
+    if kind in (list, tuple):
+        return isinstance(value, list | tuple)
+    if kind is bool:
+        return isinstance(value, bool) or value in (0, 1)
+    return isinstance(value, int | float if kind is float else kind) and not isinstance(value, bool)
+
+
+def _items(name: str, value: Any, key: Key) -> Any:
+    """A list whose items are all of the kind that the default's are, no deeper than those lie.
+
+    Raises:
+        NeuropilError: an item of another kind.
+    """
+    first, depth = key.default, 1
+    if isinstance(first, list | tuple):
+        first, depth = first[0], 1 + isinstance(first[0], list | tuple)
+    if isinstance(first, list | tuple):
+        first = first[0]
+    kind = (str if str in key.kinds else int) if first is None else type(first)
+
+    def item(one: Any, deeper: int) -> Any:
+        if isinstance(one, list | tuple) and deeper > 0:
+            return type(one)([item(part, deeper - 1) for part in one])
+        if isinstance(one, str) and kind is not str:
+            one = _literal(one)
+        if _is(one, kind) or (kind is str and _is(one, int)) or (one is None and first is None):
+            return one
+        raise NeuropilError(f"{name}: expected {_WORDS[kind]} for each item, got {one!r}")
+
+    return item(value, depth)
 
 
 _WORDS: dict[type, str] = {
