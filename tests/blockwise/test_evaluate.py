@@ -46,6 +46,23 @@ def test_an_unreadable_block_is_named_and_a_second_call_counts_only_that(tmp_pat
     assert evaluate_blocks(again, again, watch=watch, **options).adapted_rand_error == 0
 
 
+@pytest.mark.parametrize("name", ["s.zarr", "s.h5"])
+def test_tables_of_an_older_segmentation_are_not_added(tmp_path, name):
+    labels = np.random.default_rng(1).integers(1, 9, (4, 16, 16)).astype(np.uint32)
+    write_volume(tmp_path / "t.zarr", labels)
+    truth, options = open_volume(tmp_path / "t.zarr"), {"block": (4, 8, 8), "work": tmp_path / "work"}
+
+    def stop(step, count, total):
+        if count == 3:
+            raise KeyboardInterrupt
+
+    write_volume(tmp_path / name, np.ones_like(labels))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_blocks(open_volume(tmp_path / name), truth, watch=stop, **options)
+    write_volume(tmp_path / name, labels)
+    assert evaluate_blocks(open_volume(tmp_path / name), truth, **options).adapted_rand_error == 0
+
+
 def test_the_command_line_scores_by_blocks(tmp_path, monkeypatch):
     from neuropil.cli import main
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from neuropil.blockwise.engine import BlocksFailed, Engine, Failure, Serial, Summary, Task
-from neuropil.blockwise.job import load_arrays, save_arrays
+from neuropil.blockwise.job import described, load_arrays, save_arrays
 from neuropil.blockwise.segment import Watch
 from neuropil.blockwise.tree import BlockTree, Node
 from neuropil.evaluation import Contingency, Scores, contingency
@@ -59,6 +59,7 @@ def evaluate_blocks(
     asked = {
         "segmentation": segmentation.path, "labels": labels.path, "start": placed.box.start, "stop": placed.box.stop,
         "block": [min(b, n) for b, n in zip(block, placed.box.shape, strict=True)],
+        "made": [described(segmentation.path), described(labels.path)],
     }  # fmt: skip
     folder = Path(work).resolve() / sha256(json.dumps(asked).encode()).hexdigest()[:16]
     with replacing(folder / "job.json") as temporary:

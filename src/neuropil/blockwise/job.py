@@ -109,7 +109,7 @@ def fingerprint(affinities: Volume, settings: Mapping[str, Any]) -> str:
     meta = affinities.metadata
     known = [
         FORMAT, version("neuropil"), affinities.path, list(affinities.shape), str(affinities.dtype),
-        _plain(meta), _described(affinities.path), dict(settings),
+        _plain(meta), described(affinities.path), dict(settings),
     ]  # fmt: skip
     return sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -137,7 +137,7 @@ def _plain(metadata: Metadata) -> Any:
     return [list(metadata.start), metadata.offsets or NEAREST, metadata.encoding and metadata.encoding.to_json()]
 
 
-def _described(path: str) -> list[Any]:
+def described(path: str) -> list[Any]:
     """Size and date of the file that describes the array; of a URL nothing."""
     location = parse_location(path)
     if location.remote:
