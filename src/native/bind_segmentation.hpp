@@ -85,14 +85,20 @@ template <class Index>
 nb::tuple bin_columns(const std::vector<Edge<Quantile<Index>>>& edges, const Quantile<Index>& score) {
     std::vector<uint64_t> start{0}, count;
     std::vector<uint16_t> code;
-    for (const auto& edge : edges) {
-        for (uint32_t i = 0; i < edge.stats.bins; ++i) {
-            const uint32_t bin = score.bins_of(edge.stats)[i];
-            code.push_back(score.bin_code(bin));
-            count.push_back(score.bin_count(bin));
-        }
-        start.push_back(code.size());
-    }
+    auto fill = [&](const Run& run) {
+        each_chunk(run, int64_t(edges.size()), [&](int64_t begin, int64_t end) {
+            for (int64_t e = begin; e < end; ++e) {
+                const auto& stats = edges[e].stats;
+                for (uint32_t i = 0; i < stats.bins; ++i) {
+                    const uint32_t bin = score.bins_of(stats)[i];
+                    code.push_back(score.bin_code(bin));
+                    count.push_back(score.bin_count(bin));
+                }
+                start.push_back(code.size());
+            }
+        });
+    };
+    edges.size() < 1 << 16 ? fill(Run()) : run_interruptibly(1, fill);
     return nb::make_tuple(to_numpy(std::move(start)), to_numpy(std::move(code)), to_numpy(std::move(count)));
 }
 

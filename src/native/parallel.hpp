@@ -6,6 +6,7 @@
 #include <exception>
 #include <mutex>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -48,7 +49,7 @@ void sort_checked(const Run& run, Iterator first, Iterator last, Less less) {
 }
 
 // Calls work(i) for every i in [0, count), each exactly once, handed out in order to whichever thread is free.
-// The first exception ends the loop and is thrown again here.
+// The first exception ends the loop and is thrown again here. Where the system gives fewer threads, those do all.
 template <class Work>
 void parallel_for(const Run& run, int64_t count, Work&& work) {
     std::atomic<int64_t> next{0};
@@ -68,7 +69,11 @@ void parallel_for(const Run& run, int64_t count, Work&& work) {
     };
     const int64_t helpers = std::min<int64_t>(run.threads, count) - 1;
     std::vector<std::thread> pool;
-    for (int64_t i = 0; i < helpers; ++i) pool.emplace_back(serve);
+    pool.reserve(std::max<int64_t>(0, helpers));
+    try {
+        for (int64_t i = 0; i < helpers; ++i) pool.emplace_back(serve);
+    } catch (const std::system_error&) {
+    }
     serve();
     for (auto& thread : pool) thread.join();
     if (failure) std::rethrow_exception(failure);

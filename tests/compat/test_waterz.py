@@ -36,6 +36,15 @@ def test_history_tells_the_merges_since_the_last_threshold():
     assert all(0.3 <= m["score"] < 0.5 for m in results[1][1])
 
 
+def test_thresholds_come_in_ascending_order_whatever_was_asked():
+    """As waterz has it: each is a step further, and the history tells that step."""
+    affs = np.random.default_rng(4).random((3, 4, 5, 6))
+    up, down = (list(ours.agglomerate(affs, t, return_merge_history=True)) for t in ([0.2, 0.4, 0.6], (0.6, 0.2, 0.4)))
+    for (segmentation, merges), (same, same_merges) in zip(up, down, strict=True):
+        np.testing.assert_array_equal(segmentation, same)
+        assert merges == same_merges
+
+
 NAMES = {
     "affmean": "mean",
     "aff50_his256": "q50",

@@ -1,11 +1,17 @@
 """Inputs that break others: every door of the room refuses them in words, or takes them for what they are."""
 
+import subprocess
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import neuropil
 from neuropil import LOGIT8, Box, Metadata, NeuropilError, array_volume
 from neuropil.segmentation import (
+    MergeTree,
+    RegionGraph,
     agglomerate_graph,
     cluster_fragments,
     frozen_fragments,
@@ -186,3 +192,105 @@ def test_sizes_beyond_32_bits():
     sizes = np.array([0, 1 << 40, 1 << 41])
     assert merge_by_size(graph, sizes, size=1 << 40, weight=0, dust=0).tolist() == [0, 1, 2]
     assert merge_by_size(graph, sizes, size=(1 << 40) + 1, weight=0, dust=0).tolist() == [0, 1, 1]
+
+
+def some_graph(shape=(4, 5, 6), histograms=True):
+    affinities = some_affinities((3, *shape))
+    fragments = small_labels(shape)
+    graph = neuropil.region_graph(affinities, fragments, histograms=histograms)
+    return fragments, graph, agglomerate_graph(graph)
+
+
+@pytest.mark.parametrize("other", [(2, 2, 2), (9, 9, 9)])
+def test_a_graph_of_another_volume_is_refused(other):
+    """Its fragments are not the tree's: there would be no memory where it points."""
+    _, graph, tree = some_graph()
+    elsewhere = np.arange(1, np.prod(other) + 1).reshape(other)
+    strange = neuropil.region_graph(some_affinities((3, *other)), elsewhere)
+    assert strange.nodes != graph.nodes
+    with pytest.raises(NeuropilError, match="that the tree was made from"):
+        tree.segment(small_labels((4, 5, 6)), 0.9, 20, strange)
+
+
+TREES = {
+    "beyond the fragments": lambda t: {"b": t.b + 10**9},
+    "below the first": lambda t: {"a": t.a * 0},
+    "with itself": lambda t: {"b": t.a},
+    "shorter": lambda t: {"a": t.a[:2]},
+    "no integers": lambda t: {"a": t.a / 2},
+    "no order": lambda t: {"score": t.score[::-1]},
+    "NaN": lambda t: {"score": t.score * np.nan},
+    "negative": lambda t: {"fragments": -3},
+    "few ids": lambda t: {"ids": np.array([7], np.uint64)},
+}
+GRAPHS = {
+    "beyond the nodes": lambda g: {"b": g.b + np.uint32(10**9)},
+    "fewer nodes": lambda g: {"nodes": 2},
+    "below the first": lambda g: {"a": g.a * 0},
+    "shorter": lambda g: {"count": g.count[:1]},
+    "no faces": lambda g: {"count": g.count * 0},
+    "sums too large": lambda g: {"sum": g.sum << np.uint64(20)},
+    "no such code": lambda g: {"encoding": LOGIT8},
+    "another type": lambda g: {"max": g.max.astype(float)},
+    "few ids": lambda g: {"ids": np.array([7], np.uint64)},
+    "histograms elsewhere": lambda g: {"bin_start": g.bin_start + np.uint64(10**9)},
+    "histograms cut off": lambda g: {"bin_code": g.bin_code[:1]},
+    "histograms of fewer faces": lambda g: {"bin_count": g.bin_count * 0},
+}
+
+
+@pytest.mark.parametrize("change", TREES.values(), ids=TREES.keys())
+def test_a_tree_is_checked_where_it_is_made(change):
+    tree = some_graph()[2]
+    with pytest.raises(NeuropilError):
+        replace(tree, **change(tree))
+
+
+@pytest.mark.parametrize("change", GRAPHS.values(), ids=GRAPHS.keys())
+def test_a_stored_graph_is_checked(change, tmp_path):
+    graph = some_graph()[1]
+    graph.save(tmp_path / "graph.npz")
+    RegionGraph.load(tmp_path / "graph.npz")
+    replace(graph, **change(graph)).save(tmp_path / "graph.npz")
+    with pytest.raises(NeuropilError, match=r"saved region graph .* in .*graph\.npz"):
+        RegionGraph.load(tmp_path / "graph.npz")
+
+
+@pytest.mark.parametrize("kind", [MergeTree, RegionGraph])
+def test_damaged_files_are_named(kind, tmp_path):
+    path = tmp_path / "stored.npz"
+    _, graph, tree = some_graph()
+    (tree if kind is MergeTree else graph).save(path)
+    whole = path.read_bytes()
+    damaged = [whole[: len(whole) // 2], whole[:150] + b"damage" + whole[156:], b""]
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(NeuropilError, match=r"expected a saved .* in .*stored\.npz"):
+            kind.load(path)
+    np.save(path.with_suffix(".npy"), np.zeros(3))
+    with pytest.raises(NeuropilError, match="expected a saved"):
+        kind.load(path.with_suffix(".npy"))
+
+
+def test_any_number_of_threads():
+    """More than the system gives are not started, whoever asks for them."""
+    affinities = np.zeros((3, 200, 200, 2), np.uint8)
+    assert neuropil.watershed(affinities, threads=10**12).max() == 0
+    for wrong in (0, -1, 2.5, "2"):
+        with pytest.raises(NeuropilError, match="threads"):
+            neuropil.watershed(affinities, threads=wrong)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+def test_threads_that_the_system_refuses_are_done_without():
+    script = """
+import resource
+import numpy as np, neuropil
+affinities = np.random.default_rng(0).random((3, 30, 30, 30))
+expected = neuropil.watershed(affinities, threads=1)
+in_use = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (in_use + (160 << 20),) * 2)
+assert (neuropil.watershed(affinities, threads=900) == expected).all()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

@@ -40,7 +40,7 @@ def agglomerate(
 
     Args:
         affs: [3, z, y, x] of the default neighbourhood; floats in [0, 1] or uint8.
-        thresholds: merge while 1 − affinity is below; ascending, as waterz wants them.
+        thresholds: merge while 1 − affinity is below; taken in ascending order, as waterz does.
         fragments: [z, y, x], instead of a watershed.
         aff_threshold_low, aff_threshold_high: ``low`` and ``high`` of :func:`neuropil.watershed`.
         return_merge_history: yield ``(segmentation, merges)``, merges as waterz's list of dicts ``a, b, c, score`` made
@@ -67,7 +67,7 @@ def agglomerate(
     if return_region_graph:
         raise NeuropilError("return_region_graph is not taken here: use neuropil.region_graph(affinities, fragments)")
     return _segmentations(
-        affs, list(thresholds), fragments, (aff_threshold_low, aff_threshold_high), score_of(scoring_function),
+        affs, sorted(thresholds), fragments, (aff_threshold_low, aff_threshold_high), score_of(scoring_function),
         return_merge_history,
     )  # fmt: skip
 

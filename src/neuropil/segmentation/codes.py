@@ -24,6 +24,9 @@ Labels = npt.NDArray[Any] | Volume | str | Path
 _WIDE = (1 << 32) // 3
 """From this many voxels on, face indices need 64 bits."""
 
+_MOST_THREADS = 1024
+"""More would cost their stacks and pieces of work, and bring nothing: no result depends on how many there are."""
+
 
 @dataclass(frozen=True)
 class FaceCodes:
@@ -145,19 +148,19 @@ def label_array(labels: Labels, shape: tuple[int, ...] | None = None, name: str 
 
 
 def thread_count(threads: int | None) -> int:
-    """How many threads to use: as asked, else as many as this process may run on.
+    """How many threads to use: as asked, else as many as this process may run on; never more than 1024.
 
     Raises:
-        NeuropilError: fewer than one.
+        NeuropilError: fewer than one, or no whole number.
 
     >>> thread_count(3)
     3
     """
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if threads < 1:
-        raise NeuropilError(f"threads must be at least 1, got {threads}")
-    return threads
+    if not isinstance(threads, (int, np.integer)) or threads < 1:
+        raise NeuropilError(f"threads must be at least 1, a whole number; got {threads!r}")
+    return min(int(threads), _MOST_THREADS)
 
 
 def _read(

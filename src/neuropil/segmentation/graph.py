@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -97,9 +99,13 @@ class RegionGraph:
         Raises:
             NeuropilError: the file is not a saved region graph.
         """
-        stored = load_fields(path, cls, "region graph")
-        encoding = Encoding.from_json(json.loads(str(stored["encoding"])))
-        return cls(**{**stored, "nodes": int(stored["nodes"]), "encoding": encoding})
+        with saved(path, "region graph"):
+            stored = load_fields(path, cls)
+            encoding = Encoding.from_json(json.loads(str(stored["encoding"])))
+            graph = cls(**{**stored, "nodes": int(stored["nodes"]), "encoding": encoding})
+            _check_columns(graph)
+            _check_bins(graph)
+        return graph
 
 
 def region_graph(
@@ -164,10 +170,57 @@ def no_ids() -> npt.NDArray[np.uint64]:
     return np.zeros(0, np.uint64)
 
 
-def load_fields(path: str | Path, cls: type, what: str) -> dict[str, Any]:
-    """The fields of a dataclass from an .npz file."""
+@contextmanager
+def saved(path: str | Path, what: str) -> Iterator[None]:
+    """Whatever is wrong with a file that is being read becomes one message that names it."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {field.name: stored[field.name] for field in fields(cls)}
-    except (OSError, ValueError, KeyError, EOFError) as problem:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, NeuropilError) as problem:
         raise NeuropilError(f"expected a saved {what} (.npz) in {path}: {problem}") from problem
+
+
+def load_fields(path: str | Path, cls: type) -> dict[str, Any]:
+    """The fields of a dataclass from an .npz file."""
+    with np.load(path, allow_pickle=False) as stored:
+        return {field.name: stored[field.name] for field in fields(cls)}
+
+
+_COLUMN_TYPES = {"count": "u8", "sum": "u8", "key": "u8", "max": "u2", "min": "u2"}
+
+
+def _check_columns(graph: RegionGraph) -> None:
+    """Refuse columns that kernels could not use: they trust what a graph says."""
+    index = graph.a.dtype
+    types = {"a": index.str[1:], "b": index.str[1:], **_COLUMN_TYPES}
+    if index.str[1:] not in ("u4", "u8") or any(
+        getattr(graph, name).shape != (len(graph.a),) or getattr(graph, name).dtype.str[1:] != kind
+        for name, kind in types.items()
+    ):
+        raise NeuropilError("its columns are not all of one length and of the types of a graph")
+    if len(graph.ids) not in (0, graph.nodes) or graph.ids.dtype.str[1:] != "u8" or graph.ids.ndim != 1:
+        raise NeuropilError(f"expected ids of {graph.nodes} nodes, or none; got {len(graph.ids)}")
+    if not len(graph):
+        return
+    if not (graph.a.min() >= 1 and (graph.a < graph.b).all() and graph.b.max() <= graph.nodes):
+        raise NeuropilError(f"an edge joins nodes 1 <= a < b <= {graph.nodes}")
+    top = int(fixed_point(graph.encoding)[0][-1])
+    codes = max(int(graph.max.max()), int(graph.min.max()))
+    if not (graph.count.min() >= 1 and (graph.sum // graph.count).max() <= top and codes < graph.encoding.codes):
+        raise NeuropilError("its counts, sums or codes cannot be those of faces")
+
+
+def _check_bins(graph: RegionGraph) -> None:
+    """The same for histograms: those of each edge hold all its faces."""
+    start, code, count = graph.bins
+    if [column.dtype.str[1:] for column in graph.bins] != ["u8", "u2", "u8"]:
+        raise NeuropilError("its histograms are not of the types of a graph")
+    if not len(start):
+        return
+    ends = (start[0], start[-1]) if len(start) == len(graph) + 1 else (1, 0)
+    if ends != (0, len(code)) or len(code) != len(count) or not (start[1:] > start[:-1]).all():
+        raise NeuropilError("its histograms are not one for each edge")
+    if len(code) and (
+        int(code.max()) >= graph.encoding.codes
+        or not np.array_equal(np.add.reduceat(count, start[:-1].astype(np.int64)), graph.count)
+    ):
+        raise NeuropilError("its histograms do not hold the faces that its edges count")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from neuropil import _native
 from neuropil.errors import NeuropilError
 from neuropil.segmentation.codes import Labels, label_array
-from neuropil.segmentation.graph import RegionGraph, load_fields, no_ids, positions
+from neuropil.segmentation.graph import RegionGraph, load_fields, no_ids, positions, saved
 from neuropil.segmentation.scores import Score
 
 
@@ -33,6 +33,9 @@ class MergeTree:
             fragment i of the tree is the one with ``ids[i - 1]``.
         pooling: the score that merges were made by, ``mean``, ``max``, ``min`` or ``qNN``.
 
+    Raises:
+        NeuropilError: arrays that are no such merges.
+
     >>> tree = MergeTree(np.array([1, 1]), np.array([3, 2]), np.array([0.9, 0.4]), fragments=3)
     >>> tree.cut(0.5).tolist()
     [0, 1, 2, 1]
@@ -44,6 +47,20 @@ class MergeTree:
     fragments: int
     ids: npt.NDArray[np.uint64] = field(default_factory=no_ids)
     pooling: str = "mean"
+
+    def __post_init__(self) -> None:
+        if not (len(self.a) == len(self.b) == len(self.score)):
+            raise NeuropilError(
+                f"a tree needs a, b and score alike; got {len(self.a)}, {len(self.b)}, {len(self.score)}"
+            )
+        if self.a.dtype.kind not in "ui" or self.b.dtype.kind not in "ui":
+            raise NeuropilError(f"regions of a tree are integers, got {self.a.dtype} and {self.b.dtype}")
+        if len(self.a) and not (self.a.min() >= 1 and (self.a < self.b).all() and self.b.max() <= self.fragments):
+            raise NeuropilError(f"a merge joins regions 1 <= a < b <= {self.fragments}, the number of fragments")
+        if np.isnan(self.score).any() or not (self.score[1:] <= self.score[:-1]).all():
+            raise NeuropilError("the merges of a tree stand in the order of descending scores")
+        if len(self.ids) not in (0, self.fragments):
+            raise NeuropilError(f"expected the ids of {self.fragments} fragments, or none; got {len(self.ids)}")
 
     def __len__(self) -> int:
         return len(self.a)
@@ -91,7 +108,8 @@ class MergeTree:
             uint32 (uint64 where ids need it) [z, y, x]; ids from 1 in the order of their smallest fragments.
 
         Raises:
-            NeuropilError: labels that are not this tree's fragments, ``min_size`` without the graph, a NaN.
+            NeuropilError: labels that are not this tree's fragments, ``min_size`` without the graph or with another
+                volume's, a NaN.
 
         >>> tree = MergeTree(np.array([1]), np.array([2]), np.array([0.7]), fragments=2)
         >>> tree.segment(np.array([[[1, 2, 0]]]), threshold=0.5).tolist()
@@ -102,10 +120,18 @@ class MergeTree:
         if min_size > 1:
             if graph is None:
                 raise NeuropilError("min_size needs the graph: segment(…, graph=region_graph(affinities, fragments))")
+            self._check_graph(graph)
             sizes = np.bincount(nodes.reshape(-1), minlength=self.fragments + 1)
             lut = _absorb_small(lut, sizes, graph, min_size, Score.parse(self.pooling))
         segmentation: npt.NDArray[Any] = lut[nodes]
         return segmentation
+
+    def _check_graph(self, graph: RegionGraph) -> None:
+        if not int(self.b.max(initial=0)) <= graph.nodes <= self.fragments or not np.array_equal(graph.ids, self.ids):
+            raise NeuropilError(
+                f"min_size needs the graph that the tree was made from: got one of {graph.nodes} nodes, and a tree of "
+                f"{self.fragments} fragments, or other ids"
+            )
 
     def save(self, path: str | Path) -> None:
         """Write the tree to one .npz file (the name is used as it is)."""
@@ -119,8 +145,11 @@ class MergeTree:
         Raises:
             NeuropilError: the file is not a saved merge tree.
         """
-        stored = load_fields(path, cls, "merge tree")
-        return cls(**{**stored, "fragments": int(stored["fragments"]), "pooling": str(stored["pooling"])})
+        with saved(path, "merge tree"):
+            stored = load_fields(path, cls)
+            pooling = str(stored["pooling"])
+            Score.parse(pooling)
+            return cls(**{**stored, "fragments": int(stored["fragments"]), "pooling": pooling})
 
 
 def kernels_for(nodes: int) -> tuple[np.dtype[Any], Any]:
