@@ -109,7 +109,7 @@ inline void bind_signed(nb::module_& m) {
     m.def("signed_clusters", [](const SignedColumns& columns, const std::string& linkage, uint64_t top) {
         if (linkage == "mean") return signed_clusters<MeanLinkage<false>>(columns, top);
         if (linkage == "constrained_mean") return signed_clusters<MeanLinkage<true>>(columns, top);
-        return signed_clusters<AbsMaxLinkage>(columns, First<uint64_t>::TOP);
+        return signed_clusters<AbsMaxLinkage>(columns, SignedEdges<uint8_t>::TOP);
     });
     bind_size_rule<uint32_t>(m);
     bind_size_rule<uint64_t>(m);

@@ -1,60 +1,20 @@
 // The mutex watershed (Wolf et al. 2018): edges by descending |weight|, ties by channel, then by voxel; an attractive
 // edge unites two clusters unless they exclude each other, a repulsive one makes them exclude each other.
 //
-// It is done in three steps that give exactly the clusters of the one sorted sweep. (1) A voxel whose first edge is
-// attractive unites across it: nothing has happened to the voxel before, so nothing can forbid it. (2) Between two of
-// the clusters so found only the first edge matters: after it they are one, or exclude each other. (3) The sweep itself
-// runs on the graph of these clusters, pooling edges by keeping the earlier.
+// The sweep goes over the edges themselves, sorted by counting, on a forest of voxels. Left out are the edges of voxels
+// that no edge attracts: such a voxel stays alone whatever it excludes.
 #pragma once
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <utility>
 #include <vector>
 
-#include "agglomerate.hpp"
+#include "edge_table.hpp"
+#include "mutex_sweep.hpp"
 #include "region_graph.hpp"
-#include "watershed.hpp"
 
 namespace neuropil {
-
-// Affinity channels with any offsets. Edge (channel, voxel) joins voxel and voxel + offset, and comes in the sweep at
-// rank[channel * codes + code] (smaller is earlier, several codes may share a rank), then in the order of voxels.
-template <class Code>
-struct SignedEdges {
-    static constexpr uint32_t NEVER = uint32_t(-1);
-    static constexpr uint32_t REPULSIVE = uint32_t(1) << 31;  // set in ranks of repulsive edges
-
-    Shape shape;
-    std::vector<const Code*> channels;
-    std::vector<std::array<int64_t, 3>> offsets;
-    const uint32_t* rank;
-    size_t codes;
-    std::array<int64_t, 3> strides{1, 1, 1};  // thin the offsets longer than one voxel
-    const uint8_t* mask = nullptr;            // 1 = use
-
-    uint32_t rank_of(size_t channel, int64_t voxel) const { return rank[channel * codes + channels[channel][voxel]]; }
-};
-
-// When an edge comes in the sweep: rank, voxel, and whether it repels.
-inline uint64_t place_in_sweep(uint32_t rank, int64_t voxel) {
-    constexpr uint32_t REPULSIVE = SignedEdges<uint8_t>::REPULSIVE;
-    return uint64_t(rank & ~REPULSIVE) << 41 | uint64_t(voxel) << 1 | (rank >> 31);
-}
-
-// The first edge of two clusters, as a score of merging.
-template <class I>
-struct First {
-    using Index = I;
-    struct Stats {
-        static constexpr int key = 0;  // no two edges come at the same time
-        uint64_t place = uint64_t(-1);
-    };
-
-    static void pool(Stats& into, const Stats& other) { into.place = std::min(into.place, other.place); }
-    static bool same(const Stats& a, const Stats& b) { return a.place == b.place; }
-    static int compare(const Stats& a, const Stats& b) { return a.place < b.place ? 1 : a.place > b.place ? -1 : 0; }
-    static uint64_t level(const Stats& stats) { return TOP - (stats.place >> 41); }
-    static Stats adopt(const First&, const Stats& stats) { return stats; }
-
-    static constexpr uint64_t TOP = (uint64_t(1) << 23) - 1;
-};
 
 template <class Code, class Index>
 class MutexWatershed {
@@ -63,191 +23,181 @@ class MutexWatershed {
     MutexWatershed(const SignedEdges<Code>& edges, const Index* seeds, Index* labels, const Run& run)
         : edges_(edges),
           seeds_(seeds),
-          labels_(labels),
           forest_(labels),
           run_(run),
           pieces_(std::max<int64_t>(1, std::min<int64_t>(run.threads, edges.shape.rows()))) {}
 
     // Returns the number of clusters; labels run from 1 in the order of first voxels, 0 = masked.
     Index operator()() {
-        unite_first_choices();
-        const Index clusters = forest_.number(edges_.shape.size(), pieces_, run_);
-        auto part = cluster_graph();
-        const std::vector<Index> final = sweep(std::move(part), clusters);
-        const int64_t n = edges_.shape.size();
-        parallel_for(run_, pieces_, [&](int64_t p) {
-            const int64_t first = n * p / pieces_;
-            each_chunk(run_, n * (p + 1) / pieces_ - first, [&](int64_t begin, int64_t end) {
-                for (int64_t v = first + begin; v < first + end; ++v) labels_[v] = final[labels_[v]];
-            });
-        });
-        return *std::max_element(final.begin(), final.end());
+        plant();
+        unite_seeds();
+        name_channels();
+        if (channel_.size() <= FEW)
+            sweep_few();
+        else
+            sweep_many();
+        return forest_.number(edges_.shape.size(), pieces_, run_);
     }
 
   private:
-    using Score = First<uint32_t>;
+    static constexpr uint32_t NEVER = SignedEdges<Code>::NEVER, REPULSIVE = SignedEdges<Code>::REPULSIVE;
+    static constexpr size_t FEW = 8192;  // ranks, or groups of ranks, that edges are counted into
 
     bool used(int64_t voxel) const { return !edges_.mask || edges_.mask[voxel]; }
 
-    struct Span {
-        int64_t channel, delta, first, last,
-            step;  // voxels first, first + step, … < last of a row; partners at + delta
-    };
-
-    // The edges stored in row (z, y) that stay in the volume.
-    bool span(int64_t channel, int64_t z, int64_t y, Span& span) const {
-        const Shape& shape = edges_.shape;
-        const auto& o = edges_.offsets[channel];
-        if (z < 0 || z >= shape.z || z + o[Z] < 0 || z + o[Z] >= shape.z) return false;
-        if (y < 0 || y >= shape.y || y + o[Y] < 0 || y + o[Y] >= shape.y) return false;
-        const bool thinned = std::abs(o[Z]) + std::abs(o[Y]) + std::abs(o[X]) > 1;
-        if (thinned && (z % edges_.strides[Z] || y % edges_.strides[Y])) return false;
-        const auto stride = shape.strides();
-        span = {channel, o[Z] * stride[Z] + o[Y] * stride[Y] + o[X], std::max<int64_t>(0, -o[X]),
-                std::min(shape.x, shape.x - o[X]), thinned ? edges_.strides[X] : 1};
-        span.first = (span.first + span.step - 1) / span.step * span.step;
-        return true;
-    }
-
-    template <class See>
-    void each_span(int64_t row, See&& see) const {
-        Span found;
-        for (size_t e = 0; e < edges_.channels.size(); ++e)
-            if (span(int64_t(e), row / edges_.shape.y, row % edges_.shape.y, found)) see(found);
-    }
-
-    struct Choice {
-        uint64_t place;
-        int64_t partner;
-    };
-
-    // The first edge of every voxel of a row, whether stored there or at its other end.
-    void first_choices(int64_t row, std::vector<Choice>& choice) const {
-        const int64_t x = edges_.shape.x, z = row / edges_.shape.y, y = row % edges_.shape.y;
-        std::fill(choice.begin(), choice.end(), Choice{uint64_t(-1), -1});
-        auto consider = [&](int64_t channel, int64_t stored, int64_t voxel, int64_t partner) {
-            const uint32_t rank = edges_.rank_of(channel, stored);
-            const uint64_t place = place_in_sweep(rank, stored);
-            if (place >= choice[voxel - row * x].place || rank == SignedEdges<Code>::NEVER) return;
-            if (used(voxel) && used(partner)) choice[voxel - row * x] = {place, partner};
-        };
-        Span s;
-        for (size_t e = 0; e < edges_.channels.size(); ++e) {
-            if (span(int64_t(e), z, y, s))
-                for (int64_t v = row * x + s.first; v < row * x + s.last; v += s.step) consider(e, v, v, v + s.delta);
-            const int64_t from_z = z - edges_.offsets[e][Z], from_y = y - edges_.offsets[e][Y];
-            if (!span(int64_t(e), from_z, from_y, s)) continue;
-            const int64_t from = (from_z * edges_.shape.y + from_y) * x;
-            for (int64_t v = from + s.first; v < from + s.last; v += s.step) consider(e, v, v + s.delta, v);
-        }
-    }
-
-    void unite_first_choices() {
-        const int64_t rows = edges_.shape.rows(), x = edges_.shape.x;
-        parallel_for(run_, rows, [&](int64_t row) {
-            for (int64_t v = row * x; v < (row + 1) * x; ++v) used(v) ? forest_.root(v) : forest_.background(v);
-        });
-        std::vector<std::vector<std::pair<Index, Index>>> later(pieces_);
+    // Calls work(piece, row) for every row, each piece in order on one thread.
+    template <class Work>
+    void each_row(Work&& work) const {
+        const int64_t rows = edges_.shape.rows();
         parallel_for(run_, pieces_, [&](int64_t p) {
-            const int64_t begin = rows * p / pieces_, end = rows * (p + 1) / pieces_;
-            std::vector<Choice> choice(x);
-            for (int64_t row = begin; row < end; ++row) {
+            for (int64_t row = rows * p / pieces_; row < rows * (p + 1) / pieces_; ++row) {
                 run_.check();
-                first_choices(row, choice);
-                for (int64_t i = 0; i < x; ++i) {
-                    const int64_t v = row * x + i, partner = choice[i].partner;
-                    if (partner < 0 || (choice[i].place & 1) || (seeds_ && seeds_[v])) continue;
-                    if (partner >= begin * x && partner < end * x)
-                        forest_.unite(Index(v), Index(partner));
-                    else
-                        later[p].emplace_back(Index(v), Index(partner));
-                }
+                work(p, row);
             }
         });
-        for (const auto& pairs : later) {
-            run_.check();
-            for (const auto& [a, b] : pairs) forest_.unite(a, b);
-        }
-        unite_seeds();
+    }
+
+    // Makes a tree of every voxel in use, and finds those that may unite with others.
+    void plant() {
+        const int64_t x = edges_.shape.x;
+        sociable_.resize(edges_.shape.size(), 0);
+        auto mark = [&](int64_t v) { std::atomic_ref<uint8_t>(sociable_[v]).store(1, std::memory_order_relaxed); };
+        each_row([&](int64_t, int64_t row) {
+            for (int64_t v = row * x; v < (row + 1) * x; ++v) {
+                used(v) ? forest_.root(v) : forest_.background(v);
+                if (seeds_ && seeds_[v] && used(v)) mark(v);
+            }
+            edges_.each_span(row, [&](size_t e, int64_t first, int64_t last, int64_t step) {
+                const uint32_t* rank = edges_.rank + e * edges_.codes;
+                const int64_t delta = edges_.delta(e);
+                for (int64_t v = first; v < last; v += step)
+                    if (!(rank[edges_.channels[e][v]] & REPULSIVE) && used(v) && used(v + delta))
+                        mark(v), mark(v + delta);
+            });
+        });
     }
 
     void unite_seeds() {
         if (!seeds_) return;
         NameTable<Index> table;
         std::vector<Index> voxel;
+        seed_.resize(edges_.shape.size(), 0);
         for (int64_t v = 0; v < edges_.shape.size(); ++v) {
             if (v % 65536 == 0) run_.check();
             if (!seeds_[v] || !used(v)) continue;
             const uint32_t seed = table.add(seeds_[v]);
-            if (seed == voxel.size()) voxel.push_back(Index(v));
+            if (seed == voxel.size()) voxel.push_back(Index(v)), seed_[v] = seeds_[v];
             forest_.unite(voxel[seed], Index(v));
         }
     }
 
-    // The first edge of every pair of clusters that have one; duplicates from different pieces are pooled later.
-    std::vector<LocalEdge<Score>> cluster_graph() const {
-        const int64_t rows = edges_.shape.rows(), x = edges_.shape.x;
-        std::vector<EdgeTable<LocalEdge<Score>, uint32_t>> tables(pieces_);
-        parallel_for(run_, pieces_, [&](int64_t p) {
-            auto& table = tables[p];
-            for (int64_t row = rows * p / pieces_; row < rows * (p + 1) / pieces_; ++row) {
-                run_.check();
-                each_span(row, [&](const Span& s) {
-                    uint32_t at = 0, last_a = 0, last_b = 0;
-                    for (int64_t v = row * x + s.first; v < row * x + s.last; v += s.step) {
-                        const uint32_t a = uint32_t(labels_[v]), b = uint32_t(labels_[v + s.delta]);
-                        if (a == b || !a || !b) continue;
-                        const uint32_t rank = edges_.rank_of(s.channel, v);
-                        if (rank == SignedEdges<Code>::NEVER) continue;
-                        if (a != last_a || b != last_b) at = table(a, b), last_a = a, last_b = b;
-                        Score::pool(table.edges()[at].stats, {place_in_sweep(rank, v)});
-                    }
-                });
-            }
-        });
-        std::vector<LocalEdge<Score>> all = std::move(tables[0].edges());
-        for (int64_t p = 1; p < pieces_; ++p) all.insert(all.end(), tables[p].edges().begin(), tables[p].edges().end());
-        return all;
+    // Which channel every rank belongs to.
+    void name_channels() {
+        for (size_t i = 0; i < edges_.channels.size() * edges_.codes; ++i) {
+            if (edges_.rank[i] == NEVER) continue;
+            const uint32_t rank = edges_.rank[i] & ~REPULSIVE;
+            if (rank >= channel_.size()) channel_.resize(rank + 1, 0);
+            channel_[rank] = uint32_t(i / edges_.codes);
+        }
     }
 
-    // The final label of every cluster.
-    std::vector<Index> sweep(std::vector<LocalEdge<Score>> edges, Index clusters) const {
-        std::vector<Index> seed(seeds_ ? size_t(clusters) + 1 : 0);
-        for (int64_t v = 0; seeds_ && v < edges_.shape.size(); ++v)
-            if (seeds_[v]) seed[labels_[v]] = seeds_[v];
-        Score score;
-        MergingGraph<Score> graph(size_t(clusters) + 1, std::move(edges), score, run_);
-        uint64_t lowest = Score::TOP;  // few of the ranks there could be are there
-        for (const auto& edge : graph.edges()) lowest = std::min(lowest, Score::level(edge.stats));
-        EdgeQueue<Score> queue(graph, Score::TOP, lowest);
-        for (uint32_t e = 0; e < graph.size(); ++e) {
-            if (e % 65536 == 0) run_.check();
-            if (graph.alive(e)) queue.push(e);
+    // Calls see(piece, rank, voxel) for all edges that can matter.
+    template <class See>
+    void each_edge(See&& see) const {
+        each_row([&](int64_t p, int64_t row) {
+            edges_.each_span(row, [&](size_t e, int64_t first, int64_t last, int64_t step) {
+                const uint32_t* rank = edges_.rank + e * edges_.codes;
+                const int64_t delta = edges_.delta(e);
+                for (int64_t v = first; v < last; v += step) {
+                    const uint32_t place = rank[edges_.channels[e][v]];
+                    if (sociable_[v] & sociable_[v + delta] && place != NEVER) see(p, place, v);
+                }
+            });
+        });
+    }
+
+    // Edges counted into groups of 2^shift ranks, within one in the order of rows; `begin` of each group, and the end.
+    template <class Edge>
+    std::vector<Edge> grouped(int shift, std::vector<size_t>& begin) {
+        const size_t groups = (channel_.size() >> shift) + 1;
+        std::vector<std::vector<size_t>> at(pieces_, std::vector<size_t>(groups, 0));
+        each_edge([&](int64_t p, uint32_t rank, int64_t) { ++at[p][(rank & ~REPULSIVE) >> shift]; });
+        size_t total = 0;
+        for (size_t group = 0; group < groups; ++group) {
+            begin.push_back(total);
+            for (auto& piece : at) total += std::exchange(piece[group], total);
         }
-        Names<Index> names(clusters);
-        auto skip = [](const LocalEdge<Score>&) { return false; };
-        for (uint32_t e, step = 0; (e = queue.pop(skip)) != EdgeQueue<Score>::NONE; ++step) {
-            if (step % 4096 == 0) run_.check();
-            const auto edge = graph.edge(e);
-            if (edge.stats.place & 1) continue;  // from now on the two exclude each other: the edge stays, unmerged
-            if (seeds_ && seed[edge.a] && seed[edge.b]) continue;
-            const Index a = names.find(edge.a), b = names.find(edge.b);
-            names.unite(std::min(a, b), std::max(a, b));
-            const uint32_t kept = graph.contract(e);
-            if (seeds_) seed[kept] = std::max(seed[edge.a], seed[edge.b]);
+        begin.push_back(total);
+        std::vector<Edge> edges(total);
+        each_edge([&](int64_t p, uint32_t rank, int64_t v) {
+            edges[at[p][(rank & ~REPULSIVE) >> shift]++] = Edge::make(rank, v);
+        });
+        sociable_ = {};
+        return edges;
+    }
+
+    void sweep_few() {
+        std::vector<size_t> begin;
+        const auto edges = grouped<NearEdge>(0, begin);
+        Exclusions<Index> exclusions(forest_, edges_.shape.size(), run_);
+        for (size_t rank = 0; rank < channel_.size(); ++rank) {
+            const int64_t delta = edges_.delta(channel_[rank]);
+            sweep(edges.data() + begin[rank], begin[rank + 1] - begin[rank], exclusions,
+                  [&](const NearEdge&) { return delta; });
         }
-        std::vector<Index> final(size_t(clusters) + 1, 0);
-        Index next = 0;
-        for (Index c = 1; c <= clusters; ++c) final[c] = names.find(c) == c ? ++next : final[names.find(c)];
-        return final;
+    }
+
+    void sweep_many() {
+        std::vector<size_t> begin;
+        auto edges = grouped<RankedEdge>(std::bit_width(channel_.size() / FEW), begin);
+        parallel_for(run_, int64_t(begin.size()) - 1, [&](int64_t group) {
+            sort_checked(run_, edges.begin() + begin[group], edges.begin() + begin[group + 1], std::less<>());
+        });
+        std::vector<int64_t> delta;
+        for (size_t e = 0; e < edges_.channels.size(); ++e) delta.push_back(edges_.delta(e));
+        Exclusions<Index> exclusions(forest_, edges_.shape.size(), run_);
+        sweep(edges.data(), edges.size(), exclusions,
+              [&](const RankedEdge& edge) { return delta[channel_[edge.rank()]]; });
+    }
+
+    // Goes over edges in their order. What is known of edges to come is fetched before it is needed.
+    template <class Edge, class Delta>
+    void sweep(const Edge* edges, size_t count, Exclusions<Index>& exclusions, Delta&& delta) {
+        constexpr size_t FAR = 24, NEAR = 8;
+        for (size_t i = 0; i < count; ++i) {
+            if (i % 4096 == 0) run_.check();
+            if (i + FAR < count) {
+                const int64_t far = edges[i + FAR].voxel(), near = edges[i + NEAR].voxel();
+                forest_.prefetch(far), forest_.prefetch(far + delta(edges[i + FAR]));
+                for (const int64_t v : {near, near + delta(edges[i + NEAR])}) {
+                    forest_.prefetch(forest_.up(v));
+                    exclusions.prefetch(forest_.up(v));
+                }
+            }
+            const int64_t v = edges[i].voxel();
+            const Index a = forest_.find(Index(v)), b = forest_.find(Index(v + delta(edges[i])));
+            if (a == b) continue;
+            if (edges[i].repulsive())
+                exclusions.exclude(a, b);
+            else if (!(seeds_ && seed_[a] && seed_[b]) && !exclusions.exclude_each_other(a, b))
+                unite(std::min(a, b), std::max(a, b), exclusions);
+        }
+    }
+
+    void unite(Index kept, Index gone, Exclusions<Index>& exclusions) {
+        forest_.attach(gone, kept);
+        exclusions.join(kept, gone);
+        if (seeds_) seed_[kept] = std::max(seed_[kept], seed_[gone]);
     }
 
     const SignedEdges<Code>& edges_;
     const Index* seeds_;
-    Index* labels_;
     VoxelForest<Index> forest_;
     const Run& run_;
     const int64_t pieces_;
+    std::vector<uint8_t> sociable_;  // 1 = some edge attracts the voxel, or it has a seed
+    std::vector<Index> seed_;        // of every root
+    std::vector<uint32_t> channel_;  // of every rank
 };
 
 }  // namespace neuropil

@@ -37,6 +37,15 @@ void each_chunk(const Run& run, int64_t count, Work&& work) {
     }
 }
 
+// A hint, for those who know early where they will write.
+inline void prefetch_to_write(const void* where) {
+#if defined(__GNUC__)
+    __builtin_prefetch(where, 1);
+#else
+    (void)where;
+#endif
+}
+
 // std::sort that can be told to stop.
 template <class Iterator, class Less>
 void sort_checked(const Run& run, Iterator first, Iterator last, Less less) {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "agglomerate.hpp"
-#include "mutex_watershed.hpp"
+#include "mutex_sweep.hpp"
 
 namespace neuropil {
 
@@ -46,7 +46,7 @@ struct AbsMaxLinkage {
     static bool same(const Stats& a, const Stats& b) { return a.key == b.key; }
     static int compare(const Stats&, const Stats&) { return 0; }  // the key says all
     static uint64_t level(const Stats& stats) {
-        return stats.key.rank > First<Index>::TOP ? 0 : First<Index>::TOP - stats.key.rank;
+        return stats.key.rank > SignedEdges<uint8_t>::TOP ? 0 : SignedEdges<uint8_t>::TOP - stats.key.rank;
     }
     static bool attracts(const Stats& stats) { return stats.key.rank != SweepPlace::NEVER && !stats.repulsive; }
     static Stats adopt(const AbsMaxLinkage&, const Stats& stats) { return stats; }

@@ -127,6 +127,8 @@ class VoxelForest {
     Index up(int64_t v) const { return cell_[v] & ~POINTER; }
     bool is_root(int64_t v) const { return cell_[v] == (POINTER | Index(v)); }
 
+    void prefetch(int64_t v) const { prefetch_to_write(cell_ + v); }
+
     Index find(Index v) {
         for (;;) {
             const Index up = cell_[v] & ~POINTER;

@@ -155,7 +155,7 @@ std::vector<uint32_t> mutex_by_graph(const Volume& volume, int threads) {
         edges.push_back({uint32_t(edge.a - 1), uint32_t(edge.b - 1), edge.stats});
         same.push_back({edges.back().a, edges.back().b, edge.stats});
     }
-    const auto cluster = cluster_signed<AbsMaxLinkage>(voxels.size(), edges, First<uint64_t>::TOP, run);
+    const auto cluster = cluster_signed<AbsMaxLinkage>(voxels.size(), edges, SignedEdges<uint8_t>::TOP, run);
     cluster_signed<MeanLinkage<true>>(voxels.size(), same, 129, run);
     std::vector<uint32_t> labels(voxels.size());
     uint32_t next = 0;
