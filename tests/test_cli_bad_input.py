@@ -294,3 +294,9 @@ def write_wrongly(file: str, array: np.ndarray) -> None:
     """What our own writer would refuse."""
     with h5py.File(file, "w") as container:
         container["main"] = array
+
+
+@pytest.mark.parametrize("option", [("--block", "8,16,16"), ("--workers", "1")], ids=str)
+@pytest.mark.usefixtures("folder")
+def test_several_devices_for_one_block(option):
+    assert "leave out --devices" in refused(*PREDICT, "--devices", "2", "--device", "cpu", *option)

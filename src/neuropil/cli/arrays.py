@@ -92,12 +92,17 @@ def predict(
         "context": read_numbers(context, "--context", int),
         "compile": compile_,
     }
+    by_blocks = not (block is None and workers is None and scheduler is None)
+    if by_blocks and devices != 1:
+        raise NeuropilError(
+            "each block is done on one device; leave out --devices, or --block, --workers and --scheduler"
+        )
     model = load_model(checkpoint)
     settings = change_settings(model.config.predict, given)
     used = replace(model, config=model.config.model_copy(update={"predict": settings}))
     with open_volume(image) as volume:
         area = read_box(box, volume.box)
-        if block is None and workers is None and scheduler is None:
+        if not by_blocks:
             predict_volume(used, volume, out, box=area, device=device, devices=devices, watch=ProgressLine())
         else:
             # Workers with a GPU are started with `--resources "GPU=1"`: each then does one block at a time.

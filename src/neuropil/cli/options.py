@@ -83,7 +83,9 @@ SchedulerOption = Annotated[
 WorkOption = Annotated[
     Path | None,
     typer.Option(
-        "--work", metavar="DIR", help="For what is between blocks; all workers must reach it. [default: OUT.blocks]"
+        "--work",
+        metavar="DIR",
+        help="For what is between blocks; all workers must reach it. [default: beside the segmentation]",
     ),
 ]
 
