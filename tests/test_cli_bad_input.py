@@ -300,3 +300,12 @@ def write_wrongly(file: str, array: np.ndarray) -> None:
 @pytest.mark.usefixtures("folder")
 def test_several_devices_for_one_block(option):
     assert "leave out --devices" in refused(*PREDICT, "--devices", "2", "--device", "cpu", *option)
+
+
+@pytest.mark.usefixtures("folder")
+def test_one_box_for_volumes_in_which_it_is_another():
+    for size in (16, 32):
+        write_volume(f"a{size}.h5", np.full((3, 4, size, 32), 0.9, np.float32))
+        write_volume(f"t{size}.h5", np.ones((4, size, 32), np.uint8))
+    command = ("tune", "a32.h5", "t32.h5", "a16.h5", "t16.h5", "--box", "0:2,:,:")
+    assert "write out its ends" in refused(*command)

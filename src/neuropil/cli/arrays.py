@@ -203,14 +203,18 @@ def tune(
     from neuropil.evaluation.search import search as searching
     from neuropil.evaluation.tuning import Pair
     from neuropil.evaluation.tuning import tune as run
+    from neuropil.geometry import Box
     from neuropil.volumes import open_volume, require_labels
 
     settings = read_segment(None, {"score": score, "low": low, "high": high})
     with ExitStack() as stack:
         pairs: list[Pair] = []
+        area: Box | None = None
         for one, other in read_pairs([affinities, labels, *(more or [])]):
             volume, truth = stack.enter_context(open_affinities(one, offsets)), stack.enter_context(open_volume(other))
-            area = common_box(volume, require_labels(truth), read_box(box, volume.box))
+            before, area = area, common_box(volume, require_labels(truth), read_box(box, volume.box))
+            if box is not None and before not in (None, area):
+                raise NeuropilError(f"--box {box} is {before} in one volume and {area} in {one}; write out its ends")
             typer.echo(f"scored on {area}" + (f" of {one}" if more else ""))
             pairs.append((volume, truth))
         given = None if box is None else area
