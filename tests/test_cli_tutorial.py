@@ -129,6 +129,9 @@ def test_weights_of_the_classic_package_are_refused_by_name(folder, monkeypatch,
     [
         (["--inference"], "--inference needs --checkpoint"),
         (["--evaluate", "labels.tif"], "give both"),
+        (["--inference", "--checkpoint", "CHECKPOINT", "--evaluate", "none.tif"], "none.tif"),
+        (["--inference", "--checkpoint", "CHECKPOINT", "--evaluate", "a.tif@b.tif"], "--evaluate: expected 1 volumes"),
+        (["--inference", "--checkpoint", "CHECKPOINT", "MODEL.ARCHITECTURE", "unetr"], "MODEL.ARCHITECTURE: "),
         (["--checkpoint", "outputs/none.pth"], "no file outputs/none.pth"),
         (["MODEL.REGU_OPT", "[Binary]"], "MODEL.REGU_OPT: ['Binary'] is not to be had here"),
         (["DATASET.INPUT_PATH", "elsewhere"], "elsewhere/image/train-input.tif"),
@@ -140,9 +143,10 @@ def test_weights_of_the_classic_package_are_refused_by_name(folder, monkeypatch,
 def test_wrong_input_is_one_message_and_exit_code_2(folder, monkeypatch, capsys, words, said):
     words = [str(trained(folder) / "checkpoint_00002.pth") if word == "CHECKPOINT" else word for word in words]
     assert main(folder, monkeypatch, *TINY, *words) == 2
-    error = capsys.readouterr().err
-    assert said in error
-    assert "Traceback" not in error
+    told = capsys.readouterr()
+    assert said in told.err
+    assert "Traceback" not in told.err
+    assert "result.h5" not in told.out, "told before work is done"
 
 
 def test_a_configuration_is_needed(capsys):

@@ -34,7 +34,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--distributed", action="store_true", help="one process per device, started by a launcher")
     parser.add_argument("--inference", action="store_true", help="predict INFERENCE.IMAGE_NAME with --checkpoint")
     parser.add_argument("--checkpoint", metavar="FILE", help="go on from here; SOLVER.ITERATION_RESTART: weights only")
-    parser.add_argument("--evaluate", metavar="LABELS", help="with --inference: segment as well, and score")
+    parser.add_argument(
+        "--evaluate", metavar="LABELS", help="with --inference: segment as well, and score; @ between several"
+    )
     parser.add_argument("--manual-seed", type=int, metavar="N", help="another seed, another run")
     parser.add_argument("--local_rank", "--local-rank", type=int, metavar="N", help="set by torch.distributed.launch")
     parser.add_argument("--local_world_size", type=int, metavar="N", help="set by the launcher; not needed")
@@ -110,18 +112,34 @@ def _infer(classic: Classic, options: argparse.Namespace) -> None:
         raise NeuropilError("--inference needs --checkpoint, such as outputs/SNEMI_UNet/checkpoint_100000.pth")
     if not classic.images:
         raise NeuropilError("INFERENCE.IMAGE_NAME: expected an image to predict, got none")
+    labels = _labels(options, len(classic.images))
     used = _on_devices(classic, options).training
     model = predictable(load_model(checkpoint), classic.config, checkpoint)
-    for image, output in zip(classic.images, classic.predictions, strict=True):
+    for number, (image, output) in enumerate(zip(classic.images, classic.predictions, strict=True)):
         output.parent.mkdir(parents=True, exist_ok=True)
         predict_volume(model, image, output, device=used.device, devices=used.devices, watch=ProgressLine())
         _say(f"wrote {output}")
-        if options.evaluate:
-            _evaluate(output, options.evaluate)
+        if labels:
+            _evaluate(output, labels[number], f"_{number}" if len(labels) > 1 else "")
 
 
-def _evaluate(affinities: Path, labels: str) -> None:
-    """Segment affinities with the defaults, score the result, leave both beside them."""
+def _labels(options: argparse.Namespace, images: int) -> list[str]:
+    """The labels to score with, one for each image; opened here, because predicting takes long."""
+    from neuropil.volumes import open_volume
+
+    labels = options.evaluate.split("@") if options.evaluate else []
+    if labels and len(labels) != images:
+        raise NeuropilError(
+            f"--evaluate: expected {images} volumes of labels with @ between, one for each of INFERENCE.IMAGE_NAME, "
+            f"got {len(labels)}"
+        )
+    for path in labels:
+        open_volume(path).close()
+    return labels
+
+
+def _evaluate(affinities: Path, labels: str, number: str) -> None:
+    """Segment affinities with the defaults, score the result, leave both beside them, numbered as they are."""
     from neuropil.config import SegmentConfig
     from neuropil.evaluation import evaluate
     from neuropil.pipeline import segment_volume, threshold_for
@@ -129,7 +147,8 @@ def _evaluate(affinities: Path, labels: str) -> None:
     from neuropil.volumes import open_volume
 
     settings = SegmentConfig()
-    segmentation, scores_file = affinities.with_name("segmentation.h5"), affinities.with_name("scores.json")
+    segmentation = affinities.with_name(f"segmentation{number}.h5")
+    scores_file = affinities.with_name(f"scores{number}.json")
     with open_volume(affinities) as volume:
         threshold, origin = threshold_for(volume, settings)
         _say(f"threshold {threshold:g} ({origin})")

@@ -62,6 +62,19 @@ def test_several_erosion_rates_are_learned_besides():
     assert build_network(config.model).auxiliary.out_channels == 6
 
 
+def test_transformers_are_those_of_monai():
+    size = ["MODEL.INPUT_SIZE", "[64, 128, 128]", "MODEL.OUTPUT_SIZE", "[64, 128, 128]"]
+    small = ["MODEL.HIDDEN_SIZE", "24", "MODEL.MLP_DIM", "32", "MODEL.UNETR_NUM_HEADS", "4"]
+    classic = shipped("Affinity-UNet", "MODEL.ARCHITECTURE", "unetr", *size, *small)
+    model = classic.config.model
+    assert (model.architecture, model.unetr.grid, model.unetr.norm) == ("unetr", (4, 8, 8), "instance")
+    assert (model.unetr.width, model.unetr.hidden, model.unetr.mlp, model.unetr.heads) == (16, 24, 32, 4)
+    idle = [note.split(": ")[1].split()[0] for note in classic.notes]
+    assert idle == ["MODEL.BLOCK_TYPE", "MODEL.FILTERS", "MODEL.NORM_MODE"]
+    model = given("MODEL.ARCHITECTURE", "swinunetr", "MODEL.USE_CHECKPOINT", "True").config.model
+    assert (model.swin_unetr.width, model.swin_unetr.heads, model.recompute) == (48, (3, 6, 12, 24), True)
+
+
 def test_foreground_and_contour_are_learned_besides():
     config = given(
         *("MODEL.TARGET_OPT", '["2", "0", "4-2-0"]', "MODEL.OUT_PLANES", "5"),
@@ -97,6 +110,10 @@ def test_unequal_weights_of_targets_become_weights_of_edges():
         (["MODEL.ISOTROPY", "[True, False, False, True, True]"], "MODEL.ISOTROPY", "False first and True after"),
         (["MODEL.ISOTROPY", "[True]"], "MODEL.ISOTROPY", "expected 5 values"),
         (["MODEL.FILTERS", "[4, 4, 0, 4, 4]"], "MODEL.FILTERS", "model.widths[2]: expected a value ≥ 1, got 0"),
+        (["MODEL.ARCHITECTURE", "fpn_3d"], "MODEL.ARCHITECTURE", "expected unet_3d, unetr, swinunetr, got 'fpn_3d'"),
+        (["MODEL.ARCHITECTURE", "unetr", "MODEL.MLP_DIM", "0"], "MODEL.MLP_DIM", "expected a value ≥ 1, got 0"),
+        (["MODEL.ARCHITECTURE", "unetr", "MODEL.NORM_NAME", "gn"], "MODEL.NORM_NAME", "expected instance, batch"),
+        (["MODEL.ARCHITECTURE", "swinunetr", "MODEL.DEPTHS", "[2]"], "MODEL.DEPTHS", "model.swin_unetr.depths"),
         (["SOLVER.ITERATION_TOTAL", "0"], "SOLVER.ITERATION_TOTAL", "expected a value ≥ 1, got 0"),
         (["INFERENCE.AUG_NUM", "5"], "INFERENCE.AUG_NUM", "predict.tta"),
         (["INFERENCE.STRIDE", "[9, 1, 1]"], "INFERENCE.STRIDE", "expected from 1 to [8, 256, 256]"),

@@ -15,16 +15,19 @@ class Draft:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.values: dict[str, dict[str, Any]] = {}
+        self.values: dict[str, Any] = {}
         self.notes: list[str] = []
         """What was done in another way than the words say."""
-        self._origins: dict[tuple[str, str], str] = {}
+        self._origins: dict[tuple[str, ...], str] = {}
 
     def put(self, ours: str, value: Any, theirs: str) -> None:
         """Set ``section.key``, which follows from the classic key ``theirs``."""
-        section, _, name = ours.partition(".")
-        self.values.setdefault(section, {})[name] = value
-        self._origins[(section, name)] = theirs
+        *sections, name = place = tuple(ours.split("."))
+        values = self.values
+        for section in sections:
+            values = values.setdefault(section, {})
+        values[name] = value
+        self._origins[place] = theirs
 
     def refuse(self, theirs: str, problem: str) -> NeuropilError:
         """The error to raise about the value of a classic key."""
@@ -50,8 +53,8 @@ class Draft:
         """
 
         def source(key: tuple[str | int, ...]) -> str:
-            for (section, name), theirs in self._origins.items():
-                if key[:2] == (section, name) or key == (section,):
+            for place, theirs in self._origins.items():
+                if key[: len(place)] == place or key == place[: len(key)]:
                     return self.settings.where(theirs)
             return "translated"
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from neuropil.config import Config
 from neuropil.errors import NeuropilError
 from neuropil.models.checkpoint import Model
 
 _SAME = {
+    "architecture": "MODEL.ARCHITECTURE",
+    "unetr": "MODEL.HIDDEN_SIZE and the like",
+    "swin_unetr": "MODEL.SWIN_UNETR_FEATURE_SIZE and the like",
     "widths": "MODEL.FILTERS",
     "downsample": "MODEL.ISOTROPY",
     "anisotropic_levels": "MODEL.ISOTROPY",
@@ -32,7 +38,7 @@ def predictable(model: Model, config: Config, checkpoint: Path) -> Model:
     4
     """
     for name, theirs in _SAME.items():
-        trained, asked = getattr(model.config.model, name), getattr(config.model, name)
+        trained, asked = (_comparable(getattr(one.model, name)) for one in (model.config, config))
         batch = ("batch", "sync_batch")
         if trained != asked and not (name == "norm" and trained in batch and asked in batch):
             raise NeuropilError(
@@ -40,3 +46,8 @@ def predictable(model: Model, config: Config, checkpoint: Path) -> Model:
                 "configuration that it was trained with"
             )
     return replace(model, config=model.config.model_copy(update={"predict": config.predict}))
+
+
+def _comparable(value: Any) -> Any:
+    """The positions of UNETR are interpolated, so that those of another patch do."""
+    return value.model_dump(exclude={"grid"}) if isinstance(value, BaseModel) else value

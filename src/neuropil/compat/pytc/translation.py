@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from neuropil.compat.pytc.augmentor import put_augmentation
 from neuropil.compat.pytc.draft import Draft
+from neuropil.compat.pytc.networks import put_network
 from neuropil.compat.pytc.paths import volume_paths
 from neuropil.compat.pytc.settings import Settings
 from neuropil.compat.pytc.targets import put_targets
@@ -52,7 +53,7 @@ def translate(settings: Settings) -> Classic:
     """
     draft = Draft(settings)
     _put_data(draft)
-    _put_network(draft)
+    put_network(draft)
     put_targets(draft)
     put_augmentation(draft)
     _put_optimizer(draft)
@@ -97,35 +98,6 @@ def _put_data(draft: Draft) -> None:
     draft.put("data.min_foreground", foreground, "DATASET.REJECT_SAMPLING.SIZE_THRES")
     ids = max(0, settings["DATASET.REJECT_SAMPLING.DIVERSITY"])
     draft.put("data.min_ids", ids, "DATASET.REJECT_SAMPLING.DIVERSITY")
-
-
-def _put_network(draft: Draft) -> None:
-    settings = draft.settings
-    others = "native recipes also have model.architecture unetr, swin_unetr, dynunet, mednext and segresnet"
-    draft.put(
-        "model.architecture",
-        draft.choose("MODEL.ARCHITECTURE", {"unet_3d": "residual_unet"}, others),
-        "MODEL.ARCHITECTURE",
-    )
-    squeeze = draft.choose("MODEL.BLOCK_TYPE", {"residual": False, "residual_se": True})
-    draft.put("model.squeeze", squeeze, "MODEL.BLOCK_TYPE")
-    filters = list(settings["MODEL.FILTERS"])
-    draft.put("model.widths", filters, "MODEL.FILTERS")
-    isotropy = [bool(one) for one in settings["MODEL.ISOTROPY"]]
-    if settings["DATASET.IS_ISOTROPIC"]:
-        isotropy = [True] * len(filters)
-    if len(isotropy) != len(filters):
-        raise draft.refuse(
-            "MODEL.ISOTROPY", f"expected {len(filters)} values, as MODEL.FILTERS has, got {len(isotropy)}"
-        )
-    if sorted(isotropy) != isotropy:
-        raise draft.refuse("MODEL.ISOTROPY", f"expected False first and True after, got {isotropy}")
-    draft.put("model.anisotropic_levels", isotropy.count(False), "MODEL.ISOTROPY")
-    draft.put("model.downsample", [[2 if one else 1, 2, 2] for one in isotropy[1:]], "MODEL.ISOTROPY")
-    norms = {"bn": "batch", "sync_bn": "sync_batch", "in": "instance", "gn": "group", "none": "none"}
-    draft.put("model.norm", draft.choose("MODEL.NORM_MODE", norms), "MODEL.NORM_MODE")
-    activations = {"elu": "elu", "relu": "relu", "leaky": "leaky_relu", "gelu": "gelu", "swish": "silu"}
-    draft.put("model.activation", draft.choose("MODEL.ACT_MODE", activations), "MODEL.ACT_MODE")
 
 
 def _put_optimizer(draft: Draft) -> None:

@@ -40,6 +40,7 @@ def _refused(default: Any, instead: str, *harmless: Any) -> Key:
 
 
 _OTHER_NETWORK = "it belongs to networks that MODEL.ARCHITECTURE refuses"
+_NO_DROPOUT = "leave it at 0; nothing is dropped"
 _NO_PADDING = "nothing is padded: patches lie inside the volume, and predictions lie on the image voxel for voxel"
 _TILES = "a stack of tiles (its .json file as a name) is opened like any volume and read box by box"
 _RESAMPLE = "resample the volume first and name the result"
@@ -99,26 +100,26 @@ _MODEL = {
     "PRE_MODEL_ITER": _refused(0, "give --checkpoint; it knows its iteration"),
     "RETURN_FEATS": _refused(None, "leave it out; the network returns affinities"),
     "AUX_OUT": _refused(False, "leave it out; a native recipe has model.deep_supervision"),
-    "SWIN_UNETR_FEATURE_SIZE": _accepted(48, _OTHER_NETWORK),
-    "DEPTHS": _accepted((2, 2, 2, 2), _OTHER_NETWORK),
-    "SWIN_UNETR_NUM_HEADS": _accepted((3, 6, 12, 24), _OTHER_NETWORK),
-    "NORM_NAME": _accepted("instance", _OTHER_NETWORK),
-    "SWIN_UNETR_DROPOUT_RATE": _accepted(0.0, _OTHER_NETWORK),
-    "ATTN_DROP_RATE": _accepted(0.0, _OTHER_NETWORK),
-    "DROPOUT_PATH_RATE": _accepted(0.0, _OTHER_NETWORK),
-    "NORMALIZE": _accepted(True, _OTHER_NETWORK),
-    "USE_CHECKPOINT": _accepted(False, _OTHER_NETWORK),
-    "SPATIAL_DIMS": _accepted(3, _OTHER_NETWORK),
-    "DOWNSAMPLE": _accepted("merging", _OTHER_NETWORK),
-    "USE_V2": _accepted(False, _OTHER_NETWORK),
-    "UNETR_FEATURE_SIZE": _accepted(16, _OTHER_NETWORK),
-    "HIDDEN_SIZE": _accepted(768, _OTHER_NETWORK),
-    "MLP_DIM": _accepted(3072, _OTHER_NETWORK),
-    "UNETR_NUM_HEADS": _accepted(12, _OTHER_NETWORK),
-    "POS_EMBED": _accepted("perceptron", _OTHER_NETWORK),
-    "CONV_BLOCK": _accepted(True, _OTHER_NETWORK),
-    "RES_BLOCK": _accepted(True, _OTHER_NETWORK),
-    "UNETR_DROPOUT_RATE": _accepted(0.0, _OTHER_NETWORK),
+    "SWIN_UNETR_FEATURE_SIZE": _honoured(48),
+    "DEPTHS": _honoured((2, 2, 2, 2)),
+    "SWIN_UNETR_NUM_HEADS": _honoured((3, 6, 12, 24)),
+    "NORM_NAME": _honoured("instance"),
+    "SWIN_UNETR_DROPOUT_RATE": _refused(0.0, _NO_DROPOUT),
+    "ATTN_DROP_RATE": _refused(0.0, _NO_DROPOUT),
+    "DROPOUT_PATH_RATE": _refused(0.0, _NO_DROPOUT),
+    "NORMALIZE": _refused(True, "leave it out; the features of each stage are normalised"),
+    "USE_CHECKPOINT": _honoured(False),
+    "SPATIAL_DIMS": _refused(3, "leave it at 3; volumes have three axes"),
+    "DOWNSAMPLE": _refused("merging", "leave it at merging"),
+    "USE_V2": _refused(False, "leave it out; SwinUNETR is the first version"),
+    "UNETR_FEATURE_SIZE": _honoured(16),
+    "HIDDEN_SIZE": _honoured(768),
+    "MLP_DIM": _honoured(3072),
+    "UNETR_NUM_HEADS": _honoured(12),
+    "POS_EMBED": _accepted("perceptron", "blocks of voxels become tokens by one linear map, whatever it is called"),
+    "CONV_BLOCK": _refused(True, "leave it at True"),
+    "RES_BLOCK": _refused(True, "leave it at True"),
+    "UNETR_DROPOUT_RATE": _refused(0.0, _NO_DROPOUT),
 }
 
 _DATASET = {

@@ -1,0 +1,101 @@
+"""``MODEL``: which network, and what it is made of; each architecture has keys of its own."""
+
+from __future__ import annotations
+
+from neuropil.compat.pytc.draft import Draft
+from neuropil.compat.pytc.settings import plain
+from neuropil.compat.pytc.vocabulary import VOCABULARY
+
+_ARCHITECTURES = {"unet_3d": "residual_unet", "unetr": "unetr", "swinunetr": "swin_unetr"}
+_OWN = {
+    "residual_unet": {
+        "BLOCK_TYPE": "squeeze",
+        "FILTERS": "widths",
+        "ISOTROPY": "downsample",
+        "NORM_MODE": "norm",
+        "ACT_MODE": "activation",
+    },
+    "unetr": {
+        "UNETR_NUM_HEADS": "heads",
+        "UNETR_FEATURE_SIZE": "width",
+        "HIDDEN_SIZE": "hidden",
+        "MLP_DIM": "mlp",
+        "NORM_NAME": "norm",
+    },
+    "swin_unetr": {
+        "SWIN_UNETR_NUM_HEADS": "heads",
+        "SWIN_UNETR_FEATURE_SIZE": "width",
+        "DEPTHS": "depths",
+        "NORM_NAME": "norm",
+        "USE_CHECKPOINT": "recompute",
+    },
+}
+"""The keys that an architecture has, and where they go."""
+_TOKEN = 16
+"""Voxels of a token of UNETR along each axis."""
+
+
+def put_network(draft: Draft) -> None:
+    """Translate the network.
+
+    Raises:
+        NeuropilError: an architecture or a word that has no counterpart, or lists that do not agree in length.
+    """
+    others = "native recipes also have model.architecture dynunet, mednext and segresnet"
+    name = draft.choose("MODEL.ARCHITECTURE", _ARCHITECTURES, others)
+    draft.put("model.architecture", name, "MODEL.ARCHITECTURE")
+    isotropic = bool(draft.settings["DATASET.IS_ISOTROPIC"])
+    for key in dict.fromkeys(key for keys in _OWN.values() for key in keys):
+        _note_if_idle(draft, f"MODEL.{key}", key in _OWN[name])
+    if name == "residual_unet":
+        _put_unet(draft, isotropic)
+    else:
+        _note_if_idle(draft, "DATASET.IS_ISOTROPIC", False)
+        _put_transformer(draft, name)
+
+
+def _note_if_idle(draft: Draft, key: str, used: bool) -> None:
+    value = draft.settings[key]
+    if not used and key in draft.settings.given and plain(value) != plain(VOCABULARY[key].default):
+        draft.notes.append(
+            f"{draft.settings.where(key)} changes nothing here: it belongs to another MODEL.ARCHITECTURE than "
+            f"{draft.settings['MODEL.ARCHITECTURE']}"
+        )
+
+
+def _put_unet(draft: Draft, isotropic: bool) -> None:
+    settings = draft.settings
+    squeeze = draft.choose("MODEL.BLOCK_TYPE", {"residual": False, "residual_se": True})
+    draft.put("model.squeeze", squeeze, "MODEL.BLOCK_TYPE")
+    filters = list(settings["MODEL.FILTERS"])
+    draft.put("model.widths", filters, "MODEL.FILTERS")
+    isotropy = [True] * len(filters) if isotropic else [bool(one) for one in settings["MODEL.ISOTROPY"]]
+    if len(isotropy) != len(filters):
+        raise draft.refuse(
+            "MODEL.ISOTROPY", f"expected {len(filters)} values, as MODEL.FILTERS has, got {len(isotropy)}"
+        )
+    if sorted(isotropy) != isotropy:
+        raise draft.refuse("MODEL.ISOTROPY", f"expected False first and True after, got {isotropy}")
+    draft.put("model.anisotropic_levels", isotropy.count(False), "MODEL.ISOTROPY")
+    draft.put("model.downsample", [[2 if one else 1, 2, 2] for one in isotropy[1:]], "MODEL.ISOTROPY")
+    norms = {"bn": "batch", "sync_bn": "sync_batch", "in": "instance", "gn": "group", "none": "none"}
+    draft.put("model.norm", draft.choose("MODEL.NORM_MODE", norms), "MODEL.NORM_MODE")
+    activations = {"elu": "elu", "relu": "relu", "leaky": "leaky_relu", "gelu": "gelu", "swish": "silu"}
+    draft.put("model.activation", draft.choose("MODEL.ACT_MODE", activations), "MODEL.ACT_MODE")
+
+
+def _put_transformer(draft: Draft, name: str) -> None:
+    """UNETR or SwinUNETR, which are MONAI's here as there."""
+    settings = draft.settings
+    for key, ours in _OWN[name].items():
+        theirs = f"MODEL.{key}"
+        if ours == "recompute":
+            draft.put("model.recompute", bool(settings[theirs]), theirs)
+        elif ours == "norm":
+            norm = draft.choose(theirs, {"instance": "instance", "batch": "batch"})
+            draft.put(f"model.{name}.norm", norm, theirs)
+        else:
+            draft.put(f"model.{name}.{ours}", plain(settings[theirs]), theirs)
+    if name == "unetr":
+        grid = [max(1, -(-size // _TOKEN)) for size in settings["MODEL.INPUT_SIZE"]]
+        draft.put("model.unetr.grid", grid, "MODEL.INPUT_SIZE")
