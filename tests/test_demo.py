@@ -4,6 +4,7 @@ import pytest
 
 from neuropil import NeuropilError, open_volume
 from neuropil.demo import demo, find_data, recipe
+from neuropil.models.checkpoint import load_model
 
 
 @pytest.fixture
@@ -22,10 +23,10 @@ def test_without_data_and_network_it_says_so_and_shows_synthetic_tissue(nowhere,
     scores = json.loads(path.read_text())
     assert scores["data"] == "synthetic"
     assert scores["trained"]["adapted_rand_error"] == scores["adapted_rand_error"]
-    assert scores["untrained"].keys() == scores["trained"].keys() <= scores.keys()
+    assert scores["untrained"].keys() == scores["shipped"].keys() == scores["trained"].keys() <= scores.keys()
     assert scores["box"] == "70:80,0:176,0:176"
     assert 0 < scores["threshold"] < 1
-    assert set(scores["seconds"]) >= {"untrained", "train", "segment"}
+    assert set(scores["seconds"]) >= {"shipped", "untrained", "train", "segment"}
     out = tmp_path / "out"
     with open_volume(out / "segmentation.h5") as segmentation, open_volume(out / "affinities.zarr") as affinities:
         assert str(segmentation.box) == scores["box"]
@@ -34,7 +35,23 @@ def test_without_data_and_network_it_says_so_and_shows_synthetic_tissue(nowhere,
     page = (out / "index.html").read_text()
     assert "data:image/png;base64" in page
     assert "untrained" in page
+    assert "shipped" in page
     assert (out / "checkpoints" / "last.pt").exists()
+    assert (out / "shipped" / "segmentation.h5").exists()
+
+
+def test_without_minutes_only_the_shipped_model_is_shown(nowhere, tmp_path, capsys):
+    path = demo(out=tmp_path / "out", minutes=0)
+    scores = json.loads(path.read_text())
+    assert scores["shipped"]["adapted_rand_error"] == scores["adapted_rand_error"]
+    assert "trained" not in scores
+    assert "untrained" not in scores
+    assert scores["threshold"] == load_model("snemi3d").config.segment.threshold
+    assert "comes with the model" in capsys.readouterr().out
+    with open_volume(tmp_path / "out" / "segmentation.h5") as segmentation:
+        assert str(segmentation.box) == scores["box"]
+    assert (tmp_path / "out" / "demo.png").stat().st_size > 10_000
+    assert not (tmp_path / "out" / "checkpoints").exists()
 
 
 def test_recipe_keeps_the_parts_apart(nowhere, tmp_path):
@@ -53,4 +70,4 @@ def test_wrong_input(nowhere, tmp_path):
     with pytest.raises(NeuropilError, match="SNEMI3D"):
         demo(data=tmp_path, out=tmp_path / "out")
     with pytest.raises(NeuropilError, match="minutes"):
-        demo(out=tmp_path / "out", minutes=0)
+        demo(out=tmp_path / "out", minutes=-1)

@@ -1,4 +1,4 @@
-"""The demo: train a small network in front of the user, segment sections it has not seen, score and show them."""
+"""The demo: segment sections of real tissue with the model of the package, then train one in front of the user."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from neuropil.models import build_network
 from neuropil.models.checkpoint import Model, load_model
 from neuropil.synthetic import neuropil as grow
 from neuropil.volumes import Metadata, open_volume, write_volume
+
+SHIPPED = "snemi3d"
+"""The model of the package that is shown first."""
 
 SYNTHETIC = (80, 384, 384)
 """Voxels of the volume that stands in where there is neither data nor network."""
@@ -56,51 +59,61 @@ class Clock:
 
 
 def demo(data: Path | str | None = None, out: Path | str = "outputs/demo", minutes: float = 5.75) -> Path:
-    """Train, segment, score and show; everything is left in ``out``.
+    """Segment with the model of the package, train another, score and show both; everything is left in ``out``.
 
     Args:
         data: folder with SNEMI3D. None: ``$NEUROPIL_DATA``, then the cache, then a download, and where that fails
             too, synthetic tissue.
         out: folder for ``scores.json``, ``index.html``, ``demo.png``, ``affinities.zarr``, ``segmentation.h5`` and
             the checkpoints.
-        minutes: how long to train, wall clock.
+        minutes: how long to train, wall clock. 0: only the model of the package is shown.
 
     Returns:
         Path of ``scores.json``.
 
     Raises:
-        NeuropilError: a data folder without data, an output folder that cannot be written, no minutes.
+        NeuropilError: a data folder without data, an output folder that cannot be written, less than 0 minutes.
     """
-    if minutes <= 0:
-        raise NeuropilError(f"--minutes must be above 0, got {minutes}: the demo trains the network that it shows")
+    if not minutes >= 0:
+        raise NeuropilError(f"--minutes: expected how long to train, from 0 (not at all) on, got {minutes}")
     out, clock = Path(out), Clock()
     stack = find_data(data, out)
     print(f"data: {stack.name}\n   {stack.image}\n   results go to {out}/")
-    config = recipe(stack, minutes)
-
-    with clock.step("untrained", f"an untrained network on sections {_sections(stack.test)}, to compare with"):
-        blank = Model(build_network(config.model).eval(), config, {"voxel_size": list(stack.voxel_size)})
-        untrained = judge(blank, stack, out / "untrained", tta=1)
-    with clock.step("train", f"training on sections {_sections(stack.train)} for {minutes:g} minutes"):
-        from neuropil.training import train
-
-        model = load_model(train(config, out))
-    with clock.step("segment", f"predicting, segmenting and scoring sections {_sections(stack.test)}"):
-        trained = judge(model, stack, out, tta=config.predict.tta)
-    scores = trained.scores.to_json() | {
-        "untrained": untrained.scores.to_json(),
-        "trained": trained.scores.to_json(),
-        "threshold": trained.threshold,
-        "box": str(stack.test),
-        "data": stack.name,
-        "seconds": clock.seconds,
-    }
+    judged: dict[str, Judged] = {}
+    sections = _sections(stack.test)
+    with clock.step("shipped", f"the model that comes with neuropil, {SHIPPED}, on sections {sections}"):
+        model = load_model(SHIPPED)
+        folder = out / "shipped" if minutes else out
+        judged["shipped"] = judge(model, stack, folder, model.config.predict.tta, model.config.segment.threshold)
+    print(f"   {_line(judged['shipped'].scores)}")
+    if minutes:
+        judged = {"untrained": _untrained(stack, minutes, out, clock), **judged}
+        judged["trained"] = _trained(stack, minutes, out, clock)
+    last = list(judged.values())[-1]
+    scores = last.scores.to_json() | {name: one.scores.to_json() for name, one in judged.items()}
+    scores |= {"threshold": last.threshold, "box": str(stack.test), "data": stack.name, "seconds": clock.seconds}
     path = out / "scores.json"
     path.write_text(json.dumps(scores, indent=2) + "\n")
     with clock.step("show", "drawing"):
-        page = show(stack, out, untrained, trained, clock.seconds)
-    _conclude(untrained, trained, page, path)
+        page = show(stack, out, judged, clock.seconds)
+    _conclude(judged, page, path)
     return path
+
+
+def _untrained(stack: DemoData, minutes: float, out: Path, clock: Clock) -> Judged:
+    config = recipe(stack, minutes)
+    with clock.step("untrained", f"an untrained network on sections {_sections(stack.test)}, to compare with"):
+        blank = Model(build_network(config.model).eval(), config, {"voxel_size": list(stack.voxel_size)})
+        return judge(blank, stack, out / "untrained", tta=1)
+
+
+def _trained(stack: DemoData, minutes: float, out: Path, clock: Clock) -> Judged:
+    from neuropil.training import train
+
+    with clock.step("train", f"training on sections {_sections(stack.train)} for {minutes:g} minutes"):
+        model = load_model(train(recipe(stack, minutes), out))
+    with clock.step("segment", f"predicting, segmenting and scoring sections {_sections(stack.test)}"):
+        return judge(model, stack, out, model.config.predict.tta)
 
 
 def find_data(data: Path | str | None, out: Path) -> DemoData:
@@ -156,8 +169,8 @@ class Judged:
     segmentation: Path
 
 
-def judge(model: Model, stack: DemoData, out: Path, tta: int) -> Judged:
-    """Choose the threshold on the validation sections, then segment and score the test sections with it."""
+def judge(model: Model, stack: DemoData, out: Path, tta: int, threshold: float | None = None) -> Judged:
+    """Segment and score the test sections, at a threshold that is given or else chosen on the validation sections."""
     from neuropil.inference import ProgressLine, predict_volume
     from neuropil.pipeline.segmenting import segment_volume
 
@@ -165,11 +178,14 @@ def judge(model: Model, stack: DemoData, out: Path, tta: int) -> Judged:
     for stale in out.glob("*.unfinished"):  # of a demo that was stopped: this one has another network
         shutil.rmtree(stale)
     with open_volume(stack.image) as image, open_volume(stack.labels) as labels:
-        predict_volume(model, image, out / "validation.zarr", box=stack.validation, tta=tta, watch=ProgressLine())
-        with open_volume(out / "validation.zarr") as validation:
-            threshold = tune([(validation, labels)], model.config.segment, tolerance=PLATEAU).settings.threshold
-        assert threshold is not None
-        print(f"   threshold {threshold:.3f}: the best on sections {_sections(stack.validation)}")
+        if threshold is None:
+            predict_volume(model, image, out / "validation.zarr", box=stack.validation, tta=tta, watch=ProgressLine())
+            with open_volume(out / "validation.zarr") as validation:
+                threshold = tune([(validation, labels)], model.config.segment, tolerance=PLATEAU).settings.threshold
+            assert threshold is not None
+            print(f"   threshold {threshold:.3f}: the best on sections {_sections(stack.validation)}")
+        else:
+            print(f"   threshold {threshold:.3f}: comes with the model")
         settings = model.config.segment.model_copy(update={"threshold": threshold})
         chosen = replace(model, config=model.config.model_copy(update={"segment": settings}))
         predict_volume(chosen, image, out / "affinities.zarr", box=stack.test, tta=tta, watch=ProgressLine())
@@ -179,34 +195,47 @@ def judge(model: Model, stack: DemoData, out: Path, tta: int) -> Judged:
     return Judged(threshold, scores, out / "affinities.zarr", out / "segmentation.h5")
 
 
-def show(stack: DemoData, out: Path, untrained: Judged, trained: Judged, seconds: dict[str, float]) -> Path:
-    """Write ``demo.png`` and the page around it."""
-    from neuropil.viewing.figures import demo_figure
+def show(stack: DemoData, out: Path, judged: dict[str, Judged], seconds: dict[str, float]) -> Path:
+    """Write ``demo.png``, a picture of each other model, and the page around them."""
     from neuropil.viewing.page import write_page
 
-    affinities = open_volume(trained.affinities)
+    names = [name for name in reversed(judged) if name != "untrained"]
+    files = [out / ("demo.png" if name == names[0] else f"{name}.png") for name in names]
+    figures = [
+        (f"One of the sections that the network has not seen: the {name} model.", _draw(stack, judged[name], file))
+        for name, file in zip(names, files, strict=True)
+    ]
+    facts: dict[str, Any] = {"data": stack.name}
+    if "trained" in judged:
+        facts |= {
+            "trained on": f"sections {_sections(stack.train)}",
+            "threshold chosen on": f"sections {_sections(stack.validation)}: {judged['trained'].threshold:.3f}",
+            "recipe": "config.yaml in this folder",
+        }
+    facts |= {
+        "shipped model": f"neuropil info {SHIPPED}; threshold {judged['shipped'].threshold:.3f}",
+        "scored on": f"sections {_sections(stack.test)} ({stack.test})",
+    }
+    columns = {name: one.scores.to_json() for name, one in judged.items()}
+    return write_page(
+        out / "index.html", "neuropil demo", scores=columns, figures=figures, facts=facts, seconds=seconds
+    )
+
+
+def _draw(stack: DemoData, judged: Judged, file: Path) -> Path:
+    from neuropil.viewing.figures import demo_figure
+
+    affinities = open_volume(judged.affinities)
     codes = affinities.read()
     values = affinities.metadata.encoding.decode(codes) if affinities.metadata.encoding else codes
-    figure = demo_figure(
+    return demo_figure(
         open_volume(stack.image).read(stack.test),
         values,
-        open_volume(trained.segmentation).read(),
+        open_volume(judged.segmentation).read(),
         open_volume(stack.labels).read(stack.test),
-        trained.scores,
-        out / "demo.png",
+        judged.scores,
+        file,
         title=f"{stack.name} sections {_sections(stack.test)}",
-    )
-    facts: dict[str, Any] = {
-        "data": stack.name,
-        "trained on": f"sections {_sections(stack.train)}",
-        "threshold chosen on": f"sections {_sections(stack.validation)}: {trained.threshold:.3f}",
-        "scored on": f"sections {_sections(stack.test)} ({stack.test})",
-        "recipe": "config.yaml in this folder",
-    }
-    columns = {"untrained": untrained.scores.to_json(), "trained": trained.scores.to_json()}
-    caption = "One of the sections that the network has not seen."
-    return write_page(
-        out / "index.html", "neuropil demo", scores=columns, figures=[(caption, figure)], facts=facts, seconds=seconds
     )
 
 
@@ -214,13 +243,19 @@ def _sections(box: Box) -> str:
     return f"{box.start[0]}–{box.stop[0] - 1}"
 
 
-def _conclude(untrained: Judged, trained: Judged, page: Path, path: Path) -> None:
-    print("\n                        untrained   trained")
+def _line(scores: Scores) -> str:
+    return (
+        f"adapted Rand error {scores.adapted_rand_error:.4f}, VI split {scores.voi_split:.4f}, "
+        f"merge {scores.voi_merge:.4f} bit"
+    )
+
+
+def _conclude(judged: dict[str, Judged], page: Path, path: Path) -> None:
+    print("\n" + " " * 24 + "".join(f"{name:>11s}" for name in judged))
     for name, key in (
         ("adapted Rand error", "adapted_rand_error"),
         ("VI split (bit)", "voi_split"),
         ("VI merge (bit)", "voi_merge"),
     ):
-        before, after = getattr(untrained.scores, key), getattr(trained.scores, key)
-        print(f"   {name:20s} {before:9.4f} {after:9.4f}")
+        print(f"   {name:21s}" + "".join(f"{getattr(one.scores, key):11.4f}" for one in judged.values()))
     print(f"\npicture and scores: {page} and {path}")

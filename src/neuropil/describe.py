@@ -15,8 +15,11 @@ from neuropil.volumes.location import parse_location
 def describe(path: str) -> list[str]:
     """Lines that say what a volume, a container of several, or a checkpoint holds; no voxel is read.
 
+    Args:
+        path: of a volume or a checkpoint; or the name of a model of the package, whose card comes first.
+
     Raises:
-        NeuropilError: neither of them, or a file that cannot be read.
+        NeuropilError: none of them, or a file that cannot be read.
 
     >>> import numpy as np, tempfile
     >>> from neuropil.volumes import Metadata, write_volume
@@ -26,7 +29,9 @@ def describe(path: str) -> list[str]:
     ['shape       4 × 5 × 6 (z, y, x), uint8, 120 bytes', 'voxel size  30 × 6 × 6 nm']
     """
     file = Path(path)
-    if file.suffix in (".pt", ".pth", ".ckpt") or (file.is_file() and zipfile.is_zipfile(file)):
+    if path.isidentifier() and not file.exists():
+        return _released(path)
+    if file.suffix in (".pt", ".pth", ".ckpt", ".safetensors") or (file.is_file() and zipfile.is_zipfile(file)):
         return _checkpoint(file)
     arrays = list_arrays(path)
     if len(arrays) > 1 and not parse_location(path).array:
@@ -55,6 +60,13 @@ def _volume(volume: Volume) -> list[str]:
     if metadata.encoding is not None:
         lines.append(f"encoding    {json.dumps(metadata.encoding.to_json())}")
     return lines + [f"{key:<10}  {json.dumps(value)}" for key, value in metadata.extra.items()]
+
+
+def _released(name: str) -> list[str]:
+    from neuropil.models.released import find_checkpoint, model_card
+
+    path = find_checkpoint(name)
+    return [*(model_card(name) or "").splitlines(), "", *_checkpoint(path)]
 
 
 def _checkpoint(path: Path) -> list[str]:

@@ -46,7 +46,9 @@ from neuropil.errors import NeuropilError
 
 @app.command()
 def predict(
-    checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="A checkpoint of `neuropil train`.")],
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CKPT|NAME", help="A checkpoint of `neuropil train`, or snemi3d.")
+    ],
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="[z, y, x].")],
     out: Annotated[str, typer.Option("-o", metavar="AFFINITIES", help="Where to write; .zarr or .h5 suit best.")],
     tta: Annotated[
@@ -292,7 +294,9 @@ def evaluate(
 
 
 @app.command()
-def info(path: Annotated[str, typer.Argument(metavar="PATH", help="A volume or a checkpoint.")]) -> None:
+def info(
+    path: Annotated[str, typer.Argument(metavar="PATH|NAME", help="A volume, a checkpoint, or snemi3d.")],
+) -> None:
     """Say what a volume or a checkpoint holds."""
     from neuropil.describe import describe
 
@@ -301,18 +305,24 @@ def info(path: Annotated[str, typer.Argument(metavar="PATH", help="A volume or a
 
 @app.command()
 def convert(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A volume.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="A volume, or a checkpoint.")],
     target: Annotated[str, typer.Argument(metavar="OUT", help="Its copy; the ending decides the format.")],
     box: BoxOption = None,
     voxel_size: VoxelSizeOption = None,
 ) -> None:
     """Copy a volume into another format.
 
-    Voxel size, origin, offsets and encoding go with it where the format can hold them.
+    Voxel size, origin, offsets and encoding go with it where the format can hold them. A checkpoint becomes a file of
+    weights to share, whose name ends in .safetensors.
     """
     from neuropil.volumes import open_volume
     from neuropil.volumes.convert import convert_volume
 
+    if target.endswith(".safetensors"):
+        from neuropil.models.checkpoint import export_weights
+
+        typer.echo(f"wrote {export_weights(source, target)}")
+        return
     volume = open_volume(source)
     convert_volume(volume, target, box=read_box(box, volume.box), voxel_size=read_voxel_size(voxel_size))
     typer.echo(f"wrote {target}")

@@ -26,9 +26,9 @@ def demo(
         Path | None, typer.Option(help="Folder with SNEMI3D; else $NEUROPIL_DATA, cache, download.")
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Leave everything here.")] = Path("outputs/demo"),
-    minutes: Annotated[float, typer.Option(help="How long to train.")] = 5.75,
+    minutes: Annotated[float, typer.Option(help="How long to train; 0: show the shipped model only.")] = 5.75,
 ) -> None:
-    """Train, segment, score and show, in minutes.
+    """Segment with the shipped model, train another, score and show both, in minutes.
 
     On SNEMI3D; without it and without a network to fetch it from, on synthetic tissue.
     """
@@ -122,7 +122,9 @@ def train(
     recipes: Recipes,
     sets: Sets = None,
     resume: Annotated[Path | None, typer.Option(metavar="CKPT", help="Go on with this checkpoint, exactly.")] = None,
-    pretrained: Annotated[str | None, typer.Option(metavar="CKPT", help="Start from the weights of this one.")] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(metavar="CKPT|NAME", help="Start from the weights of this one, or of snemi3d.")
+    ] = None,
     out: OutFolder = None,
 ) -> None:
     """Train a network.

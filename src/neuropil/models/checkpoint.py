@@ -20,6 +20,7 @@ from torch import nn
 from neuropil.config import Config
 from neuropil.errors import NeuropilError
 from neuropil.models import build_network
+from neuropil.models.released import find_checkpoint, read_weights, write_weights
 
 FORMAT = "neuropil-checkpoint-1"
 
@@ -60,14 +61,18 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         ) from error
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint's dictionary onto the CPU.
+def read_checkpoint(checkpoint: Path | str) -> dict[str, Any]:
+    """Read the dictionary of a checkpoint, or of a file of weights, onto the CPU.
+
+    Args:
+        checkpoint: a path, or the name of a model that comes with the package.
 
     Raises:
-        NeuropilError: no such file, or a file that is no neuropil checkpoint.
+        NeuropilError: no such file or name, or a file that is no neuropil checkpoint.
     """
-    if not path.is_file():
-        raise NeuropilError(f"no checkpoint at {path}; `neuropil train` leaves checkpoints/last.pt in its --out folder")
+    path = find_checkpoint(checkpoint)
+    if path.suffix == ".safetensors":
+        return read_weights(path)
     wrong = f"{path} is not a neuropil checkpoint"
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -87,13 +92,13 @@ def load_model(path: Path | str, device: str | torch.device = "cpu") -> Model:
     Where an exponential moving average of the weights was kept, it is taken: it is what training scored.
 
     Args:
-        path: a checkpoint of ``neuropil train``.
+        path: a checkpoint of ``neuropil train``, a file of weights, or the name of a model of the package.
         device: where the network goes.
 
     Raises:
-        NeuropilError: no such file, no checkpoint, or weights that do not fit its config.
+        NeuropilError: no such file or name, no checkpoint, or weights that do not fit its config.
     """
-    content = read_checkpoint(Path(path))
+    content = read_checkpoint(path)
     config = Config.from_dict(content["config"], f"the config in {path}")
     network = build_network(config.model)
     load_weights(network, content, Path(path))
@@ -115,3 +120,30 @@ def load_weights(network: nn.Module, content: Mapping[str, Any], path: Path) -> 
             f"the weights of {path} do not fit the network of this config: {' '.join(lines)}; "
             "use the model section the checkpoint was trained with (`neuropil info` prints it)"
         ) from error
+
+
+def export_weights(
+    checkpoint: Path | str, path: Path | str, *, config: Config | None = None, info: Mapping[str, Any] | None = None
+) -> Path:
+    """Write the weights of a checkpoint as a file to share: averaged ones where there are any, and no optimizer.
+
+    Args:
+        checkpoint: what to take them from.
+        path: ends in ``.safetensors``.
+        config: the recipe to store in place of the checkpoint's, with a tuned ``segment.threshold``, say.
+        info: what else to store of the model (scores, split), beside what the checkpoint knows.
+
+    Raises:
+        NeuropilError: no checkpoint, another ending, or a file that cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     copy = export_weights("snemi3d", f"{folder}/mine.safetensors", info={"licence": "CC-BY-4.0"})
+    ...     load_model(copy).info["licence"]
+    'CC-BY-4.0'
+    """
+    content = read_checkpoint(checkpoint)
+    weights = content.get("average") or content["weights"]
+    used = config.to_dict() if config else content["config"]
+    write_weights(Path(path), weights, used, {**content.get("info", {}), **(info or {})})
+    return Path(path)

@@ -114,7 +114,7 @@ def start_run(
     torch.manual_seed(config.training.seed)
     bare: nn.Module = build_network(config.model)
     if pretrained:
-        load_weights(bare, read_checkpoint(Path(pretrained)), Path(pretrained))
+        load_weights(bare, read_checkpoint(pretrained), Path(pretrained))
     bare = bare.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     bare = prepare_norms(bare, config, fabric)
     network, optimizer = fabric.setup(bare, make_optimizer(bare, config))

@@ -1,0 +1,112 @@
+"""Trained networks: files of weights that anyone may open, and those that come with this package, known by name.
+
+A file of weights is a safetensors file. Its header carries the config and what else is known of the model, so it is
+all that prediction needs; it holds no optimizer, so training cannot resume from it, only start from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from neuropil.errors import NeuropilError
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""Where ``NAME.safetensors`` and its card ``NAME.md`` lie in the package."""
+
+FORMAT = "neuropil-weights-1"
+
+
+def released_models() -> tuple[str, ...]:
+    """Names of the models that come with the package, in alphabetical order.
+
+    >>> "snemi3d" in released_models()
+    True
+    """
+    return tuple(sorted(path.stem for path in WEIGHTS.glob("*.safetensors")))
+
+
+def find_checkpoint(name: Path | str) -> Path:
+    """The file behind a path or the name of a model; a file of that name comes first.
+
+    Raises:
+        NeuropilError: neither a file nor a name.
+
+    >>> find_checkpoint("snemi3d").name
+    'snemi3d.safetensors'
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    if str(name) in released_models():
+        return WEIGHTS / f"{name}.safetensors"
+    known = ", ".join(released_models())
+    raise NeuropilError(
+        f"no checkpoint at {name}; `neuropil train` leaves checkpoints/last.pt in its --out folder; "
+        f"models that come with neuropil: {known}"
+    )
+
+
+def model_card(name: str) -> str | None:
+    """What is to be known of a model of the package: data, split, recipe, scores, licence; markdown.
+
+    >>> model_card("snemi3d").splitlines()[0]
+    '# snemi3d'
+    """
+    path = WEIGHTS / f"{name}.md"
+    return path.read_text(encoding="utf-8") if name in released_models() and path.is_file() else None
+
+
+def write_weights(
+    path: Path, weights: Mapping[str, torch.Tensor], config: Mapping[str, Any], info: Mapping[str, Any]
+) -> None:
+    """Write a file of weights, whole or not at all.
+
+    Args:
+        path: ends in ``.safetensors``.
+        weights: the state of a network.
+        config: the recipe, ``Config.to_dict()``.
+        info: what else is known: voxel size, iteration, scores; plain JSON types.
+
+    Raises:
+        NeuropilError: another ending, or a file that cannot be written.
+    """
+    if path.suffix != ".safetensors":
+        raise NeuropilError(f"expected a name that ends in .safetensors for weights, got {path}")
+    header = {"format": FORMAT, "config": json.dumps(config), "info": json.dumps(info)}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+        temporary.write_bytes(save(tensors, header))
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise NeuropilError(f"cannot write the weights {path}: {error}; choose another name or folder") from error
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """Read a file of weights as a checkpoint's dictionary: config, info, weights.
+
+    Raises:
+        NeuropilError: no safetensors file, or one that neuropil did not write.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise NeuropilError(
+                    f"{path} holds weights without a config of neuropil; expected format {FORMAT!r} in its header, as "
+                    "`neuropil convert checkpoints/best.pt model.safetensors` writes it"
+                )
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            return {"config": json.loads(header["config"]), "info": json.loads(header["info"]), "weights": weights}
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise NeuropilError(f"{path} is not a file of weights: {error}; is the download complete?") from error

@@ -1,0 +1,109 @@
+"""Files of weights, and the models that come with the package."""
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from neuropil import Config, NeuropilError
+from neuropil.models import build_network
+from neuropil.models.checkpoint import export_weights, load_model, read_checkpoint, save_checkpoint
+from neuropil.models.released import WEIGHTS, find_checkpoint, model_card, released_models
+from neuropil.volumes import Metadata, open_volume, write_volume
+
+TINY = Config.from_dict({"model": {"widths": [4, 6], "downsample": [[1, 2, 2]]}, "segment": {"threshold": 0.25}})
+
+
+def checkpoint(folder: Path) -> Path:
+    network = build_network(TINY.model)
+    averaged = {name: tensor + 1 for name, tensor in network.state_dict().items()}
+    content = {"config": TINY.to_dict(), "weights": network.state_dict(), "average": averaged}
+    save_checkpoint(folder / "last.pt", {**content, "optimizer": {}, "info": {"iteration": 7}})
+    return folder / "last.pt"
+
+
+def test_export_keeps_the_averaged_weights_the_recipe_and_what_is_known(tmp_path):
+    path = export_weights(checkpoint(tmp_path), tmp_path / "m.safetensors", info={"adapted_rand_error": 0.1})
+    first, copy = load_model(tmp_path / "last.pt"), load_model(path)
+    assert copy.config == TINY
+    assert copy.info == {"iteration": 7, "adapted_rand_error": 0.1}
+    for a, b in zip(first.network.state_dict().values(), copy.network.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert stat.S_IMODE(path.stat().st_mode) & stat.S_IROTH  # others may read what is to be shared
+
+
+def test_export_with_another_threshold(tmp_path):
+    tuned = TINY.model_copy(update={"segment": TINY.segment.model_copy(update={"threshold": 0.4})})
+    path = export_weights(checkpoint(tmp_path), tmp_path / "m.safetensors", config=tuned)
+    assert load_model(path).config.segment.threshold == 0.4
+
+
+def test_wrong_files_are_refused_by_name(tmp_path):
+    with pytest.raises(NeuropilError, match=r"ends in \.safetensors"):
+        export_weights(checkpoint(tmp_path), tmp_path / "m.pt")
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(save({"w": torch.zeros(2)}))
+    with pytest.raises(NeuropilError, match="without a config"):
+        load_model(other)
+    for damage in (b"", b"nothing", other.read_bytes()[:-3]):
+        other.write_bytes(damage)
+        with pytest.raises(NeuropilError, match=r"other\.safetensors is not a file of weights"):
+            load_model(other)
+
+
+def test_neither_file_nor_name_lists_the_names():
+    with pytest.raises(NeuropilError, match=r"no checkpoint at snemi4d.*snemi3d"):
+        read_checkpoint("snemi4d")
+
+
+def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkpoint(tmp_path).rename("snemi3d")
+    assert find_checkpoint("snemi3d") == Path("snemi3d")
+    assert load_model("snemi3d").config == TINY
+
+
+@pytest.mark.parametrize("name", released_models())
+def test_each_model_is_small_opens_and_has_a_card(name):
+    assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 10_000_000
+    model = load_model(name)
+    assert model.config.segment.threshold is not None
+    assert model.info["voxel_size"]
+    card = model_card(name)
+    for word in ("licence", "sections", "voxel", "normalis", "adapted Rand", f"{model.config.segment.threshold:.3f}"):
+        assert word.lower() in card.lower(), word
+    told = json.dumps(model.config.to_dict())
+    assert "/home/" not in told
+    assert "/work/" not in told
+
+
+def test_the_threshold_travels_with_the_model(tmp_path):
+    """From the model's file through the affinities to the segmentation, by the command line."""
+    image = np.random.default_rng(0).integers(0, 255, (6, 48, 48), np.uint8)
+    write_volume(tmp_path / "image.h5", image, Metadata(voxel_size=(30, 6, 6)))
+    run = [sys.executable, "-m", "neuropil.cli"]
+    subprocess.run([*run, "predict", "snemi3d", "image.h5", "-o", "a.zarr", "--tta", "1"], cwd=tmp_path, check=True)
+    stored = load_model("snemi3d").config.segment.threshold
+    with open_volume(tmp_path / "a.zarr") as affinities:
+        assert affinities.metadata.extra["threshold"] == stored
+    for given, used in (([], stored), (["--threshold", "0.75"], 0.75)):
+        done = subprocess.run(
+            [*run, "segment", "a.zarr", "-o", "s.h5", *given], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+        assert f"threshold {used:g} ({'as asked' if given else 'stored with the affinities'})" in done.stdout
+        with open_volume(tmp_path / "s.h5") as segmentation:
+            assert segmentation.metadata.extra["threshold"] == used
+
+
+def test_info_prints_the_card():
+    done = subprocess.run(
+        [sys.executable, "-m", "neuropil.cli", "info", "snemi3d"], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.startswith(model_card("snemi3d").splitlines()[0])
+    assert "857,156 weights" in done.stdout
