@@ -3,7 +3,7 @@
     python scripts/release.py outputs/shipped/checkpoints/last.pt snemi3d --threshold 0.21
 
 Paths below $NEUROPIL_DATA are stored relative to it: where somebody keeps his data is nobody's business. The card
-beside the weights (``src/neuropil/models/weights/NAME.md``) is written by hand: scores are to be measured, not filled in.
+(``src/neuropil/models/weights/NAME.md``, beside the weights) is written by hand: scores are measured, not filled in.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """Every recipe that is shipped loads, can be trained, and says what it is for."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ def test_a_shipped_recipe(path, monkeypatch, tmp_path):
     if path.parent.name in TUTORIAL:
         pytest.skip("in the tutorial's vocabulary")
     monkeypatch.setenv("NEUROPIL_DATA", "/data")
-    config = load_config([path])
+    # A recipe that says "It changes other.yaml" is an overlay, given behind the other.
+    below = [path.with_name(name) for name in re.findall(r"^# It changes (\S+\.yaml)", path.read_text(), re.M)]
+    config = load_config([*below, path])
     if config.data.train:
         check_trainable(config)
     else:  # data is given by whoever uses it
