@@ -42,6 +42,12 @@ class DemoData:
     validation: Box
     test: Box
 
+    @property
+    def segmented(self) -> Box:
+        """The test sections and all behind them: arms of a neuron that part in ten sections may meet in the next."""
+        with open_volume(self.image) as image:
+            return Box(self.test.start, (image.box.stop[0], *self.test.stop[1:]))
+
 
 @dataclass
 class Clock:
@@ -188,7 +194,7 @@ def judge(model: Model, stack: DemoData, out: Path, tta: int, threshold: float |
             print(f"   threshold {threshold:.3f}: comes with the model")
         settings = model.config.segment.model_copy(update={"threshold": threshold})
         chosen = replace(model, config=model.config.model_copy(update={"segment": settings}))
-        predict_volume(chosen, image, out / "affinities.zarr", box=stack.test, tta=tta, watch=ProgressLine())
+        predict_volume(chosen, image, out / "affinities.zarr", box=stack.segmented, tta=tta, watch=ProgressLine())
         segment_volume(out / "affinities.zarr", out / "segmentation.h5", settings)
         with open_volume(out / "segmentation.h5") as written:
             scores = evaluate(written, labels, box=stack.test)
@@ -214,6 +220,7 @@ def show(stack: DemoData, out: Path, judged: dict[str, Judged], seconds: dict[st
         }
     facts |= {
         "shipped model": f"neuropil info {SHIPPED}; threshold {judged['shipped'].threshold:.3f}",
+        "segmented": f"sections {_sections(stack.segmented)}",
         "scored on": f"sections {_sections(stack.test)} ({stack.test})",
     }
     columns = {name: one.scores.to_json() for name, one in judged.items()}
@@ -226,12 +233,12 @@ def _draw(stack: DemoData, judged: Judged, file: Path) -> Path:
     from neuropil.viewing.figures import demo_figure
 
     affinities = open_volume(judged.affinities)
-    codes = affinities.read()
+    codes = affinities.read(stack.test)
     values = affinities.metadata.encoding.decode(codes) if affinities.metadata.encoding else codes
     return demo_figure(
         open_volume(stack.image).read(stack.test),
         values,
-        open_volume(judged.segmentation).read(),
+        open_volume(judged.segmentation).read(stack.test),
         open_volume(stack.labels).read(stack.test),
         judged.scores,
         file,

@@ -251,6 +251,9 @@ def evaluate(
     border: Annotated[
         float, typer.Option(metavar="NM", min=0, help="CREMI variant: leave out truth so near a border.")
     ] = 0.0,
+    components: Annotated[
+        bool, typer.Option("--components", help="Score against the parts of truth that are connected in the box.")
+    ] = False,
     erl: Annotated[
         bool, typer.Option("--erl", help="Expected run length, too, along skeletons of the labels (extra: mesh).")
     ] = False,

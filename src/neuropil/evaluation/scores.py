@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropil.errors import NeuropilError
+from neuropil.evaluation.components import with_connected_parts
 from neuropil.evaluation.matching import Matching, match_objects
 from neuropil.evaluation.placing import Source, place, table_of, without_borders
 from neuropil.evaluation.run_length import RunLength
@@ -154,6 +155,7 @@ def evaluate(
     box: Box | None = None,
     border: float = 0.0,
     voxel_size: VoxelSize | None = None,
+    components: bool = False,
     threads: int | None = None,
 ) -> Scores:
     """Score a segmentation against labels.
@@ -165,6 +167,8 @@ def evaluate(
             has one, their shapes must be equal.
         border: for the CREMI variant: leave out truth within this many nm of a border in the same section.
         voxel_size: in nm (z, y, x), for ``border``; by default what the volumes say.
+        components: score against the parts of each object that are connected within the box: what lies in the box
+            does not tell that they are one. Reads the labels of the box as a whole.
         threads: how many to use; all available cores by default.
 
     Raises:
@@ -178,6 +182,8 @@ def evaluate(
     0.333
     """
     placed = place(segmentation, labels, box)
+    if components:
+        placed = with_connected_parts(placed)
     table, bordered = table_of(placed, threads), None
     if border:
         size = voxel_size or placed.voxel_size
