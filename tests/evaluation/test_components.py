@@ -1,5 +1,9 @@
 """Scores against the connected parts of truth."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -50,4 +54,7 @@ def test_scores_against_parts(tmp_path):
     assert plain.adapted_rand_error > 0.3
     assert fair.adapted_rand_error == 0
     assert fair.objects == 2
+    command = ["evaluate", "s.h5", "l.h5", "--components", "--json", "scores.json"]
+    subprocess.run([sys.executable, "-m", "neuropil.cli", *command], cwd=tmp_path, check=True)
+    assert json.loads((tmp_path / "scores.json").read_text())["adapted_rand_error"] == 0
     assert fair.box == plain.box == "0:2,0:4,0:9"

@@ -278,9 +278,9 @@ def evaluate(
     with open_volume(segmentation) as volume, open_volume(labels) as truth:
         area = read_box(box, volume.box)
         if block is None and workers is None and scheduler is None:
-            scores = run(volume, truth, box=area, border=border, voxel_size=size)
-        elif border:
-            raise NeuropilError("borders are looked for in whole sections; leave out --border, or --block")
+            scores = run(volume, truth, box=area, border=border, voxel_size=size, components=components)
+        elif border or components:
+            raise NeuropilError("--border and --components look at whole sections; leave them out, or --block")
         else:
             with block_engine(workers, scheduler) as engine:
                 folder = work or f"{segmentation.rstrip('/')}.scores.blocks"
