@@ -268,7 +268,7 @@ def table(rows: dict[str, Result], voxels: int) -> list[str]:
             for stage, seconds in r["stages"].items():
                 lines.append(f"| – {stage} | {seconds:.2f} | {here / seconds / 1e6:.1f} | | | | |")
     ratios = [(a, b, rows[b]["seconds"] / rows[a]["seconds"]) for a, b in RATIOS if a in rows and b in rows]
-    return [*lines, "", *(f"{a} is {ratio:.1f} times as fast as {b}.  " for a, b, ratio in ratios)]
+    return [*lines, "", *(f"{ratio:.1f} times as fast as {b}: {a}.  " for a, b, ratio in ratios)]
 
 
 def write_between(page: Path, name: str, text: str) -> None:
