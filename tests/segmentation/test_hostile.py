@@ -272,6 +272,17 @@ def test_damaged_files_are_named(kind, tmp_path):
         kind.load(path.with_suffix(".npy"))
 
 
+@pytest.mark.parametrize("wrong", [(1, 1), (0, 1, 1), (1.5, 1, 1), 3, "abc", (1, 1, -1)])
+def test_what_is_no_triple_is_refused(wrong):
+    affinities, labels = some_affinities(), small_labels((4, 5, 6))
+    with pytest.raises(NeuropilError, match="strides must be three"):
+        neuropil.mutex_watershed(affinities, strides=wrong)
+    with pytest.raises(NeuropilError, match="strides must be three"):
+        signed_graph(affinities, labels, strides=wrong)
+    with pytest.raises(NeuropilError, match="block must be three"):
+        neuropil.agglomerate(affinities, labels, block=wrong)
+
+
 def test_any_number_of_threads():
     """More than the system gives are not started, whoever asks for them."""
     affinities = np.zeros((3, 200, 200, 2), np.uint8)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from neuropil import _native
-from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
-from neuropil.segmentation.codes import Affinities, Labels, face_codes, thread_count
+from neuropil.segmentation.codes import Affinities, Labels, face_codes, steps, thread_count
 from neuropil.segmentation.graph import RegionGraph, nodes_of
 from neuropil.segmentation.merge_tree import MergeTree
 from neuropil.segmentation.scores import Score, fixed_point
@@ -53,8 +52,7 @@ def agglomerate(
     [0.9, 0.2]
     """
     chosen = Score.parse(score)
-    if min(block) < 1:
-        raise NeuropilError(f"a block needs at least one voxel on each axis, got {block}")
+    block = steps(block, "block")
     faces = face_codes(affinities, offsets, encoding)
     labels, ids = nodes_of(fragments, faces)
     table, scale = fixed_point(faces.encoding)

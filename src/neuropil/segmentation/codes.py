@@ -163,6 +163,22 @@ def thread_count(threads: int | None) -> int:
     return min(int(threads), _MOST_THREADS)
 
 
+def steps(given: Sequence[int], name: str) -> Triple:
+    """Three whole numbers from 1 on, z y x.
+
+    Raises:
+        NeuropilError: anything else.
+
+    >>> steps([1, 2, 2], "strides")
+    (1, 2, 2)
+    """
+    found = tuple(given) if isinstance(given, (tuple, list, np.ndarray)) else ()
+    if len(found) != 3 or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in found):
+        raise NeuropilError(f"{name} must be three whole numbers (z, y, x), each at least 1; got {given}")
+    z, y, x = (min(int(n), 1 << 62) for n in found)
+    return (z, y, x)
+
+
 def _read(
     affinities: Affinities, offsets: str | Sequence[Sequence[int]] | None, encoding: Encoding | None
 ) -> tuple[npt.NDArray[Any], str | Sequence[Sequence[int]] | None, Encoding | None]:

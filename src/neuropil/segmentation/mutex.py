@@ -11,7 +11,7 @@ import numpy.typing as npt
 from neuropil import _native
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Offsets, Triple
-from neuropil.segmentation.codes import Affinities, Labels, all_codes, label_array, thread_count
+from neuropil.segmentation.codes import Affinities, Labels, all_codes, label_array, steps, thread_count
 from neuropil.volumes import Encoding
 
 _NEVER = np.uint32(0xFFFFFFFF)
@@ -60,8 +60,7 @@ def mutex_watershed(
     """
     array, parsed, encoding = all_codes(affinities, offsets, encoding)
     shape = array.shape[1:]
-    if min(strides) < 1:
-        raise NeuropilError(f"strides must be at least 1, got {strides}")
+    strides = steps(strides, "strides")
     if array[0].size >= _native.INDEX_LIMIT:
         raise NeuropilError(f"the mutex watershed takes up to 2**31 voxels at once, got {shape}")
     labels = np.empty(shape, np.uint32)
@@ -95,6 +94,7 @@ def sweep_ranks(encoding: Encoding, offsets: Offsets, bias: float | Sequence[flo
 def _mask(mask: npt.NDArray[Any] | None, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] | None:
     if mask is None:
         return None
+    mask = np.asarray(mask)
     if mask.shape != shape:
         raise NeuropilError(f"expected a mask of shape {shape}, got {mask.shape}")
     return np.ascontiguousarray(mask != 0, np.uint8)

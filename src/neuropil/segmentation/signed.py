@@ -12,7 +12,7 @@ import numpy.typing as npt
 from neuropil import _native
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets, Triple, parse_offsets
-from neuropil.segmentation.codes import Affinities, Labels, all_codes, label_array, thread_count
+from neuropil.segmentation.codes import Affinities, Labels, all_codes, label_array, steps, thread_count
 from neuropil.segmentation.mutex import sweep_ranks
 from neuropil.volumes import Encoding
 
@@ -227,8 +227,7 @@ def _signed(
     """The edges stored in the box ``where[0]``, from arrays of the box ``where[1]`` of a volume ``where[2]``."""
     box, around, shape = where
     offsets, encoding, bias, strides = chosen
-    if min(strides) < 1:
-        raise NeuropilError(f"strides must be at least 1, got {strides}")
+    strides = steps(strides, "strides")
     ranks = sweep_ranks(encoding, offsets, bias)
     biases = np.broadcast_to(np.asarray(bias, np.float64), len(offsets))
     weights = np.rint((encoding.table + biases[:, None]) * _UNIT).astype(np.int64)
