@@ -145,6 +145,7 @@ def test_a_snippet_gives_settings_and_options_win(folder, affinities):
         (["--method", "mutex", "--bias", "a"], "--bias a: expected numbers"),
         (["--method", "mutex", "--bias", "1,2"], "bias"),
         (["--method", "mutex", "--strides", "1,0,1"], "strides"),
+        (["--work", "folder"], "--work"),
     ],
 )
 def test_wrong_options_of_segment(folder, options, says):
@@ -152,6 +153,54 @@ def test_wrong_options_of_segment(folder, options, says):
     assert code == 2
     assert says in err
     assert not (folder / "seg.h5").exists()
+
+
+OPTIONS = {"score": "q50", "threshold": 0.7, "low": 0.3, "high": 0.8, "bias": [-0.4], "strides": [1, 2, 2]}
+
+
+@pytest.mark.parametrize("small", [[], ["--min-size", "30"]], ids=["all sizes", "min size"])
+@pytest.mark.parametrize("method", ["agglomerate", "watershed", "mutex"])
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_changes_the_result_or_is_refused_by_name(folder, truth, method, option, small):
+    """On the command line even with its default, in a file with any other value."""
+    offsets = (*NEAREST, (0, -3, 0), (0, 0, -3))
+    values = synthetic.affinities(truth, offsets, noise=0.3, seed=2)
+    write_volume("long.h5", LOGIT8.encode(values), Metadata(offsets=offsets, encoding=LOGIT8))
+    value = ",".join(map(str, OPTIONS[option])) if isinstance(OPTIONS[option], list) else OPTIONS[option]
+    section = {"method": method, "min_size": 30 if small else 0, option: OPTIONS[option]}
+    (folder / "s.yaml").write_text(yaml.safe_dump({"segment": section}))
+    assert neuropil("segment", "long.h5", "-o", "plain.h5", "--method", method, *small)[0] == 0
+    typed = neuropil("segment", "long.h5", "-o", "typed.h5", "--method", method, f"--{option}", value, *small)
+    stored = neuropil("segment", "long.h5", "-o", "stored.h5", "--config", "s.yaml")
+    if typed[0] == 0:
+        assert stored[0] == 0
+        typed_result = open_volume("typed.h5").read()
+        assert np.array_equal(typed_result, open_volume("stored.h5").read())
+        assert not np.array_equal(typed_result, open_volume("plain.h5").read())
+        return
+    assert typed[0] == stored[0] == 2
+    assert f"--{option}" in typed[2]
+    assert f"method {method} does not use {option} (got" in stored[2]
+    default = {
+        "score": "mean",
+        "threshold": "0.5",
+        "low": "0.0001",
+        "high": "0.9999",
+        "bias": "-0.5",
+        "strides": "1,1,1",
+    }
+    code, _, err = neuropil(
+        "segment", "long.h5", "-o", "s.h5", "--method", method, f"--{option}", default[option], *small
+    )
+    assert (code, f"--{option}" in err) == (2, True)
+
+
+@pytest.mark.parametrize("method", ["agglomerate", "watershed", "mutex"])
+def test_the_settings_left_beside_a_segmentation_make_it_again(folder, method):
+    assert neuropil("segment", "affinities.h5", "-o", "a.h5", "--method", method)[0] == 0
+    assert neuropil("segment", "affinities.h5", "-o", "b.h5", "--config", "a.h5.yaml")[0] == 0
+    assert np.array_equal(open_volume("a.h5").read(), open_volume("b.h5").read())
+    assert neuropil("evaluate", "a.h5", "labels.h5", "--report", "report.html")[0] == 0
 
 
 @pytest.mark.parametrize(

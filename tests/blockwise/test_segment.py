@@ -91,7 +91,7 @@ def test_real_tissue(tmp_path, score):
 def test_fragments_by_blocks(tmp_path):
     rng = np.random.default_rng(3)
     array = (rng.integers(0, 3, (3, 6, 14, 15)) * 127).astype(np.uint8)
-    config = SegmentConfig(method="watershed", threshold=0.5)
+    config = SegmentConfig(method="watershed")
     found = by_blocks(tmp_path, array, Metadata(offsets=neuropil.NEAREST), config, (4, 5, 6))
     np.testing.assert_array_equal(partition(found), partition(neuropil.watershed(array)))
 
@@ -157,11 +157,11 @@ def kept(done):
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"fill": True}, "--fill"), ({"method": "mutex"}, "mutex"), ({"threshold": None}, "threshold")],
+    [({"fill": True, "threshold": 0.5}, "--fill"), ({"method": "mutex"}, "mutex"), ({}, "threshold")],
 )
 def test_what_needs_the_whole_volume_is_refused(tmp_path, changes, words):
     write_volume(tmp_path / "a.zarr", np.zeros((3, 2, 2, 2), np.uint8))
-    config = SegmentConfig(**{"threshold": 0.5, **changes})
+    config = SegmentConfig(**changes)
     with pytest.raises(NeuropilError, match=words):
         segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", config, block=(2, 2, 2))
 

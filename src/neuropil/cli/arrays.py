@@ -169,15 +169,20 @@ def segment(
         },
     )
     with open_affinities(affinities, offsets) as volume:
-        level, origin = threshold_for(volume, settings)
         if settings.method == "agglomerate":
+            level, origin = threshold_for(volume, settings)
+            settings = settings.model_copy(update={"threshold": level})
             typer.echo(f"threshold {level:g} ({origin})")
         if block is None and workers is None and scheduler is None:
+            if work is not None:
+                raise NeuropilError(
+                    "--work is where blocks leave files; give --block, --workers or --scheduler as well"
+                )
             segment_volume(volume, out, settings)
         else:
             with block_engine(workers, scheduler) as engine:
                 segment_in_blocks(volume, out, settings, block=read_block(block), engine=engine, work=work)
-    write_config_beside(Config(segment=settings.model_copy(update={"threshold": level})), out)
+    write_config_beside(Config(segment=settings), out)
     typer.echo(f"wrote {out}")
 
 

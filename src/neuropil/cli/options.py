@@ -149,10 +149,15 @@ def out_folder(recipes: list[str]) -> Path:
 def read_segment(snippet: Path | None, options: dict[str, Any]) -> SegmentConfig:
     """A ``segment`` section from a file and from options; those not given (None) leave it as it is."""
     from neuropil.config import Config, load_config
+    from neuropil.config.schema import unused_settings
 
     base = load_config([snippet] if snippet else []).segment.model_dump(mode="json")
     given = {name: value for name, value in options.items() if value is not None}
-    return Config.from_dict({"segment": {**base, **given}}, "options").segment
+    values = {**base, **given}
+    for name in unused_settings(values["method"], values["min_size"]):
+        if name in given:
+            raise NeuropilError(f"--{name} does nothing with --method {values['method']}; leave it out")
+    return Config.from_dict({"segment": values}, f"{snippet} and options" if snippet else "options").segment
 
 
 def read_numbers(text: str | None, option: str, kind: type[int] | type[float]) -> list[float] | None:

@@ -281,8 +281,25 @@ class PredictConfig(Section):
     )
 
 
+_USED = {
+    "agglomerate": {"score", "threshold", "low", "high"},
+    "watershed": {"low", "high"},
+    "mutex": {"bias", "strides"},
+}
+
+
+def unused_settings(method: str, min_size: int) -> tuple[str, ...]:
+    """Settings that a segmentation by this method never looks at; joining small segments looks at the score.
+
+    >>> unused_settings("mutex", min_size=0), unused_settings("watershed", min_size=100)
+    (('score', 'threshold', 'low', 'high'), ('threshold', 'bias', 'strides'))
+    """
+    used = {"method", "min_size", "fill", *_USED[method], *({"score"} if min_size > 1 else set())}
+    return tuple(name for name in SegmentConfig.model_fields if name not in used)
+
+
 class SegmentConfig(Section):
-    """How affinities become a segmentation."""
+    """How affinities become a segmentation. A value that its method would not look at is refused."""
 
     method: Literal["agglomerate", "mutex", "watershed"] = Field(
         "agglomerate",
@@ -312,6 +329,16 @@ class SegmentConfig(Section):
     def _check_order(self) -> SegmentConfig:
         if self.low >= self.high:
             raise ValueError(f"expected low < high, got low {self.low} and high {self.high}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_used(self) -> SegmentConfig:
+        fields, changed = type(self).model_fields, []
+        for name in unused_settings(self.method, self.min_size):
+            if getattr(self, name) != fields[name].default:
+                changed.append(f"{name} (got {getattr(self, name)})")
+        if changed:
+            raise ValueError(f"method {self.method} does not use {', '.join(changed)}: leave it out, or change method")
         return self
 
 

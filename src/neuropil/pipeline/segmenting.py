@@ -132,6 +132,7 @@ def with_offsets(affinities: Volume, offsets: Offsets | None = None) -> Volume:
 
 def segmentation_metadata(affinities: Volume, settings: SegmentConfig, threshold: float) -> Metadata:
     """What travels with a segmentation: where it lies, and how it was made."""
-    made = {**settings.model_dump(mode="json"), "threshold": threshold}
-    extra: dict[str, Any] = {"threshold": threshold, "segment": made, "affinities": affinities.path}
+    cut = {"threshold": threshold} if settings.method == "agglomerate" else {}
+    made = {**settings.model_dump(mode="json"), **cut}
+    extra: dict[str, Any] = {**cut, "segment": made, "affinities": affinities.path}
     return Metadata(affinities.metadata.voxel_size, affinities.metadata.origin, extra=extra)
