@@ -146,7 +146,7 @@ def merge(
     score: Score,
     encoding: Encoding,
     threshold: float,
-) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], Edges]:
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.float64], Edges]:
     """Merge regions 0 … ``len(frozen)`` as far as this part of the volume allows, down to a threshold.
 
     Args:
@@ -155,13 +155,14 @@ def merge(
         score, encoding, threshold: what is compared, and where merging stops.
 
     Returns:
-        the two ends of every merge, in order, the first being the smaller and the name of both; and the edges left.
+        the two ends of every merge, in order, the first being the smaller and the name of both; their scores as
+        affinities; and the edges left.
     """
-    (a, b, _), left, left_bins = _native.merge_frozen(
+    (a, b, found), left, left_bins = _native.merge_frozen(
         columns, bins, frozen.view(np.uint8), score.arguments(encoding), score.top(encoding),
         stop_at(threshold, score, encoding), fixed_point(encoding)[1],
     )  # fmt: skip
-    return a, b, Edges.of(left, left_bins)
+    return a, b, score.affinities(found, encoding), Edges.of(left, left_bins)
 
 
 def stop_at(threshold: float, score: Score, encoding: Encoding) -> float:

@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.blockwise.tree import BlockTree, Node
+from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets, Triple, parse_offsets
 from neuropil.segmentation.scores import Score
 from neuropil.volumes import Encoding, Metadata, Volume, open_volume
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.location import parse_location
+from neuropil.volumes.volume import ArrayStore
 
 FORMAT = 2
 """Raised when files of an earlier version of this room can no longer be used."""
@@ -39,6 +41,8 @@ class Job:
         block: voxels of a block.
         low, high, score, threshold, min_size: as for :func:`neuropil.watershed` and :func:`neuropil.agglomerate`.
         output: path of the array that blocks of the segmentation are written into.
+        truth: path of the labels to score every threshold against, where that is wanted.
+        scored: where, in voxels of the image.
     """
 
     folder: str
@@ -53,6 +57,8 @@ class Job:
     threshold: float
     min_size: int
     output: str
+    truth: str = ""
+    scored: str = ""
 
     @cached_property
     def tree(self) -> BlockTree:
@@ -82,6 +88,56 @@ class Job:
         if not path.exists():
             with replacing(path) as temporary:
                 temporary.write_text(json.dumps(asdict(self)))
+
+
+def plan(
+    affinities: Volume,
+    settings: SegmentConfig,
+    block: Triple,
+    folder: Path,
+    *,
+    output: Path | str = "",
+    truth: str = "",
+    scored: str = "",
+) -> Job:
+    """The job for settings with a threshold, in a folder of its own among all jobs of ``folder``; not yet saved.
+
+    Args:
+        affinities: ``[edge, z, y, x]``, in a file.
+        output: where the segmentation goes in the end, if there is to be one.
+        truth, scored: as for :class:`Job`.
+
+    Raises:
+        NeuropilError: affinities that are in memory only.
+    """
+    if type(affinities.store) is ArrayStore:
+        raise NeuropilError("blocks are read by any process: expected affinities in a file, got an array in memory")
+    z, y, x = (min(b, n) for b, n in zip(block, affinities.shape[1:], strict=True))
+    made = {**settings.model_dump(mode="json"), "block": [z, y, x], "output": str(output)}
+    if truth:
+        made |= {"truth": [truth, *described(truth)], "scored": scored}
+    place = folder.resolve() / fingerprint(affinities, made)
+    threshold = np.inf if settings.method == "watershed" else settings.threshold
+    if threshold is None:
+        raise NeuropilError("expected a threshold to segment at by blocks, got none")
+    meaning = affinities.metadata.encoding
+    return Job(
+        str(place), affinities.path, affinities.metadata.offsets or NEAREST,
+        None if meaning is None else meaning.to_json(), _triple(affinities.shape[1:]), (z, y, x), settings.low,
+        settings.high, settings.score, float(threshold), settings.min_size, str(output), truth, scored,
+    )  # fmt: skip
+
+
+def folder_beside(path: Path | str, kind: str = "blocks") -> Path:
+    """The folder for what is between: beside a local array, in the current folder for a bucket.
+
+    >>> folder_beside("data/s.h5/main").as_posix(), folder_beside("s3://bucket/s.zarr").as_posix()
+    ('data/s.h5.main.blocks', 's3_bucket_s.zarr.blocks')
+    """
+    location = parse_location(path)
+    name = location.container.rstrip("/").replace("://", "_")
+    place = Path(name.replace("/", "_") if location.remote else name)
+    return place.with_name(f"{place.name}{'.' + location.array.replace('/', '_') if location.array else ''}.{kind}")
 
 
 @lru_cache(maxsize=8)

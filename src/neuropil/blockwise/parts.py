@@ -110,7 +110,7 @@ def merge_leaf(job: Job, node: Node) -> dict[str, Any]:
         outer[touched] |= np.uint8(1 << side)
     outer[0] = 0
     table, scale = fixed_point(faces.encoding)
-    (a, b, _), columns, bins = _native.merge_block(
+    (a, b, scores), columns, bins = _native.merge_block(
         *faces.arguments, labels, (outer > 0).view(np.uint8), table, job.pooling.arguments(faces.encoding), BLOCK,
         stop_at(job.threshold, job.pooling, faces.encoding), scale,
     )  # fmt: skip
@@ -120,7 +120,15 @@ def merge_leaf(job: Job, node: Node) -> dict[str, Any]:
     return {
         **part.arrays, **_planes(labels, asks, sides, faces, inner), "name": name, "region": region.astype(np.uint32),
         "labels": labels[inner.slices], "done": alone, "edges": len(part.edges), "voxels": box.size,
+        **_merges(job, name, a - 1, b - 1, job.pooling.affinities(scores, faces.encoding)),
     }  # fmt: skip
+
+
+def _merges(
+    job: Job, names: Names, a: npt.NDArray[Any], b: npt.NDArray[Any], scores: npt.NDArray[np.float64]
+) -> dict[str, npt.NDArray[Any]]:
+    """The merges of a block by name, where scores of all thresholds are wanted; no other step needs them."""
+    return {"merge_a": names[a], "merge_b": names[b], "merge_score": scores} if job.truth else {}
 
 
 def _part(
@@ -249,8 +257,9 @@ def merge_node(job: Job, node: Node) -> dict[str, Any]:
     frozen[part_of[outer > 0]] = True
     columns, bins = list(edges.columns), edges.bins
     del edges
-    a, b, rest = merge(columns, bins, frozen, job.pooling, encoding_of(job), job.threshold)
+    a, b, scores, rest = merge(columns, bins, frozen, job.pooling, encoding_of(job), job.threshold)
     every = np.arange(len(names), dtype=np.uint64)
+    new = one < every  # pieces of one fragment, which no threshold parts
     final = united(len(names), np.concatenate([one, a]), np.concatenate([every, b]))
     waits = frozen.copy()
     waits[rest.a], waits[rest.b] = True, True
@@ -261,6 +270,10 @@ def merge_node(job: Job, node: Node) -> dict[str, Any]:
     return {
         **part.arrays, "in": names, "to": names[final], "done": names[(final == every) & ~waits],
         "edges": len(part.edges), "voxels": job.tree.box(node).size,
+        **_merges(
+            job, names, np.concatenate([one[new], a]), np.concatenate([every[new], b]),
+            np.concatenate([np.full(new.sum(), np.inf), scores]),
+        ),
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ merge  block of the tree, upwards   adds its children's partial edges and seams;
 sizes  every block, upwards         where a minimum size is asked for: joins small segments where all is known
 ids    block of the tree, downwards tells each child what the regions are called that it had to hand up
 relabel smallest block              writes the segmentation
+rows   every block, upwards         instead, where thresholds are tuned: what its merges do to the scores
 ====== ============================ ========================================================================
 
 Every step is a pure function of files, and leaves one file per block, under another name until it is complete. A step
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +28,18 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.blockwise.engine import BlocksFailed, Engine, Failure, Serial, Summary, Task
-from neuropil.blockwise.job import Job, fingerprint, load_arrays, load_job, save_arrays
+from neuropil.blockwise.job import Job, folder_beside, load_arrays, load_job, plan, save_arrays
 from neuropil.blockwise.naming import name_regions, relabel
 from neuropil.blockwise.output import check_output, create_output, finish_output, output_path
 from neuropil.blockwise.parts import join_seams, merge_leaf, merge_node
+from neuropil.blockwise.rows import add_rows, count_rows
 from neuropil.blockwise.sizes import size_leaf, size_node
 from neuropil.blockwise.tree import BlockTree, Node
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
-from neuropil.geometry import NEAREST, Triple
+from neuropil.geometry import Triple
 from neuropil.volumes import Metadata, Volume, spare_input
 from neuropil.volumes.atomic import replacing
-from neuropil.volumes.location import parse_location
-from neuropil.volumes.volume import ArrayStore
 
 Watch = Callable[[str, int, int], None]
 """Is told the step, how many of its blocks are done, and how many there are."""
@@ -50,6 +51,7 @@ STEPS: dict[str, Callable[[Job, Node], dict[str, Any]]] = {
     "sizes": lambda job, node: size_node(job, node) if node[0] else size_leaf(job, node),
     "sized": lambda job, node: name_regions(job, node, "sizes"),
     "relabel": relabel,
+    "rows": lambda job, node: add_rows(job, node) if node[0] else count_rows(job, node),
 }
 
 
@@ -96,12 +98,8 @@ def segment_blocks(
     1
     """
     job, folder = _job(affinities, output, settings, block, work)
-    run = _Run(job, engine or Serial(), watch)
-    leaves = run.nodes(0)
-    run.step("merge", leaves, "watershed and merging")
-    run.step("seams", leaves, "seams")
-    for level in range(1, job.tree.levels):
-        run.step("merge", run.nodes(level), f"merging, level {level}")
+    run = Run(job, engine or Serial(), watch)
+    run.merge()
     if job.min_size > 1:
         run.step_down("ids", "names")
         for level in range(job.tree.levels):
@@ -109,13 +107,18 @@ def segment_blocks(
     segments = run.number()
     create_output(job, segments, metadata or Metadata())
     run.step_down("sized" if job.min_size > 1 else "ids", "ids")
-    run.step("relabel", leaves, "relabelling")
+    run.step("relabel", run.nodes(0), "relabelling")
     run.stop_if_failed()
     finish_output(job, output)
+    clear(job, folder)
+    return segments
+
+
+def clear(job: Job, folder: Path) -> None:
+    """Remove what is between, when all is done."""
     shutil.rmtree(job.folder, ignore_errors=True)
     if not any(folder.iterdir()):
         folder.rmdir()
-    return segments
 
 
 def perform(folder: str, step: str, node: Node) -> Summary:
@@ -130,7 +133,7 @@ def perform(folder: str, step: str, node: Node) -> Summary:
     return {"segments": int(summary[0]), "edges": int(summary[1])}
 
 
-class _Run:
+class Run:
     """A job on its way."""
 
     def __init__(self, job: Job, engine: Engine, watch: Watch | None) -> None:
@@ -142,6 +145,13 @@ class _Run:
 
     def nodes(self, level: int) -> list[Node]:
         return [(level, index) for index in range(self.job.tree.count(level))]
+
+    def merge(self) -> None:
+        """The steps of all jobs: fragments, seams, and merging up the tree."""
+        self.step("merge", self.nodes(0), "watershed and merging")
+        self.step("seams", self.nodes(0), "seams")
+        for level in range(1, self.job.tree.levels):
+            self.step("merge", self.nodes(level), f"merging, level {level}")
 
     def step(self, step: str, nodes: list[Node], name: str) -> None:
         """Do a step for all blocks whose inputs are there."""
@@ -194,46 +204,26 @@ def _inputs(tree: BlockTree, step: str, node: Node) -> Iterable[tuple[str, Node]
     if step == "merge" and node[0]:
         seams = {("seams", leaf) for leaf, _ in tree.seams(node)}
         return [*(("merge", child) for child in tree.children(node)), *seams]
-    if step == "sizes" and node[0]:
-        return [("sizes", child) for child in tree.children(node)]
-    return []
+    below = [(step, child) for child in tree.children(node)] if node[0] else []
+    if step == "rows":
+        return [("merge", node), *below]
+    return below if step == "sizes" else []
 
 
 def _job(
     affinities: Volume, output: Path | str, settings: SegmentConfig, block: Triple, work: Path | str | None
 ) -> tuple[Job, Path]:
     """The job and the folder of all jobs for this output; refuses what cannot be done by blocks."""
-    if type(affinities.store) is ArrayStore:
-        raise NeuropilError("blocks are read by any process: expected affinities in a file, got an array in memory")
     spare_input(affinities, output)
     if settings.method == "mutex":
         raise NeuropilError("the mutex watershed is one sweep over the whole volume; it cannot be done by blocks")
     if settings.fill:
         raise NeuropilError("filling looks across the whole volume; leave out --fill, or --block")
-    threshold = np.inf if settings.method == "watershed" else settings.threshold
-    if threshold is None:
-        raise NeuropilError("expected a threshold to segment at by blocks, got none")
-    z, y, x = (min(b, n) for b, n in zip(block, affinities.shape[1:], strict=True))
-    made = {**settings.model_dump(mode="json"), "block": [z, y, x], "output": str(output)}
-    folder = Path(work) if work is not None else _beside(output)
-    place = folder.resolve() / fingerprint(affinities, made)
-    depth, height, width = affinities.shape[1:]
-    meaning = affinities.metadata.encoding
-    encoding = None if meaning is None else meaning.to_json()
-    job = Job(
-        str(place), affinities.path, affinities.metadata.offsets or NEAREST, encoding,
-        (depth, height, width), (z, y, x), settings.low, settings.high, settings.score, float(threshold),
-        settings.min_size, output_path(output, place),
-    )  # fmt: skip
+    folder = Path(work) if work is not None else folder_beside(output)
+    job = plan(affinities, settings, block, folder, output=output)
+    place = Path(job.folder)
+    job = replace(job, output=output_path(output, place))
     if not (place / "job.json").exists():
         check_output(output)
     job.save()
     return job, folder
-
-
-def _beside(output: Path | str) -> Path:
-    """The folder for what is between: beside a local output, in the current folder for a bucket."""
-    location = parse_location(output)
-    name = location.container.rstrip("/").replace("://", "_")
-    place = Path(name.replace("/", "_") if location.remote else name)
-    return place.with_name(f"{place.name}{'.' + location.array.replace('/', '_') if location.array else ''}.blocks")

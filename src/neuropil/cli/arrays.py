@@ -201,21 +201,26 @@ def tune(
     high: High = None,
     offsets: OffsetsOption = None,
     box: BoxOption = None,
+    block: BlockOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    work: WorkOption = None,
 ) -> None:
     """Score every threshold against labels.
 
     Leaves curve.csv, curve.png and segment.yaml in DIR; `neuropil segment --config DIR/segment.yaml` uses the best.
     """
+    from neuropil.blockwise import open_engine as block_engine
     from neuropil.evaluation.placing import common_box
     from neuropil.evaluation.search import search as searching
-    from neuropil.evaluation.tuning import Pair
     from neuropil.evaluation.tuning import tune as run
     from neuropil.geometry import Box
-    from neuropil.volumes import open_volume, require_labels
+    from neuropil.pipeline import tune_in_blocks
+    from neuropil.volumes import Volume, open_volume, require_labels
 
     settings = read_segment(None, {"score": score, "low": low, "high": high})
     with ExitStack() as stack:
-        pairs: list[Pair] = []
+        pairs: list[tuple[Volume, Volume]] = []
         area: Box | None = None
         for one, other in read_pairs([affinities, labels, *(more or [])]):
             volume, truth = stack.enter_context(open_affinities(one, offsets)), stack.enter_context(open_volume(other))
@@ -225,7 +230,14 @@ def tune(
             typer.echo(f"scored on {area}" + (f" of {one}" if more else ""))
             pairs.append((volume, truth))
         given = None if box is None else area
-        if search:
+        if not (block is None and workers is None and scheduler is None):
+            if search:
+                raise NeuropilError("--search segments many times, in memory; leave it out, or the options of blocks")
+            with block_engine(workers, scheduler) as engine:
+                found = tune_in_blocks(
+                    pairs, settings, metric=metric.value, box=given, block=read_block(block), engine=engine, work=work
+                )
+        elif search:
             found, tried = searching(pairs, settings, metric=metric.value, box=given)
             typer.echo("\n".join(trial.line() for trial in tried))
         else:
@@ -272,6 +284,7 @@ def evaluate(
     from dataclasses import replace
 
     from neuropil.blockwise import open_engine as block_engine
+    from neuropil.blockwise.job import folder_beside
     from neuropil.evaluation import evaluate as run
     from neuropil.evaluation.run_length import run_length
     from neuropil.pipeline import score_in_blocks
@@ -288,7 +301,7 @@ def evaluate(
             raise NeuropilError("--border and --components look at whole sections; leave them out, or --block")
         else:
             with block_engine(workers, scheduler) as engine:
-                folder = work or f"{segmentation.rstrip('/')}.scores.blocks"
+                folder = work or folder_beside(segmentation, "scores.blocks")
                 scores = score_in_blocks(volume, truth, block=read_block(block), box=area, engine=engine, work=folder)
         if erl:
             scores = replace(scores, run_length=run_length(volume, truth, box=area, voxel_size=size))

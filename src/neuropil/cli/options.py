@@ -85,7 +85,7 @@ WorkOption = Annotated[
     typer.Option(
         "--work",
         metavar="DIR",
-        help="For what is between blocks; all workers must reach it. [default: beside the segmentation]",
+        help="For what is between blocks; all workers must reach it. [default: beside the segmentation or affinities]",
     ),
 ]
 

@@ -163,15 +163,31 @@ def curve_of(tree: Tree, table: Contingency) -> ThresholdCurve:
     inside = table.without_truth(0)
     merges, *columns = _walk(tree, inside, score)
     sums = ExactSums(np.stack(columns[0:2], axis=1), np.stack(columns[2:4], axis=1), constant)
-    top = max(1.0, float(np.nextafter(score[0], np.inf))) if len(score) else 1.0
-    thresholds = np.concatenate([[top], score[merges[1:].astype(np.int64) - 1]])
-    truth_log = fsum(_x_log_x(size) for size in inside.truth_sizes()[1].tolist())
+    levels = score[merges[1:].astype(np.int64) - 1]
+    return curve_of_sums(levels, merges, sums, (columns[4], columns[5]), inside.truth_sizes()[1])
+
+
+def curve_of_sums(
+    levels: Curve, merges: Ids, sums: ExactSums, logs: tuple[Curve, Curve], truth_sizes: Ids
+) -> ThresholdCurve:
+    """The curve from the sums on each of its steps.
+
+    Args:
+        levels: the scores at which steps begin, descending, ``[step - 1]``.
+        merges: performed at each step, ``[step]``.
+        sums: Σ n_ij² and Σ s_j² over segments j >= 1 at each step.
+        logs: Σ n_ij log2 n_ij and Σ s_j log2 s_j over segments j >= 0 at each step.
+        truth_sizes: voxels of each truth object.
+    """
+    top = max(1.0, float(np.nextafter(levels[0], np.inf))) if len(levels) else 1.0
+    truth_log = fsum(_x_log_x(size) for size in truth_sizes.tolist())
+    scored = sums.constant.scored
     return ThresholdCurve(
-        thresholds,
+        np.concatenate([[top], levels]),
         merges,
         *_adapted_rand(sums),
-        voi_split=np.maximum((truth_log - columns[4]) / constant.scored, 0),
-        voi_merge=np.maximum((columns[5] - columns[4]) / constant.scored, 0),
+        voi_split=np.maximum((truth_log - logs[0]) / scored, 0),
+        voi_merge=np.maximum((logs[1] - logs[0]) / scored, 0),
         sums=sums,
     )
 

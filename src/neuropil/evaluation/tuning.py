@@ -133,9 +133,18 @@ def tune(
     settings = settings or SegmentConfig()
     if settings.method != "agglomerate":
         raise NeuropilError(f'only the method "agglomerate" has a threshold to tune, got {settings.method!r}')
-    curve = average([_curve(pair, settings, box, threads) for pair in pairs])
+    return chosen([_curve(pair, settings, box, threads) for pair in pairs], settings, metric, tolerance)
+
+
+def chosen(curves: Sequence[ThresholdCurve], settings: SegmentConfig, metric: Metric, tolerance: float) -> Tuning:
+    """The best threshold on the average of some curves.
+
+    Raises:
+        NeuropilError: no curves.
+    """
+    curve = average(curves)
     threshold, score = curve.best(metric, tolerance)
-    return Tuning(settings.model_copy(update={"threshold": threshold}), metric, score, curve, len(pairs))
+    return Tuning(settings.model_copy(update={"threshold": threshold}), metric, score, curve, len(curves))
 
 
 @dataclass(frozen=True)

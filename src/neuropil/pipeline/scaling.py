@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from neuropil.blockwise import evaluate_blocks, segment_blocks
+from neuropil.blockwise import evaluate_blocks, segment_blocks, tune_blocks
 from neuropil.blockwise.engine import Engine
 from neuropil.config import SegmentConfig
 from neuropil.evaluation import Scores
+from neuropil.evaluation.curve import Metric
+from neuropil.evaluation.tuning import Tuning
 from neuropil.geometry import Box, Triple
 from neuropil.inference.memory import free_memory
 from neuropil.pipeline.segmenting import segment_volume, segmentation_metadata, threshold_for, with_offsets
@@ -108,6 +110,27 @@ def score_in_blocks(
     """
     watch = BlockProgress()
     return evaluate_blocks(segmentation, labels, block=block or BLOCK, work=work, box=box, engine=engine, watch=watch)
+
+
+def tune_in_blocks(
+    pairs: Sequence[tuple[Volume, Volume]],
+    settings: SegmentConfig,
+    *,
+    metric: Metric,
+    box: Box | None = None,
+    block: Triple | None,
+    engine: Engine | None = None,
+    work: Path | str | None = None,
+) -> Tuning:
+    """:func:`neuropil.blockwise.tune_blocks`, with progress.
+
+    Raises:
+        NeuropilError, BlocksFailed: as there.
+    """
+    watch = BlockProgress()
+    return tune_blocks(
+        pairs, settings, metric=metric, box=box, block=block or BLOCK, engine=engine, work=work, watch=watch
+    )
 
 
 def segment_either_way(affinities: Volume | Path | str, output: Path | str, settings: SegmentConfig) -> Path:
