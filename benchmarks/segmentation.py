@@ -77,7 +77,9 @@ def _memory(mark: str) -> int:
 
 
 def best_of(segmentations: Any, labels: Any) -> Result:
-    """The scores of the one with the smallest adapted Rand error."""
+    """The scores of the one with the smallest adapted Rand error; none without labels."""
+    if labels is None:
+        return {}
     best = min((neuropil.evaluate(s, labels) for s in segmentations), key=lambda s: s.adapted_rand_error)
     return {"are": best.adapted_rand_error, "split": best.voi_split, "merge": best.voi_merge}
 
@@ -90,7 +92,7 @@ def ours(volume: Any, labels: Any, score: str, threads: int) -> Result:
     tree = meter("graph and merging", lambda: neuropil.agglomerate(affinities, fragments, score, **meant))
     result = meter.result(fragments.size)
     result["note"] = f"{int(fragments.max()):,} fragments"
-    return result if labels is None else {**result, **best_of((tree.segment(fragments, t) for t in THRESHOLDS), labels)}
+    return {**result, **best_of((tree.segment(fragments, t) for t in THRESHOLDS), labels)}
 
 
 def our_graph(volume: Any, labels: Any, threads: int) -> Result:
@@ -101,7 +103,7 @@ def our_graph(volume: Any, labels: Any, threads: int) -> Result:
     meter = Meter()
     graph = meter("region graph", lambda: neuropil.region_graph(affinities, fragments, **meant))
     meter("merging", lambda: agglomerate_graph(graph, threads=threads))
-    return {**meter.result(labels.size), "note": f"{len(graph):,} edges"}
+    return {**meter.result(fragments.size), "note": f"{len(graph):,} edges"}
 
 
 def waterz(volume: Any, labels: Any, scoring_function: str, queue: int) -> Result:
@@ -120,7 +122,7 @@ def waterz(volume: Any, labels: Any, scoring_function: str, queue: int) -> Resul
     }
     meter = Meter()
     meter("all", lambda: next(iter(peer.agglomerate(affinities, [0.5], **options))))
-    result = meter.result(labels.size)
+    result = meter.result(affinities[0].size)
     return {**result, **best_of(peer.agglomerate(affinities, (1 - THRESHOLDS[::-1]).tolist(), **options), labels)}
 
 
@@ -150,7 +152,7 @@ def mutex(volume: Any, labels: Any, which: str, threads: int) -> Result:
         del values
         meter = Meter()
     segmentation = meter("all", call)
-    return {**meter.result(labels.size), **best_of([np.asarray(segmentation)], labels)}
+    return {**meter.result(affinities[0].size), **best_of([np.asarray(segmentation)], labels)}
 
 
 def scikit_image(volume: Any, labels: Any) -> Result:
@@ -162,7 +164,7 @@ def scikit_image(volume: Any, labels: Any) -> Result:
     boundary = 1 - sum(faces.encoding.table[c] for c in (faces.z, faces.y, faces.x)).astype(np.float32) / 3
     meter = Meter()
     segmentation = meter("all", lambda: watershed(boundary, label(boundary < 0.05)))
-    return {**meter.result(labels.size), **best_of([segmentation.astype(np.uint32)], labels)}
+    return {**meter.result(boundary.size), **best_of([segmentation.astype(np.uint32)], labels)}
 
 
 def tiled(volume: Any, labels: Any, times: int) -> Result:
@@ -233,23 +235,38 @@ def prepare(folder: Path, options: argparse.Namespace, shape: tuple[int, int, in
     return folder / "affinities.zarr", folder / "labels.h5"
 
 
-def measure(name: str, paths: tuple[Path, Path], repeat: int) -> Result | None:
-    """The run with the median time of so many, each in a fresh process; None where it fails."""
-    found: list[Result] = []
-    for _ in range(repeat):
-        with tempfile.NamedTemporaryFile() as result:
-            command = [sys.executable, __file__, "--affinities", paths[0], "--labels", paths[1], "--one", name]
-            command += ["--result", result.name]
-            # waterz writes its progress to the C standard output.
-            done = subprocess.run(
-                [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-            )
-            if done.returncode:
-                print(f"{name}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
-                return None
-            found.append(json.loads(Path(result.name).read_text()))
-    middle = statistics.median_low(result["seconds"] for result in found)
-    return next(result for result in found if result["seconds"] == middle)
+def measure(name: str, paths: tuple[Path, Path], scored: bool) -> Result | None:
+    """One run in a fresh process; None where it fails."""
+    with tempfile.NamedTemporaryFile() as result:
+        command = [sys.executable, __file__, "--affinities", paths[0], "--one", name, "--result", result.name]
+        command += ["--labels", paths[1]] if scored else []
+        # waterz writes its progress to the C standard output.
+        done = subprocess.run(
+            [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        if done.returncode:
+            print(f"{name}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+            return None
+        found: Result = json.loads(Path(result.name).read_text())
+    print(name, found, file=sys.stderr, flush=True)
+    return found
+
+
+def measure_all(names: list[str], paths: tuple[Path, Path], repeat: int) -> dict[str, Result]:
+    """Round after round of all rows, so that a noisy minute falls on all alike; of each the run with the median time.
+
+    Only the first round is scored: the others give the same segmentations."""
+    rounds: dict[str, list[Result]] = {name: [] for name in names}
+    for turn in range(repeat):
+        for name in names:
+            found = measure(name, paths, scored=turn == 0 and name in RUNS)
+            rounds[name] += [found] if found else []
+    rows = {}
+    for name, results in rounds.items():
+        if results:
+            middle = statistics.median_low(result["seconds"] for result in results)
+            rows[name] = {**results[0], **next(result for result in results if result["seconds"] == middle)}
+    return rows
 
 
 def table(rows: dict[str, Result], voxels: int) -> list[str]:
@@ -305,7 +322,7 @@ def main() -> None:
     if options.list:
         raise SystemExit("\n".join(RUNS))
     if options.one:
-        labels = neuropil.open_volume(options.labels).read()
+        labels = neuropil.open_volume(options.labels).read() if options.labels else None
         run = {**RUNS, **SCALING}[options.one]
         options.result.write_text(json.dumps(run(neuropil.open_volume(options.affinities), labels)))
         return
@@ -314,15 +331,12 @@ def main() -> None:
         paths = prepare(Path(folder), options, (z, y, x))
         shape = neuropil.open_volume(paths[1]).shape
         voxels = int(np.prod(shape))
-        names = [n for n in SCALING if int(n.split()[0]) * voxels <= options.largest * 1e6] if options.scaling else RUNS
-        rows: dict[str, Result] = {}
-        for name in names:
-            if name in options.skip.split(";") or (options.only and name not in options.only.split(";")):
-                continue
-            result = measure(name, paths, options.repeat)
-            if result is not None:
-                rows[name] = result
-                print(name, result, file=sys.stderr, flush=True)
+        if options.scaling:
+            names = [n for n in SCALING if int(n.split()[0]) * voxels <= options.largest * 1e6]
+        else:
+            wanted = options.only.split(";") if options.only else RUNS
+            names = [n for n in RUNS if n in wanted and n not in options.skip.split(";")]
+        rows = measure_all(names, paths, options.repeat)
     what = "real" if options.affinities else "synthetic"
     head = (
         f"{'×'.join(map(str, shape))} voxels of {what} affinities, {platform.machine()}, {CORES} cores, neuropil "

@@ -27,12 +27,12 @@ import torch
 
 from neuropil import Config, load_config
 from neuropil.config import AugmentConfig
-from neuropil.dataset import Sample, VolumeDataset, VolumePair
+from neuropil.dataset import VolumeDataset, VolumePair
 from neuropil.losses import class_weights
 from neuropil.models import build_network
 from neuropil.targets import label_margin
-from neuropil.training.batches import Numbers, batches, prepare
-from neuropil.training.loop import draw, learn
+from neuropil.training.batches import Batch, Numbers, batches, prepare
+from neuropil.training.loop import learn, prepared
 from neuropil.training.monitor import Monitor
 from neuropil.training.objective import judge
 from neuropil.training.optimizers import make_optimizer, update_average
@@ -68,7 +68,7 @@ def data_path(patch: tuple[int, int, int], offsets: str, augment: AugmentConfig 
     return float(np.median(seconds[1:]))
 
 
-def run_of(config: Config, folder: Path) -> tuple[Run, Iterator[list[Sample]], Monitor]:
+def run_of(config: Config, folder: Path) -> tuple[Run, Iterator[Batch], Monitor]:
     """What ``neuropil train`` sets up for a recipe, over a random volume."""
     fabric = start_fabric(config.training)
     data = VolumeDataset(
@@ -80,21 +80,21 @@ def run_of(config: Config, folder: Path) -> tuple[Run, Iterator[list[Sample]], M
     )
     run = start_run(config, fabric, None, folder, None)
     pin = config.training.workers > 0 and fabric.device.type == "cuda"
-    stream = batches(data, Numbers(0, config.training.batch), config.training.workers, pin=pin)
-    return run, stream, Monitor(folder / "tensorboard", config, 0)
+    samples = batches(data, Numbers(0, config.training.batch), config.training.workers, pin=pin)
+    return run, prepared(run, samples), Monitor(folder / "tensorboard", config, 0)
 
 
 class Plain:
     """The loop that one would write first: eager float32, contiguous, the library's own parts."""
 
-    def __init__(self, run: Run, stream: Iterator[list[Sample]]) -> None:
+    def __init__(self, run: Run, stream: Iterator[Batch]) -> None:
         torch.manual_seed(run.config.training.seed)
         self.run, self.stream = run, stream
         self.network = build_network(run.config.model).to(run.fabric.device)
         self.optimizer = make_optimizer(self.network, run.config)
 
     def step(self) -> float:
-        batch = draw(self.run, self.stream)
+        batch = next(self.stream)
         start = time.perf_counter()
         judge(self.network(batch.image_BCZYX), batch, self.run.config).loss.backward()
         wait(self.run)

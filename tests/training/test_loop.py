@@ -1,4 +1,6 @@
 import math
+import threading
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from neuropil import NeuropilError, load_config, train
 from neuropil.models.checkpoint import load_model, read_checkpoint
-from neuropil.training.loop import validate
+from neuropil.training.batches import Numbers, batches, open_dataset
+from neuropil.training.loop import prepared, validate
 from neuropil.training.run import Step
 from training_data import equal, recipe, stripes, weights
 
@@ -60,6 +63,31 @@ def test_workers_do_not_change_the_run(data, tmp_path):
     alone = train(recipe(data, "training.iterations=3"), tmp_path / "alone")
     shared = train(recipe(data, "training.iterations=3", "training.workers=2"), tmp_path / "shared")
     assert equal(weights(alone), weights(shared))
+
+
+def test_the_next_batch_is_made_ahead_and_what_fails_there_is_said(data):
+    config = recipe(data)
+    real = batches(open_dataset(config.data.train, config, 0, config.augment), Numbers(0, 1), 0, pin=False)
+    second, threads = threading.Event(), set()
+
+    def samples():
+        for number in range(3):
+            threads.add(threading.current_thread().name)
+            if number:
+                second.set()
+            yield next(real)
+        raise NeuropilError("the disk is gone")
+
+    run = SimpleNamespace(config=config, fabric=SimpleNamespace(to_device=lambda drawn: drawn))
+    with closing(prepared(run, samples())) as stream:
+        first = next(stream)
+        assert second.wait(20), "the second batch is made before it is asked for"
+        assert not torch.equal(first.image_BCZYX, next(stream).image_BCZYX)
+        next(stream)
+        with pytest.raises(NeuropilError, match="the disk is gone"):
+            next(stream)
+    assert threads == {"prepare_0"}
+    assert not threads & {thread.name for thread in threading.enumerate()}
 
 
 def test_pretrained_takes_the_average_and_starts_anew(data, tmp_path):

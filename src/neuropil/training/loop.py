@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -71,16 +72,17 @@ def train(
     together = settings.devices if settings.strategy == "dp" else 1
     first = step.iteration * config.optimizer.accumulate
     numbers = Numbers(first, settings.batch * together, fabric.global_rank, fabric.world_size)
-    stream = batches(dataset, numbers, settings.workers, pin=settings.workers > 0 and fabric.device.type == "cuda")
+    samples = batches(dataset, numbers, settings.workers, pin=settings.workers > 0 and fabric.device.type == "cuda")
     validation = Validation(config, fabric)
 
     with (
+        closing(prepared(run, samples)) as stream,
         StopRequest() as request,
         Monitor(out / layout.tensorboard, config, step.iteration, fabric.global_rank) as monitor,
     ):
         step = go_on(run, step, stream, validation, request, monitor)
         if config.optimizer.swa:
-            images = (draw(run, stream).image_BCZYX for _ in range(20))
+            images = (next(stream).image_BCZYX for _ in range(20))
             measure_norms(run.average, images)
         step = validate(run, step, validation, monitor)
         run.save("last.pt", step)
@@ -91,7 +93,7 @@ def train(
 def go_on(
     run: Run,
     step: Step,
-    stream: Iterator[list[Sample]],
+    stream: Iterator[Batch],
     validation: Validation,
     request: StopRequest,
     monitor: Monitor,
@@ -128,18 +130,27 @@ class Learned(NamedTuple):
     """Norm of the gradient before it is clipped."""
 
 
-def draw(run: Run, stream: Iterator[list[Sample]]) -> Batch:
-    """The next batch on the device, augmented, with its targets."""
-    samples = run.fabric.to_device(next(stream))
-    return prepare(samples, run.config, run.config.training.seed, run.config.augment)
+def prepared(run: Run, samples: Iterator[list[Sample]]) -> Generator[Batch]:
+    """Batches on the device, augmented, with their targets; the next is made while the network learns from this one."""
+
+    def draw() -> Batch:
+        drawn = run.fabric.to_device(next(samples))
+        return prepare(drawn, run.config, run.config.training.seed, run.config.augment)
+
+    with ThreadPoolExecutor(1, "prepare") as pool:
+        coming = pool.submit(draw)
+        while True:
+            batch = coming.result()
+            coming = pool.submit(draw)
+            yield batch
 
 
-def learn(run: Run, stream: Iterator[list[Sample]], monitor: Monitor) -> Learned:
+def learn(run: Run, stream: Iterator[Batch], monitor: Monitor) -> Learned:
     """One step of the optimizer, over as many batches as its gradient is averaged from."""
     settings, fabric = run.config.optimizer, run.fabric
     for part in range(1, settings.accumulate + 1):
         with monitor.waiting():
-            batch = draw(run, stream)
+            batch = next(stream)
         monitor.count(batch.image_BCZYX.numel() * fabric.world_size)
         whole = part == settings.accumulate
         with nullcontext() if whole else fabric.no_backward_sync(run.network):
