@@ -1,6 +1,8 @@
 """Files of weights, and the models that come with the package."""
 
 import json
+import os
+import re
 import stat
 import subprocess
 import sys
@@ -107,3 +109,26 @@ def test_info_prints_the_card():
     )
     assert done.stdout.startswith(model_card("snemi3d").splitlines()[0])
     assert "857,156 weights" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_scores_on_the_card_are_those_of_the_commands_on_it(tmp_path):
+    volumes = Path(os.environ.get("NEUROPIL_DATA", Path(__file__).parents[3] / "shared/data")) / "snemi3d"
+    if not volumes.exists():
+        pytest.skip("SNEMI3D is not there; set NEUROPIL_DATA to the folder that holds it")
+    card = model_card("snemi3d")
+    commands = re.findall(r"^    neuropil +(.+)$", card, re.MULTILINE)
+    rows = re.findall(r"^\| labels[^|]*\|((?: \d\.\d{3} \|){5})$", card, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["predict", "segment", "evaluate", "evaluate"]
+    assert len(rows) == 2
+    for file in ("image.h5", "labels_z000-079.h5"):
+        (tmp_path / file).symlink_to(volumes / file)
+    for command in commands[:2]:
+        subprocess.run([sys.executable, "-m", "neuropil.cli", *command.split()], cwd=tmp_path, check=True)
+    names = ("adapted_rand_error", "adapted_rand_precision", "adapted_rand_recall", "voi_split", "voi_merge")
+    for command, row in zip(commands[2:], rows, strict=True):
+        words = [*command.split(), "--json", "scores.json"]
+        subprocess.run([sys.executable, "-m", "neuropil.cli", *words], cwd=tmp_path, check=True)
+        scores = json.loads((tmp_path / "scores.json").read_text())
+        # Another processor rounds bfloat16 products elsewhere, or has none.
+        assert [scores[name] for name in names] == pytest.approx([float(n) for n in row.split("|")[:5]], abs=0.005)
