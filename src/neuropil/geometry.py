@@ -21,6 +21,9 @@ VoxelSize = tuple[float, float, float]
 NEAREST: Offsets = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
 """The default nearest neighbourhood, as waterz, LSD, gunpowder and volara have it."""
 
+_FARTHEST = 1 << 40
+"""Voxels that an offset may reach along an axis: kernels add offsets to coordinates in 64 bits."""
+
 OFFSET_PRESETS: dict[str, Offsets] = {
     "nearest": NEAREST,
     # K. Lee et al. 2017, arXiv:1706.00120: sections are few and thick, so edges along z are short.
@@ -148,7 +151,8 @@ def parse_offsets(offsets: str | Sequence[Sequence[int]]) -> Offsets:
     """Offsets from a name of ``OFFSET_PRESETS``, text ``"z,y,x;z,y,x"`` or any E×3 sequence, checked.
 
     Raises:
-        NeuropilError: not E×3 integers, a zero offset, or the same edge twice, be it with either sign.
+        NeuropilError: not E×3 integers, a zero offset, one beyond 2**40 voxels, or the same edge twice, be it with
+            either sign.
 
     >>> parse_offsets("-1,0,0; 0,-1,0")
     ((-1, 0, 0), (0, -1, 0))
@@ -167,6 +171,8 @@ def parse_offsets(offsets: str | Sequence[Sequence[int]]) -> Offsets:
             f'offsets are written "z,y,x;z,y,x;…", for example "-1,0,0;0,-1,0;0,0,-1", or named '
             f"({', '.join(OFFSET_PRESETS)}); got {offsets!r}"
         ) from None
+    if any(abs(step) > _FARTHEST for offset in parsed for step in offset):
+        raise NeuropilError(f"offsets reach at most 2**40 voxels, got {offsets!r}")
     if (0, 0, 0) in parsed:
         raise NeuropilError(f"offsets must join different voxels, got {offsets!r}")
     # (1, 0, 0) stores the edges of (-1, 0, 0) at their other ends.

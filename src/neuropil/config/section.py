@@ -35,7 +35,7 @@ def a_box(text: str) -> str:
 
 def a_score(text: str) -> str:
     """The name of a score of agglomeration, checked."""
-    if text not in ("mean", "max", "min") and not re.fullmatch(r"q\d{1,2}", text):
+    if text not in ("mean", "max", "min") and not re.fullmatch(r"q([0-9]{1,2}|100)", text):
         raise ValueError("expected mean, max, min or qNN (a quantile: q50 is the median, q75 the upper quartile)")
     return text
 

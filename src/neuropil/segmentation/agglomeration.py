@@ -66,6 +66,10 @@ def agglomerate(
 def agglomerate_graph(graph: RegionGraph, score: str = "mean", *, threads: int | None = None) -> MergeTree:
     """The same tree from a region graph; a quantile needs one with histograms.
 
+    Raises:
+        NeuropilError: an unknown score, a quantile without histograms, or a graph by hand that is not as
+            :class:`RegionGraph` says.
+
     >>> import numpy as np
     >>> from neuropil import region_graph
     >>> graph = region_graph(np.full((3, 1, 2, 2), 0.25), np.array([[[1, 2], [1, 2]]]))

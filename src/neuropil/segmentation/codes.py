@@ -14,6 +14,7 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets, Triple, parse_offsets
 from neuropil.volumes import LINEAR8, LOGIT16, Encoding, Volume, as_volume
+from neuropil.volumes.volume import without_mask
 
 Affinities = npt.NDArray[Any] | Volume | str | Path
 """Affinities [edge, z, y, x] as an array (uint8, uint16 with an encoding, floats), an opened volume, or a path."""
@@ -136,7 +137,7 @@ def label_array(labels: Labels, shape: tuple[int, ...] | None = None, name: str 
     >>> label_array(np.ones((1, 2, 3), np.int16)).dtype
     dtype('uint16')
     """
-    array = labels if isinstance(labels, np.ndarray) else as_volume(labels).read()
+    array = without_mask(labels, name) if isinstance(labels, np.ndarray) else as_volume(labels).read()
     if array.dtype.kind not in "ui":
         raise NeuropilError(f"{name} must be integers, got {array.dtype}")
     if array.ndim != 3 or (shape is not None and array.shape != shape):
@@ -179,11 +180,25 @@ def steps(given: Sequence[int], name: str) -> Triple:
     return (z, y, x)
 
 
+def voxel_count(given: int, name: str) -> int:
+    """A number of voxels from 0 on.
+
+    Raises:
+        NeuropilError: anything else.
+
+    >>> voxel_count(400, "min_size")
+    400
+    """
+    if not isinstance(given, (int, np.integer)) or given < 0:
+        raise NeuropilError(f"{name} must be a whole number of voxels from 0 on; got {given!r}")
+    return min(int(given), 1 << 62)
+
+
 def _read(
     affinities: Affinities, offsets: str | Sequence[Sequence[int]] | None, encoding: Encoding | None
 ) -> tuple[npt.NDArray[Any], str | Sequence[Sequence[int]] | None, Encoding | None]:
     if isinstance(affinities, np.ndarray):
-        return affinities, offsets, encoding
+        return without_mask(affinities, "affinities"), offsets, encoding
     affinities = as_volume(affinities)
     metadata = affinities.metadata
     offsets = metadata.offsets if offsets is None else offsets

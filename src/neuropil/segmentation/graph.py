@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +21,7 @@ from neuropil.segmentation.codes import (
     label_array,
     thread_count,
 )
+from neuropil.segmentation.columns import check_columns, check_ids, load_fields, no_ids, save_fields, saved
 from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
 
@@ -82,15 +81,19 @@ class RegionGraph:
         return _native if self.a.dtype == np.uint32 else _native.wide
 
     def check(self, score: Score) -> None:
-        """Refuse a score that this graph cannot tell."""
-        if score.kind == "quantile" and len(self.bin_start) != len(self) + 1:
-            raise NeuropilError("a quantile needs the graph's histograms: region_graph(…, histograms=True)")
+        """Refuse columns that kernels could not use, and a score that this graph cannot tell."""
+        check_edges(self)
+        check_order(self)
+        check_statistics(self, score)
 
     def save(self, path: str | Path) -> None:
-        """Write everything to one .npz file (the name is used as it is)."""
+        """Write everything to one .npz file (the name is used as it is).
+
+        Raises:
+            NeuropilError: it cannot be written there.
+        """
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}
-        with Path(path).open("wb") as file:
-            np.savez(file, **{**arrays, "encoding": json.dumps(self.encoding.to_json())})
+        save_fields(path, {**arrays, "encoding": json.dumps(self.encoding.to_json())})
 
     @classmethod
     def load(cls, path: str | Path) -> RegionGraph:
@@ -103,8 +106,11 @@ class RegionGraph:
             stored = load_fields(path, cls)
             encoding = Encoding.from_json(json.loads(str(stored["encoding"])))
             graph = cls(**{**stored, "nodes": int(stored["nodes"]), "encoding": encoding})
-            _check_columns(graph)
-            _check_bins(graph)
+            check_edges(graph)
+            check_order(graph)
+            for name in ("mean", "max", "min"):
+                check_statistics(graph, Score.parse(name))
+            check_bins(graph)
         return graph
 
 
@@ -165,62 +171,72 @@ def positions(labels: npt.NDArray[Any], ids: npt.NDArray[np.uint64]) -> npt.NDAr
     return np.where(labels > 0, at + 1, 0)
 
 
-def no_ids() -> npt.NDArray[np.uint64]:
-    """What ``ids`` is where fragments are counted by themselves."""
-    return np.zeros(0, np.uint64)
+_TYPES = ("u8", "u8", "u8", "u2", "u2")
+"""Of count, sum, key, max and min."""
 
 
-@contextmanager
-def saved(path: str | Path, what: str) -> Iterator[None]:
-    """Whatever is wrong with a file that is being read becomes one message that names it."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, NeuropilError) as problem:
-        raise NeuropilError(f"expected a saved {what} (.npz) in {path}: {problem}") from problem
+def check_edges(graph: RegionGraph) -> None:
+    """Refuse edges that kernels could not use: they trust what a graph says, and it may have been made by hand.
 
+    Edges may come in any order, and the same pair more than once: parts of a graph do.
 
-def load_fields(path: str | Path, cls: type) -> dict[str, Any]:
-    """The fields of a dataclass from an .npz file."""
-    with np.load(path, allow_pickle=False) as stored:
-        return {field.name: stored[field.name] for field in fields(cls)}
-
-
-_COLUMN_TYPES = {"count": "u8", "sum": "u8", "key": "u8", "max": "u2", "min": "u2"}
-
-
-def _check_columns(graph: RegionGraph) -> None:
-    """Refuse columns that kernels could not use: they trust what a graph says."""
-    index = graph.a.dtype
-    types = {"a": index.str[1:], "b": index.str[1:], **_COLUMN_TYPES}
-    if index.str[1:] not in ("u4", "u8") or any(
-        getattr(graph, name).shape != (len(graph.a),) or getattr(graph, name).dtype.str[1:] != kind
-        for name, kind in types.items()
-    ):
-        raise NeuropilError("its columns are not all of one length and of the types of a graph")
-    if len(graph.ids) not in (0, graph.nodes) or graph.ids.dtype.str[1:] != "u8" or graph.ids.ndim != 1:
-        raise NeuropilError(f"expected ids of {graph.nodes} nodes, or none; got {len(graph.ids)}")
+    Raises:
+        NeuropilError: what is wrong with them.
+    """
+    index = "u8" if getattr(graph.a, "dtype", None) == np.uint64 else "u4"
+    check_columns(graph.columns, (index, index, *_TYPES), "region graph")
+    check_ids(graph.ids, graph.nodes, "nodes")
     if not len(graph):
         return
     if not (graph.a.min() >= 1 and (graph.a < graph.b).all() and graph.b.max() <= graph.nodes):
-        raise NeuropilError(f"an edge joins nodes 1 <= a < b <= {graph.nodes}")
-    top = int(fixed_point(graph.encoding)[0][-1])
-    codes = max(int(graph.max.max()), int(graph.min.max()))
-    if not (graph.count.min() >= 1 and (graph.sum // graph.count).max() <= top and codes < graph.encoding.codes):
-        raise NeuropilError("its counts, sums or codes cannot be those of faces")
+        raise NeuropilError(f"an edge of a region graph joins nodes 1 <= a < b <= {graph.nodes}")
+    if index == "u4" and max(int(graph.count.max()), int(graph.key.max())) >= 1 << 32:
+        raise NeuropilError("counts and keys beyond 32 bits need nodes of 64 bits, uint64")
 
 
-def _check_bins(graph: RegionGraph) -> None:
-    """The same for histograms: those of each edge hold all its faces."""
+def check_order(graph: RegionGraph) -> None:
+    """Refuse edges out of order, or the same pair twice."""
+    a, b = graph.a, graph.b
+    if not ((a[1:] > a[:-1]) | ((a[1:] == a[:-1]) & (b[1:] > b[:-1]))).all():
+        raise NeuropilError("the edges of a region graph are ordered by (a, b), each pair once; add_graphs does that")
+
+
+def check_statistics(graph: RegionGraph, score: Score) -> None:
+    """Refuse columns that a score cannot use; of those that it does not look at, parts of a graph hold nothing.
+
+    Raises:
+        NeuropilError: what is wrong with them.
+    """
+    if score.kind == "quantile":
+        if len(graph.bin_start) != len(graph) + 1:
+            raise NeuropilError("a quantile needs the graph's histograms: region_graph(…, histograms=True)")
+        check_bins(graph)
+    if not len(graph):
+        return
+    if score.kind in ("mean", "quantile") and not graph.count.min() >= 1:
+        raise NeuropilError("an edge of a region graph counts at least one face")
+    if score.kind == "mean" and not (graph.sum // graph.count).max() <= score.top(graph.encoding):
+        raise NeuropilError("the sums of a region graph cannot be those of its faces")
+    if score.kind in ("max", "min") and not int(getattr(graph, score.kind).max()) < graph.encoding.codes:
+        raise NeuropilError(f"the codes of a region graph cannot be those of its encoding {graph.encoding.kind}")
+
+
+def check_bins(graph: RegionGraph) -> None:
+    """Refuse histograms that are not of all faces of their edges; there may be none.
+
+    Raises:
+        NeuropilError: what is wrong with them.
+    """
     start, code, count = graph.bins
-    if [column.dtype.str[1:] for column in graph.bins] != ["u8", "u2", "u8"]:
-        raise NeuropilError("its histograms are not of the types of a graph")
+    check_columns([start], ["u8"], "list of histograms")
+    check_columns([code, count], ["u2", "u8"], "histogram")
     if not len(start):
         return
     ends = (start[0], start[-1]) if len(start) == len(graph) + 1 else (1, 0)
-    if ends != (0, len(code)) or len(code) != len(count) or not (start[1:] > start[:-1]).all():
-        raise NeuropilError("its histograms are not one for each edge")
+    if ends != (0, len(code)) or not (start[1:] > start[:-1]).all():
+        raise NeuropilError("the histograms of a region graph are not one for each edge")
     if len(code) and (
         int(code.max()) >= graph.encoding.codes
         or not np.array_equal(np.add.reduceat(count, start[:-1].astype(np.int64)), graph.count)
     ):
-        raise NeuropilError("its histograms do not hold the faces that its edges count")
+        raise NeuropilError("the histograms of a region graph do not hold the faces that its edges count")

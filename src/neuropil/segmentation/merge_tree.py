@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from neuropil import _native
 from neuropil.errors import NeuropilError
-from neuropil.segmentation.codes import Labels, label_array
-from neuropil.segmentation.graph import RegionGraph, load_fields, no_ids, positions, saved
+from neuropil.segmentation.codes import Labels, label_array, voxel_count
+from neuropil.segmentation.columns import check_ids, load_fields, no_ids, save_fields, saved
+from neuropil.segmentation.graph import RegionGraph, positions
 from neuropil.segmentation.scores import Score
 
 
@@ -59,8 +60,7 @@ class MergeTree:
             raise NeuropilError(f"a merge joins regions 1 <= a < b <= {self.fragments}, the number of fragments")
         if np.isnan(self.score).any() or not (self.score[1:] <= self.score[:-1]).all():
             raise NeuropilError("the merges of a tree stand in the order of descending scores")
-        if len(self.ids) not in (0, self.fragments):
-            raise NeuropilError(f"expected the ids of {self.fragments} fragments, or none; got {len(self.ids)}")
+        check_ids(self.ids, self.fragments, "fragments")
 
     def __len__(self) -> int:
         return len(self.a)
@@ -109,13 +109,14 @@ class MergeTree:
 
         Raises:
             NeuropilError: labels that are not this tree's fragments, ``min_size`` without the graph or with another
-                volume's, a NaN.
+                volume's, or no whole number; a NaN.
 
         >>> tree = MergeTree(np.array([1]), np.array([2]), np.array([0.7]), fragments=2)
         >>> tree.segment(np.array([[[1, 2, 0]]]), threshold=0.5).tolist()
         [[[1, 1, 0]]]
         """
         nodes = self.nodes(fragments)
+        min_size = voxel_count(min_size, "min_size")
         lut = self.cut(threshold)
         if min_size > 1:
             if graph is None:
@@ -134,9 +135,12 @@ class MergeTree:
             )
 
     def save(self, path: str | Path) -> None:
-        """Write the tree to one .npz file (the name is used as it is)."""
-        with Path(path).open("wb") as file:
-            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+        """Write the tree to one .npz file (the name is used as it is).
+
+        Raises:
+            NeuropilError: it cannot be written there.
+        """
+        save_fields(path, {field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, path: str | Path) -> MergeTree:

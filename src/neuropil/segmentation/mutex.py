@@ -13,7 +13,9 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import Offsets, Triple
 from neuropil.segmentation.codes import Affinities, Labels, all_codes, label_array, steps, thread_count
 from neuropil.volumes import Encoding
+from neuropil.volumes.volume import without_mask
 
+_LARGEST_BIAS = 2
 _NEVER = np.uint32(0xFFFFFFFF)
 _REPULSIVE = np.uint32(1 << 31)
 
@@ -48,8 +50,8 @@ def mutex_watershed(
         uint32 [z, y, x]; ids from 1 in the order of first voxels, 0 where masked.
 
     Raises:
-        NeuropilError: as :func:`neuropil.watershed`; biases that are not one per channel; strides below 1; masks or
-            seeds of another shape; more than 2**31 voxels.
+        NeuropilError: as :func:`neuropil.watershed`; biases that are not one per channel, or beyond ±2; strides
+            below 1; masks or seeds of another shape; more than 2**31 voxels.
 
     Wolf et al., "The Mutex Watershed" (2018).
 
@@ -73,10 +75,7 @@ def mutex_watershed(
 
 def sweep_ranks(encoding: Encoding, offsets: Offsets, bias: float | Sequence[float]) -> npt.NDArray[np.uint32]:
     """When each (channel, code) comes in the sweep, as kernels take it: bit 31 marks repulsion, all bits mean never."""
-    biases = np.broadcast_to(np.asarray(bias, np.float64), len(offsets)) if np.ndim(bias) == 0 else np.asarray(bias)
-    if biases.shape != (len(offsets),) or not np.isfinite(biases).all():
-        raise NeuropilError(f"expected one bias, or one for each of {len(offsets)} channels, got {bias}")
-    weight = encoding.table + biases[:, None]
+    weight = encoding.table + channel_biases(bias, len(offsets))[:, None]
     channel = np.repeat(np.arange(len(offsets)), encoding.codes)
     order = np.lexsort((channel, -np.abs(weight).ravel()))
     size, sorted_channel = np.abs(weight).ravel()[order], channel[order]
@@ -91,10 +90,29 @@ def sweep_ranks(encoding: Encoding, offsets: Offsets, bias: float | Sequence[flo
     return rank
 
 
+def channel_biases(bias: float | Sequence[float], channels: int) -> npt.NDArray[np.float64]:
+    """The bias of each channel.
+
+    Raises:
+        NeuropilError: neither one number nor one for each channel, or one beyond ±2: affinities are at most 1, and
+            where a bias is far larger, what an affinity adds to it is lost.
+
+    >>> channel_biases(-0.5, 3)
+    array([-0.5, -0.5, -0.5])
+    """
+    try:
+        given = np.asarray(bias, np.float64)
+    except (TypeError, ValueError):
+        given = np.zeros(0)
+    if given.shape not in ((), (channels,)) or not (np.abs(given) <= _LARGEST_BIAS).all():
+        raise NeuropilError(f"expected one bias from -2 to 2, or one for each of {channels} channels, got {bias!r}")
+    return np.broadcast_to(given, channels)
+
+
 def _mask(mask: npt.NDArray[Any] | None, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] | None:
     if mask is None:
         return None
-    mask = np.asarray(mask)
+    mask = np.asarray(without_mask(mask, "mask"))
     if mask.shape != shape:
         raise NeuropilError(f"expected a mask of shape {shape}, got {mask.shape}")
     return np.ascontiguousarray(mask != 0, np.uint8)

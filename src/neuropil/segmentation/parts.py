@@ -21,7 +21,8 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
 from neuropil.segmentation.block_fragments import with_halo
 from neuropil.segmentation.codes import face_codes, label_array, thread_count
-from neuropil.segmentation.graph import RegionGraph, no_ids
+from neuropil.segmentation.columns import no_ids
+from neuropil.segmentation.graph import RegionGraph, check_bins, check_edges, check_statistics
 from neuropil.segmentation.merge_tree import MergeTree
 from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
@@ -169,7 +170,8 @@ def merge_part(
             tree is then right down to this threshold. All merges when not given.
 
     Raises:
-        NeuropilError: no graph, graphs of different encodings, an unknown score or one without histograms, a NaN.
+        NeuropilError: no graph, graphs of different encodings or by hand and not as :class:`RegionGraph` says, an
+            unknown score or one without histograms, a NaN.
 
     >>> chain = np.array([[[1, 2, 3, 4]]])
     >>> affinities = np.array([0, 0.5, 0.9, 0.7]).reshape(1, 1, 1, 4).repeat(3, 0)
@@ -180,7 +182,7 @@ def merge_part(
     """
     graph = _together([graphs] if isinstance(graphs, RegionGraph) else list(graphs))
     chosen = Score.parse(score)
-    graph.check(chosen)
+    check_statistics(graph, chosen)
     scale = fixed_point(graph.encoding)[1]
     merges, rest, bins, names, regions = _native.merge_part(
         graph.columns, graph.bins, np.ascontiguousarray(frozen, np.uint64), chosen.arguments(graph.encoding),
@@ -256,7 +258,7 @@ def _reduce(operation: np.ufunc, values: npt.NDArray[Any], starts: npt.NDArray[n
 
 
 def _together(graphs: list[RegionGraph]) -> RegionGraph:
-    """All edges in one graph, in 64 bits, with the same pair as often as it comes."""
+    """All edges in one graph, in 64 bits, with the same pair as often as it comes; checked."""
     if not graphs:
         raise NeuropilError("expected at least one graph, got none")
     first = graphs[0]
@@ -264,6 +266,9 @@ def _together(graphs: list[RegionGraph]) -> RegionGraph:
         raise NeuropilError("expected graphs of one encoding; these differ in what their codes mean")
     if any(len(graph.ids) for graph in graphs):
         raise NeuropilError("expected graphs whose nodes are fragments' own ids, got one with a list of ids")
+    for graph in graphs:
+        check_edges(graph)
+        check_bins(graph)
     columns = [np.concatenate([getattr(graph, name) for graph in graphs]) for name in _COLUMNS]
     columns[:2] = (ends.astype(np.uint64, copy=False) for ends in columns[:2])
     bins = [np.zeros(0, np.uint64), np.zeros(0, np.uint16), np.zeros(0, np.uint64)]

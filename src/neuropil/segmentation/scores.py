@@ -40,8 +40,8 @@ class Score:
         """
         if name in ("mean", "max", "min"):
             return cls(name)
-        quantile = re.fullmatch(r"q(\d{1,3})", name)
-        if not quantile or int(quantile[1]) > 100:
+        quantile = re.fullmatch(r"q([0-9]{1,2}|100)", name) if isinstance(name, str) else None
+        if not quantile:
             raise NeuropilError(f"expected the score mean, max, min or qNN (q50 is the median), got {name!r}")
         return cls("quantile", int(quantile[1]))
 

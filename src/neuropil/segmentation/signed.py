@@ -13,7 +13,8 @@ from neuropil import _native
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets, Triple, parse_offsets
 from neuropil.segmentation.codes import Affinities, Labels, all_codes, label_array, steps, thread_count
-from neuropil.segmentation.mutex import sweep_ranks
+from neuropil.segmentation.columns import check_columns
+from neuropil.segmentation.mutex import channel_biases, sweep_ranks
 from neuropil.volumes import Encoding
 
 Linkage = Literal["abs_max", "mean", "constrained_mean"]
@@ -21,7 +22,7 @@ Linkage = Literal["abs_max", "mean", "constrained_mean"]
 mutex watershed). ``mean``: their mean weight. ``constrained_mean``: likewise, and a negative mean excludes for good."""
 
 _UNIT = 1 << 30
-"""What a weight of 1 counts in sums: 2**33 edges can be added before 64 bits are full."""
+"""What a weight of 1 counts in sums: weights are at most 3, so 2**31 edges can be added before 64 bits are full."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class SignedGraph:
             The fragments that the graph names, ascending, and for each the smallest one of its cluster; uint64.
 
         Raises:
-            NeuropilError: an unknown linkage.
+            NeuropilError: an unknown linkage, or a graph by hand whose columns are not as above.
 
         Bailoni et al., "GASP, a generalized framework for agglomerative clustering of signed graphs" (2022); Wolf et
         al., "The Mutex Watershed" (2018).
@@ -80,6 +81,7 @@ class SignedGraph:
         if linkage not in get_args(Linkage):
             raise NeuropilError(f"expected a linkage of {', '.join(get_args(Linkage))}; got {linkage!r}")
         top = int((1 + max((abs(b) for b in self.bias), default=0)) * _UNIT) + 1
+        _check_columns(self, top)
         names, smallest = _native.signed_clusters(self.columns, linkage, top)
         return names, smallest
 
@@ -217,6 +219,17 @@ def cluster_fragments(graph: SignedGraph, fragments: Labels, linkage: Linkage = 
     return np.asarray(number.astype(dtype)[inverse].reshape(labels.shape))
 
 
+def _check_columns(graph: SignedGraph, top: int) -> None:
+    """Refuse columns that kernels could not use, where the mean weight of an edge is at most ``top``."""
+    check_columns(graph.columns, ("u8", "u8", "i8", "u8", "u4", "u8"), "signed graph")
+    if not len(graph):
+        return
+    if not (graph.a.min() >= 1 and (graph.a < graph.b).all() and graph.count.min() >= 1):
+        raise NeuropilError("an edge of a signed graph joins fragments 1 <= a < b, and counts at least one edge")
+    if (np.abs(graph.sum) // graph.count.astype(np.int64) > top).any():
+        raise NeuropilError("the sums of a signed graph cannot be those of weights with its bias")
+
+
 def _signed(
     array: npt.NDArray[Any],
     labels: npt.NDArray[Any],
@@ -229,7 +242,7 @@ def _signed(
     offsets, encoding, bias, strides = chosen
     strides = steps(strides, "strides")
     ranks = sweep_ranks(encoding, offsets, bias)
-    biases = np.broadcast_to(np.asarray(bias, np.float64), len(offsets))
+    biases = channel_biases(bias, len(offsets))
     weights = np.rint((encoding.table + biases[:, None]) * _UNIT).astype(np.int64)
     inner = box.relative_to(around.start)
     columns = _native.signed_graph(

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from neuropil import _native
 from neuropil.errors import NeuropilError
-from neuropil.segmentation.graph import RegionGraph
+from neuropil.segmentation.codes import voxel_count
+from neuropil.segmentation.graph import RegionGraph, check_edges, check_statistics
 from neuropil.segmentation.scores import Score
 
 
@@ -43,7 +44,8 @@ def merge_by_size(
         lut [nodes + 1]: the segment of each node, from 1 in the order of their smallest nodes; 0 where dropped.
 
     Raises:
-        NeuropilError: sizes that are not those of the graph's nodes, another score, a NaN.
+        NeuropilError: sizes that are not those of the graph's nodes, another score, a NaN, sizes that are no whole
+            numbers from 0, or a graph by hand that is not as :class:`neuropil.RegionGraph` says.
 
     Zlateski and Seung, "Image Segmentation by Size-Dependent Single Linkage Clustering of a Watershed Basin Graph"
     (2015).
@@ -54,25 +56,27 @@ def merge_by_size(
     >>> merge_by_size(graph, np.bincount(fragments.ravel()), size=3, dust=0).tolist()
     [0, 1, 1, 2]
     """
+    check_edges(graph)
     if sizes.shape != (graph.nodes + 1,) or sizes.dtype.kind not in "ui":
         raise NeuropilError(f"expected {graph.nodes + 1} integers, a size for 0 and every node; got {sizes.shape}")
+    size, dust = voxel_count(size, "size"), voxel_count(dust, "dust")
     if not weight == weight:
         raise NeuropilError("weight is an affinity, got NaN")
     order = _best_first(graph, score, weight)
-    region = _native.merge_by_size(
-        graph.a, graph.b, order, np.ascontiguousarray(sizes, np.uint64), max(0, size), max(0, dust)
-    )
+    region = _native.merge_by_size(graph.a, graph.b, order, np.ascontiguousarray(sizes, np.uint64), size, dust)
     kept = np.unique(region)
     return np.asarray(np.searchsorted(kept, region), region.dtype) + (len(kept) > 0 and kept[0] > 0)
 
 
 def _best_first(graph: RegionGraph, score: str, weight: float) -> npt.NDArray[np.uint64]:
     """Edges that reach the weight, as positions, best first."""
+    if score not in ("max", "mean"):
+        raise NeuropilError(f"expected the score max or mean, got {score!r}")
+    chosen = Score.parse(score)
+    check_statistics(graph, chosen)
     if score == "max":
         affinity, total, count = graph.encoding.table[graph.max], graph.max.astype(np.uint64), np.ones_like(graph.count)
-    elif score == "mean":
-        affinity, total, count = graph.mean, graph.sum, graph.count
     else:
-        raise NeuropilError(f"expected the score max or mean, got {score!r}")
-    order = _native.merge_order(total, count, graph.key, Score.parse(score).top(graph.encoding), 1)
+        affinity, total, count = graph.mean, graph.sum, graph.count
+    order = _native.merge_order(total, count, graph.key, chosen.top(graph.encoding), 1)
     return np.ascontiguousarray(order[affinity[order] >= weight])

@@ -209,14 +209,25 @@ def array_volume(array: npt.NDArray[Any], metadata: Metadata | None = None) -> V
     """A volume over an array in memory, `[y, x]` (one section), `[z, y, x]` or `[c, z, y, x]`, which is not copied.
 
     Raises:
-        NeuropilError: other numbers of axes, no voxels, or no numbers.
+        NeuropilError: other numbers of axes, no voxels, no numbers, or a masked array.
 
     >>> array_volume(np.arange(24).reshape(2, 3, 4)).read(Box((1, 0, 0), (2, 1, 4))).tolist()
     [[[12, 13, 14, 15]]]
     """
-    array = np.asarray(array)
+    array = np.asarray(without_mask(array, "the array"))
     section = array[np.newaxis] if array.ndim == 2 else array
     return Volume("an array in memory", ArrayStore(section), metadata or Metadata(), "r+")
+
+
+def without_mask(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """The array itself, if it is no masked one: nothing here looks at masks of NumPy, and the values below are any.
+
+    Raises:
+        NeuropilError: it is a ``numpy.ma.MaskedArray``.
+    """
+    if isinstance(array, np.ma.MaskedArray):
+        raise NeuropilError(f"{name} must not be a masked array, whose mask would be lost: fill it, array.filled(0)")
+    return array
 
 
 def require_image(volume: Volume) -> Volume:
