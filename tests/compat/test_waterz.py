@@ -49,6 +49,14 @@ NAMES = {
     "affmean": "mean",
     "aff50_his256": "q50",
     "aff75_his0": "q75",
+    "aff50": "q50",
+    "aff5": "q5",
+    "mean": "mean",
+    "hist_quant_10": "q10",
+    "hist_quant_85_initmax": "q85",
+    "OneMinus< EdgeStatisticValue<RegionGraphType, MaxAffinityProvider<RegionGraphType, ScoreValue> > >": "max",
+    "OneMinus<EdgeStatisticValue<RegionGraphType, VectorQuantileProvider<RegionGraphType, 30, ScoreValue, true>>>": "q30",
+    " OneMinus <\tMeanAffinity < RegionGraphType ,ScoreValue >\n> ": "mean",
     "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>": "mean",
     "OneMinus<MinAffinity<RegionGraphType,ScoreValue>>": "min",
     "OneMinus<HistogramQuantileAffinity<RegionGraphType, 85, ScoreValue, 256>>": "q85",
@@ -61,6 +69,19 @@ NAMES = {
 @pytest.mark.parametrize(("theirs", "score"), NAMES.items())
 def test_names_of_scores(theirs, score):
     assert ours.score_of(theirs) == score
+
+
+def test_every_name_that_waterz_knows_is_taken_or_refused_as_one():
+    """Its wheels hold functions compiled ahead, in its own spelling: all but those of sizes have a counterpart."""
+    codegen = pytest.importorskip("waterz._codegen")
+    names = {codegen.normalize(spec.scoring_function) for spec in codegen.iter_specs()}
+    assert len(names) > 20
+    for name in names:
+        if "Size<" in name:
+            with pytest.raises(NeuropilError, match="no counterpart"):
+                ours.score_of(name)
+        else:
+            assert ours.score_of(name) in ("mean", *(f"q{q}" for q in codegen.QUANTILES))
 
 
 @pytest.mark.parametrize(
@@ -77,6 +98,18 @@ def test_names_of_scores(theirs, score):
         ({"scoring_function": "ContactArea<RegionGraphType>"}, "no counterpart"),
         ({"scoring_function": "max10"}, "'max10' has no counterpart"),
         ({"scoring_function": "aff101_his256"}, "q101"),
+        ({"scoring_function": "aff٥٠_his256"}, "no counterpart"),
+        ({"scoring_function": "aff50_his256_ran255"}, "ran255.*no counterpart"),
+        ({"scoring_function": "One255Minus<MeanAffinity<RegionGraphType, ScoreValue>>"}, "One255Minus.*no counterpart"),
+        ({"scoring_function": "OneMinus<Mean Affinity<RegionGraphType, ScoreValue>>"}, "no counterpart"),
+        (
+            {"scoring_function": "OneMinus<HistogramQuantileAffinity<RegionGraphType, 50, ScoreValue>>"},
+            "no counterpart",
+        ),
+        ({"scoring_function": "OneMinus<QuantileAffinity<RegionGraphType, 50, ScoreValue, 256>>"}, "no counterpart"),
+        ({"scoring_function": "aff"}, "no counterpart"),
+        ({"scoring_function": "hist_quant_50_max"}, "no counterpart"),
+        ({"scoring_function": None}, "None has no counterpart"),
     ],
 )
 def test_the_rest_is_refused_by_name(options, message):

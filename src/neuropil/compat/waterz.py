@@ -46,7 +46,7 @@ def agglomerate(
         return_merge_history: yield ``(segmentation, merges)``, merges as waterz's list of dicts ``a, b, c, score`` made
             since the threshold before.
         scoring_function: ``OneMinus<MeanAffinity<…>>``, ``MaxAffinity``, ``MinAffinity``, ``QuantileAffinity`` and
-            ``HistogramQuantileAffinity`` with a percentage, or short: ``affmean``, ``aff50_his256``.
+            ``HistogramQuantileAffinity`` with a percentage, or a short name: see :func:`score_of`.
         discretize_queue, force_rebuild: there is nothing to approximate or to build; accepted and without effect.
 
     Yields:
@@ -75,35 +75,44 @@ def agglomerate(
 def score_of(scoring_function: str) -> str:
     """neuropil's name of a waterz scoring or merge function.
 
+    These are waterz's own types of C++, and the short names that people give them: PyTorch Connectomics' ``affmean``,
+    ``aff85``, ``aff85_his256``; LSD's ``mean``, ``hist_quant_85``, ``hist_quant_85_initmax``.
+
     Raises:
         NeuropilError: one that there is not.
 
     >>> score_of("aff85_his256"), score_of("OneMinus<HistogramQuantileAffinity<RegionGraphType, 50, ScoreValue, 256>>")
     ('q85', 'q50')
     """
-    text = re.sub(r"\s", "", scoring_function)
-    if text == "affmean":
+    text = re.sub(r"\s*([<>,])\s*", r"\1", str(scoring_function).strip())
+    text = re.sub(r"EdgeStatisticValue<RegionGraphType,(\w+)Provider<([^<>]*)>>", _spelt_out, text)
+    if text in ("affmean", "mean"):
         return "mean"
-    short = re.fullmatch(r"aff(\d+)_his\d+", text)
-    if short:
-        return _quantile(short[1])
-    plain = re.fullmatch(r"OneMinus<(Mean|Max|Min)Affinity<RegionGraphType,ScoreValue>>", text)
-    if plain:
+    if plain := re.fullmatch(r"OneMinus<(Mean|Max|Min)Affinity<RegionGraphType,ScoreValue>>", text):
         return plain[1].lower()
-    quantile = re.fullmatch(
-        r"OneMinus<(?:Histogram)?QuantileAffinity<RegionGraphType,(\d+),ScoreValue(?:,\d+)?(?:,(?:true|false))?>>", text
-    )
-    if quantile:
-        return _quantile(quantile[1])
+    for form in _QUANTILES:
+        if quantile := re.fullmatch(form, text):
+            Score.parse(f"q{quantile[1]}")
+            return f"q{quantile[1]}"
     raise NeuropilError(
         f"the waterz scoring function {scoring_function!r} has no counterpart; there are OneMinus<…> of MeanAffinity, "
-        "MaxAffinity, MinAffinity, QuantileAffinity, HistogramQuantileAffinity, and affmean, affNN_hisB"
+        "MaxAffinity, MinAffinity, QuantileAffinity, HistogramQuantileAffinity, and, short, affmean, affNN, "
+        "affNN_hisB, mean, hist_quant_NN, hist_quant_NN_initmax"
     )
 
 
-def _quantile(percent: str) -> str:
-    Score.parse(f"q{percent}")
-    return f"q{percent}"
+_QUANTILES = (
+    r"aff([0-9]+)(?:_his[0-9]+)?",
+    r"hist_quant_([0-9]+)(?:_initmax)?",
+    r"OneMinus<HistogramQuantileAffinity<RegionGraphType,([0-9]+),ScoreValue,[0-9]+(?:,true|,false)?>>",
+    r"OneMinus<QuantileAffinity<RegionGraphType,([0-9]+),ScoreValue(?:,true|,false)?>>",
+)
+_PROVIDERS = {"HistogramQuantile": "HistogramQuantileAffinity", "VectorQuantile": "QuantileAffinity"}
+
+
+def _spelt_out(found: re.Match[str]) -> str:
+    """The short type that waterz defines for the statistics of a provider."""
+    return f"{_PROVIDERS.get(found[1], found[1])}<{found[2]}>"
 
 
 def _segmentations(
