@@ -55,7 +55,7 @@ NAMES = {
     "hist_quant_10": "q10",
     "hist_quant_85_initmax": "q85",
     "OneMinus< EdgeStatisticValue<RegionGraphType, MaxAffinityProvider<RegionGraphType, ScoreValue> > >": "max",
-    "OneMinus<EdgeStatisticValue<RegionGraphType, VectorQuantileProvider<RegionGraphType, 30, ScoreValue, true>>>": "q30",
+    "OneMinus<EdgeStatisticValue<RegionGraphType,VectorQuantileProvider<RegionGraphType,30,ScoreValue,true>>>": "q30",
     " OneMinus <\tMeanAffinity < RegionGraphType ,ScoreValue >\n> ": "mean",
     "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>": "mean",
     "OneMinus<MinAffinity<RegionGraphType,ScoreValue>>": "min",
