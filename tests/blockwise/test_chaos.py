@@ -23,18 +23,21 @@ SHAPE, BLOCK = (12, 60, 60), "3,12,12"
 def affinities(tmp_path):
     rng = np.random.default_rng(7)
     array = (rng.integers(0, 6, (3, *SHAPE)) * 50).astype(np.uint8)
-    with create_volume(tmp_path / "a.zarr", array.shape, array.dtype) as volume:
+    with create_volume(tmp_path / "a.zarr", array.shape, array.dtype, chunks=(12, 12, 12)) as volume:
         volume.write(volume.box, array)
+    (tmp_path / "tmp").mkdir()
     return array
 
 
 def start(folder):
-    """The command line, in a process group of its own."""
+    """The command line, in a process group and with a folder for temporary files of its own."""
     command = [sys.executable, "-m", "neuropil.cli", "segment", "a.zarr", "-o", "s.zarr", "--threshold", "0.5"]
+    environment = os.environ | {"TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"}
     with (folder / "log").open("a") as log:
         return subprocess.Popen(
-            [*command, "--block", BLOCK, "--workers", "2"], cwd=folder, stdout=log, stderr=log, start_new_session=True
-        )
+            [*command, "--block", BLOCK, "--workers", "2"], cwd=folder, env=environment, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
 
 
 def workers(run):
@@ -57,7 +60,17 @@ def assert_right(folder, array):
     np.testing.assert_array_equal(found == 0, expected == 0)
     pairs = np.unique(np.stack([found.ravel(), expected.ravel()])[:, found.ravel() > 0], axis=1)
     assert pairs.shape[1] == expected.max() == found.max(), "one id for one id"
-    assert sorted(path.name for path in folder.iterdir()) == ["a.zarr", "log", "s.zarr", "s.zarr.yaml"]
+    assert_clean(folder)
+
+
+def assert_clean(folder):
+    """No folder of work, no temporary files, no process."""
+    assert sorted(path.name for path in folder.iterdir()) == ["a.zarr", "log", "s.zarr", "s.zarr.yaml", "tmp"]
+    written = [path.relative_to(folder / "s.zarr") for path in (folder / "s.zarr").rglob("*") if path.is_file()]
+    assert [path for path in written if path.name != "zarr.json" and not path.name.isdigit()] == []
+    kept = {path.name for path in (folder / "tmp").rglob("*")}
+    assert kept <= {"dask-scratch-space", "global.lock", "purge.lock"}, "Dask's two empty locks, at most"
+    assert [p.pid for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(folder)] == []
 
 
 def test_twenty_workers_are_killed(tmp_path, affinities):
@@ -93,4 +106,21 @@ def test_the_whole_run_is_killed_five_times(tmp_path, affinities):
         reached = done(tmp_path)
     assert reached > 40
     assert start(tmp_path).wait(timeout=600) == 0, (tmp_path / "log").read_text()[-3000:]
+    assert_right(tmp_path, affinities)
+
+
+def test_a_block_that_cannot_be_read_stops_no_other(tmp_path, affinities):
+    chunk = next(path for path in (tmp_path / "a.zarr/c").rglob("2") if path.parts[-3:] == ("0", "2", "2"))
+    whole = chunk.read_bytes()
+    chunk.write_bytes(b"no chunk")
+    assert start(tmp_path).wait(timeout=120) == 1
+    told = (tmp_path / "log").read_text()
+    assert "watershed and merging of block 3:6,24:36,24:36: " in told
+    assert "a.zarr" in told
+    assert "Traceback" not in told
+    assert not (tmp_path / "s.zarr").exists()
+    seen = 4 * 9  # the damaged column of blocks, and those that see it through their halo
+    assert len(list(tmp_path.glob("s.zarr.blocks/*/merge-0/*/*.npz"))) == 100 - seen
+    chunk.write_bytes(whole)
+    assert start(tmp_path).wait(timeout=120) == 0, (tmp_path / "log").read_text()[-3000:]
     assert_right(tmp_path, affinities)

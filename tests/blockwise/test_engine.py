@@ -1,5 +1,8 @@
 """Engines do every task once, try again what may work, and name what does not."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
@@ -55,6 +58,40 @@ def test_a_cluster_segments_as_one_process_does(cluster, tmp_path):
     np.testing.assert_array_equal(found, open_volume(tmp_path / "t.zarr").read())
     fragments = neuropil.watershed(array)
     assert found.max() == neuropil.agglomerate(array, fragments).segment(fragments, 0.5).max()
+
+
+def test_two_deaths_and_a_stop_do_not_show(cluster, tmp_path):
+    """The small sister of test_chaos."""
+    rng = np.random.default_rng(1)
+    write_volume(tmp_path / "a.zarr", (rng.integers(0, 9, (3, 6, 20, 20)) * 28).astype(np.uint8))
+    affinities, config = open_volume(tmp_path / "a.zarr"), SegmentConfig(threshold=0.5)
+
+    def watch(step, done, total):
+        if (step, done) in [("watershed and merging", 3), ("seams", 3)]:
+            os.kill(min(cluster.client.run(os.getpid).values()), signal.SIGKILL)
+        if step == "merging, level 1":
+            raise KeyboardInterrupt
+
+    options = {"block": (3, 7, 7), "engine": cluster, "watch": watch}
+    with pytest.raises(KeyboardInterrupt):
+        segment_blocks(affinities, tmp_path / "s.zarr", config, **options)
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "s.zarr.blocks").rglob("*-0/*/*.npz")}
+    assert len(done) == 2 * 18
+    segment_blocks(affinities, tmp_path / "s.zarr", config, **options | {"watch": watch_only(done)})
+    segment_blocks(affinities, tmp_path / "t.zarr", config, block=(3, 7, 7))
+    found = open_volume(tmp_path / "s.zarr").read()
+    np.testing.assert_array_equal(found, open_volume(tmp_path / "t.zarr").read())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "s.zarr", "t.zarr"]
+
+
+def watch_only(done):
+    """Watches that nothing is done twice."""
+
+    def watch(step, count, total):
+        if not step.startswith(("ids", "relabelling")):
+            assert all(path.stat().st_mtime_ns == before for path, before in done.items())
+
+    return watch
 
 
 @pytest.mark.parametrize(

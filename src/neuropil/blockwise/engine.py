@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from neuropil.errors import NeuropilError, Unfinished
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
 TRIES = 3
 """How often a block is tried before it has failed for good."""
@@ -24,8 +24,11 @@ DEATHS = 20
 LONELY = 120.0
 """Seconds without any worker after which a local cluster is given up."""
 
-GLANCE = 10.0
-"""Seconds after which a cluster from which nothing is heard is looked at."""
+GLANCE = 5.0
+"""Seconds after which a cluster is looked at again."""
+
+LEAVE = 30.0
+"""Seconds that a local cluster has to end in order; after that its processes end with this one."""
 
 Summary = dict[str, int]
 """What a finished task tells: a few numbers."""
@@ -99,11 +102,13 @@ class Cluster:
     Args:
         client: connected.
         resources: what each task takes of a worker's resources, such as ``{"GPU": 1}``.
-        local: whether the workers are this program's own, so that having none is an error.
+        local: whether the workers are this program's own: those that do not come back are started anew, and having
+            none for long is an error.
     """
 
     def __init__(self, client: Client, resources: dict[str, float] | None = None, *, local: bool = False) -> None:
         self.client, self.resources, self.local = client, resources, local
+        self.seen = self.looked = time.monotonic()
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Summary | Failure]]:
         """Do the tasks; only some are handed to the scheduler at a time, however many there are."""
@@ -112,6 +117,7 @@ class Cluster:
         known: dict[Any, tuple[Task, int]] = {}
         tries: dict[str, int] = {}
         deaths: dict[str, int] = {}
+        self.seen = time.monotonic()
 
         def submit(task: Task, attempt: int) -> None:
             future = self._submit(task, attempt)
@@ -124,6 +130,10 @@ class Cluster:
             future = self._next(ended)
             task, attempt = known.pop(future.key)
             outcome = _outcome(future)
+            if isinstance(outcome, TimeoutError) and future.status != "error":
+                # Its worker died before the summary was fetched; the file is there.
+                submit(task, attempt + 1)
+                continue
             if isinstance(outcome, BaseException):
                 died = type(outcome).__name__ in ("KilledWorker", "CancelledError", "FutureCancelledError")
                 count = deaths if died else tries
@@ -149,19 +159,31 @@ class Cluster:
 
     def _next(self, ended: SimpleQueue[Future[Any]]) -> Future[Any]:
         """The next future that has ended."""
-        alone = 0.0
         while True:
-            try:
+            if time.monotonic() > self.looked + GLANCE:
+                self._look()
+                self.looked = time.monotonic()
+            with suppress(Empty):
                 return ended.get(timeout=GLANCE)
-            except Empty:
-                alone = 0.0 if self.client.nthreads() else alone + GLANCE
-                if self.local and alone >= LONELY:
-                    raise Unfinished("all workers are gone and do not come back; is there enough memory?") from None
+
+    def _look(self) -> None:
+        """Start workers again that Dask has given up, such as those that died while they began."""
+        if not self.local:
+            return
+        cluster: Any = self.client.cluster
+        for name, nanny in list(cluster.workers.items()):
+            if nanny.status.name in ("closed", "failed"):
+                del cluster.workers[name]
+        cluster.scale(len(cluster.worker_spec))
+        if self.client.nthreads():
+            self.seen = time.monotonic()
+        elif time.monotonic() > self.seen + LONELY:
+            raise Unfinished("all workers are gone and do not come back; is there enough memory?")
 
 
 def _outcome(future: Future[Any]) -> Summary | BaseException:
     try:
-        summary: Summary = future.result()
+        summary: Summary = future.result(timeout=GLANCE)
         return summary
     except Exception as error:
         return error
@@ -199,7 +221,7 @@ def open_engine(
         raise NeuropilError(f"expected at least one worker, got {workers}")
     try:
         import dask
-        from distributed import Client, LocalCluster
+        from distributed import Client
     except ImportError:
         raise NeuropilError('work on several processes needs Dask: pip install "neuropil[scale]"') from None
     if scheduler is not None:
@@ -211,14 +233,34 @@ def open_engine(
             print(f"dashboard: {client.dashboard_link}", flush=True)
             yield Cluster(client, resources)
         return
-    settings = {"distributed.scheduler.allowed-failures": DEATHS, "distributed.logging.distributed": "error"}
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", resources=resources,
-            silence_logs=50,
-        ) as cluster,
-        Client(cluster) as client,
-    ):  # fmt: skip
-        print(f"dashboard: {client.dashboard_link}", flush=True)
-        yield Cluster(client, resources, local=True)
+    settings = {
+        "distributed.scheduler.allowed-failures": DEATHS,
+        "distributed.deploy.lost-worker-timeout": f"{LONELY} s",
+        "distributed.logging.distributed": "error",
+    }
+    with dask.config.set(settings):
+        cluster = _local_cluster(workers or 1, resources)
+        client = Client(cluster)
+        try:
+            print(f"dashboard: {client.dashboard_link}", flush=True)
+            yield Cluster(client, resources, local=True)
+        finally:
+            for part in (client, cluster):
+                with suppress(TimeoutError, AssertionError):  # Dask asserts how its workers ended
+                    part.close(timeout=LEAVE)
+
+
+def _local_cluster(workers: int, resources: dict[str, float] | None) -> LocalCluster:
+    """New processes on this machine; when one dies while it begins, all are started again."""
+    from distributed import LocalCluster
+
+    for tried in range(1, TRIES + 1):
+        try:
+            return LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", resources=resources,
+                silence_logs=50,
+            )  # fmt: skip
+        except RuntimeError as error:
+            if tried == TRIES:
+                raise Unfinished(f"no workers can be started: {describe(error)}") from error
+    raise AssertionError
