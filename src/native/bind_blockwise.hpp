@@ -44,22 +44,44 @@ nb::tuple part_columns(std::vector<Merge<Score>>&& merges, Part<Score>&& rest, d
     return nb::make_tuple(merged, edge_columns(edges), bins);
 }
 
+// Edges begin … end of columns.
+template <class Score>
+Part<Score> part_of_columns(const Score& score, const EdgeColumns<uint64_t>& columns, const BinColumns& bins,
+                            size_t begin, size_t end) {
+    Part<Score> part{score, {}};
+    part.edges.resize(end - begin);
+    for (size_t e = begin; e < end; ++e) {
+        auto& edge = part.edges[e - begin];
+        edge.a = std::get<0>(columns).data()[e], edge.b = std::get<1>(columns).data()[e];
+        set_stats(part.score, edge.stats, columns, bins, e);
+    }
+    return part;
+}
+
 // Merges in a graph of regions 0 … frozen.size() - 1, some of which must wait. The list of columns is emptied as soon
 // as the edges are read, so that the memory of columns that nobody else holds is free before merging takes its own.
 template <class Score>
 nb::tuple merged_columns(Score score, nb::list columns, const BinColumns& bins, List<const uint8_t> frozen,
                          uint64_t top, const Reaches<Score>& enough) {
-    Part<Score> part{score, {}}, rest{score, {}};
+    constexpr size_t CHUNK = 1 << 18, GRAIN = 10'000;
+    std::vector<Part<Score>> parts;
     {
         const auto typed = nb::cast<EdgeColumns<uint64_t>>(nb::tuple(columns));
-        run_interruptibly(1, [&](const Run& run) { part = make_part(score, typed, bins, run); });
+        const size_t count = std::get<0>(typed).size();
+        run_interruptibly(1, [&](const Run& run) {
+            for (size_t begin = 0; begin < count; begin += CHUNK) {
+                run.check();
+                parts.push_back(part_of_columns(score, typed, bins, begin, std::min(count, begin + CHUNK)));
+            }
+        });
     }
     columns.clear();
     std::vector<Merge<Score>> merges;
+    Part<Score> rest{score, {}};
     run_interruptibly(1, [&](const Run& run) {
-        auto local = number_regions(part, run).first;
-        for (size_t r = 0; r < local.name.size(); ++r) local.blocked[r] = frozen.data()[local.name[r]];
-        rest = merge_part(std::move(local), part.score, top, merges, run, enough);
+        const uint64_t last = std::max<uint64_t>(frozen.size(), 1) - 1;
+        BandMerger<Score> merger(std::move(parts), last, top, score, GRAIN, run);
+        rest = merger.part({frozen.data(), frozen.data() + frozen.size()}, enough, merges);
     });
     return part_columns(std::move(merges), std::move(rest), enough.scale);
 }

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <atomic>
 #include <numeric>
+#include <stdexcept>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -58,6 +60,22 @@ class SharedForest {
     std::vector<Index> up_;
 };
 
+// Lets edges merge whose score is at least `stop`, in the unit of Score::value; all of them when that is 0.
+template <class Score>
+struct Reaches {
+    double stop = 0, scale = 1;
+
+    bool operator()(const typename Score::Stats& stats) const {
+        return stop <= 0 || Score::value(stats, scale) >= stop;
+    }
+
+    // A level that is not above that of any edge that may merge; top + 1 where none may.
+    uint64_t lowest(uint64_t top) const {
+        const double level = stop * (std::is_same_v<Score, Mean<typename Score::Index>> ? scale : 1) - 2;
+        return level < 1 ? 0 : level > double(top) ? top + 1 : uint64_t(level);
+    }
+};
+
 template <class Score>
 class BandMerger {
   public:
@@ -80,15 +98,24 @@ class BandMerger {
 
     // All merges; greedy order within each list only.
     std::vector<std::vector<Merge<Score>>> operator()() {
-        for (uint64_t ceiling = top_ + 1; ceiling > 0;) {
-            const uint64_t floor = next_floor(ceiling);
-            find_components(floor);
-            const auto pieces = distribute(form_pieces(part_inner_edges()));
-            each_node([&](Index v) { number_[v] = NONE; });
-            merge_pieces(pieces, floor);
-            ceiling = floor;
-        }
+        merge_down_to(0);
         return std::move(merges_);
+    }
+
+    // All merges of a graph that is part of a larger one, in no order: merging ends at `enough`; blocked regions, and
+    // whoever has one as best neighbour, wait. The edges between those that wait are returned, every pair once; all
+    // others are merged or not enough.
+    Part<Score> part(std::vector<uint8_t> blocked, const Reaches<Score>& enough, std::vector<Merge<Score>>& merges) {
+        blocked_ = std::move(blocked);
+        enough_ = enough;
+        merge_down_to(enough.lowest(top_));
+        for (auto& list : merges_) {
+            merges.insert(merges.end(), list.begin(), list.end());
+            std::vector<Merge<Score>>().swap(list);
+        }
+        rename_edges([](const Edge<Score>&) {});
+        std::vector<Part<Score>>().swap(parts_);
+        return pool_aside();
     }
 
   private:
@@ -101,7 +128,19 @@ class BandMerger {
         uint32_t part, begin, end;
     };
 
-    // The level that one of SHARE edges reaches, by a sample; 0 where few are left. All edges are below the ceiling.
+    void merge_down_to(uint64_t lowest) {
+        for (uint64_t ceiling = top_ + 1; ceiling > lowest;) {
+            const uint64_t floor = std::max(lowest, next_floor(ceiling));
+            find_components(floor);
+            const auto pieces = distribute(form_pieces(part_inner_edges()));
+            each_node([&](Index v) { number_[v] = NONE; });
+            merge_pieces(pieces, floor);
+            ceiling = floor;
+        }
+    }
+
+    // The level that one of SHARE edges reaches, by a sample; 0 where few are left. Edges at or above the ceiling are
+    // between regions that wait.
     uint64_t next_floor(uint64_t ceiling) const {
         size_t edges = 0;
         for (const auto& part : parts_) edges += part.edges.size();
@@ -113,7 +152,7 @@ class BandMerger {
         size_t seen = 0, sampled = 0, at = 0;
         for (const auto& part : parts_) {
             for (; at < part.edges.size(); at += step, ++sampled)
-                ++reached[Score::level(part.edges[at].stats) >> shift];
+                ++reached[std::min(Score::level(part.edges[at].stats), ceiling - 1) >> shift];
             at -= part.edges.size();
         }
         size_t bin = BINS;
@@ -130,17 +169,61 @@ class BandMerger {
         });
     }
 
-    // Connected components of the edges at or above the floor, each named in the forest by its root. On the way edges
-    // learn what their ends have become.
-    void find_components(uint64_t floor) {
-        each_node([&](Index v) { forest_.set(v, v); });
+    bool wait(Index a, Index b) const { return !blocked_.empty() && blocked_[a] && blocked_[b]; }
+
+    // Edges learn what their ends have become; those between two regions that wait are put aside, the others seen.
+    template <class See>
+    void rename_edges(See&& see) {
+        std::vector<Part<Score>> aside(blocked_.empty() ? 0 : parts_.size(), Part<Score>{score_, {}});
         parallel_for(run_, int64_t(parts_.size()), [&](int64_t p) {
             run_.check();
-            for (auto& edge : parts_[p].edges) {
-                const Index a = name_[edge.a], b = name_[edge.b];
-                edge.a = std::min(a, b), edge.b = std::max(a, b);
-                if (Score::reaches(edge.stats, floor)) forest_.unite(a, b);
+            auto& edges = parts_[p].edges;
+            size_t kept = 0;
+            for (auto& edge : edges) {
+                const auto [a, b] = std::minmax(name_[edge.a], name_[edge.b]);
+                if (wait(a, b)) {
+                    aside[p].edges.push_back({a, b, aside[p].score.adopt(parts_[p].score, edge.stats)});
+                    continue;
+                }
+                auto& stays = edges[kept++] = {a, b, edge.stats};
+                see(stays);
             }
+            edges.resize(kept);
+        });
+        for (auto& part : aside)
+            if (!part.edges.empty()) aside_.push_back(std::move(part));
+    }
+
+    // The edges put aside, with the parts of every edge added up.
+    Part<Score> pool_aside() {
+        size_t count = 0;
+        for (const auto& part : aside_) count += part.edges.size();
+        Part<Score> all{score_, {}};
+        PairIndex index(count);
+        for (auto& part : aside_) {
+            run_.check();
+            for (const auto& edge : part.edges) {
+                const auto [a, b] = std::minmax(name_[edge.a], name_[edge.b]);
+                const uint32_t known = index.find(all.edges, a, b);
+                const auto stats = all.score.adopt(part.score, edge.stats);
+                if (known != NONE) {
+                    all.score.pool(all.edges[known].stats, stats);
+                    continue;
+                }
+                if (all.edges.size() >= NONE) throw std::length_error("more than 2^32 - 1 edges in one table");
+                index.insert(a, b, uint32_t(all.edges.size()));
+                all.edges.push_back({a, b, stats});
+            }
+            part = Part<Score>{score_, {}};
+        }
+        return all;
+    }
+
+    // Connected components of the edges at or above the floor, each named in the forest by its root.
+    void find_components(uint64_t floor) {
+        each_node([&](Index v) { forest_.set(v, v); });
+        rename_edges([&](const Edge<Score>& edge) {
+            if (Score::reaches(edge.stats, floor)) forest_.unite(edge.a, edge.b);
         });
         each_node([&](Index v) {
             forest_.set(v, forest_.root(v));
@@ -251,13 +334,21 @@ class BandMerger {
         MergingGraph<Score> graph = gather(ranges, score, name);
         const std::vector<Index> nodes = name;
         EdgeQueue<Score> queue(graph, top_, floor);
+        std::vector<uint8_t> blocked(name.size());
+        if (!blocked_.empty())
+            for (uint32_t v = 0; v < nodes.size(); ++v) blocked[v] = blocked_[nodes[v]];
+        auto skip = [&](const LocalEdge<Score>& edge) { return blocked[edge.a] && blocked[edge.b]; };
         for (uint32_t e = 0; e < graph.size(); ++e)
-            if (graph.alive(e)) queue.push(e);
+            if (graph.alive(e) && !skip(graph.edge(e))) queue.push(e);
         Names<uint32_t> regions(uint32_t(name.size()));
-        auto all = [](const LocalEdge<Score>&) { return false; };
-        for (uint32_t e, step = 0; (e = queue.pop(all)) != EdgeQueue<Score>::NONE; ++step) {
+        for (uint32_t e, step = 0; (e = queue.pop(skip)) != EdgeQueue<Score>::NONE; ++step) {
             if (step % 4096 == 0) run_.check();
             const LocalEdge<Score> edge = graph.edge(e);
+            if (!enough_(edge.stats)) break;
+            if (blocked[edge.a] || blocked[edge.b]) {
+                blocked[edge.a] = blocked[edge.b] = true;
+                continue;
+            }
             const auto [a, b] = std::minmax(name[edge.a], name[edge.b]);
             merges.push_back({a, b, edge.stats});
             const Index smaller = a;
@@ -265,7 +356,11 @@ class BandMerger {
             regions.unite(kept, kept == edge.a ? edge.b : edge.a);
             name[kept] = smaller;
         }
-        for (uint32_t v = 0; v < nodes.size(); ++v) name_[nodes[v]] = name[regions.find(v)];
+        for (uint32_t v = 0; v < nodes.size(); ++v) {
+            const uint32_t region = regions.find(v);
+            name_[nodes[v]] = name[region];
+            if (!blocked_.empty()) blocked_[name[region]] = blocked[region];
+        }
         return rest_of(graph, name, score, [](const auto&) { return true; });
     }
 
@@ -313,6 +408,9 @@ class BandMerger {
     std::vector<Index> name_;       // what each region has become
     std::vector<uint32_t> number_;  // edges of each component, then its piece, then each region's number in its piece
     std::vector<std::vector<Merge<Score>>> merges_;
+    std::vector<uint8_t> blocked_;  // by name; empty where nothing waits
+    Reaches<Score> enough_;
+    std::vector<Part<Score>> aside_;
 };
 
 }  // namespace neuropil
