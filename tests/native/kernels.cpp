@@ -1,14 +1,17 @@
-// Kernels on small random volumes, for the sanitizers: the same result on any number of threads and in any blocks.
+// Kernels on small random volumes, for the sanitizers: the same result as slow versions', on any number of threads and
+// in any blocks.
 #include <cstdio>
 #include <cstdlib>
 #include <random>
 
+#include "fill.hpp"
 #include "merge_blocks.hpp"
 #include "min_size.hpp"
 #include "mutex_watershed.hpp"
 #include "parts.hpp"
 #include "signed_graph.hpp"
 #include "size_rule.hpp"
+#include "slow.hpp"
 #include "watershed.hpp"
 
 using namespace neuropil;
@@ -25,18 +28,23 @@ void expect(bool holds, const char* what) {
     std::exit(1);
 }
 
+// Every channel has memory of its own, so that reading beyond it is found.
 struct Volume {
     Shape shape{random(1, 9), random(1, 12), random(1, 40)};
-    std::vector<uint8_t> codes;
+    std::array<std::vector<uint8_t>, 3> codes;
     std::vector<uint32_t> value;
     Faces<uint8_t> faces;
 
-    Volume() : codes(3 * shape.size()), value(256) {
+    Volume() : value(256) {
         const int levels = random(2, 200);
-        for (auto& code : codes) code = uint8_t(random(0, levels) * (255 / levels));
         for (int i = 0; i < 256; ++i) value[i] = uint32_t(i);
         faces.shape = shape;
-        for (int axis : {Z, Y, X}) faces.codes[axis] = codes.data() + axis * shape.size();
+        for (int axis : {Z, Y, X}) {
+            codes[axis].resize(shape.size());
+            for (auto& code : codes[axis]) code = uint8_t(random(0, levels) * (255 / levels));
+            faces.codes[axis] = codes[axis].data();
+            faces.shift[axis] = random(0, 1) * shape.strides()[axis];
+        }
     }
 };
 
@@ -92,71 +100,193 @@ void check_halves(const Volume& volume, const std::vector<uint32_t>& labels) {
     expect(pairs == tree_of(volume, labels, Mean<uint32_t>(), {99, 99, 99}, 1), "halves");
 }
 
-void check_sizes(const Volume& volume, const std::vector<uint32_t>& labels) {
-    const Run run;
+bool same_stats(const Summary<uint32_t>::Stats& a, const Summary<uint32_t>::Stats& b) {
+    return std::tie(a.sum, a.count, a.key, a.max, a.min) == std::tie(b.sum, b.count, b.key, b.max, b.min);
+}
+
+void check_region_graph(const Volume& volume, const std::vector<uint32_t>& labels) {
+    const Run run{random(1, 5), nullptr};
     Summary<uint32_t> score;
     const auto edges = region_graph(AnyFaces(volume.faces), labels.data(), volume.value.data(), score, run);
-    std::vector<uint64_t> sizes(size_t(*std::max_element(labels.begin(), labels.end())) + 1, 0), order;
-    std::vector<uint32_t> a, b;
+    const auto expected = slow::region_graph(volume.faces, labels, volume.value, score);
+    expect(edges.size() == expected.size(), "region graph");
+    auto next = expected.begin();
+    for (const auto& edge : edges) {
+        expect(next->first == std::pair(edge.a, edge.b) && same_stats(next->second, edge.stats), "region graph");
+        ++next;
+    }
+    Quantile<uint32_t> quantile(random(0, 100), 8);
+    const auto histograms = region_graph(AnyFaces(volume.faces), labels.data(), volume.value.data(), quantile, run);
+    next = expected.begin();
+    for (const auto& edge : histograms) {
+        uint64_t count = 0, sum = 0;
+        for (uint32_t i = 0; i < edge.stats.bins; ++i) {
+            const uint32_t bin = quantile.bins_of(edge.stats)[i];
+            count += quantile.bin_count(bin), sum += uint64_t(quantile.bin_count(bin)) * quantile.bin_code(bin);
+        }
+        expect(next->first == std::pair(edge.a, edge.b), "histograms");
+        expect(count == next->second.count && sum == next->second.sum, "histograms");
+        ++next;
+    }
+}
+
+void check_fill(const Volume& volume, std::vector<uint32_t> labels) {
+    const int share = random(0, 10);
+    for (auto& label : labels) label = random(0, 9) < share ? 0 : label;
+    const auto expected = slow::fill(volume.faces, labels);
+    fill_background(volume.faces, labels.data(), Run());
+    expect(labels == expected, "filling");
+}
+
+std::vector<uint64_t> sizes_of(const std::vector<uint32_t>& labels) {
+    std::vector<uint64_t> sizes(size_t(*std::max_element(labels.begin(), labels.end())) + 1, 0);
     for (uint32_t label : labels) sizes[label] += label > 0;
-    for (const auto& edge : edges) order.push_back(a.size()), a.push_back(edge.a), b.push_back(edge.b);
-    const auto region = merge_by_size(a.data(), b.data(), order.data(), order.size(), sizes, uint64_t(1) << 40, 0, run);
-    for (const auto& edge : edges) expect(region[edge.a] == region[edge.b], "merging by size");
+    return sizes;
+}
+
+// Segments of two or three fragments each, whose edges come in several parts.
+template <class Score>
+void check_min_size(const Volume& volume, const std::vector<uint32_t>& labels) {
+    const Run run;
+    Score score;
+    const auto edges = region_graph(AnyFaces(volume.faces), labels.data(), volume.value.data(), score, run);
+    const auto fragments = sizes_of(labels);
+    std::vector<uint32_t> segment(fragments.size());
+    const uint32_t together = random(1, 3);
+    for (uint32_t f = 1; f < segment.size(); ++f) segment[f] = (f - 1) / together + 1;
+    std::vector<uint64_t> sizes(size_t(segment.back()) + 1, 0);
+    for (size_t f = 1; f < segment.size(); ++f) sizes[segment[f]] += fragments[f];
+    slow::Graph<typename Score::Stats> graph;
+    for (const auto& edge : edges)
+        if (segment[edge.a] != segment[edge.b]) slow::add(graph, score, segment[edge.a], segment[edge.b], edge.stats);
+    const uint64_t least = random(0, 60);
+    const auto found = absorb_small(contract_edges<Score>(edges, segment.data(), run), score, sizes, least, run);
+    expect(found == slow::absorb_small(graph, score, sizes, least), "minimum size");
+}
+
+void check_size_rule(const Volume& volume, const std::vector<uint32_t>& labels) {
+    const Run run;
+    Summary<uint32_t> score;
+    std::vector<std::pair<uint32_t, uint32_t>> edges;
+    for (const auto& edge : region_graph(AnyFaces(volume.faces), labels.data(), volume.value.data(), score, run))
+        edges.emplace_back(edge.a, edge.b);
+    std::shuffle(edges.begin(), edges.end(), rng);
+    std::vector<uint64_t> order;
+    std::vector<uint32_t> a, b;
+    for (const auto& [p, q] : edges) order.push_back(a.size()), a.push_back(p), b.push_back(q);
+    const uint64_t size = random(0, 40), dust = random(0, 20);
+    const auto sizes = sizes_of(labels);
+    const auto region = merge_by_size(a.data(), b.data(), order.data(), order.size(), sizes, size, dust, run);
+    expect(region == slow::merge_by_size(edges, sizes, size, dust), "merging by size");
 }
 
 const std::array<int64_t, 3> OFFSETS[3] = {{-1, 0, 0}, {0, 1, 0}, {0, -2, 3}};
 
-std::vector<uint32_t> sweep_ranks() {
+// Spread wide, there are more ranks than edges are counted into one by one.
+std::vector<uint32_t> sweep_ranks(uint32_t spread = 1) {
     std::vector<uint32_t> rank(3 * 256);
     for (int i = 0; i < 3 * 256; ++i) {
         const int weight = i % 256 - 128;
-        rank[i] = weight == 0 ? SignedEdges<uint8_t>::NEVER : uint32_t(128 - std::abs(weight)) * 3 + uint32_t(i / 256);
+        rank[i] = weight == 0 ? SignedEdges<uint8_t>::NEVER
+                              : (uint32_t(128 - std::abs(weight)) * 3 + uint32_t(i / 256)) * spread;
         if (weight < 0) rank[i] |= SignedEdges<uint8_t>::REPULSIVE;
     }
     return rank;
 }
 
-std::vector<uint32_t> mutex_of(const Volume& volume, int threads) {
+SignedEdges<uint8_t> signed_edges(const Volume& volume, const std::vector<uint32_t>& rank) {
     SignedEdges<uint8_t> edges;
     edges.shape = volume.shape;
-    const auto rank = sweep_ranks();
     for (int e = 0; e < 3; ++e) {
-        edges.channels.push_back(volume.codes.data() + e * volume.shape.size());
+        edges.channels.push_back(volume.codes[e].data());
         edges.offsets.push_back(OFFSETS[e]);
     }
     edges.rank = rank.data();
     edges.codes = 256;
-    std::vector<uint32_t> labels(volume.shape.size());
+    return edges;
+}
+
+std::vector<uint32_t> mutex_of(const SignedEdges<uint8_t>& edges, const uint32_t* seeds, int threads) {
+    std::vector<uint32_t> labels(edges.shape.size());
     const Run run{threads, nullptr};
-    MutexWatershed<uint8_t, uint32_t>(edges, nullptr, labels.data(), run)();
+    MutexWatershed<uint8_t, uint32_t>(edges, seeds, labels.data(), run)();
     return labels;
 }
 
-// The same by the signed graph of single voxels.
-std::vector<uint32_t> mutex_by_graph(const Volume& volume, int threads) {
-    const auto rank = sweep_ranks();
-    std::vector<int64_t> weight(3 * 256);
-    for (int i = 0; i < 3 * 256; ++i) weight[i] = i % 256 - 128;
-    std::vector<uint64_t> voxels(volume.shape.size());
-    for (size_t v = 0; v < voxels.size(); ++v) voxels[v] = v + 1;
+// With strides, a mask and seeds, each of them now and then.
+void check_mutex(const Volume& volume) {
+    const auto rank = sweep_ranks(random(0, 1) ? 1 : 64);
+    auto edges = signed_edges(volume, rank);
+    if (random(0, 1)) edges.strides = {random(1, 3), random(1, 3), random(1, 5)};
+    std::vector<uint8_t> mask(volume.shape.size());
+    std::vector<uint32_t> seeds(volume.shape.size());
+    for (auto& use : mask) use = uint8_t(random(0, 3) > 0);
+    for (auto& seed : seeds) seed = uint32_t(std::max(0, random(-60, 5)));
+    if (random(0, 1)) edges.mask = mask.data();
+    const uint32_t* given = random(0, 1) ? seeds.data() : nullptr;
+    expect(mutex_of(edges, given, random(1, 5)) == slow::mutex_watershed(edges, given), "mutex watershed");
+}
+
+SignedVolume<uint8_t> signed_volume(const Volume& volume, const std::vector<uint32_t>& rank,
+                                    const std::vector<int64_t>& weight, const std::vector<uint64_t>& labels) {
     SignedVolume<uint8_t> signs;
     signs.shape = signs.whole = volume.shape;
     signs.core = {{0, 0, 0}, {volume.shape.z, volume.shape.y, volume.shape.x}};
     for (int e = 0; e < 3; ++e) {
-        signs.channels.push_back(volume.codes.data() + e * volume.shape.size());
+        signs.channels.push_back(volume.codes[e].data());
         signs.offsets.push_back(OFFSETS[e]);
     }
-    signs.rank = rank.data(), signs.weight = weight.data(), signs.codes = 256, signs.labels = voxels.data();
+    signs.rank = rank.data(), signs.weight = weight.data(), signs.codes = 256, signs.labels = labels.data();
+    return signs;
+}
+
+std::vector<int64_t> sweep_weights() {
+    std::vector<int64_t> weight(3 * 256);
+    for (int i = 0; i < 3 * 256; ++i) weight[i] = i % 256 - 128;
+    return weight;
+}
+
+template <class Score>
+void check_clusters(const std::vector<SignedEdge>& edges, size_t nodes, uint64_t top) {
+    std::vector<LocalEdge<Score>> local;
+    slow::Graph<SignedStats> graph;
+    for (const auto& edge : edges) {
+        local.push_back({uint32_t(edge.a - 1), uint32_t(edge.b - 1), edge.stats});
+        graph.insert({{local.back().a, local.back().b}, edge.stats});
+    }
+    const auto found = cluster_signed<Score>(nodes, local, top, Run());
+    expect(found == slow::clusters<Score>(nodes, graph), "clusters of fragments");
+}
+
+// GASP on fragments. Few of them: the slow version looks at all edges for every merge.
+void check_gasp(const Volume& volume, const std::vector<uint32_t>& labels) {
+    const auto rank = sweep_ranks();
+    const auto weight = sweep_weights();
+    std::vector<uint64_t> few(labels.begin(), labels.end());
+    uint64_t nodes = 0;
+    for (auto& label : few) nodes = std::max(nodes, label = label ? 1 + label % 60 : 0);
+    if (!nodes) return;
+    auto signs = signed_volume(volume, rank, weight, few);
+    if (random(0, 1)) signs.strides = {random(1, 3), random(1, 3), random(1, 5)};
+    const auto edges = signed_graph(signs, Run{random(1, 4), nullptr});
+    check_clusters<AbsMaxLinkage>(edges, nodes, SignedEdges<uint8_t>::TOP);
+    check_clusters<MeanLinkage<false>>(edges, nodes, 129);
+    check_clusters<MeanLinkage<true>>(edges, nodes, 129);
+}
+
+// The mutex watershed by the signed graph of single voxels.
+std::vector<uint32_t> mutex_by_graph(const Volume& volume, int threads) {
+    const auto rank = sweep_ranks();
+    const auto weight = sweep_weights();
+    std::vector<uint64_t> voxels(volume.shape.size());
+    std::iota(voxels.begin(), voxels.end(), 1);
     const Run run{threads, nullptr};
     std::vector<LocalEdge<AbsMaxLinkage>> edges;
-    std::vector<LocalEdge<MeanLinkage<true>>> same;
-    for (const auto& edge : signed_graph(signs, run)) {
+    for (const auto& edge : signed_graph(signed_volume(volume, rank, weight, voxels), run)) {
         expect(edge.a < edge.b, "signed graph");
         edges.push_back({uint32_t(edge.a - 1), uint32_t(edge.b - 1), edge.stats});
-        same.push_back({edges.back().a, edges.back().b, edge.stats});
     }
     const auto cluster = cluster_signed<AbsMaxLinkage>(voxels.size(), edges, SignedEdges<uint8_t>::TOP, run);
-    cluster_signed<MeanLinkage<true>>(voxels.size(), same, 129, run);
     std::vector<uint32_t> labels(voxels.size());
     uint32_t next = 0;
     for (uint32_t v = 0; v < labels.size(); ++v) labels[v] = cluster[v] == v ? ++next : labels[cluster[v]];
@@ -173,12 +303,19 @@ int main(int count, char** arguments) {
         expect(labels == fragments_of(volume, random(2, 5)), "watershed");
         check_tree(volume, labels, Mean<uint32_t>(), "mean");
         check_tree(volume, labels, Extreme<uint32_t, true>(), "max");
+        check_tree(volume, labels, Extreme<uint32_t, false>(), "min");
         check_tree(volume, labels, Quantile<uint32_t>(random(0, 100), 8), "quantile");
-        const auto mutex = mutex_of(volume, 1);
-        expect(mutex == mutex_of(volume, random(2, 5)), "mutex watershed");
-        expect(mutex == mutex_by_graph(volume, random(1, 4)), "signed clusters");
         check_halves(volume, labels);
-        check_sizes(volume, labels);
+        check_region_graph(volume, labels);
+        check_fill(volume, labels);
+        check_min_size<Mean<uint32_t>>(volume, labels);
+        check_min_size<Extreme<uint32_t, false>>(volume, labels);
+        check_size_rule(volume, labels);
+        const auto rank = sweep_ranks();
+        const auto mutex = mutex_of(signed_edges(volume, rank), nullptr, random(1, 5));
+        expect(mutex == mutex_by_graph(volume, random(1, 4)), "signed clusters");
+        check_mutex(volume);
+        check_gasp(volume, labels);
     }
     std::printf("%d volumes, all equal\n", rounds);
 }
