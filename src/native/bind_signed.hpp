@@ -2,6 +2,7 @@
 #pragma once
 #include "bind_parts.hpp"
 #include "signed_graph.hpp"
+#include "signed_part.hpp"
 #include "size_rule.hpp"
 
 namespace neuropil {
@@ -65,6 +66,35 @@ nb::tuple signed_clusters(const SignedColumns& columns, uint64_t top) {
     return nb::make_tuple(to_numpy(std::move(names)), to_numpy(std::move(clusters)));
 }
 
+// Columns (a, b, rank, voxel) of edges between regions 0 … waits.size() - 1, and pairs that exclude each other. Returns
+// each region's cluster, which of them wait, and what is left of the edges and pairs, all by smallest regions.
+inline nb::tuple signed_part(
+    const std::tuple<List<const uint64_t>, List<const uint64_t>, List<const uint32_t>, List<const uint64_t>>& columns,
+    List<const uint64_t> bar_a, List<const uint64_t> bar_b, List<const uint8_t> frozen) {
+    std::vector<uint8_t> waits(frozen.data(), frozen.data() + frozen.size());
+    std::vector<PartEdge> edges;
+    std::vector<uint64_t> clusters;
+    SignedPart::Pairs excluded;
+    run_interruptibly(1, [&](const Run& run) {
+        const auto& [a, b, rank, voxel] = columns;
+        edges.reserve(a.size());
+        for (size_t e = 0; e < a.size(); ++e)
+            edges.push_back({uint32_t(a.data()[e]), uint32_t(b.data()[e]), rank.data()[e], voxel.data()[e]});
+        SignedPart part(waits, run);
+        for (size_t i = 0; i < bar_a.size(); ++i) part.exclude(uint32_t(bar_a.data()[i]), uint32_t(bar_b.data()[i]));
+        edges = part.sweep(std::move(edges));
+        clusters = part.clusters();
+        excluded = part.excluded();
+    });
+    return nb::make_tuple(to_numpy(std::move(clusters)), to_numpy(std::move(waits)),
+                          nb::make_tuple(column<uint64_t>(edges, [](const auto& e) { return e.a; }),
+                                         column<uint64_t>(edges, [](const auto& e) { return e.b; }),
+                                         column<uint32_t>(edges, [](const auto& e) { return e.rank; }),
+                                         column<uint64_t>(edges, [](const auto& e) { return e.voxel; })),
+                          column<uint64_t>(excluded, [](const auto& p) { return p.first; }),
+                          column<uint64_t>(excluded, [](const auto& p) { return p.second; }));
+}
+
 template <class Code>
 void bind_signed_graph(nb::module_& m) {
     using Channels = nb::ndarray<const Code, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
@@ -111,6 +141,7 @@ inline void bind_signed(nb::module_& m) {
         if (linkage == "constrained_mean") return signed_clusters<MeanLinkage<true>>(columns, top);
         return signed_clusters<AbsMaxLinkage>(columns, SignedEdges<uint8_t>::TOP);
     });
+    m.def("signed_part", &signed_part);
     bind_size_rule<uint32_t>(m);
     bind_size_rule<uint64_t>(m);
 }

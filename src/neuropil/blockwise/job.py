@@ -24,7 +24,7 @@ from neuropil.volumes.atomic import replacing
 from neuropil.volumes.location import parse_location
 from neuropil.volumes.volume import ArrayStore
 
-FORMAT = 2
+FORMAT = 3
 """Raised when files of an earlier version of this room can no longer be used."""
 
 
@@ -43,6 +43,7 @@ class Job:
         output: path of the array that blocks of the segmentation are written into.
         truth: path of the labels to score every threshold against, where that is wanted.
         scored: where, in voxels of the image.
+        method, bias, strides: as in a recipe's ``segment`` section.
     """
 
     folder: str
@@ -59,6 +60,9 @@ class Job:
     output: str
     truth: str = ""
     scored: str = ""
+    method: str = "agglomerate"
+    bias: tuple[float, ...] = ()
+    strides: Triple = (1, 1, 1)
 
     @cached_property
     def tree(self) -> BlockTree:
@@ -76,6 +80,11 @@ class Job:
     @property
     def meaning(self) -> Encoding | None:
         return None if self.encoding is None else Encoding.from_json(self.encoding)
+
+    @property
+    def first_step(self) -> str:
+        """The step that leaves the fragments of the smallest blocks."""
+        return "pieces" if self.method == "mutex" else "merge"
 
     def file(self, step: str, node: Node) -> Path:
         """What a step leaves for a block. Folders hold at most a thousand."""
@@ -117,7 +126,7 @@ def plan(
     if truth:
         made |= {"truth": [truth, *described(truth)], "scored": scored}
     place = folder.resolve() / fingerprint(affinities, made)
-    threshold = np.inf if settings.method == "watershed" else settings.threshold
+    threshold = settings.threshold if settings.method == "agglomerate" else np.inf
     if threshold is None:
         raise NeuropilError("expected a threshold to segment at by blocks, got none")
     meaning = affinities.metadata.encoding
@@ -125,6 +134,7 @@ def plan(
         str(place), affinities.path, affinities.metadata.offsets or NEAREST,
         None if meaning is None else meaning.to_json(), _triple(affinities.shape[1:]), (z, y, x), settings.low,
         settings.high, settings.score, float(threshold), settings.min_size, str(output), truth, scored,
+        settings.method, settings.bias, settings.strides,
     )  # fmt: skip
 
 
@@ -144,8 +154,8 @@ def folder_beside(path: Path | str, kind: str = "blocks") -> Path:
 def load_job(folder: str) -> Job:
     """The job in a folder; each process reads it once."""
     stored = json.loads((Path(folder) / "job.json").read_text())
-    shape, block = (_triple(stored[name]) for name in ("shape", "block"))
-    return Job(**{**stored, "shape": shape, "block": block, "offsets": parse_offsets(stored["offsets"])})
+    triples = {name: _triple(stored[name]) for name in ("shape", "block", "strides")}
+    return Job(**{**stored, **triples, "offsets": parse_offsets(stored["offsets"]), "bias": tuple(stored["bias"])})
 
 
 def fingerprint(affinities: Volume, settings: Mapping[str, Any]) -> str:

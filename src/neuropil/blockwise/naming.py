@@ -76,7 +76,7 @@ def name_pieces(job: Job, leaf: Node) -> Ids:
 
 def relabel(job: Job, leaf: Node) -> dict[str, Any]:
     """Write a block of the segmentation."""
-    (labels,) = load_arrays(job.file("merge", leaf), "labels")
+    (labels,) = load_arrays(job.file(job.first_step, leaf), "labels")
     lut = name_pieces(job, leaf)
     if job.min_size > 1:
         names, ids = called_in_the_end(job, leaf, "sizes")

@@ -90,8 +90,28 @@ def read_faces(job: Job, box: Box) -> FaceCodes:
         raise NeuropilError(told if volume.path in told else f"{volume.path}: {told}") from error
 
 
-def merge_leaf(job: Job, node: Node) -> dict[str, Any]:
-    """Fragments of a block, and the merges that need nothing from outside of it."""
+@dataclass(frozen=True)
+class LeafFragments:
+    """The fragments of a smallest block, as arrays of the block and one voxel around it.
+
+    Args:
+        faces, labels, asks: codes, fragments of the block (around it 0), and what voxels at its faces ask for.
+        name: of each fragment.
+        grown, inner: the voxels of the arrays in the volume, and the block in the arrays.
+        sides: where the voxels at outer faces are.
+    """
+
+    faces: FaceCodes
+    labels: npt.NDArray[np.uint32]
+    asks: npt.NDArray[np.uint8]
+    name: Names
+    grown: Box
+    inner: Box
+    sides: dict[int, tuple[slice, ...]]
+
+
+def watershed_leaf(job: Job, node: Node) -> LeafFragments:
+    """The watershed of a smallest block."""
     box, whole = job.tree.box(node), Box.whole(job.shape)
     grown = box.grow((1, 1, 1)).intersect(whole)
     if grown.size > _LARGEST:
@@ -102,10 +122,16 @@ def merge_leaf(job: Job, node: Node) -> dict[str, Any]:
         *faces.arguments, inner.start, inner.stop, faces.first_above(job.low), faces.last_below(job.high), labels, asks
     )
     name = _global(first, grown, job.shape) + np.uint64(1)
-    sides = _outer_planes(job.tree.outer(node), inner)
-    outer = np.zeros(len(first) + 1, np.uint8)
+    return LeafFragments(faces, labels, asks, name, grown, inner, _outer_planes(job.tree.outer(node), inner))
+
+
+def merge_leaf(job: Job, node: Node) -> dict[str, Any]:
+    """Fragments of a block, and the merges that need nothing from outside of it."""
+    found = watershed_leaf(job, node)
+    faces, labels, name, sides = found.faces, found.labels, found.name, found.sides
+    outer = np.zeros(len(name) + 1, np.uint8)
     for side, plane in sides.items():
-        touched = np.zeros(len(first) + 1, np.bool_)
+        touched = np.zeros(len(name) + 1, np.bool_)
         touched[labels[plane]] = True
         outer[touched] |= np.uint8(1 << side)
     outer[0] = 0
@@ -115,11 +141,12 @@ def merge_leaf(job: Job, node: Node) -> dict[str, Any]:
         stop_at(job.threshold, job.pooling, faces.encoding), scale,
     )  # fmt: skip
     rest = Edges.of(columns, bins)
-    region = united(len(first) + 1, a, b)
-    part, alone = _part(rest, region, outer, name, grown, job)
+    region = united(len(name) + 1, a, b)
+    part, alone = _part(rest, region, outer, name, found.grown, job)
     return {
-        **part.arrays, **_planes(labels, asks, sides, faces, inner), "name": name, "region": region.astype(np.uint32),
-        "labels": labels[inner.slices], "done": alone, "edges": len(part.edges), "voxels": box.size,
+        **part.arrays, **_planes(labels, found.asks, sides, faces, found.inner),
+        "name": name, "region": region.astype(np.uint32),
+        "labels": labels[found.inner.slices], "done": alone, "edges": len(part.edges), "voxels": found.inner.size,
         **_merges(job, name, a - 1, b - 1, job.pooling.affinities(scores, faces.encoding)),
     }  # fmt: skip
 

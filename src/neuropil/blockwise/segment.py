@@ -3,6 +3,7 @@
 ====== ============================ ========================================================================
 step   for each                     does
 ====== ============================ ========================================================================
+pieces smallest block               for the mutex watershed: fragments, and of these what blocks around must see
 merge  smallest block               watershed with a halo of one voxel, region graph, merges inside the block
 seams  smallest block               what its lower faces unite, and the edges across them
 merge  block of the tree, upwards   adds its children's partial edges and seams; merges what no longer reaches out
@@ -33,8 +34,9 @@ from neuropil.blockwise.naming import name_regions, relabel
 from neuropil.blockwise.output import check_output, create_output, finish_output, output_path
 from neuropil.blockwise.parts import join_seams, merge_leaf, merge_node
 from neuropil.blockwise.rows import add_rows, count_rows
+from neuropil.blockwise.signed import find_pieces, join_pieces, leaves_around, sweep_leaf, sweep_node
 from neuropil.blockwise.sizes import size_leaf, size_node
-from neuropil.blockwise.tree import BlockTree, Node
+from neuropil.blockwise.tree import Node
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
@@ -45,14 +47,21 @@ Watch = Callable[[str, int, int], None]
 """Is told the step, how many of its blocks are done, and how many there are."""
 
 STEPS: dict[str, Callable[[Job, Node], dict[str, Any]]] = {
-    "merge": lambda job, node: merge_node(job, node) if node[0] else merge_leaf(job, node),
-    "seams": join_seams,
+    "pieces": find_pieces,
+    "merge": lambda job, node: _merge(job, node),
+    "seams": lambda job, node: join_pieces(job, node) if job.method == "mutex" else join_seams(job, node),
     "ids": name_regions,
     "sizes": lambda job, node: size_node(job, node) if node[0] else size_leaf(job, node),
     "sized": lambda job, node: name_regions(job, node, "sizes"),
     "relabel": relabel,
     "rows": lambda job, node: add_rows(job, node) if node[0] else count_rows(job, node),
 }
+
+
+def _merge(job: Job, node: Node) -> dict[str, Any]:
+    if job.method == "mutex":
+        return sweep_node(job, node) if node[0] else sweep_leaf(job, node)
+    return merge_node(job, node) if node[0] else merge_leaf(job, node)
 
 
 def segment_blocks(
@@ -75,7 +84,7 @@ def segment_blocks(
         affinities: ``[edge, z, y, x]``, in a file.
         output: where to write; what was there is replaced when the new one is complete. Zarr, N5 and precomputed are
             written by all workers at once.
-        settings: as in a recipe's ``segment`` section, with a threshold; methods ``agglomerate`` and ``watershed``.
+        settings: as in a recipe's ``segment`` section, with a threshold; the mutex watershed on fragments only.
         block: voxels (z, y, x) of a block.
         engine: who does the work; this process when not given.
         metadata: what travels with the segmentation.
@@ -148,7 +157,9 @@ class Run:
 
     def merge(self) -> None:
         """The steps of all jobs: fragments, seams, and merging up the tree."""
-        self.step("merge", self.nodes(0), "watershed and merging")
+        if self.job.method == "mutex":
+            self.step("pieces", self.nodes(0), "watershed")
+        self.step("merge", self.nodes(0), "sweeping edges" if self.job.method == "mutex" else "watershed and merging")
         self.step("seams", self.nodes(0), "seams")
         for level in range(1, self.job.tree.levels):
             self.step("merge", self.nodes(level), f"merging, level {level}")
@@ -157,7 +168,7 @@ class Run:
         """Do a step for all blocks whose inputs are there."""
         ready = []
         for node in nodes:
-            if any(needed in self.missing for needed in _inputs(self.job.tree, step, node)):
+            if any(needed in self.missing for needed in _inputs(self.job, step, node)):
                 self.missing.add((step, node))
             else:
                 ready.append(node)
@@ -197,8 +208,11 @@ class Run:
         return int(counts.sum())
 
 
-def _inputs(tree: BlockTree, step: str, node: Node) -> Iterable[tuple[str, Node]]:
+def _inputs(job: Job, step: str, node: Node) -> Iterable[tuple[str, Node]]:
     """What must be done before, as far as it can be missing."""
+    tree = job.tree
+    if step == "merge" and not node[0] and job.method == "mutex":
+        return [("pieces", leaf) for leaf in leaves_around(job, node)]
     if step == "seams":
         return [("merge", n) for n in (node, *(tree.before(node, axis) for axis in range(3))) if n is not None]
     if step == "merge" and node[0]:
@@ -215,8 +229,11 @@ def _job(
 ) -> tuple[Job, Path]:
     """The job and the folder of all jobs for this output; refuses what cannot be done by blocks."""
     spare_input(affinities, output)
-    if settings.method == "mutex":
-        raise NeuropilError("the mutex watershed is one sweep over the whole volume; it cannot be done by blocks")
+    if settings.method == "mutex" and not settings.fragments:
+        raise NeuropilError(
+            "the mutex watershed of voxels is one sweep over the whole volume; by blocks it is one of fragments: "
+            "set segment.fragments"
+        )
     if settings.fill:
         raise NeuropilError("filling looks across the whole volume; leave out --fill, or --block")
     folder = Path(work) if work is not None else folder_beside(output)

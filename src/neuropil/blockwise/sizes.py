@@ -41,13 +41,13 @@ def size_leaf(job: Job, leaf: Node) -> dict[str, Any]:
     inner = box.relative_to(grown.start)
     called = name_pieces(job, leaf)
     seen: list[tuple[Names, int]] = []
-    (labels,) = load_arrays(job.file("merge", leaf), "labels")
+    (labels,) = load_arrays(job.file(job.first_step, leaf), "labels")
     named = np.zeros(grown.shape, np.uint64)
     named[inner.slices] = called[labels]
     for axis in range(3):
         before = job.tree.before(leaf, axis)
         if before is not None:
-            (plane,) = load_arrays(job.file("merge", before), f"label{2 * axis + 1}")
+            (plane,) = load_arrays(job.file(job.first_step, before), f"label{2 * axis + 1}")
             at = (*inner.slices[:axis], slice(0, 1), *inner.slices[axis + 1 :])
             named[at] = name_pieces(job, before)[plane]
             seen.append((np.unique(named[at]), 1 << (2 * axis)))

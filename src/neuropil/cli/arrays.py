@@ -138,6 +138,9 @@ def segment(
     strides: Annotated[
         str | None, typer.Option(metavar="Z,Y,X", help="Mutex: thins edges longer than a voxel. [default: 1,1,1]")
     ] = None,
+    fragments: Annotated[
+        bool | None, typer.Option("--fragments", help="Mutex: of watershed fragments, not of voxels.")
+    ] = None,
     snippet: Snippet = None,
     block: BlockOption = None,
     workers: WorkersOption = None,
@@ -154,6 +157,7 @@ def segment(
     from neuropil.pipeline import segment_in_blocks, segment_volume, threshold_for
     from neuropil.pipeline.beside import write_config_beside
 
+    by_blocks = not (block is None and workers is None and scheduler is None)
     settings = read_segment(
         snippet,
         {
@@ -166,14 +170,16 @@ def segment(
             "fill": fill,
             "bias": read_numbers(bias, "--bias", float),
             "strides": read_numbers(strides, "--strides", int),
+            "fragments": fragments,
         },
+        by_blocks,
     )
     with open_affinities(affinities, offsets) as volume:
         if settings.method == "agglomerate":
             level, origin = threshold_for(volume, settings)
             settings = settings.model_copy(update={"threshold": level})
             typer.echo(f"threshold {level:g} ({origin})")
-        if block is None and workers is None and scheduler is None:
+        if not by_blocks:
             if work is not None:
                 raise NeuropilError(
                     "--work is where blocks leave files; give --block, --workers or --scheduler as well"

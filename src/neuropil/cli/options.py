@@ -146,15 +146,21 @@ def out_folder(recipes: list[str]) -> Path:
     return Path("outputs") / (names[-1] if names else "default")
 
 
-def read_segment(snippet: Path | None, options: dict[str, Any]) -> SegmentConfig:
-    """A ``segment`` section from a file and from options; those not given (None) leave it as it is."""
+def read_segment(snippet: Path | None, options: dict[str, Any], by_blocks: bool = False) -> SegmentConfig:
+    """A ``segment`` section from a file and from options; those not given (None) leave it as it is.
+
+    By blocks the mutex watershed is one of fragments, whether that is asked for or not.
+    """
     from neuropil.config import Config, load_config
-    from neuropil.config.schema import unused_settings
+    from neuropil.config.methods import unused_settings
 
     base = load_config([snippet] if snippet else []).segment.model_dump(mode="json")
     given = {name: value for name, value in options.items() if value is not None}
     values = {**base, **given}
-    for name in unused_settings(values["method"], values["min_size"]):
+    if by_blocks and values["method"] == "mutex" and not values["fragments"]:
+        typer.echo("the mutex watershed by blocks is one of fragments, as --fragments makes it in memory")
+        values["fragments"] = True
+    for name in unused_settings(values, values["method"], values["min_size"], values["fragments"]):
         if name in given:
             raise NeuropilError(f"--{name} does nothing with --method {values['method']}; leave it out")
     return Config.from_dict({"segment": values}, f"{snippet} and options" if snippet else "options").segment

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from neuropil.config.learning import AugmentConfig, LossConfig, OptimizerConfig, TrainingConfig
+from neuropil.config.methods import unused_settings
 from neuropil.config.networks import (
     NETWORKS,
     DynUnetConfig,
@@ -281,23 +282,6 @@ class PredictConfig(Section):
     )
 
 
-_USED = {
-    "agglomerate": {"score", "threshold", "low", "high"},
-    "watershed": {"low", "high"},
-    "mutex": {"bias", "strides"},
-}
-
-
-def unused_settings(method: str, min_size: int) -> tuple[str, ...]:
-    """Settings that a segmentation by this method never looks at; joining small segments looks at the score.
-
-    >>> unused_settings("mutex", min_size=0), unused_settings("watershed", min_size=100)
-    (('score', 'threshold', 'low', 'high'), ('threshold', 'bias', 'strides'))
-    """
-    used = {"method", "min_size", "fill", *_USED[method], *({"score"} if min_size > 1 else set())}
-    return tuple(name for name in SegmentConfig.model_fields if name not in used)
-
-
 class SegmentConfig(Section):
     """How affinities become a segmentation. A value that its method would not look at is refused."""
 
@@ -323,6 +307,9 @@ class SegmentConfig(Section):
     strides: Shape = Field(
         (1, 1, 1), description="Mutex watershed: edges longer than a voxel count at every n-th voxel [z, y, x] only."
     )
+    fragments: bool = Field(
+        False, description="Mutex watershed: of the watershed's fragments, not of voxels; so it works by blocks, too."
+    )
     fill: bool = Field(False, description="Grow segments into the background until none is left.")
 
     @model_validator(mode="after")
@@ -334,7 +321,7 @@ class SegmentConfig(Section):
     @model_validator(mode="after")
     def _check_used(self) -> SegmentConfig:
         fields, changed = type(self).model_fields, []
-        for name in unused_settings(self.method, self.min_size):
+        for name in unused_settings(fields, self.method, self.min_size, self.fragments):
             if getattr(self, name) != fields[name].default:
                 changed.append(f"{name} (got {getattr(self, name)})")
         if changed:

@@ -141,10 +141,28 @@ def segment_either_way(affinities: Volume | Path | str, output: Path | str, sett
     """
     volume = as_volume(affinities)
     needed, free = memory_needed(volume), free_memory(torch.device("cpu"))
-    by_blocks = needed > 0.8 * free and settings.method != "mutex" and not settings.fill
+    whole = whole_volume_for(settings)
+    by_blocks = needed > 0.8 * free and not whole
     way = f"by blocks of {'×'.join(map(str, BLOCK))}" if by_blocks else "in memory"
+    if needed > 0.8 * free and whole:
+        way += f", since {whole} takes the whole volume"
     print(f"segmenting {way}: {needed / 1e9:.1f} GB would be needed, {free / 1e9:.1f} GB are free", flush=True)
     return (segment_in_blocks if by_blocks else segment_volume)(volume, output, settings)
+
+
+def whole_volume_for(settings: SegmentConfig) -> str:
+    """What cannot be done by blocks; empty where all can.
+
+    >>> whole_volume_for(SegmentConfig(fill=True)), whole_volume_for(SegmentConfig(method="mutex", fragments=True))
+    ('segment.fill', '')
+    """
+    if settings.fill:
+        return "segment.fill"
+    return (
+        "segment.method=mutex without segment.fragments"
+        if settings.method == "mutex" and not settings.fragments
+        else ""
+    )
 
 
 def memory_needed(affinities: Volume) -> int:

@@ -13,8 +13,16 @@ from numpy.typing import NDArray
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets
-from neuropil.segmentation import agglomerate, fill_background, mutex_watershed, region_graph, watershed
-from neuropil.volumes import Metadata, Volume, as_volume, create_volume, spare_input
+from neuropil.segmentation import (
+    agglomerate,
+    cluster_fragments,
+    fill_background,
+    mutex_watershed,
+    region_graph,
+    signed_graph,
+    watershed,
+)
+from neuropil.volumes import Encoding, Metadata, Volume, as_volume, create_volume, spare_input
 
 
 def segment(affinities: Volume, settings: SegmentConfig, threshold: float) -> NDArray[Any]:
@@ -37,8 +45,7 @@ def segment(affinities: Volume, settings: SegmentConfig, threshold: float) -> ND
     encoding = affinities.metadata.encoding
     try:
         if settings.method == "mutex":
-            bias = settings.bias if len(settings.bias) > 1 else settings.bias[0]
-            found = mutex_watershed(array, offsets, bias=bias, strides=settings.strides, encoding=encoding)
+            found = _mutex(array, offsets, encoding, settings)
         else:
             found = watershed(array, low=settings.low, high=settings.high, offsets=offsets, encoding=encoding)
     except NeuropilError as error:
@@ -52,6 +59,18 @@ def segment(affinities: Volume, settings: SegmentConfig, threshold: float) -> ND
         level = threshold if settings.method == "agglomerate" else np.inf
         found = tree.segment(found, float(level), settings.min_size, graph)
     return fill_background(array, found, offsets=offsets, encoding=encoding) if settings.fill else found
+
+
+def _mutex(
+    array: NDArray[Any], offsets: Offsets | None, encoding: Encoding | None, settings: SegmentConfig
+) -> NDArray[Any]:
+    """The mutex watershed, of voxels or of fragments."""
+    bias = settings.bias if len(settings.bias) > 1 else settings.bias[0]
+    if not settings.fragments:
+        return mutex_watershed(array, offsets, bias=bias, strides=settings.strides, encoding=encoding)
+    pieces = watershed(array, low=settings.low, high=settings.high, offsets=offsets, encoding=encoding)
+    graph = signed_graph(array, pieces, offsets, bias=bias, strides=settings.strides, encoding=encoding)
+    return cluster_fragments(graph, pieces)
 
 
 def segment_volume(affinities: Volume | Path | str, output: Path | str, settings: SegmentConfig) -> Path:
