@@ -232,7 +232,8 @@ def test_config_convert_prints_the_native_recipe(folder, monkeypatch, tmp_path):
     config = load_config([recipe])
     assert (config.training.patch, config.optimizer.name, config.predict.tta) == ((17, 257, 257), "sgd", 8)
     done = CliRunner().invoke(app, ["config", "convert", CONFIGS[1], CONFIGS[3], "-o", str(recipe)])
-    assert f"wrote {recipe}" in done.output
+    assert f"wrote {recipe}; now: neuropil run {recipe} --out outputs/SNEMI_UNet" in done.output
+    assert "DATASET.OUTPUT_PATH is not part of a recipe: give it as --out" in done.output
     assert isinstance(CliRunner().invoke(app, ["config", "convert", "none.yaml"]).exception, SystemExit | NeuropilError)
 
 
@@ -249,6 +250,56 @@ def test_torchrun_and_a_plain_start_as_processes(folder):
     assert len(warnings(done)) == 1
     for name in ("torchrun", "plain"):
         assert (folder / "outputs" / name / "checkpoint_00002.pth").exists()
+
+
+SMALL = {
+    "unetr": "MODEL.HIDDEN_SIZE 24 MODEL.MLP_DIM 32 MODEL.UNETR_NUM_HEADS 4 MODEL.UNETR_FEATURE_SIZE 4",
+    "swinunetr": "MODEL.SWIN_UNETR_FEATURE_SIZE 12 MODEL.DEPTHS (1,1,1,1) MODEL.SWIN_UNETR_NUM_HEADS (1,1,1,1)",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_transformers_train_and_predict(folder, monkeypatch, capsys, name):
+    pytest.importorskip("monai")
+    out = ["DATASET.OUTPUT_PATH", f"outputs/{name}", "INFERENCE.OUTPUT_PATH", f"outputs/{name}"]
+    words = [*TINY, "MODEL.ARCHITECTURE", name, *SMALL[name].split(), *out, "INFERENCE.AUG_NUM", "None"]
+    assert main(folder, monkeypatch, *words) == 0
+    assert "MODEL.FILTERS changes nothing here: it belongs to another MODEL.ARCHITECTURE" in capsys.readouterr().out
+    checkpoint = folder / "outputs" / name / "checkpoint_00002.pth"
+    assert iteration(checkpoint) == 2
+    assert main(folder, monkeypatch, "--inference", "--checkpoint", str(checkpoint), *words) == 0
+    with open_volume(folder / "outputs" / name / "result.h5") as affinities:
+        assert affinities.shape == (3, 12, 64, 64)
+        assert len(set(affinities.read().ravel().tolist())) > 2, "a prediction, not a constant"
+
+
+def test_several_images_become_numbered_results_each_with_its_scores(folder, monkeypatch, capsys):
+    """Names with ``@`` between, a list, and a file of names: result_0, result_1 … in their order."""
+    checkpoint = str(trained(folder) / "checkpoint_00002.pth")
+    predict = ["--inference", "--checkpoint", checkpoint, *TINY, "INFERENCE.AUG_NUM", "None"]
+    images = ["image/train-input.tif", "image/test-input.tif"]
+    (folder / "datasets/SNEMI3D/names.txt").write_text("\n".join(images))
+    for number, names in enumerate(["@".join(images), f"[{', '.join(images)}]", "names.txt"]):
+        out = f"outputs/several_{number}"
+        assert main(folder, monkeypatch, *predict, "INFERENCE.IMAGE_NAME", names, "INFERENCE.OUTPUT_PATH", out) == 0
+        made = sorted(path.name for path in (folder / out).iterdir())
+        assert made == ["result_0.h5", "result_1.h5"]
+    one = ["INFERENCE.IMAGE_NAME", images[1], "INFERENCE.OUTPUT_PATH", "outputs/one"]
+    assert main(folder, monkeypatch, *predict, *one) == 0
+    for number, single in ((1, "outputs/one/result.h5"), (0, None)):
+        found = [open_volume(folder / f"outputs/several_{k}/result_{number}.h5").read() for k in range(3)]
+        expected = open_volume(folder / single).read() if single else found[0]
+        assert all((other == expected).all() for other in found)
+
+    labels = "datasets/SNEMI3D/seg/train-labels.tif"
+    scored = ["INFERENCE.IMAGE_NAME", "@".join([images[0]] * 2), "INFERENCE.OUTPUT_PATH", "outputs/several_scored"]
+    assert main(folder, monkeypatch, *predict, "--evaluate", f"{labels}@{labels}", *scored) == 0
+    assert "segmentation_1.h5 and outputs/several_scored/scores_1.json" in capsys.readouterr().out
+    first, second = (json.loads((folder / f"outputs/several_scored/scores_{n}.json").read_text()) for n in (0, 1))
+    assert first == second
+    assert main(folder, monkeypatch, *predict, "--evaluate", labels, *scored) == 2
+    assert "--evaluate: expected 2 volumes of labels with @ between" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -118,6 +118,7 @@ def test_set_changes_one_place_of_an_alias(tmp_path):
         ("training: {minutes: 1}\ntraining: {batch: 1}", ":2: training", "given twice, first on line 1"),
         ("training:\n  batch: 1\n  batch: 2", ":3: training.batch", "given twice, first on line 2"),
         ("training: {minutes: 1", "", "not valid YAML"),
+        ("training: &a [*a]", "", "holds itself"),
         ("- 1\n- 2", "", "expected sections such as 'training:', got [1, 2]"),
         ("training: !!python/object:os.system {}", "", "not valid YAML"),
     ],

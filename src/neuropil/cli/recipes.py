@@ -101,20 +101,22 @@ def config_convert(
 ) -> None:
     """Translate configuration files of PyTorch Connectomics into a recipe.
 
-    What changes nothing here is listed at its top; what is not to be had is refused by name.
+    What changes nothing here, and what a recipe does not hold, is listed at its top; what is not to be had is refused
+    by name.
     """
     from neuropil.compat.pytc import read_settings, translate
     from neuropil.config import config_to_yaml
 
     files = [word for word in words if word.endswith((".yaml", ".yml"))]
     classic = translate(read_settings(files, words[len(files) :]))
-    head = [f"translated from {', '.join(files)}", *classic.notes]
+    told = [*classic.notes, *classic.left_out]
+    head = [f"translated from {', '.join(files)}", *told]
     text = "".join(f"# {line}\n" for line in head) + "\n" + config_to_yaml(classic.config)
     if out is None:
         typer.echo(text, nl=False)
     else:
         out.write_text(text, encoding="utf-8")
-        typer.echo("\n".join([*classic.notes, f"wrote {out}; now: neuropil run {out}"]))
+        typer.echo("\n".join([*told, f"wrote {out}; now: neuropil run {out} --out {classic.output}"]))
 
 
 @app.command()

@@ -93,6 +93,8 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         values = loader.construct_document(node)
     except yaml.YAMLError as error:
         raise NeuropilError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise NeuropilError(f"{path}: a value that holds itself, or is nested too deeply") from None
     finally:
         loader.dispose()
     if not isinstance(values, dict):

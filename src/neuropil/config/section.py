@@ -19,7 +19,7 @@ def _three(value: object) -> object:
     return value
 
 
-def _expand(path: str) -> str:
+def expand_path(path: str) -> str:
     """``${NAME}`` and a leading ``~`` in a path; a path that names an unset variable must not become another path."""
     for name in re.findall(r"\$\{(\w+)\}", path):
         if name not in os.environ:
@@ -47,7 +47,7 @@ def an_offset_list(offsets: Offsets) -> Offsets:
 
 # YAML has lists, not tuples: the container is read leniently, its elements strictly.
 Lenient = Strict(False)
-Path = Annotated[str, Field(min_length=1), AfterValidator(_expand)]
+Path = Annotated[str, Field(min_length=1), AfterValidator(expand_path)]
 Shape = Annotated[
     tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]],
     Lenient,

@@ -100,6 +100,17 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path, text, said):
     assert said in str(refusal.value)
 
 
+@pytest.mark.parametrize("value", ["&a [*a]", "&a {b: *a}"])
+def test_a_value_that_holds_itself_is_refused(tmp_path, value):
+    with pytest.raises(NeuropilError, match="holds itself, or is nested too deeply"):
+        read_settings([written(tmp_path, "1.yaml", f"MODEL:\n  FILTERS: {value}\n")])
+
+
+def test_a_word_that_holds_itself_is_refused_by_name():
+    with pytest.raises(NeuropilError, match=r"^command line: MODEL.REGU_OPT: a list that holds itself"):
+        read_settings([], ["MODEL.REGU_OPT", "&a [*a]"])
+
+
 def test_all_mistakes_are_named_at_once(tmp_path):
     path = written(tmp_path, "1.yaml", "MODEL:\n  REGU_OPT: 1\n  FLITERS: 3\n")
     with pytest.raises(NeuropilError) as refusal:

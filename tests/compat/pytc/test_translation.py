@@ -102,13 +102,17 @@ def test_unequal_weights_of_targets_become_weights_of_edges():
         (["MODEL.TARGET_OPT", '["2-1-1-1-v2"]'], "MODEL.TARGET_OPT", "'2-1-1-1-v2' is not to be had here; long aff"),
         (["MODEL.TARGET_OPT", '["5-2d-0-0-5.0"]'], "MODEL.TARGET_OPT", "model.aux_distance"),
         (["MODEL.TARGET_OPT", "[]"], "MODEL.TARGET_OPT", "at least one target"),
-        (["MODEL.TARGET_OPT", '["2","2"]'], "MODEL.LOSS_OPTION", "expected 2 lists, one for each"),
-        (["MODEL.LABEL_EROSION", "[1, 2]"], "MODEL.LABEL_EROSION", "expected one number, or 1, got 2"),
+        (["MODEL.TARGET_OPT", '["2","2"]'], "MODEL.LOSS_OPTION", "expected 2 lists in MODEL.LOSS_OPTION, one for each"),
+        (
+            ["MODEL.LABEL_EROSION", "[1, 2]"],
+            "MODEL.LABEL_EROSION",
+            "expected one number, or 1, as MODEL.TARGET_OPT has, got 2",
+        ),
         (["MODEL.LOSS_OPTION", "[[WSDiceLoss]]"], "MODEL.LOSS_OPTION", "got 'WSDiceLoss'"),
         (["MODEL.WEIGHT_OPT", '[["2-5-5"]]'], "MODEL.WEIGHT_OPT", 'expected "0"'),
-        (["MODEL.LOSS_WEIGHT", "[[1.0, 2.0]]"], "MODEL.LOSS_WEIGHT", "expected 1 values"),
+        (["MODEL.LOSS_WEIGHT", "[[1.0, 2.0]]"], "MODEL.LOSS_WEIGHT", "expected 1 values in MODEL.LOSS_WEIGHT"),
         (["MODEL.ISOTROPY", "[True, False, False, True, True]"], "MODEL.ISOTROPY", "False first and True after"),
-        (["MODEL.ISOTROPY", "[True]"], "MODEL.ISOTROPY", "expected 5 values"),
+        (["MODEL.ISOTROPY", "[True]"], "MODEL.ISOTROPY", "MODEL.ISOTROPY as in MODEL.FILTERS, got 1 and 5"),
         (["MODEL.FILTERS", "[4, 4, 0, 4, 4]"], "MODEL.FILTERS", "model.widths[2]: expected a value ≥ 1, got 0"),
         (["MODEL.ARCHITECTURE", "fpn_3d"], "MODEL.ARCHITECTURE", "expected unet_3d, unetr, swinunetr, got 'fpn_3d'"),
         (["MODEL.ARCHITECTURE", "unetr", "MODEL.MLP_DIM", "0"], "MODEL.MLP_DIM", "expected a value ≥ 1, got 0"),
@@ -116,9 +120,13 @@ def test_unequal_weights_of_targets_become_weights_of_edges():
         (["MODEL.ARCHITECTURE", "swinunetr", "MODEL.DEPTHS", "[2]"], "MODEL.DEPTHS", "model.swin_unetr.depths"),
         (["SOLVER.ITERATION_TOTAL", "0"], "SOLVER.ITERATION_TOTAL", "expected a value ≥ 1, got 0"),
         (["INFERENCE.AUG_NUM", "5"], "INFERENCE.AUG_NUM", "predict.tta"),
-        (["INFERENCE.STRIDE", "[9, 1, 1]"], "INFERENCE.STRIDE", "expected from 1 to [8, 256, 256]"),
-        (["AUGMENTOR.ELASTIC.P", "1.5"], "AUGMENTOR.ELASTIC.P", "probability"),
-        (["DATASET.IMAGE_NAME", "a@b", "DATASET.LABEL_NAME", "a"], "DATASET.LABEL_NAME", "expected 2 volumes"),
+        (["INFERENCE.STRIDE", "[9, 1, 1]"], "INFERENCE.STRIDE", "expected INFERENCE.STRIDE from 1 to [8, 256, 256]"),
+        (["AUGMENTOR.ELASTIC.P", "1.5"], "AUGMENTOR.ELASTIC.P", "from 0 to 1, got 1.5"),
+        (
+            ["DATASET.IMAGE_NAME", "a@b", "DATASET.LABEL_NAME", "a"],
+            "DATASET.LABEL_NAME",
+            "as in DATASET.IMAGE_NAME, got 1 and 2",
+        ),
         (["DATASET.IMAGE_NAME", "none.txt"], "DATASET.IMAGE_NAME", "none.txt cannot be read"),
     ],
 )
@@ -153,6 +161,65 @@ def test_damage_is_shared_out_in_the_classic_proportion():
     assert alone.config.augment.missing == 0.5
     nothing = given("AUGMENTOR.ENABLED", "False").config.augment
     assert not any([nothing.flip, nothing.scale, nothing.elastic, nothing.contrast, nothing.step, nothing.missing])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["AUGMENTOR.RESCALE.P", "0.25"], "RESCALE.P: RESCALE.P and ELASTIC.P are one number here: 0.75"),
+        (["AUGMENTOR.MOTIONBLUR.SECTIONS", "1"], "MOTIONBLUR.SECTIONS: MISSINGSECTION.NUM_SECTION and MOTIONBLUR.SECT"),
+        (["AUGMENTOR.CUTNOISE.LENGTH_RATIO", "0.2"], "CUTBLUR.LENGTH_RATIO and CUTNOISE.LENGTH_RATIO are one number"),
+        (["AUGMENTOR.FLIP.ENABLED", "False"], "FLIP.ENABLED: ROTATE.ROT90 still mirrors samples"),
+        (["AUGMENTOR.ROTATE.P", "0.3"], "ROTATE.P: quarter turns are mirrorings"),
+        (["AUGMENTOR.MISSINGPARTS.P", "0.3"], "MISSINGPARTS.P: a sample has one kind of damage at most"),
+        (["MODEL.FILTERS", "[4,8,16,16,16]", "MODEL.ARCHITECTURE", "unetr"], "MODEL.FILTERS changes nothing here"),
+    ],
+)
+def test_what_is_done_in_another_way_than_written_is_told(words, said):
+    (note,) = given(*words).notes
+    assert said in note
+
+
+def test_a_contour_of_eroded_labels_is_told():
+    words = [*("MODEL.TARGET_OPT", '["2", "4-1-1"]', "MODEL.OUT_PLANES", "4", "MODEL.LABEL_EROSION", "1")]
+    for key, value in (
+        ("LOSS_OPTION", "WeightedBCE"),
+        ("LOSS_WEIGHT", 1.0),
+        ("WEIGHT_OPT", '"1"'),
+        ("OUTPUT_ACT", "none"),
+    ):
+        words += [f"MODEL.{key}", f"[[{value}],[{value}]]"]
+    (note,) = given(*words).notes
+    assert note == "command line: MODEL.LABEL_EROSION: the contour is that of labels as they are, without erosion"
+
+
+def test_what_a_recipe_does_not_hold_is_listed():
+    assert not given().left_out
+    words = ["DATASET.OUTPUT_PATH", "o", "INFERENCE.OUTPUT_NAME", "r.h5", "SOLVER.ITERATION_RESTART", "True"]
+    left = given(*words, "INFERENCE.IMAGE_NAME", "a.h5@b.h5", "INFERENCE.OUTPUT_PATH", "p").left_out
+    assert [line.split()[2] for line in left] == [
+        *("DATASET.OUTPUT_PATH", "INFERENCE.OUTPUT_PATH", "INFERENCE.OUTPUT_NAME", "SOLVER.ITERATION_RESTART"),
+        "INFERENCE.IMAGE_NAME",
+    ]
+
+
+def test_devices_are_those_of_the_system_section():
+    one, four, none = (given("SYSTEM.NUM_GPUS", number).config.training for number in "140")
+    assert (one.device, one.devices, one.strategy) == ("auto", 1, "auto")
+    assert (four.devices, four.strategy) == (4, "dp")
+    assert (none.device, none.devices) == ("cpu", 1)
+    assert given("SYSTEM.NUM_GPUS", "4", "SYSTEM.PARALLEL", "DDP").config.training.strategy == "ddp"
+
+
+def test_home_and_variables_of_paths_are_filled_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("WHERE", str(tmp_path))
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image" / "t.tif").touch()
+    classic = given(
+        "DATASET.INPUT_PATH", "${WHERE}", "INFERENCE.IMAGE_NAME", "t.tif", "DATASET.OUTPUT_PATH", "${WHERE}/o"
+    )
+    assert classic.images == (f"{tmp_path}/image/t.tif",)
+    assert classic.predictions == (tmp_path / "o" / "test" / "result.h5",)
 
 
 def test_lists_of_volumes(tmp_path):

@@ -99,6 +99,19 @@ def test_an_accepted_key_changes_nothing_and_says_so(name):
     assert changed.notes == (f"command line: {name} changes nothing here: {VOCABULARY[name].why}",)
 
 
+@pytest.mark.parametrize("name", of("accepted"))
+def test_an_accepted_key_is_told_even_with_its_default_unless_that_is_off(name):
+    default = VOCABULARY[name].default
+    notes = translate(read_settings([], [*LEAST, name, str(default)])).notes
+    assert [note.split()[2] for note in notes] == ([name] if default else [])
+
+
+def test_the_blend_is_one_whatever_it_is_called():
+    for word in ("gaussian", "bump"):
+        (note,) = translate(read_settings([], [*LEAST, "INFERENCE.BLENDING", word])).notes
+        assert note.startswith("command line: INFERENCE.BLENDING changes nothing here: tiles are blended under one")
+
+
 CHANGES = {
     "SYSTEM.PARALLEL": "DDP",
     "MODEL.BLOCK_TYPE": "residual_se",
@@ -177,7 +190,7 @@ NEEDED = {
 }
 CHECKS = {  # these have one meaning here, and say so when they are given another
     *("MODEL.ARCHITECTURE", "MODEL.OUT_PLANES", "MODEL.OUTPUT_SIZE", "MODEL.OUTPUT_ACT", "INFERENCE.OUTPUT_SIZE"),
-    *("INFERENCE.BLENDING", "INFERENCE.OUTPUT_ACT", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE"),
+    *("INFERENCE.OUTPUT_ACT", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE"),
 }
 
 
@@ -212,7 +225,6 @@ def test_an_honoured_key_changes_what_is_done(name):
         "MODEL.OUTPUT_SIZE [8,128,128]",
         "MODEL.OUTPUT_ACT [[tanh]]",
         "INFERENCE.OUTPUT_SIZE [8,128,128]",
-        "INFERENCE.BLENDING linear",
         "INFERENCE.OUTPUT_ACT [softmax]",
         "SOLVER.CLIP_GRADIENTS.CLIP_TYPE value SOLVER.CLIP_GRADIENTS.ENABLED True",
     ],

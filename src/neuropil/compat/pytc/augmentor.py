@@ -6,6 +6,8 @@ probabilities say in which proportion.
 
 from __future__ import annotations
 
+from math import inf
+
 from neuropil.compat.pytc.draft import Draft
 
 _DEFECTS = {
@@ -32,10 +34,33 @@ def _on(draft: Draft, name: str) -> bool:
 
 def _share(draft: Draft, name: str) -> float:
     """The probability of an augmentation; 0 where it is off."""
-    probability = float(draft.settings[f"AUGMENTOR.{name}.P"])
-    if not 0 <= probability <= 1:
-        raise draft.refuse(f"AUGMENTOR.{name}.P", f"expected a probability from 0 to 1, got {probability}")
+    probability = _number(draft, f"{name}.P", 0, 1)
     return probability if _on(draft, name) else 0.0
+
+
+def _number(draft: Draft, name: str, least: float, most: float = inf) -> float:
+    """A number that is not too small or too large."""
+    value = float(draft.settings[f"AUGMENTOR.{name}"])
+    if not least <= value <= most:
+        limits = f"≥ {least:g}" if most == inf else f"from {least:g} to {most:g}"
+        raise draft.refuse(f"AUGMENTOR.{name}", f"expected a value {limits}, got {value:g}")
+    return value
+
+
+def _shared(draft: Draft, least: float, most: float, *names: str) -> float:
+    """What several augmentations have as one number here: the largest of those that are switched on."""
+    values = {name: _number(draft, name, least, most) for name in names}
+    on = {name: value for name, value in values.items() if _on(draft, name.partition(".")[0])}
+    return _largest(draft, on or values)
+
+
+def _largest(draft: Draft, values: dict[str, float]) -> float:
+    """The largest of several numbers that are one here; where others are not 0, a note says so."""
+    largest = max(values.values())
+    used = {name: value for name, value in values.items() if value}
+    if len(set(used.values())) > 1:
+        draft.note(f"{' and '.join(used)} are one number here: {largest:g}", *(f"AUGMENTOR.{name}" for name in used))
+    return largest
 
 
 def _put_geometry(draft: Draft) -> None:
@@ -44,25 +69,31 @@ def _put_geometry(draft: Draft) -> None:
     quarter = bool(settings["AUGMENTOR.ROTATE.ROT90"])
     # Quarter turns are mirror images with y and x exchanged: one switch for both.
     mirror = _on(draft, "FLIP") or (turns > 0 and quarter)
+    if mirror and not _on(draft, "FLIP"):
+        draft.note("ROTATE.ROT90 still mirrors samples; switch off AUGMENTOR.ROTATE, too", "AUGMENTOR.FLIP.ENABLED")
+    if quarter and turns:
+        draft.note(
+            "quarter turns are mirrorings and exchanges of axes, each in half of the samples", "AUGMENTOR.ROTATE.P"
+        )
     draft.put("augment.flip", mirror, "AUGMENTOR.FLIP.ENABLED")
     draft.put("augment.transpose", mirror, "AUGMENTOR.FLIP.ENABLED")
     free = 0.0 if quarter else turns
     stretch, bend = _share(draft, "RESCALE"), _share(draft, "ELASTIC")
     draft.put("augment.rotate", 180.0 if free else 0.0, "AUGMENTOR.ROTATE.ROT90")
     draft.put("augment.scale", 0.25 if stretch else 0.0, "AUGMENTOR.RESCALE.ENABLED")
-    alpha, sigma = float(settings["AUGMENTOR.ELASTIC.ALPHA"]), float(settings["AUGMENTOR.ELASTIC.SIGMA"])
-    if alpha < 0 or sigma <= 0:
-        raise draft.refuse("AUGMENTOR.ELASTIC.SIGMA", f"expected ALPHA ≥ 0 and SIGMA > 0, got {alpha} and {sigma}")
+    alpha = _number(draft, "ELASTIC.ALPHA", 0)
+    sigma = _number(draft, "ELASTIC.SIGMA", 1e-3)
     # Uniform noise from -1 to 1 has deviation 0.58; a Gaussian of deviation s leaves 1/(3.54 s) of it. The same
     # deviation as ALPHA times that has a uniform displacement of up to 0.28 ALPHA / SIGMA at each control point.
     draft.put("augment.elastic", 0.28 * alpha / sigma if bend else 0.0, "AUGMENTOR.ELASTIC.ALPHA")
     draft.put("augment.elastic_spacing", max(4, round(4 * sigma)), "AUGMENTOR.ELASTIC.SIGMA")
-    draft.put("augment.warp_probability", max(free, stretch, bend), "AUGMENTOR.ELASTIC.P")
+    warps = {"ROTATE.P": free, "RESCALE.P": stretch, "ELASTIC.P": bend}
+    draft.put("augment.warp_probability", _largest(draft, warps), "AUGMENTOR.ELASTIC.P")
     # Half of the misaligned samples are displaced from one section on, half in one section only.
-    moved = _share(draft, "MISALIGNMENT")
+    moved, moves = _share(draft, "MISALIGNMENT"), "AUGMENTOR.MISALIGNMENT.DISPLACEMENT"
     draft.put("augment.step", moved / 2, "AUGMENTOR.MISALIGNMENT.P")
     draft.put("augment.slip", moved / 2, "AUGMENTOR.MISALIGNMENT.P")
-    draft.put("augment.displacement", settings["AUGMENTOR.MISALIGNMENT.DISPLACEMENT"], "AUGMENTOR.MISALIGNMENT.P")
+    draft.put("augment.displacement", settings[moves], moves)
 
 
 def _put_grey_values(draft: Draft) -> None:
@@ -76,12 +107,17 @@ def _put_defects(draft: Draft) -> None:
     settings = draft.settings
     shares = {ours: _share(draft, theirs) for theirs, ours in _DEFECTS.items()}
     total = max(sum(shares.values()), 1.0)
+    if total > 1:
+        text = (
+            f"a sample has one kind of damage at most: probabilities, which add up to {total:g}, count 1/{total:g} each"
+        )
+        draft.note(text, *(f"AUGMENTOR.{theirs}.P" for theirs in _DEFECTS))
     for theirs, ours in _DEFECTS.items():
         draft.put(f"augment.{ours}", int(1000 * shares[ours] / total) / 1000, f"AUGMENTOR.{theirs}.P")
-    sections = max(settings["AUGMENTOR.MISSINGSECTION.NUM_SECTION"], settings["AUGMENTOR.MOTIONBLUR.SECTIONS"])
-    draft.put("augment.defect_sections", sections, "AUGMENTOR.MISSINGSECTION.NUM_SECTION")
+    sections = _shared(draft, 1, inf, "MISSINGSECTION.NUM_SECTION", "MOTIONBLUR.SECTIONS")
+    draft.put("augment.defect_sections", int(sections), "AUGMENTOR.MISSINGSECTION.NUM_SECTION")
     draft.put("augment.motion_length", settings["AUGMENTOR.MOTIONBLUR.KERNEL_SIZE"], "AUGMENTOR.MOTIONBLUR.KERNEL_SIZE")
-    lengths = [float(settings[f"AUGMENTOR.{name}.LENGTH_RATIO"]) for name in ("CUTBLUR", "CUTNOISE")]
-    draft.put("augment.cut_size", max(lengths), "AUGMENTOR.CUTBLUR.LENGTH_RATIO")
+    length = _shared(draft, 0, 1, "CUTBLUR.LENGTH_RATIO", "CUTNOISE.LENGTH_RATIO")
+    draft.put("augment.cut_size", length, "AUGMENTOR.CUTBLUR.LENGTH_RATIO")
     # Noise was uniform up to ± SCALE, which has a deviation of 0.58 SCALE.
     draft.put("augment.noise", 0.58 * float(settings["AUGMENTOR.CUTNOISE.SCALE"]), "AUGMENTOR.CUTNOISE.SCALE")

@@ -18,7 +18,7 @@ class Draft:
         self.values: dict[str, Any] = {}
         self.notes: list[str] = []
         """What was done in another way than the words say."""
-        self._origins: dict[tuple[str, ...], str] = {}
+        self._origins: dict[tuple[str | int, ...], str] = {}
 
     def put(self, ours: str, value: Any, theirs: str) -> None:
         """Set ``section.key``, which follows from the classic key ``theirs``."""
@@ -27,11 +27,35 @@ class Draft:
         for section in sections:
             values = values.setdefault(section, {})
         values[name] = value
+        self.origin(place, theirs)
+
+    def origin(self, place: tuple[str | int, ...], theirs: str) -> None:
+        """Note the classic key of a part of a value."""
         self._origins[place] = theirs
 
-    def refuse(self, theirs: str, problem: str) -> NeuropilError:
-        """The error to raise about the value of a classic key."""
-        return NeuropilError(f"{self.settings.where(theirs)}: {problem}")
+    def refuse(self, theirs: str, problem: str, *others: str) -> NeuropilError:
+        """The error to raise about the value of a classic key, or of several that do not fit together.
+
+        The first of them that was written is named with its place: a default is nothing that one could look for.
+        """
+        written = [key for key in (theirs, *others) if key in self.settings.given]
+        return NeuropilError(f"{self.settings.where(written[0] if written else theirs)}: {problem}")
+
+    def note(self, text: str, *keys: str) -> None:
+        """Say what is done in another way than the words say, if any of these keys was written."""
+        if written := [key for key in keys if key in self.settings.given]:
+            self.notes.append(f"{', '.join(map(self.settings.where, written))}: {text}")
+
+    def size(self, theirs: str) -> list[int]:
+        """Voxels [z, y, x].
+
+        Raises:
+            NeuropilError: other than three whole numbers from 1.
+        """
+        value = self.settings[theirs]
+        if len(value) != 3 or min(value) < 1:
+            raise self.refuse(theirs, f"expected three whole numbers [z, y, x] of at least 1, got {list(value)}")
+        return list(value)
 
     def choose(self, theirs: str, meanings: dict[str, Any], instead: str = "") -> Any:
         """What a word means here.
@@ -53,9 +77,11 @@ class Draft:
         """
 
         def source(key: tuple[str | int, ...]) -> str:
-            for place, theirs in self._origins.items():
-                if key[: len(place)] == place or key == place[: len(key)]:
-                    return self.settings.where(theirs)
-            return "translated"
+            fits = [place for place in self._origins if key[: len(place)] == place]
+            if fits:
+                return self.settings.where(self._origins[max(fits, key=len)])
+            inside = dict.fromkeys(theirs for place, theirs in self._origins.items() if key == place[: len(key)])
+            written = [theirs for theirs in inside if theirs in self.settings.given]
+            return ", ".join(map(self.settings.where, written)) or "translated"
 
         return validate(self.values, source)

@@ -72,7 +72,9 @@ def _put_unet(draft: Draft, isotropic: bool) -> None:
     isotropy = [True] * len(filters) if isotropic else [bool(one) for one in settings["MODEL.ISOTROPY"]]
     if len(isotropy) != len(filters):
         raise draft.refuse(
-            "MODEL.ISOTROPY", f"expected {len(filters)} values, as MODEL.FILTERS has, got {len(isotropy)}"
+            "MODEL.ISOTROPY",
+            f"expected as many values in MODEL.ISOTROPY as in MODEL.FILTERS, got {len(isotropy)} and {len(filters)}",
+            "MODEL.FILTERS",
         )
     if sorted(isotropy) != isotropy:
         raise draft.refuse("MODEL.ISOTROPY", f"expected False first and True after, got {isotropy}")
@@ -97,5 +99,20 @@ def _put_transformer(draft: Draft, name: str) -> None:
         else:
             draft.put(f"model.{name}.{ours}", plain(settings[theirs]), theirs)
     if name == "unetr":
-        grid = [max(1, -(-size // _TOKEN)) for size in settings["MODEL.INPUT_SIZE"]]
+        grid = [-(-size // _TOKEN) for size in draft.size("MODEL.INPUT_SIZE")]
         draft.put("model.unetr.grid", grid, "MODEL.INPUT_SIZE")
+    _check_heads(draft, name)
+
+
+def _check_heads(draft: Draft, name: str) -> None:
+    """Attention heads share the channels out evenly."""
+    keys = {
+        "unetr": ("HIDDEN_SIZE", "UNETR_NUM_HEADS"),
+        "swin_unetr": ("SWIN_UNETR_FEATURE_SIZE", "SWIN_UNETR_NUM_HEADS"),
+    }
+    channels, heads = (f"MODEL.{key}" for key in keys[name])
+    width, given = draft.settings[channels], plain(draft.settings[heads])
+    counts = given if isinstance(given, list) else [given]
+    if min([width, *counts]) > 0 and any(width * 2**stage % count for stage, count in enumerate(counts)):
+        doubling = ", doubled from stage to stage" if isinstance(given, list) else ""
+        raise draft.refuse(heads, f"expected {heads} to divide {channels}{doubling}, got {given} and {width}", channels)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import glob
 from pathlib import Path
-from typing import Any
 
 from neuropil.compat.pytc.draft import Draft
+from neuropil.config.section import expand_path
 from neuropil.errors import NeuropilError
 
 CHECKPOINT = "checkpoint_{:05d}.pth"
@@ -16,29 +16,50 @@ _FOLDERS = ("", "image", "seg")
 """Where the SNEMI3D download has its files, below ``INPUT_PATH``."""
 
 
-def volume_paths(draft: Draft, names: str, folder: Any, absolute: bool) -> list[str]:
+def volume_paths(draft: Draft, names: str, folder: str | None) -> list[str]:
     """The volumes of a key such as ``DATASET.IMAGE_NAME``: one name, several with ``@`` between, a list, or a ``.txt``
-    with one name a line; each below ``folder`` unless names are absolute.
+    with one name a line; each below the path of the key ``folder``, if that is given: else names are whole paths.
 
     A name with ``*`` is one stack of sections. A file that is not where it should be is looked for in ``image/`` and
     ``seg/`` of the folder, where the SNEMI3D download has them.
     """
-    value = draft.settings[names]
-    if value is None:
+    folders = _parts(draft, folder) if folder else [""]
+    given = _parts(draft, names)
+    if not given:
         return []
-    given = [part for text in ([value] if isinstance(value, str) else value) for part in str(text).split("@")]
-    folders = [part for text in ([folder] if isinstance(folder, str) else folder) for part in str(text).split("@")]
+    if not all(given):
+        raise draft.refuse(names, f"expected names of volumes, got an empty one in {draft.settings[names]!r}")
     if len(folders) not in (1, len(given)):
-        raise draft.refuse(names, f"expected as many names as folders, got {len(given)} and {len(folders)}")
+        problem = f"expected one folder in {folder}, or one for each name, got {len(folders)} and {len(given)}"
+        raise draft.refuse(folder or names, problem, names)
     folders = folders * len(given) if len(folders) == 1 else folders
     paths: list[str] = []
     for name, where in zip(given, folders, strict=True):
-        base = Path() if absolute else Path(where)
         if name.endswith(".txt"):
-            paths += [_found(draft, base, line.strip()) for line in _lines(draft, names, base / name) if line.strip()]
+            lines = map(str.strip, _lines(draft, names, Path(where) / name))
+            paths += [_found(draft, Path(where), expanded(draft, names, line)) for line in lines if line]
         else:
-            paths.append(_found(draft, base, name.strip()))
+            paths.append(_found(draft, Path(where), name))
     return paths
+
+
+def _parts(draft: Draft, key: str) -> list[str]:
+    """What a key lists, as a list or with ``@`` between."""
+    value = draft.settings[key]
+    parts = [part for text in ([value] if isinstance(value, str) else value or []) for part in str(text).split("@")]
+    return [expanded(draft, key, part.strip()) for part in parts]
+
+
+def expanded(draft: Draft, key: str, path: str) -> str:
+    """A path without ``~`` and ``${NAME}``.
+
+    Raises:
+        NeuropilError: a variable that is not set.
+    """
+    try:
+        return expand_path(path)
+    except ValueError as error:
+        raise draft.refuse(key, f"{error}; got {path!r}") from None
 
 
 def _lines(draft: Draft, key: str, path: Path) -> list[str]:

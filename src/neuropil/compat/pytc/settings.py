@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,11 @@ class Settings:
         return f"{self.places[name]}: {name}" if name in self.places else name
 
     def notes(self) -> list[str]:
-        """What is accepted without effect: one line for each value that is not the default."""
+        """What is accepted without effect: one line for each key that was written, but for a default that is off."""
         return [
             f"{self.where(name)} changes nothing here: {VOCABULARY[name].why}"
             for name, value in self.given.items()
-            if VOCABULARY[name].verdict == "accepted" and plain(value) != plain(VOCABULARY[name].default)
+            if VOCABULARY[name].verdict == "accepted" and (value or plain(value) != plain(VOCABULARY[name].default))
         ]
 
 
@@ -72,6 +73,8 @@ def read_settings(files: Sequence[Path | str], overrides: Sequence[str] = ()) ->
             given[name] = _check(name, given[name])
         except NeuropilError as error:
             problems.append(f"{places[name]}: {error}")
+        except RecursionError:
+            problems.append(f"{places[name]}: {name}: a list that holds itself, or is nested too deeply")
     if problems:
         raise NeuropilError("\n".join(problems))
     return Settings(given, places)
@@ -131,7 +134,8 @@ def _decode(value: Any, key: Key) -> Any:
         return value
     if value == "None" and (key.default is None or None in key.harmless):
         return None
-    if isinstance(key.default, str) or (str in key.kinds and not value.startswith(("[", "("))):
+    a_list = value.startswith(("[", "("))
+    if str in (type(key.default), *key.kinds) and not (a_list and list in key.kinds):
         return value
     return _literal(value)
 
@@ -139,7 +143,7 @@ def _decode(value: Any, key: Key) -> Any:
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return text
 
 
@@ -155,6 +159,8 @@ def _is(value: Any, kind: type) -> bool:
         return isinstance(value, list | tuple)
     if kind is bool:
         return isinstance(value, bool) or value in (0, 1)
+    if isinstance(value, float) and not isfinite(value):
+        return False
     return isinstance(value, int | float if kind is float else kind) and not isinstance(value, bool)
 
 
@@ -176,7 +182,7 @@ def _items(name: str, value: Any, key: Key) -> Any:
             return type(one)([item(part, deeper - 1) for part in one])
         if isinstance(one, str) and kind is not str:
             one = _literal(one)
-        if _is(one, kind) or (kind is str and _is(one, int)) or (one is None and first is None):
+        if _is(one, kind) or (kind is str and _is(one, int)) or (one is None and int in key.kinds):
             return one
         raise NeuropilError(f"{name}: expected {_WORDS[kind]} for each item, got {one!r}")
 

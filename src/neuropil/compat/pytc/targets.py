@@ -80,7 +80,9 @@ def put_targets(draft: Draft) -> None:
     if draft.settings["MODEL.OUT_PLANES"] != wanted:
         raise draft.refuse(
             "MODEL.OUT_PLANES",
-            f"expected {wanted}, the channels of MODEL.TARGET_OPT, got {draft.settings['MODEL.OUT_PLANES']}",
+            f"expected {wanted} in MODEL.OUT_PLANES, the channels of MODEL.TARGET_OPT, "
+            f"got {draft.settings['MODEL.OUT_PLANES']}",
+            "MODEL.TARGET_OPT",
         )
 
 
@@ -89,14 +91,19 @@ def read_targets(draft: Draft) -> list[Target]:
     names = [str(name) for name in draft.settings["MODEL.TARGET_OPT"]]
     if not names:
         raise draft.refuse("MODEL.TARGET_OPT", 'expected at least one target, such as ["2"]')
+    targets = [_target(draft, name) for name in names]
     erosion = draft.settings["MODEL.LABEL_EROSION"] or 0
     erosions = list(erosion) if isinstance(erosion, list | tuple) else [erosion] * len(names)
     if len(erosions) != len(names):
-        raise draft.refuse("MODEL.LABEL_EROSION", f"expected one number, or {len(names)}, got {len(erosions)}")
+        raise draft.refuse(
+            "MODEL.LABEL_EROSION",
+            f"expected one number, or {len(names)}, as MODEL.TARGET_OPT has, got {len(erosions)}",
+            "MODEL.TARGET_OPT",
+        )
     lists = [_per_target(draft, key, len(names)) for key in ("LOSS_OPTION", "LOSS_WEIGHT", "WEIGHT_OPT", "OUTPUT_ACT")]
     made = []
-    for name, eroded, *losses in zip(names, erosions, *lists, strict=True):
-        made.append(_target(draft, name)._replace(erosion=eroded or 0, **_losses(draft, name, losses)))
+    for name, target, eroded, *losses in zip(names, targets, erosions, *lists, strict=True):
+        made.append(target._replace(erosion=eroded or 0, **_losses(draft, name, losses)))
     return made
 
 
@@ -107,7 +114,9 @@ def _per_target(draft: Draft, key: str, count: int) -> list[list[Any]]:
     if count == 1 and value and not any(isinstance(part, list | tuple) for part in value):
         value = [value]
     if len(value) != count or not all(isinstance(part, list | tuple) for part in value):
-        raise draft.refuse(name, f"expected {count} lists, one for each of MODEL.TARGET_OPT, got {value}")
+        raise draft.refuse(
+            name, f"expected {count} lists in {name}, one for each of MODEL.TARGET_OPT, got {value}", "MODEL.TARGET_OPT"
+        )
     return [list(part) for part in value]
 
 
@@ -124,7 +133,10 @@ def _target(draft: Draft, name: str) -> Target:
     if name == "0":
         return none._replace(kind="foreground")
     if contour := re.fullmatch(r"4(?:-(\d+))?(?:-([01]))?", name):
-        return none._replace(kind="contour", width=int(contour[1] or 1), background=contour[2] != "0")
+        width = int(contour[1] or 1)
+        if width < 1:
+            raise draft.refuse("MODEL.TARGET_OPT", f"{name}: expected a contour at least 1 wide")
+        return none._replace(kind="contour", width=width, background=contour[2] != "0")
     why = _INSTEAD.get(name[:1], "expected 2, 2-z-y-x-v1, 0, 4-width-background")
     raise draft.refuse("MODEL.TARGET_OPT", f"the target {name!r} is not to be had here; {why}")
 
@@ -134,7 +146,12 @@ def _losses(draft: Draft, target: str, lists: Sequence[list[Any]]) -> dict[str, 
     names, weights, balances, activations = lists
     for key, values in (("LOSS_WEIGHT", weights), ("WEIGHT_OPT", balances), ("OUTPUT_ACT", activations)):
         if len(values) != len(names):
-            raise draft.refuse(f"MODEL.{key}", f"expected {len(names)} values for target {target!r}, got {values}")
+            raise draft.refuse(
+                f"MODEL.{key}",
+                f"expected {len(names)} values in MODEL.{key} for target {target!r}, as MODEL.LOSS_OPTION has, "
+                f"got {values}",
+                "MODEL.LOSS_OPTION",
+            )
     found: dict[str, float] = {}
     balanced = True
     for name, weight, balance, activation in zip(names, weights, balances, activations, strict=True):
@@ -152,7 +169,11 @@ def _losses(draft: Draft, target: str, lists: Sequence[list[Any]]) -> dict[str, 
         if loss == "bce":
             balanced = str(balance) == "1"
         elif str(balance) == "1" and loss in ("focal", "mse"):
-            raise draft.refuse("MODEL.WEIGHT_OPT", f'{name} weighs all voxels alike: expected "0", got "1"')
+            raise draft.refuse(
+                "MODEL.WEIGHT_OPT",
+                f'{name} weighs all voxels alike: expected "0" in MODEL.WEIGHT_OPT, got "1"',
+                "MODEL.LOSS_OPTION",
+            )
     return {"losses": found, "balanced": balanced}
 
 
@@ -160,7 +181,11 @@ def _check_activation(draft: Draft, loss: str, activation: str) -> None:
     """Losses know what they need; another activation in front of one would be another loss."""
     fits = ("none",) if "Logits" in loss else ("none", "sigmoid") if loss.startswith("WeightedBCE") else ("sigmoid",)
     if activation not in fits:
-        raise draft.refuse("MODEL.OUTPUT_ACT", f"expected {' or '.join(fits)} before {loss}, got {activation!r}")
+        raise draft.refuse(
+            "MODEL.OUTPUT_ACT",
+            f"expected {' or '.join(fits)} in MODEL.OUTPUT_ACT before {loss}, got {activation!r}",
+            "MODEL.LOSS_OPTION",
+        )
 
 
 def _divide(draft: Draft, targets: list[Target]) -> tuple[list[Target], list[Target]]:
@@ -217,14 +242,22 @@ def _put_auxiliaries(draft: Draft, others: list[Target]) -> None:
     contours = [target for target in others if target.kind == "contour"]
     foregrounds = [target for target in others if target.kind == "foreground"]
     if max(len(contours), len(foregrounds)) > 1 or len({t.erosion for t in erosions}) < len(erosions):
-        raise draft.refuse("MODEL.TARGET_OPT", "the same target is asked for twice")
+        raise draft.refuse("MODEL.TARGET_OPT", "the same target is asked for twice", "MODEL.LABEL_EROSION")
     for target in others:
-        if set(target.losses) - {"bce", "dice"} or not target.balanced:
+        if set(target.losses) - {"bce", "dice"}:
             raise draft.refuse(
                 "MODEL.LOSS_OPTION",
-                "targets besides the first affinities are learned by cross-entropy with WEIGHT_OPT 1, and Dice; "
+                "targets besides the first affinities are learned by cross-entropy and Dice; "
                 f"got {sorted(target.losses)} for {target.kind}",
             )
+        if not target.balanced:
+            raise draft.refuse(
+                "MODEL.WEIGHT_OPT",
+                'cross-entropy of targets besides the first affinities is balanced: expected "1", got "0" for '
+                f"{target.kind}",
+            )
+        if target.kind == "contour" and target.erosion:
+            draft.note("the contour is that of labels as they are, without erosion", "MODEL.LABEL_EROSION")
     if erosions:
         draft.put("model.aux_erosions", [target.erosion for target in erosions], "MODEL.LABEL_EROSION")
         draft.put("loss.aux_erosions", _shared(draft, erosions, _bce), "MODEL.LOSS_WEIGHT")

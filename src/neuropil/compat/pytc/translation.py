@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from neuropil.compat.pytc.augmentor import put_augmentation
 from neuropil.compat.pytc.draft import Draft
 from neuropil.compat.pytc.networks import put_network
-from neuropil.compat.pytc.paths import volume_paths
+from neuropil.compat.pytc.paths import expanded, volume_paths
 from neuropil.compat.pytc.settings import Settings
 from neuropil.compat.pytc.targets import put_targets
 from neuropil.config import Config
@@ -38,6 +38,8 @@ class Classic:
     """Processes that draw samples."""
     notes: tuple[str, ...]
     """Keys that were given and change nothing here, and why; files found elsewhere."""
+    left_out: tuple[str, ...]
+    """Keys that were given and are not part of the recipe: ``scripts/main.py`` goes by them, and what others do."""
 
 
 def translate(settings: Settings) -> Classic:
@@ -59,45 +61,76 @@ def translate(settings: Settings) -> Classic:
     _put_optimizer(draft)
     _put_training(draft)
     _put_inference(draft)
-    images = volume_paths(draft, "INFERENCE.IMAGE_NAME", *_inference_folder(settings))
+    images = volume_paths(draft, "INFERENCE.IMAGE_NAME", _inference_folder(settings))
     if images:
         draft.put("data.test", {"image": images[0]}, "INFERENCE.IMAGE_NAME")
+    output = Path(expanded(draft, "DATASET.OUTPUT_PATH", settings["DATASET.OUTPUT_PATH"]))
     return Classic(
         config=draft.finish(),
-        output=Path(settings["DATASET.OUTPUT_PATH"]),
+        output=output,
         images=tuple(images),
-        predictions=_predictions(settings, len(images)),
+        predictions=_predictions(draft, output, len(images)),
         restart=bool(settings["SOLVER.ITERATION_RESTART"]),
         gpus=settings["SYSTEM.NUM_GPUS"],
-        parallel="ddp"
-        if settings["SYSTEM.DISTRIBUTED"]
-        else draft.choose("SYSTEM.PARALLEL", {"DP": "dp", "DDP": "ddp"}),
+        parallel=_parallel(draft),
         mixed=bool(settings["MODEL.MIXED_PRECESION"]),
         workers=settings["SYSTEM.NUM_CPUS"],
         notes=(*settings.notes(), *draft.notes),
+        left_out=_left_out(settings, images),
     )
+
+
+def _left_out(settings: Settings, images: list[str]) -> tuple[str, ...]:
+    folder = "`neuropil run` leaves affinities.zarr in its folder"
+    instead = {
+        "DATASET.OUTPUT_PATH": "give it as --out",
+        "INFERENCE.OUTPUT_PATH": folder,
+        "INFERENCE.OUTPUT_NAME": folder,
+    }
+    if settings["SOLVER.ITERATION_RESTART"]:
+        instead["SOLVER.ITERATION_RESTART"] = "`neuropil train --pretrained` takes the weights alone"
+    if len(images) > 1:
+        instead["INFERENCE.IMAGE_NAME"] = f"one test volume is, {images[0]}; `neuropil predict` takes the others"
+    return tuple(
+        f"{settings.where(key)} is not part of a recipe: {do}" for key, do in instead.items() if key in settings.given
+    )
+
+
+def _parallel(draft: Draft) -> Literal["dp", "ddp"]:
+    ways: dict[str, Literal["dp", "ddp"]] = {"DP": "dp", "DDP": "ddp"}
+    chosen: Literal["dp", "ddp"] = draft.choose("SYSTEM.PARALLEL", ways)
+    return "ddp" if draft.settings["SYSTEM.DISTRIBUTED"] else chosen
 
 
 def _put_data(draft: Draft) -> None:
     settings = draft.settings
-    folder, absolute = settings["DATASET.INPUT_PATH"], bool(settings["DATASET.IS_ABSOLUTE_PATH"])
+    folder = None if settings["DATASET.IS_ABSOLUTE_PATH"] else "DATASET.INPUT_PATH"
     for section, prefix in (("train", "DATASET."), ("validation", "DATASET.VAL_")):
-        columns = [volume_paths(draft, f"{prefix}{name}", folder, absolute) for name in ("IMAGE_NAME", "LABEL_NAME")]
-        images, labels = columns
-        masks = volume_paths(draft, f"{prefix}VALID_MASK_NAME", folder, absolute)
-        if images and len(labels) != len(images):
-            raise draft.refuse(f"{prefix}LABEL_NAME", f"expected {len(images)} volumes of labels, got {len(labels)}")
-        if masks and len(masks) != len(images):
-            raise draft.refuse(f"{prefix}VALID_MASK_NAME", f"expected {len(images)} masks, got {len(masks)}")
-        pairs = [{"image": image, "labels": label} for image, label in zip(images, labels, strict=False)]
-        for pair, mask in zip(pairs, masks, strict=False):
-            pair["mask"] = mask
-        draft.put(f"data.{section}", pairs, f"{prefix}IMAGE_NAME")
-    patch = prod(settings["MODEL.INPUT_SIZE"])
-    foreground = max(0, settings["DATASET.REJECT_SAMPLING.SIZE_THRES"]) / max(patch, 1)
+        _put_volumes(draft, section, prefix, folder)
+    foreground = max(0, settings["DATASET.REJECT_SAMPLING.SIZE_THRES"]) / prod(draft.size("MODEL.INPUT_SIZE"))
     draft.put("data.min_foreground", foreground, "DATASET.REJECT_SAMPLING.SIZE_THRES")
     ids = max(0, settings["DATASET.REJECT_SAMPLING.DIVERSITY"])
     draft.put("data.min_ids", ids, "DATASET.REJECT_SAMPLING.DIVERSITY")
+
+
+def _put_volumes(draft: Draft, section: str, prefix: str, folder: str | None) -> None:
+    """Images with their labels and masks, as many of each."""
+    images = f"{prefix}IMAGE_NAME"
+    keys = {"image": images, "labels": f"{prefix}LABEL_NAME", "mask": f"{prefix}VALID_MASK_NAME"}
+    found = {kind: volume_paths(draft, key, folder) for kind, key in keys.items()}
+    if not found["mask"]:
+        del found["mask"]
+    count = len(found["image"])
+    for kind, paths in found.items():
+        if len(paths) != count:
+            problem = f"expected as many volumes in {keys[kind]} as in {images}, got {len(paths)} and {count}"
+            raise draft.refuse(keys[kind], problem, images)
+    draft.put(
+        f"data.{section}", [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)], images
+    )
+    for index in range(count):
+        for kind in found:
+            draft.origin(("data", section, index, kind), keys[kind])
 
 
 def _put_optimizer(draft: Draft) -> None:
@@ -118,7 +151,7 @@ def _put_optimizer(draft: Draft) -> None:
             "ReduceLROnPlateau": ("plateau", False),
         },
     )
-    if schedule == "plateau" and settings["DATASET.VAL_IMAGE_NAME"] is None:
+    if schedule == "plateau" and not settings["DATASET.VAL_IMAGE_NAME"]:
         raise draft.refuse(
             "SOLVER.LR_SCHEDULER_NAME",
             "ReduceLROnPlateau goes by the loss on DATASET.VAL_IMAGE_NAME; name a volume there",
@@ -140,7 +173,9 @@ def _clip(draft: Draft) -> float:
         return 0.0
     if kind != "norm":
         raise draft.refuse(
-            "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", f"gradients are clipped by their norm: expected norm, got {kind!r}"
+            "SOLVER.CLIP_GRADIENTS.CLIP_TYPE",
+            f"gradients are clipped by their norm: expected norm in SOLVER.CLIP_GRADIENTS.CLIP_TYPE, got {kind!r}",
+            "SOLVER.CLIP_GRADIENTS.ENABLED",
         )
     return float(value)
 
@@ -151,15 +186,17 @@ def _averaged_share(draft: Draft, total: int) -> float:
         return 0.0
     if not 0 <= start < total:
         raise draft.refuse(
-            "SOLVER.SWA.START_ITER", f"expected an iteration before SOLVER.ITERATION_TOTAL {total}, got {start}"
+            "SOLVER.SWA.START_ITER",
+            f"expected SOLVER.SWA.START_ITER from 0 to below SOLVER.ITERATION_TOTAL {total}, got {start}",
+            *("SOLVER.SWA.ENABLED", "SOLVER.ITERATION_TOTAL"),
         )
     return float(1 - start / total)
 
 
 def _put_training(draft: Draft) -> None:
     settings = draft.settings
-    draft.put("training.patch", list(settings["MODEL.INPUT_SIZE"]), "MODEL.INPUT_SIZE")
-    _check_same_size(draft, "MODEL.OUTPUT_SIZE", settings["MODEL.INPUT_SIZE"])
+    draft.put("training.patch", draft.size("MODEL.INPUT_SIZE"), "MODEL.INPUT_SIZE")
+    _check_same_size(draft, "MODEL.OUTPUT_SIZE", "MODEL.INPUT_SIZE")
     draft.put("training.batch", settings["SOLVER.SAMPLES_PER_BATCH"], "SOLVER.SAMPLES_PER_BATCH")
     for ours, theirs in (("iterations", "TOTAL"), ("checkpoint_every", "SAVE"), ("validate_every", "VAL")):
         draft.put(f"training.{ours}", settings[f"SOLVER.ITERATION_{theirs}"], f"SOLVER.ITERATION_{theirs}")
@@ -169,27 +206,33 @@ def _put_training(draft: Draft) -> None:
         raise draft.refuse("MONITOR.ITERATION_NUM", f"expected two numbers, of scalars and of pictures, got {shown}")
     draft.put("training.log_every", shown[0], "MONITOR.ITERATION_NUM")
     draft.put("training.image_every", shown[1], "MONITOR.ITERATION_NUM")
-    if settings["SYSTEM.NUM_CPUS"] < 0 or settings["SYSTEM.NUM_GPUS"] < 0:
-        raise draft.refuse("SYSTEM.NUM_CPUS", "expected NUM_CPUS and NUM_GPUS of at least 0")
+    for key in ("SYSTEM.NUM_CPUS", "SYSTEM.NUM_GPUS"):
+        if settings[key] < 0:
+            raise draft.refuse(key, f"expected a whole number of at least 0, got {settings[key]}")
     draft.put("training.workers", settings["SYSTEM.NUM_CPUS"], "SYSTEM.NUM_CPUS")
-    draft.put("training.devices", max(1, settings["SYSTEM.NUM_GPUS"]), "SYSTEM.NUM_GPUS")
+    gpus = settings["SYSTEM.NUM_GPUS"]
+    draft.put("training.device", "auto" if gpus else "cpu", "SYSTEM.NUM_GPUS")
+    draft.put("training.devices", max(1, gpus), "SYSTEM.NUM_GPUS")
+    draft.put("training.strategy", _parallel(draft) if gpus > 1 else "auto", "SYSTEM.PARALLEL")
     draft.put("training.precision", "auto" if settings["MODEL.MIXED_PRECESION"] else "fp32", "MODEL.MIXED_PRECESION")
 
 
 def _put_inference(draft: Draft) -> None:
     settings = draft.settings
-    size = settings["INFERENCE.INPUT_SIZE"] or settings["MODEL.INPUT_SIZE"]
-    _check_same_size(draft, "INFERENCE.OUTPUT_SIZE", size)
+    window = "INFERENCE.INPUT_SIZE" if settings["INFERENCE.INPUT_SIZE"] is not None else "MODEL.INPUT_SIZE"
+    size = draft.size(window)
+    _check_same_size(draft, "INFERENCE.OUTPUT_SIZE", window)
     stride = list(settings["INFERENCE.STRIDE"])
     if "INFERENCE.STRIDE" not in settings.given:  # the default is meant for larger windows than some have
         stride = [min(step, n) for step, n in zip(stride, size, strict=False)]
     if len(stride) != len(size) or any(not 1 <= step <= n for step, n in zip(stride, size, strict=True)):
         raise draft.refuse(
-            "INFERENCE.STRIDE", f"expected from 1 to {list(size)}, the size of a window, got {list(stride)}"
+            "INFERENCE.STRIDE",
+            f"expected INFERENCE.STRIDE from 1 to {size}, the size of a window, got {stride}",
+            window,
         )
-    draft.put("predict.tile", list(size), "INFERENCE.INPUT_SIZE")
+    draft.put("predict.tile", size, window)
     draft.put("predict.overlap", [n - step for n, step in zip(size, stride, strict=True)], "INFERENCE.STRIDE")
-    draft.choose("INFERENCE.BLENDING", {"gaussian": None, "bump": None})  # one bump, which is the better blend
     modes = {mode: mode for mode in ("mean", "min", "max")}
     draft.put("predict.tta_mode", draft.choose("INFERENCE.AUG_MODE", modes), "INFERENCE.AUG_MODE")
     draft.put("predict.tta", settings["INFERENCE.AUG_NUM"] or 1, "INFERENCE.AUG_NUM")
@@ -198,26 +241,32 @@ def _put_inference(draft: Draft) -> None:
         raise draft.refuse("INFERENCE.OUTPUT_ACT", f"affinities are probabilities: expected sigmoid, got {given}")
 
 
-def _check_same_size(draft: Draft, key: str, size: Any) -> None:
-    value = draft.settings[key]
-    if value is not None and list(value) != list(size):
+def _check_same_size(draft: Draft, output: str, window: str) -> None:
+    value, size = draft.settings[output], list(draft.settings[window])
+    if value is not None and list(value) != size:
         raise draft.refuse(
-            key, f"the network returns as many voxels as it sees: expected {list(size)}, got {list(value)}"
+            output,
+            f"the network returns as many voxels as it sees: expected the same in {output} and {window}, "
+            f"got {list(value)} and {size}",
+            window,
         )
 
 
-def _inference_folder(settings: Settings) -> tuple[Any, bool]:
-    """Where the images to predict lie, and whether their names are whole paths."""
-    absolute = settings["INFERENCE.IS_ABSOLUTE_PATH"]
-    if absolute is None:
-        absolute = settings["DATASET.IS_ABSOLUTE_PATH"]
-    return settings["INFERENCE.INPUT_PATH"] or settings["DATASET.INPUT_PATH"], bool(absolute)
+def _inference_folder(settings: Settings) -> str | None:
+    """The key that says where the images to predict lie; none where their names are whole paths."""
+    absolute, folder = settings["INFERENCE.IS_ABSOLUTE_PATH"], settings["INFERENCE.INPUT_PATH"]
+    if settings["DATASET.IS_ABSOLUTE_PATH"] if absolute is None else absolute:
+        return None
+    return "INFERENCE.INPUT_PATH" if folder else "DATASET.INPUT_PATH"
 
 
-def _predictions(settings: Settings, images: int) -> tuple[Path, ...]:
+def _predictions(draft: Draft, output: Path, images: int) -> tuple[Path, ...]:
     """``OUTPUT_NAME`` in ``OUTPUT_PATH``; with a number where there are several images."""
-    folder = Path(settings["INFERENCE.OUTPUT_PATH"] or Path(settings["DATASET.OUTPUT_PATH"]) / "test")
-    name = Path(settings["INFERENCE.OUTPUT_NAME"])
+    given = draft.settings["INFERENCE.OUTPUT_PATH"]
+    folder = Path(expanded(draft, "INFERENCE.OUTPUT_PATH", given)) if given else output / "test"
+    name = Path(draft.settings["INFERENCE.OUTPUT_NAME"])
+    if not name.name:
+        raise draft.refuse("INFERENCE.OUTPUT_NAME", "expected the name of a file, such as result.h5, got none")
     if images < 2:
         return (folder / name,)
     return tuple(folder / f"{name.stem}_{number}{name.suffix}" for number in range(images))

@@ -278,7 +278,7 @@ _INFERENCE = {
     "UNPAD": _refused(True, "leave it out; there is no padding to keep"),
     "OUTPUT_ACT": _honoured(["sigmoid"]),
     "STRIDE": _honoured([4, 128, 129]),
-    "BLENDING": _honoured("gaussian"),
+    "BLENDING": _accepted("gaussian", "tiles are blended under one window, a bump, whichever is named"),
     "AUG_MODE": _honoured("mean"),
     "AUG_NUM": _honoured(None, int),
     "DATA_SCALE": _refused(None, _RESAMPLE, [1.0, 1.0, 1.0]),
