@@ -21,6 +21,11 @@ TINY = shlex.split(
     "INFERENCE.INPUT_SIZE [9,49,49] INFERENCE.OUTPUT_SIZE [9,49,49] INFERENCE.STRIDE [4,32,32]"
 )
 """Sizes and iteration counts for a test, as trailing overrides."""
+SMALL = {
+    "unetr": "MODEL.HIDDEN_SIZE 24 MODEL.MLP_DIM 32 MODEL.UNETR_NUM_HEADS 4 MODEL.UNETR_FEATURE_SIZE 4",
+    "swinunetr": "MODEL.SWIN_UNETR_FEATURE_SIZE 12 MODEL.DEPTHS (1,1,1,1) MODEL.SWIN_UNETR_NUM_HEADS (1,1,1,1)",
+}
+"""Transformers for a test."""
 
 
 def clone(folder):
@@ -40,7 +45,7 @@ def _stack():
     """Crops of the real stack where it is at hand (the unseen one from sections 80-99), else synthetic tissue."""
     data = Path(os.environ.get("NEUROPIL_DATA", "/nowhere")) / "snemi3d"
     if not data.is_dir():
-        image, labels = synthetic.neuropil((20, 64, 64), seed=3)
+        image, labels = synthetic.neuropil((24, 64, 64), seed=3)
         return image[:12], labels[:12], image[12:]
     image, labels = open_volume(data / "image.h5"), open_volume(data / "labels_z000-079.h5")
     near = Box((0, 400, 400), (12, 464, 464))

@@ -1,6 +1,7 @@
 """The commands of the classic tutorial, letter by letter but for sizes, as processes in a fresh folder."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
-from classic_data import TINY, clone, free_port, run
+from classic_data import SMALL, TINY, clone, free_port, run
 from neuropil import NeuropilError, load_config, open_volume
 from neuropil.cli import app, tutorial
 from neuropil.models.checkpoint import read_checkpoint
@@ -207,8 +208,10 @@ def test_a_configuration_of_somebody_else_runs_and_nothing_in_it_is_ignored_sile
     (folder / "foreign.yaml").write_text(FOREIGN)
     assert tutorial.main(["--config-file", "foreign.yaml"]) == 0
     said = capsys.readouterr()
-    assert "note: foreign.yaml:10: INFERENCE.PAD_SIZE changes nothing here: nothing is padded" in said.out
-    assert "note: foreign.yaml:26: DATASET.PAD_SIZE changes nothing here" in said.out
+    padded = (
+        "note: foreign.yaml:10: INFERENCE.PAD_SIZE, foreign.yaml:26: DATASET.PAD_SIZE change nothing here: nothing is"
+    )
+    assert padded in said.out
     assert said.err.count("warning") == 1
     assert (folder / "outputs/foreign/checkpoint_00002.pth").exists()
 
@@ -252,12 +255,6 @@ def test_torchrun_and_a_plain_start_as_processes(folder):
         assert (folder / "outputs" / name / "checkpoint_00002.pth").exists()
 
 
-SMALL = {
-    "unetr": "MODEL.HIDDEN_SIZE 24 MODEL.MLP_DIM 32 MODEL.UNETR_NUM_HEADS 4 MODEL.UNETR_FEATURE_SIZE 4",
-    "swinunetr": "MODEL.SWIN_UNETR_FEATURE_SIZE 12 MODEL.DEPTHS (1,1,1,1) MODEL.SWIN_UNETR_NUM_HEADS (1,1,1,1)",
-}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_transformers_train_and_predict(folder, monkeypatch, capsys, name):
@@ -265,7 +262,7 @@ def test_transformers_train_and_predict(folder, monkeypatch, capsys, name):
     out = ["DATASET.OUTPUT_PATH", f"outputs/{name}", "INFERENCE.OUTPUT_PATH", f"outputs/{name}"]
     words = [*TINY, "MODEL.ARCHITECTURE", name, *SMALL[name].split(), *out, "INFERENCE.AUG_NUM", "None"]
     assert main(folder, monkeypatch, *words) == 0
-    assert "MODEL.FILTERS changes nothing here: it belongs to another MODEL.ARCHITECTURE" in capsys.readouterr().out
+    assert f"NORM_MODE change nothing here: MODEL.ARCHITECTURE {name} has no such thing" in capsys.readouterr().out
     checkpoint = folder / "outputs" / name / "checkpoint_00002.pth"
     assert iteration(checkpoint) == 2
     assert main(folder, monkeypatch, "--inference", "--checkpoint", str(checkpoint), *words) == 0
@@ -320,3 +317,88 @@ def test_an_error_of_one_rank_is_no_traceback(folder):
     )
     assert done.returncode == 2
     assert done.stderr == "scripts/main.py: command line: SOLVER.NAME: expected SGD, Adam, AdamW, got 'Lion'\n"
+
+
+LABORATORY = """
+INFERENCE:
+  INPUT_SIZE: "[9, 49, 49]"
+  OUTPUT_SIZE: '(9, 49, 49)'
+  IMAGE_NAME: "['image/test-input.tif', 'image/train-input.tif']"
+  AUG_NUM: "4"
+  AUG_MODE: "mean"
+  STRIDE: !!seq [4, 32, 32]
+  BLENDING: 'gaussian'
+  SAMPLES_PER_BATCH: "16"
+AUGMENTOR: {ROTATE: {ENABLED: yes, P: '0.5'}, FLIP: {ENABLED: no}, GRAYSCALE: {P: .5}}
+SYSTEM: {NUM_GPUS: '0', NUM_CPUS: "0"}
+MODEL:
+  TARGET_OPT: ("2",)
+  LABEL_EROSION: '1'
+  INPUT_SIZE: [9, 33, 33]
+  OUTPUT_SIZE: [9, 33, 33]
+  FILTERS: [4, 4, 4, 8, 8]
+  LOSS_OPTION: (("WeightedBCEWithLogitsLoss",), )
+  LOSS_WEIGHT: [["1.0"]]
+  WEIGHT_OPT: [[1]]
+  OUTPUT_ACT: [['none']]
+  OUT_PLANES: 3
+  PAD_MODE: replicate
+  REGU_OPT: 'None'
+DATASET:
+  {IMAGE_NAME: image/train-input.tif, LABEL_NAME: seg/train-labels.tif, INPUT_PATH: datasets/SNEMI3D, OUTPUT_PATH: l}
+SOLVER: {NAME: Adam, BASE_LR: '1e-3', BETAS: "(0.9, 0.99)", ITERATION_TOTAL: 2, ITERATION_SAVE: 2, SAMPLES_PER_BATCH: 1}
+"""
+
+
+def test_a_laboratory_file_of_quoted_values_runs_and_converts_with_the_same_lines(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (folder / "l.yaml").write_text(LABORATORY)
+    assert tutorial.main(["--config-file", "l.yaml"]) == 0
+    notes = [line.removeprefix("note: ") for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert [re.findall(r"l\.yaml:\d+: ([A-Z_.]+)", note) for note in notes] == [
+        ["INFERENCE.BLENDING"],
+        ["INFERENCE.SAMPLES_PER_BATCH"],
+        ["MODEL.PAD_MODE"],
+        ["AUGMENTOR.FLIP.ENABLED"],
+        ["AUGMENTOR.ROTATE.P"],
+    ]
+    done = CliRunner().invoke(app, ["config", "convert", "l.yaml"])
+    assert all(f"# {note}\n" in done.output for note in notes)
+    assert (
+        "INFERENCE.IMAGE_NAME is not part of a recipe: one test volume is, datasets/SNEMI3D/image/test-" in done.output
+    )
+
+
+MISTAKEN = """
+SYSTEM: {NUM_GPUS: four, NUM_CPUS: 2.5, ROOT: /data}
+MODEL:
+  ARCHITECTURE: unet_residual_3d
+  IN_PLANES: 2
+  TARGET_OPT: 2
+  LOSS_OPTION: WeightedBCE
+  FILTERS: 32
+  INPUT_SIZE: "9x33x33"
+  ISOTROPY: [False, False, nan, True, True]
+  MIXED_PRECISION: True
+DATASET: {IMAGE_NAME: 3, LABEL_NAME: {train: a.tif}, INPUT_PATH: [1, {a: b}], LABEL_VAST: yes}
+SOLVER: {NAME: [SGD], LR: 0.1, STEPS: [0.5, 0.75], BASE_LR: fast, ITERATION_TOTAL: 1e5}
+INFERENCE: {AUG_NUM: "all", STRIDE: None, OUTPUT_ACT: 2026-01-01}
+NOTES: "made by somebody"
+1: 2
+"""
+
+
+def test_every_mistake_of_a_file_is_named_with_its_line(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (folder / "m.yaml").write_text(MISTAKEN)
+    assert tutorial.main(["--config-file", "m.yaml"]) == 2
+    said = capsys.readouterr().err.removeprefix("scripts/main.py: ").splitlines()
+    assert [re.fullmatch(r"m\.yaml:(\d+): ([\w.]+): .+", line).groups() for line in said] == [
+        *(("2", f"SYSTEM.{key}") for key in ("NUM_GPUS", "NUM_CPUS", "ROOT")),
+        *(("5", "MODEL.IN_PLANES"), ("6", "MODEL.TARGET_OPT"), ("7", "MODEL.LOSS_OPTION"), ("8", "MODEL.FILTERS")),
+        *(("9", "MODEL.INPUT_SIZE"), ("10", "MODEL.ISOTROPY"), ("11", "MODEL.MIXED_PRECISION")),
+        *(("12", f"DATASET.{key}") for key in ("IMAGE_NAME", "LABEL_NAME.train", "INPUT_PATH", "LABEL_VAST")),
+        *(("13", f"SOLVER.{key}") for key in ("NAME", "LR", "STEPS", "BASE_LR", "ITERATION_TOTAL")),
+        *(("14", f"INFERENCE.{key}") for key in ("AUG_NUM", "STRIDE", "OUTPUT_ACT")),
+        *(("15", "NOTES"), ("16", "1")),
+    ]

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 from typer.testing import CliRunner
 
-from classic_data import ROOT, TINY, clone, free_port, run
+from classic_data import ROOT, SMALL, TINY, clone, free_port, run
 from neuropil.cli import app, tutorial
 
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
@@ -29,6 +29,8 @@ def tiny(words):
     if "scripts/main.py" not in words:
         return words
     given = words[words.index("scripts/main.py") :]
+    if "unetr" in given:
+        words = [*words, *SMALL["unetr"].split()]
     more = [pair for pair in zip(TINY[::2], TINY[1::2], strict=True) if pair[0] not in given]
     return [*words, *(word for pair in more for word in pair)]
 

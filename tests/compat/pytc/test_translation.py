@@ -1,5 +1,6 @@
 """What the shipped configurations and those of others ask for, as a typed recipe."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -69,8 +70,9 @@ def test_transformers_are_those_of_monai():
     model = classic.config.model
     assert (model.architecture, model.unetr.grid, model.unetr.norm) == ("unetr", (4, 8, 8), "instance")
     assert (model.unetr.width, model.unetr.hidden, model.unetr.mlp, model.unetr.heads) == (16, 24, 32, 4)
-    idle = [note.split(": ")[1].split()[0] for note in classic.notes]
-    assert idle == ["MODEL.BLOCK_TYPE", "MODEL.FILTERS", "MODEL.NORM_MODE"]
+    (idle,) = classic.notes
+    for key in ("BLOCK_TYPE", "FILTERS", "ISOTROPY", "NORM_MODE", "ACT_MODE"):
+        assert re.search(rf"yaml:\d+: MODEL.{key}\b", idle)
     model = given("MODEL.ARCHITECTURE", "swinunetr", "MODEL.USE_CHECKPOINT", "True").config.model
     assert (model.swin_unetr.width, model.swin_unetr.heads, model.recompute) == (48, (3, 6, 12, 24), True)
 

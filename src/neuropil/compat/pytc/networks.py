@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from neuropil.compat.pytc.draft import Draft
 from neuropil.compat.pytc.settings import plain
-from neuropil.compat.pytc.vocabulary import VOCABULARY
 
 _ARCHITECTURES = {"unet_3d": "residual_unet", "unetr": "unetr", "swinunetr": "swin_unetr"}
 _OWN = {
@@ -45,22 +46,16 @@ def put_network(draft: Draft) -> None:
     name = draft.choose("MODEL.ARCHITECTURE", _ARCHITECTURES, others)
     draft.put("model.architecture", name, "MODEL.ARCHITECTURE")
     isotropic = bool(draft.settings["DATASET.IS_ISOTROPIC"])
-    for key in dict.fromkeys(key for keys in _OWN.values() for key in keys):
-        _note_if_idle(draft, f"MODEL.{key}", key in _OWN[name])
+    idle = [f"MODEL.{key}" for key in dict.fromkeys(chain(*_OWN.values())) if key not in _OWN[name]]
     if name == "residual_unet":
         _put_unet(draft, isotropic)
     else:
-        _note_if_idle(draft, "DATASET.IS_ISOTROPIC", False)
+        idle.append("DATASET.IS_ISOTROPIC")
         _put_transformer(draft, name)
-
-
-def _note_if_idle(draft: Draft, key: str, used: bool) -> None:
-    value = draft.settings[key]
-    if not used and key in draft.settings.given and plain(value) != plain(VOCABULARY[key].default):
-        draft.notes.append(
-            f"{draft.settings.where(key)} changes nothing here: it belongs to another MODEL.ARCHITECTURE than "
-            f"{draft.settings['MODEL.ARCHITECTURE']}"
-        )
+    if written := [key for key in idle if draft.settings.asks(key)]:
+        why = f"MODEL.ARCHITECTURE {draft.settings['MODEL.ARCHITECTURE']} has no such thing"
+        draft.notes.append(draft.settings.idle(written, why))
+    draft.settings.read.update(idle)
 
 
 def _put_unet(draft: Draft, isotropic: bool) -> None:

@@ -37,12 +37,21 @@ class Settings:
         return f"{self.places[name]}: {name}" if name in self.places else name
 
     def notes(self) -> list[str]:
-        """What is accepted without effect: one line for each key that was written, but for a default that is off."""
-        return [
-            f"{self.where(name)} changes nothing here: {VOCABULARY[name].why}"
-            for name, value in self.given.items()
-            if VOCABULARY[name].verdict == "accepted" and (value or plain(value) != plain(VOCABULARY[name].default))
-        ]
+        """What is accepted without effect, and why: all keys that were written, but for defaults that are off."""
+        idle: dict[str, list[str]] = {}
+        for name in self.given:
+            if VOCABULARY[name].verdict == "accepted" and self.asks(name):
+                idle.setdefault(VOCABULARY[name].why, []).append(name)
+        return [self.idle(names, why) for why, names in idle.items()]
+
+    def asks(self, name: str) -> bool:
+        """Whether a key was written, and says more than that something is off, as it is by default."""
+        value = self.given.get(name)
+        return name in self.given and bool(value or plain(value) != plain(VOCABULARY[name].default))
+
+    def idle(self, names: Sequence[str], why: str) -> str:
+        """The line about keys that have no effect."""
+        return f"{', '.join(map(self.where, names))} change{'s' * (len(names) == 1)} nothing here: {why}"
 
 
 def read_settings(files: Sequence[Path | str], overrides: Sequence[str] = ()) -> Settings:
