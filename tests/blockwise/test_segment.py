@@ -1,6 +1,5 @@
 """Segmentation by blocks is the segmentation of the whole volume, voxel for voxel."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -66,25 +65,6 @@ def test_every_block_shape_with_heavy_ties(tmp_path, score):
         folder = tmp_path / str(number)
         folder.mkdir()
         found = by_blocks(folder, array, Metadata(encoding=LOGIT8, offsets=neuropil.NEAREST), config, block)
-        np.testing.assert_array_equal(partition(found), partition(in_core(folder, config)), err_msg=str(block))
-
-
-@pytest.mark.skipif("NEUROPIL_DATA" not in os.environ, reason="needs SNEMI3D")
-@pytest.mark.parametrize("score", ["mean", "q75"])
-def test_real_tissue(tmp_path, score):
-    """Affinities of a crop of SNEMI3D: how alike neighbouring grey values are, which ties as only bytes do."""
-    image = open_volume(Path(os.environ["NEUROPIL_DATA"]) / "snemi3d/image.h5").read(
-        neuropil.Box((20, 300, 300), (32, 364, 372))
-    )
-    array = np.zeros((3, *image.shape), np.uint8)
-    for axis in range(3):
-        step = np.abs(np.diff(image.astype(int), axis=axis, prepend=image.take([0], axis)))
-        array[axis] = 255 - np.minimum(6 * step, 255)
-    config = SegmentConfig(score=score, threshold=0.6)
-    for block in [(5, 30, 30), (12, 64, 40), (1, 64, 72)]:
-        folder = tmp_path / str(block[0])
-        folder.mkdir()
-        found = by_blocks(folder, array, Metadata(offsets=neuropil.NEAREST), config, block)
         np.testing.assert_array_equal(partition(found), partition(in_core(folder, config)), err_msg=str(block))
 
 

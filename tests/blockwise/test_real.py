@@ -1,0 +1,104 @@
+"""On real tissue, as the shipped model sees it, blocks do not show: every score, every shape of block, any workers."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import neuropil
+from neuropil import Box
+from neuropil.blockwise import open_engine, segment_blocks, tune_blocks
+from neuropil.config import SegmentConfig
+from neuropil.evaluation.tuning import tune
+from neuropil.inference import predict_volume
+from neuropil.pipeline import segment
+from neuropil.volumes import open_volume
+
+pytestmark = pytest.mark.skipif("NEUROPIL_DATA" not in os.environ, reason="needs SNEMI3D")
+
+BOX = Box((70, 320, 420), (78, 350, 454))
+BLOCKS = [
+    (3, 14, 12), (8, 30, 20), (1, 30, 34), (8, 1, 34), (8, 30, 1), (99, 99, 99), (5, 29, 34), (2, 30, 11), (8, 15, 17),
+]  # fmt: skip
+"""Of 8 × 30 × 34 voxels: uneven remainders on all axes, slabs of one voxel on each, more than the volume, halves."""
+
+
+def partition(labels):
+    """The same labels under one naming: by first appearance; 0 stays 0."""
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return np.where(labels == 0, -1, np.argsort(np.argsort(first))[inverse].reshape(labels.shape))
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory):
+    """Affinities of a box of held-out sections, all that the model predicts; their nearest ones; and the labels."""
+    folder, data = tmp_path_factory.mktemp("real"), Path(os.environ["NEUROPIL_DATA"]) / "snemi3d"
+    for keep in ("nearest", "all"):
+        image = open_volume(data / "image.h5")
+        predict_volume("snemi3d", image, folder / f"{keep}.zarr", box=BOX, tta=1, keep=keep, device="cpu")
+    return folder, open_volume(data / "labels_z000-079.h5")
+
+
+def check(folder, name, config, block, out, engine=None, least=15):
+    affinities = open_volume(folder / name)
+    expected = segment(affinities, config, config.threshold)
+    assert expected.max() > least
+    segment_blocks(affinities, out / "s.zarr", config, block=block, engine=engine)
+    np.testing.assert_array_equal(partition(open_volume(out / "s.zarr").read()), partition(expected), str(block))
+
+
+def shapes_and_scores():
+    """All pairs; thin columns of blocks, which take seconds, with a second score when there is time."""
+    for block in BLOCKS:
+        for score in ("mean", "max", "min", "q50"):
+            slow = min(block[1:]) == 1 and score in ("max", "q50")
+            yield pytest.param(block, score, marks=pytest.mark.slow if slow else (), id=f"{block} {score}")
+
+
+@pytest.mark.parametrize(("block", "score"), shapes_and_scores())
+def test_every_score_and_shape(tmp_path, predicted, score, block):
+    check(predicted[0], "nearest.zarr", SegmentConfig(score=score, threshold=0.3), block, tmp_path)
+
+
+@pytest.mark.parametrize("score", ["mean", "q75"])
+def test_small_segments_join_the_same_neighbours(tmp_path, predicted, score):
+    config = SegmentConfig(score=score, threshold=0.9, min_size=12)
+    check(predicted[0], "nearest.zarr", config, (3, 9, 13), tmp_path, least=3)
+
+
+@pytest.mark.parametrize("block", [(4, 15, 17), (3, 13, 34), (99, 99, 99)], ids=str)
+def test_the_mutex_watershed_of_fragments_with_long_edges(tmp_path, predicted, block):
+    folder, _ = predicted
+    offsets = open_volume(folder / "all.zarr").metadata.offsets
+    assert max(max(map(abs, offset)) for offset in offsets) > 4
+    check(folder, "all.zarr", SegmentConfig(method="mutex", fragments=True, bias=(-0.5,)), block, tmp_path)
+
+
+def test_every_threshold(tmp_path, predicted):
+    folder, labels = predicted
+    pair = (open_volume(folder / "nearest.zarr"), labels)
+    found = tune_blocks([pair], block=(3, 13, 17), work=tmp_path / "work").curve
+    expected = tune([pair]).curve
+    assert len(expected) > 300
+    for name in ("thresholds", "merges", "adapted_rand_error"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    np.testing.assert_array_equal(found.sums.pairs, expected.sums.pairs)
+    np.testing.assert_array_equal(found.sums.segments, expected.sums.segments)
+    np.testing.assert_allclose(found.voi, expected.voi, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("workers", [pytest.param(n, marks=() if n == 2 else pytest.mark.slow) for n in (1, 2, 3, 4)])
+def test_workers_do_not_show(tmp_path, predicted, workers):
+    with open_engine(workers=workers) as engine:
+        for number, (score, block) in enumerate([("mean", (4, 15, 12)), ("q50", (3, 30, 17)), ("min", (8, 10, 34))]):
+            out = tmp_path / str(number)
+            out.mkdir()
+            check(predicted[0], "nearest.zarr", SegmentConfig(score=score, threshold=0.3), block, out, engine)
+
+
+def test_fragments_are_those_of_the_whole(tmp_path, predicted):
+    affinities = open_volume(predicted[0] / "nearest.zarr")
+    segment_blocks(affinities, tmp_path / "s.zarr", SegmentConfig(method="watershed"), block=(3, 10, 7))
+    found = open_volume(tmp_path / "s.zarr").read()
+    np.testing.assert_array_equal(partition(found), partition(neuropil.watershed(affinities)))
