@@ -27,13 +27,12 @@ struct Part {
     std::vector<Edge<Score>> edges;
 };
 
-// The same numbered: regions 0, 1, …, their names, and which of them must wait. The index may be empty.
+// The same numbered: regions 0, 1, …, their names, and which of them must wait.
 template <class Score>
 struct LocalPart {
     std::vector<typename Score::Index> name;
     std::vector<uint8_t> blocked;
     std::vector<LocalEdge<Score>> edges;
-    PairIndex index;
 };
 
 // The smallest fragment of each region, as regions merge.
@@ -105,7 +104,7 @@ Part<Score> merge_part(LocalPart<Score> local, Score& score, uint64_t top, std::
                        const Run& run, Enough&& enough = {}) {
     auto& name = local.name;
     auto& blocked = local.blocked;
-    MergingGraph<Score> graph(name.size(), std::move(local.edges), std::move(local.index), score, run);
+    MergingGraph<Score> graph(name.size(), std::move(local.edges), score, run);
     EdgeQueue<Score> queue(graph, top);
     auto skip = [&](const LocalEdge<Score>& edge) { return blocked[edge.a] && blocked[edge.b]; };
     for (uint32_t e = 0; e < graph.size(); ++e) {

@@ -15,9 +15,11 @@ inline uint64_t mix(uint64_t a, uint64_t b) {
     return h ^ (h >> 32);
 }
 
-// Positions of edges in a list, by their two ends a < b. A slot holds a position and a part of the hash, so that the
-// list itself is looked at for the right edge only. Edges that were renamed or are dead stay until the next rebuild:
-// names are compared, so they match nothing.
+// Positions of edges in a list, by their two ends a < b. A slot holds a position and a mark of the ends, so that the
+// list itself is looked at for the right edge only. The first slots for an edge may be a's own: who walks over regions
+// in order then stays in the cache. Edges that were renamed or are dead stay until the next rebuild: names are
+// compared, so they match nothing.
+template <uint64_t OWN>
 class PairIndex {
   public:
     static constexpr uint32_t NONE = uint32_t(-1);
@@ -33,37 +35,46 @@ class PairIndex {
 
     // Whether one more fits without a rebuild.
     bool has_room() const { return used_ * 2 < slots_.size(); }
-    size_t size() const { return used_; }
     size_t capacity() const { return slots_.size() / 2; }
 
     template <class Edges, class Name>
     uint32_t find(const Edges& edges, Name a, Name b) const {
-        const uint64_t hash = mix(a, b);
-        for (size_t at = hash & (slots_.size() - 1); slots_[at] != EMPTY; at = (at + 1) & (slots_.size() - 1)) {
-            if (slots_[at] >> 32 != hash >> 32) continue;
-            const uint32_t e = uint32_t(slots_[at]);
-            if (edges[e].a == a && edges[e].b == b) return e;
-        }
-        return NONE;
+        const uint64_t slot = slots_[place(a, b, [&](uint64_t slot) {
+            const uint32_t e = uint32_t(slot);
+            return slot >> 32 == mark(a, b) && edges[e].a == a && edges[e].b == b;
+        })];
+        return uint32_t(slot);
     }
 
     // Asks for the memory that find(a, b) will look at first.
     template <class Name>
     void prefetch(Name a, Name b) const {
-        __builtin_prefetch(&slots_[mix(a, b) & (slots_.size() - 1)]);
+        __builtin_prefetch(&slots_[(OWN ? OWN * a : mix(a, b)) & (slots_.size() - 1)]);
     }
 
     template <class Name>
     void insert(Name a, Name b, uint32_t e) {
-        const uint64_t hash = mix(a, b);
-        size_t at = hash & (slots_.size() - 1);
-        while (slots_[at] != EMPTY) at = (at + 1) & (slots_.size() - 1);
-        slots_[at] = (hash >> 32 << 32) | e;
+        slots_[place(a, b, [](uint64_t) { return false; })] = mark(a, b) << 32 | e;
         ++used_;
     }
 
   private:
     static constexpr uint64_t EMPTY = uint64_t(-1);
+
+    static uint64_t mark(uint64_t a, uint64_t b) { return uint32_t(0x9e3779b1 * a + b); }
+
+    // The first slot of a pair that is empty or wanted: among those of a, then anywhere.
+    template <class Wanted>
+    size_t place(uint64_t a, uint64_t b, Wanted&& wanted) const {
+        const size_t mask = slots_.size() - 1;
+        for (uint64_t i = 0; i < OWN; ++i) {
+            const size_t at = (OWN * a + (b + i) % OWN) & mask;
+            if (slots_[at] == EMPTY || wanted(slots_[at])) return at;
+        }
+        size_t at = mix(a, b) & mask;
+        while (slots_[at] != EMPTY && !wanted(slots_[at])) at = (at + 1) & mask;
+        return at;
+    }
 
     std::vector<uint64_t> slots_;
     size_t used_ = 0;
@@ -73,12 +84,14 @@ class PairIndex {
 template <class Edge, class Name>
 class EdgeTable {
   public:
+    explicit EdgeTable(size_t expected = 0) : index_(expected) { edges_.reserve(expected); }
+
     // The position of this edge in edges().
     uint32_t operator()(Name a, Name b) {
         if (a > b) std::swap(a, b);
         const uint32_t known = index_.find(edges_, a, b);
-        if (known != PairIndex::NONE) return known;
-        if (edges_.size() >= PairIndex::NONE) throw std::length_error("more than 2^32 - 1 edges in one table");
+        if (known != NONE) return known;
+        if (edges_.size() >= NONE) throw std::length_error("more than 2^32 - 1 edges in one table");
         if (!index_.has_room()) {
             index_.clear(2 * index_.capacity());
             for (size_t e = 0; e < edges_.size(); ++e) index_.insert(edges_[e].a, edges_[e].b, uint32_t(e));
@@ -89,10 +102,11 @@ class EdgeTable {
     }
 
     std::vector<Edge>& edges() { return edges_; }
-    PairIndex& index() { return index_; }
 
   private:
-    PairIndex index_;
+    static constexpr uint32_t NONE = PairIndex<8>::NONE;
+
+    PairIndex<8> index_;
     std::vector<Edge> edges_;
 };
 

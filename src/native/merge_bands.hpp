@@ -199,7 +199,7 @@ class BandMerger {
         size_t count = 0;
         for (const auto& part : aside_) count += part.edges.size();
         Part<Score> all{score_, {}};
-        PairIndex index(count);
+        PairIndex<0> index(count);
         for (auto& part : aside_) {
             run_.check();
             for (const auto& edge : part.edges) {

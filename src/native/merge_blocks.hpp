@@ -61,7 +61,7 @@ class BlockMerger {
     std::vector<Merge<Score>> operator()() { return in_order(bands()()); }
 
   private:
-    static constexpr int64_t VOXELS_PER_EDGE = 13;  // a block of 32 x 64 x 64 voxels stands for 10,000 edges
+    static constexpr int64_t VOXELS_PER_EDGE = 13;  // a block of 32 x 16 x 256 voxels stands for 10,000 edges
 
     // Blocks are scanned, their graphs merged in bands.
     BandMerger<Score> bands() const {
@@ -126,7 +126,7 @@ class BlockMerger {
     Part<Score> scan(const Box& box) const {
         Numbered in = number_box(box);
         Score score = score_;
-        EdgeTable<LocalEdge<Score>, uint32_t> table;
+        EdgeTable<LocalEdge<Score>, uint32_t> table(4 * in.names.names().size());
         scan_faces(faces_, in.number.data(), in.stride, in.first, value_, box, score, table, run_);
         score.finish(table.edges());
         Part<Score> part{score_, {}};

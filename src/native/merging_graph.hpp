@@ -18,17 +18,13 @@ template <class Score>
 class MergingGraph {
   public:
     using Edges = std::vector<LocalEdge<Score>>;
-    static constexpr uint32_t NONE = PairIndex::NONE;
+    static constexpr uint32_t NONE = PairIndex<0>::NONE;
 
     // Edges may name the same pair of nodes more than once: they are parts of one edge.
     MergingGraph(size_t nodes, Edges edges, Score& score, const Run& run = Run())
-        : MergingGraph(nodes, std::move(edges), PairIndex(), score, run) {}
-
-    // With an index that holds all edges, none of them twice.
-    MergingGraph(size_t nodes, Edges edges, PairIndex index, Score& score, const Run& run = Run())
-        : score_(score), run_(run), edges_(std::move(edges)), index_(std::move(index)), lists_(nodes, List{0, 0, 0}) {
+        : score_(score), run_(run), edges_(std::move(edges)), lists_(nodes, List{0, 0, 0}) {
         if (edges_.size() >= NONE / 2) throw std::length_error("more than 2^31 edges in one graph");
-        if (index_.size() != edges_.size()) rebuild();
+        rebuild();
         for (const auto& edge : edges_)
             if (edge.a != NONE) ++lists_[edge.a].room, ++lists_[edge.b].room;
         size_t begin = 0;
@@ -169,7 +165,7 @@ class MergingGraph {
     Score& score_;
     const Run run_;
     Edges edges_;
-    PairIndex index_;
+    PairIndex<0> index_;
     std::vector<uint32_t> entries_, moving_;
     std::vector<List> lists_;
     std::vector<std::vector<size_t>> free_;
@@ -182,7 +178,7 @@ template <class Score>
 class EdgeQueue {
   public:
     using Stats = typename Score::Stats;
-    static constexpr uint32_t NONE = PairIndex::NONE;
+    static constexpr uint32_t NONE = PairIndex<0>::NONE;
 
     // `top` is the highest level there can be; edges below `floor` are not taken.
     EdgeQueue(const MergingGraph<Score>& graph, uint64_t top, uint64_t floor = 0)

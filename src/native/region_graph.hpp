@@ -23,20 +23,25 @@ template <class Label, class See>
 void each_boundary_face(const Shape& shape, const Label* labels, const std::array<int64_t, 3>& stride,
                         const std::array<int64_t, 3>& first, const Box& box, const Run& run, See&& see) {
     const auto whole = shape.strides();
+    const int64_t x0 = box.start[X], n = box.stop[X] - x0;
+    std::vector<int64_t> found(std::max<int64_t>(0, n));
+    // Boundaries come irregularly: they are noted without a branch first.
+    auto see_row = [&](int axis, int64_t voxel, const Label* low, const Label* high, int64_t from) {
+        size_t count = 0;
+        for (int64_t i = from; i < n; ++i) {
+            found[count] = i;
+            count += (low[i] != high[i]) & (low[i] != 0) & (high[i] != 0);
+        }
+        for (size_t k = 0; k < count; ++k) see(axis, voxel + found[k], low[found[k]], high[found[k]]);
+    };
     for (int64_t z = box.start[Z]; z < box.stop[Z]; ++z) {
         run.check();
         for (int64_t y = box.start[Y]; y < box.stop[Y]; ++y) {
-            const int64_t x0 = box.start[X], n = box.stop[X] - x0;
             const int64_t voxel = z * whole[Z] + y * whole[Y] + x0;
             const Label* row = labels + (z - first[Z]) * stride[Z] + (y - first[Y]) * stride[Y] + (x0 - first[X]);
-            const Label *low_z = z > 0 ? row - stride[Z] : row, *low_y = y > 0 ? row - stride[Y] : row;
-            const Label* low_x = row - 1;
-            for (int64_t i = x0 > 0 ? 0 : 1; i < n; ++i)
-                if (row[i] != low_x[i] && row[i] && low_x[i]) see(X, voxel + i, low_x[i], row[i]);
-            for (int64_t i = 0; i < n; ++i)
-                if (row[i] != low_y[i] && row[i] && low_y[i]) see(Y, voxel + i, low_y[i], row[i]);
-            for (int64_t i = 0; i < n; ++i)
-                if (row[i] != low_z[i] && row[i] && low_z[i]) see(Z, voxel + i, low_z[i], row[i]);
+            see_row(X, voxel, row - 1, row, x0 > 0 ? 0 : 1);
+            if (y > 0) see_row(Y, voxel, row - stride[Y], row, 0);
+            if (z > 0) see_row(Z, voxel, row - stride[Z], row, 0);
         }
     }
 }

@@ -12,8 +12,8 @@ from neuropil.segmentation.merge_tree import MergeTree
 from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
 
-BLOCK: Triple = (32, 64, 64)
-"""Voxels of a block whose faces and graph stay in a core's cache."""
+BLOCK: Triple = (32, 16, 256)
+"""Voxels of a block whose faces and graph stay in a core's cache; rows are long, as memory is read ahead along them."""
 
 
 def agglomerate(
