@@ -262,7 +262,7 @@ def test_transformers_train_and_predict(folder, monkeypatch, capsys, name):
     out = ["DATASET.OUTPUT_PATH", f"outputs/{name}", "INFERENCE.OUTPUT_PATH", f"outputs/{name}"]
     words = [*TINY, "MODEL.ARCHITECTURE", name, *SMALL[name].split(), *out, "INFERENCE.AUG_NUM", "None"]
     assert main(folder, monkeypatch, *words) == 0
-    assert f"NORM_MODE change nothing here: MODEL.ARCHITECTURE {name} has no such thing" in capsys.readouterr().out
+    assert f"MODEL.ACT_MODE change nothing here: MODEL.ARCHITECTURE {name} has no such thing" in capsys.readouterr().out
     checkpoint = folder / "outputs" / name / "checkpoint_00002.pth"
     assert iteration(checkpoint) == 2
     assert main(folder, monkeypatch, "--inference", "--checkpoint", str(checkpoint), *words) == 0

@@ -1,3 +1,9 @@
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +14,7 @@ from neuropil.config import AugmentConfig
 from neuropil.dataset import VolumeDataset, VolumePair, Wanted, collate, sample_rng
 from neuropil.targets import erode_labels
 from neuropil.training.batches import Numbers, batches
-from neuropil.volumes import Metadata, array_volume, open_volume, write_volume
+from neuropil.volumes import Metadata, array_volume, create_volume, open_volume, write_volume
 
 
 def pair(shape=(6, 40, 48), seed=0, **more):
@@ -155,6 +161,57 @@ def test_workers_read_lazy_volumes(tmp_path):
     for one in next(drawn):
         assert torch.equal(one.image_ZYX, kept[one.number].image_ZYX)
         assert torch.equal(one.labels_ZYX, kept[one.number].labels_ZYX)
+
+
+@pytest.mark.parametrize("way", ["folder", "server"])
+def test_workers_read_precomputed_volumes(tmp_path, way):
+    """Image, ids beyond 32 bits and mask, placed, in chunks smaller than a patch; from a folder and from a server."""
+    rng, shape, placed = np.random.default_rng(5), (6, 40, 48), Metadata((30, 6, 6), (60, 100, 200))
+    arrays = {
+        "image": rng.integers(0, 256, shape, np.uint8),
+        "labels": rng.integers(0, 4, (6, 10, 12)).repeat(4, 1).repeat(4, 2).astype(np.uint64) << np.uint64(40),
+        "mask": (rng.random(shape) < 0.8).astype(np.uint8),
+    }
+    for name, array in arrays.items():
+        chunked = {"metadata": placed, "chunks": (2, 7, 9)}
+        with create_volume(tmp_path / f"{name}.precomputed", shape, array.dtype, **chunked) as volume:
+            volume.write(volume.box, array)
+
+    def drawn(pair, memory, workers):
+        box = Box((61, 104, 202), (66, 138, 246))
+        data = VolumeDataset([replace(pair, box=box)], (4, 16, 16), seed=2, margin=2, memory=memory)
+        assert data.in_memory == (memory > 1)
+        stream = batches(data, Numbers(3, 2), workers, False)
+        return [next(stream) for _ in range(3)]
+
+    with serving(tmp_path) as address:
+        folder = str(tmp_path) if way == "folder" else f"precomputed://{address}"
+        lazy = VolumePair(*(open_volume(f"{folder}/{name}.precomputed") for name in arrays))
+        found = drawn(lazy, 1, 1)
+    expected = drawn(VolumePair(*(array_volume(array, placed) for array in arrays.values())), 1e9, 0)
+    for batch, other in zip(found, expected, strict=True):
+        for one, two in zip(batch, other, strict=True):
+            assert one.number == two.number
+            assert all(torch.equal(a, b) for a, b in zip(one[:3], two[:3], strict=True))
+    assert len({one.image_ZYX.sum().item() for batch in found for one in batch}) == 6
+
+
+@contextmanager
+def serving(folder):
+    """The address at which files of a folder are handed out."""
+    with Server(("127.0.0.1", 0), partial(Silent, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # chunks are asked for all at once
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 def test_volumes_too_large_for_memory_are_read_box_by_box():

@@ -63,6 +63,40 @@ def test_tables_of_an_older_segmentation_are_not_added(tmp_path, name):
     assert evaluate_blocks(open_volume(tmp_path / name), truth, **options).adapted_rand_error == 0
 
 
+def test_what_stopped_runs_left_goes_when_it_is_of_no_use(tmp_path):
+    """Tables of the same box in other blocks, and of a segmentation that was replaced; not those of other boxes."""
+    ids = np.random.default_rng(3).integers(1, 9, (4, 16, 16)).astype(np.uint32)
+    write_volume(tmp_path / "t.zarr", ids)
+    work = tmp_path / "s.zarr.scores.blocks"
+
+    def stopped(**options):
+        def stop(step, count, total):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_blocks(open_volume(tmp_path / "s.zarr"), truth, work=work, watch=stop, **options)
+
+    truth = open_volume(tmp_path / "t.zarr")
+    write_volume(tmp_path / "s.zarr", np.ones_like(ids))
+    stopped(block=(4, 8, 8))
+    stopped(block=(2, 8, 8), box=Box((0, 0, 0), (2, 16, 16)))
+    write_volume(tmp_path / "s.zarr", ids)
+    stopped(block=(2, 8, 8))
+    (work / "notes").mkdir()
+    (work / "notes" / "job.json").write_text("[1]")
+    stopped(block=(1, 8, 8), box=Box((0, 0, 0), (2, 16, 16)))
+    assert len(list(work.iterdir())) == 5
+    evaluate_blocks(open_volume(tmp_path / "s.zarr"), truth, work=work, block=(4, 4, 4))
+    left = [json.loads((folder / "job.json").read_text()) for folder in work.iterdir() if folder.name != "notes"]
+    assert [(job["block"], job["stop"]) for job in left] == [([1, 8, 8], [2, 16, 16])]
+    (work / "notes" / "job.json").unlink()
+    (work / "notes").rmdir()
+    evaluate_blocks(
+        open_volume(tmp_path / "s.zarr"), truth, work=work, block=(4, 4, 4), box=Box((0, 0, 0), (2, 16, 16))
+    )
+    assert not work.exists()
+
+
 def test_the_command_line_scores_by_blocks(tmp_path, monkeypatch):
     from neuropil.cli import main
 
@@ -78,3 +112,4 @@ def test_the_command_line_scores_by_blocks(tmp_path, monkeypatch):
         assert not ended.value.code
         told.append(json.loads((tmp_path / "j.json").read_text()))
     assert told[0] == told[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["j.json", "s.zarr", "t.zarr"]

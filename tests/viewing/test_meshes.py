@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuropil.viewing import meshes
-from neuropil.viewing.meshes import object_box, surface
+from neuropil.viewing.meshes import absent, object_box, surface
 from neuropil.volumes import Metadata, array_volume
 
 
@@ -21,6 +21,20 @@ def test_box_of_an_object_slab_by_slab(ball, slab, monkeypatch):
     monkeypatch.setattr(meshes, "_SLAB", slab)
     assert str(object_box(ball, 2**40)) == "103:122,11:30,26:45"
     assert object_box(ball, 5) is None
+
+
+@pytest.mark.parametrize("slab", [1, 1 << 24])
+def test_ids_that_are_nowhere(ball, slab, monkeypatch):
+    monkeypatch.setattr(meshes, "_SLAB", slab)
+    assert absent(ball, [5, 2**40, 7, 2**40 + 1, 2**64]) == [5, 2**40 + 1, 2**64]
+
+
+def test_looking_for_ids_ends_where_all_are_seen(ball, monkeypatch):
+    monkeypatch.setattr(meshes, "_SLAB", 1)
+    read, whole = [], type(ball).read
+    monkeypatch.setattr(type(ball), "read", lambda self, box: read.append(box) or whole(self, box))
+    assert not absent(ball, [7])
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize("most", [1 << 26, 2000])

@@ -176,6 +176,46 @@ def test_refuses(tissue):
         open_viewer(layers, port=taken.getsockname()[1])
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "segmentation.h5 --mesh 1000,4711",
+            "--mesh 1000,4711: expected ids of .*segmentation.h5/main, where no .* 4711",
+        ),
+        ("segmentation.h5 --mesh 0", "--mesh 0: expected ids from 1, got 0; 0 is background"),
+        ("segmentation.h5 --mesh -3", "expected ids from 1, got -3"),
+        ("image.tif --mesh 5", "--mesh 5: expected a segmentation to take segments from, got none"),
+        ("segmentation.h5 --mesh 5.5", "--mesh 5.5"),
+    ],
+)
+def test_segments_that_cannot_be_drawn_are_named(files, words, said):
+    """One message, exit code 2, before a link is printed."""
+    pytest.importorskip("zmesh", reason="the extra `mesh` is not installed")
+    first, *more = words.split()
+    command = [sys.executable, "-m", "neuropil.cli", "view", files[first], *more]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert re.search(said, done.stderr)
+    assert "Traceback" not in done.stderr
+    assert "http" not in done.stdout
+
+
+def test_meshes_without_zmesh_are_refused_when_asked_for(tissue, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zmesh", None)
+    with pytest.raises(NeuropilError, match=r"meshes need zmesh: pip install 'neuropil\[mesh\]'"):
+        open_viewer(layers_of([array_volume(tissue[3], PLACED)]), segments=[1000])
+
+
+def test_an_image_taken_for_ids_is_told(files, tissue, tmp_path):
+    """Bytes may be labels, so it is said and not refused."""
+    few = str(tmp_path / "few.h5")
+    write_volume(few, (tissue[1] % 256).astype(np.uint8), PLACED)
+    for labels, told in ((files["image.tif"], True), (few, False)):
+        with viewing(files["image.tif"], "--labels", labels) as (_, _, text):
+            assert (f"warning: {labels} is taken for ids and looks like an image: 3 % of" in text) == told
+
+
 def test_says_who_can_connect():
     assert "anyone who can reach 0.0.0.0" in " ".join(how_to_reach("http://me:7/v/a/", "0.0.0.0", 7))
     assert "ssh" not in " ".join(how_to_reach("http://me:7/v/a/", "0.0.0.0", 7))

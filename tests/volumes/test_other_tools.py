@@ -1,4 +1,4 @@
-"""What `neuropil convert` writes is opened by another tool: Neuroglancer in a browser, which shares no code with us."""
+"""What `neuropil convert` writes is opened by tools that share no code with us: a reader of OME-Zarr, Neuroglancer."""
 
 import threading
 from functools import partial
@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import browser
 from neuropil import synthetic
 from neuropil.cli import app
+from neuropil.geometry import NEAREST
 from neuropil.volumes import Metadata, write_volume
 
 PLACED = Metadata((30, 6, 6), (60, 10, 20))
@@ -35,6 +36,45 @@ def served(tmp_path):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield tmp_path, f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["image", "ids", "affinities"])
+def test_a_reader_of_ome_zarr_takes_what_was_converted(tmp_path, kind):
+    """ome-zarr-io holds metadata against the JSON schemas of OME-NGFF 0.5; zarr-python reads the voxels."""
+    ome_zarr_io = pytest.importorskip("ome_zarr_io")
+    zarr = pytest.importorskip("zarr")
+    image, labels = synthetic.neuropil((8, 40, 50), seed=4)
+    arrays = {"image": image, "ids": labels + np.uint64(2**40), "affinities": synthetic.affinities(labels, seed=4)}
+    channels = {"offsets": NEAREST} if kind == "affinities" else {}
+    write_volume(tmp_path / "a.h5", arrays[kind], Metadata((30, 6, 6), (60, 10, 20), **channels))
+    target = str(tmp_path / "a.ome.zarr")
+    done = CliRunner().invoke(app, ["convert", str(tmp_path / "a.h5"), target])
+    assert done.exit_code == 0, done.stderr
+    reader = ome_zarr_io.Reader(target)
+    assert reader.validate()
+    assert reader.dims == list("czyx")[-arrays[kind].ndim :]
+    assert reader.n_levels == 1
+    assert reader.get_voxel_size() == {"z": 30, "y": 6, "x": 6}
+    assert {size.unit for size in reader.get_physical_size().values()} == {"nanometer"}
+    group = zarr.open_group(target, mode="r")
+    (image,) = group.attrs["ome"]["multiscales"]
+    assert image["datasets"][0]["coordinateTransformations"][1] == {
+        "type": "translation",
+        "translation": [*([0] * (kind == "affinities")), 60 * 30, 10 * 6, 20 * 6],
+    }
+    read = group[image["datasets"][0]["path"]]
+    assert read.dtype == arrays[kind].dtype
+    assert (read[...] == arrays[kind]).all()
+
+
+def test_a_schema_refuses_what_is_not_ome_zarr(tmp_path):
+    """The judge of the test above can say no."""
+    ome_zarr_io = pytest.importorskip("ome_zarr_io")
+    write_volume(tmp_path / "a.ome.zarr", np.zeros((2, 3, 4), np.uint8))
+    meta = tmp_path / "a.ome.zarr" / "zarr.json"
+    meta.write_text(meta.read_text().replace('"axes"', '"axis"'))
+    with pytest.raises(Exception, match="axes"):
+        ome_zarr_io.Reader(str(tmp_path / "a.ome.zarr")).validate()
 
 
 @browser.needs_browser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
@@ -78,9 +79,24 @@ def evaluate_blocks(
             raise BlocksFailed(failures, done)
     scores = scores_of(_load(str(folder), tree.root))
     shutil.rmtree(folder)
-    if not any(folder.parent.iterdir()):
-        folder.parent.rmdir()
+    _sweep(folder.parent, asked)
     return replace(scores, box=str(placed.box))
+
+
+def _sweep(work: Path, asked: dict[str, Any]) -> None:
+    """Remove tables that nobody will ask for again, left by runs that were stopped: of this box in other blocks, and of
+    volumes that are no longer what they were. Those of other volumes and boxes stay: they may be at work."""
+    asked = json.loads(json.dumps(asked))
+    for job in work.glob("*/job.json"):
+        try:
+            other = json.loads(job.read_text())
+            same = all(other[key] == asked[key] for key in ("segmentation", "labels", "start", "stop"))
+            if same or other["made"] != [described(other[key]) for key in ("segmentation", "labels")]:
+                shutil.rmtree(job.parent)
+        except (OSError, ValueError, KeyError, TypeError):  # being removed or made by another run, or not ours
+            continue
+    with suppress(OSError):  # not empty, or gone already
+        work.rmdir()
 
 
 def count_pairs(folder: str, node: Node) -> Summary:

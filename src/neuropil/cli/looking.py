@@ -36,7 +36,7 @@ def view(
     Select segments by double-click; their meshes need zmesh.
     """
     from neuropil.cli.options import open_affinities
-    from neuropil.viewing.layers import layers_of
+    from neuropil.viewing.layers import layers_of, looks_grey
     from neuropil.viewing.viewer import close_viewer, mistakes_in, open_viewer, serve
     from neuropil.volumes import open_volume
 
@@ -47,6 +47,12 @@ def view(
         layers = layers_of(volumes, truth, read_voxel_size(voxel_size))
         for layer in layers:
             typer.echo(f"{layer.kind:<12}  {layer.volume.path}")
+            if layer.kind == "segmentation" and (share := looks_grey(layer.volume)) is not None:
+                typer.echo(
+                    f"warning: {layer.volume.path} is taken for ids and looks like an image: {100 * share:.0f} % of "
+                    "neighbouring voxels are equal, where labels have 90",
+                    err=True,
+                )
         if layers[0].volume.metadata.voxel_size is None:
             typer.echo("no voxel size is stored: taken as 1 nm; say it with --voxel-size Z,Y,X")
         mistakes = mistakes_in(layers)

@@ -69,6 +69,28 @@ def layers_of(
     return layers
 
 
+def looks_grey(volume: Volume) -> float | None:
+    """The share of neighbouring voxels of the middle section that are equal, if it is that of an image; None of labels.
+
+    In labels nine in ten are equal, in micrographs one in thirty.
+
+    >>> from neuropil.volumes import array_volume
+    >>> looks_grey(array_volume(np.zeros((2, 8, 8), np.uint8)))
+    """
+    section = _middle(volume)
+    if section.shape[-1] < 2:
+        return None
+    share = float((section[..., 1:] == section[..., :-1]).mean())
+    return share if share < 0.5 else None
+
+
+def _middle(volume: Volume) -> NDArray[Any]:
+    """The middle of the middle section, at most 1024² voxels."""
+    start, (depth, high, wide) = volume.box.start, volume.box.shape
+    part = Box.at((depth // 2, max(0, high // 2 - 512), max(0, wide // 2 - 512)), (1, min(high, 1024), min(wide, 1024)))
+    return volume.read(part.shift(start))
+
+
 def _kind(volume: Volume, before: Sequence[Kind]) -> Kind:
     if len(volume.shape) == 4:
         return "affinities"
@@ -157,7 +179,5 @@ def grey_range(layer: Layer) -> tuple[float, float]:
     """
     if layer.volume.dtype == np.uint8:
         return (0.0, 255.0)
-    start, (depth, high, wide) = layer.volume.box.start, layer.volume.box.shape
-    part = Box.at((depth // 2, max(0, high // 2 - 512), max(0, wide // 2 - 512)), (1, min(high, 1024), min(wide, 1024)))
-    low, top = np.nanpercentile(layer.volume.read(part.shift(start)).astype(np.float32), [0.5, 99.5]).tolist()
+    low, top = np.nanpercentile(_middle(layer.volume).astype(np.float32), [0.5, 99.5]).tolist()
     return (low, top if top > low else low + 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -59,7 +59,7 @@ def surface(segmentation: Volume, number: int) -> Surface | None:
         thinned = segmentation.read(part)[:: step[0], :: step[1], :: step[2]] == number
         mask[z : z + len(thinned), 1:-1, 1:-1] = thinned
     scale = np.array([d * s for d, s in zip(size, step, strict=True)][::-1])  # nm of a thinned voxel, x y z
-    mesher = _zmesh().Mesher(tuple(scale))
+    mesher = needs_zmesh().Mesher(tuple(scale))
     mesher.mesh(np.asfortranarray(mask.transpose(2, 1, 0)))
     mesh = mesher.get(1, reduction_factor=20, max_error=float(scale.max()) / 2, voxel_centered=True)
     start = np.array(box.relative_to(segmentation.metadata.start).start[::-1])
@@ -85,6 +85,22 @@ def object_box(segmentation: Volume, number: int) -> Box | None:
     return None if low[0] > high[0] else Box.at(low.tolist(), (high - low).tolist())
 
 
+def absent(segmentation: Volume, numbers: Sequence[int]) -> list[int]:
+    """Which ids no voxel has, in the order given. Reading ends where all have been seen.
+
+    >>> from neuropil.volumes import array_volume
+    >>> absent(array_volume(np.array([[[1, 2, 2], [0, 2, 0]]])), [2, 7, -1])
+    [7, -1]
+    """
+    missing = set(numbers)
+    for part in _slabs(segmentation.box, 1):
+        if not missing:
+            break
+        here = segmentation.read(part)
+        missing -= {number for number in missing if (here == number).any()}
+    return [number for number in numbers if number in missing]
+
+
 def _step(shape: Triple, size: VoxelSize) -> Triple:
     """Every how many voxels to take along each axis."""
     step = [1, 1, 1]
@@ -100,7 +116,12 @@ def _slabs(box: Box, multiple: int) -> Iterator[Box]:
     return blocks(box, (max(1, _SLAB // (y * x * multiple)) * multiple, y, x))
 
 
-def _zmesh() -> ModuleType:
+def needs_zmesh() -> ModuleType:
+    """The module zmesh.
+
+    Raises:
+        NeuropilError: it is not installed.
+    """
     try:
         import zmesh
     except ImportError:

@@ -15,7 +15,7 @@ from neuropil.errors import NeuropilError
 from neuropil.evaluation.objects import ObjectError, worst_errors
 from neuropil.geometry import Triple
 from neuropil.viewing.layers import Layer, Voxels, grey_range
-from neuropil.viewing.meshes import surface
+from neuropil.viewing.meshes import absent, needs_zmesh, surface
 
 if TYPE_CHECKING:
     import neuroglancer
@@ -66,9 +66,12 @@ def open_viewer(
         The viewer; its ``get_viewer_url()`` is the link.
 
     Raises:
-        NeuropilError: neuroglancer is not installed, ``at`` lies outside all layers, or the port is taken.
+        NeuropilError: neuroglancer is not installed, ``at`` lies outside all layers, a segment is in no voxel, or the
+            port is taken.
     """
     place = _place(layers, at, mistakes)
+    if segments:
+        _check_segments(_main_segmentation(layers), segments)
     glancer = _neuroglancer()
     glancer.set_server_bind_address(host, port)
     try:
@@ -145,6 +148,20 @@ def _place(layers: Sequence[Layer], at: Triple | None, mistakes: Sequence[Object
         return mistakes[0].position
     z, y, x = ((a + b) // 2 for a, b in zip(box.start, box.stop, strict=True))
     return (z, y, x)
+
+
+def _check_segments(layer: Layer | None, segments: Sequence[int]) -> None:
+    """Refuse to select what would not be seen."""
+    chosen = ",".join(map(str, segments))
+    if layer is None:
+        raise NeuropilError(f"--mesh {chosen}: expected a segmentation to take segments from, got none; name one")
+    if min(segments) < 1:
+        raise NeuropilError(f"--mesh {chosen}: expected ids from 1, got {min(segments)}; 0 is background")
+    needs_zmesh()
+    if missing := absent(layer.volume, segments):
+        raise NeuropilError(
+            f"--mesh {chosen}: expected ids of {layer.volume.path}, where no voxel has {', '.join(map(str, missing))}"
+        )
 
 
 def _main_segmentation(layers: Sequence[Layer]) -> Layer | None:
