@@ -65,3 +65,12 @@ def test_a_second_call_does_only_what_is_missing(tmp_path, checkpoint, image):
     assert len(engine.tasks) == 2 * 4 * 2 // 2
     predict_volume(checkpoint, image, tmp_path / "whole.zarr", **CHANGES)
     np.testing.assert_array_equal(open_volume(tmp_path / "a.zarr").read(), open_volume(tmp_path / "whole.zarr").read())
+
+
+@pytest.mark.parametrize("name", ["b.n5", "b.h5", "precomputed://{}/p"])
+def test_every_output_format(tmp_path, checkpoint, image, name):
+    output = name.format(tmp_path) if "{}" in name else str(tmp_path / name)
+    predict_volume(checkpoint, image, tmp_path / "whole.zarr", **CHANGES)
+    predict_blocks(checkpoint, image, output, CHANGES, block=(8, 32, 32))
+    np.testing.assert_array_equal(open_volume(output).read(), open_volume(tmp_path / "whole.zarr").read())
+    assert not list(tmp_path.glob("*.unfinished"))
