@@ -27,3 +27,11 @@ def die_once(folder, number):
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return {"number": number}
+
+
+def resources_here():
+    """Whether the worker that does this was tagged with a GPU."""
+    from distributed import get_worker
+
+    time.sleep(0.02)
+    return {"GPU": int(get_worker().state.total_resources.get("GPU", 0))}
