@@ -190,3 +190,23 @@ def test_a_run_chooses_by_memory_and_says_which(tmp_path, capsys, monkeypatch):
     assert "by blocks of 128×512×512" in capsys.readouterr().out
     found, expected = (open_volume(tmp_path / name).read() for name in ("blocks.h5", "memory.h5"))
     np.testing.assert_array_equal(partition(found), partition(expected))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"fill": True}, "in memory, since segment.fill takes the whole volume"),
+        ({"method": "mutex"}, "in memory, since segment.method=mutex without segment.fragments"),
+        ({"method": "mutex", "fragments": True}, "by blocks of"),
+        ({"method": "watershed"}, "by blocks of"),
+    ],
+)
+def test_what_takes_the_whole_volume_stays_in_memory_and_says_why(tmp_path, capsys, monkeypatch, changes, words):
+    from neuropil.pipeline import scaling
+
+    write_volume(tmp_path / "a.zarr", np.random.default_rng(0).random((3, 4, 6, 8)).astype(np.float32))
+    monkeypatch.setattr(scaling, "free_memory", lambda device: 1000)
+    scaling.segment_either_way(tmp_path / "a.zarr", tmp_path / "s.h5", SegmentConfig(**changes))
+    assert f"segmenting {words}" in capsys.readouterr().out
+    expected = segment(open_volume(tmp_path / "a.zarr"), SegmentConfig(**changes), 0.5)
+    np.testing.assert_array_equal(partition(open_volume(tmp_path / "s.h5").read()), partition(expected))

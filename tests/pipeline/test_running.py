@@ -172,3 +172,25 @@ def test_a_recipe_without_a_test_volume_is_refused_before_training(data, tmp_pat
     with pytest.raises(NeuropilError, match=r"data\.test"):
         run(recipe(data, data={"test": None}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_too_little_memory_is_noticed_and_changes_nothing(data, done, tmp_path, monkeypatch, capsys):
+    """The same network, affinities and threshold; the same partition, from blocks."""
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    for name in ("segmentation.h5", "validation/segment.yaml"):
+        (out / name).unlink()
+    monkeypatch.setattr("neuropil.pipeline.scaling.free_memory", lambda device: 1000)
+    monkeypatch.setattr("neuropil.pipeline.scaling.BLOCK", (4, 30, 30))
+    run(recipe(data), out)
+    told = capsys.readouterr().out
+    assert skipped(told) == STEPS - {"segment", "tune"}
+    assert "tuning by blocks of 4×30×30: 0.0 GB would be needed" in told
+    assert "segmenting by blocks of 4×30×30" in told
+    before, after = (json.loads((folder / "scores.json").read_text()) for folder in (done, out))
+    assert {**after, "seconds": None} == {**before, "seconds": None}
+    assert (out / "validation/segment.yaml").read_text() == (done / "validation/segment.yaml").read_text()
+    found, expected = (open_volume(folder / "segmentation.h5").read() for folder in (out, done))
+    assert len(np.unique(np.stack([found.ravel(), expected.ravel()]), axis=1).T) == len(np.unique(expected))
+    assert not list(out.rglob("*.blocks"))

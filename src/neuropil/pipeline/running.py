@@ -13,13 +13,12 @@ from typing import Any
 from neuropil.config import Config, SegmentConfig, VolumePair, load_config
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import Scores, evaluate
-from neuropil.evaluation.tuning import PLATEAU, tune
 from neuropil.geometry import Box
 from neuropil.inference import ProgressLine, predict_volume
 from neuropil.inference.resumable import unfinished
 from neuropil.models.checkpoint import load_model
 from neuropil.pipeline.checking import check_volumes
-from neuropil.pipeline.scaling import segment_either_way
+from neuropil.pipeline.scaling import segment_either_way, tune_either_way
 from neuropil.pipeline.scoring import score_table, write_json
 from neuropil.pipeline.steps import Steps, fingerprint
 from neuropil.training import train
@@ -36,6 +35,7 @@ def run(config: Config, out: Path | str) -> Path:
 
     A step is skipped when it is done and nothing that it was made from has changed: the part of the recipe that
     concerns it, and its input files. Training that was interrupted goes on where it stopped, and so does prediction.
+    What would not fit into memory is tuned and segmented block by block, with the same result; a line says which way.
 
     Args:
         config: the recipe. Without ``segment.threshold`` and without validation volumes the threshold is 0.5; without
@@ -125,7 +125,7 @@ def _choose(job: _Job, checkpoint: Path) -> SegmentConfig:
     if not job.skip("tune", made_from, found):
         volumes = [open_volume(path) for path in predicted]
         labelled = [(v, _labels(pair, v.box)) for v, pair in zip(volumes, pairs, strict=True)]
-        tune(labelled, settings, tolerance=PLATEAU).save(folder)
+        tune_either_way(labelled, settings, folder).save(folder)
         job.steps.finish("tune", made_from)
     settings = load_config([found]).segment
     print(f"threshold {settings.threshold:.4f}, the best on validation", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,11 @@ from neuropil.blockwise.engine import Engine
 from neuropil.config import SegmentConfig
 from neuropil.evaluation import Scores
 from neuropil.evaluation.curve import Metric
-from neuropil.evaluation.tuning import Tuning
+from neuropil.evaluation.tuning import PLATEAU, Tuning, tune
 from neuropil.geometry import Box, Triple
 from neuropil.inference.memory import free_memory
 from neuropil.pipeline.segmenting import segment_volume, segmentation_metadata, threshold_for, with_offsets
-from neuropil.volumes import Volume, as_volume
+from neuropil.volumes import Volume, as_volume, open_volume, write_volume
 
 BLOCK: Triple = (128, 512, 512)
 """Voxels of a block where none is asked for: a worker needs less than 2 GB."""
@@ -140,14 +141,48 @@ def segment_either_way(affinities: Volume | Path | str, output: Path | str, sett
         NeuropilError: as :func:`neuropil.pipeline.segment_volume`.
     """
     volume = as_volume(affinities)
-    needed, free = memory_needed(volume), free_memory(torch.device("cpu"))
-    whole = whole_volume_for(settings)
-    by_blocks = needed > 0.8 * free and not whole
-    way = f"by blocks of {'×'.join(map(str, BLOCK))}" if by_blocks else "in memory"
-    if needed > 0.8 * free and whole:
-        way += f", since {whole} takes the whole volume"
-    print(f"segmenting {way}: {needed / 1e9:.1f} GB would be needed, {free / 1e9:.1f} GB are free", flush=True)
+    by_blocks = chosen_way("segmenting", memory_needed(volume), whole_volume_for(settings))
     return (segment_in_blocks if by_blocks else segment_volume)(volume, output, settings)
+
+
+def tune_either_way(pairs: Sequence[tuple[Volume, Volume]], settings: SegmentConfig, folder: Path) -> Tuning:
+    """Choose the threshold for other data in memory where that is large enough, else by blocks; says which.
+
+    Args:
+        pairs: affinities in files, and labels.
+        settings: as for :func:`neuropil.evaluation.tuning.tune`.
+        folder: where blocks may leave files.
+
+    Raises:
+        NeuropilError: as :func:`neuropil.evaluation.tuning.tune`.
+    """
+    if not chosen_way("tuning", max(memory_needed(affinities) for affinities, _ in pairs), ""):
+        return tune(pairs, settings, tolerance=PLATEAU)
+    work = folder / "tune.blocks"
+    stored: list[tuple[Volume, Volume]] = []
+    for number, (affinities, labels) in enumerate(pairs):
+        write_volume(work / f"labels{number}.zarr", labels.read(), labels.metadata)
+        stored.append((affinities, open_volume(work / f"labels{number}.zarr")))
+    watch = BlockProgress()
+    found = tune_blocks(stored, settings, tolerance=PLATEAU, block=BLOCK, work=work, watch=watch)
+    shutil.rmtree(work)
+    return found
+
+
+def chosen_way(doing: str, needed: int, whole: str) -> bool:
+    """Whether to work by blocks, which is said: where memory is too small and nothing takes the whole volume.
+
+    Args:
+        doing: what, for the line.
+        needed: bytes that it would take in memory.
+        whole: what takes the whole volume, empty where nothing does.
+    """
+    free = free_memory(torch.device("cpu"))
+    small = needed > 0.8 * free
+    way = f"by blocks of {'×'.join(map(str, BLOCK))}" if small and not whole else "in memory"
+    why = f", since {whole} takes the whole volume" if small and whole else ""
+    print(f"{doing} {way}{why}: {needed / 1e9:.1f} GB would be needed, {free / 1e9:.1f} GB are free", flush=True)
+    return small and not whole
 
 
 def whole_volume_for(settings: SegmentConfig) -> str:
