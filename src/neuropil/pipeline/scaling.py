@@ -29,6 +29,9 @@ BLOCK: Triple = (128, 512, 512)
 EXTRA_BYTES = 30
 """Bytes per voxel that watershed and merging take beside the affinities: labels, and generously for the graph."""
 
+GRAPH_BYTES, HISTOGRAM_BYTES = 25, 70
+"""Further bytes per voxel where the graph is kept, without and with histograms; measured on SNEMI3D, 50 and 90 in all."""
+
 
 def segment_in_blocks(
     affinities: Volume | Path | str,
@@ -141,7 +144,7 @@ def segment_either_way(affinities: Volume | Path | str, output: Path | str, sett
         NeuropilError: as :func:`neuropil.pipeline.segment_volume`.
     """
     volume = as_volume(affinities)
-    by_blocks = chosen_way("segmenting", memory_needed(volume), whole_volume_for(settings))
+    by_blocks = chosen_way("segmenting", memory_needed(volume, settings), whole_volume_for(settings))
     return (segment_in_blocks if by_blocks else segment_volume)(volume, output, settings)
 
 
@@ -156,7 +159,8 @@ def tune_either_way(pairs: Sequence[tuple[Volume, Volume]], settings: SegmentCon
     Raises:
         NeuropilError: as :func:`neuropil.evaluation.tuning.tune`.
     """
-    if not chosen_way("tuning", max(memory_needed(affinities) for affinities, _ in pairs), ""):
+    needed = max(memory_needed(affinities, settings, tuning=True) for affinities, _ in pairs)
+    if not chosen_way("tuning", needed, ""):
         return tune(pairs, settings, tolerance=PLATEAU)
     work = folder / "tune.blocks"
     stored: list[tuple[Volume, Volume]] = []
@@ -200,17 +204,21 @@ def whole_volume_for(settings: SegmentConfig) -> str:
     )
 
 
-def memory_needed(affinities: Volume) -> int:
-    """Bytes that segmenting takes in memory: the affinities, their codes, labels and graph.
+def memory_needed(affinities: Volume, settings: SegmentConfig | None = None, *, tuning: bool = False) -> int:
+    """Bytes that segmenting, or tuning, takes in memory: the affinities, their codes, labels and graph.
 
     >>> import numpy as np
     >>> from neuropil.volumes import array_volume
-    >>> memory_needed(array_volume(np.zeros((3, 10, 10, 10), np.uint8)))
-    33000
+    >>> volume = array_volume(np.zeros((3, 10, 10, 10), np.uint8))
+    >>> memory_needed(volume), memory_needed(volume, SegmentConfig(score="q50"), tuning=True)
+    (33000, 103000)
     """
-    voxels = prod(affinities.shape[1:])
-    stored = affinities.shape[0] * affinities.dtype.itemsize
-    return voxels * (stored + (6 if affinities.dtype.kind == "f" else 0) + EXTRA_BYTES)
+    settings = settings or SegmentConfig()
+    stored = affinities.shape[0] * affinities.dtype.itemsize + (6 if affinities.dtype.kind == "f" else 0)
+    graph = 0
+    if tuning or settings.min_size > 1:
+        graph = HISTOGRAM_BYTES if settings.score.startswith("q") else GRAPH_BYTES
+    return prod(affinities.shape[1:]) * (stored + EXTRA_BYTES + graph)
 
 
 class BlockProgress:
