@@ -30,7 +30,7 @@ EXTRA_BYTES = 30
 """Bytes per voxel that watershed and merging take beside the affinities: labels, and generously for the graph."""
 
 GRAPH_BYTES, HISTOGRAM_BYTES = 25, 70
-"""Further bytes per voxel where the graph is kept, without and with histograms; measured on SNEMI3D, 50 and 90 in all."""
+"""Further bytes per voxel where the graph is kept, without and with histograms; on SNEMI3D 50 and 90 in all."""
 
 
 def segment_in_blocks(
