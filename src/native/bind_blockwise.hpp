@@ -24,9 +24,11 @@ typename Summary<I>::Stats summary_of(const typename Quantile<I>::Stats& stats) 
 template <class Score>
 constexpr bool HAS_BINS = std::is_same_v<Score, Quantile<typename Score::Index>>;
 
-// Merges, and the edges that are left with their histograms, as columns. Both take no memory beyond their columns.
+// Merges, the edges that are left with their histograms, and who waits, as columns. Both take no memory beyond their
+// columns.
 template <class Score>
-nb::tuple part_columns(std::vector<Merge<Score>>&& merges, Part<Score>&& rest, double scale) {
+nb::tuple part_columns(std::vector<Merge<Score>>&& merges, Part<Score>&& rest, std::vector<uint8_t>&& blocked,
+                       double scale) {
     using Index = typename Score::Index;
     auto merged = merge_columns(merges, scale);
     std::vector<Merge<Score>>().swap(merges);
@@ -41,7 +43,7 @@ nb::tuple part_columns(std::vector<Merge<Score>>&& merges, Part<Score>&& rest, d
         else
             edges.push_back({edge.a, edge.b, summary_of<Index>(edge.stats)});
     }
-    return nb::make_tuple(merged, edge_columns(edges), bins);
+    return nb::make_tuple(merged, edge_columns(edges), bins, to_numpy(std::move(blocked)));
 }
 
 // Edges begin … end of columns.
@@ -78,12 +80,13 @@ nb::tuple merged_columns(Score score, nb::list columns, const BinColumns& bins, 
     columns.clear();
     std::vector<Merge<Score>> merges;
     Part<Score> rest{score, {}};
+    std::vector<uint8_t> blocked(frozen.data(), frozen.data() + frozen.size());
     run_interruptibly(1, [&](const Run& run) {
         const uint64_t last = std::max<uint64_t>(frozen.size(), 1) - 1;
         BandMerger<Score> merger(std::move(parts), last, top, score, GRAIN, run);
-        rest = merger.part({frozen.data(), frozen.data() + frozen.size()}, enough, merges);
+        rest = merger.part(blocked, enough, merges);
     });
-    return part_columns(std::move(merges), std::move(rest), enough.scale);
+    return part_columns(std::move(merges), std::move(rest), std::move(blocked), enough.scale);
 }
 
 template <class Code>
@@ -112,12 +115,13 @@ void bind_on_blocks(nb::module_& m) {
                 std::is_same_v<Score, Mean<uint32_t>> ? value.data()[value.size() - 1] : value.size() - 1;
             std::vector<Merge<Score>> merges;
             Part<Score> rest{score, {}};
+            std::vector<uint8_t> blocked(frozen.data(), frozen.data() + frozen.size());
             run_interruptibly(1, [&](const Run& run) {
                 BlockMerger<Score> merger(faces, fragments.data(), uint32_t(frozen.size() - 1), value.data(), top,
                                           score, triple(block), run);
-                rest = merger.part(frozen.data(), {stop, scale}, merges);
+                rest = merger.part(blocked, {stop, scale}, merges);
             });
-            return part_columns(std::move(merges), std::move(rest), scale);
+            return part_columns(std::move(merges), std::move(rest), std::move(blocked), scale);
         });
     });
 }

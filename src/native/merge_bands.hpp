@@ -102,10 +102,10 @@ class BandMerger {
         return std::move(merges_);
     }
 
-    // All merges of a graph that is part of a larger one, in no order: merging ends at `enough`; blocked regions, and
-    // whoever has one as best neighbour, wait. The edges between those that wait are returned, every pair once; all
-    // others are merged or not enough.
-    Part<Score> part(std::vector<uint8_t> blocked, const Reaches<Score>& enough, std::vector<Merge<Score>>& merges) {
+    // All merges of a graph that is part of a larger one, each after those that it needs: merging ends at `enough`;
+    // regions r with blocked[r], and whoever has one as best neighbour, wait and get its number. The edges between
+    // those that wait are returned, every pair once; all others are merged or not enough.
+    Part<Score> part(std::vector<uint8_t>& blocked, const Reaches<Score>& enough, std::vector<Merge<Score>>& merges) {
         blocked_ = std::move(blocked);
         enough_ = enough;
         merge_down_to(enough.lowest(top_));
@@ -115,6 +115,7 @@ class BandMerger {
         }
         rename_edges([](const Edge<Score>&) {});
         std::vector<Part<Score>>().swap(parts_);
+        blocked = std::move(blocked_);
         return pool_aside();
     }
 
@@ -346,7 +347,8 @@ class BandMerger {
             const LocalEdge<Score> edge = graph.edge(e);
             if (!enough_(edge.stats)) break;
             if (blocked[edge.a] || blocked[edge.b]) {
-                blocked[edge.a] = blocked[edge.b] = true;
+                if (!blocked[edge.a]) blocked[edge.a] = blocked[edge.b];
+                if (!blocked[edge.b]) blocked[edge.b] = blocked[edge.a];
                 continue;
             }
             const auto [a, b] = std::minmax(name[edge.a], name[edge.b]);

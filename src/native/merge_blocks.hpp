@@ -51,10 +51,9 @@ class BlockMerger {
           grain_(size_t(std::max<int64_t>(1, block[Z] * block[Y] * block[X] / VOXELS_PER_EDGE))),
           run_(run) {}
 
-    // For a volume that is a part of a larger one: fragments f with frozen[f] reach beyond it, and merging ends at
-    // `enough`. Merges come in no order. Returns what is left for the larger part.
-    Part<Score> part(const uint8_t* frozen, const Reaches<Score>& enough, std::vector<Merge<Score>>& merges) {
-        return bands().part({frozen, frozen + count_ + 1}, enough, merges);
+    // For a volume that is a part of a larger one, as BandMerger::part, by fragments from 1.
+    Part<Score> part(std::vector<uint8_t>& blocked, const Reaches<Score>& enough, std::vector<Merge<Score>>& merges) {
+        return bands().part(blocked, enough, merges);
     }
 
     // The merges of the whole tree, in order.

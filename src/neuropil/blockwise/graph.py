@@ -142,27 +142,28 @@ def seam_edges(
 def merge(
     columns: list[npt.NDArray[Any]],
     bins: tuple[npt.NDArray[Any], ...],
-    frozen: npt.NDArray[np.bool_],
+    held: npt.NDArray[np.uint8],
     score: Score,
     encoding: Encoding,
     threshold: float,
-) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.float64], Edges]:
-    """Merge regions 0 … ``len(frozen)`` as far as this part of the volume allows, down to a threshold.
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.float64], Edges, npt.NDArray[np.uint8]]:
+    """Merge regions 0 … ``len(held)`` as far as this part of the volume allows, down to a threshold.
 
     Args:
         columns, bins: of the edges. The list is emptied: edges that nobody else holds are gone before merging begins.
-        frozen: regions that reach beyond this part.
+        held: above 0 for regions that must wait, such as those that reach beyond this part; whoever has one as best
+            neighbour waits, too, and gets its number.
         score, encoding, threshold: what is compared, and where merging stops.
 
     Returns:
-        the two ends of every merge, in order, the first being the smaller and the name of both; their scores as
-        affinities; and the edges left.
+        the two ends of every merge, the first being the smaller and the name of both, each after those that it needs;
+        their scores as affinities; the edges left, between regions that wait; and ``held`` with whoever waits, too.
     """
-    (a, b, found), left, left_bins = _native.merge_frozen(
-        columns, bins, frozen.view(np.uint8), score.arguments(encoding), score.top(encoding),
+    (a, b, found), left, left_bins, waits = _native.merge_frozen(
+        columns, bins, held, score.arguments(encoding), score.top(encoding),
         stop_at(threshold, score, encoding), fixed_point(encoding)[1],
     )  # fmt: skip
-    return a, b, score.affinities(found, encoding), Edges.of(left, left_bins)
+    return a, b, score.affinities(found, encoding), Edges.of(left, left_bins), waits
 
 
 def stop_at(threshold: float, score: Score, encoding: Encoding) -> float:

@@ -24,7 +24,7 @@ from neuropil.volumes.atomic import replacing
 from neuropil.volumes.location import parse_location
 from neuropil.volumes.volume import ArrayStore
 
-FORMAT = 3
+FORMAT = 4
 """Raised when files of an earlier version of this room can no longer be used."""
 
 

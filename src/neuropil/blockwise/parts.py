@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,9 @@ import numpy.typing as npt
 
 from neuropil import _native
 from neuropil.blockwise.graph import Edges, Names, merge, seam_edges, stop_at, united
-from neuropil.blockwise.job import Job, load_arrays
+from neuropil.blockwise.job import Job, load_arrays, save_arrays
 from neuropil.blockwise.tree import Node
+from neuropil.blockwise.waiting import Levels, edge_arrays, edges_left, leave_edges, levels_of, load_edges
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
 from neuropil.segmentation.agglomeration import BLOCK
@@ -37,42 +37,28 @@ class Part:
 
     Args:
         names: regions that may still merge, ascending.
+        level: for each the level of the tree at which it can go on.
         piece: fragments of the smallest blocks that touch a face of this block, by name, ascending.
         outer: for each the faces that it touches, one bit each (:attr:`BlockTree.outer`).
         region: for each the region it now belongs to. A region is frozen while it has any of these.
-        edges: what is left of the edges, between regions, by position among the names.
     """
 
     names: Names
+    level: Levels
     piece: Names
     outer: npt.NDArray[np.uint8]
     region: Names
-    edges: Edges
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """How it is stored."""
         plain = {"names": self.names, "piece": self.piece, "part_of": self.region}
-        return {**plain, "outer": self.outer, **edge_arrays(self.edges.narrow(), "")}
-
-
-def edge_arrays(edges: Edges, kind: str) -> dict[str, npt.NDArray[Any]]:
-    """How edges are stored."""
-    columns = {f"column{kind}{i}": column for i, column in enumerate(edges.columns)}
-    return columns | {f"bin{kind}{i}": column for i, column in enumerate(edges.bins)}
-
-
-def load_edges(path: Path, kind: str, *names: str) -> tuple[Edges, list[npt.NDArray[Any]]]:
-    """Stored edges, and other arrays beside them."""
-    wanted = [f"column{kind}{i}" for i in range(7)] + [f"bin{kind}{i}" for i in range(3)]
-    found = load_arrays(path, *wanted, *names)
-    return Edges.of(tuple(found[:7]), tuple(found[7:10])), found[10:]
+        return {**plain, "level": self.level, "outer": self.outer}
 
 
 def load_part(job: Job, node: Node) -> Part:
-    """The part that a block has left, without its edges."""
-    names, piece, outer, region = load_arrays(job.file("merge", node), "names", "piece", "outer", "part_of")
-    return Part(names, piece, outer, region, Edges.none())
+    """The part that a block has left."""
+    return Part(*load_arrays(job.file("merge", node), "names", "level", "piece", "outer", "part_of"))
 
 
 def read_faces(job: Job, box: Box) -> FaceCodes:
@@ -136,17 +122,21 @@ def merge_leaf(job: Job, node: Node) -> dict[str, Any]:
         outer[touched] |= np.uint8(1 << side)
     outer[0] = 0
     table, scale = fixed_point(faces.encoding)
-    (a, b, scores), columns, bins = _native.merge_block(
-        *faces.arguments, labels, (outer > 0).view(np.uint8), table, job.pooling.arguments(faces.encoding), BLOCK,
+    (a, b, scores), columns, bins, level = _native.merge_block(
+        *faces.arguments, labels, levels_of(job.tree, node, outer), table, job.pooling.arguments(faces.encoding), BLOCK,
         stop_at(job.threshold, job.pooling, faces.encoding), scale,
     )  # fmt: skip
     rest = Edges.of(columns, bins)
     region = united(len(name) + 1, a, b)
-    part, alone = _part(rest, region, outer, name, found.grown, job)
+    part, alone = _part(region, outer, name, level)
+    place = np.cumsum(level > 0) - 1
+    key = key_in_volume(rest.key, found.grown, job.shape)
+    rest = Edges.of((place[rest.a], place[rest.b], rest.count, rest.sum, key, rest.max, rest.min), rest.bins)
+    leave_edges(job, node, rest, part.level)
     return {
         **part.arrays, **_planes(labels, found.asks, sides, faces, found.inner),
         "name": name, "region": region.astype(np.uint32),
-        "labels": labels[found.inner.slices], "done": alone, "edges": len(part.edges), "voxels": found.inner.size,
+        "labels": labels[found.inner.slices], "done": alone, "edges": len(rest), "voxels": found.inner.size,
         **_merges(job, name, a - 1, b - 1, job.pooling.affinities(scores, faces.encoding)),
     }  # fmt: skip
 
@@ -158,20 +148,13 @@ def _merges(
     return {"merge_a": names[a], "merge_b": names[b], "merge_score": scores} if job.truth else {}
 
 
-def _part(
-    rest: Edges, region: npt.NDArray[Any], outer: npt.NDArray[np.uint8], name: Names, grown: Box, job: Job
-) -> tuple[Part, Names]:
+def _part(region: npt.NDArray[Any], outer: npt.NDArray[np.uint8], name: Names, level: Levels) -> tuple[Part, Names]:
     """What waits for the parent, and the names of the regions that do not."""
-    waits = outer > 0
-    waits[rest.a], waits[rest.b] = True, True
     names = np.concatenate([np.zeros(1, np.uint64), name])
-    key = key_in_volume(rest.key, grown, job.shape)
-    place = np.cumsum(waits) - 1
-    edges = Edges.of((place[rest.a], place[rest.b], rest.count, rest.sum, key, rest.max, rest.min), rest.bins)
+    waits, frozen = level > 0, outer > 0
     alone = region == np.arange(len(region))
     alone[0] = False
-    frozen = outer > 0
-    return Part(names[waits], names[frozen], outer[frozen], names[frozen], edges), names[alone & ~waits]
+    return Part(names[waits], level[waits], names[frozen], outer[frozen], names[frozen]), names[alone & ~waits]
 
 
 def _outer_planes(outer: int, inner: Box) -> dict[int, tuple[slice, ...]]:
@@ -218,7 +201,8 @@ def join_seams(job: Job, node: Node) -> dict[str, Any]:
         label_b, ask_b, code, name_b = own
         label_a, ask_a, name_a = load_arrays(job.file("merge", before), f"label{low}", f"ask{low}", "name")
         edges, a, b = _seam(job, axis, (label_a, label_b), (name_a, name_b), ask_a | ask_b, code, node)
-        found |= {**edge_arrays(edges, str(axis)), f"a{axis}": a, f"b{axis}": b}
+        save_arrays(job.file(f"across{axis}", node), edge_arrays(edges, ""))
+        found |= {f"a{axis}": a, f"b{axis}": b}
     return found
 
 
@@ -257,51 +241,61 @@ def merge_node(job: Job, node: Node) -> dict[str, Any]:
     """The merges that a block of the tree makes possible where its children had to wait."""
     children = job.tree.children(node)
     parts = [load_part(job, child) for child in children]
-    names = np.sort(np.concatenate([part.names for part in parts]))
+    names = np.concatenate([part.names for part in parts])
+    order = np.argsort(names)
+    names, level = names[order], np.concatenate([part.level for part in parts])[order]
     piece, outer, region = _pieces(job, node, parts)
-    seams = [
-        load_edges(job.file("seams", leaf), str(axis), f"a{axis}", f"b{axis}") for leaf, axis in job.tree.seams(node)
-    ]
+    del parts, order
+    part_of = np.searchsorted(names, region)
 
     def numbers(pieces: Names) -> npt.NDArray[np.intp]:
-        return np.searchsorted(names, region[np.searchsorted(piece, pieces)])
+        return part_of[np.searchsorted(piece, pieces)]
 
-    a, b = (np.concatenate([np.zeros(0, np.uint64), *(pairs[i] for _, pairs in seams)]) for i in range(2))
+    seams = job.tree.seams(node)
+    pairs = [load_arrays(job.file("seams", leaf), f"a{axis}", f"b{axis}") for leaf, axis in seams]
+    a, b = (np.concatenate([np.zeros(0, np.uint64), *(pair[i] for pair in pairs)]) for i in range(2))
     one = united(len(names), numbers(a), numbers(b))
+    held = _held(job, node, np.where(level > node[0], level, 0), one, (one[part_of], outer))
 
     def inside() -> Iterator[Edges]:
-        for child, part in zip(children, parts, strict=True):
-            edges, _ = load_edges(job.file("merge", child), "")
-            at = one[np.searchsorted(names, part.names)]
+        for edges, called in edges_left(job, node):
+            at = one[np.minimum(np.searchsorted(names, called), len(names) - 1)]
             yield edges.renamed(at[edges.a], at[edges.b])
-        while seams:
-            edges, _ = seams.pop()
+        for leaf, axis in seams:
+            edges, _ = load_edges(job.file(f"across{axis}", leaf), "")
             yield edges.renamed(one[numbers(edges.a)], one[numbers(edges.b)])
 
     edges = Edges.joined(inside())
-    part_of = one[np.searchsorted(names, region)]
-    frozen = np.zeros(len(names), np.bool_)
-    frozen[part_of[outer > 0]] = True
     columns, bins = list(edges.columns), edges.bins
     del edges
-    a, b, scores, rest = merge(columns, bins, frozen, job.pooling, encoding_of(job), job.threshold)
+    a, b, scores, rest, level = merge(columns, bins, held, job.pooling, encoding_of(job), job.threshold)
     every = np.arange(len(names), dtype=np.uint64)
     new = one < every  # pieces of one fragment, which no threshold parts
     final = united(len(names), np.concatenate([one, a]), np.concatenate([every, b]))
-    waits = frozen.copy()
-    waits[rest.a], waits[rest.b] = True, True
-    still, place = outer > 0, np.cumsum(waits) - 1
-    part = Part(
-        names[waits], piece[still], outer[still], names[part_of[still]], rest.renamed(place[rest.a], place[rest.b])
-    )
+    waits, still = level > 0, outer > 0
+    place = np.cumsum(waits) - 1
+    part = Part(names[waits], level[waits], piece[still], outer[still], names[one[part_of[still]]])
+    leave_edges(job, node, rest.renamed(place[rest.a], place[rest.b]), part.level)
+    moved = new & (held[one] > 0)
     return {
         **part.arrays, "in": names, "to": names[final], "done": names[(final == every) & ~waits],
-        "edges": len(part.edges), "voxels": job.tree.box(node).size,
+        "old": names[moved], "new": names[one[moved]], "edges": len(rest), "voxels": job.tree.box(node).size,
         **_merges(
             job, names, np.concatenate([one[new], a]), np.concatenate([every[new], b]),
             np.concatenate([np.full(new.sum(), np.inf), scores]),
         ),
     }  # fmt: skip
+
+
+def _held(
+    job: Job, node: Node, level: Levels, one: npt.NDArray[Any], pieces: tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]
+) -> Levels:
+    """The level at which regions can go on that cannot here: those that touch an outer face, and those that wait for
+    one that does; only the first of pieces that are one counts."""
+    held, touched = np.zeros_like(level), np.zeros(len(level), np.uint8)
+    np.maximum.at(held, one, level)
+    np.bitwise_or.at(touched, *pieces)
+    return np.maximum(held, levels_of(job.tree, node, touched))
 
 
 def _pieces(job: Job, node: Node, parts: list[Part]) -> tuple[Names, npt.NDArray[np.uint8], Names]:

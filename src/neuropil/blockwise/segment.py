@@ -37,6 +37,7 @@ from neuropil.blockwise.rows import add_rows, count_rows
 from neuropil.blockwise.signed import find_pieces, join_pieces, leaves_around, sweep_leaf, sweep_node
 from neuropil.blockwise.sizes import size_leaf, size_node
 from neuropil.blockwise.tree import Node
+from neuropil.blockwise.waiting import forget_edges
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
@@ -138,6 +139,8 @@ def perform(folder: str, step: str, node: Node) -> Summary:
         found = STEPS[step](job, node)
         counts = [len(found.get("done", ())), int(found.pop("edges", 0))]
         save_arrays(path, {**found, "summary": np.array(counts, np.int64)})
+        if step == "merge" and node[0]:
+            forget_edges(job, node)
     (summary,) = load_arrays(path, "summary")
     return {"segments": int(summary[0]), "edges": int(summary[1])}
 

@@ -17,8 +17,9 @@ from neuropil import _native
 from neuropil.blockwise.graph import Edges, Names, united
 from neuropil.blockwise.job import Job, load_arrays
 from neuropil.blockwise.naming import name_pieces
-from neuropil.blockwise.parts import edge_arrays, encoding_of, key_in_volume, load_edges, read_faces, still_outer
+from neuropil.blockwise.parts import encoding_of, key_in_volume, read_faces, still_outer
 from neuropil.blockwise.tree import Node
+from neuropil.blockwise.waiting import edge_arrays, load_edges
 from neuropil.geometry import Box
 from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding

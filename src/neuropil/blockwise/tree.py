@@ -98,6 +98,24 @@ class BlockTree:
             bits |= (place[axis] > 0) << (2 * axis) | (place[axis] + 1 < grid[axis]) << (2 * axis + 1)
         return bits
 
+    def meets(self, node: Node, side: int) -> int:
+        """The level of the block that holds both sides of an outer face of a block."""
+        place = self.place(node)[side // 2]
+        return node[0] + (place ^ (place + (1 if side % 2 else -1))).bit_length()
+
+    def facing(self, node: Node) -> list[Node]:
+        """All blocks below with a face that becomes an inner one in a block of the tree."""
+        found: set[Node] = set()
+        for level in range(node[0]):
+            up = node[0] - level
+            span = [_leaves(p, up, n) for p, n in zip(self.place(node), self.grids[level], strict=True)]
+            for axis in range(3):
+                middle = span[axis].start + (1 << up - 1)
+                if middle in span[axis]:
+                    across = [range(middle - 1, middle + 1) if other == axis else span[other] for other in range(3)]
+                    found |= {self.at(level, _triple(place)) for place in product(*across)}
+        return sorted(found)
+
     def seams(self, node: Node) -> list[tuple[Node, int]]:
         """The faces that become inner ones when a block is made of its children: each as the smallest block above the
         face, and the axis."""
