@@ -1,14 +1,17 @@
 """Segmentation by blocks: throughput and memory of workers as volumes grow, cost of each step, and volara beside it.
 
-    python benchmarks/blockwise.py AFFINITIES [--only exact|growth|steps|volara] [--work DIR] [--out FILE.json]
+    python benchmarks/blockwise.py AFFINITIES [--only exact|growth|steps|volara] [--sizes 33M,134M] [--work DIR]
+                                   [--out FILE.json]
 
 AFFINITIES is an array of real ones with logit8 codes, such as 32×1024×1024 predicted by ``neuropil predict``. Larger
 volumes are made of it by mirrors, edges moved as the mirror moves them.
 
 exact   a crop by blocks of nine shapes and all scores, compared with the same in memory
-growth  33 Mvoxel, 268 Mvoxel and 1.07 Gvoxel on two workers of 3 GB, against one core in memory at 33 Mvoxel
+growth  33 Mvoxel to 1.07 Gvoxel on two workers of 3 GB, against one core in memory at 33 Mvoxel. The largest needs
+        25 GB of disk; sizes for which there is too little are left out
 steps   seconds of every step per voxel and per edge, and what is left of the graph per area of face, by block size
 volara  33 Mvoxel: fragments, agglomeration, look-up and relabelling by volara, and by neuropil, two workers each
+        (pip install 'neuropil[bench]'); --sizes tiny for a crop
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import resource
 import shutil
 import time
 from collections import defaultdict
@@ -34,8 +36,16 @@ from neuropil.geometry import Triple, blocks
 from neuropil.volumes import create_volume, open_volume, write_volume
 
 THRESHOLD = 0.3
-SIZES: dict[str, Triple] = {"33 M": (32, 1024, 1024), "268 M": (64, 2048, 2048), "1.07 G": (128, 2048, 4096)}
-BLOCK: Triple = (128, 512, 512)
+SIZES: dict[str, Triple] = {
+    "tiny": (64, 128, 192),
+    "33M": (64, 512, 1024),
+    "134M": (64, 1024, 2048),
+    "268M": (64, 2048, 2048),
+    "1.07G": (64, 4096, 4096),
+}
+BLOCK: Triple = (64, 512, 512)
+DISK = 22.0
+"""Bytes per voxel that affinities, files between and the segmentation take at most."""
 
 
 def mirrored(source: np.ndarray, box: Box) -> np.ndarray:
@@ -76,13 +86,20 @@ def in_memory(path: Path) -> dict[str, float]:
     return {"seconds": seconds, "mvoxel_per_s_core": array[0].size / seconds / 1e6, "peak_gb": peak()}
 
 
+def warm() -> None:
+    """Import what tasks will need, which is not what is measured."""
+    import neuropil.blockwise.segment  # noqa: F401
+
+
 def peak() -> float:
-    """Largest memory of this process, GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    """Largest memory of this process, GB; unlike getrusage without that of the process it was made by."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e9
 
 
 def by_blocks(path: Path, block: Triple, workers: int, work: Path) -> dict[str, Any]:
     """Workers of 3 GB: seconds of every step with reading and writing, and the memory of the largest worker."""
+    import dask
     from distributed import Client, LocalCluster
 
     steps: dict[str, float] = defaultdict(float)
@@ -95,7 +112,9 @@ def by_blocks(path: Path, block: Triple, workers: int, work: Path) -> dict[str, 
 
     options = {"n_workers": workers, "threads_per_worker": 1, "memory_limit": "3GB", "dashboard_address": None}
     shutil.rmtree(work, ignore_errors=True)
+    dask.config.set({"temporary-directory": str(work.parent / "dask")})
     with LocalCluster(**options) as cluster, Client(cluster) as client:
+        client.run(warm)
         start = last[0] = time.perf_counter()
         volume = open_volume(path)
         segments = segment_blocks(
@@ -108,7 +127,8 @@ def by_blocks(path: Path, block: Triple, workers: int, work: Path) -> dict[str, 
     voxels = int(np.prod(volume.shape[1:]))
     return {
         "voxels": voxels, "segments": segments, "seconds": seconds, "peak_gb_per_worker": memory,
-        "mvoxel_per_s_core": voxels / seconds / 1e6 / workers, "steps": dict(steps),
+        "mvoxel_per_s_core": voxels / seconds / 1e6 / workers,
+        "us_per_voxel_core": {step: 1e6 * workers * s / voxels for step, s in steps.items()},
     }  # fmt: skip
 
 
@@ -118,23 +138,35 @@ def fresh(call: Any, *arguments: Any) -> Any:
         return pool.apply(call, arguments)
 
 
-def growth(source: Volume, work: Path) -> dict[str, Any]:
+def growth(source: Volume, work: Path, sizes: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, shape in SIZES.items():
-        path = make(source, shape, work / f"{name.replace(' ', '')}.zarr")
+    for name in sizes:
+        shape = SIZES[name]
+        work.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(work).free < DISK * np.prod(shape):
+            print(f"{name} is left out: it needs {DISK * np.prod(shape) / 1e9:.0f} GB of disk")
+            continue
+        path = make(source, shape, work / f"{name}.zarr")
         if not found:
-            found["one core in memory, 33 M"] = report("one core in memory", fresh(in_memory, path))
-        found[name] = report(name, by_blocks(path, BLOCK, 2, work / "run"))
+            found["in memory"] = report(f"one core in memory, {name}", fresh(in_memory, path))
+        block = BLOCK if name != "tiny" else (64, 64, 64)
+        found[name] = by_blocks(path, block, 2, work / "run")
+        found[name]["of_one_core_in_memory"] = (
+            found[name]["mvoxel_per_s_core"] / found["in memory"]["mvoxel_per_s_core"]
+        )
+        report(name, found[name])
+        shutil.rmtree(path)
     return found
 
 
-def steps(source: Volume, work: Path) -> dict[str, Any]:
+def steps(source: Volume, work: Path, sizes: list[str]) -> dict[str, Any]:
     """In this process, so that nothing but the steps is measured; edges from the files that they leave."""
     from neuropil.blockwise import segment as room
 
     found: dict[str, Any] = {}
-    path = make(source, SIZES["33 M"], work / "33M.zarr")
-    for block in [(32, 128, 128), (32, 256, 256), (32, 512, 512), (16, 512, 512)]:
+    shape = SIZES[sizes[0]]
+    path = make(source, shape, work / f"{sizes[0]}.zarr")
+    for block in [(64, 128, 128), (64, 256, 256), (64, 512, 512), (32, 512, 512)]:
         spent: dict[str, float] = defaultdict(float)
         edges: dict[str, int] = defaultdict(int)
         original = room.perform
@@ -153,13 +185,13 @@ def steps(source: Volume, work: Path) -> dict[str, Any]:
         finally:
             room.perform = original
             shutil.rmtree(work / "s.zarr", ignore_errors=True)
-        tree = neuropil.blockwise.BlockTree(SIZES["33 M"], block)
+        tree = neuropil.blockwise.BlockTree(shape, block)
         area = [sum(inner_faces(tree, (level, i)) for i in range(tree.count(level))) for level in range(tree.levels)]
         left = {f"level {level}": edges[f"merge {level}"] / area[level] for level in range(tree.levels - 1)}
         found[str(block)] = report(
             str(block),
             {
-                "ns_per_voxel": {name: 1e9 * s / np.prod(SIZES["33 M"]) for name, s in spent.items()},
+                "ns_per_voxel": {name: 1e9 * s / np.prod(shape) for name, s in spent.items()},
                 "us_per_edge": {
                     f"merge {level}": 1e6 * spent[f"merge {level}"] / max(edges[f"merge {level - 1}"], 1)
                     for level in range(1, tree.levels)
@@ -176,7 +208,7 @@ def inner_faces(tree: Any, node: tuple[int, int]) -> int:
     return sum(int(np.prod(shape)) // shape[side // 2] for side in range(6) if outer >> side & 1)
 
 
-def exact(source: Volume, work: Path) -> dict[str, Any]:
+def exact(source: Volume, work: Path, _: list[str]) -> dict[str, Any]:
     start = source.box.start
     array = source.read(Box.at(start, (12, 128, 120)))
     metadata = Metadata(offsets=source.metadata.offsets, encoding=source.metadata.encoding)
@@ -205,12 +237,13 @@ def exact(source: Volume, work: Path) -> dict[str, Any]:
     return report("exact", {"cases": len(same), "wrong": wrong})
 
 
-def volara(source: Volume, work: Path) -> dict[str, Any]:
+def volara(source: Volume, work: Path, sizes: list[str]) -> dict[str, Any]:
     """As in volara's examples: mutex watershed per block, affinity statistics, graph, look-up, relabelling."""
-    shape = tuple(min(n, m) for n, m in zip(SIZES["33 M"], source.shape[1:], strict=True))
-    path = make(source, shape, work / "33M.zarr")
+    shape = SIZES[sizes[0]]
+    path = make(source, shape, work / f"{sizes[0]}.zarr")
     array = open_volume(path).read(Box.whole(shape))
-    found = {"neuropil": report("neuropil", by_blocks(path, (shape[0], 512, 512), 2, work / "run"))}
+    block = (64, 512, 512) if sizes[0] != "tiny" else (64, 64, 64)
+    found = {"neuropil": report("neuropil", by_blocks(path, block, 2, work / "run"))}
     values = source.metadata.encoding.decode(array) if source.metadata.encoding else array / np.float32(255)
     found["volara"] = report("volara", {"seconds": fresh(run_volara, values.astype(np.float32), str(work / "volara"))})
     found["volara"]["mvoxel_per_s_core"] = array[0].size / found["volara"]["seconds"] / 2e6
@@ -260,13 +293,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("affinities")
     parser.add_argument("--only", choices=["exact", "growth", "steps", "volara"])
+    parser.add_argument("--sizes", default="33M,134M,268M,1.07G", help=", ".join(SIZES))
     parser.add_argument("--work", type=Path, default=Path("blockwise-benchmark"))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     source = open_volume(options.affinities)
     chosen = [options.only] if options.only else ["exact", "steps", "growth", "volara"]
     calls = {"exact": exact, "growth": growth, "steps": steps, "volara": volara}
-    found = {name: calls[name](source, options.work.resolve() / name) for name in chosen}
+    sizes = options.sizes.split(",")
+    found = {name: calls[name](source, options.work.resolve() / name, sizes) for name in chosen}
     if options.out:
         options.out.write_text(json.dumps(found, indent=1, default=str))
 
