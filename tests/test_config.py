@@ -168,6 +168,19 @@ def test_what_training_needs():
         ({"data": {"train": [{"image": "a.h5"}]}, "training": {"minutes": 1}}, r"data.train\[0\].labels"),
         ({"data": {"train": [pair], "validation": [{"image": "c"}]}}, r"data.validation\[0\].labels: .* labels of c"),
         ({"data": {"train": [pair]}}, "iterations or minutes"),
+        (
+            {"data": {"train": [pair]}, "optimizer": {"schedule": "plateau"}},
+            "plateau goes by the loss on data.validation",
+        ),
+        (
+            {"data": {"train": [pair]}, "training": {"segment_validation": [4, 9, 9]}},
+            "a volume in data.validation, got",
+        ),
+        (
+            {"data": {"train": [pair]}, "loss": {"edge_weights": [1, 2]}},
+            "edge_weights: expected 9 numbers, .*got .1.0, 2",
+        ),
+        ({"data": {"train": [pair]}, "loss": {"edge_weights": [0] * 9}}, "not all 0"),
     ]:
         with pytest.raises(NeuropilError, match=says):
             check_trainable(Config.from_dict(broken))

@@ -13,7 +13,7 @@ from neuropil import Box, NeuropilError
 from neuropil.config import AugmentConfig
 from neuropil.dataset import VolumeDataset, VolumePair, Wanted, collate, sample_rng
 from neuropil.targets import erode_labels
-from neuropil.training.batches import Numbers, batches
+from neuropil.training.batches import Numbers, batches, in_plain_words
 from neuropil.volumes import Metadata, array_volume, create_volume, open_volume, write_volume
 
 
@@ -22,6 +22,12 @@ def pair(shape=(6, 40, 48), seed=0, **more):
     image = rng.integers(0, 256, shape, dtype=np.uint8)
     labels = rng.integers(0, 4, (shape[0], shape[1] // 4, shape[2] // 4)).repeat(4, 1).repeat(4, 2).astype(np.uint32)
     return VolumePair(array_volume(image), array_volume(labels), **more)
+
+
+def filled(dtype, value, labels=1, mask=None):
+    """A pair of one value each."""
+    volumes = [None if one is None else array_volume(np.full((2, 8, 8), one)) for one in (dtype(value), labels, mask)]
+    return VolumePair(*volumes)
 
 
 def test_a_sample_is_a_function_of_seed_and_number():
@@ -242,6 +248,7 @@ def test_volumes_stay_on_the_device_that_trains():
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_beyond_the_border_the_last_voxels_are_repeated(dtype):
     array = np.random.default_rng(0).integers(0, 200, (2, 20, 24)).astype(dtype)
+    array = array / dtype(256) if dtype == np.float32 else array
     source = VolumePair(array_volume(array), array_volume(np.ones(array.shape, np.uint8)))
     data = VolumeDataset([source], (2, 16, 16), augment=AugmentConfig(rotate=45, warp_probability=1))
     for number in range(8):
@@ -274,9 +281,45 @@ def test_beyond_the_border_the_last_voxels_are_repeated(dtype):
         ),
         ([VolumePair(array_volume(np.zeros((2, 8, 8), np.uint8)), pair().labels)], (1, 4, 4), "same shape"),
         ([pair(box=Box.parse("0:9,0:8,0:8"))], (1, 4, 4), "must lie inside"),
+        ([filled(np.int64, 3)], (1, 4, 4), "an image must be uint8, uint16 or float .* an array in memory holds int64"),
+        ([filled(np.float32, 3)], (1, 4, 4), "finite and lie in .*; an array in memory holds 3 to 3; rescale"),
+        ([filled(np.float16, np.nan)], (1, 4, 4), "an array in memory holds nan to nan"),
+        (
+            [filled(np.uint8, 3, labels=np.int16(-1))],
+            (1, 4, 4),
+            "ids must not be negative, an array in memory holds -1",
+        ),
+        ([filled(np.uint8, 3, labels=np.uint16(0))] * 3, (1, 4, 4), "no voxel with an id .* in memory and 2 more"),
+        ([filled(np.uint8, 3, mask=np.uint8(0))], (1, 4, 4), "no voxel with an id above 0 that may be used"),
     ],
-    ids=["no volumes", "patch too large", "float labels", "shapes differ", "box outside"],
+    ids=[
+        *(
+            "no volumes",
+            "patch too large",
+            "float labels",
+            "shapes differ",
+            "box outside",
+            "image of ids",
+            "bright floats",
+        ),
+        *("not a number", "negative ids", "no labels", "all masked"),
+    ],
 )
 def test_refuses(pairs, patch, message):
     with pytest.raises(NeuropilError, match=message):
         VolumeDataset(pairs, patch)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_is_wrong_with_a_volume_that_is_read_lazily_is_told_in_plain_words(tmp_path, workers):
+    """In a helping process, too: without the tracebacks in which it comes from there."""
+    write_volume(tmp_path / "i.h5", np.full((2, 8, 8), np.nan, np.float32))
+    write_volume(tmp_path / "l.h5", np.ones((2, 8, 8), np.uint8))
+    lazy = VolumePair(open_volume(tmp_path / "i.h5"), open_volume(tmp_path / "l.h5"))
+    data = VolumeDataset([lazy], (1, 4, 4), memory=1)
+    with pytest.raises(NeuropilError, match=r"^a float image must be .* holds nan to nan; [^\n]*$"), in_plain_words():
+        next(batches(data, Numbers(0, 1), workers, False))
+
+
+def test_one_volume_without_labels_among_others_is_background_to_learn():
+    assert VolumeDataset([filled(np.uint8, 3, labels=np.uint8(0)), pair()], (1, 4, 4)).in_memory

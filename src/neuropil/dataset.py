@@ -103,7 +103,8 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         length: how many samples an epoch has; the stream itself never ends.
 
     Raises:
-        NeuropilError: no pairs, a patch larger than a volume, labels that are not integers, shapes that do not match.
+        NeuropilError: no pairs, a patch larger than a volume, images of other than bytes, 16-bit or shares of 1, labels
+            that are not integers or negative, shapes that do not match, no label in any volume that is kept.
 
     >>> from neuropil.volumes import array_volume
     >>> image, labels = np.zeros((8, 32, 32), np.uint8), np.ones((8, 32, 32), np.uint32)
@@ -134,6 +135,11 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         for pair in pairs:
             self._sources.append(_Source(pair, patch, unlabelled, memory, device or torch.device("cpu")))
             memory -= self._sources[-1].kept
+        if not any(source.may_teach for source in self._sources):
+            raise NeuropilError(
+                f"expected neurons, got no voxel with an id above 0 that may be used in {pairs[0].labels.path}"
+                f"{f' and {len(pairs) - 1} more' if len(pairs) > 1 else ''}; look at labels, mask and box in the recipe"
+            )
         positions = np.array([source.pair.weight * math.prod(source.positions) for source in self._sources])
         self._share = positions / positions.sum()
 
@@ -206,13 +212,7 @@ class _Source:
         self, pair: VolumePair, patch: Triple, unlabelled: int | None, memory: float, device: torch.device
     ) -> None:
         self.pair, self.region, self.unlabelled = pair, pair.region(), unlabelled
-        if pair.labels.dtype.kind not in "iu":
-            raise NeuropilError(f"labels must be integers, {pair.labels.path} holds {pair.labels.dtype}")
-        if len(pair.image.shape) != 3 or len(pair.labels.shape) != 3:
-            raise NeuropilError(
-                f"image and labels must be [z, y, x], got {pair.image.path} {pair.image.shape} and "
-                f"{pair.labels.path} {pair.labels.shape}"
-            )
+        _check_kinds(pair)
         if any(n < p for n, p in zip(self.region.shape, patch, strict=True)):
             raise NeuropilError(
                 f"the patch {patch} is larger than {pair.image.path} ({self.region.shape} voxels to draw from); "
@@ -223,12 +223,18 @@ class _Source:
         size = self.region.size * (pair.image.dtype.itemsize + 5)
         fits = size <= memory
         self.kept = size if fits else 0
-        self._image = _tensor(pair.image.read(self.region)).to(device) if fits else None
-        self._labels = tuple(part.to(device) for part in self._read_labels(self.region)) if fits else None
+        self._image = _read_grey(pair.image, self.region).to(device) if fits else None
+        self.may_teach = True
+        """Whether any voxel carries a label that may be used; of volumes that are not kept nobody knows."""
+        self._labels: tuple[Tensor, Tensor] | None = None
+        if fits:
+            labels, mask = self._read_labels(self.region)
+            self.may_teach = bool(((labels > 0) & mask).any())
+            self._labels = labels.to(device), mask.to(device)
 
     def image(self, box: Box) -> Tensor:
         if self._image is None:
-            return _tensor(self.pair.image.read(box))
+            return _read_grey(self.pair.image, box)
         return self._image[box.relative_to(self.region.start).slices].clone()
 
     def wide_image(self, box: Box) -> tuple[Tensor, Tensor | None]:
@@ -258,10 +264,41 @@ class _Source:
 
     def _read_labels(self, box: Box) -> tuple[Tensor, Tensor]:
         labels = self.pair.labels.read(box)
+        if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
+            raise NeuropilError(
+                f"ids must not be negative, {self.pair.labels.path} holds {labels.min()}; give what is not labelled an "
+                "id of its own (data.unlabelled), or a mask"
+            )
         mask = np.ones(labels.shape, bool) if self.pair.mask is None else self.pair.mask.read(box) != 0
         if self.unlabelled is not None:
             mask &= labels != self.unlabelled
         return torch.from_numpy(_compact(labels)), torch.from_numpy(mask)
+
+
+def _check_kinds(pair: VolumePair) -> None:
+    """Refuse what cannot be an image or its labels, whatever the voxels are."""
+    if pair.labels.dtype.kind not in "iu":
+        raise NeuropilError(f"labels must be integers, {pair.labels.path} holds {pair.labels.dtype}")
+    if pair.image.dtype not in (np.uint8, np.uint16) and pair.image.dtype.kind != "f":
+        raise NeuropilError(
+            f"an image must be uint8, uint16 or float in [0, 1]; {pair.image.path} holds {pair.image.dtype}"
+        )
+    if len(pair.image.shape) != 3 or len(pair.labels.shape) != 3:
+        raise NeuropilError(
+            f"image and labels must be [z, y, x], got {pair.image.path} {pair.image.shape} and "
+            f"{pair.labels.path} {pair.labels.shape}"
+        )
+
+
+def _read_grey(image: Volume, box: Box) -> Tensor:
+    """Voxels of an image; of floats every one that is read is looked at."""
+    array = image.read(box)
+    if array.dtype.kind == "f" and array.size and not (array.min() >= 0 and array.max() <= 1):
+        raise NeuropilError(
+            f"a float image must be finite and lie in [0, 1]; {image.path} holds {array.min():g} to {array.max():g}; "
+            "rescale it, or store it as uint8"
+        )
+    return _tensor(array)
 
 
 def _tensor(array: npt.NDArray[Any]) -> Tensor:

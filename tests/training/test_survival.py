@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 
@@ -20,7 +21,7 @@ def data(tmp_path_factory):
     return stripes(tmp_path_factory.mktemp("stripes"))
 
 
-def start(config, out, *resume):
+def start(config, out, *resume, **streams):
     """Train in another process."""
     out.mkdir()
     (out / "recipe.json").write_text(__import__("json").dumps(config.to_dict()))
@@ -29,7 +30,9 @@ def start(config, out, *resume):
         "train(Config.from_dict(json.load(open(sys.argv[1]))), sys.argv[2], *sys.argv[3:])"
     )
     return subprocess.Popen(
-        [sys.executable, "-c", code, out / "recipe.json", out, *resume], env=os.environ | {"OMP_NUM_THREADS": "1"}
+        [sys.executable, "-c", code, out / "recipe.json", out, *resume],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        **streams,
     )
 
 
@@ -103,6 +106,21 @@ def test_a_broken_loss_leaves_the_batch_that_broke_it(data, tmp_path):
     batch = torch.load(tmp_path / "broken_batch.pt", weights_only=True)
     assert batch["image"].shape[1:] == (1, 4, 24, 24)
     assert batch["target"].shape == batch["validity"].shape
+
+
+def test_a_helping_process_that_is_killed_ends_the_run_in_words(data, tmp_path):
+    """As the system does where memory is short; what was saved is whole."""
+    lazy = ["data.memory=1e-6", "training.workers=1", "training.iterations=100000", "training.checkpoint_every=1"]
+    process = start(recipe(data, *lazy), tmp_path / "run", stderr=subprocess.PIPE, text=True)
+    last = tmp_path / "run" / "checkpoints" / "last.pt"
+    wait_for(last, process)
+    for helper in psutil.Process(process.pid).children(recursive=True):
+        if "forkserver" in " ".join(helper.cmdline()) and helper.ppid() != process.pid:
+            helper.kill()
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert "NeuropilError: a process that draws samples died, perhaps for want of memory: set training.workers" in error
+    assert read_checkpoint(last)["step"]["iteration"] >= 1
 
 
 def test_the_last_k_checkpoints_are_kept(data, tmp_path):

@@ -8,6 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
@@ -53,7 +54,13 @@ def files(tissue, tmp_path_factory):
 def viewing(*arguments):
     """(process, link, all that was printed) of ``neuropil view``; stopped with Ctrl-C."""
     command = [sys.executable, "-m", "neuropil.cli", "view", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # shells ignore Ctrl-C in the background
+    ) as process:
         try:
             lines = []
             for line in process.stdout:

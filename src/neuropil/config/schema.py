@@ -369,7 +369,8 @@ def check_trainable(config: Config) -> None:
     """Refuse a recipe that says too little to train with.
 
     Raises:
-        NeuropilError: no training volume, one without labels, or no length of training.
+        NeuropilError: no training volume, one without labels, no length of training, no held-out volume where one is
+            needed, or weights that do not fit the edges.
 
     >>> check_trainable(Config())
     Traceback (most recent call last):
@@ -382,5 +383,15 @@ def check_trainable(config: Config) -> None:
         for index, pair in enumerate(pairs):
             if pair.labels is None:
                 raise NeuropilError(f"data.{section}[{index}].labels: expected the labels of {pair.image}, got none")
+    if not config.data.validation:
+        if config.optimizer.schedule == "plateau":
+            raise NeuropilError("optimizer.schedule: plateau goes by the loss on data.validation; name a volume there")
+        if config.training.segment_validation is not None:
+            raise NeuropilError("training.segment_validation: expected a volume in data.validation, got none")
+    weights, edges = config.loss.edge_weights, len(config.model.offsets)
+    if weights is not None and (len(weights) != edges or not any(weights)):
+        raise NeuropilError(
+            f"loss.edge_weights: expected {edges} numbers, as many as model.offsets, not all 0, got {list(weights)}"
+        )
     if config.training.iterations is None and config.training.minutes is None:
         raise NeuropilError("training: expected iterations or minutes (or both), got neither; add training.minutes")

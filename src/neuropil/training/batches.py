@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ from neuropil.augment import (
 from neuropil.config import AugmentConfig, Config, ModelConfig
 from neuropil.config import VolumePair as PairConfig
 from neuropil.dataset import Sample, VolumeDataset, VolumePair, Wanted, collate, sample_rng
+from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
 from neuropil.targets import AuxiliaryTarget, affinity_targets, auxiliary_targets, erode_labels, label_margin
 from neuropil.volumes import open_volume
@@ -86,6 +88,22 @@ def _room(memory: float, device: torch.device | None) -> float:
     if device is None or device.type != "cuda":
         return memory
     return min(memory, torch.cuda.mem_get_info(device)[0] / 2)
+
+
+@contextmanager
+def in_plain_words() -> Iterator[None]:
+    """What goes wrong in helping processes, told as it would be in this one: torch wraps it up in tracebacks."""
+    try:
+        yield
+    except NeuropilError as error:
+        raise NeuropilError(str(error).rpartition("neuropil.errors.NeuropilError: ")[2].strip()) from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise NeuropilError(
+            "a process that draws samples died, perhaps for want of memory: set training.workers or data.memory lower, "
+            "and --resume from the last checkpoint"
+        ) from error
 
 
 class Numbers:

@@ -16,7 +16,7 @@ import torch
 from neuropil.config import Config, check_trainable
 from neuropil.dataset import Sample
 from neuropil.errors import NeuropilError
-from neuropil.training.batches import Batch, Numbers, batches, open_dataset, prepare
+from neuropil.training.batches import Batch, Numbers, batches, in_plain_words, open_dataset, prepare
 from neuropil.training.monitor import Monitor
 from neuropil.training.objective import Judgement, judge
 from neuropil.training.optimizers import measure_norms, update_average
@@ -76,6 +76,7 @@ def train(
     validation = Validation(config, fabric)
 
     with (
+        in_plain_words(),
         closing(prepared(run, samples)) as stream,
         StopRequest() as request,
         Monitor(out / layout.tensorboard, config, step.iteration, fabric.global_rank) as monitor,
