@@ -107,10 +107,7 @@ Part<Score> merge_part(LocalPart<Score> local, Score& score, uint64_t top, std::
     MergingGraph<Score> graph(name.size(), std::move(local.edges), score, run);
     EdgeQueue<Score> queue(graph, top);
     auto skip = [&](const LocalEdge<Score>& edge) { return blocked[edge.a] && blocked[edge.b]; };
-    for (uint32_t e = 0; e < graph.size(); ++e) {
-        if (e % 65536 == 0) run.check();
-        if (graph.alive(e) && !skip(graph.edge(e))) queue.push(e);
-    }
+    queue.fill(run, skip);
     for (uint32_t e, step = 0; (e = queue.pop(skip)) != EdgeQueue<Score>::NONE; ++step) {
         if (step % 4096 == 0) run.check();
         const LocalEdge<Score> edge = graph.edge(e);

@@ -1,5 +1,6 @@
 // Finding things by their names: open-addressing tables that grow.
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
@@ -33,17 +34,18 @@ class PairIndex {
         used_ = 0;
     }
 
-    // Whether one more fits without a rebuild.
+    // Whether one more fits without a rebuild. Positions must be smaller than the capacity.
     bool has_room() const { return used_ * 2 < slots_.size(); }
     size_t capacity() const { return slots_.size() / 2; }
 
     template <class Edges, class Name>
     uint32_t find(const Edges& edges, Name a, Name b) const {
-        const uint64_t slot = slots_[place(a, b, [&](uint64_t slot) {
-            const uint32_t e = uint32_t(slot);
-            return slot >> 32 == mark(a, b) && edges[e].a == a && edges[e].b == b;
+        const uint32_t bits = position_bits(), marked = mark(a, b) & ~bits;
+        const uint32_t slot = slots_[place(a, b, [&](uint32_t slot) {
+            const uint32_t e = slot & bits;
+            return (slot & ~bits) == marked && edges[e].a == a && edges[e].b == b;
         })];
-        return uint32_t(slot);
+        return slot == EMPTY ? NONE : slot & bits;
     }
 
     // Asks for the memory that find(a, b) will look at first.
@@ -54,14 +56,17 @@ class PairIndex {
 
     template <class Name>
     void insert(Name a, Name b, uint32_t e) {
-        slots_[place(a, b, [](uint64_t) { return false; })] = mark(a, b) << 32 | e;
+        slots_[place(a, b, [](uint32_t) { return false; })] = (mark(a, b) & ~position_bits()) | e;
         ++used_;
     }
 
   private:
-    static constexpr uint64_t EMPTY = uint64_t(-1);
+    static constexpr uint32_t EMPTY = uint32_t(-1);
 
-    static uint64_t mark(uint64_t a, uint64_t b) { return uint32_t(0x9e3779b1 * a + b); }
+    static uint32_t mark(uint64_t a, uint64_t b) { return uint32_t(0x9e3779b1 * a + 0x85ebca6b * b); }
+
+    // Positions are smaller than the capacity, so that none is all these bits.
+    uint32_t position_bits() const { return uint32_t(std::min<size_t>(slots_.size() - 1, EMPTY)); }
 
     // The first slot of a pair that is empty or wanted: among those of a, then anywhere.
     template <class Wanted>
@@ -76,7 +81,7 @@ class PairIndex {
         return at;
     }
 
-    std::vector<uint64_t> slots_;
+    std::vector<uint32_t> slots_;
     size_t used_ = 0;
 };
 
@@ -104,9 +109,9 @@ class EdgeTable {
     std::vector<Edge>& edges() { return edges_; }
 
   private:
-    static constexpr uint32_t NONE = PairIndex<8>::NONE;
+    static constexpr uint32_t NONE = PairIndex<16>::NONE;
 
-    PairIndex<8> index_;
+    PairIndex<16> index_;
     std::vector<Edge> edges_;
 };
 

@@ -180,19 +180,32 @@ class BandMerger {
             run_.check();
             auto& edges = parts_[p].edges;
             size_t kept = 0;
-            for (auto& edge : edges) {
-                const auto [a, b] = std::minmax(name_[edge.a], name_[edge.b]);
-                if (wait(a, b)) {
-                    aside[p].edges.push_back({a, b, aside[p].score.adopt(parts_[p].score, edge.stats)});
+            for (size_t e = 0; e < edges.size(); ++e) {
+                ask_ahead(edges, e, name_.data());
+                auto& edge = edges[e];
+                const Index one = name_[edge.a], two = name_[edge.b];
+                edge.a = std::min(one, two), edge.b = std::max(one, two);
+                if (wait(edge.a, edge.b)) {
+                    aside[p].edges.push_back({edge.a, edge.b, aside[p].score.adopt(parts_[p].score, edge.stats)});
                     continue;
                 }
-                auto& stays = edges[kept++] = {a, b, edge.stats};
-                see(stays);
+                see(edge);
+                if (kept < e) edges[kept] = edge;
+                ++kept;
             }
             edges.resize(kept);
         });
         for (auto& part : aside)
             if (!part.edges.empty()) aside_.push_back(std::move(part));
+    }
+
+    // Asks for what `of` has for the ends of an edge that will soon be looked at.
+    template <class T>
+    static void ask_ahead(const std::vector<Edge<Score>>& edges, size_t e, const T* of) {
+        constexpr size_t AHEAD = 24;
+        if (e + AHEAD >= edges.size()) return;
+        __builtin_prefetch(of + edges[e + AHEAD].a);
+        __builtin_prefetch(of + edges[e + AHEAD].b);
     }
 
     // The edges put aside, with the parts of every edge added up.
@@ -339,8 +352,7 @@ class BandMerger {
         if (!blocked_.empty())
             for (uint32_t v = 0; v < nodes.size(); ++v) blocked[v] = blocked_[nodes[v]];
         auto skip = [&](const LocalEdge<Score>& edge) { return blocked[edge.a] && blocked[edge.b]; };
-        for (uint32_t e = 0; e < graph.size(); ++e)
-            if (graph.alive(e) && !skip(graph.edge(e))) queue.push(e);
+        queue.fill(run_, skip);
         Names<uint32_t> regions(uint32_t(name.size()));
         for (uint32_t e, step = 0; (e = queue.pop(skip)) != EdgeQueue<Score>::NONE; ++step) {
             if (step % 4096 == 0) run_.check();
@@ -378,6 +390,7 @@ class BandMerger {
         };
         for (const auto& [p, begin, end] : ranges) {
             for (uint32_t e = begin; e < end; ++e) {
+                ask_ahead(parts_[p].edges, e, number_.data());
                 const auto& edge = parts_[p].edges[e];
                 const uint32_t a = number(edge.a), b = number(edge.b);
                 edges.push_back({std::min(a, b), std::max(a, b), score.adopt(parts_[p].score, edge.stats)});

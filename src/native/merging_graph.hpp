@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <numeric>
 #include <stdexcept>
 
 #include "edge_table.hpp"
@@ -171,9 +172,9 @@ class MergingGraph {
     std::vector<std::vector<size_t>> free_;
 };
 
-// Edges by descending (score, key). Buckets by score are lists threaded through one array; only the best bucket that is
-// not empty is a heap. An edge that has been pooled since it was queued is filed again where it now belongs, which is
-// never further up.
+// Edges by descending (score, key). They are sorted into buckets by score; only the best bucket that is not empty is a
+// heap. An edge that has been pooled since it was queued is filed again where it now belongs, which is never further
+// up: in lists threaded through one array.
 template <class Score>
 class EdgeQueue {
   public:
@@ -189,18 +190,22 @@ class EdgeQueue {
           next_(graph.size()),
           bucket_(lists_.size()) {}
 
-    void push(uint32_t e) {
-        const Stats& stats = graph_.edge(e).stats;
-        const uint64_t level = Score::level(stats);
-        if (level < floor_) return;
-        const size_t bucket = (level - floor_) >> shift_;
-        if (bucket >= bucket_) {
-            heap_.push_back({stats, e});
-            std::push_heap(heap_.begin(), heap_.end(), worse);
-        } else {
-            next_[e] = lists_[bucket];
-            lists_[bucket] = e;
-        }
+    // Takes the edges that live and are not skipped. Call it once, before the first pop.
+    template <class Skip>
+    void fill(const Run& run, Skip&& skip) {
+        begin_.assign(lists_.size() + 1, 0);
+        auto each = [&](auto&& see) {
+            for (uint32_t e = 0; e < graph_.size(); ++e) {
+                if (e % 65536 == 0) run.check();
+                if (!graph_.alive(e) || skip(graph_.edge(e))) continue;
+                const uint64_t level = Score::level(graph_.edge(e).stats);
+                if (level >= floor_) see(e, (level - floor_) >> shift_);
+            }
+        };
+        each([&](uint32_t, size_t bucket) { ++begin_[bucket]; });
+        std::partial_sum(begin_.begin(), begin_.end(), begin_.begin());
+        sorted_.resize(begin_.back());
+        each([&](uint32_t e, size_t bucket) { sorted_[--begin_[bucket]] = e; });
     }
 
     // The best edge, removed; NONE at the end. Edges for which skip(edge) holds are dropped unseen.
@@ -224,6 +229,20 @@ class EdgeQueue {
         uint32_t edge;
     };
 
+    void push(uint32_t e) {
+        const Stats& stats = graph_.edge(e).stats;
+        const uint64_t level = Score::level(stats);
+        if (level < floor_) return;
+        const size_t bucket = (level - floor_) >> shift_;
+        if (bucket >= bucket_) {
+            heap_.push_back({stats, e});
+            std::push_heap(heap_.begin(), heap_.end(), worse);
+        } else {
+            next_[e] = lists_[bucket];
+            lists_[bucket] = e;
+        }
+    }
+
     static bool worse(const Entry& a, const Entry& b) { return better<Score>(b.stats, a.stats); }
 
     // About a bucket per edge, at most 65536.
@@ -235,32 +254,29 @@ class EdgeQueue {
 
     template <class Skip>
     void load(Skip&& skip) {
-        uint32_t e = lists_[--bucket_];
-        lists_[bucket_] = NONE;
-        while (e != NONE) {
+        constexpr size_t AHEAD = 8;
+        auto look_at = [&](uint32_t e) {
+            if (graph_.alive(e) && !skip(graph_.edge(e))) push(e);
+        };
+        --bucket_;
+        for (size_t i = begin_[bucket_ + 1]; i-- > begin_[bucket_];) {
+            if (i >= AHEAD) __builtin_prefetch(&graph_.edge(sorted_[i - AHEAD]));
+            look_at(sorted_[i]);
+        }
+        for (uint32_t e = lists_[bucket_]; e != NONE;) {
             const uint32_t following = next_[e];
             if (following != NONE) __builtin_prefetch(&graph_.edge(following));
-            if (graph_.alive(e) && !skip(graph_.edge(e))) {
-                const Stats& stats = graph_.edge(e).stats;
-                const uint64_t level = Score::level(stats);
-                const size_t bucket = (level - floor_) >> shift_;
-                if (level < floor_)
-                    ;
-                else if (bucket < bucket_)
-                    next_[e] = lists_[bucket], lists_[bucket] = e;
-                else
-                    heap_.push_back({stats, e});
-            }
+            look_at(e);
             e = following;
         }
-        std::make_heap(heap_.begin(), heap_.end(), worse);
     }
 
     const MergingGraph<Score>& graph_;
     const uint64_t floor_;
     const int shift_;
-    std::vector<uint32_t> lists_, next_;
-    size_t bucket_;  // buckets below this one are still lists
+    std::vector<size_t> begin_;  // of each bucket in the sorted edges
+    std::vector<uint32_t> sorted_, lists_, next_;
+    size_t bucket_;  // buckets below this one are not in the heap
     std::vector<Entry> heap_;
 };
 

@@ -155,10 +155,9 @@ std::vector<uint32_t> cluster_signed(size_t nodes, std::vector<LocalEdge<Score>>
     Score score;
     MergingGraph<Score> graph(nodes, std::move(edges), score, run);
     EdgeQueue<Score> queue(graph, top);
-    for (uint32_t e = 0; e < graph.size(); ++e)
-        if (graph.alive(e)) queue.push(e);
     Names<uint32_t> names(uint32_t(nodes - 1));
     auto skip = [](const LocalEdge<Score>& edge) { return edge.stats.barred; };
+    queue.fill(run, skip);
     for (uint32_t e, step = 0; (e = queue.pop(skip)) != EdgeQueue<Score>::NONE; ++step) {
         if (step % 4096 == 0) run.check();
         const auto edge = graph.edge(e);
