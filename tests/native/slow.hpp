@@ -43,20 +43,17 @@ Graph<Stats> contracted(const Graph<Stats>& graph, Score& score, uint32_t a, uin
     return left;
 }
 
-template <class Score>
-Graph<typename Score::Stats> region_graph(const Faces<uint8_t>& faces, const std::vector<uint32_t>& labels,
-                                          const std::vector<uint32_t>& value, Score& score) {
-    Graph<typename Score::Stats> graph;
+// The faces between each two fragments: codes, and indices.
+inline Graph<std::vector<std::pair<uint8_t, uint32_t>>> region_graph(const Faces<uint8_t>& faces,
+                                                                     const std::vector<uint32_t>& labels) {
+    Graph<std::vector<std::pair<uint8_t, uint32_t>>> graph;
     const auto stride = faces.shape.strides();
     for (int64_t v = 0; v < faces.shape.size(); ++v)
         for (int axis : {Z, Y, X}) {
             if (place_of(faces.shape, v)[axis] == 0) continue;
             const uint32_t a = labels[v - stride[axis]], b = labels[v];
             if (a == b || !a || !b) continue;
-            typename Score::Stats stats;
-            const uint8_t code = faces.at(axis, v);
-            score.add_face(stats, code, value[code], uint32_t(3 * (v - stride[axis]) + axis));
-            add(graph, score, a, b, stats);
+            graph[std::minmax(a, b)].emplace_back(faces.at(axis, v), uint32_t(3 * (v - stride[axis]) + axis));
         }
     return graph;
 }
