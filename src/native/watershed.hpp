@@ -124,6 +124,7 @@ class VoxelForest {
     void root(int64_t v) { cell_[v] = POINTER | Index(v); }
     void background(int64_t v) { cell_[v] = 0; }
     void attach(int64_t v, Index root) { cell_[v] = POINTER | root; }
+    void follow(int64_t v, int64_t other, bool foreground) { cell_[v] = foreground ? cell_[other] : Index(0); }
     Index up(int64_t v) const { return cell_[v] & ~POINTER; }
     bool is_root(int64_t v) const { return cell_[v] == (POINTER | Index(v)); }
 
@@ -147,8 +148,8 @@ class VoxelForest {
         return a;
     }
 
-    // One of two trees, united; `nothing` stands for no tree.
-    Index meet(Index a, Index b, Index nothing) { return a == b || a == nothing ? b : unite(a, b); }
+    // A voxel of the tree that two voxels' trees become; most often they are one already.
+    Index meet(Index a, Index b) { return a == b ? a : unite(a, b); }
 
     // Replaces all trees by labels from 1 in the order of their roots; returns how many there are.
     Index number(int64_t voxels, int64_t pieces, const Run& run) {
@@ -174,16 +175,14 @@ class VoxelForest {
   private:
     // Labels voxels of a piece in their order: what a voxel points to has its label already, or lies before the piece.
     void number_piece(int64_t begin, int64_t end, Index id, const Run& run) {
-        Index seen = 0, known = 0;
         each_chunk(run, end - begin, [&](int64_t from, int64_t to) {
             for (int64_t v = begin + from; v < begin + to; ++v) {
-                const Index at = cell_[v];
-                if (!(at & POINTER)) continue;
-                if (at != seen) {
-                    const int64_t up = int64_t(at & ~POINTER);
-                    seen = at, known = up == v ? ++id : up >= begin ? cell_[up] : at;
-                }
-                cell_[v] = known;
+                const int64_t up = int64_t(cell_[v] & ~POINTER);
+                if (!(cell_[v] & POINTER) || up < begin) continue;
+                const bool root = up == v;
+                const Index known = cell_[up];
+                id += root;
+                cell_[v] = root ? id : known;  // no branch: roots are hard to foresee
             }
         });
     }
@@ -229,36 +228,39 @@ class Watershed {
     void unite_piece(int64_t piece) {
         const int64_t n = faces_.shape.x, first = begin(piece), last = begin(piece + 1);
         JoinScan<Code> scan(faces_, low_, high_);
+        std::vector<int64_t> more(n);
         scan.start(first);
         for (int64_t row = first; row < last; ++row) {
             run_.check();
             if (row > first && row - faces_.shape.y >= first)
-                unite_row(scan.next(row), row * n);
+                unite_row(scan.next(row), row * n, more);
             else
                 unite_first_row(scan.next(row), row * n, first * n, later_[piece]);
         }
     }
 
-    // Most voxels join a tree that their neighbours are in already: a pointer to anything in it will do.
-    void unite_row(const Code* joins, int64_t voxel) {
+    // Which joins a voxel has is hard to foresee, so there is no branch on them: a voxel takes over the pointer of one
+    // neighbour it joins, and those that join several (`more`) are gone through after the row.
+    void unite_row(const Code* joins, int64_t voxel, std::vector<int64_t>& more) {
+        constexpr int AXES = JOIN_X | JOIN_Y | JOIN_Z;
         const auto stride = faces_.shape.strides();
-        Index last = 0;  // what the voxel before points to
+        const int64_t back[AXES + 1] = {0, 1, stride[Y], 1, stride[Z], 1, stride[Y], 1};
+        size_t count = 0;
         for (int64_t i = 0; i < faces_.shape.x; ++i) {
+            const int axes = joins[i] & AXES;
             const int64_t v = voxel + i;
-            const int join = joins[i];
-            if (join == (JOIN_X | FOREGROUND)) {
-                forest_.attach(v, last);
-                continue;
-            }
-            if (!(join & FOREGROUND)) {
-                forest_.background(v);
-                continue;
-            }
-            Index root = join & JOIN_X ? last : Index(v);
-            if (join & JOIN_Y) root = forest_.meet(root, forest_.up(v - stride[Y]), Index(v));
-            if (join & JOIN_Z) root = forest_.meet(root, forest_.up(v - stride[Z]), Index(v));
+            forest_.root(v);
+            forest_.follow(v, v - back[axes], joins[i] & FOREGROUND);
+            more[count] = i;
+            count += (axes & (axes - 1)) != 0;
+        }
+        for (size_t k = 0; k < count; ++k) {
+            const int join = joins[more[k]];
+            const int64_t v = voxel + more[k];
+            Index root = forest_.up(v);
+            if (join & JOIN_X && join & JOIN_Y) root = forest_.meet(root, forest_.up(v - stride[Y]));
+            if (join & JOIN_Z) root = forest_.meet(root, forest_.up(v - stride[Z]));
             forest_.attach(v, root);
-            last = root;
         }
     }
 
