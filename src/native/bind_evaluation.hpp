@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "contingency.hpp"
+#include "interruptible.hpp"
 #include "threshold_curve.hpp"
+#include "to_numpy.hpp"
 
 namespace neuropil::evaluation {
 
@@ -17,14 +19,6 @@ namespace nb = nanobind;
 using namespace nb::literals;
 
 using AnyVolume = nb::ndarray<nb::ro, nb::ndim<3>, nb::device::cpu>;
-
-// Hands a vector to NumPy without copying it.
-template <class T>
-nb::ndarray<nb::numpy, T, nb::ndim<1>> to_numpy(std::vector<T>&& values) {
-    auto* owned = new std::vector<T>(std::move(values));
-    nb::capsule owner(owned, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    return nb::ndarray<nb::numpy, T, nb::ndim<1>>(owned->data(), {owned->size()}, owner);
-}
 
 template <class T>
 View3<T> view3(const AnyVolume& array) {
@@ -53,17 +47,16 @@ auto with_width(const AnyVolume& array, F&& f) {
 
 inline nb::tuple contingency(const AnyVolume& truth, const AnyVolume& segment, int threads) {
     std::vector<std::uint64_t> columns[3];
-    {
-        nb::gil_scoped_release unlocked;
+    run_interruptibly(threads, [&](const Run& run) {
         const std::vector<Pair> pairs = with_width(
-            truth, [&](auto t) { return with_width(segment, [&](auto s) { return count_pairs(t, s, threads); }); });
+            truth, [&](auto t) { return with_width(segment, [&](auto s) { return count_pairs(t, s, run); }); });
         for (auto& column : columns) column.reserve(pairs.size());
         for (const Pair& pair : pairs) {
             columns[0].push_back(pair.truth);
             columns[1].push_back(pair.segment);
             columns[2].push_back(pair.count);
         }
-    }
+    });
     return nb::make_tuple(to_numpy(std::move(columns[0])), to_numpy(std::move(columns[1])),
                           to_numpy(std::move(columns[2])));
 }
@@ -95,15 +88,14 @@ using Merges = std::tuple<Column<std::uint64_t>, Column<std::uint64_t>, Column<d
 // `cells` are (truth index, fragment, voxels), `merges` (fragment, fragment, score).
 inline nb::tuple threshold_curve(std::size_t fragments, const Cells& cells, const Merges& merges) {
     std::vector<CurvePoint> points;
-    {
-        nb::gil_scoped_release unlocked;
+    run_interruptibly(1, [&](const Run& run) {
         const auto& [truth, fragment, count] = cells;
         const auto& [a, b, score] = merges;
         CutSums sums(fragments);
         for (std::size_t i = 0; i < count.size(); ++i)
             sums.add_cell(truth.data()[i], fragment.data()[i], count.data()[i]);
-        points = neuropil::threshold_curve(sums, a.data(), b.data(), score.data(), score.size());
-    }
+        points = neuropil::threshold_curve(sums, a.data(), b.data(), score.data(), score.size(), run);
+    });
     return point_columns(points);
 }
 

@@ -18,6 +18,7 @@
 #include "min_size.hpp"
 #include "mutex_watershed.hpp"
 #include "region_graph.hpp"
+#include "to_numpy.hpp"
 #include "watershed.hpp"
 
 namespace neuropil {
@@ -28,15 +29,6 @@ template <class T>
 using Volume = nb::ndarray<T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 template <class T>
 using List = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-template <class T>
-using NewList = nb::ndarray<nb::numpy, T, nb::ndim<1>>;
-
-template <class T>
-NewList<T> to_numpy(std::vector<T>&& values) {
-    auto* kept = new std::vector<T>(std::move(values));
-    nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    return NewList<T>(kept->data(), {kept->size()}, owner);
-}
 
 // One value of every item. Long lists are gone through without the interpreter's lock.
 template <class T, class Items, class Get>

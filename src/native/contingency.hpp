@@ -8,10 +8,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <future>
+#include <functional>
 #include <iterator>
 #include <tuple>
 #include <vector>
+
+#include "parallel.hpp"
 
 namespace neuropil {
 
@@ -44,11 +46,11 @@ class PairTable {
         }
     }
 
-    std::vector<Pair> sorted() const {
+    std::vector<Pair> sorted(const Run& run) const {
         std::vector<Pair> pairs;
         pairs.reserve(used_);
         std::copy_if(slots_.begin(), slots_.end(), std::back_inserter(pairs), [](const Pair& p) { return p.count; });
-        std::sort(pairs.begin(), pairs.end());
+        sort_checked(run, pairs.begin(), pairs.end(), std::less<>());
         return pairs;
     }
 
@@ -91,14 +93,16 @@ inline bool all_equal_16(const T* truth, T t, const S* segment, S s) {
 
 // Counts rows [first, last) of the z*y rows.
 template <class T, class S>
-std::vector<Pair> count_rows(const View3<T>& truth, const View3<S>& segment, std::int64_t first, std::int64_t last) {
+std::vector<Pair> count_rows(const View3<T>& truth, const View3<S>& segment, std::int64_t first, std::int64_t last,
+                             const Run& run) {
     PairTable table;
     const auto [nz, ny, nx] = truth.shape;
     const bool dense = truth.stride[2] == 1 && segment.stride[2] == 1;
     T t{};
     S s{};
-    std::uint64_t run = 0;
+    std::uint64_t alike = 0;
     for (std::int64_t row = first; row < last; ++row) {
+        run.check();
         const std::int64_t z = row / ny, y = row % ny;
         const T* pt = truth.data + z * truth.stride[0] + y * truth.stride[1];
         const S* ps = segment.data + z * segment.stride[0] + y * segment.stride[1];
@@ -106,22 +110,22 @@ std::vector<Pair> count_rows(const View3<T>& truth, const View3<S>& segment, std
         while (x < nx) {
             if (dense && x + 16 <= nx && all_equal_16(pt + x, t, ps + x, s)) {
                 x += 16;
-                run += 16;
+                alike += 16;
                 continue;
             }
-            for (const std::int64_t end = std::min(nx, x + 16); x < end; ++x, ++run) {
+            for (const std::int64_t end = std::min(nx, x + 16); x < end; ++x, ++alike) {
                 const T next_t = pt[x * truth.stride[2]];
                 const S next_s = ps[x * segment.stride[2]];
                 if (next_t == t && next_s == s) continue;
-                if (run) table.add(t, s, run);
+                if (alike) table.add(t, s, alike);
                 t = next_t;
                 s = next_s;
-                run = 0;
+                alike = 0;
             }
         }
     }
-    if (run) table.add(t, s, run);
-    return table.sorted();
+    if (alike) table.add(t, s, alike);
+    return table.sorted(run);
 }
 
 // Adds up equal pairs of a sorted list.
@@ -138,21 +142,21 @@ inline void reduce_sorted(std::vector<Pair>& pairs) {
 
 // All pairs in ascending order of (truth, segment): the same list for any number of threads.
 template <class T, class S>
-std::vector<Pair> count_pairs(const View3<T>& truth, const View3<S>& segment, int threads) {
+std::vector<Pair> count_pairs(const View3<T>& truth, const View3<S>& segment, const Run& run) {
     const std::int64_t rows = truth.shape[0] * truth.shape[1];
     if (rows == 0 || truth.shape[2] == 0) return {};
-    const std::int64_t parts = std::clamp<std::int64_t>(threads, 1, rows);
-    std::vector<std::future<std::vector<Pair>>> others;
-    for (std::int64_t p = 1; p < parts; ++p)
-        others.push_back(std::async(std::launch::async, [&, p] {
-            return count_rows(truth, segment, rows * p / parts, rows * (p + 1) / parts);
-        }));
-    std::vector<Pair> all = count_rows(truth, segment, 0, rows / parts);
-    for (auto& other : others) {
-        const std::vector<Pair> more = other.get();
+    const std::int64_t parts = std::clamp<std::int64_t>(run.threads, 1, rows);
+    std::vector<std::vector<Pair>> lists(parts);
+    parallel_for(run, parts, [&](std::int64_t p) {
+        lists[p] = count_rows(truth, segment, rows * p / parts, rows * (p + 1) / parts, run);
+    });
+    std::vector<Pair> all = std::move(lists[0]);
+    for (std::int64_t p = 1; p < parts; ++p) {
+        run.check();
         const auto middle = static_cast<std::ptrdiff_t>(all.size());
-        all.insert(all.end(), more.begin(), more.end());
+        all.insert(all.end(), lists[p].begin(), lists[p].end());
         std::inplace_merge(all.begin(), all.begin() + middle, all.end());
+        std::vector<Pair>().swap(lists[p]);
     }
     reduce_sorted(all);
     return all;

@@ -141,7 +141,7 @@ std::vector<SignedEdge> signed_graph(const SignedVolume<Code>& volume, const Run
                 tables[0].edges()[tables[0](edge.a, edge.b)].stats.pool(edge.stats);
             }
         });
-        tables[p] = {};
+        tables[p] = EdgeTable<SignedEdge, uint64_t>();
     }
     auto& edges = tables[0].edges();
     sort_checked(run, edges.begin(), edges.end(),

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "parallel.hpp"
+
 namespace neuropil {
 
 // Squares of voxel counts pass 2^64 from 4 Gvoxel on.
@@ -133,10 +135,11 @@ class CutSums {
 // One point before any merge and one after each group of merges of equal score.
 template <class Index>
 std::vector<CurvePoint> threshold_curve(CutSums& sums, const Index* a, const Index* b, const double* score,
-                                        std::size_t merges) {
+                                        std::size_t merges, const Run& run) {
     sums.begin();
     std::vector<CurvePoint> points{sums.point()};
     for (std::size_t i = 0; i < merges; ++i) {
+        if (i % 4096 == 0) run.check();
         sums.merge(a[i], b[i]);
         if (i + 1 == merges || score[i + 1] != score[i]) points.push_back(sums.point());
     }

@@ -13,6 +13,7 @@ SCRIPT = """
 import json, os, signal, threading, time
 import numpy as np
 import neuropil
+from neuropil.evaluation.table import contingency
 from neuropil.segmentation import agglomerate_graph, merge_by_size, merge_part, signed_graph
 
 shape = (20, 160, 160)
@@ -21,6 +22,8 @@ each_voxel = np.arange(1, codes[0].size + 1, dtype=np.uint64).reshape(shape)
 corner = np.where(each_voxel == 1, 1, 0)
 graph = neuropil.region_graph(codes, each_voxel)
 signs = signed_graph(codes, each_voxel)
+tree = neuropil.agglomerate(codes, each_voxel)
+endless = np.broadcast_to(np.uint8(1), (100_000, 1000, 1000))
 sizes = np.ones(graph.nodes + 1, np.int64)
 ties = codes // 128 * 200
 kernels = {
@@ -34,6 +37,8 @@ kernels = {
     "signed_graph": lambda: signed_graph(codes, each_voxel, threads=1),
     "clusters": lambda: signs.clusters("mean"),
     "merge_by_size": lambda: merge_by_size(graph, sizes),
+    "contingency": lambda: contingency(endless, endless, threads=1),
+    "threshold_curve": lambda: neuropil.threshold_curve(tree, each_voxel, each_voxel // 2, threads=1),
     "fill_background": lambda: neuropil.fill_background(codes, corner),
 }
 
@@ -70,7 +75,7 @@ def stops():
 
 
 def test_interrupts_stop_kernels_within_a_second(stops):
-    assert len(stops) == 11
+    assert len(stops) == 13
     assert {name: seconds for name, (seconds, _) in stops.items() if seconds > 1} == {}
 
 

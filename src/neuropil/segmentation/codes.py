@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +83,7 @@ def face_codes(
     >>> face_codes(np.zeros((3, 4, 5, 6), np.float32)).z.dtype
     dtype('uint16')
     """
-    array, offsets, encoding = _read(affinities, offsets, encoding)
-    if array.ndim != 4:
-        raise NeuropilError(f"affinities are [edge, z, y, x], four axes; got an array of shape {array.shape}")
-    parsed = _offsets(array, offsets)
-    encoding = _encoding(array, encoding)
+    array, parsed, encoding = _read(affinities, offsets, encoding)
     channels: list[npt.NDArray[Any]] = []
     flipped = 0
     for axis in range(3):
@@ -120,11 +116,7 @@ def all_codes(
     >>> all_codes(np.zeros((3, 4, 5, 6), np.float32))[0].dtype
     dtype('uint16')
     """
-    array, offsets, encoding = _read(affinities, offsets, encoding)
-    if array.ndim != 4:
-        raise NeuropilError(f"affinities are [edge, z, y, x], four axes; got an array of shape {array.shape}")
-    parsed = _offsets(array, offsets)
-    encoding = _encoding(array, encoding)
+    array, parsed, encoding = _read(affinities, offsets, encoding)
     return _codes(array, encoding), parsed, encoding
 
 
@@ -196,13 +188,18 @@ def voxel_count(given: int, name: str) -> int:
 
 def _read(
     affinities: Affinities, offsets: str | Sequence[Sequence[int]] | None, encoding: Encoding | None
-) -> tuple[npt.NDArray[Any], str | Sequence[Sequence[int]] | None, Encoding | None]:
+) -> tuple[npt.NDArray[Any], Offsets, Encoding]:
+    """The array, and what its channels and codes mean: as given, else as the volume says, else the defaults."""
     if isinstance(affinities, np.ndarray):
-        return without_mask(affinities, "affinities"), offsets, encoding
-    affinities = as_volume(affinities)
-    metadata = affinities.metadata
-    offsets = metadata.offsets if offsets is None else offsets
-    return affinities.read(), offsets, metadata.encoding if encoding is None else encoding
+        array = without_mask(affinities, "affinities")
+    else:
+        volume = as_volume(affinities)
+        array = volume.read()
+        offsets = volume.metadata.offsets if offsets is None else offsets
+        encoding = volume.metadata.encoding if encoding is None else encoding
+    if array.ndim != 4:
+        raise NeuropilError(f"affinities are [edge, z, y, x], four axes; got an array of shape {array.shape}")
+    return array, _offsets(array, offsets), _encoding(array, encoding)
 
 
 def _offsets(array: npt.NDArray[Any], offsets: str | Sequence[Sequence[int]] | None) -> Offsets:
@@ -230,7 +227,7 @@ def _encoding(array: npt.NDArray[Any], encoding: Encoding | None) -> Encoding:
     if array.dtype == np.uint8 and encoding is None:
         return LINEAR8
     if encoding is not None and array.dtype.newbyteorder("=") == encoding.dtype:
-        return replace(encoding)
+        return encoding
     wanted = "uint8, uint16 with an encoding, or floats in [0, 1]" if encoding is None else str(encoding.dtype)
     raise NeuropilError(f"expected affinities as {wanted}; got {array.dtype}")
 
