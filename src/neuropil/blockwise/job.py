@@ -121,7 +121,7 @@ def plan(
     """
     if type(affinities.store) is ArrayStore:
         raise NeuropilError("blocks are read by any process: expected affinities in a file, got an array in memory")
-    z, y, x = (min(b, n) for b, n in zip(block, affinities.shape[1:], strict=True))
+    z, y, x = (int(min(b, n)) for b, n in zip(block, affinities.shape[1:], strict=True))
     made = {**settings.model_dump(mode="json"), "block": [z, y, x], "output": str(output)}
     if truth:
         made |= {"truth": [truth, *described(truth)], "scored": scored}

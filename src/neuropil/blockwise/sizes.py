@@ -18,11 +18,13 @@ from neuropil.blockwise.graph import Edges, Names, united
 from neuropil.blockwise.job import Job, load_arrays
 from neuropil.blockwise.naming import name_pieces
 from neuropil.blockwise.parts import encoding_of, key_in_volume, read_faces, still_outer
-from neuropil.blockwise.tree import Node
+from neuropil.blockwise.tree import OUTER, Node
 from neuropil.blockwise.waiting import edge_arrays, load_edges
 from neuropil.geometry import Box
 from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
+
+_ELSEWHERE = np.uint8(1 << OUTER)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def size_leaf(job: Job, leaf: Node) -> dict[str, Any]:
     for across, bit in seen:  # these go on behind a lower face, or are only there
         outer[np.searchsorted(names, across)] |= np.uint8(bit)
     real = names > 0
+    outer |= _elsewhere(job, leaf, names)
     return _settled(job, Sizes(names[real], size[real], outer[real], edges), faces.encoding)
 
 
@@ -83,7 +86,17 @@ def size_node(job: Job, node: Node) -> dict[str, Any]:
     size, outer = np.zeros(len(every), np.uint64), np.zeros(len(every), np.uint8)
     np.add.at(size, number, np.concatenate(sizes))
     np.bitwise_or.at(outer, number, np.concatenate(outers))
+    outer |= _elsewhere(job, node, every)
     return _settled(job, Sizes(every, size, outer, Edges.joined(parts)), encoding_of(job))
+
+
+def _elsewhere(job: Job, node: Node, names: Names) -> npt.NDArray[np.uint8]:
+    """A bit for segments that may have voxels outside of a block without touching a face of it: long edges of the mutex
+    watershed join what does not touch. They are those that the block had to hand up."""
+    reaching = np.zeros(0, np.uint64)
+    if job.method == "mutex" and node != job.tree.root:
+        (reaching,) = load_arrays(job.file("ids", job.tree.parent(node)), f"child{node[1]}")
+    return np.where(np.isin(names, reaching), _ELSEWHERE, np.uint8(0))
 
 
 def _settled(job: Job, known: Sizes, encoding: Encoding) -> dict[str, Any]:
