@@ -65,8 +65,9 @@ def test_large_regions_stay_apart_and_small_ones_chain():
 
 def test_bad_input_is_refused():
     graph = neuropil.region_graph(np.full((3, 1, 1, 2), 0.5), np.array([[[1, 2]]]))
-    with pytest.raises(NeuropilError, match="3 integers"):
-        merge_by_size(graph, np.array([1, 1]))
+    for wrong in (np.array([1, 1]), np.array([0, 1, -1]), np.ones(3), [0, 1]):
+        with pytest.raises(NeuropilError, match="3 integers"):
+            merge_by_size(graph, wrong)
     with pytest.raises(NeuropilError, match="max or mean"):
         merge_by_size(graph, np.array([0, 1, 1]), score="q50")
     with pytest.raises(NeuropilError, match="NaN"):

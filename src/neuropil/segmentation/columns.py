@@ -28,8 +28,17 @@ def check_columns(columns: Sequence[Any], types: Sequence[str], what: str) -> No
         or len({len(array) for array in arrays}) > 1
         or [array.dtype for array in arrays] != [np.dtype(kind) for kind in types]
     ):
-        got = ", ".join(f"{getattr(c, 'dtype', type(c).__name__)} {getattr(c, 'shape', '')}" for c in columns)
+        got = ", ".join(map(described, columns))
         raise NeuropilError(f"a {what} has columns of one length and the types {', '.join(types)}; got {got}")
+
+
+def described(column: object) -> str:
+    """What a column is, in a few words: its type and shape.
+
+    >>> described(np.zeros(3, np.uint8)), described([1, 2])
+    ('uint8 (3,)', 'list')
+    """
+    return f"{column.dtype} {column.shape}" if isinstance(column, np.ndarray) else type(column).__name__
 
 
 def check_ids(ids: Any, count: int, what: str) -> None:

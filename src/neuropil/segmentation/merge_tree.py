@@ -12,7 +12,7 @@ import numpy.typing as npt
 from neuropil import _native
 from neuropil.errors import NeuropilError
 from neuropil.segmentation.codes import Labels, label_array, voxel_count
-from neuropil.segmentation.columns import check_ids, load_fields, no_ids, save_fields, saved
+from neuropil.segmentation.columns import check_ids, described, load_fields, no_ids, save_fields, saved
 from neuropil.segmentation.graph import RegionGraph, positions
 from neuropil.segmentation.scores import Score
 
@@ -50,12 +50,14 @@ class MergeTree:
     pooling: str = "mean"
 
     def __post_init__(self) -> None:
-        if not (len(self.a) == len(self.b) == len(self.score)):
-            raise NeuropilError(
-                f"a tree needs a, b and score alike; got {len(self.a)}, {len(self.b)}, {len(self.score)}"
-            )
-        if self.a.dtype.kind not in "ui" or self.b.dtype.kind not in "ui":
-            raise NeuropilError(f"regions of a tree are integers, got {self.a.dtype} and {self.b.dtype}")
+        columns = self.a, self.b, self.score
+        if not all(isinstance(column, np.ndarray) and column.shape == self.a.shape for column in columns):
+            raise NeuropilError(f"a tree needs arrays a, b and score alike; got {', '.join(map(described, columns))}")
+        kinds = [column.dtype.kind for column in columns]
+        if self.a.ndim != 1 or kinds[0] not in "ui" or kinds[1] not in "ui" or kinds[2] != "f":
+            raise NeuropilError(f"a tree has lists of integers and floats, got {', '.join(map(described, columns))}")
+        if not isinstance(self.fragments, (int, np.integer)):
+            raise NeuropilError(f"a tree has a whole number of fragments, got {self.fragments!r}")
         if len(self.a) and not (self.a.min() >= 1 and (self.a < self.b).all() and self.b.max() <= self.fragments):
             raise NeuropilError(f"a merge joins regions 1 <= a < b <= {self.fragments}, the number of fragments")
         if np.isnan(self.score).any() or not (self.score[1:] <= self.score[:-1]).all():

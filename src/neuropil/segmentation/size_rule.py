@@ -10,6 +10,7 @@ import numpy.typing as npt
 from neuropil import _native
 from neuropil.errors import NeuropilError
 from neuropil.segmentation.codes import voxel_count
+from neuropil.segmentation.columns import described
 from neuropil.segmentation.graph import RegionGraph, check_edges, check_statistics
 from neuropil.segmentation.scores import Score
 
@@ -57,8 +58,11 @@ def merge_by_size(
     [0, 1, 1, 2]
     """
     check_edges(graph)
-    if sizes.shape != (graph.nodes + 1,) or sizes.dtype.kind not in "ui":
-        raise NeuropilError(f"expected {graph.nodes + 1} integers, a size for 0 and every node; got {sizes.shape}")
+    sizes = np.asarray(sizes)
+    if sizes.shape != (graph.nodes + 1,) or sizes.dtype.kind not in "ui" or sizes.min() < 0:
+        raise NeuropilError(
+            f"expected {graph.nodes + 1} integers from 0 on, a size for 0 and every node; got {described(sizes)}"
+        )
     size, dust = voxel_count(size, "size"), voxel_count(dust, "dust")
     if not weight == weight:
         raise NeuropilError("weight is an affinity, got NaN")
