@@ -23,6 +23,7 @@ import os
 import shutil
 import time
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +79,15 @@ def in_memory(path: Path) -> dict[str, float]:
     """One core: seconds without reading and writing, and peak memory."""
     volume = open_volume(path)
     array, meaning = volume.read(), volume.metadata.encoding
-    start = time.perf_counter()
+    start, begun = time.perf_counter(), time.process_time()
     fragments = neuropil.watershed(array, encoding=meaning, threads=1)
     tree = neuropil.agglomerate(array, fragments, encoding=meaning, threads=1)
     tree.segment(fragments, THRESHOLD)
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "mvoxel_per_s_core": array[0].size / seconds / 1e6, "peak_gb": peak()}
+    seconds, busy = time.perf_counter() - start, time.process_time() - begun
+    return {
+        "seconds": seconds, "mvoxel_per_s_core": array[0].size / seconds / 1e6,
+        "cpu_us_per_voxel": 1e6 * busy / array[0].size, "peak_gb": peak(),
+    }  # fmt: skip
 
 
 def warm() -> None:
@@ -115,6 +119,7 @@ def by_blocks(path: Path, block: Triple, workers: int, work: Path) -> dict[str, 
     dask.config.set({"temporary-directory": str(work.parent / "dask")})
     with LocalCluster(**options) as cluster, Client(cluster) as client:
         client.run(warm)
+        begun = sum(client.run(time.process_time).values()) + time.process_time()
         start = last[0] = time.perf_counter()
         volume = open_volume(path)
         segments = segment_blocks(
@@ -122,20 +127,21 @@ def by_blocks(path: Path, block: Triple, workers: int, work: Path) -> dict[str, 
             engine=Cluster(client, local=True),
         )  # fmt: skip
         seconds = time.perf_counter() - start
+        busy = sum(client.run(time.process_time).values()) + time.process_time() - begun
         memory = max(client.run(peak).values())
     shutil.rmtree(work, ignore_errors=True)
     voxels = int(np.prod(volume.shape[1:]))
     return {
         "voxels": voxels, "segments": segments, "seconds": seconds, "peak_gb_per_worker": memory,
-        "mvoxel_per_s_core": voxels / seconds / 1e6 / workers,
+        "mvoxel_per_s_core": voxels / seconds / 1e6 / workers, "cpu_us_per_voxel": 1e6 * busy / voxels,
         "us_per_voxel_core": {step: 1e6 * workers * s / voxels for step, s in steps.items()},
     }  # fmt: skip
 
 
 def fresh(call: Any, *arguments: Any) -> Any:
     """The result of a call in a process of its own, so that memory is the call's."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(call, arguments)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(call, *arguments).result()
 
 
 def growth(source: Volume, work: Path, sizes: list[str]) -> dict[str, Any]:
