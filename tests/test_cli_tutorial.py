@@ -130,6 +130,8 @@ def test_weights_of_the_classic_package_are_refused_by_name(folder, monkeypatch,
     [
         (["--inference"], "--inference needs --checkpoint"),
         (["--evaluate", "labels.tif"], "give both"),
+        (["--manual-seed", "-1"], "--manual-seed: expected a whole number from 0"),
+        (["--manual-seed", "99999999999999999999"], "--manual-seed: expected a whole number from 0"),
         (["--inference", "--checkpoint", "CHECKPOINT", "--evaluate", "none.tif"], "none.tif"),
         (["--inference", "--checkpoint", "CHECKPOINT", "--evaluate", "a.tif@b.tif"], "--evaluate: expected 1 volumes"),
         (["--inference", "--checkpoint", "CHECKPOINT", "MODEL.ARCHITECTURE", "unetr"], "MODEL.ARCHITECTURE: "),

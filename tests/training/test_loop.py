@@ -191,6 +191,16 @@ def test_a_plateau_lowers_the_rate():
     assert step.best == 1.0
 
 
+def test_edges_that_no_patch_holds_are_told(data, tmp_path, capsys):
+    more = ["training.patch=[4,24,24]", "training.iterations=1"]
+    train(recipe(data, *more, "model.offsets=[[-1,0,0],[0,-24,0],[0,0,23],[4,0,0]]"), tmp_path / "long")
+    assert "never learned: model.offsets [(0, -24, 0), (4, 0, 0)]\n" in capsys.readouterr().out
+    train(recipe(data, *more, "model.offsets=nearest"), tmp_path / "short")
+    assert "never learned" not in capsys.readouterr().out
+    with pytest.raises(NeuropilError, match=r"training\.patch \(1, 24, 24\) holds both ends of none of"):
+        train(recipe(data, "training.patch=[1,24,24]", "training.iterations=1", "model.offsets=[[-1,0,0]]"), tmp_path)
+
+
 def test_validation_segments_when_asked(data, tmp_path):
     pair = f'{{"image": "{data}/image.h5", "labels": "{data}/labels.h5"}}'
     options = ["training.iterations=2", "training.segment_validation=[4,32,32]"]

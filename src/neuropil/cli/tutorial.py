@@ -176,6 +176,8 @@ def _on_devices(classic: Classic, options: argparse.Namespace) -> Config:
         print(f"scripts/main.py: warning: {warning}", file=sys.stderr, flush=True)
     if options.manual_seed is None:
         return config
+    if not 0 <= options.manual_seed < 2**63:
+        raise NeuropilError(f"--manual-seed: expected a whole number from 0 to 2^63 - 1, got {options.manual_seed}")
     return config.model_copy(update={"training": config.training.model_copy(update={"seed": options.manual_seed})})
 
 

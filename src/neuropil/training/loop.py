@@ -64,6 +64,7 @@ def train(
 
     # What it learns from. Sample n is a function of the seed and n alone, so going on only takes the iteration.
     fabric = start_fabric(settings)
+    tell_idle_edges(config, fabric.global_rank == 0)
     # Volumes stay on the device that trains, and samples are cut out there; helping processes need them in memory.
     home = fabric.device if settings.workers == 0 else None
     dataset = open_dataset(config.data.train, config, settings.seed, config.augment, home)
@@ -89,6 +90,20 @@ def train(
         run.save("last.pt", step)
         run.keep(step, settings.keep_last)
     return out / "checkpoints" / "last.pt"
+
+
+def tell_idle_edges(config: Config, loud: bool) -> None:
+    """Say (if ``loud``) which offsets no patch can teach, because both their ends are never in one.
+
+    Raises:
+        NeuropilError: that is so of all of them.
+    """
+    patch = config.training.patch
+    idle = [o for o in config.model.offsets if any(abs(n) >= p for n, p in zip(o, patch, strict=True))]
+    if len(idle) == len(config.model.offsets):
+        raise NeuropilError(f"training.patch {patch} holds both ends of none of model.offsets {idle}; make it larger")
+    if idle and loud:
+        print(f"note: longer than training.patch {patch} and so never learned: model.offsets {idle}", flush=True)
 
 
 def go_on(
