@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "merging_graph.hpp"
@@ -125,32 +126,54 @@ Part<Score> merge_part(LocalPart<Score> local, Score& score, uint64_t top, std::
     return rest_of(graph, name, score, [&](const auto& edge) { return blocked[edge.a] && blocked[edge.b]; });
 }
 
-// The merges of all parts in the order of greedy merging: by score, then by key; no two have the same key.
+// The merges of all parts in the order of greedy merging: by score, then by key; no two have the same key. They are
+// sorted into buckets by score, several groups of lists side by side, then within buckets.
 template <class Score>
-void sort_merges(std::vector<Merge<Score>>& merges, uint64_t top, const Run& run) {
+std::vector<Merge<Score>> sort_merges(std::vector<std::vector<Merge<Score>>> lists, uint64_t top, const Run& run) {
+    constexpr size_t GROUPS = 8, GRAIN = 64;
     int shift = 0;
     while (top >> shift > 0xffff) ++shift;
     const size_t buckets = (top >> shift) + 1;
-    std::vector<size_t> start(buckets + 1, 0);
     auto bucket = [&](const Merge<Score>& merge) { return buckets - 1 - (Score::level(merge.stats) >> shift); };
-    const int64_t count = int64_t(merges.size());
-    each_chunk(run, count, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) ++start[bucket(merges[i]) + 1];
-    });
-    for (size_t i = 0; i < buckets; ++i) start[i + 1] += start[i];
-    std::vector<Merge<Score>> sorted(merges.size());
-    auto next = start;
-    each_chunk(run, count, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) sorted[next[bucket(merges[i])]++] = merges[i];
-    });
-    merges.swap(sorted);
-    constexpr int64_t GRAIN = 64;
-    parallel_for(run, int64_t(buckets + GRAIN - 1) / GRAIN, [&](int64_t grain) {
+    size_t count = 0;
+    for (const auto& list : lists) count += list.size();
+    std::vector<std::vector<size_t>> next(GROUPS, std::vector<size_t>(buckets, 0)), members(GROUPS);
+    size_t before = 0;
+    for (size_t i = 0; i < lists.size(); before += lists[i++].size())
+        if (!lists[i].empty()) members[before * GROUPS / count].push_back(i);
+    auto each = [&](auto&& see) {
+        parallel_for(run, GROUPS, [&](int64_t g) {
+            for (const size_t i : members[g])
+                each_chunk(run, int64_t(lists[i].size()), [&](int64_t begin, int64_t end) {
+                    for (int64_t m = begin; m < end; ++m) see(next[g][bucket(lists[i][m])], lists[i][m]);
+                });
+        });
+    };
+    each([](size_t& here, const Merge<Score>&) { ++here; });
+    std::vector<size_t> start(buckets + 1);
+    size_t at = 0;
+    for (size_t i = 0; i < buckets; ++i) {
+        start[i] = at;
+        for (auto& group : next) at += std::exchange(group[i], at);
+    }
+    start[buckets] = at;
+    std::vector<Merge<Score>> sorted(count);
+    each([&](size_t& here, const Merge<Score>& merge) { sorted[here++] = merge; });
+    lists.clear();
+    parallel_for(run, int64_t((buckets + GRAIN - 1) / GRAIN), [&](int64_t grain) {
         const size_t last = std::min(buckets, size_t(grain + 1) * GRAIN);
-        for (size_t i = grain * GRAIN; i < last; ++i)
-            sort_checked(run, merges.begin() + start[i], merges.begin() + start[i + 1],
+        for (size_t i = size_t(grain) * GRAIN; i < last; ++i)
+            sort_checked(run, sorted.begin() + start[i], sorted.begin() + start[i + 1],
                          [](const auto& a, const auto& b) { return better<Score>(a.stats, b.stats); });
     });
+    return sorted;
+}
+
+template <class Score>
+std::vector<Merge<Score>> sort_merges(std::vector<Merge<Score>> merges, uint64_t top, const Run& run) {
+    std::vector<std::vector<Merge<Score>>> lists;
+    lists.push_back(std::move(merges));
+    return sort_merges(std::move(lists), top, run);
 }
 
 }  // namespace neuropil

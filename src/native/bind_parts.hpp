@@ -111,7 +111,7 @@ inline void bind_parts(nb::module_& m) {
         run_interruptibly(threads, [&](const Run& run) {
             for (size_t i = 0; i < merges.size(); ++i)
                 merges[i] = {i, 0, {sum.data()[i], count.data()[i], key.data()[i]}};
-            sort_merges(merges, top, run);
+            merges = sort_merges(std::move(merges), top, run);
         });
         return column<uint64_t>(merges, [](const auto& merge) { return merge.a; });
     });

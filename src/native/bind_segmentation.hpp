@@ -256,7 +256,7 @@ void bind_on_graphs(nb::module_& m) {
             run_interruptibly(threads, [&](const Run& run) {
                 auto part = make_part(score, columns, bins, run);
                 merge_part(number_regions(part, run).first, part.score, top, merges, run);
-                sort_merges(merges, top, run);
+                merges = sort_merges(std::move(merges), top, run);
             });
             return merge_columns(merges, scale);
         });

@@ -89,7 +89,8 @@ class PairIndex {
 template <class Edge, class Name>
 class EdgeTable {
   public:
-    explicit EdgeTable(size_t expected = 0) : index_(expected) { edges_.reserve(expected); }
+    EdgeTable() = default;
+    explicit EdgeTable(size_t expected) : index_(expected) { edges_.reserve(expected); }
 
     // The position of this edge in edges().
     uint32_t operator()(Name a, Name b) {

@@ -57,7 +57,7 @@ class BlockMerger {
     }
 
     // The merges of the whole tree, in order.
-    std::vector<Merge<Score>> operator()() { return in_order(bands()()); }
+    std::vector<Merge<Score>> operator()() { return sort_merges(bands()(), top_, run_); }
 
   private:
     static constexpr int64_t VOXELS_PER_EDGE = 13;  // a block of 32 x 16 x 256 voxels stands for 10,000 edges
@@ -67,19 +67,6 @@ class BlockMerger {
         std::vector<Part<Score>> parts(grid_.size(), Part<Score>{score_, {}});
         parallel_for(run_, int64_t(parts.size()), [&](int64_t i) { parts[i] = scan(grid_.box(i)); });
         return BandMerger<Score>(std::move(parts), count_, top_, score_, grain_, run_);
-    }
-
-    std::vector<Merge<Score>> in_order(std::vector<std::vector<Merge<Score>>> lists) const {
-        std::vector<Merge<Score>> all;
-        size_t count = 0;
-        for (const auto& merges : lists) count += merges.size();
-        all.reserve(count);
-        for (auto& merges : lists) {
-            all.insert(all.end(), merges.begin(), merges.end());
-            std::vector<Merge<Score>>().swap(merges);
-        }
-        sort_merges(all, top_, run_);
-        return all;
     }
 
     // The fragments of a box numbered within it (0 stays 0), with one voxel before it on each axis where there is one.

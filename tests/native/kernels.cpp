@@ -94,7 +94,7 @@ void check_halves(const Volume& volume, const std::vector<uint32_t>& labels) {
         rest.edges.insert(rest.edges.end(), left.edges.begin(), left.edges.end());
     }
     merge_part(number_regions(rest, run).first, rest.score, 255, merges, run);
-    sort_merges(merges, 255, run);
+    merges = sort_merges(std::move(merges), 255, run);
     std::vector<std::pair<uint32_t, uint32_t>> pairs;
     for (const auto& merge : merges) pairs.emplace_back(merge.a, merge.b);
     expect(pairs == tree_of(volume, labels, Mean<uint32_t>(), {99, 99, 99}, 1), "halves");
