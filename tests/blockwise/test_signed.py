@@ -73,7 +73,7 @@ def ties(seed, shape=(5, 9, 8)):
 def test_every_block_shape_with_heavy_ties(tmp_path, block):
     """Edges that reach beyond the next block, too; with and without a minimum size."""
     meta = Metadata(encoding=LOGIT8, offsets=LONG)
-    for seed, (bias, size) in enumerate([(-0.5, 0), (-0.8, 0), (-0.5, 40)]):
+    for seed, (bias, size) in enumerate([(-0.5, 0), (-0.8, 40)]):
         folder = tmp_path / str(seed)
         folder.mkdir()
         array = ties(seed)
@@ -84,7 +84,7 @@ def test_every_block_shape_with_heavy_ties(tmp_path, block):
         np.testing.assert_array_equal(partition(found), partition(expected), err_msg=f"{bias} {size}")
 
 
-@pytest.mark.parametrize("seed", [2, 3, 4, 5])
+@pytest.mark.parametrize("seed", [2, 5])
 def test_small_segments_of_several_parts_join_the_same_neighbours(tmp_path, seed):
     """Attractive edges that jump make segments of parts that do not touch, over several blocks."""
     meta = Metadata(offsets=(*neuropil.NEAREST, (5, 3, -2), (-4, -5, 0), (6, -5, 2)))
@@ -97,6 +97,7 @@ def test_small_segments_of_several_parts_join_the_same_neighbours(tmp_path, seed
     np.testing.assert_array_equal(partition(found), partition(expected))
 
 
+@pytest.mark.slow
 def test_workers(tmp_path):
     config, meta = SegmentConfig(method="mutex", fragments=True), Metadata(offsets=LONG)
     with open_engine(workers=2) as engine:

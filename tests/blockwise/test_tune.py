@@ -81,6 +81,7 @@ def test_the_whole_is_segmented_and_the_box_scored(tmp_path):
         assert_same(tune_blocks([one], box=box, block=(5, 7, 10)), tune([one], box=box))
 
 
+@pytest.mark.slow
 def test_several_volumes_and_workers(tmp_path):
     pairs = []
     for seed in (1, 2):
