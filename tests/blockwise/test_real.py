@@ -57,7 +57,7 @@ def shapes_and_scores():
             yield pytest.param(block, score, marks=pytest.mark.slow if slow else (), id=f"{block} {score}")
 
 
-@pytest.mark.parametrize(("block", "score"), shapes_and_scores())
+@pytest.mark.parametrize(("block", "score"), list(shapes_and_scores()))
 def test_every_score_and_shape(tmp_path, predicted, score, block):
     check(predicted[0], "nearest.zarr", SegmentConfig(score=score, threshold=0.3), block, tmp_path)
 
