@@ -4,12 +4,14 @@
 #include <cstdlib>
 #include <random>
 
+#include "blockwise.hpp"
 #include "fill.hpp"
 #include "merge_blocks.hpp"
 #include "min_size.hpp"
 #include "mutex_watershed.hpp"
 #include "parts.hpp"
 #include "signed_graph.hpp"
+#include "signed_part.hpp"
 #include "size_rule.hpp"
 #include "slow.hpp"
 #include "watershed.hpp"
@@ -53,6 +55,34 @@ std::vector<uint32_t> fragments_of(const Volume& volume, int threads) {
     const Run run{threads, nullptr};
     Watershed<uint8_t, uint32_t>(volume.faces, 20, 250, labels.data(), run)();
     return labels;
+}
+
+// A box of a volume whose faces at the sides of the box are 0: the watershed of the box alone.
+void check_block(const Volume& volume) {
+    const Shape& shape = volume.shape;
+    Box box;
+    for (int axis : {Z, Y, X}) {
+        const int extent = int(std::array<int64_t, 3>{shape.z, shape.y, shape.x}[axis]);
+        box.start[axis] = random(0, extent - 1);
+        box.stop[axis] = random(int(box.start[axis]) + 1, extent);
+    }
+    std::vector<uint32_t> labels(shape.size());
+    std::vector<uint8_t> asks(shape.size());
+    const auto first = block_watershed(volume.faces, box, uint8_t(20), uint8_t(250), labels.data(), asks.data(), Run());
+    const auto whole = fragments_of(volume, 1);
+    std::map<uint32_t, uint32_t> fragment;
+    for (int64_t v = 0; v < shape.size(); ++v) {
+        const auto place = slow::place_of(shape, v);
+        bool inside = true;
+        for (int axis : {Z, Y, X}) inside = inside && box.start[axis] <= place[axis] && place[axis] < box.stop[axis];
+        expect(inside ? (labels[v] > 0) == (whole[v] > 0) : labels[v] == 0, "foreground of a block");
+        // What is one in the block is one in the volume.
+        if (labels[v]) expect(fragment.insert({labels[v], whole[v]}).first->second == whole[v], "watershed of a block");
+    }
+    expect(first.size() == fragment.size(), "first voxels of a block");
+    if (int64_t(box.stop[Z] - box.start[Z]) * (box.stop[Y] - box.start[Y]) * (box.stop[X] - box.start[X]) ==
+        shape.size())
+        expect(labels == whole, "watershed of the whole as a block");
 }
 
 template <class Score>
@@ -258,6 +288,24 @@ void check_clusters(const std::vector<SignedEdge>& edges, size_t nodes, uint64_t
     expect(found == slow::clusters<Score>(nodes, graph), "clusters of fragments");
 }
 
+// One part that knows all its edges.
+void check_part(const std::vector<SignedEdge>& edges, size_t nodes) {
+    std::vector<PartEdge> list;
+    slow::Graph<SignedStats> graph;
+    for (const auto& edge : edges) {
+        const auto& stats = edge.stats;
+        const uint32_t sign = stats.repulsive && stats.key.rank != SweepPlace::NEVER ? PartEdge::REPULSIVE : 0;
+        list.push_back({uint32_t(edge.a - 1), uint32_t(edge.b - 1), stats.key.rank | sign, stats.key.voxel});
+        graph.insert({{list.back().a, list.back().b}, stats});
+    }
+    std::vector<uint8_t> waits(nodes);
+    const Run run;
+    SignedPart part(waits, run);
+    part.sweep(list);
+    const auto expected = slow::clusters<AbsMaxLinkage>(nodes, graph);
+    expect(part.clusters() == std::vector<uint64_t>(expected.begin(), expected.end()), "a part of signed edges");
+}
+
 // GASP on fragments. Few of them: the slow version looks at all edges for every merge.
 void check_gasp(const Volume& volume, const std::vector<uint32_t>& labels) {
     const auto rank = sweep_ranks();
@@ -269,6 +317,7 @@ void check_gasp(const Volume& volume, const std::vector<uint32_t>& labels) {
     auto signs = signed_volume(volume, rank, weight, few);
     if (random(0, 1)) signs.strides = {random(1, 3), random(1, 3), random(1, 5)};
     const auto edges = signed_graph(signs, Run{random(1, 4), nullptr});
+    check_part(edges, nodes);
     check_clusters<AbsMaxLinkage>(edges, nodes, SignedEdges<uint8_t>::TOP);
     check_clusters<MeanLinkage<false>>(edges, nodes, 129);
     check_clusters<MeanLinkage<true>>(edges, nodes, 129);
@@ -301,6 +350,7 @@ int main(int count, char** arguments) {
         const Volume volume;
         const auto labels = fragments_of(volume, 1);
         expect(labels == fragments_of(volume, random(2, 5)), "watershed");
+        check_block(volume);
         check_tree(volume, labels, Mean<uint32_t>(), "mean");
         check_tree(volume, labels, Extreme<uint32_t, true>(), "max");
         check_tree(volume, labels, Extreme<uint32_t, false>(), "min");
