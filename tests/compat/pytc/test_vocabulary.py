@@ -140,6 +140,7 @@ CHANGES = {
     "INFERENCE.IMAGE_NAME": "t.h5",
     "INFERENCE.STRIDE": "[3, 100, 100]",
     "INFERENCE.AUG_MODE": "min",
+    "INFERENCE.OUTPUT_NAME": "elsewhere.tif",
     "INFERENCE.AUG_NUM": "8",
     "SOLVER.NAME": "AdamW",
     "SOLVER.LR_SCHEDULER_NAME": "WarmupCosineLR",

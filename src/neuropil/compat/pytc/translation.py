@@ -265,8 +265,9 @@ def _predictions(draft: Draft, output: Path, images: int) -> tuple[Path, ...]:
     given = draft.settings["INFERENCE.OUTPUT_PATH"]
     folder = Path(expanded(draft, "INFERENCE.OUTPUT_PATH", given)) if given else output / "test"
     name = Path(draft.settings["INFERENCE.OUTPUT_NAME"])
-    if not name.name:
-        raise draft.refuse("INFERENCE.OUTPUT_NAME", "expected the name of a file, such as result.h5, got none")
+    if not name.suffix:
+        problem = f"expected a name whose ending tells the format, such as result.h5, got {str(name)!r}"
+        raise draft.refuse("INFERENCE.OUTPUT_NAME", problem)
     if images < 2:
         return (folder / name,)
     return tuple(folder / f"{name.stem}_{number}{name.suffix}" for number in range(images))
