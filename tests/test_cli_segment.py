@@ -155,6 +155,29 @@ def test_wrong_options_of_segment(folder, options, says):
     assert not (folder / "seg.h5").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--offsets", "-2,0,0;0,-1,0;0,0,-1"], "nearest"),
+        (["--method", "mutex", "--bias", "-0.5,-0.2"], "3 channels"),
+        (["--block", "²,4,4"], "expected three numbers"),
+    ],
+)
+def test_what_no_block_could_do_is_refused_once_and_leaves_nothing(folder, options, says):
+    before = sorted(folder.iterdir())
+    code, _, err = neuropil("segment", "affinities.h5", "-o", "seg.h5", "--block", "2,9,9", *options)
+    assert code == 2
+    assert err.count(says) == 1
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("verb", [("tune", "affinities.h5", "labels.h5"), ("evaluate", "labels.h5", "labels.h5")])
+def test_a_work_folder_without_blocks_is_refused(folder, verb):
+    code, out, err = neuropil(*verb, "--work", "between")
+    assert (code, out) == (2, "")
+    assert "--work" in err
+
+
 OPTIONS = {"score": "q50", "threshold": 0.7, "low": 0.3, "high": 0.8, "bias": [-0.4], "strides": [1, 2, 2]}
 
 

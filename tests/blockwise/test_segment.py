@@ -90,6 +90,20 @@ def test_every_output_format(tmp_path, name):
     assert not list(tmp_path.glob("*.blocks"))
 
 
+def test_a_work_folder_that_may_not_be_removed_stays(tmp_path, monkeypatch):
+    """The mount of a scratch disk, say: the segmentation is complete, so that is no error."""
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    write_volume(tmp_path / "a.zarr", np.full((3, 2, 4, 4), 0.9, np.float32))
+    monkeypatch.setattr(Path, "rmdir", refuse)
+    config, work = SegmentConfig(threshold=0.5), tmp_path / "scratch"
+    segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.h5", config, block=(2, 2, 4), work=work)
+    assert open_volume(tmp_path / "s.h5").read().max() == 1
+    assert not list(work.iterdir())
+
+
 def broken(folder):
     """Affinities in chunks, one of which is damaged; the name of its file and what it was."""
     rng = np.random.default_rng(5)

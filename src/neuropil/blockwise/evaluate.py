@@ -22,6 +22,7 @@ from neuropil.evaluation.table import total
 from neuropil.geometry import Box, Triple
 from neuropil.volumes import Volume, open_volume
 from neuropil.volumes.atomic import replacing
+from neuropil.volumes.location import absolute_path
 
 
 def evaluate_blocks(
@@ -58,7 +59,8 @@ def evaluate_blocks(
     """
     placed = place(segmentation, labels, box)
     asked = {
-        "segmentation": segmentation.path, "labels": labels.path, "start": placed.box.start, "stop": placed.box.stop,
+        "segmentation": absolute_path(segmentation.path), "labels": absolute_path(labels.path),
+        "start": placed.box.start, "stop": placed.box.stop,
         "block": [min(b, n) for b, n in zip(block, placed.box.shape, strict=True)],
         "made": [described(segmentation.path), described(labels.path)],
     }  # fmt: skip

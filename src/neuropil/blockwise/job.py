@@ -18,10 +18,12 @@ from neuropil.blockwise.tree import BlockTree, Node
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets, Triple, parse_offsets
+from neuropil.segmentation.codes import face_codes
+from neuropil.segmentation.mutex import channel_biases
 from neuropil.segmentation.scores import Score
 from neuropil.volumes import Encoding, Metadata, Volume, open_volume
 from neuropil.volumes.atomic import replacing
-from neuropil.volumes.location import parse_location
+from neuropil.volumes.location import absolute_path, parse_location
 from neuropil.volumes.volume import ArrayStore
 
 FORMAT = 4
@@ -117,13 +119,15 @@ def plan(
         truth, scored: as for :class:`Job`.
 
     Raises:
-        NeuropilError: affinities that are in memory only.
+        NeuropilError: affinities that are in memory only, or are none; biases that do not fit their channels.
     """
     if type(affinities.store) is ArrayStore:
         raise NeuropilError("blocks are read by any process: expected affinities in a file, got an array in memory")
+    _refuse_for_all(affinities, settings)
     z, y, x = (int(min(b, n)) for b, n in zip(block, affinities.shape[1:], strict=True))
     made = {**settings.model_dump(mode="json"), "block": [z, y, x], "output": str(output)}
     if truth:
+        truth = absolute_path(truth)
         made |= {"truth": [truth, *described(truth)], "scored": scored}
     place = folder.resolve() / fingerprint(affinities, made)
     threshold = settings.threshold if settings.method == "agglomerate" else np.inf
@@ -131,11 +135,23 @@ def plan(
         raise NeuropilError("expected a threshold to segment at by blocks, got none")
     meaning = affinities.metadata.encoding
     return Job(
-        str(place), affinities.path, affinities.metadata.offsets or NEAREST,
+        str(place), absolute_path(affinities.path), affinities.metadata.offsets or NEAREST,
         None if meaning is None else meaning.to_json(), _triple(affinities.shape[1:]), (z, y, x), settings.low,
         settings.high, settings.score, float(threshold), settings.min_size, str(output), truth, scored,
         settings.method, settings.bias, settings.strides,
     )  # fmt: skip
+
+
+def _refuse_for_all(affinities: Volume, settings: SegmentConfig) -> None:
+    """Refuse at once what every block would stumble over."""
+    meta = affinities.metadata
+    corner = np.zeros((affinities.shape[0], *(min(n, 2) for n in affinities.shape[1:])), affinities.dtype)
+    try:
+        face_codes(corner, meta.offsets or NEAREST, meta.encoding)
+        if settings.method == "mutex":
+            channel_biases(settings.bias if len(settings.bias) > 1 else settings.bias[0], affinities.shape[0])
+    except NeuropilError as error:
+        raise NeuropilError(f"{affinities.path}: {error}") from None
 
 
 def folder_beside(path: Path | str, kind: str = "blocks") -> Path:

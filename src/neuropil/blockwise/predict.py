@@ -25,7 +25,7 @@ from neuropil.inference.resumable import (
 )
 from neuropil.inference.stream import Cells
 from neuropil.volumes import Volume, open_volume, spare_input
-from neuropil.volumes.location import parse_location
+from neuropil.volumes.location import absolute_path, parse_location
 
 
 def predict_blocks(
@@ -70,7 +70,8 @@ def predict_blocks(
         z, y, x = (-(-b // c) * c for b, c in zip(block, shape, strict=True))
         cells, done = Cells(whole, shape), journal.done()
         groups = {str(part): list(cells.touched(part)) for part in blocks(whole, (z, y, x))}
-        asked = (str(checkpoint), image.path, str(whole), json.dumps(changes), device)
+        model = str(Path(checkpoint).absolute()) if Path(checkpoint).is_file() else str(checkpoint)
+        asked = (model, absolute_path(image.path), str(whole), json.dumps(changes), device)
         tasks = [
             Task(predict_part, (asked, chosen, place, str(journal.array.resolve())), "predicting", place, (0, i))
             for i, (place, inside) in enumerate(groups.items())

@@ -33,6 +33,7 @@ from neuropil.cli.options import (
     VoxelSizeOption,
     WorkersOption,
     WorkOption,
+    asks_for_blocks,
     open_affinities,
     read_block,
     read_box,
@@ -94,7 +95,7 @@ def predict(
         "context": read_numbers(context, "--context", int),
         "compile": compile_,
     }
-    by_blocks = not (block is None and workers is None and scheduler is None)
+    by_blocks = asks_for_blocks(block, workers, scheduler)
     if by_blocks and devices != 1:
         raise NeuropilError(
             "each block is done on one device; leave out --devices, or --block, --workers and --scheduler"
@@ -157,7 +158,7 @@ def segment(
     from neuropil.pipeline import segment_in_blocks, segment_volume, threshold_for
     from neuropil.pipeline.beside import write_config_beside
 
-    by_blocks = not (block is None and workers is None and scheduler is None)
+    by_blocks = asks_for_blocks(block, workers, scheduler, work)
     settings = read_segment(
         snippet,
         {
@@ -180,10 +181,6 @@ def segment(
             settings = settings.model_copy(update={"threshold": level})
             typer.echo(f"threshold {level:g} ({origin})")
         if not by_blocks:
-            if work is not None:
-                raise NeuropilError(
-                    "--work is where blocks leave files; give --block, --workers or --scheduler as well"
-                )
             segment_volume(volume, out, settings)
         else:
             with block_engine(workers, scheduler) as engine:
@@ -224,6 +221,7 @@ def tune(
     from neuropil.pipeline import tune_in_blocks
     from neuropil.volumes import Volume, open_volume, require_labels
 
+    by_blocks = asks_for_blocks(block, workers, scheduler, work)
     settings = read_segment(None, {"score": score, "low": low, "high": high})
     with ExitStack() as stack:
         pairs: list[tuple[Volume, Volume]] = []
@@ -236,7 +234,7 @@ def tune(
             typer.echo(f"scored on {area}" + (f" of {one}" if more else ""))
             pairs.append((volume, truth))
         given = None if box is None else area
-        if not (block is None and workers is None and scheduler is None):
+        if by_blocks:
             if search:
                 raise NeuropilError("--search segments many times, in memory; leave it out, or the options of blocks")
             with block_engine(workers, scheduler) as engine:
@@ -298,10 +296,10 @@ def evaluate(
     from neuropil.viewing.report import write_report
     from neuropil.volumes import open_volume
 
-    size = read_voxel_size(voxel_size)
+    size, by_blocks = read_voxel_size(voxel_size), asks_for_blocks(block, workers, scheduler, work)
     with open_volume(segmentation) as volume, open_volume(labels) as truth:
         area = read_box(box, volume.box)
-        if block is None and workers is None and scheduler is None:
+        if not by_blocks:
             scores = run(volume, truth, box=area, border=border, voxel_size=size, components=components)
         elif border or components:
             raise NeuropilError("--border and --components look at whole sections; leave them out, or --block")

@@ -207,11 +207,21 @@ def read_box(text: str | None, whole: Box) -> Box | None:
     return None if text is None else Box.parse(text, whole)
 
 
+def asks_for_blocks(block: str | None, workers: int | None, scheduler: str | None, work: Path | None = None) -> bool:
+    """Whether a verb is to work by blocks; refuses a folder for what is between where nothing is."""
+    if block is None and workers is None and scheduler is None:
+        if work is not None:
+            raise NeuropilError("--work is where blocks leave files; give --block, --workers or --scheduler as well")
+        return False
+    read_block(block)  # what is no block is told before workers are started
+    return True
+
+
 def read_block(text: str | None) -> Triple | None:
     """A block as typed, ``z,y,x``."""
     if text is None:
         return None
-    numbers = [int(part) if part.strip().isdigit() else 0 for part in text.split(",")]
+    numbers = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
     if len(numbers) != 3 or min(numbers) < 1:
         raise NeuropilError(f"--block {text}: expected three numbers of voxels, Z,Y,X, for example 128,512,512")
     return (numbers[0], numbers[1], numbers[2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -90,6 +90,20 @@ def config_beside(path: str | Path) -> Path | None:
         return None
     array = "." + location.array.replace("/", "_") if location.array else ""
     return Path(f"{location.container.rstrip('/')}{array}.yaml")
+
+
+def absolute_path(path: str | Path) -> str:
+    """The same place for processes that were started in other folders; a URL stays what it is.
+
+    >>> absolute_path("s3://bucket/a.zarr"), absolute_path("/data/a.h5/main")
+    ('s3://bucket/a.zarr', '/data/a.h5/main')
+    """
+    location = parse_location(path)
+    if location.remote:
+        return str(path)
+    there = replace(location, container=str(Path(location.container).absolute()))
+    # A folder above may have a name that reads otherwise, such as one with an extension that is known.
+    return there.path if parse_location(there.path) == there else str(path)
 
 
 def parse_location(path: str | Path) -> Location:
