@@ -178,6 +178,25 @@ def test_a_work_folder_without_blocks_is_refused(folder, verb):
     assert "--work" in err
 
 
+@pytest.mark.parametrize("blocks", [(), ("--block", "2,9,9")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("tune", "affinities.h5", "labels.h5", "-o", "truth.txt/tuned"),
+        ("evaluate", "labels.h5", "labels.h5", "--json", "truth.txt/scores.json"),
+        ("evaluate", "labels.h5", "labels.h5", "--report", "truth.txt/page.html"),
+    ],
+    ids=" ".join,
+)
+def test_scores_that_cannot_be_written_are_refused_before_any_is_counted(folder, command, blocks):
+    (folder / "truth.txt").write_text("no folder")
+    code, out, err = neuropil(*command, *blocks)
+    assert code == 2
+    assert "truth.txt" in err
+    assert "lowest" not in out
+    assert "VI in bits" not in out
+
+
 OPTIONS = {"score": "q50", "threshold": 0.7, "low": 0.3, "high": 0.8, "bias": [-0.4], "strides": [1, 2, 2]}
 
 

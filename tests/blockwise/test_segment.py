@@ -90,6 +90,21 @@ def test_every_output_format(tmp_path, name):
     assert not list(tmp_path.glob("*.blocks"))
 
 
+def test_what_a_run_with_other_options_left_stays_and_is_told(tmp_path):
+    array, chunk, before = broken(tmp_path)
+    options = {"block": (4, 16, 16)}
+    with pytest.raises(BlocksFailed):
+        segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", SegmentConfig(threshold=0.4), **options)
+    chunk.write_bytes(before)
+    with pytest.warns(UserWarning, match="s.zarr.blocks holds what runs with other options left"):
+        segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", SegmentConfig(threshold=0.9), **options)
+    fragments = neuropil.watershed(array)
+    expected = neuropil.agglomerate(array, fragments).segment(fragments, 0.9)
+    np.testing.assert_array_equal(partition(open_volume(tmp_path / "s.zarr").read()), partition(expected))
+    segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", SegmentConfig(threshold=0.4), **options)
+    assert not (tmp_path / "s.zarr.blocks").exists()
+
+
 def test_a_work_folder_that_may_not_be_removed_stays(tmp_path, monkeypatch):
     """The mount of a scratch disk, say: the segmentation is complete, so that is no error."""
 

@@ -25,6 +25,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 import numpy as np
 import numpy.typing as npt
@@ -122,6 +123,8 @@ def segment_blocks(
     run.stop_if_failed()
     finish_output(job, output)
     clear(job, folder)
+    if work is None and folder.exists():  # one that was given may hold jobs of other outputs, at work
+        warn(f"{folder} holds what runs with other options left; delete it, or give their options again", stacklevel=2)
     return segments
 
 

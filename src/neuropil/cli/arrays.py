@@ -220,6 +220,7 @@ def tune(
     from neuropil.geometry import Box
     from neuropil.pipeline import tune_in_blocks
     from neuropil.volumes import Volume, open_volume, require_labels
+    from neuropil.volumes.atomic import prepare
 
     by_blocks = asks_for_blocks(block, workers, scheduler, work)
     settings = read_segment(None, {"score": score, "low": low, "high": high})
@@ -234,6 +235,8 @@ def tune(
             typer.echo(f"scored on {area}" + (f" of {one}" if more else ""))
             pairs.append((volume, truth))
         given = None if box is None else area
+        if out is not None:
+            prepare(out / "segment.yaml")
         if by_blocks:
             if search:
                 raise NeuropilError("--search segments many times, in memory; leave it out, or the options of blocks")
@@ -295,10 +298,14 @@ def evaluate(
     from neuropil.pipeline.scoring import score_table, write_json
     from neuropil.viewing.report import write_report
     from neuropil.volumes import open_volume
+    from neuropil.volumes.atomic import prepare
 
     size, by_blocks = read_voxel_size(voxel_size), asks_for_blocks(block, workers, scheduler, work)
     with open_volume(segmentation) as volume, open_volume(labels) as truth:
         area = read_box(box, volume.box)
+        for path in (json_file, report):
+            if path is not None:
+                prepare(path)
         if not by_blocks:
             scores = run(volume, truth, box=area, border=border, voxel_size=size, components=components)
         elif border or components:
