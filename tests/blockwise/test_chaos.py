@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,13 +30,13 @@ def affinities(tmp_path):
     return array
 
 
-def start(folder):
+def start(folder, engine=("--workers", "2")):
     """The command line, in a process group and with a folder for temporary files of its own."""
     command = [sys.executable, "-m", "neuropil.cli", "segment", "a.zarr", "-o", "s.zarr", "--threshold", "0.5"]
     environment = os.environ | {"TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"}
     with (folder / "log").open("a") as log:
         return subprocess.Popen(
-            [*command, "--block", BLOCK, "--workers", "2"], cwd=folder, env=environment, stdout=log, stderr=log,
+            [*command, "--block", BLOCK, *engine], cwd=folder, env=environment, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
 
@@ -123,4 +124,33 @@ def test_a_block_that_cannot_be_read_stops_no_other(tmp_path, affinities):
     assert len(list(tmp_path.glob("s.zarr.blocks/*/merge-0/*/*.npz"))) == 100 - seen
     chunk.write_bytes(whole)
     assert start(tmp_path).wait(timeout=120) == 0, (tmp_path / "log").read_text()[-3000:]
+    assert_right(tmp_path, affinities)
+
+
+SCHEDULER = """
+import time
+from distributed import LocalCluster
+if __name__ == "__main__":
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None)
+    print(cluster.scheduler_address, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_scheduler_that_dies_ends_the_run_and_another_goes_on(tmp_path, affinities):
+    (tmp_path / "tmp/cluster.py").write_text(SCHEDULER)
+    command = [sys.executable, str(tmp_path / "tmp/cluster.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as scheduler:
+        run = start(tmp_path, ("--scheduler", scheduler.stdout.readline().strip()))
+        until = time.monotonic() + 60
+        while not done(tmp_path) and time.monotonic() < until:
+            time.sleep(0.05)
+        scheduler.kill()
+    assert run.wait(timeout=120) == 1
+    told = (tmp_path / "log").read_text()
+    assert "the scheduler is gone" in told
+    assert "Traceback" not in told.partition("neuropil:")[2]
+    shutil.rmtree(tmp_path / "tmp")
+    (tmp_path / "tmp").mkdir()
+    assert start(tmp_path).wait(timeout=120) == 0
     assert_right(tmp_path, affinities)

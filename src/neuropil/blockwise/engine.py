@@ -30,6 +30,8 @@ GLANCE = 5.0
 LEAVE = 30.0
 """Seconds that a local cluster has to end in order; after that its processes end with this one."""
 
+GONE = "the scheduler is gone; with another one the same command does only what is missing"
+
 Summary = dict[str, int]
 """What a finished task tells: a few numbers."""
 
@@ -150,7 +152,12 @@ class Cluster:
         key = (
             f"{task.name.replace(' ', '_').replace('-', '_')}-{task.node[0]}.{task.node[1]}-{attempt}-{time.time_ns()}"
         )
-        return self.client.submit(task.call, *task.arguments, key=key, pure=False, resources=self.resources)
+        try:
+            return self.client.submit(task.call, *task.arguments, key=key, pure=False, resources=self.resources)
+        except Exception as error:
+            if self.client.status == "running":
+                raise
+            raise Unfinished(GONE) from error
 
     def _room(self) -> int:
         """How many tasks may be with the scheduler: enough that no worker waits."""
@@ -167,7 +174,9 @@ class Cluster:
                 return ended.get(timeout=GLANCE)
 
     def _look(self) -> None:
-        """Start workers again that Dask has given up, such as those that died while they began."""
+        """Start workers again that Dask has given up, such as those that died while they began; see if all is lost."""
+        if self.client.status in ("closing", "closed"):
+            raise Unfinished(GONE)
         if not self.local:
             return
         cluster: Any = self.client.cluster
