@@ -9,7 +9,7 @@ from neuropil.blockwise.engine import Failure, Serial
 from neuropil.blockwise.predict import predict_blocks
 from neuropil.inference import predict_volume, resumable
 from neuropil.models import build_network
-from neuropil.models.checkpoint import save_checkpoint
+from neuropil.models.checkpoint import read_checkpoint, save_checkpoint
 from neuropil.volumes import open_volume, write_volume
 
 CHANGES = {"tta": 4, "tile": [6, 24, 24], "overlap": [2, 8, 8]}
@@ -65,6 +65,24 @@ def test_a_second_call_does_only_what_is_missing(tmp_path, checkpoint, image):
     assert len(engine.tasks) == 2 * 4 * 2 // 2
     predict_volume(checkpoint, image, tmp_path / "whole.zarr", **CHANGES)
     np.testing.assert_array_equal(open_volume(tmp_path / "a.zarr").read(), open_volume(tmp_path / "whole.zarr").read())
+
+
+@pytest.mark.parametrize("changed", ["net.pt", "image.h5"])
+def test_workers_that_outlive_a_run_read_again_what_was_made_anew(tmp_path, checkpoint, changed):
+    """This process stands for the worker: nothing it keeps may be of the network or the image of the run before."""
+    rng = np.random.default_rng(1)
+    for number in range(2):
+        if number == 0 or changed == "image.h5":
+            write_volume(tmp_path / "image.h5", rng.integers(0, 255, (4, 30, 30)).astype(np.uint8))
+        if number == 1 and changed == "net.pt":
+            content = read_checkpoint(checkpoint)
+            weights = {name: value + 0.1 * (value.ndim > 1) for name, value in content["weights"].items()}
+            save_checkpoint(checkpoint, {**content, "weights": weights})
+        found = tmp_path / f"{number}.zarr"
+        predict_blocks(checkpoint, open_volume(tmp_path / "image.h5"), found, CHANGES, block=(4, 16, 16))
+    predict_volume(checkpoint, open_volume(tmp_path / "image.h5"), tmp_path / "whole.zarr", **CHANGES)
+    np.testing.assert_array_equal(open_volume(found).read(), open_volume(tmp_path / "whole.zarr").read())
+    assert (open_volume(found).read() != open_volume(tmp_path / "0.zarr").read()).any()
 
 
 @pytest.mark.parametrize("name", ["b.n5", "b.h5", "precomputed://{}/p"])

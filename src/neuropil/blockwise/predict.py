@@ -11,7 +11,9 @@ from typing import Any
 
 from neuropil.blockwise.engine import BlocksFailed, Engine, Failure, Serial, Summary, Task
 from neuropil.blockwise.segment import Watch
+from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple, blocks
+from neuropil.inference.fingerprint import model_fingerprint
 from neuropil.inference.journal import Journal
 from neuropil.inference.progress import Clock
 from neuropil.inference.request import Request, make_request
@@ -71,7 +73,8 @@ def predict_blocks(
         cells, done = Cells(whole, shape), journal.done()
         groups = {str(part): list(cells.touched(part)) for part in blocks(whole, (z, y, x))}
         model = str(Path(checkpoint).absolute()) if Path(checkpoint).is_file() else str(checkpoint)
-        asked = (model, absolute_path(image.path), str(whole), json.dumps(changes), device)
+        made_from = json.dumps((journal.begun() or {}).get("asked"))
+        asked = (model, absolute_path(image.path), str(whole), json.dumps(changes), device, made_from)
         tasks = [
             Task(predict_part, (asked, chosen, place, str(journal.array.resolve())), "predicting", place, (0, i))
             for i, (place, inside) in enumerate(groups.items())
@@ -100,6 +103,12 @@ def predict_part(asked: tuple[str, ...], chosen: dict[str, Any], place: str, arr
 
 
 @lru_cache(maxsize=1)
-def _request(checkpoint: str, image: str, box: str, changes: str, device: str) -> Request:
-    """The same request in a worker, which loads the model once."""
-    return make_request(checkpoint, open_volume(image), Box.parse(box), json.loads(changes), device)
+def _request(checkpoint: str, image: str, box: str, changes: str, device: str, made_from: str) -> Request:
+    """The same request in a worker, which loads the model once.
+
+    Workers outlive runs. ``made_from`` has digests of model and image, so that neither is taken for an older one.
+    """
+    request = make_request(checkpoint, open_volume(image), Box.parse(box), json.loads(changes), device)
+    if model_fingerprint(request.model) != json.loads(made_from)["model"]:
+        raise NeuropilError(f"{checkpoint} holds another model for this worker than where the run was started")
+    return request
