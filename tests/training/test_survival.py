@@ -80,6 +80,7 @@ def test_ctrl_c_saves_too(data, tmp_path, monkeypatch):
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(loop, "report", interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start what is in the background without it
     with pytest.raises(KeyboardInterrupt):
         train(recipe(data, "training.iterations=50"), tmp_path)
     assert read_checkpoint(tmp_path / "checkpoints" / "last.pt")["step"]["iteration"] == 4
