@@ -66,7 +66,7 @@ class BlocksFailed(Unfinished):
     def __init__(self, failures: Sequence[Failure], done: int) -> None:
         shown = [f"  {failure}" for failure in failures[:20]]
         more = [f"  … and {len(failures) - 20} more"] if len(failures) > 20 else []
-        head = f"{len(failures)} blocks failed, {done} steps are done; the same command does only what is missing:"
+        head = f"failed blocks: {len(failures)}, steps done: {done}; the same command does only what is missing:"
         super().__init__("\n".join([head, *shown, *more]))
         self.failures = list(failures)
 
