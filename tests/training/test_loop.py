@@ -78,7 +78,9 @@ def test_the_next_batch_is_made_ahead_and_what_fails_there_is_said(data):
             yield next(real)
         raise NeuropilError("the disk is gone")
 
-    run = SimpleNamespace(config=config, fabric=SimpleNamespace(to_device=lambda drawn: drawn))
+    # The batches stay where they are: what is seen here is who makes them, and when, for a network on a GPU.
+    fabric = SimpleNamespace(device=torch.device("cuda"), to_device=lambda drawn: drawn)
+    run = SimpleNamespace(config=config, fabric=fabric)
     with closing(prepared(run, samples())) as stream:
         first = next(stream)
         assert second.wait(20), "the second batch is made before it is asked for"

@@ -147,12 +147,15 @@ class Learned(NamedTuple):
 
 
 def prepared(run: Run, samples: Iterator[list[Sample]]) -> Generator[Batch]:
-    """Batches on the device, augmented, with their targets; the next is made while the network learns from this one."""
+    """Batches on the device, augmented, with their targets; a GPU learns from one while the next is made."""
 
     def draw() -> Batch:
         drawn = run.fabric.to_device(next(samples))
         return prepare(drawn, run.config, run.config.training.seed, run.config.augment)
 
+    # On a processor both want the same cores, and taking turns is faster: 0.14 s a step against 0.17 on two.
+    while run.fabric.device.type == "cpu":
+        yield draw()
     with ThreadPoolExecutor(1, "prepare") as pool:
         coming = pool.submit(draw)
         while True:
