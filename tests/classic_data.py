@@ -13,6 +13,7 @@ import tifffile
 
 from neuropil import open_volume, synthetic
 from neuropil.geometry import Box
+from real_data import SNEMI3D
 
 ROOT = Path(__file__).parents[1]
 TINY = shlex.split(
@@ -43,11 +44,10 @@ def clone(folder):
 
 def _stack():
     """Crops of the real stack where it is at hand (the unseen one from sections 80-99), else synthetic tissue."""
-    data = Path(os.environ.get("NEUROPIL_DATA", "/nowhere")) / "snemi3d"
-    if not data.is_dir():
+    if not SNEMI3D.is_dir():
         image, labels = synthetic.neuropil((24, 64, 64), seed=3)
         return image[:12], labels[:12], image[12:]
-    image, labels = open_volume(data / "image.h5"), open_volume(data / "labels_z000-079.h5")
+    image, labels = open_volume(SNEMI3D / "image.h5"), open_volume(SNEMI3D / "labels_z000-079.h5")
     near = Box((0, 400, 400), (12, 464, 464))
     return image.read(near), labels.read(near), image.read(Box((80, 400, 400), (92, 464, 464)))
 

@@ -96,7 +96,7 @@ def execute(folder, words):
 
 def look(folder, words):
     """Start the viewer, read its address, and stop it with Ctrl-C."""
-    command = [sys.executable, "-m", "neuropil.cli", *words[1:]]
+    command = [sys.executable, "-m", "neuropil", *words[1:]]
     with subprocess.Popen(
         command,
         cwd=folder,

@@ -15,14 +15,9 @@ from neuropil.config import SegmentConfig
 from neuropil.geometry import Box, blocks
 from neuropil.volumes import open_volume, write_volume
 from reference.bucket import running_bucket
+from reference.partitions import partition
 
 BLOCK = (3, 8, 10)
-
-
-def partition(labels):
-    """The same labels under one naming: by first appearance; 0 stays 0."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.where(labels == 0, -1, np.argsort(np.argsort(first))[inverse].reshape(labels.shape))
 
 
 @pytest.fixture
@@ -76,7 +71,7 @@ def test_the_command_line_works_in_a_bucket(tmp_path, array, expected):
         put = ("-c", COPY, "a.zarr", "gs://lab/a.zarr", "t.zarr", "gs://lab/t.n5")
         python(tmp_path, bucket.environment(), *put)
         blocks = ("--block", ",".join(map(str, BLOCK)))
-        program = ("-m", "neuropil.cli")
+        program = ("-m", "neuropil")
         segment = ("segment", "gs://lab/a.zarr", "-o", "gs://lab/s.zarr", "--threshold", "0.5", *blocks)
         python(tmp_path, bucket.environment(), *program, *segment, "--workers", "2")
         assert_written_once(bucket, "lab/s.zarr/c/")

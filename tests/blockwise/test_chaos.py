@@ -32,7 +32,7 @@ def affinities(tmp_path):
 
 def start(folder, engine=("--workers", "2")):
     """The command line, in a process group and with a folder for temporary files of its own."""
-    command = [sys.executable, "-m", "neuropil.cli", "segment", "a.zarr", "-o", "s.zarr", "--threshold", "0.5"]
+    command = [sys.executable, "-m", "neuropil", "segment", "a.zarr", "-o", "s.zarr", "--threshold", "0.5"]
     environment = os.environ | {"TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"}
     with (folder / "log").open("a") as log:
         return subprocess.Popen(

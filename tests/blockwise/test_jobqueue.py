@@ -64,7 +64,7 @@ def test_from_the_address_to_the_segmentation(tmp_path):
             ("tune", "a.zarr", "t.zarr", "--block", "3,11,9"),
         ):
             done = subprocess.run(
-                [sys.executable, "-m", "neuropil.cli", *words, "--scheduler", address],
+                [sys.executable, "-m", "neuropil", *words, "--scheduler", address],
                 cwd=tmp_path, capture_output=True, text=True, timeout=300,
             )  # fmt: skip
             assert done.returncode == 0, done.stderr

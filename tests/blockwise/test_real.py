@@ -1,8 +1,5 @@
 """On real tissue, as the shipped model sees it, blocks do not show: every score, every shape of block, any workers."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -14,8 +11,12 @@ from neuropil.evaluation.tuning import tune
 from neuropil.inference import predict_volume
 from neuropil.pipeline import segment
 from neuropil.volumes import open_volume
+from real_data import SNEMI3D
+from reference.partitions import partition
 
-pytestmark = pytest.mark.skipif("NEUROPIL_DATA" not in os.environ, reason="needs SNEMI3D")
+pytestmark = pytest.mark.skipif(
+    not SNEMI3D.is_dir(), reason="needs SNEMI3D: set NEUROPIL_DATA to the folder that holds it"
+)
 
 BOX = Box((70, 320, 420), (78, 350, 454))
 BLOCKS = [
@@ -24,20 +25,14 @@ BLOCKS = [
 """Of 8 × 30 × 34 voxels: uneven remainders on all axes, slabs of one voxel on each, more than the volume, halves."""
 
 
-def partition(labels):
-    """The same labels under one naming: by first appearance; 0 stays 0."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.where(labels == 0, -1, np.argsort(np.argsort(first))[inverse].reshape(labels.shape))
-
-
 @pytest.fixture(scope="module")
 def predicted(tmp_path_factory):
     """Affinities of a box of held-out sections, all that the model predicts; their nearest ones; and the labels."""
-    folder, data = tmp_path_factory.mktemp("real"), Path(os.environ["NEUROPIL_DATA"]) / "snemi3d"
+    folder = tmp_path_factory.mktemp("real")
     for keep in ("nearest", "all"):
-        image = open_volume(data / "image.h5")
+        image = open_volume(SNEMI3D / "image.h5")
         predict_volume("snemi3d", image, folder / f"{keep}.zarr", box=BOX, tta=1, keep=keep, device="cpu")
-    return folder, open_volume(data / "labels_z000-079.h5")
+    return folder, open_volume(SNEMI3D / "labels_z000-079.h5")
 
 
 def check(folder, name, config, block, out, engine=None, least=15):

@@ -8,32 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import neuropil
+from block_runs import by_blocks
 from neuropil import NeuropilError
 from neuropil.blockwise import BlocksFailed, segment_blocks
 from neuropil.config import SegmentConfig
 from neuropil.pipeline import segment
 from neuropil.volumes import LOGIT8, Metadata, create_volume, open_volume, write_volume
 from reference.affinity_cases import cases
+from reference.partitions import partition
 
 SCORES = ("mean", "max", "min", "q50", "q85")
 BLOCKS = [(2, 4, 3), (3, 5, 9), (6, 3, 3), (1, 12, 10), (6, 1, 10), (3, 12, 1), (99, 99, 99), (2, 2, 11), (5, 11, 9)]
-
-
-def partition(labels):
-    """The same labels under one naming: by first appearance; 0 stays 0."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.where(labels == 0, -1, np.argsort(np.argsort(first))[inverse].reshape(labels.shape))
-
-
-def by_blocks(folder, array, meta, config, block, **options):
-    """Segmentation by blocks; checks that ids have no gaps and that nothing is left beside it."""
-    folder = Path(folder)
-    write_volume(folder / "a.zarr", array, meta)
-    count = segment_blocks(open_volume(folder / "a.zarr"), folder / "s.zarr", config, block=block, **options)
-    found = open_volume(folder / "s.zarr").read()
-    assert sorted(path.name for path in folder.iterdir()) == ["a.zarr", "s.zarr"]
-    np.testing.assert_array_equal(np.unique(found[found > 0]), np.arange(1, count + 1))
-    return found
 
 
 def in_core(folder, config):

@@ -1,13 +1,12 @@
 """The mutex watershed on fragments by blocks is that of the whole volume, voxel for voxel."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import neuropil
+from block_runs import by_blocks
 from neuropil import NeuropilError, _native
 from neuropil.blockwise import BlocksFailed, open_engine, segment_blocks
 from neuropil.config import SegmentConfig
@@ -15,26 +14,11 @@ from neuropil.pipeline import segment
 from neuropil.segmentation import cluster_fragments, signed_graph
 from neuropil.volumes import LOGIT8, Metadata, create_volume, open_volume, write_volume
 from reference.affinity_cases import cases
+from reference.partitions import partition
 
 NEVER = np.uint32(0xFFFFFFFF)
 LONG = (*neuropil.NEAREST, (-2, 0, 0), (0, -5, 0), (0, 0, -5), (-1, -3, 4))
 BLOCKS = [(3, 4, 3), (3, 5, 9), (5, 3, 4), (1, 9, 8), (5, 1, 8), (5, 9, 1), (99, 99, 99), (2, 7, 6), (4, 8, 7)]
-
-
-def partition(labels):
-    """The same labels under one naming: by first appearance; 0 stays 0."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.where(labels == 0, -1, np.argsort(np.argsort(first))[inverse].reshape(labels.shape))
-
-
-def by_blocks(folder, array, meta, config, block, **options):
-    folder = Path(folder)
-    write_volume(folder / "a.zarr", array, meta)
-    count = segment_blocks(open_volume(folder / "a.zarr"), folder / "s.zarr", config, block=block, **options)
-    found = open_volume(folder / "s.zarr").read()
-    assert sorted(path.name for path in folder.iterdir()) == ["a.zarr", "s.zarr"]
-    np.testing.assert_array_equal(np.unique(found[found > 0]), np.arange(1, count + 1))
-    return found
 
 
 def whole(array, meta, config):

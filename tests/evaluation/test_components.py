@@ -55,6 +55,6 @@ def test_scores_against_parts(tmp_path):
     assert fair.adapted_rand_error == 0
     assert fair.objects == 2
     command = ["evaluate", "s.h5", "l.h5", "--components", "--json", "scores.json"]
-    subprocess.run([sys.executable, "-m", "neuropil.cli", *command], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-m", "neuropil", *command], cwd=tmp_path, check=True)
     assert json.loads((tmp_path / "scores.json").read_text())["adapted_rand_error"] == 0
     assert fair.box == plain.box == "0:2,0:4,0:9"

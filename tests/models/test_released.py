@@ -1,7 +1,6 @@
 """Files of weights, and the models that come with the package."""
 
 import json
-import os
 import re
 import stat
 import subprocess
@@ -18,6 +17,7 @@ from neuropil.models import build_network
 from neuropil.models.checkpoint import export_weights, load_model, read_checkpoint, save_checkpoint
 from neuropil.models.released import WEIGHTS, find_checkpoint, model_card, released_models
 from neuropil.volumes import Metadata, open_volume, write_volume
+from real_data import data_file
 
 TINY = Config.from_dict({"model": {"widths": [4, 6], "downsample": [[1, 2, 2]]}, "segment": {"threshold": 0.25}})
 
@@ -89,7 +89,7 @@ def test_the_threshold_travels_with_the_model(tmp_path):
     """From the model's file through the affinities to the segmentation, by the command line."""
     image = np.random.default_rng(0).integers(0, 255, (6, 48, 48), np.uint8)
     write_volume(tmp_path / "image.h5", image, Metadata(voxel_size=(30, 6, 6)))
-    run = [sys.executable, "-m", "neuropil.cli"]
+    run = [sys.executable, "-m", "neuropil"]
     subprocess.run([*run, "predict", "snemi3d", "image.h5", "-o", "a.zarr", "--tta", "1"], cwd=tmp_path, check=True)
     stored = load_model("snemi3d").config.segment.threshold
     with open_volume(tmp_path / "a.zarr") as affinities:
@@ -105,7 +105,7 @@ def test_the_threshold_travels_with_the_model(tmp_path):
 
 def test_info_prints_the_card():
     done = subprocess.run(
-        [sys.executable, "-m", "neuropil.cli", "info", "snemi3d"], check=True, capture_output=True, text=True
+        [sys.executable, "-m", "neuropil", "info", "snemi3d"], check=True, capture_output=True, text=True
     )
     assert done.stdout.startswith(model_card("snemi3d").splitlines()[0])
     assert "857,156 weights" in done.stdout
@@ -113,22 +113,19 @@ def test_info_prints_the_card():
 
 @pytest.mark.slow
 def test_the_scores_on_the_card_are_those_of_the_commands_on_it(tmp_path):
-    volumes = Path(os.environ.get("NEUROPIL_DATA", Path(__file__).parents[3] / "shared/data")) / "snemi3d"
-    if not volumes.exists():
-        pytest.skip("SNEMI3D is not there; set NEUROPIL_DATA to the folder that holds it")
     card = model_card("snemi3d")
     commands = re.findall(r"^    neuropil +(.+)$", card, re.MULTILINE)
     rows = re.findall(r"^\| labels[^|]*\|((?: \d\.\d{3} \|){5})$", card, re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["predict", "segment", "evaluate", "evaluate"]
     assert len(rows) == 2
     for file in ("image.h5", "labels_z000-079.h5"):
-        (tmp_path / file).symlink_to(volumes / file)
+        (tmp_path / file).symlink_to(data_file(f"snemi3d/{file}"))
     for command in commands[:2]:
-        subprocess.run([sys.executable, "-m", "neuropil.cli", *command.split()], cwd=tmp_path, check=True)
+        subprocess.run([sys.executable, "-m", "neuropil", *command.split()], cwd=tmp_path, check=True)
     names = ("adapted_rand_error", "adapted_rand_precision", "adapted_rand_recall", "voi_split", "voi_merge")
     for command, row in zip(commands[2:], rows, strict=True):
         words = [*command.split(), "--json", "scores.json"]
-        subprocess.run([sys.executable, "-m", "neuropil.cli", *words], cwd=tmp_path, check=True)
+        subprocess.run([sys.executable, "-m", "neuropil", *words], cwd=tmp_path, check=True)
         scores = json.loads((tmp_path / "scores.json").read_text())
         # Another processor rounds bfloat16 products elsewhere, or has none.
         assert [scores[name] for name in names] == pytest.approx([float(n) for n in row.split("|")[:5]], abs=0.005)

@@ -14,15 +14,9 @@ from neuropil.segmentation.scores import fixed_point
 from neuropil.volumes import LINEAR8, LOGIT8, LOGIT16
 from reference import agglomeration as slow
 from reference.affinity_cases import cases_with_fragments
+from reference.partitions import partition
 from reference.region_graph import region_graph as slow_region_graph
 from reference.silence import silent
-
-
-def partition(labels, *others):
-    """The same labels under one naming: by first appearance."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse].reshape(labels.shape)
-
 
 scores = st.sampled_from(sorted(slow.SCORES))
 

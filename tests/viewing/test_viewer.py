@@ -53,7 +53,7 @@ def files(tissue, tmp_path_factory):
 @contextmanager
 def viewing(*arguments):
     """(process, link, all that was printed) of ``neuropil view``; stopped with Ctrl-C."""
-    command = [sys.executable, "-m", "neuropil.cli", "view", *arguments]
+    command = [sys.executable, "-m", "neuropil", "view", *arguments]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -200,7 +200,7 @@ def test_segments_that_cannot_be_drawn_are_named(files, words, said):
     """One message, exit code 2, before a link is printed."""
     pytest.importorskip("zmesh", reason="the extra `mesh` is not installed")
     first, *more = words.split()
-    command = [sys.executable, "-m", "neuropil.cli", "view", files[first], *more]
+    command = [sys.executable, "-m", "neuropil", "view", files[first], *more]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert re.search(said, done.stderr)

@@ -1,23 +1,12 @@
 """Real EM data, where it is at hand ($NEUROPIL_DATA, or a folder shared/data beside the checkout)."""
 
-import os
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest
 
 from neuropil.geometry import Box
 from neuropil.volumes import convert_volume, open_volume, require_image, require_labels
-
-DATA = Path(os.environ.get("NEUROPIL_DATA", Path(__file__).parents[3] / "shared/data"))
-
-
-def file(name):
-    path = DATA / name
-    if not path.exists():
-        pytest.skip(f"{name} is not there; set NEUROPIL_DATA to the folder that holds it")
-    return path
+from real_data import data_file
 
 
 @pytest.mark.parametrize(
@@ -30,11 +19,11 @@ def file(name):
     ],
 )
 def test_opened_as_they_are(name, shape, voxel_size):
-    volume = open_volume(file(name))
+    volume = open_volume(data_file(name))
     assert volume.shape == shape
     assert volume.metadata.voxel_size == voxel_size
     box = Box((13, 11, 7), (17, 99, 100))
-    with h5py.File(file(name)) as stored:
+    with h5py.File(data_file(name)) as stored:
         assert (volume.read(box) == stored["main"][13:17, 11:99, 7:100]).all()
     (require_labels if "labels" in name else require_image)(volume)
 
@@ -43,7 +32,7 @@ def test_opened_as_they_are(name, shape, voxel_size):
 @pytest.mark.filterwarnings("ignore:PNG holds no metadata")
 @pytest.mark.parametrize("name", ["fib_mini/test_image.h5", "fib_mini/test_labels.h5"])
 def test_to_every_format_and_back(tmp_path, name, target):
-    source = open_volume(file(name))
+    source = open_volume(data_file(name))
     convert_volume(source, tmp_path / target)
     copy = open_volume(tmp_path / target)
     assert copy.dtype == source.dtype

@@ -67,19 +67,7 @@ def predict_blocks(
     check_output(request, target)
     failures: list[Failure] = []
     with Journal(unfinished(target)) as journal:
-        chosen = json.loads(json.dumps(begin_or_continue(journal, request)))
-        whole, shape = request.box, cell_shape(request)
-        z, y, x = (-(-b // c) * c for b, c in zip(block, shape, strict=True))
-        cells, done = Cells(whole, shape), journal.done()
-        groups = {str(part): list(cells.touched(part)) for part in blocks(whole, (z, y, x))}
-        model = str(Path(checkpoint).absolute()) if Path(checkpoint).is_file() else str(checkpoint)
-        made_from = json.dumps((journal.begun() or {}).get("asked"))
-        asked = (model, absolute_path(image.path), str(whole), json.dumps(changes), device, made_from)
-        tasks = [
-            Task(predict_part, (asked, chosen, place, str(journal.array.resolve())), "predicting", place, (0, i))
-            for i, (place, inside) in enumerate(groups.items())
-            if not done.issuperset(inside)
-        ]
+        groups, tasks = _plan(journal, request, block, (checkpoint, absolute_path(image.path), changes, device))
         for count, (task, outcome) in enumerate((engine or Serial()).run(tasks), 1):
             if isinstance(outcome, Failure):
                 failures.append(outcome)
@@ -92,6 +80,27 @@ def predict_blocks(
             raise BlocksFailed(failures, len(tasks) - len(failures))
         put_into_place(journal, request, target)
     shutil.rmtree(unfinished(target), ignore_errors=True)
+
+
+def _plan(
+    journal: Journal, request: Request, block: Triple, given: tuple[Path | str, str, Mapping[str, Any], str]
+) -> tuple[dict[str, list[Triple]], list[Task]]:
+    """The cells of each block, by its place, and a task for each block that is not all done."""
+    checkpoint, image, changes, device = given
+    chosen = json.loads(json.dumps(begin_or_continue(journal, request)))
+    whole, shape = request.box, cell_shape(request)
+    z, y, x = (-(-b // c) * c for b, c in zip(block, shape, strict=True))
+    cells, done = Cells(whole, shape), journal.done()
+    groups = {str(part): list(cells.touched(part)) for part in blocks(whole, (z, y, x))}
+    model = str(Path(checkpoint).absolute()) if Path(checkpoint).is_file() else str(checkpoint)
+    made_from = json.dumps((journal.begun() or {}).get("asked"))
+    asked = (model, image, str(whole), json.dumps(changes), device, made_from)
+    tasks = [
+        Task(predict_part, (asked, chosen, place, str(journal.array.resolve())), "predicting", place, (0, i))
+        for i, (place, inside) in enumerate(groups.items())
+        if not done.issuperset(inside)
+    ]
+    return groups, tasks
 
 
 def predict_part(asked: tuple[str, ...], chosen: dict[str, Any], place: str, array: str) -> Summary:

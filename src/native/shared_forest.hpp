@@ -1,0 +1,55 @@
+// Which nodes are one, while several threads unite them.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+namespace neuropil {
+
+// Trees over nodes that several threads unite at a time. The root of a tree is its smallest node, whoever came first.
+template <class Index>
+class SharedForest {
+  public:
+    explicit SharedForest(size_t nodes) : up_(nodes) { std::iota(up_.begin(), up_.end(), Index(0)); }
+
+    Index find(Index v) {
+        for (;;) {
+            const Index up = load(v);
+            if (up == v) return v;
+            const Index top = load(up);
+            if (top != up) set(v, top);
+            v = top;
+        }
+    }
+
+    // The same without shortening paths, so that others may rewrite theirs meanwhile.
+    Index root(Index v) {
+        for (Index up; (up = load(v)) != v;) v = up;
+        return v;
+    }
+
+    void set(Index v, Index to) { std::atomic_ref<Index>(up_[v]).store(to, std::memory_order_relaxed); }
+
+    void unite(Index a, Index b) {
+        for (;;) {
+            a = find(a), b = find(b);
+            if (a == b) return;
+            if (a > b) std::swap(a, b);
+            if (std::atomic_ref<Index>(up_[b]).compare_exchange_strong(b, a, std::memory_order_relaxed)) return;
+        }
+    }
+
+    // Plain access, for whoever is alone with these nodes.
+    Index& operator[](Index v) { return up_[v]; }
+    const Index& operator[](Index v) const { return up_[v]; }
+
+  private:
+    Index load(Index v) { return std::atomic_ref<Index>(up_[v]).load(std::memory_order_relaxed); }
+
+    std::vector<Index> up_;
+};
+
+}  // namespace neuropil
