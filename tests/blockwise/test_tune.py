@@ -159,6 +159,20 @@ def test_unreadable_labels_are_named_and_a_second_call_goes_on(tmp_path):
     assert not (tmp_path / "a.zarr.tune.blocks").exists()
 
 
+def test_what_a_run_with_other_options_left_stays_and_is_told(tmp_path):
+    one = pair(tmp_path, *ties(6))
+
+    def stop(step, count, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune_blocks([one], SegmentConfig(score="max"), block=(4, 5, 9), watch=stop)
+    with pytest.warns(UserWarning, match="a.zarr.tune.blocks holds what runs with other options left"):
+        tune_blocks([one], block=(4, 5, 9))
+    tune_blocks([one], SegmentConfig(score="max"), block=(4, 5, 9))
+    assert not (tmp_path / "a.zarr.tune.blocks").exists()
+
+
 def test_the_command_line_leaves_the_same_files(tmp_path, monkeypatch, capsys):
     from neuropil.cli import main
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
@@ -15,6 +14,7 @@ from neuropil.blockwise.engine import BlocksFailed, Engine, Failure, Serial, Sum
 from neuropil.blockwise.job import described, load_arrays, save_arrays
 from neuropil.blockwise.segment import Watch
 from neuropil.blockwise.tree import BlockTree, Node
+from neuropil.blockwise.work import work_folder
 from neuropil.evaluation import Contingency, Scores, contingency
 from neuropil.evaluation.placing import place
 from neuropil.evaluation.scores import scores_of
@@ -30,7 +30,7 @@ def evaluate_blocks(
     labels: Volume,
     *,
     block: Triple,
-    work: Path | str,
+    work: Path | str | None = None,
     box: Box | None = None,
     engine: Engine | None = None,
     watch: Watch | None = None,
@@ -40,7 +40,8 @@ def evaluate_blocks(
     Args:
         segmentation, labels: ids ``[z, y, x]``, in files.
         block: voxels (z, y, x) of a block.
-        work: folder for tables, which all workers can reach; removed when all is done.
+        work: folder for tables, which all workers can reach; beside the segmentation when not given. One that was there
+            before stays.
         box: as for :func:`neuropil.evaluate`.
         engine: who does the work; this process when not given.
         watch: is told of progress.
@@ -54,7 +55,7 @@ def evaluate_blocks(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_volume(f"{folder}/a.zarr", np.arange(24, dtype=np.uint32).reshape(2, 3, 4) // 6 + 1)
     ...     volume = open_volume(f"{folder}/a.zarr")
-    ...     evaluate_blocks(volume, volume, block=(1, 2, 3), work=f"{folder}/work").adapted_rand_error
+    ...     evaluate_blocks(volume, volume, block=(1, 2, 3)).adapted_rand_error
     0.0
     """
     placed = place(segmentation, labels, box)
@@ -64,7 +65,9 @@ def evaluate_blocks(
         "block": [min(b, n) for b, n in zip(block, placed.box.shape, strict=True)],
         "made": [described(segmentation.path), described(labels.path)],
     }  # fmt: skip
-    folder = Path(work).resolve() / sha256(json.dumps(asked).encode()).hexdigest()[:16]
+    around = work_folder(work, segmentation.path, "scores.blocks")
+    around.begin()
+    folder = around.path.resolve() / sha256(json.dumps(asked).encode()).hexdigest()[:16]
     with replacing(folder / "job.json") as temporary:
         temporary.write_text(json.dumps(asked))
     tree, failures, done = _tree(str(folder)), list[Failure](), 0
@@ -80,8 +83,8 @@ def evaluate_blocks(
         if failures:
             raise BlocksFailed(failures, done)
     scores = scores_of(_load(str(folder), tree.root))
-    shutil.rmtree(folder)
-    _sweep(folder.parent, asked)
+    _sweep(around.path, asked)
+    around.end(folder)
     return replace(scores, box=str(placed.box))
 
 
@@ -97,8 +100,6 @@ def _sweep(work: Path, asked: dict[str, Any]) -> None:
                 shutil.rmtree(job.parent)
         except (OSError, ValueError, KeyError, TypeError):  # being removed or made by another run, or not ours
             continue
-    with suppress(OSError):  # not empty, or gone already
-        work.rmdir()
 
 
 def count_pairs(folder: str, node: Node) -> Summary:

@@ -154,20 +154,6 @@ def _refuse_for_all(affinities: Volume, settings: SegmentConfig) -> None:
         raise NeuropilError(f"{affinities.path}: {error}") from None
 
 
-def folder_beside(path: Path | str, kind: str = "blocks") -> Path:
-    """The folder for what is between: beside a local array, in the current folder for a bucket.
-
-    >>> folder_beside("data/s.h5/main").as_posix(), folder_beside("s3://bucket/s.zarr").as_posix()
-    ('data/s.h5.main.blocks', 's3_bucket_s.zarr.blocks')
-    >>> folder_beside("data/*.png", "scores.blocks").as_posix()
-    'data/_.png.scores.blocks'
-    """
-    location = parse_location(path)
-    name = location.container.rstrip("/").replace("://", "_")
-    place = Path(name.replace("/", "_") if location.remote else name.replace("*", "_"))
-    return place.with_name(f"{place.name}{'.' + location.array.replace('/', '_') if location.array else ''}.{kind}")
-
-
 @lru_cache(maxsize=8)
 def load_job(folder: str) -> Job:
     """The job in a folder; each process reads it once."""

@@ -19,19 +19,16 @@ whose file is there is skipped. Agglomeration in parts that reach an exact whole
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from warnings import warn
 
 import numpy as np
 import numpy.typing as npt
 
 from neuropil.blockwise.engine import BlocksFailed, Engine, Failure, Serial, Summary, Task
-from neuropil.blockwise.job import Job, folder_beside, load_arrays, load_job, plan, save_arrays
+from neuropil.blockwise.job import Job, load_arrays, load_job, plan, save_arrays
 from neuropil.blockwise.naming import name_regions, relabel
 from neuropil.blockwise.output import check_output, create_output, finish_output, output_path
 from neuropil.blockwise.parts import join_seams, merge_leaf, merge_node
@@ -40,6 +37,7 @@ from neuropil.blockwise.signed import find_pieces, join_pieces, leaves_around, s
 from neuropil.blockwise.sizes import size_leaf, size_node
 from neuropil.blockwise.tree import Node
 from neuropil.blockwise.waiting import forget_edges
+from neuropil.blockwise.work import WorkFolder, work_folder
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
@@ -91,7 +89,8 @@ def segment_blocks(
         block: voxels (z, y, x) of a block.
         engine: who does the work; this process when not given.
         metadata: what travels with the segmentation.
-        work: folder for what is between, which all workers can reach; beside the output when not given.
+        work: folder for what is between, which all workers can reach; beside the output when not given. One that was
+            there before stays.
         watch: is told of progress.
 
     Returns:
@@ -109,7 +108,8 @@ def segment_blocks(
     ...     segment_blocks(affinities, f"{folder}/s.zarr", SegmentConfig(threshold=0.5), block=(4, 3, 6))
     1
     """
-    job, folder = _job(affinities, output, settings, block, work)
+    folder = work_folder(work, output, "blocks")
+    job = _job(affinities, output, settings, block, folder)
     run = Run(job, engine or Serial(), watch)
     run.merge()
     if job.min_size > 1:
@@ -122,17 +122,8 @@ def segment_blocks(
     run.step("relabel", run.nodes(0), "relabelling")
     run.stop_if_failed()
     finish_output(job, output)
-    clear(job, folder)
-    if work is None and folder.exists():  # one that was given may hold jobs of other outputs, at work
-        warn(f"{folder} holds what runs with other options left; delete it, or give their options again", stacklevel=2)
+    folder.end(job.folder)
     return segments
-
-
-def clear(job: Job, folder: Path) -> None:
-    """Remove what is between, when all is done."""
-    shutil.rmtree(job.folder, ignore_errors=True)
-    with suppress(OSError):  # not empty, gone already, or not ours to remove
-        folder.rmdir()
 
 
 def perform(folder: str, step: str, node: Node) -> Summary:
@@ -231,10 +222,8 @@ def _inputs(job: Job, step: str, node: Node) -> Iterable[tuple[str, Node]]:
     return below if step == "sizes" else []
 
 
-def _job(
-    affinities: Volume, output: Path | str, settings: SegmentConfig, block: Triple, work: Path | str | None
-) -> tuple[Job, Path]:
-    """The job and the folder of all jobs for this output; refuses what cannot be done by blocks."""
+def _job(affinities: Volume, output: Path | str, settings: SegmentConfig, block: Triple, folder: WorkFolder) -> Job:
+    """The job, saved; refuses what cannot be done by blocks."""
     spare_input(affinities, output)
     if settings.method == "mutex" and not settings.fragments:
         raise NeuropilError(
@@ -243,11 +232,11 @@ def _job(
         )
     if settings.fill:
         raise NeuropilError("filling looks across the whole volume; leave out --fill, or --block")
-    folder = Path(work) if work is not None else folder_beside(output)
-    job = plan(affinities, settings, block, folder, output=output)
+    job = plan(affinities, settings, block, folder.path, output=output)
     place = Path(job.folder)
     job = replace(job, output=output_path(output, place))
     if not (place / "job.json").exists():
         check_output(output)
+    folder.begin()
     job.save()
-    return job, folder
+    return job

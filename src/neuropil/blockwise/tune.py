@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from neuropil.blockwise.engine import Engine, Serial
-from neuropil.blockwise.job import folder_beside, plan
+from neuropil.blockwise.job import plan
 from neuropil.blockwise.rows import load_curve
-from neuropil.blockwise.segment import Run, Watch, clear
+from neuropil.blockwise.segment import Run, Watch
+from neuropil.blockwise.work import work_folder
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import ThresholdCurve
@@ -82,8 +83,9 @@ def curve_by_blocks(
         raise NeuropilError("blocks are read by any process: expected labels in a file, got an array in memory")
     scored = common_box(affinities, require_labels(labels), box)
     wanted = SegmentConfig(low=settings.low, high=settings.high, score=settings.score, threshold=0.0)
-    folder = Path(work) if work is not None else folder_beside(affinities.path, "tune.blocks")
-    job = plan(affinities, wanted, block, folder, truth=labels.path, scored=str(scored))
+    folder = work_folder(work, affinities.path, "tune.blocks")
+    job = plan(affinities, wanted, block, folder.path, truth=labels.path, scored=str(scored))
+    folder.begin()
     job.save()
     run = Run(job, engine or Serial(), watch)
     run.merge()
@@ -91,5 +93,5 @@ def curve_by_blocks(
         run.step("rows", run.nodes(level), "counting pairs" if level == 0 else f"adding up scores, level {level}")
     run.stop_if_failed()
     curve = load_curve(job)
-    clear(job, folder)
+    folder.end(job.folder)
     return curve

@@ -291,7 +291,6 @@ def evaluate(
     from dataclasses import replace
 
     from neuropil.blockwise import open_engine as block_engine
-    from neuropil.blockwise.job import folder_beside
     from neuropil.evaluation import evaluate as run
     from neuropil.evaluation.run_length import run_length
     from neuropil.pipeline import score_in_blocks
@@ -312,8 +311,7 @@ def evaluate(
             raise NeuropilError("--border and --components look at whole sections; leave them out, or --block")
         else:
             with block_engine(workers, scheduler) as engine:
-                folder = work or folder_beside(segmentation, "scores.blocks")
-                scores = score_in_blocks(volume, truth, block=read_block(block), box=area, engine=engine, work=folder)
+                scores = score_in_blocks(volume, truth, block=read_block(block), box=area, engine=engine, work=work)
         if erl:
             scores = replace(scores, run_length=run_length(volume, truth, box=area, voxel_size=size))
         typer.echo("\n".join(score_table(scores)))

@@ -103,7 +103,7 @@ def score_in_blocks(
     labels: Volume,
     *,
     block: Triple | None,
-    work: Path | str,
+    work: Path | str | None = None,
     box: Box | None = None,
     engine: Engine | None = None,
 ) -> Scores:
