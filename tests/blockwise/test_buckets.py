@@ -117,6 +117,52 @@ def test_a_run_into_a_bucket_goes_on_where_it_stopped(tmp_path, array, expected)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.h5", "1.h5", "2.h5", "a.zarr"]
 
 
+MADE_ANEW = """
+import tensorstore as ts
+from neuropil.blockwise import segment_blocks
+from neuropil.config import SegmentConfig
+from neuropil.volumes import open_volume, write_volume
+class Stop(BaseException): pass
+def stop(step, done, total):
+    if step == "seams": raise Stop
+def segment(watch=None):
+    config = SegmentConfig(threshold=0.5)
+    segment_blocks(open_volume("gs://lab/a.zarr"), "s.zarr", config, block=(3, 8, 10), watch=watch)
+array = open_volume("a.zarr").read()
+write_volume("gs://lab/a.zarr", array[::-1].copy())
+try: segment(stop)
+except Stop: pass
+ts.KvStore.open("gs://lab/a.zarr/").result().delete_range(ts.KvStore.KeyRange()).result()
+write_volume("gs://lab/a.zarr", array)
+segment()
+"""
+
+
+def test_affinities_that_were_made_anew_in_a_bucket_are_another_run(tmp_path, array, expected):
+    """The same shape and description: only the bucket's generation says that it is another array."""
+    write_volume(tmp_path / "a.zarr", array)
+    with running_bucket() as bucket:
+        python(tmp_path, bucket.environment(), "-c", MADE_ANEW)
+    np.testing.assert_array_equal(partition(open_volume(tmp_path / "s.zarr").read()), partition(expected))
+    assert len(list((tmp_path / "s.zarr.blocks").glob("*/job.json"))) == 1, "what the stopped run left, and is told"
+
+
+TAKEN = """
+import numpy as np
+from neuropil import NeuropilError
+from neuropil.volumes import write_volume
+for _ in range(2):
+    try: write_volume("gs://lab/a.zarr", np.zeros((1, 2, 2), np.uint8))
+    except NeuropilError as error: print(error)
+"""
+
+
+def test_a_name_that_is_taken_is_told_once(tmp_path):
+    with running_bucket() as bucket:
+        told = python(tmp_path, bucket.environment(), "-c", TAKEN)
+    assert told == "gs://lab/a.zarr exists; delete it or choose another name (a bucket cannot rename)\n"
+
+
 @pytest.mark.parametrize("name", ["s.zarr", "s.n5", "precomputed://{}/p"])
 @pytest.mark.parametrize("block", [(3, 7, 24), (5, 13, 11), (2, 20, 5)])
 def test_no_chunk_is_shared_by_two_blocks(tmp_path, array, name, block):

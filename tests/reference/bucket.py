@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from threading import Lock, Thread
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -19,6 +20,7 @@ class Bucket:
     objects: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     log: list[tuple[str, str]] = field(default_factory=list)
     lock: Lock = field(default_factory=Lock)
+    generations: Iterator[int] = field(default_factory=lambda: count(1))
 
     def environment(self) -> dict[str, str]:
         """What makes ``gs://`` mean this bucket, in a new process and its workers."""
@@ -97,8 +99,9 @@ class Handler(BaseHTTPRequestHandler):
             if "ifGenerationMatch" in query and int(query["ifGenerationMatch"]) != now:
                 self.answer(412)
                 return
-            self.server.bucket.objects[key] = (body, now + 1)
-        self.json({"name": query["name"], "generation": str(now + 1), "size": str(len(body))})
+            new = next(self.server.bucket.generations)  # never used again, even for an object that was deleted
+            self.server.bucket.objects[key] = (body, new)
+        self.json({"name": query["name"], "generation": str(new), "size": str(len(body))})
 
     def do_DELETE(self) -> None:
         where, name, _ = self.asked()

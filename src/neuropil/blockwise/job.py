@@ -208,10 +208,12 @@ def _plain(metadata: Metadata) -> Any:
 
 
 def described(path: str) -> list[Any]:
-    """Size and date of the file that describes the array; of a URL nothing."""
+    """Size and date of the file that describes the array; of a URL what tells that it was written again."""
     location = parse_location(path)
     if location.remote:
-        return []
+        from neuropil.volumes.keys import stamp
+
+        return [stamp(location.container, location.array, location.format)]
     container = Path(location.container)
     folders = [container / location.array, container]
     names = ("zarr.json", ".zarray", "attributes.json", "info")

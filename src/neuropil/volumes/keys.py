@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,14 +70,43 @@ def _load(container: str, key: str) -> bytes | None:
 
 
 def _fetch(container: str, key: str) -> bytes | None:
+    found = _ask(container, key)
+    return found.value if found.state == "value" else None
+
+
+def _ask(container: str, key: str) -> Any:
     try:
         store = ts.KvStore.open(kvstore(container), context=context()).result(timeout=_PATIENCE)
-        found = store.read(key).result(timeout=_PATIENCE)
+        return store.read(key).result(timeout=_PATIENCE)
     except TimeoutError:
         raise NeuropilError(f"no answer from {container} within {_PATIENCE:.0f} s") from None
     except ValueError as error:
         raise NeuropilError(f"cannot read {container}: {first_line(error)}") from None
-    return found.value if found.state == "value" else None
+
+
+def stamp(container: str, array: str, form: str) -> str:
+    """What is another once the array has been written anew: the generation of the file that describes it, as the bucket
+    or server tells it, and a digest of that file.
+
+    The generation is a number in Google's buckets, and elsewhere the ETag, which S3 makes from the file's content. A
+    server that gives none leaves the digest: then an array made anew with the same description looks the same.
+
+    Args:
+        container, array, form: as a :class:`neuropil.volumes.location.Location` has them; a URL.
+
+    Returns:
+        the stamp; empty where no file describes an array of that name.
+
+    Raises:
+        NeuropilError: it cannot be read.
+    """
+    at = "" if form == "precomputed" or not array else f"{array.strip('/')}/"
+    names = {"precomputed": ("info",), "n5": ("attributes.json",)}.get(form, ("zarr.json", ".zarray"))
+    for name in names:
+        found = _ask(container, f"{at}{name}")
+        if found.state == "value":
+            return f"{found.stamp.generation.hex()}-{sha256(found.value).hexdigest()[:16]}"
+    return ""
 
 
 def array_json(container: str, array: str, form: str) -> tuple[Driver, dict[str, Any]] | None:

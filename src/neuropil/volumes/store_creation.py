@@ -243,10 +243,11 @@ def _in_bucket(location: Location) -> Iterator[None]:
         )
     store = ts.KvStore.open(keys.kvstore(location.container, location.array), context=keys.context()).result()
     try:
-        if store.list(ts.KvStore.KeyRange()).result()[:1]:
-            raise NeuropilError(f"{location.path} exists; delete it or choose another name (a bucket cannot rename)")
+        taken = store.list(ts.KvStore.KeyRange()).result()[:1]
     except ValueError as error:
         raise NeuropilError(f"cannot write {location.path}: {first_line(error)}") from None
+    if taken:
+        raise NeuropilError(f"{location.path} exists; delete it or choose another name (a bucket cannot rename)")
     try:
         yield
     except BaseException:
