@@ -3,7 +3,7 @@ import torch
 
 from neuropil import NeuropilError
 from neuropil.config import ModelConfig
-from neuropil.models import ResidualUNet, build_network
+from neuropil.models import ResidualUNet, build_network, check_spread
 from neuropil.models.unet import fold, unfold
 
 SMALL = {"widths": (4, 6, 8), "downsample": ((1, 2, 2), (2, 2, 2))}
@@ -34,6 +34,31 @@ def test_z_is_not_mixed_by_flat_kernels_alone():
     other[:, :, 2] = 0
     with torch.no_grad():
         assert torch.equal(net(image)[:, :, :2], net(other)[:, :, :2])
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "instance", "none"])
+@pytest.mark.parametrize("shape", [{"widths": (4, 6, 8)}, {"widths": (6, 12)}, {"widths": (8,)}], ids=str)
+@pytest.mark.parametrize("pooling", [(1, 2, 2), (2, 2, 2), (1, 1, 1)])
+@pytest.mark.parametrize("stem", [(1, 1, 1), (1, 2, 2)])
+def test_refused_are_the_patches_that_cannot_be_trained_on(norm, shape, pooling, stem):
+    levels = len(shape["widths"])
+    model = ModelConfig(**shape, downsample=(pooling,) * (levels - 1), norm=norm, stem=stem, anisotropic_levels=0)
+    torch.manual_seed(0)
+    network = build_network(model)
+    for patch in [(1, 1, 1), (1, 2, 2), (1, 3, 4), (1, 4, 5), (2, 8, 8), (4, 4, 4), (4, 4, 8)]:
+        for batch in (1, 2):
+            said = refusal(lambda: network(torch.rand(batch, 1, *patch)), ValueError)  # noqa: B023
+            ours = refusal(lambda: check_spread(model, patch, batch), NeuropilError)  # noqa: B023
+            assert ("Expected more than 1" in said) == bool(ours) == bool(said)
+            assert not ours or (ours.startswith("training.patch: expected more than ") and f"model.norm {norm}" in ours)
+
+
+def refusal(call, kind):
+    try:
+        call()
+    except kind as error:
+        return str(error)
+    return ""
 
 
 def test_fold_and_unfold_are_inverse_and_keep_neighbours_together():

@@ -11,7 +11,7 @@ from neuropil import NeuropilError, load_config, train
 from neuropil.models.checkpoint import load_model, read_checkpoint
 from neuropil.training.batches import Numbers, batches, open_dataset
 from neuropil.training.loop import prepared, validate
-from neuropil.training.run import Step
+from neuropil.training.run import Step, start_run
 from training_data import equal, recipe, stripes, weights
 
 
@@ -39,6 +39,23 @@ def test_learns_and_leaves_what_prediction_needs(data, tmp_path):
     shown = {"learning_rate", "gradient_norm", "loss/term/bce"}
     assert shown | {"speed/voxels_per_second", "speed/share_waiting_for_data"} <= set(events.Tags()["scalars"])
     assert events.Tags()["images"] == ["image | labels | target | prediction"]
+
+
+def test_a_patch_without_spread_is_refused_before_the_first_step(data, tmp_path):
+    config = recipe(data, "training.iterations=1", "training.patch=[1,2,2]")
+    with pytest.raises(NeuropilError, match=r"expected more than 1×2×2 voxels, .* 2 levels .* got \(1, 2, 2\): take"):
+        train(config, tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
+    assert train(recipe(data, "training.iterations=1", "training.patch=[1,2,2]", "training.batch=2"), tmp_path).exists()
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_norms_shared_by_ranks_count_the_samples_of_all(data, tmp_path, ranks):
+    """Without GPUs such a norm is refused, but only after that."""
+    config = recipe(data, "training.iterations=1", "training.patch=[1,2,2]", "model.norm=sync_batch")
+    fabric = SimpleNamespace(world_size=ranks, device=torch.device("cpu"))
+    with pytest.raises(NeuropilError, match="expected more than" if ranks == 1 else "needs GPUs"):
+        start_run(config, fabric, None, tmp_path, None)
 
 
 def test_resuming_equals_never_having_stopped(data, tmp_path):

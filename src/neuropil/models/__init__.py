@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from neuropil.config import ModelConfig
-from neuropil.models.unet import ResidualUNet
+from neuropil.models.unet import ResidualUNet, check_spread
 from neuropil.targets import auxiliaries
 
-__all__ = ["ResidualUNet", "build_network"]
+__all__ = ["ResidualUNet", "build_network", "check_spread"]
 
 
 def build_network(model: ModelConfig) -> nn.Module:

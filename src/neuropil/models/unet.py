@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from neuropil.config import ModelConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
 
@@ -36,6 +37,39 @@ def _norm(kind: str, width: int) -> nn.Module:
     if kind == "none":
         return nn.Identity()
     raise NeuropilError(f"unknown norm {kind!r}; expected batch, sync_batch, group, instance or none")
+
+
+def check_spread(model: ModelConfig, patch: Triple, batch: int) -> None:
+    """Refuse a training patch that pooling shrinks to one voxel where the norm there needs more to measure a spread.
+
+    Args:
+        model: of a recipe; MONAI's networks are padded beyond one voxel.
+        patch: voxels (z, y, x) of a sample.
+        batch: samples that share their statistics.
+
+    Raises:
+        NeuropilError: one value per channel, or per group of channels.
+
+    >>> check_spread(ModelConfig(), (1, 16, 16), 1)
+    >>> check_spread(ModelConfig(), (1, 8, 8), 1)
+    Traceback (most recent call last):
+    ...
+    neuropil.errors.NeuropilError: training.patch: expected more than 1×8×8 voxels, ...
+    """
+    factors = [model.stem, *model.downsample]
+    shrunk = [math.prod(factor[axis] for factor in factors) for axis in range(3)]
+    if model.architecture != "residual_unet" or any(n > s for n, s in zip(patch, shrunk, strict=True)):
+        return
+    alone = [w for i, w in enumerate(model.widths) if all(f == (1, 1, 1) for f in model.downsample[i:])]
+    values = {"instance": 1, "group": min(batch * w // math.gcd(8, w) for w in alone), "none": 2}
+    if values.get(model.norm, batch) > 1:
+        return
+    more = "" if model.norm == "instance" else "training.batch of 2 or more, "
+    raise NeuropilError(
+        f"training.patch: expected more than {'×'.join(map(str, shrunk))} voxels, which become one at the deepest of "
+        f"the {len(model.widths)} levels of model.widths, where model.norm {model.norm} needs more than one value; got "
+        f"{patch}: take a larger patch, fewer levels, {more}or model.norm none"
+    )
 
 
 def _conv(inside: int, outside: int, kernel: Triple, norm: str) -> nn.Conv3d:

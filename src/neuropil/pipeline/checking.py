@@ -5,18 +5,25 @@ from __future__ import annotations
 from neuropil.config import Config, VolumePair, check_trainable
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
+from neuropil.inference.engine import kept_offsets
+from neuropil.models import check_spread
+from neuropil.segmentation.mutex import channel_biases
 from neuropil.training.batches import open_pair
 from neuropil.volumes import open_volume, require_image, require_labels
 
 
 def check_volumes(config: Config) -> list[str]:
-    """Check a recipe together with the volumes it names, as training would; a line on each volume.
+    """Check a recipe together with the volumes it names, as `neuropil run` would from training to segmentation; a line
+    on each volume.
 
     Raises:
-        NeuropilError: what training needs is missing, unreadable or does not fit together.
+        NeuropilError: what is needed is missing, unreadable or does not fit together.
     """
     check_trainable(config)
     patch, lines = config.training.patch, []
+    if config.model.norm != "sync_batch":  # which depends on how many ranks there will be
+        check_spread(config.model, patch, config.training.batch)
+    _check_segmentable(config)
     # Validation makes do with less than a patch.
     for name, pairs, least in (("train", config.data.train, patch), ("validation", config.data.validation, (1, 1, 1))):
         for index, pair in enumerate(pairs):
@@ -25,6 +32,23 @@ def check_volumes(config: Config) -> list[str]:
     if config.data.test is not None:
         lines.append(f"{'data.test':<18}  {config.data.test.image}, box {_predictable('data.test', config.data.test)}")
     return lines
+
+
+def _check_segmentable(config: Config) -> None:
+    """Refuse now what would be refused only once the network is trained: edges and biases that do not fit."""
+    settings, offsets, keep = config.segment, config.model.offsets, config.predict.keep
+    if config.data.test is None and settings.method != "mutex":
+        return
+    try:
+        kept = kept_offsets(offsets, keep)
+    except NeuropilError as error:
+        raise NeuropilError(f"predict.keep: {error}") from None
+    if settings.method == "mutex":
+        try:
+            channel_biases(settings.bias if len(settings.bias) > 1 else settings.bias[0], len(kept))
+        except NeuropilError as error:
+            why = f"predict.keep {keep} keeps {len(kept)} of the {len(offsets)} model.offsets"
+            raise NeuropilError(f"segment.bias: {error}; {why}") from None
 
 
 def _drawable(where: str, pair: VolumePair, patch: Triple) -> Box:

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from neuropil.config import Config, config_to_yaml
 from neuropil.errors import NeuropilError
 from neuropil.geometry import VoxelSize
-from neuropil.models import build_network
+from neuropil.models import build_network, check_spread
 from neuropil.models.checkpoint import load_weights, read_checkpoint, save_checkpoint
 from neuropil.training.optimizers import make_optimizer, start_average
 from neuropil.training.ranks import prepare_norms
@@ -110,7 +110,13 @@ def start_run(
     pretrained: Path | str | None,
     layout: Layout = PLAIN,
 ) -> Run:
-    """A fresh network (or a pretrained one), its average and its optimizer."""
+    """A fresh network (or a pretrained one), its average and its optimizer.
+
+    Raises:
+        NeuropilError: a patch that the network shrinks too far; weights of another network; a norm that needs GPUs.
+    """
+    sharing = fabric.world_size if config.model.norm == "sync_batch" else 1
+    check_spread(config.model, config.training.patch, config.training.batch * sharing)
     torch.manual_seed(config.training.seed)
     bare: nn.Module = build_network(config.model)
     if pretrained:
