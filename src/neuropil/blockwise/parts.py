@@ -61,15 +61,28 @@ def load_part(job: Job, node: Node) -> Part:
     return Part(*load_arrays(job.file("merge", node), "names", "level", "piece", "outer", "part_of"))
 
 
-def read_faces(job: Job, box: Box) -> FaceCodes:
-    """The faces between the voxels of a box, which is counted from the volume's first voxel.
+def read_faces(job: Job, inner: Box, grown: Box) -> FaceCodes:
+    """The faces of the voxels of a box, as arrays of the box and one voxel around it; both are counted from the
+    volume's first voxel.
+
+    An offset of -1 stores the faces between a box and what comes after it there, one of +1 what comes before it: only
+    such sides are read, for a layer of one voxel costs whole chunks. Faces around the box that are none of its voxels'
+    are 0.
 
     Raises:
         NeuropilError: affinities that cannot be read, or that are none.
     """
     volume = job.volume
+    steps = [offset for offset in job.offsets if sum(map(abs, offset)) == 1]
+    start = [n - any(step[axis] > 0 for step in steps) for axis, n in enumerate(inner.start)]
+    stop = [n + any(step[axis] < 0 for step in steps) for axis, n in enumerate(inner.stop)]
+    needed = Box.at(start, [b - a for a, b in zip(start, stop, strict=True)]).intersect(grown)
     try:
-        array = volume.read(box.shift(volume.metadata.start))
+        array = volume.read(needed.shift(volume.metadata.start))
+        if needed != grown:
+            whole = np.zeros((*array.shape[:-3], *grown.shape), array.dtype)
+            whole[(..., *needed.relative_to(grown.start).slices)] = array
+            array = whole
         return face_codes(array, job.offsets, job.meaning)
     except NeuropilError as error:
         told = str(error)
@@ -102,7 +115,7 @@ def watershed_leaf(job: Job, node: Node) -> LeafFragments:
     grown = box.grow((1, 1, 1)).intersect(whole)
     if grown.size > _LARGEST:
         raise NeuropilError(f"a block has at most 2**30 voxels, got {job.block}; give a smaller --block")
-    faces, inner = read_faces(job, grown), box.relative_to(grown.start)
+    faces, inner = read_faces(job, box, grown), box.relative_to(grown.start)
     labels, asks = np.empty(grown.shape, np.uint32), np.zeros(grown.shape, np.uint8)
     first = _native.block_watershed(
         *faces.arguments, inner.start, inner.stop, faces.first_above(job.low), faces.last_below(job.high), labels, asks

@@ -54,7 +54,7 @@ def size_leaf(job: Job, leaf: Node) -> dict[str, Any]:
             at = (*inner.slices[:axis], slice(0, 1), *inner.slices[axis + 1 :])
             named[at] = name_pieces(job, before)[plane]
             seen.append((np.unique(named[at]), 1 << (2 * axis)))
-    faces = read_faces(job, grown)
+    faces = read_faces(job, box, grown)
     columns, bins = _native.part_graph(
         *faces.arguments, named, fixed_point(faces.encoding)[0], inner.start, inner.stop,
         job.pooling.kind == "quantile",
