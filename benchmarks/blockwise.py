@@ -1,14 +1,14 @@
 """Segmentation by blocks: throughput and memory of workers as volumes grow, cost of each step, and volara beside it.
 
     python benchmarks/blockwise.py AFFINITIES [--only exact|growth|steps|volara] [--sizes 33M,134M] [--work DIR]
-                                   [--out FILE.json]
+                                   [--block Z,Y,X] [--out FILE.json]
 
 AFFINITIES is an array of real ones with logit8 codes, such as 32×1024×1024 predicted by ``neuropil predict``. Larger
 volumes are made of it by mirrors, edges moved as the mirror moves them.
 
 exact   a crop by blocks of nine shapes and all scores, compared with the same in memory
-growth  33 Mvoxel to 1.07 Gvoxel on two workers of 3 GB, against one core in memory at 33 Mvoxel. The largest needs
-        25 GB of disk; sizes for which there is too little are left out
+growth  33 Mvoxel to 1.07 Gvoxel on two workers of 3 GB, and tall ones, against one core and two in memory up to 134
+        Mvoxel. The largest needs 25 GB of disk; sizes for which there is too little are left out
 steps   seconds of every step per voxel and per edge, and what is left of the graph per area of face, by block size
 volara  33 Mvoxel: fragments, agglomeration, look-up and relabelling by volara, and by neuropil, two workers each
         (pip install 'neuropil[bench]'); --sizes tiny for a crop
@@ -41,10 +41,13 @@ SIZES: dict[str, Triple] = {
     "tiny": (64, 128, 192),
     "33M": (64, 512, 1024),
     "134M": (64, 1024, 2048),
+    "tall": (256, 512, 1024),
     "268M": (64, 2048, 2048),
     "1.07G": (64, 4096, 4096),
 }
-BLOCK: Triple = (64, 512, 512)
+IN_MEMORY = 1 << 27
+"""Voxels up to which growth is compared with work in memory, for which it takes 3 GB."""
+
 DISK = 22.0
 """Bytes per voxel that affinities, files between and the segmentation take at most."""
 
@@ -75,17 +78,17 @@ def make(source: Volume, shape: Triple, path: Path) -> Path:
     return path
 
 
-def in_memory(path: Path) -> dict[str, float]:
-    """One core: seconds without reading and writing, and peak memory."""
+def in_memory(path: Path, threads: int) -> dict[str, float]:
+    """Seconds without reading and writing, and peak memory."""
     volume = open_volume(path)
     array, meaning = volume.read(), volume.metadata.encoding
     start, begun = time.perf_counter(), time.process_time()
-    fragments = neuropil.watershed(array, encoding=meaning, threads=1)
-    tree = neuropil.agglomerate(array, fragments, encoding=meaning, threads=1)
+    fragments = neuropil.watershed(array, encoding=meaning, threads=threads)
+    tree = neuropil.agglomerate(array, fragments, encoding=meaning, threads=threads)
     tree.segment(fragments, THRESHOLD)
     seconds, busy = time.perf_counter() - start, time.process_time() - begun
     return {
-        "seconds": seconds, "mvoxel_per_s_core": array[0].size / seconds / 1e6,
+        "seconds": seconds, "mvoxel_per_s_core": array[0].size / seconds / 1e6 / threads,
         "cpu_us_per_voxel": 1e6 * busy / array[0].size, "peak_gb": peak(),
     }  # fmt: skip
 
@@ -104,7 +107,9 @@ def peak() -> float:
 def by_blocks(path: Path, block: Triple, workers: int, work: Path) -> dict[str, Any]:
     """Workers of 3 GB: seconds of every step with reading and writing, and the memory of the largest worker."""
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
+
+    from neuropil.blockwise.engine import local_cluster
 
     steps: dict[str, float] = defaultdict(float)
     last = [time.perf_counter()]
@@ -114,10 +119,9 @@ def by_blocks(path: Path, block: Triple, workers: int, work: Path) -> dict[str, 
         steps[step.partition(",")[0]] += now - last[0]
         last[0] = now
 
-    options = {"n_workers": workers, "threads_per_worker": 1, "memory_limit": "3GB", "dashboard_address": None}
     shutil.rmtree(work, ignore_errors=True)
     dask.config.set({"temporary-directory": str(work.parent / "dask")})
-    with LocalCluster(**options) as cluster, Client(cluster) as client:
+    with local_cluster(workers, memory_limit="3GB") as cluster, Client(cluster) as client:
         client.run(warm)
         begun = sum(client.run(time.process_time).values()) + time.process_time()
         start = last[0] = time.perf_counter()
@@ -144,8 +148,9 @@ def fresh(call: Any, *arguments: Any) -> Any:
         return pool.submit(call, *arguments).result()
 
 
-def growth(source: Volume, work: Path, sizes: list[str]) -> dict[str, Any]:
+def growth(source: Volume, work: Path, sizes: list[str], block: Triple) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    core: dict[int, float] = {}
     for name in sizes:
         shape = SIZES[name]
         work.mkdir(parents=True, exist_ok=True)
@@ -153,19 +158,18 @@ def growth(source: Volume, work: Path, sizes: list[str]) -> dict[str, Any]:
             print(f"{name} is left out: it needs {DISK * np.prod(shape) / 1e9:.0f} GB of disk")
             continue
         path = make(source, shape, work / f"{name}.zarr")
-        if not found:
-            found["in memory"] = report(f"one core in memory, {name}", fresh(in_memory, path))
-        block = BLOCK if name != "tiny" else (64, 64, 64)
+        for threads in (1, 2) if np.prod(shape) <= IN_MEMORY else ():
+            title = f"in memory, {name}, cores: {threads}"
+            found[title] = report(title, fresh(in_memory, path, threads))
+            core[threads] = found[title]["mvoxel_per_s_core"]
         found[name] = by_blocks(path, block, 2, work / "run")
-        found[name]["of_one_core_in_memory"] = (
-            found[name]["mvoxel_per_s_core"] / found["in memory"]["mvoxel_per_s_core"]
-        )
-        report(name, found[name])
+        ratios = {f"of_{n}_cores_in_memory": found[name]["mvoxel_per_s_core"] / rate for n, rate in core.items()}
+        report(name, found[name] | ratios)
         shutil.rmtree(path)
     return found
 
 
-def steps(source: Volume, work: Path, sizes: list[str]) -> dict[str, Any]:
+def steps(source: Volume, work: Path, sizes: list[str], _: Triple) -> dict[str, Any]:
     """Processor time in this process, so that nothing but the steps is measured; edges as the steps count them."""
     from neuropil.blockwise import segment as room
 
@@ -214,7 +218,7 @@ def inner_faces(tree: Any, node: tuple[int, int]) -> int:
     return sum(int(np.prod(shape)) // shape[side // 2] for side in range(6) if outer >> side & 1)
 
 
-def exact(source: Volume, work: Path, _: list[str]) -> dict[str, Any]:
+def exact(source: Volume, work: Path, _: list[str], __: Triple) -> dict[str, Any]:
     start = source.box.start
     array = source.read(Box.at(start, (12, 128, 120)))
     metadata = Metadata(offsets=source.metadata.offsets, encoding=source.metadata.encoding)
@@ -243,12 +247,11 @@ def exact(source: Volume, work: Path, _: list[str]) -> dict[str, Any]:
     return report("exact", {"cases": len(same), "wrong": wrong})
 
 
-def volara(source: Volume, work: Path, sizes: list[str]) -> dict[str, Any]:
+def volara(source: Volume, work: Path, sizes: list[str], block: Triple) -> dict[str, Any]:
     """As in volara's examples: mutex watershed per block, affinity statistics, graph, look-up, relabelling."""
     shape = SIZES[sizes[0]]
     path = make(source, shape, work / f"{sizes[0]}.zarr")
     array = open_volume(path).read(Box.whole(shape))
-    block = (64, 512, 512) if sizes[0] != "tiny" else (64, 64, 64)
     found = {"neuropil": report("neuropil", by_blocks(path, block, 2, work / "run"))}
     values = source.metadata.encoding.decode(array) if source.metadata.encoding else array / np.float32(255)
     found["volara"] = report("volara", {"seconds": fresh(run_volara, values.astype(np.float32), str(work / "volara"))})
@@ -299,15 +302,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("affinities")
     parser.add_argument("--only", choices=["exact", "growth", "steps", "volara"])
-    parser.add_argument("--sizes", default="33M,134M,268M,1.07G", help=", ".join(SIZES))
+    parser.add_argument("--sizes", default="33M,134M,tall,268M,1.07G", help=", ".join(SIZES))
     parser.add_argument("--work", type=Path, default=Path("blockwise-benchmark"))
+    parser.add_argument("--block", default="64,512,512", help="z,y,x of growth and volara; %(default)s")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    z, y, x = (int(n) for n in options.block.split(","))
     source = open_volume(options.affinities)
     chosen = [options.only] if options.only else ["exact", "steps", "growth", "volara"]
     calls = {"exact": exact, "growth": growth, "steps": steps, "volara": volara}
     sizes = options.sizes.split(",")
-    found = {name: calls[name](source, options.work.resolve() / name, sizes) for name in chosen}
+    found = {name: calls[name](source, options.work.resolve() / name, sizes, (z, y, x)) for name in chosen}
     if options.out:
         options.out.write_text(json.dumps(found, indent=1, default=str))
 

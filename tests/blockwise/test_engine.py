@@ -9,7 +9,7 @@ import pytest
 import neuropil
 from neuropil import NeuropilError
 from neuropil.blockwise import Serial, open_engine, segment_blocks
-from neuropil.blockwise.engine import TRIES, Failure, Task
+from neuropil.blockwise.engine import KEEP_MEMORY, TRIES, Failure, Task
 from neuropil.config import SegmentConfig
 from neuropil.volumes import open_volume, write_volume
 from reference.cluster_tasks import count, die_once
@@ -41,6 +41,12 @@ def test_a_cluster_does_all_that_can_be_done(cluster, tmp_path):
     assert {i for i, outcome in found.items() if isinstance(outcome, Failure)} == {0, 3, 6}
     assert found[5] == {"number": 5}
     assert len(list(tmp_path.glob("3.*"))) == TRIES
+
+
+def test_workers_keep_the_memory_that_blocks_give_back(cluster):
+    """Dask would have glibc return it at once, and every block fetch it again page by page."""
+    for found in cluster.client.run(lambda: dict(os.environ)).values():
+        assert {key: int(found[key]) for key in KEEP_MEMORY} == KEEP_MEMORY
 
 
 def test_a_worker_that_dies_costs_only_its_block(cluster, tmp_path):
