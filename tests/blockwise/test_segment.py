@@ -192,6 +192,46 @@ def test_the_command_line_names_blocks_that_failed_and_exits_with_1(tmp_path, ca
     np.testing.assert_array_equal(partition(open_volume(tmp_path / "s.zarr").read()), partition(expected))
 
 
+@pytest.mark.parametrize(
+    ("channel", "options", "alike", "step"),
+    [
+        (1, ["--threshold", "0.4"], [], "watershed and merging"),
+        (3, ["--method", "mutex"], ["--fragments"], "sweeping edges"),
+    ],
+    ids=["watershed", "sweep"],
+)
+def test_a_block_of_wrong_values_is_told_like_one_that_cannot_be_read(
+    tmp_path, monkeypatch, capsys, channel, options, alike, step
+):
+    """NaN in one block, and in the sweep over long edges only in one of these; in memory that is wrong input."""
+    from neuropil.cli import main
+
+    array = np.random.default_rng(7).random((4, 4, 16, 16)).astype(np.float32)
+    spoilt = array.copy()
+    spoilt[channel, 1, 13, 14] = np.nan
+    write_volume(tmp_path / "a.zarr", spoilt, Metadata(offsets=(*neuropil.NEAREST, (0, -3, 0))))
+
+    def run(out, *more):
+        command = ["neuropil", "segment", f"{tmp_path}/a.zarr", "-o", f"{tmp_path}/{out}", *options, *more]
+        monkeypatch.setattr("sys.argv", command)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code or 0, capsys.readouterr().err
+
+    assert run("s.h5", *alike)[0] == 2
+    code, told = run("s.zarr", "--block", "4,8,8")
+    assert code == 1
+    assert "mend the cause, and the same command does only what is missing" in told
+    assert f"{step} of block 0:4,8:16,8:16: {tmp_path}/a.zarr: affinities must lie in [0, 1], with no NaN" in told
+    assert list((tmp_path / "s.zarr.blocks").glob("*/merge-0/*/*.npz")), "what does not see it is done"
+    with open_volume(tmp_path / "a.zarr", "r+") as volume:
+        volume.write(volume.box, array)
+    assert run("s.zarr", "--block", "4,8,8")[0] == 0
+    assert run("s.h5", *alike)[0] == 0
+    found, expected = (open_volume(tmp_path / name).read() for name in ("s.zarr", "s.h5"))
+    np.testing.assert_array_equal(partition(found), partition(expected))
+
+
 def test_a_run_chooses_by_memory_and_says_which(tmp_path, capsys, monkeypatch):
     from neuropil.pipeline import scaling
 

@@ -70,8 +70,8 @@ class BlocksFailed(Unfinished):
     def __init__(self, failures: Sequence[Failure], done: int) -> None:
         shown = [f"  {failure}" for failure in failures[:20]]
         more = [f"  … and {len(failures) - 20} more"] if len(failures) > 20 else []
-        head = f"failed blocks: {len(failures)}, steps done: {done}; the same command does only what is missing:"
-        super().__init__("\n".join([head, *shown, *more]))
+        head = f"failed blocks: {len(failures)}, steps done: {done}; mend the cause"
+        super().__init__("\n".join([f"{head}, and the same command does only what is missing:", *shown, *more]))
         self.failures = list(failures)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from hashlib import sha256
@@ -182,6 +183,16 @@ def fingerprint(affinities: Volume, settings: Mapping[str, Any]) -> str:
         _plain(meta), described(affinities.path), dict(settings),
     ]  # fmt: skip
     return sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def naming(volume: Volume) -> Iterator[None]:
+    """What is wrong with the voxels of a volume is told with its path."""
+    try:
+        yield
+    except NeuropilError as error:
+        told = str(error)
+        raise NeuropilError(told if volume.path in told else f"{volume.path}: {told}") from error
 
 
 def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any] | int]) -> None:

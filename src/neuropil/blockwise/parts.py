@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from neuropil import _native
 from neuropil.blockwise.graph import Edges, Names, merge, seam_edges, stop_at, united
-from neuropil.blockwise.job import Job, load_arrays, save_arrays
+from neuropil.blockwise.job import Job, load_arrays, naming, save_arrays
 from neuropil.blockwise.tree import Node
 from neuropil.blockwise.waiting import Levels, edge_arrays, edges_left, leave_edges, levels_of, load_edges
 from neuropil.errors import NeuropilError
@@ -77,16 +77,13 @@ def read_faces(job: Job, inner: Box, grown: Box) -> FaceCodes:
     start = [n - any(step[axis] > 0 for step in steps) for axis, n in enumerate(inner.start)]
     stop = [n + any(step[axis] < 0 for step in steps) for axis, n in enumerate(inner.stop)]
     needed = Box.at(start, [b - a for a, b in zip(start, stop, strict=True)]).intersect(grown)
-    try:
+    with naming(volume):
         array = volume.read(needed.shift(volume.metadata.start))
         if needed != grown:
             whole = np.zeros((*array.shape[:-3], *grown.shape), array.dtype)
             whole[(..., *needed.relative_to(grown.start).slices)] = array
             array = whole
         return face_codes(array, job.offsets, job.meaning)
-    except NeuropilError as error:
-        told = str(error)
-        raise NeuropilError(told if volume.path in told else f"{volume.path}: {told}") from error
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from neuropil import _native
 from neuropil.blockwise.graph import Names, united
-from neuropil.blockwise.job import Job, load_arrays
+from neuropil.blockwise.job import Job, load_arrays, naming
 from neuropil.blockwise.parts import ASKS, JOINS, watershed_leaf
 from neuropil.blockwise.tree import Node
 from neuropil.geometry import Box, Triple
@@ -102,11 +102,12 @@ def sweep_leaf(job: Job, leaf: Node) -> dict[str, Any]:
     box = job.tree.box(leaf)
     labels, name = load_arrays(job.file("pieces", leaf), "labels", "name")
     around = within_reach(box, job.shape, job.offsets)
-    affinities = job.volume.read(around.shift(job.volume.metadata.start))
-    graph = signed_part_graph(
-        affinities, _names_around(job, leaf, labels, name, around), box, job.shape, job.offsets,
-        bias=job.bias if len(job.bias) > 1 else job.bias[0], strides=job.strides, encoding=job.meaning,
-    )  # fmt: skip
+    names = _names_around(job, leaf, labels, name, around)
+    with naming(job.volume):
+        graph = signed_part_graph(
+            job.volume.read(around.shift(job.volume.metadata.start)), names, box, job.shape, job.offsets,
+            bias=job.bias if len(job.bias) > 1 else job.bias[0], strides=job.strides, encoding=job.meaning,
+        )  # fmt: skip
     ends = _ends(job, leaf, labels, len(name))
     near = (ends != _NOWHERE).any(axis=1)
     part = Signed(name, name[near], ends[near], name[near], (graph.a, graph.b, graph.rank, graph.voxel), _none((0, 2)))
