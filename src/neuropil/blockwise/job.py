@@ -27,7 +27,7 @@ from neuropil.volumes.atomic import replacing
 from neuropil.volumes.location import absolute_path, parse_location
 from neuropil.volumes.volume import ArrayStore
 
-FORMAT = 4
+FORMAT = 5
 """Raised when files of an earlier version of this room can no longer be used."""
 
 

@@ -51,7 +51,7 @@ def known_ids(job: Job, node: Node, up: str) -> tuple[Names, Ids]:
     if node != job.tree.root:
         (given,) = load_arrays(job.file(DOWN[up], job.tree.parent(node)), f"child{node[1]}")
     names = np.concatenate([done, waiting])
-    order = np.argsort(names)
+    order = np.argsort(names, kind="stable")
     return names[order], np.concatenate([own, given])[order]
 
 

@@ -252,7 +252,7 @@ def merge_node(job: Job, node: Node) -> dict[str, Any]:
     children = job.tree.children(node)
     parts = [load_part(job, child) for child in children]
     names = np.concatenate([part.names for part in parts])
-    order = np.argsort(names)
+    order = np.argsort(names, kind="stable")  # sorted runs are merged
     names, level = names[order], np.concatenate([part.level for part in parts])[order]
     piece, outer, region = _pieces(job, node, parts)
     del parts, order
@@ -314,15 +314,16 @@ def _pieces(job: Job, node: Node, parts: list[Part]) -> tuple[Names, npt.NDArray
     for child, part in zip(job.tree.children(node), parts, strict=True):
         kept.append(part.outer & np.uint8(still_outer(job, node, child)))
     piece = np.concatenate([part.piece for part in parts])
-    order = np.argsort(piece)
+    order = np.argsort(piece, kind="stable")
     return piece[order], np.concatenate(kept)[order], np.concatenate([part.region for part in parts])[order]
 
 
 def still_outer(job: Job, node: Node, child: Node) -> int:
     """The faces of a child that are outer faces of the larger block, too, one bit each."""
-    # Between two children lies none; a child that is alone on an axis ends with the volume.
-    upper = [p - 2 * q for p, q in zip(job.tree.place(child), job.tree.place(node), strict=True)]
-    return sum(1 << (2 * axis + upper[axis]) for axis in range(3)) & job.tree.outer(node)
+    outer, inner = job.tree.box(node), job.tree.box(child)
+    ends = [*zip(inner.start, outer.start, strict=True)], [*zip(inner.stop, outer.stop, strict=True)]
+    kept = sum((ends[side % 2][side // 2][0] == ends[side % 2][side // 2][1]) << side for side in range(6))
+    return kept & job.tree.outer(node)
 
 
 def key_in_volume(key: npt.NDArray[Any], box: Box, shape: Triple) -> npt.NDArray[np.uint64]:

@@ -1,4 +1,4 @@
-"""The blocks of a volume, and the tree in which up to 2 × 2 × 2 of them become one larger block, up to the whole."""
+"""The blocks of a volume, and the tree in which two of them become one larger block, up to the whole."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ OUTER = 6
 class BlockTree:
     """A volume of ``shape`` voxels in blocks of ``block`` voxels; those at the upper ends may be smaller.
 
+    Each level joins blocks on the axis on which they are shortest, so that the largest faces are met first, by many
+    workers, and the whole has the smallest one left.
+
     >>> tree = BlockTree((10, 10, 10), (10, 4, 5))
-    >>> tree.levels, tree.count(0), tree.count(1), tree.root
-    (3, 6, 2, (2, 0))
-    >>> str(tree.box((1, 1))), tree.children((1, 1))
-    ('0:10,8:10,0:10', [(0, 4), (0, 5)])
+    >>> tree.levels, [tree.count(level) for level in range(4)], tree.root
+    (4, [6, 4, 2, 1], (3, 0))
+    >>> str(tree.box((1, 3))), tree.children((1, 1)), tree.children((2, 1))
+    ('0:10,8:10,5:10', [(0, 1), (0, 3)], [(1, 2), (1, 3)])
     """
 
     shape: Triple
@@ -37,12 +40,22 @@ class BlockTree:
             raise NeuropilError(f"blocks need at least one voxel on each axis, got {self.block}")
 
     @cached_property
+    def joined(self) -> list[Triple]:
+        """How often blocks of a level have been joined on z, y, x."""
+        times = [(0, 0, 0)]
+        while max(grid := self._grid(times[-1])) > 1:
+            length = [min(b << t, n) for b, t, n in zip(self.block, times[-1], self.shape, strict=True)]
+            axis = min((axis for axis in range(3) if grid[axis] > 1), key=lambda axis: length[axis])
+            times.append(_triple(t + (d == axis) for d, t in enumerate(times[-1])))
+        return times
+
+    @cached_property
     def grids(self) -> list[Triple]:
         """Number of blocks on z, y, x at each level; the last is 1, 1, 1."""
-        grids = [_triple(-(-n // b) for n, b in zip(self.shape, self.block, strict=True))]
-        while max(grids[-1]) > 1:
-            grids.append(_triple(-(-n // 2) for n in grids[-1]))
-        return grids
+        return [self._grid(times) for times in self.joined]
+
+    def _grid(self, times: Triple) -> Triple:
+        return _triple(-(-n // (b << t)) for n, b, t in zip(self.shape, self.block, times, strict=True))
 
     @property
     def levels(self) -> int:
@@ -69,20 +82,37 @@ class BlockTree:
 
     def box(self, node: Node) -> Box:
         """Its voxels."""
-        size = [b << node[0] for b in self.block]
+        size = [b << t for b, t in zip(self.block, self.joined[node[0]], strict=True)]
         start = [p * s for p, s in zip(self.place(node), size, strict=True)]
         return Box.at(start, size).intersect(Box.whole(self.shape))
 
     def parent(self, node: Node) -> Node:
         """The block of the next level that holds it."""
-        z, y, x = self.place(node)
-        return self.at(node[0] + 1, (z // 2, y // 2, x // 2))
+        level = node[0] + 1
+        return self.at(
+            level, _triple(p >> t for p, t in zip(self.place(node), self._times(node[0], level), strict=True))
+        )
 
     def children(self, node: Node) -> list[Node]:
         """The blocks of the level below that it is made of."""
-        level = node[0] - 1
-        spans = [range(2 * p, min(2 * p + 2, n)) for p, n in zip(self.place(node), self.grids[level], strict=True)]
-        return [self.at(level, _triple(place)) for place in product(*spans)]
+        return [self.at(node[0] - 1, _triple(place)) for place in product(*self._span(node, node[0] - 1))]
+
+    def _times(self, below: int, level: int) -> Triple:
+        """How often blocks of the one level are joined, on z, y, x, to be those of the other."""
+        return _triple(t - s for s, t in zip(self.joined[below], self.joined[level], strict=True))
+
+    def _span(self, node: Node, below: int) -> list[range]:
+        """The blocks of a level below, on z, y, x, that a block holds."""
+        times, grid = self._times(below, node[0]), self.grids[below]
+        return [range(p << t, min((p + 1) << t, n)) for p, t, n in zip(self.place(node), times, grid, strict=True)]
+
+    def _middle(self, node: Node, below: int) -> tuple[int, range]:
+        """The axis on which the children of a block lie, and the blocks of a level below at both sides of the face
+        between them; the range is empty where it has but one child."""
+        (axis,) = (axis for axis, times in enumerate(self._times(node[0] - 1, node[0])) if times)
+        span = self._span(node, below)[axis]
+        middle = span.start + (1 << self._times(below, node[0])[axis] - 1)
+        return axis, range(middle - 1, middle + 1) if middle in span else range(0)
 
     def before(self, leaf: Node, axis: int) -> Node | None:
         """The block before a block of the same level on an axis, if there is one."""
@@ -100,39 +130,26 @@ class BlockTree:
 
     def meets(self, node: Node, side: int) -> int:
         """The level of the block that holds both sides of an outer face of a block."""
-        place = self.place(node)[side // 2]
-        return node[0] + (place ^ (place + (1 if side % 2 else -1))).bit_length()
+        axis, level = side // 2, node[0]
+        place = self.place(node)[axis]
+        needed = self.joined[level][axis] + (place ^ (place + (1 if side % 2 else -1))).bit_length()
+        return next(above for above in range(level, self.levels) if self.joined[above][axis] == needed)
 
     def facing(self, node: Node) -> list[Node]:
         """All blocks below with a face that becomes an inner one in a block of the tree."""
         found: set[Node] = set()
         for level in range(node[0]):
-            up = node[0] - level
-            span = [_leaves(p, up, n) for p, n in zip(self.place(node), self.grids[level], strict=True)]
-            for axis in range(3):
-                middle = span[axis].start + (1 << up - 1)
-                if middle in span[axis]:
-                    across = [range(middle - 1, middle + 1) if other == axis else span[other] for other in range(3)]
-                    found |= {self.at(level, _triple(place)) for place in product(*across)}
+            axis, both = self._middle(node, level)
+            across = [both if other == axis else span for other, span in enumerate(self._span(node, level))]
+            found |= {self.at(level, _triple(place)) for place in product(*across)}
         return sorted(found)
 
     def seams(self, node: Node) -> list[tuple[Node, int]]:
         """The faces that become inner ones when a block is made of its children: each as the smallest block above the
         face, and the axis."""
-        level, found = node[0], []
-        span = [_leaves(p, level, n) for p, n in zip(self.place(node), self.grids[0], strict=True)]
-        for axis in range(3):
-            middle = span[axis].start + (1 << level - 1)
-            if middle not in span[axis]:
-                continue
-            across = [range(middle, middle + 1) if other == axis else span[other] for other in range(3)]
-            found += [(self.at(0, _triple(place)), axis) for place in product(*across)]
-        return found
-
-
-def _leaves(place: int, level: int, count: int) -> range:
-    """The smallest blocks, on one axis, that a block of a level holds."""
-    return range(place << level, min((place + 1) << level, count))
+        axis, both = self._middle(node, 0)
+        across = [both[1:] if other == axis else span for other, span in enumerate(self._span(node, 0))]
+        return [(self.at(0, _triple(place)), axis) for place in product(*across)]
 
 
 def _triple(numbers: Iterable[int]) -> Triple:
