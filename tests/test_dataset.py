@@ -56,6 +56,16 @@ def test_workers_draw_what_one_process_draws():
     assert len({batch[0].image_ZYX.sum().item() for batch in shared}) == 4
 
 
+def test_one_process_draws_what_a_loader_draws():
+    data = VolumeDataset([pair()], (4, 16, 16), seed=0)
+    alone = batches(data, Numbers(3, 2), workers=0, pin=False)
+    loader = iter(DataLoader(data, batch_sampler=Numbers(3, 2), collate_fn=collate))
+    for _ in range(3):
+        a, b = next(alone), next(loader)
+        assert [one.number for one in a] == [one.number for one in b]
+        assert all(torch.equal(x, y) for p, q in zip(a, b, strict=True) for x, y in zip(p[:3], q[:3], strict=True))
+
+
 def test_every_position_is_reached_and_image_and_labels_match():
     labels = np.arange(1, 3 * 5 * 6 + 1, dtype=np.uint32).reshape(3, 5, 6)
     data = VolumeDataset([VolumePair(array_volume(labels.astype(np.uint8)), array_volume(labels))], (2, 4, 4))

@@ -1,6 +1,7 @@
 // The one place where Python meets the kernels: converts arrays, releases the lock, calls a header.
 #include <nanobind/nanobind.h>
 
+#include "bind_batches.hpp"
 #include "bind_blockwise.hpp"
 #include "bind_evaluation.hpp"
 #include "bind_parts.hpp"
@@ -14,4 +15,5 @@ NB_MODULE(_native, m) {
     neuropil::bind_signed(m);
     neuropil::bind_blockwise(m);
     neuropil::evaluation::bind_evaluation(m);
+    neuropil::batches::bind_batches(m);
 }

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from neuropil import NeuropilError
-from neuropil.augment import Intensity, to_unit, vary_intensity
+from neuropil.augment import Intensity, Symmetry, apply_symmetry, intensity, to_unit, vary_intensity
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,38 @@ def test_zero_strength_changes_nothing():
     image = torch.rand(3, 4, 4)
     same = vary_intensity(image, Intensity(0, 0, 0, 1.0), np.random.default_rng(0))
     assert torch.allclose(image, same, atol=1e-6)
+
+
+STRONG = Intensity(0.5, 0.5, 0.5, 0.7)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_bytes_vary_as_their_grey_values_do(seed):
+    image = torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (5, 21, 30), dtype=np.uint8))
+    got = vary_intensity(image, STRONG, np.random.default_rng(seed))
+    assert got.dtype == torch.float32
+    assert torch.allclose(got, vary_intensity(to_unit(image), STRONG, np.random.default_rng(seed)), rtol=1e-6, atol=0)
+
+
+def test_bytes_of_shipped_patches_vary_to_the_last_bit():
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 32, 64), dtype=np.uint8))
+    strong = STRONG._replace(probability=1.0)
+    got, expected = (vary_intensity(one, strong, np.random.default_rng(3)) for one in (image, to_unit(image)))
+    assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_image_turned_before_is_one_turned_after(seed):
+    image = torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (5, 32, 32), dtype=np.uint8))
+    symmetry = Symmetry(True, False, True, True)
+    after = apply_symmetry(vary_intensity(image, STRONG, np.random.default_rng(seed)), symmetry)
+    before = vary_intensity(apply_symmetry(image, symmetry), STRONG, np.random.default_rng(seed), backwards=True)
+    assert torch.equal(before, after)
+    assert before.is_contiguous()
+
+
+def test_tables_are_read_alike_on_processors_and_gpus():
+    rng = np.random.default_rng(0)
+    image = torch.from_numpy(rng.integers(0, 256, (3, 7, 9), dtype=np.uint8)).transpose(1, 2)
+    table = torch.from_numpy(rng.random((3, 256), np.float32))
+    assert torch.equal(intensity._look_up(image, table), intensity._gather(image, table))

@@ -2,7 +2,9 @@
 // in any blocks.
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <random>
+#include <set>
 
 #include "blockwise.hpp"
 #include "fill.hpp"
@@ -14,6 +16,7 @@
 #include "signed_part.hpp"
 #include "size_rule.hpp"
 #include "slow.hpp"
+#include "targets.hpp"
 #include "watershed.hpp"
 
 using namespace neuropil;
@@ -342,6 +345,44 @@ std::vector<uint32_t> mutex_by_graph(const Volume& volume, int threads) {
     return labels;
 }
 
+// Where neurons meet, and which edges join one neuron, by voxels; rows of labels have a gap between them.
+void check_targets(const Volume& volume, const std::vector<uint32_t>& fragments) {
+    const Shape& shape = volume.shape;
+    const int64_t wide = shape.x + random(0, 3), steps = random(0, 3);
+    std::vector<int32_t> ids(shape.z * shape.y * wide);
+    std::vector<uint8_t> known(ids.size());
+    auto at = [&](int64_t v) { return v / shape.x * wide + v % shape.x; };
+    for (int64_t v = 0; v < shape.size(); ++v) ids[at(v)] = int32_t(fragments[v]), known[at(v)] = random(0, 9) > 0;
+    const Run run{random(1, 3), nullptr};
+
+    const int64_t rows = std::max<int64_t>(0, shape.y - 2 * steps), inner = std::max<int64_t>(0, shape.x - 2 * steps);
+    auto meets = std::make_unique<bool[]>(shape.z * rows * inner);
+    meetings(Rows<int32_t, 3>{ids.data(), {shape.z, shape.y, shape.x}, {shape.y * wide, wide, 1}}, steps, meets.get(),
+             run);
+    for (int64_t n = 0; n < shape.z * rows * inner; ++n) {
+        const int64_t x = n % inner, y = n / inner % rows, z = n / inner / rows;
+        std::set<int32_t> seen;
+        for (int64_t i = 0; i <= 2 * steps; ++i)
+            for (int64_t j = 0; j <= 2 * steps; ++j) seen.insert(ids[(z * shape.y + y + i) * wide + x + j]);
+        seen.erase(0);
+        expect(meets[n] == (seen.size() > 1), "meetings");
+    }
+
+    const std::vector<std::array<int64_t, 3>> offsets{
+        {random(-2, 2), random(-3, 3), random(-30, 30)}, {0, 0, -1}, {-1, 0, 0}};
+    std::vector<uint8_t> joined(offsets.size() * shape.size(), 7), valid(joined.size(), 7);
+    const std::array<int64_t, 4> sizes{1, shape.z, shape.y, shape.x}, stride{0, shape.y * wide, wide, 1};
+    Join<int32_t>{
+        {ids.data(), sizes, stride}, {known.data(), sizes, stride}, offsets, joined.data(), valid.data()}(run);
+    for (size_t e = 0; e < offsets.size(); ++e)
+        for (int64_t v = 0; v < shape.size(); ++v) {
+            const int64_t other = slow::at_offset(shape, v, offsets[e]), place = int64_t(e) * shape.size() + v;
+            const bool usable = other >= 0 && known[at(v)] && known[at(other)];
+            expect(valid[place] == usable, "validity");
+            expect(joined[place] == (usable && ids[at(v)] && ids[at(v)] == ids[at(other)]), "affinities");
+        }
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -358,6 +399,7 @@ int main(int count, char** arguments) {
         check_halves(volume, labels);
         check_region_graph(volume, labels);
         check_fill(volume, labels);
+        check_targets(volume, labels);
         check_min_size<Mean<uint32_t>>(volume, labels);
         check_min_size<Extreme<uint32_t, false>>(volume, labels);
         check_size_rule(volume, labels);

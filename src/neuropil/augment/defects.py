@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neuropil.augment.intensity import to_unit
 from neuropil.config import AugmentConfig
 
 Defect = Callable[[Tensor, AugmentConfig, np.random.Generator], Tensor]
@@ -23,7 +24,7 @@ def spoil_sections(image_ZYX: Tensor, augment: AugmentConfig, rng: np.random.Gen
     far worse than real stacks are.
 
     Args:
-        image_ZYX: float in [0, 1]; left alone.
+        image_ZYX: float in [0, 1], or bytes; left alone, and returned as it is where nothing is damaged.
         augment: the share of samples with each kind of defect, and how strong it may be.
         rng: the sample's stream.
 
@@ -35,7 +36,8 @@ def spoil_sections(image_ZYX: Tensor, augment: AugmentConfig, rng: np.random.Gen
     for share, defect, whole in _KINDS:
         probability = getattr(augment, share)
         if drawn < probability:
-            return defect(image_ZYX, augment, rng) if whole else _some(image_ZYX, augment, rng, defect)
+            unit = to_unit(image_ZYX) if image_ZYX.dtype == torch.uint8 else image_ZYX
+            return defect(unit, augment, rng) if whole else _some(unit, augment, rng, defect)
         drawn -= probability
     return image_ZYX
 

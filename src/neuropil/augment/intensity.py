@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from neuropil import _native
 from neuropil.errors import NeuropilError
+
+_PIECE = 1 << 20
+"""Voxels that are worth another thread."""
 
 
 def to_unit(image: Tensor) -> Tensor:
@@ -21,7 +26,7 @@ def to_unit(image: Tensor) -> Tensor:
     [0.0, 0.20000000298023224, 1.0]
     """
     if image.dtype in (torch.uint8, torch.uint16):
-        return image.to(torch.float32) / torch.iinfo(image.dtype).max
+        return image.to(torch.float32).div_(torch.iinfo(image.dtype).max)
     if not image.dtype.is_floating_point:
         raise NeuropilError(f"an image must be uint8, uint16 or float in [0, 1], got {image.dtype}; convert it first")
     unit = image.to(torch.float32)
@@ -43,11 +48,22 @@ class Intensity(NamedTuple):
     """Share of samples that are varied at all."""
 
 
-def vary_intensity(image_ZYX: Tensor, intensity: Intensity, rng: np.random.Generator) -> Tensor:
-    """Give each section of one sample (float in [0, 1]) its own contrast, brightness and gamma; clamped to [0, 1].
+def vary_intensity(
+    image_ZYX: Tensor, intensity: Intensity, rng: np.random.Generator, backwards: bool = False
+) -> Tensor:
+    """Give each section of one sample its own contrast, brightness and gamma.
 
     Half of the varied samples move all sections alike, the other half each by itself
     (K. Lee et al. 2017, arXiv:1706.00120, section 3.3, vary grey values per section).
+
+    Args:
+        image_ZYX: float in [0, 1], or bytes; left alone.
+        intensity: how far, and how often.
+        rng: the sample's stream.
+        backwards: draw for the last section first, as for an image that has been flipped in z.
+
+    Returns:
+        float32 in [0, 1].
 
     >>> out = vary_intensity(torch.rand(4, 8, 8), Intensity(0.3, 0.3, 0.5, 1.0), np.random.default_rng(0))
     >>> tuple(out.shape)
@@ -57,11 +73,36 @@ def vary_intensity(image_ZYX: Tensor, intensity: Intensity, rng: np.random.Gener
     draws = rng.uniform(-1, 1, (3, sections))
     if rng.random() < 0.5:
         draws[:] = draws[:, :1]
-    if rng.random() >= intensity.probability:
-        return image_ZYX
+    varied = rng.random() < intensity.probability
+    if backwards:
+        draws = draws[:, ::-1].copy()
+    if image_ZYX.dtype != torch.uint8:
+        return _bend(image_ZYX, intensity, draws) if varied else image_ZYX
+    # Of bytes there are 256: powers of these, and a table for each section, instead of a power for each voxel.
+    greys_Z1G = to_unit(torch.arange(256, dtype=torch.uint8, device=image_ZYX.device)).expand(sections, 1, -1)
+    table_Z1G = _bend(greys_Z1G, intensity, draws) if varied else greys_Z1G
+    return _look_up(image_ZYX, table_Z1G[:, 0].contiguous())
+
+
+def _look_up(image_ZYX: Tensor, table_ZG: Tensor) -> Tensor:
+    """What the table of its section says of each voxel, in contiguous memory."""
+    if image_ZYX.device.type != "cpu":
+        return _gather(image_ZYX, table_ZG)
+    found = torch.empty(image_ZYX.shape)
+    threads = min(torch.get_num_threads(), 1 + image_ZYX.numel() // _PIECE)
+    _native.look_up(image_ZYX.numpy(), table_ZG.numpy(), found.numpy(), threads)
+    return found
+
+
+def _gather(image_ZYX: Tensor, table_ZG: Tensor) -> Tensor:
+    return table_ZG.gather(1, image_ZYX.reshape(len(table_ZG), -1).long()).reshape(image_ZYX.shape)
+
+
+def _bend(unit_ZYX: Tensor, intensity: Intensity, draws: npt.NDArray[np.float64]) -> Tensor:
+    """Contrast, brightness and gamma of each section, as drawn from [-1, 1]."""
     contrast, brightness, gamma = (
-        torch.tensor(d, dtype=image_ZYX.dtype, device=image_ZYX.device)[:, None, None] for d in draws
+        torch.tensor(d, dtype=unit_ZYX.dtype, device=unit_ZYX.device)[:, None, None] for d in draws
     )
-    out = (image_ZYX - 0.5) * (1 + contrast * intensity.contrast / 2) + 0.5 + brightness * intensity.brightness / 2
-    out = out.clamp(0, 1)
-    return out ** (2 ** (gamma * intensity.gamma)) if intensity.gamma else out
+    out = (unit_ZYX - 0.5).mul_(1 + contrast * intensity.contrast / 2).add_(0.5)
+    out = out.add_(brightness * intensity.brightness / 2).clamp_(0, 1)
+    return out.pow_(2 ** (gamma * intensity.gamma)) if intensity.gamma else out

@@ -53,8 +53,10 @@ def draw_warp(rng: np.random.Generator, augment: AugmentConfig, patch: Triple, m
     >>> draw_warp(np.random.default_rng(0), AugmentConfig(rotate=45.0), (4, 16, 16), margin=1).reach
     (5, 5)
     """
-    size = np.array([patch[1], patch[2]]) + 2 * margin
     bends = augment.rotate > 0 or augment.scale > 0 or augment.elastic > 0
+    if not bends and not augment.step and not augment.slip:
+        return None
+    size = np.array([patch[1], patch[2]]) + 2 * margin
     resample = rng.random() < augment.warp_probability and bends
     matrix = _draw_matrix(rng, augment) if resample else np.eye(2)
     bend = None

@@ -10,7 +10,7 @@ from neuropil.targets.auxiliary import (
 )
 from neuropil.targets.descriptors import shape_descriptors
 from neuropil.targets.distance import signed_distance
-from neuropil.targets.erosion import erode_labels, meetings
+from neuropil.targets.erosion import erode_inside, erode_labels, meetings
 
 __all__ = [
     "Affinities",
@@ -20,6 +20,7 @@ __all__ = [
     "affinity_targets",
     "auxiliaries",
     "auxiliary_targets",
+    "erode_inside",
     "erode_labels",
     "label_margin",
     "meetings",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Triple, parse_offsets
+from neuropil.targets.kernels import joined
 
 
 class Affinities(NamedTuple):
@@ -66,6 +67,12 @@ def affinity_targets(
     >>> tuple(values.shape), validity.sum().item()
     ((2, 2, 4, 5, 6), 340)
     """
+    if labels_ZYX.device.type == "cpu":
+        return joined(labels_ZYX, offsets, mask_ZYX)
+    return _by_torch(labels_ZYX, offsets, mask_ZYX)
+
+
+def _by_torch(labels_ZYX: Tensor, offsets: Sequence[Triple], mask_ZYX: Tensor | None) -> tuple[Tensor, Tensor]:
     *batch, z, y, x = labels_ZYX.shape
     values = torch.zeros(*batch, len(offsets), z, y, x, dtype=torch.bool, device=labels_ZYX.device)
     validity = torch.zeros_like(values)

@@ -12,7 +12,7 @@ from neuropil.geometry import NEAREST, Offsets
 from neuropil.targets.affinities import affinity_targets
 from neuropil.targets.descriptors import CHANNELS, shape_descriptors
 from neuropil.targets.distance import signed_distance
-from neuropil.targets.erosion import erode_labels, meetings
+from neuropil.targets.erosion import erode_inside, meetings
 
 Kind = Literal["binary", "unit", "signed"]
 """What a channel says: yes or no, a number in [0, 1], or one in (-1, 1)."""
@@ -81,7 +81,7 @@ def auxiliary_targets(
     made = []
     for task in auxiliaries(model):
         if task.name.startswith("erosion"):
-            eroded = erode_labels(labels_BZHW, int(task.name.split()[1]))[inner].contiguous()
+            eroded = erode_inside(labels_BZHW, int(task.name.split()[1]), margin)
             target, valid = affinity_targets(eroded, _nearest(model), mask)
         elif task.name == "contour":
             solid = labels_BZHW
@@ -89,7 +89,7 @@ def auxiliary_targets(
                 solid = torch.where(labels_BZHW > 0, labels_BZHW, labels_BZHW.max() + 1)
             target, valid = meetings(solid, model.aux_contour)[inner][:, None], mask[:, None]
         elif task.name == "foreground":
-            target, valid = (erode_labels(labels_BZHW, model.label_erosion)[inner] > 0)[:, None], mask[:, None]
+            target, valid = (erode_inside(labels_BZHW, model.label_erosion, margin) > 0)[:, None], mask[:, None]
         elif task.name == "distance":
             target, valid = signed_distance(labels_BZHW, model.aux_distance)[inner][:, None], mask[:, None]
         else:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from neuropil.errors import NeuropilError
+from neuropil.targets.kernels import meetings_inside
 
 
 def erode_labels(labels_ZYX: Tensor, steps: int) -> Tensor:
@@ -26,9 +28,29 @@ def erode_labels(labels_ZYX: Tensor, steps: int) -> Tensor:
     >>> erode_labels(torch.tensor([[1, 1, 1, 2, 2, 0]]), 1).tolist()
     [[1, 1, 0, 0, 2, 0]]
     """
-    if steps == 0:
-        return labels_ZYX
-    return labels_ZYX.masked_fill(meetings(labels_ZYX, steps), 0)
+    return labels_ZYX if steps == 0 else labels_ZYX * ~meetings(labels_ZYX, steps)
+
+
+def erode_inside(labels_ZHW: Tensor, steps: int, margin: int) -> Tensor:
+    """The eroded labels but for ``margin`` voxels on each side in y and x: erosion looks at them and nobody else does.
+
+    The same as :func:`erode_labels` and then to cut, at half the cost.
+
+    Args:
+        labels_ZHW: signed integers, any number of leading axes, 0 = background.
+        steps: half-width of the window in voxels.
+        margin: voxels to leave out. Where that is less than ``steps``, windows are clipped at the border.
+
+    Returns:
+        Labels of the same dtype, smaller by twice the margin in y and x.
+
+    >>> erode_inside(torch.tensor([[5, 5, 5, 5, 5], [1, 1, 1, 2, 2], [1, 1, 0, 0, 2]]), 1, 1).tolist()
+    [[0, 0, 0]]
+    """
+    core = _cut(labels_ZHW, margin)
+    if steps > 0:
+        core = core * ~_meetings_inside(_cut(labels_ZHW, margin - steps), steps)
+    return core.contiguous()
 
 
 def meetings(labels_ZYX: Tensor, steps: int) -> Tensor:
@@ -37,26 +59,42 @@ def meetings(labels_ZYX: Tensor, steps: int) -> Tensor:
     >>> meetings(torch.tensor([[1, 1, 1, 2, 2, 0]]), 1).tolist()
     [[False, False, True, True, False, False]]
     """
-    if labels_ZYX.dtype not in (torch.int8, torch.int16, torch.int32, torch.int64):
-        raise NeuropilError(f"erosion needs signed integer labels, got {labels_ZYX.dtype}; compact the ids first")
+    return _meetings_inside(_cut(labels_ZYX, -steps), steps)
+
+
+def _meetings_inside(labels_ZHW: Tensor, steps: int) -> Tensor:
+    """The same for voxels whose window is whole: smaller by ``steps`` on each side in y and x."""
+    if labels_ZHW.dtype not in (torch.int8, torch.int16, torch.int32, torch.int64):
+        raise NeuropilError(f"erosion needs signed integer labels, got {labels_ZHW.dtype}; compact the ids first")
     if steps < 0:
         raise NeuropilError(f"label_erosion counts voxels and must be >= 0, got {steps}")
-    # The largest id of the window, and the smallest positive one: they differ exactly where two neurons meet.
-    none = torch.iinfo(labels_ZYX.dtype).max
-    largest = _window(labels_ZYX, steps, torch.maximum)
-    smallest = _window(labels_ZYX.masked_fill(labels_ZYX <= 0, none), steps, torch.minimum)
-    return (largest > 0) & (largest != smallest)
+    return meetings_inside(labels_ZHW, steps) if labels_ZHW.device.type == "cpu" else _by_torch(labels_ZHW, steps)
 
 
-def _window(x_ZYX: Tensor, steps: int, best: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Running best of a clipped (2·steps+1)² window, one axis after the other."""
+def _by_torch(labels_ZHW: Tensor, steps: int) -> Tensor:
+    # The largest id of the window, and the smallest positive one: they differ exactly where two neurons meet. Counted
+    # from -1, background becomes the largest number there is by losing its sign.
+    ids = labels_ZHW.clamp(min=0).sub_(1)
+    largest = _window(ids, steps, torch.maximum)
+    smallest = _window(ids.bitwise_and_(torch.iinfo(ids.dtype).max), steps, torch.minimum)
+    return smallest < largest
+
+
+def _cut(x_ZHW: Tensor, margin: int) -> Tensor:
+    """Without ``margin`` voxels on each side in y and x; with as many of background where it is negative."""
+    if margin < 0:
+        return F.pad(x_ZHW, (-margin,) * 4)
+    height, width = x_ZHW.shape[-2:]
+    return x_ZHW[..., margin : height - margin, margin : width - margin]
+
+
+def _window(x_ZHW: Tensor, steps: int, best: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Best of each whole (2·steps+1)² window, one axis after the other."""
     for axis in (-1, -2):
-        out = x_ZYX.clone()
-        length = x_ZYX.shape[axis]
-        for step in range(1, min(steps, length - 1) + 1):
-            low, high = x_ZYX.narrow(axis, 0, length - step), x_ZYX.narrow(axis, step, length - step)
-            left, right = out.narrow(axis, 0, length - step), out.narrow(axis, step, length - step)
-            left.copy_(best(left, high))
-            right.copy_(best(right, low))
-        x_ZYX = out
-    return x_ZYX
+        reach = 1
+        while reach <= 2 * steps:  # each voxel knows the best of ``reach`` voxels from itself on; two of these overlap
+            step = min(reach, 2 * steps + 1 - reach)
+            length = x_ZHW.shape[axis] - step
+            x_ZHW = best(x_ZHW.narrow(axis, 0, length), x_ZHW.narrow(axis, step, length))
+            reach += step
+    return x_ZHW

@@ -24,7 +24,7 @@ from neuropil.config import VolumePair as PairConfig
 from neuropil.dataset import Sample, VolumeDataset, VolumePair, Wanted, collate, sample_rng
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
-from neuropil.targets import AuxiliaryTarget, affinity_targets, auxiliary_targets, erode_labels, label_margin
+from neuropil.targets import AuxiliaryTarget, affinity_targets, auxiliary_targets, erode_inside, label_margin
 from neuropil.volumes import open_volume
 
 
@@ -126,6 +126,8 @@ class Numbers:
 
 def batches(dataset: VolumeDataset, numbers: Numbers, workers: int, pin: bool) -> Iterator[list[Sample]]:
     """Endless batches of samples in order, drawn by ``workers`` processes (0 = by this one)."""
+    if workers == 0 and not pin:  # what the loader would do, without its ceremony
+        return (collate([dataset[number] for number in chosen]) for chosen in numbers)
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=numbers,
@@ -146,38 +148,40 @@ def prepare(samples: Sequence[Sample], config: Config, seed: int, augment: Augme
     """
     margin = label_margin(config.model)
     varied = [_vary(sample, config.training.patch, margin, seed, augment) for sample in samples]
-    image_BZYX, labels_BZYX, mask_BZYX = (torch.stack(part) for part in zip(*varied, strict=True))
+    image_BZYX, labels_BZYX, mask_BZYX = (_together(part) for part in zip(*varied, strict=True))
     target, validity = _targets(labels_BZYX, mask_BZYX, margin, config.model)
     more = auxiliary_targets(labels_BZYX, mask_BZYX, config.model, margin)
     shown = labels_BZYX[..., margin : labels_BZYX.shape[-2] - margin, margin : labels_BZYX.shape[-1] - margin]
     return Batch(image_BZYX[:, None], target, validity, shown, more)
 
 
+def _together(parts: Sequence[Tensor]) -> Tensor:
+    """A batch in contiguous memory; a single sample that lies so already is not copied."""
+    return parts[0][None].contiguous() if len(parts) == 1 else torch.stack(list(parts))
+
+
 def _vary(
     sample: Sample, patch: Triple, margin: int, seed: int, augment: AugmentConfig | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Image, labels and mask of a sample after warp, defects, grey values and symmetry."""
-    unit, labels, mask = to_unit(sample.image_ZYX), sample.labels_ZYX, sample.mask_ZYX
+    image, labels, mask = sample.image_ZYX, sample.labels_ZYX, sample.mask_ZYX
     if augment is None:
-        return unit, labels, mask
+        return to_unit(image), labels, mask
+    # Bytes stay what they are as long as they can: to brighten them is to look in a table.
+    if sample.warp is not None or image.dtype != torch.uint8:
+        image = to_unit(image)
     if sample.warp is not None:
-        unit, labels, mask = apply_warp(unit, labels, mask, sample.warp, patch, margin, sample.real_YX)
-    unit = spoil_sections(unit, augment, sample_rng(seed, sample.number, part=3))
+        image, labels, mask = apply_warp(image, labels, mask, sample.warp, patch, margin, sample.real_YX)
+    image = spoil_sections(image, augment, sample_rng(seed, sample.number, part=3))
     rng = sample_rng(seed, sample.number, part=1)
-    symmetry = draw_symmetry(rng, augment.flip, augment.transpose and patch[1] == patch[2])
-    intensity = Intensity(augment.contrast, augment.brightness, augment.gamma, augment.intensity_probability)
-    unit = vary_intensity(unit, intensity, rng)
     # Flips and transposes move voxels without changing them: the one interpolation stays the warp's.
-    unit, labels, mask = (apply_symmetry(part, symmetry) for part in (unit, labels, mask))
-    return unit, labels, mask
+    symmetry = draw_symmetry(rng, augment.flip, augment.transpose and patch[1] == patch[2])
+    image, labels, mask = (apply_symmetry(part, symmetry) for part in (image, labels, mask))
+    intensity = Intensity(augment.contrast, augment.brightness, augment.gamma, augment.intensity_probability)
+    return vary_intensity(image, intensity, rng, backwards=symmetry.flip_z), labels, mask
 
 
 def _targets(labels_BZHW: Tensor, mask_BZHW: Tensor, margin: int, model: ModelConfig) -> tuple[Tensor, Tensor]:
     """Affinities of the eroded labels, once their margin has done its work."""
-    spare = margin - model.label_erosion
-    near = (..., slice(spare, labels_BZHW.shape[-2] - spare), slice(spare, labels_BZHW.shape[-1] - spare))
-    eroded = erode_labels(labels_BZHW[near], model.label_erosion)
-    inner = (..., slice(margin, labels_BZHW.shape[-2] - margin), slice(margin, labels_BZHW.shape[-1] - margin))
-    rest = model.label_erosion
-    core = (..., slice(rest, eroded.shape[-2] - rest), slice(rest, eroded.shape[-1] - rest))
-    return affinity_targets(eroded[core].contiguous(), model.offsets, mask_BZHW[inner])
+    inner = (..., slice(margin, mask_BZHW.shape[-2] - margin), slice(margin, mask_BZHW.shape[-1] - margin))
+    return affinity_targets(erode_inside(labels_BZHW, model.label_erosion, margin), model.offsets, mask_BZHW[inner])

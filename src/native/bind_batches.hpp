@@ -1,0 +1,82 @@
+// Python's view of the kernels that make batches. Arguments are checked in Python; here arrays become pointers.
+#pragma once
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/vector.h>
+
+#include <array>
+#include <vector>
+
+#include "grey_values.hpp"
+#include "targets.hpp"
+
+namespace neuropil::batches {
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+template <std::size_t Axes>
+using Given = nb::ndarray<nb::ro, nb::ndim<Axes>, nb::device::cpu>;
+template <std::size_t Axes>
+using Out = nb::ndarray<bool, nb::ndim<Axes>, nb::c_contig, nb::device::cpu>;
+
+template <class T, std::size_t Axes>
+Rows<T, Axes> rows(const Given<Axes>& array) {
+    Rows<T, Axes> found{static_cast<const T*>(array.data()), {}, {}};
+    for (std::size_t axis = 0; axis < Axes; ++axis) {
+        found.shape[axis] = int64_t(array.shape(axis));
+        found.stride[axis] = array.stride(axis);
+    }
+    return found;
+}
+
+// Calls f with rows of the right width, without the interpreter's lock; the wrapper hands over signed integers only.
+template <std::size_t Axes, class F>
+void with_width(const Given<Axes>& array, F&& f) {
+    nb::gil_scoped_release unlocked;
+    switch (array.itemsize()) {
+        case 1:
+            return f(rows<int8_t, Axes>(array));
+        case 2:
+            return f(rows<int16_t, Axes>(array));
+        case 4:
+            return f(rows<int32_t, Axes>(array));
+        default:
+            return f(rows<int64_t, Axes>(array));
+    }
+}
+
+inline void bind_batches(nb::module_& m) {
+    m.def(
+        "meetings",
+        [](const Given<3>& labels, int64_t steps, const Out<3>& meets, int threads) {
+            with_width<3>(labels, [&](const auto& of) { meetings(of, steps, meets.data(), Run{threads, nullptr}); });
+        },
+        "labels"_a, "steps"_a, "meets"_a, "threads"_a);
+    m.def(
+        "join",
+        [](const Given<4>& labels, const Given<4>& known, const std::vector<std::array<int64_t, 3>>& offsets,
+           const Out<5>& joined, const Out<5>& valid, int threads) {
+            const auto use = rows<uint8_t, 4>(known);
+            auto* values = reinterpret_cast<uint8_t*>(joined.data());
+            auto* validity = reinterpret_cast<uint8_t*>(valid.data());
+            with_width<4>(labels,
+                          [&](const auto& ids) { Join{ids, use, offsets, values, validity}(Run{threads, nullptr}); });
+        },
+        "labels"_a, "known"_a, "offsets"_a, "joined"_a, "valid"_a, "threads"_a);
+    m.def(
+        "look_up",
+        [](const nb::ndarray<const uint8_t, nb::ndim<3>, nb::device::cpu>& image,
+           const nb::ndarray<const float, nb::shape<-1, 256>, nb::c_contig, nb::device::cpu>& table,
+           const nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>& found, int threads) {
+            nb::gil_scoped_release unlocked;
+            const std::array<int64_t, 3> shape{int64_t(image.shape(0)), int64_t(image.shape(1)),
+                                               int64_t(image.shape(2))};
+            const std::array<int64_t, 3> stride{image.stride(0), image.stride(1), image.stride(2)};
+            look_up(image.data(), shape, stride, table.data(), found.data(), Run{threads, nullptr});
+        },
+        "image"_a, "table"_a, "found"_a, "threads"_a);
+}
+
+}  // namespace neuropil::batches
