@@ -12,6 +12,7 @@ import numpy as np
 from neuropil.geometry import Box, blocks
 from neuropil.models.checkpoint import Model
 from neuropil.volumes import Volume
+from neuropil.volumes.location import parse_location
 
 READ_WHOLE = 2**28
 """Voxels up to which an image is read to the end for its fingerprint; of a larger one 27 blocks are."""
@@ -61,8 +62,16 @@ def _samples(whole: Box) -> list[Box]:
     return [Box.at(start, shape) for start in product(*spans)]
 
 
-def _changed(path: str) -> int | None:
-    """When the file of an array was last changed, in ns; of a folder its metadata; None where that is unknown."""
+def _changed(path: str) -> int | str | None:
+    """When the file of an array was last changed, in ns; of a folder its metadata, of a bucket that file's stamp; None
+    where that is unknown."""
+    if "://" in path:
+        location = parse_location(path)
+        if location.remote:
+            from neuropil.volumes.keys import stamp
+
+            return stamp(location.container, location.array, location.format)
+        path = f"{location.container}/{location.array}"
     for place in (Path(path), *Path(path).parents):
         for file in (place, place / "zarr.json", place / ".zarray", place / "info", place / "attributes.json"):
             if file.is_file():

@@ -1,0 +1,42 @@
+"""A large image that was made anew is another one, even where the voxels that are looked at are the same."""
+
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from neuropil.inference import fingerprint
+from neuropil.inference.fingerprint import image_fingerprint
+from neuropil.volumes import Metadata, open_volume, write_volume
+
+
+@pytest.fixture
+def server(tmp_path):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+@pytest.mark.parametrize("name", ["local", "server", "precomputed"])
+def test_large_images_that_were_made_anew(tmp_path, monkeypatch, server, name):
+    monkeypatch.setattr(fingerprint, "READ_WHOLE", 0)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "info").write_text("a file of another thing, in the folder where the program runs")
+    written = f"precomputed://{tmp_path}/volumes/p" if name == "precomputed" else str(tmp_path / "a.zarr/raw")
+    path = f"{server}/a.zarr/raw" if name == "server" else written
+
+    def found(size):
+        write_volume(written, np.zeros((2, 9, 9), np.uint8), Metadata(voxel_size=size))
+        assert image_fingerprint(open_volume(path)) == image_fingerprint(open_volume(path))
+        return image_fingerprint(open_volume(path))
+
+    before, after = found((30, 6, 6)), found((40, 6, 6))
+    assert before != after
+    assert before | {"changed": None} == after | {"changed": None}
