@@ -142,6 +142,15 @@ def test_weights_choose_between_volumes():
     assert share == pytest.approx(0.75, abs=0.08)
 
 
+def test_volumes_are_chosen_as_numpy_chooses():
+    sources = [pair(weight=weight) for weight in (1, 0.3, 2.5, 1e-3)]
+    data = VolumeDataset(sources, (4, 16, 16), seed=5)
+    share = np.array([source.weight for source in sources])
+    for number in range(300):
+        one, two = sample_rng(5, number), sample_rng(5, number)
+        assert data._place(one)[0].pair is sources[two.choice(4, p=share / share.sum())]
+
+
 def test_poor_places_are_drawn_again():
     labels = np.zeros((4, 64, 64), np.uint8)
     labels[:, 40:, 40:] = np.arange(1, 4).repeat(8)

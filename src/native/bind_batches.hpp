@@ -51,9 +51,18 @@ inline void bind_batches(nb::module_& m) {
     m.def(
         "meetings",
         [](const Given<3>& labels, int64_t steps, const Out<3>& meets, int threads) {
-            with_width<3>(labels, [&](const auto& of) { meetings(of, steps, meets.data(), Run{threads, nullptr}); });
+            with_width<3>(labels, [&](const auto& of) { erode(of, steps, meets.data(), Run{threads, nullptr}); });
         },
         "labels"_a, "steps"_a, "meets"_a, "threads"_a);
+    m.def(
+        "erode",
+        [](const Given<3>& labels, int64_t steps, const nb::ndarray<nb::ndim<3>, nb::c_contig, nb::device::cpu>& eroded,
+           int threads) {
+            with_width<3>(labels, [&]<class T>(const Rows<T, 3>& of) {
+                erode(of, steps, static_cast<T*>(eroded.data()), Run{threads, nullptr});
+            });
+        },
+        "labels"_a, "steps"_a, "eroded"_a, "threads"_a);
     m.def(
         "join",
         [](const Given<4>& labels, const Given<4>& known, const std::vector<std::array<int64_t, 3>>& offsets,

@@ -19,36 +19,64 @@ struct Rows {
     std::array<int64_t, Axes> shape, stride;  // in items
 };
 
-// True where the window of (2·steps + 1)² voxels of a section holds two different positive ids. Windows are whole:
-// meets [n, y - 2·steps, x - 2·steps] for labels [n, y, x].
-template <class T>
-void meetings(const Rows<T, 3>& labels, int64_t steps, bool* meets, const Run& run) {
-    const auto [count, height, width] = labels.shape;
+// Tells sink(y, low, high) of each row of windows of (2·steps + 1)² voxels in a section: neurons meet in window x where
+// low[x] < high[x], smallest and largest positive id. Windows are whole. Ids are kept as N: false where they are too
+// large for that, and nothing is told.
+template <class N, class T, class Sink>
+bool each_meeting(const T* labels, int64_t stride, int64_t height, int64_t width, int64_t steps, Sink&& sink) {
     const int64_t inner = width - 2 * steps, rows = height - 2 * steps, window = 2 * steps;
-    if (inner <= 0 || rows <= 0) return;
     // Counted from -1, background becomes the largest number there is by losing its sign.
-    constexpr T TOP = std::numeric_limits<T>::max();
-    parallel_for(run, count, [&](int64_t n) {
-        std::vector<T> row(width), high(height * inner), low(height * inner);
-        for (int64_t y = 0; y < height; ++y) {
-            const T* given = labels.data + n * labels.stride[0] + y * labels.stride[1];
-            T *h = &high[y * inner], *l = &low[y * inner];
-            for (int64_t x = 0; x < width; ++x) row[x] = T(std::max<T>(given[x], 0) - 1);
-            for (int64_t x = 0; x < inner; ++x) h[x] = row[x], l[x] = row[x] & TOP;
-            for (int64_t k = 1; k <= window; ++k)
-                for (int64_t x = 0; x < inner; ++x) {
-                    const T id = row[x + k];
-                    h[x] = std::max(h[x], id), l[x] = std::min<T>(l[x], id & TOP);
-                }
+    constexpr N TOP = std::numeric_limits<N>::max();
+    std::vector<N> row(width), high(height * inner), low(height * inner);
+    T all = 0;
+    for (int64_t y = 0; y < height; ++y) {
+        const T* given = labels + y * stride;
+        N *h = &high[y * inner], *l = &low[y * inner];
+        for (int64_t x = 0; x < width; ++x) {
+            const T id = std::max<T>(given[x], 0);
+            all |= id, row[x] = N(id - 1);
         }
-        for (int64_t y = 0; y < rows; ++y) {
-            T *h = &high[y * inner], *l = &low[y * inner];
-            for (int64_t k = 1; k <= window; ++k)
-                for (int64_t x = 0; x < inner; ++x)
-                    h[x] = std::max(h[x], h[k * inner + x]), l[x] = std::min(l[x], l[k * inner + x]);
-            bool* out = meets + (n * rows + y) * inner;
-            for (int64_t x = 0; x < inner; ++x) out[x] = l[x] < h[x];
-        }
+        for (int64_t x = 0; x < inner; ++x) h[x] = row[x], l[x] = row[x] & TOP;
+        for (int64_t k = 1; k <= window; ++k)
+            for (int64_t x = 0; x < inner; ++x) {
+                const N id = row[x + k];
+                h[x] = std::max(h[x], id), l[x] = std::min<N>(l[x], id & TOP);
+            }
+    }
+    if (all > TOP) return false;
+    for (int64_t y = 0; y < rows; ++y) {
+        N *h = &high[y * inner], *l = &low[y * inner];
+        for (int64_t k = 1; k <= window; ++k)
+            for (int64_t x = 0; x < inner; ++x)
+                h[x] = std::max(h[x], h[k * inner + x]), l[x] = std::min(l[x], l[k * inner + x]);
+        sink(y, l, h);
+    }
+    return true;
+}
+
+// Labels [n, y, x] without `steps` voxels on each side in y and x, and 0 where neurons meet; or, where Out is bool,
+// whether they meet.
+template <class T, class Out>
+void erode(const Rows<T, 3>& labels, int64_t steps, Out* out, const Run& run) {
+    const auto [count, height, width] = labels.shape;
+    const int64_t inner = width - 2 * steps, rows = height - 2 * steps;
+    if (inner <= 0 || rows <= 0) return;
+    parallel_for(run, count, [&, height = height, width = width](int64_t n) {
+        const T* section = labels.data + n * labels.stride[0];
+        auto tell = [&](int64_t y, const auto* low, const auto* high) {
+            const T* __restrict ids = section + (y + steps) * labels.stride[1] + steps;
+            Out* __restrict to = out + (n * rows + y) * inner;
+            for (int64_t x = 0; x < inner; ++x) {
+                if constexpr (std::is_same_v<Out, bool>)
+                    to[x] = low[x] < high[x];
+                else
+                    to[x] = low[x] < high[x] ? 0 : ids[x];
+            }
+        };
+        // Most ids are small, and 16 bits have the vector instructions for largest and smallest on every processor.
+        if constexpr (sizeof(T) > 2)
+            if (each_meeting<int16_t>(section, labels.stride[1], height, width, steps, tell)) return;
+        each_meeting<T>(section, labels.stride[1], height, width, steps, tell);
     });
 }
 

@@ -356,16 +356,21 @@ void check_targets(const Volume& volume, const std::vector<uint32_t>& fragments)
     const Run run{random(1, 3), nullptr};
 
     const int64_t rows = std::max<int64_t>(0, shape.y - 2 * steps), inner = std::max<int64_t>(0, shape.x - 2 * steps);
+    if (random(0, 1)) ids[0] = 1 << 20;  // too large for 16 bits
     auto meets = std::make_unique<bool[]>(shape.z * rows * inner);
-    meetings(Rows<int32_t, 3>{ids.data(), {shape.z, shape.y, shape.x}, {shape.y * wide, wide, 1}}, steps, meets.get(),
-             run);
+    std::vector<int32_t> eroded(shape.z * rows * inner);
+    const Rows<int32_t, 3> sections{ids.data(), {shape.z, shape.y, shape.x}, {shape.y * wide, wide, 1}};
+    erode(sections, steps, meets.get(), run);
+    erode(sections, steps, eroded.data(), run);
     for (int64_t n = 0; n < shape.z * rows * inner; ++n) {
         const int64_t x = n % inner, y = n / inner % rows, z = n / inner / rows;
+        auto id = [&](int64_t i, int64_t j) { return ids[(z * shape.y + y + i) * wide + x + j]; };
         std::set<int32_t> seen;
         for (int64_t i = 0; i <= 2 * steps; ++i)
-            for (int64_t j = 0; j <= 2 * steps; ++j) seen.insert(ids[(z * shape.y + y + i) * wide + x + j]);
+            for (int64_t j = 0; j <= 2 * steps; ++j) seen.insert(id(i, j));
         seen.erase(0);
         expect(meets[n] == (seen.size() > 1), "meetings");
+        expect(eroded[n] == (meets[n] ? 0 : id(steps, steps)), "erosion");
     }
 
     const std::vector<std::array<int64_t, 3>> offsets{

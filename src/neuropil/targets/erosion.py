@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neuropil.errors import NeuropilError
-from neuropil.targets.kernels import meetings_inside
+from neuropil.targets.kernels import eroded_inside, meetings_inside
 
 
 def erode_labels(labels_ZYX: Tensor, steps: int) -> Tensor:
@@ -28,7 +28,7 @@ def erode_labels(labels_ZYX: Tensor, steps: int) -> Tensor:
     >>> erode_labels(torch.tensor([[1, 1, 1, 2, 2, 0]]), 1).tolist()
     [[1, 1, 0, 0, 2, 0]]
     """
-    return labels_ZYX if steps == 0 else labels_ZYX * ~meetings(labels_ZYX, steps)
+    return labels_ZYX if steps == 0 else erode_inside(labels_ZYX, steps, 0)
 
 
 def erode_inside(labels_ZHW: Tensor, steps: int, margin: int) -> Tensor:
@@ -47,10 +47,12 @@ def erode_inside(labels_ZHW: Tensor, steps: int, margin: int) -> Tensor:
     >>> erode_inside(torch.tensor([[5, 5, 5, 5, 5], [1, 1, 1, 2, 2], [1, 1, 0, 0, 2]]), 1, 1).tolist()
     [[0, 0, 0]]
     """
-    core = _cut(labels_ZHW, margin)
-    if steps > 0:
-        core = core * ~_meetings_inside(_cut(labels_ZHW, margin - steps), steps)
-    return core.contiguous()
+    near = _checked(_cut(labels_ZHW, margin - steps), steps)
+    if steps == 0:
+        return near.contiguous()
+    if near.device.type == "cpu":
+        return eroded_inside(near, steps)
+    return (_cut(labels_ZHW, margin) * ~_by_torch(near, steps)).contiguous()
 
 
 def meetings(labels_ZYX: Tensor, steps: int) -> Tensor:
@@ -59,19 +61,20 @@ def meetings(labels_ZYX: Tensor, steps: int) -> Tensor:
     >>> meetings(torch.tensor([[1, 1, 1, 2, 2, 0]]), 1).tolist()
     [[False, False, True, True, False, False]]
     """
-    return _meetings_inside(_cut(labels_ZYX, -steps), steps)
+    near = _checked(_cut(labels_ZYX, -steps), steps)
+    return meetings_inside(near, steps) if near.device.type == "cpu" else _by_torch(near, steps)
 
 
-def _meetings_inside(labels_ZHW: Tensor, steps: int) -> Tensor:
-    """The same for voxels whose window is whole: smaller by ``steps`` on each side in y and x."""
+def _checked(labels_ZHW: Tensor, steps: int) -> Tensor:
     if labels_ZHW.dtype not in (torch.int8, torch.int16, torch.int32, torch.int64):
         raise NeuropilError(f"erosion needs signed integer labels, got {labels_ZHW.dtype}; compact the ids first")
     if steps < 0:
         raise NeuropilError(f"label_erosion counts voxels and must be >= 0, got {steps}")
-    return meetings_inside(labels_ZHW, steps) if labels_ZHW.device.type == "cpu" else _by_torch(labels_ZHW, steps)
+    return labels_ZHW
 
 
 def _by_torch(labels_ZHW: Tensor, steps: int) -> Tensor:
+    """Where neurons meet, of voxels whose window is whole: smaller by ``steps`` on each side in y and x."""
     # The largest id of the window, and the smallest positive one: they differ exactly where two neurons meet. Counted
     # from -1, background becomes the largest number there is by losing its sign.
     ids = labels_ZHW.clamp(min=0).sub_(1)

@@ -25,12 +25,28 @@ def meetings_inside(labels_ZHW: Tensor, steps: int) -> Tensor:
     >>> meetings_inside(torch.tensor([[0, 1, 2, 0], [1, 1, 0, 0], [1, 0, 0, 2]]), 1).tolist()
     [[True, True]]
     """
-    *lead, height, width = labels_ZHW.shape
-    size = (*lead, max(0, height - 2 * steps), max(0, width - 2 * steps))
-    meets = torch.empty(math.prod(lead), *size[-2:], dtype=torch.bool)
-    labels = _in_rows(labels_ZHW.reshape(len(meets), height, width))
+    labels, meets = _sections(labels_ZHW, steps, torch.bool)
     _native.meetings(labels.numpy(), steps, meets.numpy(), _threads(labels))
-    return meets.reshape(size)
+    return meets.reshape(*labels_ZHW.shape[:-2], *meets.shape[-2:])
+
+
+def eroded_inside(labels_ZHW: Tensor, steps: int) -> Tensor:
+    """The labels of voxels whose window is whole, 0 where it holds two different positive ids.
+
+    >>> eroded_inside(torch.tensor([[0, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 0, 0, 0, 2]]), 1).tolist()
+    [[1, 1, 0]]
+    """
+    labels, eroded = _sections(labels_ZHW, steps, labels_ZHW.dtype)
+    _native.erode(labels.numpy(), steps, eroded.numpy(), _threads(labels))
+    return eroded.reshape(*labels_ZHW.shape[:-2], *eroded.shape[-2:])
+
+
+def _sections(labels_ZHW: Tensor, steps: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """All leading axes as one, and room for what is found of whole windows."""
+    *lead, height, width = labels_ZHW.shape
+    count = math.prod(lead)
+    room = torch.empty(count, max(0, height - 2 * steps), max(0, width - 2 * steps), dtype=dtype)
+    return _in_rows(labels_ZHW.reshape(count, height, width)), room
 
 
 def joined(labels_ZYX: Tensor, offsets: Sequence[Triple], mask_ZYX: Tensor | None) -> tuple[Tensor, Tensor]:
