@@ -74,3 +74,13 @@ def test_edges_of_wide_rows_are_those_of_the_slow_version():
 def test_large_volumes_are_worth_more_threads(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     assert [kernels._threads(torch.empty(size, dtype=torch.int8)) for size in (1000, 2**20, 2**24)] == [1, 2, 4]
+
+
+def test_other_devices_are_left_to_torch():
+    labels = torch.zeros(2, 3, 12, 14, dtype=torch.int32, device="meta")
+    assert erosion.erode_inside(labels, 2, 3).shape == (2, 3, 6, 8)
+    assert erosion.erode_inside(labels, 2, 1).shape == (2, 3, 10, 12)
+    assert erosion.meetings(labels, 1).shape == labels.shape
+    values, validity = affinities.affinity_targets(labels, [(-1, 0, 0), (0, 2, 0)], labels.bool())
+    assert values.shape == validity.shape == (2, 2, 3, 12, 14)
+    assert values.device.type == "meta"
