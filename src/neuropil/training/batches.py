@@ -97,8 +97,9 @@ def in_plain_words() -> Iterator[None]:
         yield
     except NeuropilError as error:
         raise NeuropilError(str(error).rpartition("neuropil.errors.NeuropilError: ")[2].strip()) from None
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        # Torch sees that the process is gone, or the connection that a batch was coming through breaks first.
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         raise NeuropilError(
             "a process that draws samples died, perhaps for want of memory: set training.workers or data.memory lower, "
