@@ -13,6 +13,7 @@ import torch
 
 from neuropil import NeuropilError, train
 from neuropil.models.checkpoint import read_checkpoint, save_checkpoint
+from neuropil.training.stopping import Watch
 from training_data import equal, recipe, stripes, weights
 
 
@@ -107,6 +108,70 @@ def test_a_broken_loss_leaves_the_batch_that_broke_it(data, tmp_path):
     batch = torch.load(tmp_path / "broken_batch.pt", weights_only=True)
     assert batch["image"].shape[1:] == (1, 4, 24, 24)
     assert batch["target"].shape == batch["validity"].shape
+
+
+class Explode(torch.autograd.Function):
+    """The same numbers, with a gradient that is none."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * float("inf")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize(("broken", "more"), [("loss", ["optimizer.accumulate=2"]), ("gradient", [])])
+def test_what_is_no_number_never_reaches_a_checkpoint(data, tmp_path, monkeypatch, device, broken, more):
+    """In the first of two parts of a step, too, and with a finite loss; on a GPU, which is asked later, too."""
+    from neuropil.training import loop
+
+    calls, plain = [], loop.judge
+
+    def judge(logits, batch, config, across):
+        calls.append(batch)
+        if len(calls) != (7 if more else 4):  # of iteration 4 the first part
+            return plain(logits, batch, config, across)
+        found = plain(Explode.apply(logits) if broken == "gradient" else logits, batch, config, across)
+        return found._replace(loss=found.loss * float("nan")) if broken == "loss" else found
+
+    said = f"the {broken if device == 'cpu' else 'loss or its gradient'} became nan at iteration 4;"
+    options = ["training.iterations=6", "training.checkpoint_every=2", "optimizer.schedule=constant", *more]
+    with monkeypatch.context() as patch:
+        # What is seen of a GPU here is when it is asked.
+        patch.setattr(loop, "Watch", lambda folder, _: Watch(folder, torch.device(device)))
+        patch.setattr(loop, "judge", judge)
+        with pytest.raises(NeuropilError, match=said):
+            train(recipe(data, *options), tmp_path / "run")
+    saved = torch.load(tmp_path / "run" / "broken_batch.pt", weights_only=True)
+    assert saved["iteration"] == 4
+    assert device == "cuda" or torch.equal(saved["image"], calls[6 if more else 3].image_BCZYX)
+    last = tmp_path / "run" / "checkpoints" / "last.pt"
+    assert read_checkpoint(last)["step"]["iteration"] == 2
+    again = train(recipe(data, *options), tmp_path / "again", resume=last)
+    assert equal(weights(again), weights(train(recipe(data, *options), tmp_path / "whole")))
+
+
+@pytest.mark.parametrize("end", ["training.validate_every=3", "training.iterations=3", "training.log_every=3"])
+def test_a_device_is_asked_before_anything_is_saved(data, tmp_path, monkeypatch, end):
+    """Nothing since the last time is forgotten: here the loss of the second step, asked for at the third."""
+    from neuropil.training import loop
+
+    plain, calls = loop.judge, []
+
+    def judge(*given):
+        calls.append(1)
+        found = plain(*given)
+        return found._replace(loss=found.loss * float("inf")) if len(calls) == 2 else found
+
+    monkeypatch.setattr(loop, "Watch", lambda folder, _: Watch(folder, torch.device("cuda")))
+    monkeypatch.setattr(loop, "judge", judge)
+    options = ["training.iterations=50", "training.log_every=100", "training.checkpoint_every=100", end]
+    with pytest.raises(NeuropilError, match="loss or its gradient became nan at iteration 3"):
+        train(recipe(data, *options), tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_a_helping_process_that_is_killed_ends_the_run_in_words(data, tmp_path):

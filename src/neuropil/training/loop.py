@@ -23,7 +23,7 @@ from neuropil.training.optimizers import measure_norms, update_average
 from neuropil.training.ranks import across, agree, share_norms, start_fabric
 from neuropil.training.run import PLAIN, Layout, Run, Step, plain, restore, start_run, write_config
 from neuropil.training.schedule import learning_rate
-from neuropil.training.stopping import StopRequest, check_finite
+from neuropil.training.stopping import StopRequest, Watch
 from neuropil.training.validation import Validation
 
 
@@ -48,8 +48,8 @@ def train(
         validation volumes it is the last one. Ctrl-C and SIGTERM finish the step and save before they end the run.
 
     Raises:
-        NeuropilError: volumes that do not fit the config, an output folder that cannot be written, a loss that is
-            no longer a number.
+        NeuropilError: volumes that do not fit the config, an output folder that cannot be written, a loss or a
+            gradient that is no longer a number. The checkpoints that are there then are older, and whole.
 
     >>> train(Config(), "nowhere")
     Traceback (most recent call last):
@@ -116,18 +116,22 @@ def go_on(
 ) -> Step:
     """Learn from where the run stands to its end, judging and saving on the way; how far it came."""
     config, settings = run.config, run.config.training
-    started = time.monotonic() - step.seconds
+    started, watch = time.monotonic() - step.seconds, Watch(run.folder, run.fabric.device)
     while (done := share_done(config, step)) < 1:
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(config.optimizer, step.iteration, done, step.drop)
-        learned = learn(run, stream, monitor)
+        learned = learn(run, step, stream, monitor, watch)
         update_average(run.average, plain(run.network), config, done)
         seconds, stop = agree(run.fabric, time.monotonic() - started, request.signal is not None)
         step = replace(step, iteration=step.iteration + 1, seconds=seconds)
+        judged = step.iteration % (settings.validate_every or settings.checkpoint_every) == 0
+        saved = step.iteration % settings.checkpoint_every == 0 or stop
+        if judged or saved or step.iteration % settings.log_every == 0 or share_done(config, step) >= 1:
+            watch.check(learned.batch, step.iteration)
         report(learned, run, step, monitor)
-        if step.iteration % (settings.validate_every or settings.checkpoint_every) == 0:
+        if judged:
             step = validate(run, step, validation, monitor)
-        if step.iteration % settings.checkpoint_every == 0 or stop:
+        if saved:
             run.save("last.pt", step)
             run.keep(step, settings.keep_last)
         if stop:
@@ -166,7 +170,7 @@ def prepared(run: Run, samples: Iterator[list[Sample]]) -> Generator[Batch]:
             yield batch
 
 
-def learn(run: Run, stream: Iterator[Batch], monitor: Monitor) -> Learned:
+def learn(run: Run, step: Step, stream: Iterator[Batch], monitor: Monitor, watch: Watch) -> Learned:
     """One step of the optimizer, over as many batches as its gradient is averaged from."""
     settings, fabric = run.config.optimizer, run.fabric
     for part in range(1, settings.accumulate + 1):
@@ -177,24 +181,24 @@ def learn(run: Run, stream: Iterator[Batch], monitor: Monitor) -> Learned:
         with nullcontext() if whole else fabric.no_backward_sync(run.network):
             logits = run.network(batch.image_BCZYX.to(memory_format=torch.channels_last_3d))
             found = judge(logits, batch, run.config, across)
+            watch.see("loss", found.loss, batch, step.iteration + 1)
             # Each rank holds its part of the gradient of the common loss; ranks are averaged, parts must be summed.
             fabric.backward(found.loss * (fabric.world_size / settings.accumulate))
     limit = settings.clip or math.inf
     gradient = fabric.clip_gradients(run.network, run.optimizer, max_norm=limit, error_if_nonfinite=False)
+    gradient = torch.zeros(()) if gradient is None else gradient
+    if run.config.training.precision != "fp16":  # whose scale is found by trying: steps that overflow are left out
+        watch.see("gradient", gradient, batch, step.iteration + 1)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     share_norms(plain(run.network))
-    return Learned(batch, logits.detach(), found, gradient if gradient is not None else torch.zeros(()))
+    return Learned(batch, logits.detach(), found, gradient)
 
 
 def report(learned: Learned, run: Run, step: Step, monitor: Monitor) -> None:
-    """Check that the loss is a number, and show what is due. To ask a GPU is to wait for it, so that is done rarely."""
+    """Show what is due. To ask a GPU is to wait for it, so that is done rarely."""
     settings = run.config.training
-    shown = step.iteration % settings.log_every == 0
-    saved = step.iteration % settings.checkpoint_every == 0
-    if shown or saved or run.fabric.device.type == "cpu":
-        check_finite(learned.found.loss.item(), learned.batch, step.iteration, run.folder)
-    if shown:
+    if step.iteration % settings.log_every == 0:
         left = step.seconds * (1 / max(share_done(run.config, step), 1e-9) - 1)
         rate = run.optimizer.param_groups[0]["lr"]
         monitor.scalars(step.iteration, learned.found, rate, learned.gradient.item(), left)

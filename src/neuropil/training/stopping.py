@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 import torch
+from torch import Tensor
 
 from neuropil.errors import NeuropilError
 from neuropil.training.batches import Batch
@@ -49,13 +50,41 @@ class StopRequest:
         raise KeyboardInterrupt
 
 
-def check_finite(loss: float, batch: Batch, iteration: int, folder: Path) -> None:
-    """Stop a run whose loss is no longer a number, and leave the batch for inspection: weights are useless from here.
+class Watch:
+    """Sees that losses and gradients are numbers: a step that was not leaves weights that are worth nothing.
+
+    A processor is asked each time, and what is no number never reaches the weights. To ask a GPU is to wait for it: it
+    only remembers, and is asked by :meth:`check`, which comes before anything is shown or saved.
+    """
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.folder, self.at_once = folder, device.type == "cpu"
+        self._memory: Tensor | float = 0.0
+        """0, or NaN from the first value on that was no number."""
+
+    def see(self, what: str, value: Tensor, batch: Batch, iteration: int) -> None:
+        """Take a loss or the norm of a gradient into account, on the device it lies on."""
+        if self.at_once:
+            check_finite(what, value.item(), batch, iteration, self.folder)
+        else:
+            self._memory = self._memory + 0 * value.detach().float()
+
+    def check(self, batch: Batch, iteration: int) -> None:
+        """Wait for the device, and stop the run where anything since the last time was no number.
+
+        Raises:
+            NeuropilError: so it was; the batch that is left behind is the present one, not always the one to blame.
+        """
+        check_finite("loss or its gradient", float(self._memory), batch, iteration, self.folder)
+
+
+def check_finite(what: str, value: float, batch: Batch, iteration: int, folder: Path) -> None:
+    """Stop a run whose loss is no longer a number, and leave the batch for inspection.
 
     Raises:
-        NeuropilError: the loss is infinite or NaN.
+        NeuropilError: the value is infinite or NaN.
     """
-    if math.isfinite(loss):
+    if math.isfinite(value):
         return
     path = folder / "broken_batch.pt"
     content = {
@@ -67,6 +96,6 @@ def check_finite(loss: float, batch: Batch, iteration: int, folder: Path) -> Non
     }
     torch.save(content, path)
     raise NeuropilError(
-        f"the loss became {loss} at iteration {iteration}; the batch is in {path}; lower optimizer.learning_rate or "
+        f"the {what} became {value} at iteration {iteration}; the batch is in {path}; lower optimizer.learning_rate or "
         "set training.precision to fp32, and --resume from the last checkpoint"
     )
