@@ -161,6 +161,20 @@ def test_poor_places_are_drawn_again():
     assert sum((ids > 0).float().mean() >= 0.5 for ids in plain) < 15
 
 
+@pytest.mark.parametrize("memory", [1e9, 1])
+def test_masked_ids_are_not_counted(memory):
+    labels, mask = np.ones((2, 8, 32), np.uint64), np.ones((2, 8, 32), np.uint8)
+    labels[:, :, 4:8], labels[:, :, 8:20], labels[:, :, 20:] = 2, 2**64 - 2, 3
+    mask[:, :, 20:] = 0
+    source = VolumePair(*(array_volume(array) for array in (np.zeros(labels.shape, np.uint8), labels, mask)))
+    data = VolumeDataset([source], (2, 8, 8), unlabelled=2**64 - 2, wanted=Wanted(ids=2, attempts=500), memory=memory)
+    for number in range(30):
+        sample = data[number]
+        assert sample.labels_ZYX[sample.mask_ZYX].unique().tolist() == [1, 2]
+        assert not sample.labels_ZYX[~sample.mask_ZYX].any()
+    assert labels.max() == 2**64 - 2, "the volume itself stays as it is"
+
+
 def test_where_nothing_is_good_enough_the_best_is_taken():
     labels = np.zeros((4, 64, 64), np.uint8)
     labels[:, :32] = 1

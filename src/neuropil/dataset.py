@@ -26,8 +26,8 @@ class Sample(NamedTuple):
     image_ZYX: Tensor
     """The patch, in the image's dtype; wider by the reach of the warp where there is one."""
     labels_ZYX: Tensor
-    """int32 ids of this sample only, 0 = background; ``margin`` voxels wider than the patch in y and x, or as wide as
-    the image where there is a warp."""
+    """int32 ids of this sample only, 0 = background or masked; ``margin`` voxels wider than the patch in y and x, or as
+    wide as the image where there is a warp."""
     mask_ZYX: Tensor
     """bool, which labels may be used; as wide as the labels."""
     number: int
@@ -79,7 +79,7 @@ class Wanted(NamedTuple):
     foreground: float = 0.0
     """Share of the patch's voxels that must carry a label and be usable."""
     ids: int = 0
-    """Different labels that must be there, on every fourth voxel of the patch in y and x."""
+    """Different usable labels that must be there, on every fourth voxel of the patch in y and x."""
     attempts: int = 50
     """Places to try; after that the one with most labels is taken."""
 
@@ -271,9 +271,13 @@ class _Source:
                 f"ids must not be negative, {self.pair.labels.path} holds {labels.min()}; give what is not labelled an "
                 "id of its own (data.unlabelled), or a mask"
             )
+        if self.pair.mask is None and self.unlabelled is None:
+            return torch.from_numpy(_compact(labels)), torch.ones(labels.shape, dtype=torch.bool)
         mask = np.ones(labels.shape, bool) if self.pair.mask is None else self.pair.mask.read(box) != 0
         if self.unlabelled is not None:
             mask &= labels != self.unlabelled
+        # What nobody knows is no neuron: it erodes none beside it, and is not counted where neurons are.
+        labels = np.where(mask, labels, labels.dtype.type(0))
         return torch.from_numpy(_compact(labels)), torch.from_numpy(mask)
 
 
