@@ -109,7 +109,7 @@ def by_blocks(path: Path, block: Triple, workers: int, work: Path) -> dict[str, 
     import dask
     from distributed import Client
 
-    from neuropil.blockwise.engine import local_cluster
+    from neuropil.blockwise.engine import LOCAL_SETTINGS, local_cluster
 
     steps: dict[str, float] = defaultdict(float)
     last = [time.perf_counter()]
@@ -120,7 +120,7 @@ def by_blocks(path: Path, block: Triple, workers: int, work: Path) -> dict[str, 
         last[0] = now
 
     shutil.rmtree(work, ignore_errors=True)
-    dask.config.set({"temporary-directory": str(work.parent / "dask")})
+    dask.config.set(LOCAL_SETTINGS | {"temporary-directory": str(work.parent / "dask")})
     with local_cluster(workers, memory_limit="3GB") as cluster, Client(cluster) as client:
         client.run(warm)
         begun = sum(client.run(time.process_time).values()) + time.process_time()

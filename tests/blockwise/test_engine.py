@@ -43,10 +43,13 @@ def test_a_cluster_does_all_that_can_be_done(cluster, tmp_path):
     assert len(list(tmp_path.glob("3.*"))) == TRIES
 
 
-def test_workers_keep_the_memory_that_blocks_give_back(cluster):
+def test_workers_keep_the_memory_that_blocks_give_back(cluster, tmp_path):
     """Dask would have glibc return it at once, and every block fetch it again page by page."""
-    for found in cluster.client.run(lambda: dict(os.environ)).values():
-        assert {key: int(found[key]) for key in KEEP_MEMORY} == KEEP_MEMORY
+    list(cluster.run(tasks(die_once, [(str(tmp_path), 0)])))  # one of them is started anew
+    found = cluster.client.run(lambda dask_worker: (dict(os.environ), dask_worker.memory_manager.memory_pause_fraction))
+    for environment, pause in found.values():
+        assert {key: int(environment[key]) for key in KEEP_MEMORY} == KEEP_MEMORY
+        assert pause is False, "it would wait for memory to be given back"
 
 
 def test_a_worker_that_dies_costs_only_its_block(cluster, tmp_path):

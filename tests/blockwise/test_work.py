@@ -1,11 +1,17 @@
 """The folder for what is between: what the user had before stays, what was made for a run goes."""
 
+import os
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from neuropil import NeuropilError
-from neuropil.blockwise import evaluate_blocks, segment_blocks, tune_blocks
+from neuropil.blockwise import evaluate, evaluate_blocks, segment_blocks, tune_blocks, work
+from neuropil.blockwise.job import described, plan
 from neuropil.config import SegmentConfig
+from neuropil.errors import Unfinished
 from neuropil.volumes import open_volume, write_volume
 
 SETTINGS = SegmentConfig(threshold=0.5)
@@ -67,3 +73,125 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path, verbs, verb):
     (tmp_path / "file").touch()
     with pytest.raises(NeuropilError, match=r"cannot write in .*file"):
         verbs[verb](work=tmp_path / "file" / "scratch")
+
+
+@pytest.mark.parametrize("output", ["s.zarr", "s.h5"])
+@pytest.mark.parametrize("first", ["segmentation.zarr", "merge-0", "nothing"])
+def test_a_run_that_was_stopped_while_it_cleaned_up_can_be_given_again(tmp_path, monkeypatch, output, first):
+    """Its output was complete, and is again; what is half removed is no job to go on with."""
+    rng = np.random.default_rng(3)
+    write_volume(tmp_path / "a.zarr", (rng.integers(0, 9, (3, 4, 12, 12)) * 28).astype(np.uint8))
+
+    def segment():
+        segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / output, SETTINGS, block=(4, 6, 5))
+        return open_volume(tmp_path / output).read()
+
+    before = segment()
+
+    def stopped(path, ignore_errors=False):
+        if any(str(path).endswith(end) for end in (work.GONE, "relabel-0")):
+            if first != "nothing" and (half := Path(path) / first).exists():
+                remove(half)
+            if str(path).endswith(work.GONE) and Path(path).exists():
+                raise KeyboardInterrupt
+        remove(path, ignore_errors)
+
+    remove = shutil.rmtree
+    with monkeypatch.context() as patch:
+        patch.setattr(work.shutil, "rmtree", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            segment()
+    np.testing.assert_array_equal(segment(), before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", output]
+
+
+def test_a_run_that_was_stopped_after_its_output_had_its_name_makes_it_again(tmp_path, monkeypatch):
+    write_volume(tmp_path / "a.zarr", np.full((3, 2, 4, 8), 0.9, np.float32))
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    def segment():
+        segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", SETTINGS, block=(2, 4, 4))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work.WorkFolder, "end", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            segment()
+    segment()
+    assert (open_volume(tmp_path / "s.zarr").read() == 1).all()
+
+
+@pytest.mark.parametrize("verb", ["segment", "tune", "evaluate"])
+def test_two_runs_of_the_same_are_not_at_work_at_once(tmp_path, verbs, verb):
+    with pytest.raises(KeyboardInterrupt):
+        verbs[verb](work=tmp_path / "scratch", watch=stop)
+    (job,) = (path.parent for path in (tmp_path / "scratch").glob("*/job.json"))
+    with (
+        work.holding(job),
+        pytest.raises(NeuropilError, match=f"another process is at work on the same in .*{job.name}"),
+    ):
+        verbs[verb](work=tmp_path / "scratch")
+    verbs[verb](work=tmp_path / "scratch")
+
+
+@pytest.mark.parametrize("lost", ["edges1-0", "across2-0", "merge-0", "seams-0"])
+@pytest.mark.parametrize("how", ["gone", "cut", "empty"])
+def test_a_lost_or_damaged_file_is_named_with_what_to_delete(tmp_path, lost, how):
+    rng = np.random.default_rng(3)
+    write_volume(tmp_path / "a.zarr", (rng.integers(0, 9, (3, 4, 12, 12)) * 28).astype(np.uint8))
+
+    def segment(watch=None):
+        affinities = open_volume(tmp_path / "a.zarr")
+        return segment_blocks(affinities, tmp_path / "s.zarr", SETTINGS, block=(4, 6, 6), watch=watch)
+
+    def after_seams(step, done, total):
+        if step == "seams" and done == total:
+            raise KeyboardInterrupt
+
+    expected = segment()
+    with pytest.raises(KeyboardInterrupt):
+        segment(after_seams)
+    (job,) = (tmp_path / "s.zarr.blocks").iterdir()
+    file = sorted((job / lost).rglob("*.npz"))[-1]
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if how == "cut" else b"") if how != "gone" else file.unlink()
+    if how == "gone" and lost in ("merge-0", "seams-0"):  # these are made again
+        assert segment() == expected
+        return
+    with pytest.raises(Unfinished, match=f"delete .*{job.name} and run again"):
+        segment()
+    shutil.rmtree(job)
+    assert segment() == expected
+
+
+def test_a_folder_of_the_same_name_elsewhere_is_another_job(tmp_path, monkeypatch):
+    """And the same one is the same job, whatever it is called."""
+    found = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_volume(tmp_path / name / "a.zarr", np.full((3, 2, 4, 4), 0.9, np.float32))
+        os.utime(tmp_path / name / "a.zarr" / "zarr.json", (1, 1))
+        monkeypatch.chdir(tmp_path / name)
+        for path in ("a.zarr", tmp_path / name / "a.zarr"):
+            job = plan(open_volume(path), SETTINGS, (2, 2, 4), tmp_path / "work", output="s.zarr")
+            found.append(Path(job.folder).name)
+    assert found[0] == found[1] != found[2] == found[3]
+
+
+def test_scores_of_another_version_are_not_gone_on_with(tmp_path, verbs, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        verbs["evaluate"](work=tmp_path / "scratch", watch=stop)
+    monkeypatch.setattr(evaluate, "FORMAT", evaluate.FORMAT + 1)
+    with pytest.raises(KeyboardInterrupt):
+        verbs["evaluate"](work=tmp_path / "scratch", watch=stop)
+    assert len(list((tmp_path / "scratch").glob("*/job.json"))) == 2
+
+
+def test_a_stack_of_images_that_changed_is_seen(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(b"image")
+    before = described(str(tmp_path / "*.png"))
+    assert len(before) == 3
+    os.utime(tmp_path / "1.png", (1, 1))
+    assert described(str(tmp_path / "*.png")) != before

@@ -8,10 +8,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from neuropil import synthetic
-from neuropil.config import Config, load_config
+from neuropil.config import Config, SegmentConfig, load_config
 from neuropil.errors import NeuropilError
+from neuropil.pipeline import scaling
 from neuropil.pipeline.running import run
-from neuropil.volumes import Metadata, open_volume, write_volume
+from neuropil.volumes import Metadata, array_volume, open_volume, write_volume
 
 STEPS = {"train", "predict validation/0.zarr", "tune", "predict affinities.zarr", "segment"}
 
@@ -172,6 +173,28 @@ def test_a_recipe_without_a_test_volume_is_refused_before_training(data, tmp_pat
     with pytest.raises(NeuropilError, match=r"data\.test"):
         run(recipe(data, data={"test": None}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_tuning_by_blocks_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    """Labels that are the same are not written anew, which would be another job."""
+    write_volume(tmp_path / "a.zarr", np.full((3, 2, 4, 4), 0.9, np.float32))
+    labels = array_volume(np.ones((2, 4, 4), np.uint8))
+    monkeypatch.setattr(scaling, "free_memory", lambda device: 1)
+    monkeypatch.setattr(scaling, "BLOCK", (2, 2, 4))
+
+    def tune(stop):
+        monkeypatch.setattr(scaling.BlockProgress, "__call__", stop)
+        return scaling.tune_either_way([(open_volume(tmp_path / "a.zarr"), labels)], SegmentConfig(), tmp_path)
+
+    def stopped(self, step, done, total):
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            tune(stopped)
+        assert len(list((tmp_path / "tune.blocks").glob("*/job.json"))) == 1
+    tune(lambda self, step, done, total: None)
+    assert not (tmp_path / "tune.blocks").exists()
 
 
 @pytest.mark.usefixtures("no_pictures")

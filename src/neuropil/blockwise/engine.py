@@ -34,6 +34,16 @@ KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 1 << 30, "MALLOC_MMAP_THRESHOLD_": 1 <<
 """What glibc is told in new workers: memory that a block gave back is the next block's. Dask's own setting returns it
 to the system at once, and getting it again page by page costs a fifth of the time."""
 
+LOCAL_SETTINGS = {
+    "distributed.scheduler.allowed-failures": DEATHS,
+    "distributed.deploy.lost-worker-timeout": f"{LONELY} s",
+    "distributed.logging.distributed": "error",
+    # A worker that Dask pauses for its memory waits until it is given back, which is never: it is the next block's.
+    **{f"distributed.worker.memory.{limit}": False for limit in ("target", "spill", "pause")},
+    **{f"distributed.nanny.pre-spawn-environ.{key}": value for key, value in KEEP_MEMORY.items()},
+}
+"""Dask's configuration for as long as a local cluster is there: workers are started again in the midst of it."""
+
 GONE = "the scheduler is gone; with another one the same command does only what is missing"
 
 Summary = dict[str, int]
@@ -246,12 +256,7 @@ def open_engine(
             print(f"dashboard: {client.dashboard_link}", flush=True)
             yield Cluster(client, resources)
         return
-    settings = {
-        "distributed.scheduler.allowed-failures": DEATHS,
-        "distributed.deploy.lost-worker-timeout": f"{LONELY} s",
-        "distributed.logging.distributed": "error",
-    }
-    with dask.config.set(settings):
+    with dask.config.set(LOCAL_SETTINGS):
         cluster = local_cluster(workers or 1, resources)
         client = Client(cluster)
         try:
@@ -264,17 +269,15 @@ def open_engine(
 
 
 def local_cluster(workers: int, resources: dict[str, float] | None = None, memory_limit: str = "auto") -> LocalCluster:
-    """New processes on this machine; when one dies while it begins, all are started again."""
-    import dask
+    """New processes on this machine, under ``LOCAL_SETTINGS``; when one dies while it begins, all are started again."""
     from distributed import LocalCluster
 
     for tried in range(1, TRIES + 1):
         try:
-            with dask.config.set({f"distributed.nanny.pre-spawn-environ.{key}": n for key, n in KEEP_MEMORY.items()}):
-                return LocalCluster(
-                    n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", resources=resources,
-                    silence_logs=50, memory_limit=memory_limit,
-                )  # fmt: skip
+            return LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", resources=resources,
+                silence_logs=50, memory_limit=memory_limit,
+            )  # fmt: skip
         except RuntimeError as error:
             if tried == TRIES:
                 raise Unfinished(f"no workers can be started: {describe(error)}") from error

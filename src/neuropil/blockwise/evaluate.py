@@ -7,14 +7,15 @@ import shutil
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from neuropil.blockwise.engine import BlocksFailed, Engine, Failure, Serial, Summary, Task
-from neuropil.blockwise.job import described, load_arrays, save_arrays
+from neuropil.blockwise.job import FORMAT, described, load_arrays, save_arrays
 from neuropil.blockwise.segment import Watch
 from neuropil.blockwise.tree import BlockTree, Node
-from neuropil.blockwise.work import work_folder
+from neuropil.blockwise.work import holding, work_folder
 from neuropil.evaluation import Contingency, Scores, contingency
 from neuropil.evaluation.placing import place
 from neuropil.evaluation.scores import scores_of
@@ -60,6 +61,7 @@ def evaluate_blocks(
     """
     placed = place(segmentation, labels, box)
     asked = {
+        "format": [FORMAT, version("neuropil")],
         "segmentation": absolute_path(segmentation.path), "labels": absolute_path(labels.path),
         "start": placed.box.start, "stop": placed.box.stop,
         "block": [min(b, n) for b, n in zip(block, placed.box.shape, strict=True)],
@@ -70,22 +72,28 @@ def evaluate_blocks(
     folder = around.path.resolve() / sha256(json.dumps(asked).encode()).hexdigest()[:16]
     with replacing(folder / "job.json") as temporary:
         temporary.write_text(json.dumps(asked))
+    with holding(folder):
+        scores = scores_of(_count(folder, engine or Serial(), watch))
+        _sweep(around.path, asked)
+        around.end(folder)
+    return replace(scores, box=str(placed.box))
+
+
+def _count(folder: Path, engine: Engine, watch: Watch | None) -> Contingency:
+    """The table of the whole, added up the tree."""
     tree, failures, done = _tree(str(folder)), list[Failure](), 0
     for level in range(tree.levels):
         nodes = [(level, index) for index in range(tree.count(level))]
         name = "counting pairs" if level == 0 else f"adding tables, level {level}"
         tasks = (Task(count_pairs, (str(folder), node), name, str(_box(str(folder), node)), node) for node in nodes)
-        for count, (_, outcome) in enumerate((engine or Serial()).run(tasks), 1):
+        for count, (_, outcome) in enumerate(engine.run(tasks), 1):
             done += not isinstance(outcome, Failure)
             failures += [outcome] if isinstance(outcome, Failure) else []
             if watch is not None:
                 watch(name, count, len(nodes))
         if failures:
             raise BlocksFailed(failures, done)
-    scores = scores_of(_load(str(folder), tree.root))
-    _sweep(around.path, asked)
-    around.end(folder)
-    return replace(scores, box=str(placed.box))
+    return _load(str(folder), tree.root)
 
 
 def _sweep(work: Path, asked: dict[str, Any]) -> None:

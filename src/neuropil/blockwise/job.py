@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +29,7 @@ from neuropil.volumes.atomic import replacing
 from neuropil.volumes.location import absolute_path, parse_location
 from neuropil.volumes.volume import ArrayStore
 
-FORMAT = 5
+FORMAT = 6
 """Raised when files of an earlier version of this room can no longer be used."""
 
 
@@ -126,7 +128,11 @@ def plan(
         raise NeuropilError("blocks are read by any process: expected affinities in a file, got an array in memory")
     _refuse_for_all(affinities, settings)
     z, y, x = (int(min(b, n)) for b, n in zip(block, affinities.shape[1:], strict=True))
-    made = {**settings.model_dump(mode="json"), "block": [z, y, x], "output": str(output)}
+    made = {
+        **settings.model_dump(mode="json"),
+        "block": [z, y, x],
+        "output": absolute_path(str(output)) if output else "",
+    }
     if truth:
         truth = absolute_path(truth)
         made |= {"truth": [truth, *described(truth)], "scored": scored}
@@ -179,7 +185,7 @@ def fingerprint(affinities: Volume, settings: Mapping[str, Any]) -> str:
     """
     meta = affinities.metadata
     known = [
-        FORMAT, version("neuropil"), affinities.path, list(affinities.shape), str(affinities.dtype),
+        FORMAT, version("neuropil"), absolute_path(affinities.path), list(affinities.shape), str(affinities.dtype),
         _plain(meta), described(affinities.path), dict(settings),
     ]  # fmt: skip
     return sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
@@ -210,8 +216,9 @@ def load_arrays(path: Path, *names: str) -> list[npt.NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return [stored[name] for name in names]
-    except (OSError, ValueError, KeyError, EOFError) as problem:
-        raise NeuropilError(f"cannot read {path}: {problem}; delete it and run again") from problem
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as problem:
+        # What it was made of may be gone; alone it cannot be made again.
+        raise NeuropilError(f"cannot read {path}: {problem}; delete {path.parents[2]} and run again") from problem
 
 
 def _plain(metadata: Metadata) -> Any:
@@ -219,7 +226,8 @@ def _plain(metadata: Metadata) -> Any:
 
 
 def described(path: str) -> list[Any]:
-    """Size and date of the file that describes the array; of a URL what tells that it was written again."""
+    """Size and date of the file that describes the array, or of all images of a stack; of a URL what tells that it was
+    written again."""
     location = parse_location(path)
     if location.remote:
         from neuropil.volumes.keys import stamp
@@ -230,6 +238,8 @@ def described(path: str) -> list[Any]:
     names = ("zarr.json", ".zarray", "attributes.json", "info")
     files = [folder / name for folder in folders for name in names] if container.is_dir() else [container]
     stats = [file.stat() for file in files if file.is_file()][:1]
+    if "*" in container.name:
+        stats = [image.stat() for image in sorted(container.parent.glob(container.name))]
     return [[stat.st_size, stat.st_mtime_ns] for stat in stats]
 
 

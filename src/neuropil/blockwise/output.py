@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def create_output(job: Job, segments: int, metadata: Metadata) -> None:
     begun = _begun(job.folder) if location.remote else Path(location.container)
     if begun.exists():
         return
+    shutil.rmtree(Path(job.folder) / "relabel-0", ignore_errors=True)  # blocks that went with another output
     dtype = np.uint32 if segments < 1 << 32 else np.uint64
     with create_volume(job.output, job.shape, dtype, metadata, chunks_for(job.shape, job.block)):
         pass

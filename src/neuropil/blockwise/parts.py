@@ -142,9 +142,9 @@ def merge_leaf(job: Job, node: Node) -> dict[str, Any]:
     place = np.cumsum(level > 0) - 1
     key = key_in_volume(rest.key, found.grown, job.shape)
     rest = Edges.of((place[rest.a], place[rest.b], rest.count, rest.sum, key, rest.max, rest.min), rest.bins)
-    leave_edges(job, node, rest, part.level)
+    left = leave_edges(job, node, rest, part.level)
     return {
-        **part.arrays, **_planes(labels, found.asks, sides, faces, found.inner),
+        **part.arrays, "left": left, **_planes(labels, found.asks, sides, faces, found.inner),
         "name": name, "region": region.astype(np.uint32),
         "labels": labels[found.inner.slices], "done": alone, "edges": len(rest), "voxels": found.inner.size,
         **_merges(job, name, a - 1, b - 1, job.pooling.affinities(scores, faces.encoding)),
@@ -285,10 +285,10 @@ def merge_node(job: Job, node: Node) -> dict[str, Any]:
     waits, still = level > 0, outer > 0
     place = np.cumsum(waits) - 1
     part = Part(names[waits], level[waits], piece[still], outer[still], names[one[part_of[still]]])
-    leave_edges(job, node, rest.renamed(place[rest.a], place[rest.b]), part.level)
+    left = leave_edges(job, node, rest.renamed(place[rest.a], place[rest.b]), part.level)
     moved = new & (held[one] > 0)
     return {
-        **part.arrays, "in": names, "to": names[final], "done": names[(final == every) & ~waits],
+        **part.arrays, "left": left, "in": names, "to": names[final], "done": names[(final == every) & ~waits],
         "old": names[moved], "new": names[one[moved]], "edges": len(rest), "voxels": job.tree.box(node).size,
         **_merges(
             job, names, np.concatenate([one[new], a]), np.concatenate([every[new], b]),

@@ -37,7 +37,7 @@ from neuropil.blockwise.signed import find_pieces, join_pieces, leaves_around, s
 from neuropil.blockwise.sizes import size_leaf, size_node
 from neuropil.blockwise.tree import Node
 from neuropil.blockwise.waiting import forget_edges
-from neuropil.blockwise.work import WorkFolder, work_folder
+from neuropil.blockwise.work import WorkFolder, holding, work_folder
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
@@ -110,19 +110,25 @@ def segment_blocks(
     """
     folder = work_folder(work, output, "blocks")
     job = _job(affinities, output, settings, block, folder)
-    run = Run(job, engine or Serial(), watch)
+    with holding(job.folder):
+        segments = _segment(job, Run(job, engine or Serial(), watch), metadata or Metadata())
+        finish_output(job, output)
+        folder.end(job.folder)
+    return segments
+
+
+def _segment(job: Job, run: Run, metadata: Metadata) -> int:
+    """All steps; returns the number of segments."""
     run.merge()
     if job.min_size > 1:
         run.step_down("ids", "names")
         for level in range(job.tree.levels):
             run.step("sizes", run.nodes(level), f"sizes, level {level}")
     segments = run.number()
-    create_output(job, segments, metadata or Metadata())
+    create_output(job, segments, metadata)
     run.step_down("sized" if job.min_size > 1 else "ids", "ids")
     run.step("relabel", run.nodes(0), "relabelling")
     run.stop_if_failed()
-    finish_output(job, output)
-    folder.end(job.folder)
     return segments
 
 

@@ -9,7 +9,7 @@ from neuropil.blockwise.engine import Engine, Serial
 from neuropil.blockwise.job import plan
 from neuropil.blockwise.rows import load_curve
 from neuropil.blockwise.segment import Run, Watch
-from neuropil.blockwise.work import work_folder
+from neuropil.blockwise.work import holding, work_folder
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import ThresholdCurve
@@ -87,11 +87,12 @@ def curve_by_blocks(
     job = plan(affinities, wanted, block, folder.path, truth=labels.path, scored=str(scored))
     folder.begin()
     job.save()
-    run = Run(job, engine or Serial(), watch)
-    run.merge()
-    for level in range(job.tree.levels):
-        run.step("rows", run.nodes(level), "counting pairs" if level == 0 else f"adding up scores, level {level}")
-    run.stop_if_failed()
-    curve = load_curve(job)
-    folder.end(job.folder)
+    with holding(job.folder):
+        run = Run(job, engine or Serial(), watch)
+        run.merge()
+        for level in range(job.tree.levels):
+            run.step("rows", run.nodes(level), "counting pairs" if level == 0 else f"adding up scores, level {level}")
+        run.stop_if_failed()
+        curve = load_curve(job)
+        folder.end(job.folder)
     return curve

@@ -48,11 +48,14 @@ def levels_of(tree: BlockTree, node: Node, outer: npt.NDArray[np.uint8]) -> Leve
     return found
 
 
-def leave_edges(job: Job, node: Node, edges: Edges, level: Levels) -> None:
-    """Leave the edges between the waiting regions of a block, given by position, for those who need them."""
+def leave_edges(job: Job, node: Node, edges: Edges, level: Levels) -> Levels:
+    """Leave the edges between the waiting regions of a block, given by position, for those who need them; returns at
+    which levels these are."""
     needed = np.minimum(level[edges.a.astype(np.intp)], level[edges.b.astype(np.intp)])
-    for at in np.flatnonzero(np.bincount(needed)):
+    left = np.flatnonzero(np.bincount(needed)).astype(np.uint8)
+    for at in left:
         save_arrays(_file(job, node, int(at)), edge_arrays(edges.chosen(needed == at).narrow(), ""))
+    return left
 
 
 def edges_left(job: Job, node: Node) -> Iterator[tuple[Edges, Names]]:
@@ -60,10 +63,10 @@ def edges_left(job: Job, node: Node) -> Iterator[tuple[Edges, Names]]:
     how these regions, as far as they still wait, are called now."""
     renamed: dict[Node, list[npt.NDArray[Any]]] = {}
     for below in job.tree.facing(node):
-        path = _file(job, below, node[0])
-        if not path.exists():
+        (left,) = load_arrays(job.file("merge", below), "left")
+        if node[0] not in left:
             continue
-        edges, _ = load_edges(path, "")
+        edges, _ = load_edges(_file(job, below, node[0]), "")
         (names,) = load_arrays(job.file("merge", below), "names")
         between = job.tree.parent(below)
         while between != node:

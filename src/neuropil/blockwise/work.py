@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from warnings import warn
 
+from neuropil.errors import NeuropilError
 from neuropil.volumes.atomic import prepare
 from neuropil.volumes.location import parse_location
 
 MADE_HERE = ".made-by-neuropil"
 """A file in a folder that was asked for by name and was not there before: that one may go when it is empty."""
+
+
+GONE = ".gone"
+"""The end of the name of a folder that is being removed."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,9 @@ class WorkFolder:
 
         What is left of others in a folder that nobody named is told: it lies where nobody looks for it.
         """
-        shutil.rmtree(job, ignore_errors=True)
+        _remove(Path(job))
+        for half in self.path.glob(f"*{GONE}"):  # of runs that were stopped here
+            shutil.rmtree(half, ignore_errors=True)
         mark = self.path / MADE_HERE
         with suppress(OSError):  # gone already, not empty after all, or not ours to remove
             empty = all(inside.name == MADE_HERE for inside in self.path.iterdir())
@@ -54,6 +63,35 @@ class WorkFolder:
         if not self.given and self.path.exists():
             left = f"{self.path} holds what runs with other options left"
             warn(f"{left}; give their options again, or delete it if none is at work", stacklevel=3)
+
+
+def _remove(job: Path) -> None:
+    """Remove a folder under another name: half of what was in it must not be taken for a job that goes on."""
+    half = job.with_name(job.name + GONE)
+    shutil.rmtree(half, ignore_errors=True)
+    with suppress(OSError):
+        job = job.rename(half)
+    shutil.rmtree(job, ignore_errors=True)
+
+
+@contextmanager
+def holding(job: Path | str) -> Iterator[None]:
+    """Hold a job's folder, making it where it is not there, against other processes. What a process holds goes with it,
+    however it ends.
+
+    Raises:
+        NeuropilError: another one holds it.
+    """
+    mark = Path(job) / "lock"
+    prepare(mark)
+    with mark.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NeuropilError(f"another process is at work on the same in {job}; wait for it or stop it") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def work_folder(work: Path | str | None, path: Path | str, kind: str) -> WorkFolder:

@@ -10,11 +10,13 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from neuropil.blockwise import evaluate_blocks, segment_blocks, tune_blocks
 from neuropil.blockwise.engine import Engine
 from neuropil.config import SegmentConfig
+from neuropil.errors import NeuropilError
 from neuropil.evaluation import Scores
 from neuropil.evaluation.curve import Metric
 from neuropil.evaluation.tuning import PLATEAU, Tuning, tune
@@ -165,12 +167,23 @@ def tune_either_way(pairs: Sequence[tuple[Volume, Volume]], settings: SegmentCon
     work = folder / "tune.blocks"
     stored: list[tuple[Volume, Volume]] = []
     for number, (affinities, labels) in enumerate(pairs):
-        write_volume(work / f"labels{number}.zarr", labels.read(), labels.metadata)
-        stored.append((affinities, open_volume(work / f"labels{number}.zarr")))
+        path = work / f"labels{number}.zarr"
+        if not _holds(path, labels):  # written anew it would be another job
+            write_volume(path, labels.read(), labels.metadata)
+        stored.append((affinities, open_volume(path)))
     watch = BlockProgress()
     found = tune_blocks(stored, settings, tolerance=PLATEAU, block=BLOCK, work=work, watch=watch)
     shutil.rmtree(work)
     return found
+
+
+def _holds(path: Path, labels: Volume) -> bool:
+    """Whether a file is there that holds these labels."""
+    try:
+        stored = open_volume(path)
+        return stored.metadata == labels.metadata and np.array_equal(stored.read(), labels.read())
+    except NeuropilError:
+        return False
 
 
 def chosen_way(doing: str, needed: int, whole: str) -> bool:
