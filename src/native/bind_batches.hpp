@@ -1,4 +1,5 @@
-// Python's view of the kernels that make batches. Arguments are checked in Python; here arrays become pointers.
+// Python's view of the kernels that make batches. Shapes and kinds of labels are checked in Python; here arrays become
+// pointers.
 #pragma once
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -21,9 +22,9 @@ using Given = nb::ndarray<nb::ro, nb::ndim<Axes>, nb::device::cpu>;
 template <std::size_t Axes>
 using Out = nb::ndarray<bool, nb::ndim<Axes>, nb::c_contig, nb::device::cpu>;
 
-template <class T, std::size_t Axes>
-Rows<T, Axes> rows(const Given<Axes>& array) {
-    Rows<T, Axes> found{static_cast<const T*>(array.data()), {}, {}};
+template <class T, std::size_t Axes, class Array>
+Rows<T, Axes> rows(const Array& array) {
+    Rows<T, Axes> found{reinterpret_cast<const T*>(array.data()), {}, {}};
     for (std::size_t axis = 0; axis < Axes; ++axis) {
         found.shape[axis] = int64_t(array.shape(axis));
         found.stride[axis] = array.stride(axis);
@@ -31,7 +32,8 @@ Rows<T, Axes> rows(const Given<Axes>& array) {
     return found;
 }
 
-// Calls f with rows of the right width, without the interpreter's lock; the wrapper hands over signed integers only.
+// Calls f with rows of the right width, without the interpreter's lock. Erosion is handed signed integers only, by its
+// wrapper; joining any that are whole numbers, because it asks no more than whether two are equal and whether one is 0.
 template <std::size_t Axes, class F>
 void with_width(const Given<Axes>& array, F&& f) {
     nb::gil_scoped_release unlocked;
@@ -65,15 +67,15 @@ inline void bind_batches(nb::module_& m) {
         "labels"_a, "steps"_a, "eroded"_a, "threads"_a);
     m.def(
         "join",
-        [](const Given<4>& labels, const Given<4>& known, const std::vector<std::array<int64_t, 3>>& offsets,
-           const Out<5>& joined, const Out<5>& valid, int threads) {
+        [](const Given<4>& labels, const nb::ndarray<const bool, nb::ndim<4>, nb::device::cpu>& known,
+           const std::vector<std::array<int64_t, 3>>& offsets, const Out<5>& joined, const Out<5>& valid, int threads) {
             const auto use = rows<uint8_t, 4>(known);
             auto* values = reinterpret_cast<uint8_t*>(joined.data());
             auto* validity = reinterpret_cast<uint8_t*>(valid.data());
             with_width<4>(labels,
                           [&](const auto& ids) { Join{ids, use, offsets, values, validity}(Run{threads, nullptr}); });
         },
-        "labels"_a, "known"_a, "offsets"_a, "joined"_a, "valid"_a, "threads"_a);
+        "labels"_a, "known"_a.noconvert(), "offsets"_a, "joined"_a, "valid"_a, "threads"_a);
     m.def(
         "look_up",
         [](const nb::ndarray<const uint8_t, nb::ndim<3>, nb::device::cpu>& image,

@@ -81,7 +81,8 @@ void erode(const Rows<T, 3>& labels, int64_t steps, Out* out, const Run& run) {
 }
 
 // Edges from voxels in a row to their partners: whether both may be used, and whether they are one neuron. `own` says
-// which voxels have an id and may be used. No two of these overlap.
+// which voxels have an id and may be used. What is written overlaps nothing else; of what is only read, voxels and
+// their partners may be the same row.
 template <class T, class Length>
 void join_piece(const T* __restrict ids, const T* __restrict partners, const uint8_t* __restrict own,
                 const uint8_t* __restrict known, const uint8_t* __restrict known_partners, Length count,

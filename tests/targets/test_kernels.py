@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neuropil import NeuropilError
 from neuropil.targets import affinities, erosion, kernels
 from neuropil.targets.kernels import eroded_inside, joined, meetings_inside
 from reference.targets import affinities as slow_affinities
@@ -84,3 +85,31 @@ def test_other_devices_are_left_to_torch():
     values, validity = affinities.affinity_targets(labels, [(-1, 0, 0), (0, 2, 0)], labels.bool())
     assert values.shape == validity.shape == (2, 2, 3, 12, 14)
     assert values.device.type == "meta"
+
+
+LABELS = torch.ones(2, 3, 4, dtype=torch.int32)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(
+    ("labels", "mask", "message"),
+    [
+        (LABELS, torch.ones(2, 3, 4, dtype=torch.int64), r"torch\.bool .* got torch\.int64"),
+        (LABELS, torch.ones(2, 3, 4, dtype=torch.uint8), r"torch\.bool .* got torch\.uint8"),
+        (LABELS, torch.ones(2, 3, 4), r"torch\.bool .* got torch\.float32"),
+        (LABELS, torch.ones(3, 2, 4, dtype=torch.bool), r"shape \[2, 3, 4\], got .* \[3, 2, 4\]"),
+        (LABELS[None], torch.ones(2, 3, 4, dtype=torch.bool), r"shape \[1, 2, 3, 4\], got"),
+        (LABELS.float(), None, r"labels must be integers .* torch\.float32"),
+        (LABELS[0], None, r"integers \[\.\.\., z, y, x\], got torch\.int32 of shape \[3, 4\]"),
+    ],
+    ids=["int64", "uint8", "float", "turned", "fewer axes", "float labels", "one section"],
+)
+def test_refuses_what_would_be_taken_for_something_else(device, labels, mask, message):
+    with pytest.raises(NeuropilError, match=message):
+        affinities.affinity_targets(labels.to(device), [(0, 0, -1)], None if mask is None else mask.to(device))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64, torch.float32])
+def test_the_native_loop_takes_masks_of_bool_only(dtype):
+    with pytest.raises(TypeError):
+        joined(LABELS, [(0, 0, -1)], torch.ones(2, 3, 4, dtype=dtype))

@@ -79,7 +79,8 @@ class LossConfig(Section):
     """How a prediction is scored while learning, on valid edges; the loss is the weighted sum of its terms."""
 
     class_balance: bool = Field(
-        True, description="Give the rare class (cut edges) as much say as the common one, per patch and edge."
+        True,
+        description="Give the rare class (cut edges) as much say as the common one, per edge and batch of all ranks.",
     )
     weight_cap: float = Field(
         10.0, ge=1, description="Largest class weight: keeps a patch with hardly any membrane from exploding."

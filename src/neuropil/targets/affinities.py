@@ -63,13 +63,34 @@ def affinity_targets(
 ) -> tuple[Tensor, Tensor]:
     """Affinities and validity as bool tensors ``[..., E, Z, Y, X]``, on the device of the labels.
 
+    Args:
+        labels_ZYX: integers (or bool), any number of leading axes, 0 = background.
+        offsets: edges as (dz, dy, dx); edge e of voxel v joins it to ``v + offsets[e]``.
+        mask_ZYX: bool, of the same shape, where the labels may be used; None uses all.
+
+    Raises:
+        NeuropilError: labels or a mask of another kind or shape.
+
     >>> values, validity = affinity_targets(torch.ones(2, 4, 5, 6, dtype=torch.int32), [(-1, 0, 0), (0, 0, 2)])
     >>> tuple(values.shape), validity.sum().item()
     ((2, 2, 4, 5, 6), 340)
     """
+    _check(labels_ZYX, mask_ZYX)
     if labels_ZYX.device.type == "cpu":
         return joined(labels_ZYX, offsets, mask_ZYX)
     return _by_torch(labels_ZYX, offsets, mask_ZYX)
+
+
+def _check(labels_ZYX: Tensor, mask_ZYX: Tensor | None) -> None:
+    """Refuse what loops that compare bits would take for something else."""
+    if labels_ZYX.is_floating_point() or labels_ZYX.is_complex() or labels_ZYX.ndim < 3:
+        kind = f"{labels_ZYX.dtype} of shape {list(labels_ZYX.shape)}"
+        raise NeuropilError(f"labels must be integers [..., z, y, x], got {kind}; use labels.long()")
+    if mask_ZYX is not None and (mask_ZYX.dtype != torch.bool or mask_ZYX.shape != labels_ZYX.shape):
+        raise NeuropilError(
+            f"the mask must be torch.bool of the labels' shape {list(labels_ZYX.shape)}, got {mask_ZYX.dtype} of shape "
+            f"{list(mask_ZYX.shape)}; use mask != 0"
+        )
 
 
 def _by_torch(labels_ZYX: Tensor, offsets: Sequence[Triple], mask_ZYX: Tensor | None) -> tuple[Tensor, Tensor]:

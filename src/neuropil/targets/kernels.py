@@ -52,6 +52,8 @@ def _sections(labels_ZHW: Tensor, steps: int, dtype: torch.dtype) -> tuple[Tenso
 def joined(labels_ZYX: Tensor, offsets: Sequence[Triple], mask_ZYX: Tensor | None) -> tuple[Tensor, Tensor]:
     """Affinities and validity, bool ``[..., E, Z, Y, X]``, of integers with any number of leading axes.
 
+    Only the bits of labels are compared. The mask is bool, of their shape; :func:`affinity_targets` sees to both.
+
     >>> values, validity = joined(torch.ones(1, 1, 3, dtype=torch.int32), [(0, 0, -1)], None)
     >>> values.flatten().tolist(), validity.flatten().tolist()
     ([False, True, True], [False, True, True])
