@@ -18,6 +18,7 @@ from neuropil.targets import (
     shape_descriptors,
     signed_distance,
 )
+from neuropil.targets.auxiliary import _known_around
 from reference.targets import depth, descriptors
 
 SMALL = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=7)
@@ -80,6 +81,19 @@ def test_targets_of_a_patch_are_those_of_the_whole():
         same = large.validity_BCZYX[..., 9:21, 10:22] & small.validity_BCZYX
         assert same.float().mean() > 0.7
         assert torch.equal(large.target_BCZYX[..., 9:21, 10:22][same], small.target_BCZYX[same])
+
+
+@pytest.mark.parametrize("margin", [0, 2, 5])
+@pytest.mark.parametrize("steps", [0, 1, 4])
+def test_known_is_what_nothing_unknown_lies_near(steps, margin):
+    mask = torch.from_numpy(np.random.default_rng(steps).random((2, 2, 24, 26)) > 0.02)
+    far = np.pad(mask.numpy(), [(0, 0), (0, 0), (steps, steps), (steps, steps)])
+    expected = np.lib.stride_tricks.sliding_window_view(far, (2 * steps + 1,) * 2, (2, 3)).all((-1, -2))
+    inner = (..., slice(margin, 24 - margin), slice(margin, 26 - margin))
+    assert np.array_equal(_known_around(mask, steps, margin).numpy(), expected[inner])
+    everywhere = _known_around(torch.ones_like(mask), steps, margin)
+    assert everywhere.all() == (margin >= steps)
+    assert everywhere[..., steps : everywhere.shape[-2] - steps, steps : everywhere.shape[-1] - steps].all()
 
 
 def test_presets_name_offsets_in_recipes():

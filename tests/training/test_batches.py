@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from neuropil import Config
-from neuropil.dataset import VolumeDataset, VolumePair
-from neuropil.targets import label_margin
+from neuropil.dataset import VolumeDataset, VolumePair, sample_rng
+from neuropil.targets import erode_labels, label_margin, meetings, signed_distance
 from neuropil.training.batches import prepare
 from neuropil.volumes import array_volume
 
@@ -15,10 +16,10 @@ SLIPPED = {**PLAIN, "slip": 1.0, "displacement": 1}
 
 
 def drawn(model, patch, labels, unlabelled=None, mask=None, augment=PLAIN):
-    """The config, and samples whose image says where they are from."""
+    """The config, and samples of these labels."""
     config = Config.from_dict({"model": model, "training": {"patch": patch}, "augment": augment})
-    place = np.arange(labels.size, dtype=np.float32).reshape(labels.shape) / 2**20
-    pair = VolumePair(array_volume(place), array_volume(labels), None if mask is None else array_volume(mask))
+    volumes = [None if array is None else array_volume(array) for array in (labels.astype(np.uint8), labels, mask)]
+    pair = VolumePair(*volumes)
     data = VolumeDataset(
         [pair], patch, margin=label_margin(config.model), augment=config.augment, unlabelled=unlabelled
     )
@@ -43,3 +44,44 @@ def test_what_is_not_known_erodes_nothing_beside_it(way, augment):
     assert contour == [[0] * 8]
     assert foreground == [[1, 1, 1, 1, 0, 0, 0, 0]]
     assert not batch.labels_BZYX[..., 4:].any()
+
+
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("augment", [PLAIN, SLIPPED], ids=["plain", "warped"])
+def test_what_is_judged_is_what_the_whole_volume_would_say(background, masked, augment):
+    """Of the whole volume, the masked voxels included, with what they really are."""
+    rng = np.random.default_rng(3)
+    truth = rng.integers(0, 4, (3, 6, 6)).repeat(6, 1).repeat(6, 2).astype(np.uint32)
+    mask = (rng.random((3, 6, 6)).repeat(6, 1).repeat(6, 2) > 0.1) | (not masked)
+    model = {"aux_contour": 2, "aux_contour_background": background, "aux_distance": 4, "aux_foreground": True}
+    config, data = drawn(model, (2, 14, 14), truth, mask=mask.astype(np.uint8), augment=augment)
+    ids = torch.from_numpy(truth.astype(np.int32))
+    whole = {
+        "contour": meetings(torch.where(ids > 0, ids, 9) if background else ids, 2),
+        "distance": signed_distance(ids, 4),
+        "foreground": erode_labels(ids, config.model.label_erosion) > 0,
+    }
+    # Neurons behind a mask are not met: only what counts background waits for all around it to be known.
+    strict = {"distance", "contour"} if background else {"distance"}
+    judged = dict.fromkeys(whole, 0)
+    for number in range(60):
+        patch = data._place(sample_rng(0, number))[1]
+        for made in prepare([data[number]], config, 0, config.augment).auxiliary:
+            name, valid = made.task.name, made.validity_BCZYX[0, 0]
+            judged[name] += int(valid.sum())
+            if not masked or name in strict:
+                assert torch.equal(made.target_BCZYX[0, 0][valid], whole[name][patch.slices][valid]), name
+    assert min(judged.values()) > 60 * 20
+    assert judged["foreground"] > judged["distance"]
+
+
+def test_the_border_of_a_volume_is_no_border_of_a_neuron():
+    labels = np.ones((2, 8, 8), np.uint32)
+    model = {"label_erosion": 0, "aux_contour": 1, "aux_contour_background": True, "aux_distance": 3}
+    config, data = drawn(model, (2, 8, 8), labels)
+    contour, distance = prepare([data[0]], config, 0, None).auxiliary
+    assert contour.validity_BCZYX[0, 0, 0, 4].int().tolist() == [0, 1, 1, 1, 1, 1, 1, 0]
+    assert not (contour.target_BCZYX & contour.validity_BCZYX).any()
+    assert distance.validity_BCZYX[0, 0, 0, 4].int().tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
+    assert distance.target_BCZYX[distance.validity_BCZYX].unique().numel() == 1

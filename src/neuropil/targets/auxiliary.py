@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from neuropil.config import ModelConfig
@@ -58,7 +59,7 @@ def auxiliaries(model: ModelConfig) -> tuple[Auxiliary, ...]:
 
 
 def label_margin(model: ModelConfig) -> int:
-    """Voxels of labels needed around a patch in y and x, so that its targets are those of the whole volume.
+    """Voxels of labels needed around a patch in y and x, so that its targets are those of the whole volume where valid.
 
     >>> label_margin(ModelConfig(label_erosion=1, aux_distance=8))
     8
@@ -70,6 +71,10 @@ def auxiliary_targets(
     labels_BZHW: Tensor, mask_BZHW: Tensor, model: ModelConfig, margin: int
 ) -> tuple[AuxiliaryTarget, ...]:
     """The auxiliary targets of a batch of labels that are ``margin`` voxels wider than the patch in y and x.
+
+    Masked voxels are 0 in the labels, as is what lies beyond the volume, and are no neuron. To be near to one is not to
+    be near to background, though: distances, and contours to the background, are valid only where all that they
+    depend on is known.
 
     >>> labels = torch.ones(1, 2, 10, 10, dtype=torch.int32)
     >>> made = auxiliary_targets(labels, labels > 0, ModelConfig(aux_contour=1), margin=1)
@@ -84,14 +89,17 @@ def auxiliary_targets(
             eroded = erode_inside(labels_BZHW, int(task.name.split()[1]), margin)
             target, valid = affinity_targets(eroded, _nearest(model), mask)
         elif task.name == "contour":
-            solid = labels_BZHW
+            solid, valid = labels_BZHW, mask[:, None]
             if model.aux_contour_background:  # background becomes one more neuron, which the others touch
                 solid = torch.where(labels_BZHW > 0, labels_BZHW, labels_BZHW.max() + 1)
-            target, valid = meetings(solid, model.aux_contour)[inner][:, None], mask[:, None]
+                valid = _known_around(mask_BZHW, model.aux_contour, margin)[:, None]
+            target = meetings(solid, model.aux_contour)[inner][:, None]
         elif task.name == "foreground":
             target, valid = (erode_inside(labels_BZHW, model.label_erosion, margin) > 0)[:, None], mask[:, None]
         elif task.name == "distance":
-            target, valid = signed_distance(labels_BZHW, model.aux_distance)[inner][:, None], mask[:, None]
+            target = signed_distance(labels_BZHW, model.aux_distance)[inner][:, None]
+            # What is ``reach`` voxels away is as far as if there were nothing.
+            valid = _known_around(mask_BZHW, model.aux_distance - 1, margin)[:, None]
         else:
             target = torch.stack([shape_descriptors(one, model.aux_descriptor_sigma, THIN) for one in labels_BZHW])[
                 inner
@@ -100,6 +108,20 @@ def auxiliary_targets(
             valid = (mask & (labels > 0))[:, None].expand_as(target)
         made.append(AuxiliaryTarget(task, target, valid))
     return tuple(made)
+
+
+def _known_around(mask_BZHW: Tensor, steps: int, margin: int) -> Tensor:
+    """Voxels of the patch whose whole window of (2·steps+1)² may be used; what lies beyond the labels may not.
+
+    >>> _known_around(torch.tensor([[[[True] * 5 + [False]] * 3]]), 1, 1)[0, 0].tolist()
+    [[True, True, True, False]]
+    """
+    lack = max(0, steps - margin)
+    if mask_BZHW.device.type == "cpu" and not lack and bool(mask_BZHW.all()):  # a GPU would have to be waited for
+        return mask_BZHW[..., margin : mask_BZHW.shape[-2] - margin, margin : mask_BZHW.shape[-1] - margin]
+    # As two neurons, what is known and what is not: erosion leaves 1 where only the first is in the window.
+    ids = F.pad(2 - mask_BZHW.to(torch.int8), (lack,) * 4, value=2)
+    return erode_inside(ids, steps, margin + lack) == 1
 
 
 def _nearest(model: ModelConfig) -> Offsets:
