@@ -2,11 +2,10 @@
 // in any blocks.
 #include <cstdio>
 #include <cstdlib>
-#include <memory>
-#include <random>
-#include <set>
 
+#include "batches.hpp"
 #include "blockwise.hpp"
+#include "chance.hpp"
 #include "fill.hpp"
 #include "merge_blocks.hpp"
 #include "min_size.hpp"
@@ -16,22 +15,11 @@
 #include "signed_part.hpp"
 #include "size_rule.hpp"
 #include "slow.hpp"
-#include "targets.hpp"
 #include "watershed.hpp"
 
 using namespace neuropil;
 
 namespace {
-
-std::mt19937 rng(1);
-
-int random(int low, int high) { return std::uniform_int_distribution<int>(low, high)(rng); }
-
-void expect(bool holds, const char* what) {
-    if (holds) return;
-    std::printf("not equal: %s\n", what);
-    std::exit(1);
-}
 
 // Every channel has memory of its own, so that reading beyond it is found.
 struct Volume {
@@ -345,49 +333,6 @@ std::vector<uint32_t> mutex_by_graph(const Volume& volume, int threads) {
     return labels;
 }
 
-// Where neurons meet, and which edges join one neuron, by voxels; rows of labels have a gap between them.
-void check_targets(const Volume& volume, const std::vector<uint32_t>& fragments) {
-    const Shape& shape = volume.shape;
-    const int64_t wide = shape.x + random(0, 3), steps = random(0, 3);
-    std::vector<int32_t> ids(shape.z * shape.y * wide);
-    std::vector<uint8_t> known(ids.size());
-    auto at = [&](int64_t v) { return v / shape.x * wide + v % shape.x; };
-    for (int64_t v = 0; v < shape.size(); ++v) ids[at(v)] = int32_t(fragments[v]), known[at(v)] = random(0, 9) > 0;
-    const Run run{random(1, 3), nullptr};
-
-    const int64_t rows = std::max<int64_t>(0, shape.y - 2 * steps), inner = std::max<int64_t>(0, shape.x - 2 * steps);
-    if (random(0, 1)) ids[0] = 1 << 20;  // too large for 16 bits
-    auto meets = std::make_unique<bool[]>(shape.z * rows * inner);
-    std::vector<int32_t> eroded(shape.z * rows * inner);
-    const Rows<int32_t, 3> sections{ids.data(), {shape.z, shape.y, shape.x}, {shape.y * wide, wide, 1}};
-    erode(sections, steps, meets.get(), run);
-    erode(sections, steps, eroded.data(), run);
-    for (int64_t n = 0; n < shape.z * rows * inner; ++n) {
-        const int64_t x = n % inner, y = n / inner % rows, z = n / inner / rows;
-        auto id = [&](int64_t i, int64_t j) { return ids[(z * shape.y + y + i) * wide + x + j]; };
-        std::set<int32_t> seen;
-        for (int64_t i = 0; i <= 2 * steps; ++i)
-            for (int64_t j = 0; j <= 2 * steps; ++j) seen.insert(id(i, j));
-        seen.erase(0);
-        expect(meets[n] == (seen.size() > 1), "meetings");
-        expect(eroded[n] == (meets[n] ? 0 : id(steps, steps)), "erosion");
-    }
-
-    const std::vector<std::array<int64_t, 3>> offsets{
-        {random(-2, 2), random(-3, 3), random(-30, 30)}, {0, 0, -1}, {-1, 0, 0}};
-    std::vector<uint8_t> joined(offsets.size() * shape.size(), 7), valid(joined.size(), 7);
-    const std::array<int64_t, 4> sizes{1, shape.z, shape.y, shape.x}, stride{0, shape.y * wide, wide, 1};
-    Join<int32_t>{
-        {ids.data(), sizes, stride}, {known.data(), sizes, stride}, offsets, joined.data(), valid.data()}(run);
-    for (size_t e = 0; e < offsets.size(); ++e)
-        for (int64_t v = 0; v < shape.size(); ++v) {
-            const int64_t other = slow::at_offset(shape, v, offsets[e]), place = int64_t(e) * shape.size() + v;
-            const bool usable = other >= 0 && known[at(v)] && known[at(other)];
-            expect(valid[place] == usable, "validity");
-            expect(joined[place] == (usable && ids[at(v)] && ids[at(v)] == ids[at(other)]), "affinities");
-        }
-}
-
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -404,7 +349,10 @@ int main(int count, char** arguments) {
         check_halves(volume, labels);
         check_region_graph(volume, labels);
         check_fill(volume, labels);
-        check_targets(volume, labels);
+        batches::check<int8_t>();
+        batches::check<int16_t>();
+        batches::check<int32_t>();
+        batches::check<int64_t>();
         check_min_size<Mean<uint32_t>>(volume, labels);
         check_min_size<Extreme<uint32_t, false>>(volume, labels);
         check_size_rule(volume, labels);
