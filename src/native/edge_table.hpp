@@ -76,8 +76,14 @@ class PairIndex {
             const size_t at = (OWN * a + (b + i) % OWN) & mask;
             if (slots_[at] == EMPTY || wanted(slots_[at])) return at;
         }
-        size_t at = mix(a, b) & mask;
-        while (slots_[at] != EMPTY && !wanted(slots_[at])) at = (at + 1) & mask;
+        // Where all regions fill the slots of their own, these are one long run: who lands in it must leap out.
+        constexpr int NEAR = 16;
+        const uint64_t hash = mix(a, b);
+        size_t at = hash & mask, step = 1;
+        for (int tries = 1; slots_[at] != EMPTY && !wanted(slots_[at]); ++tries) {
+            if (tries == NEAR) step = (hash >> 32) | 1;
+            at = (at + step) & mask;
+        }
         return at;
     }
 
