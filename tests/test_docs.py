@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 from typer.testing import CliRunner
 
 from neuropil import Config, Metadata, synthetic, write_volume
@@ -107,3 +108,10 @@ def test_sessions_can_be_typed(page, workplace, monkeypatch):
 def test_files_that_are_named_exist(page):
     for name in re.findall(r"`((?:src|tests|docs|configs|scripts)/[\w./-]+)`", page.read_text(encoding="utf-8")):
         assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+def test_every_page_has_its_place_on_the_site():
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    places = re.findall(r"[\w.-]+\.md", json.dumps(site["nav"]))
+    pages = {page.name for page in PAGES} - {"README.md"} | {"index.md", "api.md"}
+    assert sorted(places) == sorted(pages)
