@@ -17,7 +17,7 @@ from neuropil import Box, Config, open_volume
 from neuropil.config import AugmentConfig
 from neuropil.dataset import VolumeDataset, VolumePair
 from neuropil.errors import NeuropilError
-from neuropil.fetch import find_snemi3d
+from neuropil.pipeline.fetch import find_snemi3d
 from neuropil.training.batches import prepare
 from neuropil.viewing.colours import label_colours
 

@@ -9,7 +9,7 @@ import neuropil
 from neuropil.config import check_trainable, config_to_yaml, load_config
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = sorted([*ROOT.glob("configs/*/*.yaml"), *Path(neuropil.__file__).parent.glob("recipes/*.yaml")])
+SHIPPED = sorted([*ROOT.glob("configs/*/*.yaml"), *Path(neuropil.__file__).parent.glob("pipeline/*.yaml")])
 TUTORIAL = {"SNEMI"}  # folders in the vocabulary of PyTorch Connectomics, which compat translates
 
 

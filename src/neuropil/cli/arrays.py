@@ -324,16 +324,6 @@ def evaluate(
 
 
 @app.command()
-def info(
-    path: Annotated[str, typer.Argument(metavar="PATH|NAME", help="A volume, a checkpoint, or snemi3d.")],
-) -> None:
-    """Say what a volume or a checkpoint holds."""
-    from neuropil.describe import describe
-
-    typer.echo("\n".join(describe(path)))
-
-
-@app.command()
 def convert(
     source: Annotated[str, typer.Argument(metavar="IN", help="A volume, or a checkpoint.")],
     target: Annotated[str, typer.Argument(metavar="OUT", help="Its copy; the ending decides the format.")],

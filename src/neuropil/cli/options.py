@@ -151,8 +151,8 @@ def read_segment(snippet: Path | None, options: dict[str, Any], by_blocks: bool 
 
     By blocks the mutex watershed is one of fragments, whether that is asked for or not.
     """
+    from neuropil.choices import unused_settings
     from neuropil.config import Config, load_config
-    from neuropil.config.methods import unused_settings
 
     base = load_config([snippet] if snippet else []).segment.model_dump(mode="json")
     given = {name: value for name, value in options.items() if value is not None}

@@ -32,7 +32,7 @@ def demo(
 
     On SNEMI3D; without it and without a network to fetch it from, on synthetic tissue.
     """
-    from neuropil.demo import demo as run
+    from neuropil.pipeline.demo import demo as run
 
     run(data, out, minutes)
 
@@ -43,7 +43,7 @@ def fetch(
     folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Where to put it; else the cache.")] = None,
 ) -> None:
     """Download a public data set, checksum checked."""
-    from neuropil.fetch import fetch as run
+    from neuropil.pipeline.fetch import fetch as run
 
     typer.echo(f"{dataset} lies in {run(dataset, folder)}")
 
@@ -62,7 +62,7 @@ def config_new(
     Network, patch, offsets and the split into training, validation and test follow from shape and voxel size.
     """
     from neuropil.config import config_to_yaml
-    from neuropil.recipes.own_data import new_recipe
+    from neuropil.pipeline.own_data import new_recipe
 
     recipe = new_recipe(image, labels, box=box, voxel_size=read_voxel_size(voxel_size), minutes=minutes)
     text = "".join(f"# {reason}\n" for reason in recipe.reasons) + "\n" + config_to_yaml(recipe.config)

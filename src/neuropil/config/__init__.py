@@ -1,7 +1,7 @@
 """Recipes: YAML files → one typed, strict, documented :class:`Config`.
 
-``schema.py`` and ``learning.py`` say what a recipe may hold, ``files.py`` reads it (several files, then ``--set``) and
-explains mistakes, ``text.py`` writes it back with a comment on every field.
+``schema.py`` and ``learning.py`` say what a recipe may hold, ``files.py`` reads it (several files, then ``--set``),
+``mistakes.py`` says what is wrong with it, and ``text.py`` writes it back with a comment on every field.
 """
 
 from neuropil.config.files import load_config as load_config

@@ -5,18 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from copy import copy
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
+from neuropil.config.mistakes import Key, came, dotted, validate
 from neuropil.config.schema import Config
-from neuropil.config.section import Section
 from neuropil.errors import NeuropilError
-
-Key = tuple[str | int, ...]
 
 
 class Loader(yaml.SafeLoader):
@@ -55,20 +51,7 @@ def load_config(paths: Sequence[Path | str], sets: Sequence[str] = ()) -> Config
         values = _merge(values, loaded, sources, lambda key, lines=lines, path=path: f"{path}:{lines[key]}")  # type: ignore[misc]
     for text in sets:
         _set(values, sources, text)
-    return validate(values, lambda key: _source(sources, key))
-
-
-def validate(values: dict[str, Any], source: Callable[[Key], str]) -> Config:
-    """The typed config, or one error that names every mistake with its place (``source(key)``).
-
-    >>> validate({"training": {"batch": 2}}, lambda key: "recipe.yaml").training.batch
-    2
-    """
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        problems = [_explain(dict(one), source) for one in error.errors(include_url=False)]
-    raise NeuropilError("\n".join(problems)) from None
+    return validate(Config, values, lambda key: _source(sources, key))
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
@@ -98,7 +81,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     finally:
         loader.dispose()
     if not isinstance(values, dict):
-        raise NeuropilError(f"{path}: expected sections such as 'training:', got {_came(values)}")
+        raise NeuropilError(f"{path}: expected sections such as 'training:', got {came(values)}")
     return values, lines
 
 
@@ -113,7 +96,7 @@ def _walk(node: yaml.Node, key: Key, lines: dict[Key, int], path: Path) -> None:
             here = (*key, str(name.value))
             line = name.start_mark.line + 1
             if here in lines:
-                raise NeuropilError(f"{path}:{line}: {_dotted(here)} is given twice, first on line {lines[here]}")
+                raise NeuropilError(f"{path}:{line}: {dotted(here)} is given twice, first on line {lines[here]}")
             lines[here] = line
             _walk(child, here, lines, path)
 
@@ -167,11 +150,11 @@ def _set(values: dict[str, Any], sources: dict[Key, str], text: str) -> None:
         if isinstance(here, list):
             if not part.isdigit() or int(part) >= len(here):
                 raise NeuropilError(
-                    f"--set {text}: {_dotted(key)} is a list of {len(here)}; expected a number below that"
+                    f"--set {text}: {dotted(key)} is a list of {len(here)}; expected a number below that"
                 )
             step = int(part)
         elif not isinstance(here, dict):
-            raise NeuropilError(f"--set {text}: {_dotted(key)} is {_came(here)}, which has no {part!r} inside")
+            raise NeuropilError(f"--set {text}: {dotted(key)} is {came(here)}, which has no {part!r} inside")
         key = (*key, step)
         if depth == len(parts) - 1:
             here[step] = parsed
@@ -189,84 +172,3 @@ def _source(sources: dict[Key, str], key: Key) -> str:
         if found := [given for given in sources if given[:depth] == key[:depth]]:
             return sources[min(found, key=len)]
     return "config"
-
-
-_EXPECTED = {
-    "bool_type": "true or false",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "string_type": "text",
-    "string_too_short": "text that is not empty",
-    "tuple_type": "a list",
-    "model_type": "keys with values",
-    "model_attributes_type": "keys with values",
-    "dict_type": "keys with values",
-    "greater_than": "a value > {gt}",
-    "greater_than_equal": "a value ≥ {ge}",
-    "less_than": "a value < {lt}",
-    "less_than_equal": "a value ≤ {le}",
-    "literal_error": "{expected}",
-    "too_short": "a list of at least {min_length}",
-    "too_long": "a list of at most {max_length}",
-}
-
-
-def _explain(error: dict[str, Any], source: Callable[[Key], str]) -> str:
-    key: Key = error["loc"]
-    where = f"{source(key)}: {_dotted(key)}"
-    if error["type"] == "extra_forbidden":
-        return f"{where}: unknown key{_nearest(key)}"
-    if error["type"] == "missing":
-        return f"{where}: is needed and missing"
-    if error["type"] == "value_error":
-        reason = str(error["ctx"]["error"])
-        return f"{where}: {reason}" + ("" if "got" in reason else f"; got {_came(error['input'])}")
-    expected = _EXPECTED.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
-    return f"{where}: expected {expected}, got {_came(error['input'])}"
-
-
-def _nearest(key: Key) -> str:
-    """'; did you mean …?' from the names of that section, else the same name in another, else the list of names."""
-    names = _names(key[:-1])
-    last = str(key[-1])
-    if close := get_close_matches(last, names, 1):
-        return f"; did you mean {close[0]}?"
-    everywhere = {f"{section}.{name}": name for section in _names(()) for name in _names((section,))}
-    if close := [path for path, name in everywhere.items() if name in get_close_matches(last, everywhere.values(), 1)]:
-        return f"; did you mean {close[0]}?"
-    return f"; known here: {', '.join(names)}" if names else ""
-
-
-def _names(key: Key) -> list[str]:
-    """Fields of the section at this key."""
-    section: type[Section] | None = Config
-    for step in key:
-        if isinstance(step, str):
-            field = section.model_fields.get(step) if section else None
-            section = _section_in(field.annotation) if field else None
-    return list(section.model_fields) if section else []
-
-
-def _section_in(annotation: Any) -> type[Section] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation if issubclass(annotation, Section) else None
-    return next((found for part in get_args(annotation) if (found := _section_in(part))), None)
-
-
-def _dotted(key: Key) -> str:
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in key)
-    return text.lstrip(".")
-
-
-def _came(value: object) -> str:
-    """A value in the words of YAML, short enough for one line."""
-    if value is None:
-        return "nothing (null)"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict):
-        return "a mapping with " + (", ".join(map(str, list(value)[:4])) or "no keys")
-    text = repr(list(value) if isinstance(value, tuple) else value)
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from neuropil.choices import unused_settings
 from neuropil.config.learning import AugmentConfig, LossConfig, OptimizerConfig, TrainingConfig
-from neuropil.config.methods import unused_settings
+from neuropil.config.mistakes import validate
 from neuropil.config.networks import (
     NETWORKS,
     DynUnetConfig,
@@ -352,9 +353,7 @@ class Config(Section):
         Raises:
             NeuropilError: an unknown key or a wrong value; the message names every one.
         """
-        from neuropil.config.files import validate
-
-        return validate(values, lambda _: source)
+        return validate(cls, values, lambda _: source)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe in plain JSON types: what a checkpoint stores. ``Config.from_dict`` is its inverse.

@@ -1,4 +1,4 @@
-"""The steps put together: a recipe checked against its volumes, affinities to a segmentation, and the whole way."""
+"""The steps together: recipes from training to scores, recipes for own data, checks, the download and the demo."""
 
 from neuropil.pipeline.scaling import predict_in_blocks as predict_in_blocks
 from neuropil.pipeline.scaling import score_in_blocks as score_in_blocks

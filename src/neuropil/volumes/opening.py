@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -173,3 +174,13 @@ def _create(
     from neuropil.volumes.store_creation import create_store
 
     return create_store(location, shape, dtype, metadata, chunks)
+
+
+def _pickled(volume: Volume) -> tuple[Any, ...]:
+    """Pickled for another process, a volume is opened again there; one in memory is copied."""
+    if type(volume.store) is ArrayStore:  # a subclass maps a file
+        return array_volume, (volume.store.array, volume.metadata)
+    return open_volume, (volume.path, volume.mode)
+
+
+copyreg.pickle(Volume, _pickled)

@@ -127,14 +127,6 @@ class Volume:
     def __repr__(self) -> str:
         return f"Volume({self.path!r}, {self.shape}, {self.dtype})"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled for another process, a volume is opened again there; one in memory is copied."""
-        if type(self.store) is ArrayStore:  # a subclass maps a file
-            return array_volume, (self.store.array, self.metadata)
-        from neuropil.volumes.opening import open_volume
-
-        return open_volume, (self.path, self.mode)
-
     def _index(self, box: Box) -> Index:
         if not self.box.contains(box):
             raise NeuropilError(f"box {box} leaves {self.path}, which holds {self.box}")

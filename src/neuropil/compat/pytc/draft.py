@@ -6,7 +6,7 @@ from typing import Any
 
 from neuropil.compat.pytc.settings import Settings
 from neuropil.config import Config
-from neuropil.config.files import validate
+from neuropil.config.mistakes import validate
 from neuropil.errors import NeuropilError
 
 
@@ -84,4 +84,4 @@ class Draft:
             written = [theirs for theirs in inside if theirs in self.settings.given]
             return ", ".join(map(self.settings.where, written)) or "translated"
 
-        return validate(self.values, source)
+        return validate(Config, self.values, source)

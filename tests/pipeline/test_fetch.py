@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from neuropil import NeuropilError
-from neuropil import fetch as room
-from neuropil.fetch import fetch, find_snemi3d
+from neuropil.pipeline import fetch as module
+from neuropil.pipeline.fetch import fetch, find_snemi3d
 
 LAYOUT = ["image/test-input.tif", "image/train-input.tif", "seg/train-labels.tif"]
 
@@ -223,7 +223,7 @@ def test_an_environment_that_names_nothing_is_refused_and_one_without_snemi3d_pa
 
 
 def test_sections_are_divided_as_the_scores_say():
-    snemi = room.Snemi3d("image", "labels")
+    snemi = module.Snemi3d("image", "labels")
     assert [box.start[0] for box in (snemi.train, snemi.validation, snemi.test)] == [0, 60, 70]
     assert snemi.train.stop[0] == snemi.validation.start[0]
     assert snemi.validation.stop[0] == snemi.test.start[0]

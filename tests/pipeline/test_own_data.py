@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from neuropil.config import check_trainable
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box
-from neuropil.recipes.own_data import downsampling, flat_levels, new_recipe, offsets_for, patch_for, split
+from neuropil.pipeline.own_data import downsampling, flat_levels, new_recipe, offsets_for, patch_for, split
 from neuropil.volumes import Metadata, write_volume
 
 sizes = st.tuples(st.floats(4, 60), st.floats(3, 40), st.floats(3, 40))

@@ -1,4 +1,4 @@
-"""The house of the package: one room per step, in the order data flows, and each looks only upstairs."""
+"""The layout of the package: one folder per step, in the order in which data flows; imports point upwards only."""
 
 import ast
 import importlib
@@ -12,20 +12,28 @@ import neuropil
 SOURCE = Path(neuropil.__file__).parent
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 
-# From the first room to the last. A room imports only from rooms before it.
-ROOMS = [
-    *("errors", "geometry", "config", "_native", "synthetic", "fetch", "volumes", "targets", "augment", "recipes"),
-    *("dataset", "models", "losses", "inference", "segmentation", "evaluation", "training", "blockwise", "viewing"),
-    *("compat", "describe", "pipeline", "demo", "cli"),
+# From the first folder to the last. A module imports only from folders before its own; cli may import all.
+ORDER = [
+    *("errors", "geometry", "choices", "_native", "config", "synthetic", "volumes", "targets", "augment", "dataset"),
+    *("models", "losses", "segmentation", "inference", "evaluation", "training", "blockwise", "proofreading"),
+    *("viewing", "pipeline", "cli", "compat"),
 ]
 
 
-def room(module: Path) -> str:
+def folder(module: Path) -> str:
     return module.parts[0].removesuffix(".py")
 
 
+def dotted(module: Path) -> str:
+    """``volumes/hdf5.py`` as ``volumes.hdf5``, and ``volumes/__init__.py`` as ``volumes``."""
+    return ".".join(module.with_suffix("").parts).removesuffix("__init__").removesuffix(".")
+
+
+NAMES = {dotted(module) for module in MODULES} | {"_native"}
+
+
 def imports(module: Path) -> set[str]:
-    """Rooms that a module imports, in functions too."""
+    """Modules of the package that a module imports, in functions too, without the ``neuropil.`` in front."""
     found: set[str] = set()
     for node in ast.walk(ast.parse((SOURCE / module).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -33,9 +41,34 @@ def imports(module: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}:{node.lineno}: relative import; write it out"
             inside = node.module == "neuropil"
-            found |= {f"neuropil.{alias.name}" for alias in node.names} if inside else {node.module}
-    names = {name.split(".")[1] for name in found - {"neuropil.__version__"} if name.startswith("neuropil.")}
-    return {neuropil._HOME.get(name, name).split(".")[0] for name in names}
+            public = {alias.name: f"neuropil.{neuropil._HOME.get(alias.name, alias.name)}" for alias in node.names}
+            found |= {public[alias.name] if inside else f"{node.module}.{alias.name}" for alias in node.names}
+    return {_module(name.removeprefix("neuropil.")) for name in found if name.startswith("neuropil.")} - {""}
+
+
+def _module(name: str) -> str:
+    """The module that holds a dotted name: ``volumes.hdf5.open_hdf5`` is in ``volumes.hdf5``."""
+    while name and name not in NAMES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """One circle of a graph of imports, or nothing."""
+    done: set[str] = set()
+
+    def walk(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return []
+        for other in sorted(graph.get(name, ())):
+            if found := walk(other, [*path, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next((found for name in sorted(graph) if (found := walk(name, []))), [])
 
 
 def definitions(module: Path) -> list[ast.FunctionDef | ast.ClassDef]:
@@ -44,17 +77,30 @@ def definitions(module: Path) -> list[ast.FunctionDef | ast.ClassDef]:
     return [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"]
 
 
-def test_every_room_has_its_place():
-    assert {room(module) for module in MODULES} - {*ROOMS, "__init__", "__main__"} == set()
+def test_every_folder_has_its_place():
+    assert {folder(module) for module in MODULES} - {*ORDER, "__init__", "__main__"} == set()
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
-def test_rooms_import_only_from_rooms_above(module):
-    here = room(module)
-    if here in ("__init__", "__main__"):
+def test_modules_import_only_from_folders_above(module):
+    here = folder(module)
+    if here in ("__init__", "__main__", "cli"):
         return
-    below = {name for name in imports(module) if name != here and ROOMS.index(name) >= ROOMS.index(here)}
+    below = {
+        name for name in imports(module) if (f := name.split(".")[0]) != here and ORDER.index(f) >= ORDER.index(here)
+    }
     assert not below, f"{module} is in {here!r} and must not import from {sorted(below)}"
+
+
+def test_no_modules_import_each_other():
+    """Inside folders, too. ``__init__`` of a folder imports its modules, and they never import it."""
+    graph = {dotted(module): imports(module) - {dotted(module)} for module in MODULES if dotted(module)}
+    assert not (found := circle(graph)), " → ".join(found)
+
+
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": set(), "d": {"b"}}) == ["b", "d", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from neuropil import NeuropilError, open_volume
-from neuropil.demo import demo, find_data, recipe
 from neuropil.models.checkpoint import load_model
+from neuropil.pipeline.demo import demo, find_data, recipe
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def nowhere(monkeypatch, tmp_path):
     monkeypatch.delenv("NEUROPIL_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NEUROPIL_SNEMI3D_URL", "http://127.0.0.1:9/snemi.zip")
-    monkeypatch.setattr("neuropil.demo.SYNTHETIC", (80, 176, 176))
+    monkeypatch.setattr("neuropil.pipeline.demo.SYNTHETIC", (80, 176, 176))
 
 
 def test_without_data_and_network_it_says_so_and_shows_synthetic_tissue(nowhere, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""What a file holds, in lines to read: volumes and checkpoints."""
+"""The verb ``info``: what a volume, a container of several, or a checkpoint holds, in lines to read."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ import json
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from neuropil.geometry import Offsets
-from neuropil.volumes import Volume, list_arrays, open_volume
-from neuropil.volumes.location import parse_location
+import typer
+
+from neuropil.cli.app import app
+
+if TYPE_CHECKING:
+    from neuropil.geometry import Offsets
+    from neuropil.volumes import Volume
+
+
+@app.command()
+def info(
+    path: Annotated[str, typer.Argument(metavar="PATH|NAME", help="A volume, a checkpoint, or snemi3d.")],
+) -> None:
+    """Say what a volume or a checkpoint holds."""
+    typer.echo("\n".join(describe(path)))
 
 
 def describe(path: str) -> list[str]:
@@ -28,6 +41,9 @@ def describe(path: str) -> list[str]:
     ...     describe(f"{folder}/a.h5")[1:3]
     ['shape       4 × 5 × 6 (z, y, x), uint8, 120 bytes', 'voxel size  30 × 6 × 6 nm']
     """
+    from neuropil.volumes import list_arrays, open_volume
+    from neuropil.volumes.location import parse_location
+
     file = Path(path)
     if path.isidentifier() and not file.exists():
         return _released(path)

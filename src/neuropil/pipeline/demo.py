@@ -16,10 +16,10 @@ from neuropil.config import Config, load_config
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import Scores, evaluate
 from neuropil.evaluation.tuning import PLATEAU, tune
-from neuropil.fetch import fetch, find_snemi3d
 from neuropil.geometry import Box, VoxelSize
 from neuropil.models import build_network
 from neuropil.models.checkpoint import Model, load_model
+from neuropil.pipeline.fetch import fetch, find_snemi3d
 from neuropil.synthetic import neuropil as grow
 from neuropil.volumes import Metadata, open_volume, write_volume
 
@@ -161,7 +161,7 @@ def recipe(stack: DemoData, minutes: float) -> Config:
         f"data.voxel_size={list(stack.voxel_size)}",
         f"training.minutes={minutes}",
     ]
-    with as_file(files("neuropil.recipes") / "snemi3d-minutes.yaml") as path:
+    with as_file(files("neuropil.pipeline") / "snemi3d-minutes.yaml") as path:
         return load_config([path], sets)
 
 
