@@ -21,6 +21,11 @@ typename Summary<I>::Stats summary_of(const typename Quantile<I>::Stats& stats) 
     return {0, stats.count, stats.key, 0, 0};
 }
 
+inline nb::tuple no_bins() {
+    return nb::make_tuple(to_numpy(std::vector<uint64_t>()), to_numpy(std::vector<uint16_t>()),
+                          to_numpy(std::vector<uint64_t>()));
+}
+
 template <class Score>
 constexpr bool HAS_BINS = std::is_same_v<Score, Quantile<typename Score::Index>>;
 
@@ -32,8 +37,7 @@ nb::tuple part_columns(std::vector<Merge<Score>>&& merges, Part<Score>&& rest, s
     using Index = typename Score::Index;
     auto merged = merge_columns(merges, scale);
     std::vector<Merge<Score>>().swap(merges);
-    auto bins = nb::make_tuple(to_numpy(std::vector<uint64_t>()), to_numpy(std::vector<uint16_t>()),
-                               to_numpy(std::vector<uint64_t>()));
+    auto bins = no_bins();
     if constexpr (HAS_BINS<Score>) bins = bin_columns(rest.edges, rest.score);
     std::vector<Edge<Summary<Index>>> edges;
     edges.reserve(rest.edges.size());
@@ -123,6 +127,21 @@ void bind_on_blocks(nb::module_& m) {
             });
             return part_columns(std::move(merges), std::move(rest), std::move(blocked), scale);
         });
+    });
+    // The faces of a block; histograms of their codes where asked for.
+    m.def("part_graph", [triple](Channel z, Channel y, Channel x, int flipped, Volume<const uint64_t> fragments,
+                                 List<const uint32_t> value, Corner start, Corner stop, bool histograms) {
+        const AnyFaces faces = make_faces<Code>(z, y, x, flipped);
+        const Box box{triple(start), triple(stop)};
+        std::vector<Edge<Summary<uint64_t>>> edges;
+        Quantile<uint64_t> quantile(50, 8 * sizeof(Code));
+        std::vector<Edge<Quantile<uint64_t>>> counted;
+        run_interruptibly(1, [&](const Run& run) {
+            Summary<uint64_t> score;
+            edges = part_graph(faces, fragments.data(), value.data(), box, score, run);
+            if (histograms) counted = part_graph(faces, fragments.data(), value.data(), box, quantile, run);
+        });
+        return nb::make_tuple(edge_columns(edges), histograms ? bin_columns(counted, quantile) : no_bins());
     });
 }
 

@@ -302,6 +302,17 @@ inline void bind_segmentation(nb::module_& m) {
     bind_mutex<uint16_t, uint32_t>(m);
     m.attr("INDEX_LIMIT") = uint64_t(VoxelForest<uint32_t>::POINTER);
     bind_on_graphs<uint32_t>(m);
+    // The order of merges given as fractions and keys.
+    m.def("merge_order", [](List<const uint64_t> sum, List<const uint64_t> count, List<const uint64_t> key,
+                            uint64_t top, int threads) {
+        std::vector<Merge<Mean<uint64_t>>> merges(sum.size());
+        run_interruptibly(threads, [&](const Run& run) {
+            for (size_t i = 0; i < merges.size(); ++i)
+                merges[i] = {i, 0, {sum.data()[i], count.data()[i], key.data()[i]}};
+            merges = sort_merges(std::move(merges), top, run);
+        });
+        return column<uint64_t>(merges, [](const auto& merge) { return merge.a; });
+    });
     nb::module_ wide = m.def_submodule("wide", "The same on graphs whose labels or face indices need 64 bits.");
     bind_on_graphs<uint64_t>(wide);
 }

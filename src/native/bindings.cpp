@@ -4,14 +4,12 @@
 #include "bind_batches.hpp"
 #include "bind_blockwise.hpp"
 #include "bind_evaluation.hpp"
-#include "bind_parts.hpp"
 #include "bind_segmentation.hpp"
 #include "bind_signed.hpp"
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of neuropil.";
     neuropil::bind_segmentation(m);
-    neuropil::bind_parts(m);
     neuropil::bind_signed(m);
     neuropil::bind_blockwise(m);
     neuropil::evaluation::bind_evaluation(m);

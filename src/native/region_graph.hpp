@@ -95,6 +95,20 @@ struct Summary {
     static Stats adopt(const Summary&, const Stats& stats) { return stats; }
 };
 
+// The faces whose upper voxel lies in the box, pooled; edges ordered by (a, b). Arrays hold the box and the voxels
+// around it that they know; keys count in them.
+template <class Score>
+std::vector<Edge<Score>> part_graph(const AnyFaces& faces, const typename Score::Index* fragments,
+                                    const uint32_t* value, const Box& box, Score& score, const Run& run) {
+    EdgeTable<Edge<Score>, typename Score::Index> table;
+    scan_faces(faces, fragments, faces.shape.strides(), {0, 0, 0}, value, box, score, table, run);
+    score.finish(table.edges());
+    auto& edges = table.edges();
+    sort_checked(run, edges.begin(), edges.end(),
+                 [](const auto& e, const auto& f) { return e.a != f.a ? e.a < f.a : e.b < f.b; });
+    return std::move(edges);
+}
+
 // The whole graph, edges ordered by (a, b).
 template <class Score>
 std::vector<Edge<Score>> region_graph(const AnyFaces& faces, const typename Score::Index* fragments,

@@ -27,6 +27,19 @@ def in_core(folder, config):
 
 @settings(max_examples=25)
 @given(
+    cases(largest=6), st.tuples(*[st.integers(1, 6)] * 3), st.sampled_from((0.0, 1e-4, 0.3, 0.5)),
+    st.sampled_from((0.6, 0.9999, 1.0)),
+)  # fmt: skip
+def test_any_blocks_give_the_fragments_of_the_whole(tmp_path_factory, case, block, low, high):
+    meta = Metadata(offsets=case.offsets, encoding=case.encoding)
+    config = SegmentConfig(method="watershed", low=low, high=high)
+    found = by_blocks(tmp_path_factory.mktemp("blocks"), case.array, meta, config, block)
+    whole = neuropil.watershed(case.array, low=low, high=high, offsets=case.offsets, encoding=case.encoding)
+    np.testing.assert_array_equal(partition(found), partition(whole))
+
+
+@settings(max_examples=25)
+@given(
     cases(largest=6), st.sampled_from(SCORES), st.tuples(*[st.integers(1, 5)] * 3),
     st.sampled_from((0.0, 0.3, 0.6, 0.9)), st.booleans(), st.sampled_from((0, 3, 9)),
 )  # fmt: skip

@@ -10,7 +10,6 @@
 #include "merge_blocks.hpp"
 #include "min_size.hpp"
 #include "mutex_watershed.hpp"
-#include "parts.hpp"
 #include "signed_graph.hpp"
 #include "signed_part.hpp"
 #include "size_rule.hpp"
@@ -98,23 +97,28 @@ void check_halves(const Volume& volume, const std::vector<uint32_t>& labels) {
     using Score = Mean<uint64_t>;
     const Shape& shape = volume.shape;
     const std::vector<uint64_t> wide(labels.begin(), labels.end());
+    const uint64_t count = *std::max_element(wide.begin(), wide.end());
     const Run run;
     const int64_t half = shape.z / 2;
     std::vector<Merge<Score>> merges;
-    Part<Score> rest{Score(), {}};
+    std::vector<Part<Score>> rests;
+    auto merge = [&](std::vector<Part<Score>> parts, std::vector<uint8_t> frozen) {
+        BandMerger<Score> merger(std::move(parts), count, 255, Score(), size_t(random(1, 100)), run);
+        return merger.part(frozen, {}, merges);
+    };
     for (const auto& [first, last] : {std::pair(int64_t(0), half), std::pair(half, shape.z)}) {
         const Box box{{first, 0, 0}, {last, shape.y, shape.x}};
-        Part<Score> part{Score(), {}};
-        part.edges = part_graph(AnyFaces(volume.faces), wide.data(), volume.value.data(), box, part.score, run);
-        auto [local, table] = number_regions(part, run);
-        for (int64_t v = std::max<int64_t>(0, half - 1) * shape.y * shape.x; v < (half + 1) * shape.y * shape.x; ++v) {
-            const uint32_t region = half ? table.find(wide[v]) : NameTable<uint64_t>::NONE;
-            if (region != NameTable<uint64_t>::NONE) local.blocked[region] = true;
-        }
-        const auto left = merge_part(std::move(local), part.score, 255, merges, run);
-        rest.edges.insert(rest.edges.end(), left.edges.begin(), left.edges.end());
+        Score score;
+        Part<Score> part{score, part_graph(AnyFaces(volume.faces), wide.data(), volume.value.data(), box, score, run)};
+        std::vector<uint8_t> frozen(count + 1);
+        for (int64_t v = std::max<int64_t>(0, half - 1) * shape.y * shape.x; v < (half + 1) * shape.y * shape.x; ++v)
+            if (half) frozen[wide[v]] = 1;
+        std::vector<Part<Score>> parts;
+        parts.push_back(std::move(part));
+        rests.push_back(merge(std::move(parts), std::move(frozen)));
     }
-    merge_part(number_regions(rest, run).first, rest.score, 255, merges, run);
+    const auto left = merge(std::move(rests), std::vector<uint8_t>(count + 1));
+    expect(left.edges.empty(), "nothing waits in the whole");
     merges = sort_merges(std::move(merges), 255, run);
     std::vector<std::pair<uint32_t, uint32_t>> pairs;
     for (const auto& merge : merges) pairs.emplace_back(merge.a, merge.b);

@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 
 import neuropil
-from neuropil import LOGIT8, Box, NeuropilError
+from neuropil import LOGIT8, NeuropilError
 from neuropil.segmentation import (
     MergeTree,
     RegionGraph,
-    add_graphs,
     agglomerate_graph,
     merge_by_size,
-    merge_part,
-    part_graph,
     signed_graph,
 )
 
@@ -125,19 +122,6 @@ def test_a_graph_made_by_hand_is_checked_where_it_merges(name):
     if name not in UNORDERED:
         with pytest.raises(NeuropilError):
             merge_by_size(wrong, np.zeros(wrong.nodes + 1, int), score="mean")
-
-
-@pytest.mark.parametrize("name", [name for name in HAND_MADE if name not in ("few ids", *UNORDERED)])
-def test_parts_made_by_hand_are_checked(name):
-    graph = part_graph(some_affinities(), small_labels((4, 5, 6)), Box.whole((4, 5, 6)), (4, 5, 6), histograms=True)
-    if name == "keys beyond the nodes' type":
-        pytest.skip("nodes of parts have 64 bits")
-    wrong = replace(graph, **HAND_MADE[name](graph))
-    with pytest.raises(NeuropilError):
-        merge_part([graph, wrong], np.zeros(0, np.uint64), "max" if name == "no such code" else "mean")
-    if name not in ("no faces", "sums too large"):  # that is for the kernels of scores
-        with pytest.raises(NeuropilError):
-            add_graphs([graph, wrong])
 
 
 @pytest.mark.parametrize(

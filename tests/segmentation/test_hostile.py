@@ -7,16 +7,12 @@ import numpy as np
 import pytest
 
 import neuropil
-from neuropil import LOGIT8, Box, Metadata, NeuropilError, array_volume
+from neuropil import LOGIT8, Metadata, NeuropilError, array_volume
 from neuropil.segmentation import (
     agglomerate_graph,
     cluster_fragments,
-    frozen_fragments,
     merge_by_size,
-    merge_part,
-    part_graph,
     signed_graph,
-    watershed_block,
 )
 from neuropil.volumes import LOGIT16
 
@@ -29,16 +25,9 @@ def small_labels(shape):
     return 1 + z // 2 * 100 + y // 2 * 10 + x // 2
 
 
-def block_graph(affinities, labels, **options):
-    whole = Box.whole(labels.shape)
-    return part_graph(affinities, labels, whole, whole.shape, **options)
-
-
 DOORS = {
     "watershed": lambda a, labels, **o: neuropil.watershed(a, **o),
-    "watershed_block": lambda a, labels, **o: watershed_block(a, Box.whole(labels.shape), labels.shape, **o).fragments,
     "region_graph": lambda a, labels, **o: np.stack(neuropil.region_graph(a, labels, **o).columns[2:5]),
-    "part_graph": lambda a, labels, **o: np.stack(block_graph(a, labels, **o).columns[2:5]),
     "agglomerate": lambda a, labels, **o: neuropil.agglomerate(a, labels, **o).score,
     "quantile": lambda a, labels, **o: neuropil.agglomerate(a, labels, "q50", **o).score,
     "fill_background": lambda a, labels, **o: neuropil.fill_background(a, np.where(labels > 11, 0, labels), **o),
@@ -183,10 +172,6 @@ def test_ids_up_to_the_largest():
     np.testing.assert_array_equal(mutex, neuropil.mutex_watershed(affinities, seeds=np.where(near % 3 == 0, near, 0)))
     clusters = cluster_fragments(signed_graph(affinities, far), far)
     np.testing.assert_array_equal(clusters, cluster_fragments(signed_graph(affinities, near), near))
-    part = block_graph(affinities, far)
-    done = merge_part(part, frozen_fragments(far, Box.whole(far.shape), far.shape))
-    assert len(done.merges) == len(tree)
-    assert int(done.names.max()) == LARGEST
 
 
 def test_sizes_beyond_32_bits():
@@ -241,7 +226,7 @@ def test_masked_arrays_are_refused(door):
     affinities, labels = some_affinities(), small_labels((4, 5, 6))
     with pytest.raises(NeuropilError, match="masked array"):
         door(np.ma.masked_less(affinities, 0.2), labels)
-    if door not in (DOORS["watershed"], DOORS["watershed_block"], DOORS["mutex_watershed"], DOORS["fill_background"]):
+    if door not in (DOORS["watershed"], DOORS["mutex_watershed"], DOORS["fill_background"]):
         with pytest.raises(NeuropilError, match="masked array"):
             door(affinities, np.ma.masked_equal(labels, 1))
 

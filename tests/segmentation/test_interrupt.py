@@ -13,8 +13,10 @@ SCRIPT = """
 import json, os, signal, threading, time
 import numpy as np
 import neuropil
+from neuropil.blockwise.graph import merge
 from neuropil.evaluation.table import contingency
-from neuropil.segmentation import agglomerate_graph, merge_by_size, merge_part, signed_graph
+from neuropil.segmentation import agglomerate_graph, merge_by_size, signed_graph
+from neuropil.segmentation.scores import Score
 
 shape = (20, 160, 160)
 codes = np.random.default_rng(0).integers(0, 255, (3, *shape), np.uint8)
@@ -26,13 +28,15 @@ tree = neuropil.agglomerate(codes, each_voxel)
 endless = np.broadcast_to(np.uint8(1), (100_000, 1000, 1000))
 sizes = np.ones(graph.nodes + 1, np.int64)
 ties = codes // 128 * 200
+wide = (graph.a.astype(np.uint64), graph.b.astype(np.uint64), *graph.columns[2:])
+nothing = np.zeros(graph.nodes + 1, np.uint8)
 kernels = {
     "watershed": lambda: neuropil.watershed(codes, threads=1),
     "region_graph": lambda: neuropil.region_graph(codes, each_voxel, histograms=True, threads=1),
     "agglomerate": lambda: neuropil.agglomerate(codes, each_voxel, threads=1),
     "agglomerate with ties": lambda: neuropil.agglomerate(ties, each_voxel, "max", threads=1),
     "agglomerate_graph": lambda: agglomerate_graph(graph, threads=1),
-    "merge_part": lambda: merge_part(graph, []),
+    "merge of a block": lambda: merge(list(wide), graph.bins, nothing, Score("mean"), graph.encoding, 0.0),
     "mutex_watershed": lambda: neuropil.mutex_watershed(codes, threads=1),
     "signed_graph": lambda: signed_graph(codes, each_voxel, threads=1),
     "clusters": lambda: signs.clusters("mean"),

@@ -178,7 +178,7 @@ _TYPES = ("u8", "u8", "u8", "u2", "u2")
 def check_edges(graph: RegionGraph) -> None:
     """Refuse edges that kernels could not use: they trust what a graph says, and it may have been made by hand.
 
-    Edges may come in any order, and the same pair more than once: parts of a graph do.
+    Edges may come in any order, and the same pair more than once.
 
     Raises:
         NeuropilError: what is wrong with them.
@@ -198,7 +198,7 @@ def check_order(graph: RegionGraph) -> None:
     """Refuse edges out of order, or the same pair twice."""
     a, b = graph.a, graph.b
     if not ((a[1:] > a[:-1]) | ((a[1:] == a[:-1]) & (b[1:] > b[:-1]))).all():
-        raise NeuropilError("the edges of a region graph are ordered by (a, b), each pair once; add_graphs does that")
+        raise NeuropilError("the edges of a region graph are ordered by (a, b), each pair once")
 
 
 def check_statistics(graph: RegionGraph, score: Score) -> None:
