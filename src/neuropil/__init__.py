@@ -6,6 +6,7 @@ The public names, in the order in which data flows. They are imported when first
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,11 @@ if TYPE_CHECKING:
     from neuropil.volumes import write_volume as write_volume
 
 __version__ = "0.1.0"
+
+if os.environ.get("NEUROPIL_AMX") == "0":  # before torch computes for anyone; see neuropil.processor
+    from neuropil.processor import forbid_amx
+
+    forbid_amx(os.environ)
 
 _HOME = {
     "NeuropilError": "errors",

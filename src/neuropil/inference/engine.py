@@ -13,7 +13,6 @@ from torch import Tensor
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets, Triple
 from neuropil.inference.symmetries import Mode, combine_views
-from neuropil.models.precision import has_fast_bf16
 
 
 @dataclass(frozen=True)
@@ -132,10 +131,3 @@ def choose_devices(name: str, count: int = 1) -> tuple[torch.device, ...]:
             f"{visible} GPUs are there from device {name!r} on, and a processor counts as one"
         )
     return tuple(torch.device("cuda", (first.index or 0) + n) for n in range(count))
-
-
-def fast_bf16(device: torch.device, precision: str) -> bool:
-    """Whether to compute in bfloat16: asked for (``bf16``), or ``auto`` and the hardware does it fast."""
-    if precision not in ("auto", "bf16", "fp16", "fp32"):
-        raise NeuropilError(f"expected a precision of auto, bf16, fp16 or fp32, got {precision!r}")
-    return precision == "bf16" or (precision in ("auto", "fp16") and has_fast_bf16(device))

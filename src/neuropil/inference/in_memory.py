@@ -77,7 +77,7 @@ def predict(
 def predict_request(request: Request, watch: Watch | None = None) -> npt.NDArray[np.float32]:
     """Affinities of a request, in memory: float32 ``[edge, z, y, x]``."""
     out: list[npt.NDArray[np.float32]] = []
-    tiling, bf16 = request.tiling(), request.bf16()
+    tiling, bf16 = request.tiling(), request.bf16
     engines = request.engines(bf16, request.faster_compiled(tiling.shape, bf16))
     # One cell holds the whole box: tiles are blended straight into the result.
     plan = Plan(tiling, Cells(request.box, request.box.shape), request.context, request.batch(tiling.shape))

@@ -16,13 +16,14 @@ from torch import nn
 from neuropil.config import Config, PredictConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets, Triple, VoxelSize, parse_offsets
-from neuropil.inference.engine import Engine, choose_devices, fast_bf16, kept_offsets
+from neuropil.inference.engine import Engine, choose_devices, kept_offsets
 from neuropil.inference.memory import bytes_per_voxel, free_memory, reusing_memory
 from neuropil.inference.symmetries import channels_read
 from neuropil.inference.tiling import Tiling, choose_tile, lay_tiles
 from neuropil.inference.trial import compiled_if_faster
 from neuropil.models.checkpoint import Model, load_model
 from neuropil.models.folding import can_be_cast, can_be_narrowed, for_prediction, in_bfloat16
+from neuropil.models.precision import computes_in_bf16
 from neuropil.volumes import Volume, require_image
 
 LARGEST_TILE = {"cpu": 4_000_000, "cuda": 32_000_000}
@@ -42,6 +43,8 @@ class Request:
     keep: Offsets
     """The edges to predict."""
     devices: tuple[torch.device, ...]
+    bf16: bool
+    """Whether to compute in bfloat16: where the hardware does it fast and right, and the recipe allows it."""
 
     @property
     def device(self) -> torch.device:
@@ -67,12 +70,9 @@ class Request:
         """The network as it is run, once for each device."""
         return tuple(self._network_on(device) for device in self.devices)
 
-    def bf16(self) -> bool:
-        """Whether to compute in bfloat16: where the hardware does it fast and the recipe allows it."""
-        return fast_bf16(self.device, self.model.config.training.precision)
-
     def engines(self, bf16: bool, compiled: bool = False) -> tuple[Engine, ...]:
-        """The network of each device, and how it is asked."""
+        """The network of each device, and how it is asked; in bfloat16 only where this process may, too."""
+        bf16 = bf16 and self.bf16
         whole = bf16 and self.device.type == "cpu" and can_be_cast(self.model.network)
         networks = [in_bfloat16(network) if whole else network for network in self.networks]
         return tuple(
@@ -152,6 +152,7 @@ def make_request(
     """
     targets = choose_devices(device, devices)
     model = checkpoint if isinstance(checkpoint, Model) else load_model(checkpoint)
+    bf16 = computes_in_bf16(targets[0], model.config.training.precision)
     settings = change_settings(model.config.predict, changes)
     require_image(image)
     whole = image.box
@@ -162,7 +163,7 @@ def make_request(
         )
     offsets = parse_offsets(model.config.model.offsets)
     warn_of_voxel_size(image, model.info.get("voxel_size") or model.config.data.voxel_size)
-    return Request(model, image, box, settings, offsets, kept_offsets(offsets, settings.keep), targets)
+    return Request(model, image, box, settings, offsets, kept_offsets(offsets, settings.keep), targets, bf16)
 
 
 def change_settings(settings: PredictConfig, changes: Mapping[str, Any]) -> PredictConfig:

@@ -118,7 +118,7 @@ def begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
         journal.check(asked)
         journal.drop_halves()
         return dict(begun["chosen"])
-    tiling, bf16 = request.tiling(), request.bf16()
+    tiling, bf16 = request.tiling(), request.bf16
     chosen = {
         "tile": tiling.shape,
         "starts": [a.starts for a in tiling.axes],

@@ -1,18 +1,90 @@
-"""Which number format the hardware computes convolutions in fast."""
+"""Which number format convolutions are computed in: bfloat16 where that is fast and right."""
 
 from __future__ import annotations
 
+import os
+
 import torch
+
+from neuropil.errors import NeuropilError
+from neuropil.processor import SWITCH, Processor, amx_wanted, forbid_amx, read_flags, this_processor
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether this device multiplies bfloat16 in hardware (a GPU since Ampere; a processor with AVX512-BF16 or AMX).
+    """Whether this device multiplies bfloat16 in hardware, and torch uses that.
+
+    A GPU since Ampere; a processor with AVX512-BF16 or AMX, unless ``ONEDNN_MAX_CPU_ISA`` forbids it.
 
     >>> has_fast_bf16(torch.device("cpu")) in (True, False)
     True
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return _fast(processor_here())
+
+
+def processor_here() -> Processor:
+    """The processor of this process; where the system does not list its features, torch is asked for them."""
+    here = this_processor()
+    if read_flags():
+        return here
     # Asked by name: older versions of torch do not tell, and then plain float32 is the safe answer.
     abilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+    names = {"avx512_f": "avx512f"}
+    return Processor(
+        frozenset(names.get(name, name) for name, there in abilities.items() if there is True),
+        here.environ,
+        here.uses_tiles,
+    )
+
+
+def computes_in_bf16(device: torch.device, precision: str, processor: Processor | None = None) -> bool:
+    """Whether to compute in bfloat16, where it is asked for (``bf16``) or fast (``auto``; ``fp16`` on a processor).
+
+    On a processor with AMX, AMX is switched off for this process first, since oneDNN computes wrongly with it. Where
+    that is too late, because torch has computed before, the answer is no, and a line says why.
+
+    Args:
+        device: where it is computed.
+        precision: as ``training.precision`` has it.
+        processor: the one to ask; None: this one.
+
+    Raises:
+        NeuropilError: another precision, or a wrong ``NEUROPIL_AMX``.
+    """
+    if precision not in ("auto", "bf16", "fp16", "fp32"):
+        raise NeuropilError(f"expected a precision of auto, bf16, fp16 or fp32, got {precision!r}")
+    here = processor or processor_here()
+    amx_wanted(here.environ)  # a wrong value is refused
+    if device.type != "cpu":
+        return precision == "bf16" or (precision in ("auto", "fp16") and has_fast_bf16(device))
+    if precision != "bf16" and not (precision in ("auto", "fp16") and _fast(here)):
+        return False
+    why = forbidden(here)
+    if why:
+        say(f"computing in fp32: {why}")
+    return not why
+
+
+def forbidden(processor: Processor) -> str:
+    """Switch AMX off for this process; empty, or why bf16 must not be used because that is too late."""
+    if not processor.uses_amx:
+        return ""
+    forbid_amx(processor.environ)
+    # oneDNN decides now, and once for all: what others set later changes nothing.
+    torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    too_late = (
+        "torch has computed in this process before neuropil could switch AMX off, and its bf16 convolutions are wrong "
+        f"with AMX; set {SWITCH}=0 before Python starts to compute in bf16"
+    )
+    return too_late if processor.uses_tiles() else ""
+
+
+def _fast(processor: Processor) -> bool:
+    return bool(torch.backends.mkldnn.is_available()) and processor.fast_bf16  # type: ignore[no-untyped-call]
+
+
+def say(line: str) -> None:
+    """Print a line, on the first rank only."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"note: {line}", flush=True)

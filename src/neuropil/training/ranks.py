@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neuropil.config import Config, TrainingConfig
 from neuropil.errors import NeuropilError
-from neuropil.models.precision import has_fast_bf16
+from neuropil.models.precision import computes_in_bf16
 
 
 def start_fabric(settings: TrainingConfig) -> Fabric:
@@ -45,8 +45,7 @@ def _precision(settings: TrainingConfig, accelerator: str) -> Literal["16-mixed"
         if accelerator == "cpu":
             raise NeuropilError("training.precision fp16 needs a GPU; on processors use bf16 or fp32")
         return "16-mixed"
-    fast = settings.precision == "auto" and has_fast_bf16(torch.device(accelerator))
-    return "bf16-mixed" if settings.precision == "bf16" or fast else "32-true"
+    return "bf16-mixed" if computes_in_bf16(torch.device(accelerator), settings.precision) else "32-true"
 
 
 def _launched() -> bool:
