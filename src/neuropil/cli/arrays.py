@@ -77,9 +77,9 @@ def predict(
     A run that was stopped goes on where it was when the same command is given again.
     """
     from neuropil.blockwise import open_engine as block_engine
+    from neuropil.compat.pytc.checkpoint import is_classic, load_any_model
     from neuropil.inference import ProgressLine, predict_volume
     from neuropil.inference.request import change_settings
-    from neuropil.models.checkpoint import load_model
     from neuropil.pipeline import predict_in_blocks
     from neuropil.pipeline.beside import write_config_beside
     from neuropil.volumes import open_volume
@@ -100,7 +100,14 @@ def predict(
         raise NeuropilError(
             "each block is done on one device; leave out --devices, or --block, --workers and --scheduler"
         )
-    model = load_model(checkpoint)
+    model, said = load_any_model(checkpoint)
+    if said:
+        typer.echo(said, err=True)
+    if by_blocks and is_classic(model):
+        raise NeuropilError(
+            f"{checkpoint}: workers open checkpoints of neuropil; make one: neuropil convert {checkpoint} "
+            "weights.safetensors"
+        )
     settings = change_settings(model.config.predict, given)
     used = replace(model, config=model.config.model_copy(update={"predict": settings}))
     with open_volume(image) as volume:
@@ -332,16 +339,16 @@ def convert(
 ) -> None:
     """Copy a volume into another format.
 
-    Voxel size, origin, offsets and encoding go with it where the format can hold them. A checkpoint becomes a file of
-    weights to share, whose name ends in .safetensors.
+    Voxel size, origin, offsets and encoding go with it where the format can hold them. A checkpoint, one of PyTorch
+    Connectomics too, becomes a file of weights to share, whose name ends in .safetensors.
     """
     from neuropil.volumes import open_volume
     from neuropil.volumes.convert import convert_volume
 
     if target.endswith(".safetensors"):
-        from neuropil.models.checkpoint import export_weights
+        from neuropil.compat.pytc.checkpoint import export_any
 
-        typer.echo(f"wrote {export_weights(source, target)}")
+        typer.echo(f"wrote {export_any(source, target)}")
         return
     volume = open_volume(source)
     convert_volume(volume, target, box=read_box(box, volume.box), voxel_size=read_voxel_size(voxel_size))

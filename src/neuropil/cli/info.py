@@ -86,10 +86,10 @@ def _released(name: str) -> list[str]:
 
 
 def _checkpoint(path: Path) -> list[str]:
+    from neuropil.compat.pytc.checkpoint import load_any_model
     from neuropil.config import config_to_yaml
-    from neuropil.models.checkpoint import load_model
 
-    model = load_model(path)
+    model, _ = load_any_model(path)
     weights = sum(parameter.numel() for parameter in model.network.parameters())
     lines = [
         f"checkpoint  {path}",

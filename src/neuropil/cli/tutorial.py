@@ -85,6 +85,7 @@ def _read(options: argparse.Namespace) -> Classic:
 
 
 def _train(classic: Classic, options: argparse.Namespace) -> None:
+    from neuropil.compat.pytc.checkpoint import resumable
     from neuropil.compat.pytc.paths import CHECKPOINT
     from neuropil.training import Layout, train
 
@@ -92,6 +93,12 @@ def _train(classic: Classic, options: argparse.Namespace) -> None:
         raise NeuropilError("DATASET.IMAGE_NAME: expected a volume to train on, got none")
     config = _on_devices(classic, options)
     checkpoint = _checkpoint(options)
+    if checkpoint is not None:
+        # Each process makes its own copy: they need not wait for each other.
+        taken = resumable(checkpoint, config, classic.output / "checkpoints" / f"taken_{_rank()}.pt")
+        if taken is not None:
+            _say(f"{checkpoint} is of PyTorch Connectomics; going on from its copy {taken}")
+            checkpoint = taken
     resume, pretrained = (None, checkpoint) if classic.restart else (checkpoint, None)
     last = train(config, classic.output, resume, pretrained, Layout(CHECKPOINT, "."))
     if _rank() == 0:
@@ -101,9 +108,9 @@ def _train(classic: Classic, options: argparse.Namespace) -> None:
 
 def _infer(classic: Classic, options: argparse.Namespace) -> None:
     """Predict each image, then segment and score it where labels are given; one process does it all."""
+    from neuropil.compat.pytc.checkpoint import load_any_model
     from neuropil.compat.pytc.matching import predictable
     from neuropil.inference import ProgressLine, predict_volume
-    from neuropil.models.checkpoint import load_model
 
     if _rank() > 0:
         return
@@ -114,7 +121,8 @@ def _infer(classic: Classic, options: argparse.Namespace) -> None:
         raise NeuropilError("INFERENCE.IMAGE_NAME: expected an image to predict, got none")
     labels = _labels(options, len(classic.images))
     used = _on_devices(classic, options).training
-    model = predictable(load_model(checkpoint), classic.config, checkpoint)
+    trained, _ = load_any_model(checkpoint, classic.config)
+    model = predictable(trained, classic.config, checkpoint)
     for number, (image, output) in enumerate(zip(classic.images, classic.predictions, strict=True)):
         output.parent.mkdir(parents=True, exist_ok=True)
         predict_volume(model, image, output, device=used.device, devices=used.devices, watch=ProgressLine())

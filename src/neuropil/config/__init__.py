@@ -4,6 +4,8 @@
 ``mistakes.py`` says what is wrong with it, and ``text.py`` writes it back with a comment on every field.
 """
 
+from neuropil.config.applying import PredictConfig as PredictConfig
+from neuropil.config.applying import SegmentConfig as SegmentConfig
 from neuropil.config.files import load_config as load_config
 from neuropil.config.learning import AugmentConfig as AugmentConfig
 from neuropil.config.learning import LossConfig as LossConfig
@@ -12,8 +14,6 @@ from neuropil.config.learning import TrainingConfig as TrainingConfig
 from neuropil.config.schema import Config as Config
 from neuropil.config.schema import DataConfig as DataConfig
 from neuropil.config.schema import ModelConfig as ModelConfig
-from neuropil.config.schema import PredictConfig as PredictConfig
-from neuropil.config.schema import SegmentConfig as SegmentConfig
 from neuropil.config.schema import VolumePair as VolumePair
 from neuropil.config.schema import check_trainable as check_trainable
 from neuropil.config.text import config_to_yaml as config_to_yaml

@@ -1,4 +1,4 @@
-"""Networks of MONAI that a recipe may name, each with its own section: what it has beside offsets and targets."""
+"""Networks of MONAI and PyTorch Connectomics, each with its own section: what it has beside offsets and targets."""
 
 from __future__ import annotations
 
@@ -105,11 +105,50 @@ class SegResNetConfig(Section):
         return self
 
 
+class ClassicConfig(Section):
+    """A network of PyTorch Connectomics v1: what its files say under MODEL."""
+
+    widths: Annotated[tuple[Count, ...], Lenient, Field(min_length=2)] = Field(
+        (28, 36, 48, 64, 80), description="Channels at each level, finest first (FILTERS)."
+    )
+    isotropy: Annotated[tuple[bool, ...], Lenient] = Field(
+        (False, False, False, True, True),
+        description="Whether each level has thick kernels, and is reached by halving z, too (ISOTROPY).",
+    )
+    isotropic: bool = Field(False, description="First and last kernel are 5×5×5 (IS_ISOTROPIC); else 1×5×5.")
+    squeeze: bool = Field(False, description="Weigh channels by what the whole patch holds (residual_se).")
+    pooling: bool = Field(False, description="Pool between levels (POOLING_LAYER), for even sizes; else strides.")
+    padding: Literal["replicate", "zeros", "reflect", "circular"] = Field(
+        "replicate", description="What convolutions see beyond the patch (PAD_MODE)."
+    )
+    norm: Literal["batch", "sync_batch", "group", "instance", "none"] = Field(
+        "batch", description="Normalisation after each convolution (NORM_MODE)."
+    )
+    activation: Literal["elu", "relu", "leaky_relu", "gelu", "silu"] = Field(
+        "elu", description="Nonlinearity (ACT_MODE)."
+    )
+    blocks: Four = Field((2, 2, 2, 2), description="Residual blocks of each level of fpn_3d (BLOCKS).")
+    mean: float = Field(0.5, description="Taken off the image in [0, 1] (MEAN).")
+    deviation: float = Field(0.5, gt=0, description="The image is divided by it then (STD).")
+
+    @model_validator(mode="after")
+    def _check_depth(self) -> ClassicConfig:
+        if len(self.isotropy) != len(self.widths):
+            raise ValueError(
+                f"expected as many values in isotropy as in widths, got {len(self.isotropy)} and {len(self.widths)}"
+            )
+        return self
+
+
+CLASSIC = ("unet_3d", "unet_plus_3d", "fpn_3d", "unet_2d", "unet_plus_2d")
+"""The networks of PyTorch Connectomics, which have a :class:`ClassicConfig` each."""
+
 NETWORKS: dict[str, type[Section]] = {
     "unetr": UnetrConfig,
     "swin_unetr": SwinUnetrConfig,
     "dynunet": DynUnetConfig,
     "mednext": MedNextConfig,
     "segresnet": SegResNetConfig,
+    **dict.fromkeys(CLASSIC, ClassicConfig),
 }
 """The section of ``model`` that holds the options of an architecture; it has the architecture's name."""

@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from neuropil.choices import unused_settings
+from neuropil.config.applying import PredictConfig, SegmentConfig
 from neuropil.config.learning import AugmentConfig, LossConfig, OptimizerConfig, TrainingConfig
 from neuropil.config.mistakes import validate
 from neuropil.config.networks import (
     NETWORKS,
+    ClassicConfig,
     DynUnetConfig,
     MedNextConfig,
     SegResNetConfig,
@@ -22,12 +23,10 @@ from neuropil.config.section import (
     Lenient,
     Nanometres,
     Offset,
-    Overlap,
     Path,
     Section,
     Shape,
     a_box,
-    a_score,
     an_offset_list,
     named_offsets,
 )
@@ -92,6 +91,19 @@ class DataConfig(Section):
     )
 
 
+Architecture = Literal[
+    "residual_unet",
+    "unetr",
+    "swin_unetr",
+    "dynunet",
+    "mednext",
+    "segresnet",
+    "unet_3d",
+    "unet_plus_3d",
+    "fpn_3d",
+    "unet_2d",
+    "unet_plus_2d",
+]
 _UNET = ("residual_unet",)
 _OWNERS = dict.fromkeys(("widths", "downsample", "anisotropic_levels", "norm", "activation", "squeeze"), _UNET) | {
     "deep_supervision": (*_UNET, "dynunet", "mednext"),
@@ -103,11 +115,12 @@ _OWNERS = dict.fromkeys(("widths", "downsample", "anisotropic_levels", "norm", "
 class ModelConfig(Section):
     """The network, and what it is asked to predict."""
 
-    architecture: Literal["residual_unet", "unetr", "swin_unetr", "dynunet", "mednext", "segresnet"] = Field(
+    architecture: Architecture = Field(
         "residual_unet",
         description="residual_unet: the residual symmetric U-Net of Lee et al. 2017, which the fields from widths to "
-        "squeeze describe but for stem; the others are MONAI's (pip install 'neuropil[monai]'), each with a section "
-        "of its own name.",
+        "squeeze describe but for stem. The others have a section of their own name: unetr, swin_unetr, dynunet, "
+        "mednext and segresnet are MONAI's (pip install 'neuropil[monai]'), unet_3d, unet_plus_3d, fpn_3d, unet_2d and "
+        "unet_plus_2d those of PyTorch Connectomics.",
     )
     widths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Lenient, Field(min_length=1)] = Field(
         (16, 24, 32, 48),
@@ -202,6 +215,17 @@ class ModelConfig(Section):
     dynunet: DynUnetConfig | None = Field(None, description="Options of dynunet.")
     mednext: MedNextConfig | None = Field(None, description="Options of mednext.")
     segresnet: SegResNetConfig | None = Field(None, description="Options of segresnet.")
+    unet_3d: ClassicConfig | None = Field(None, description="Options of unet_3d.")
+    unet_plus_3d: ClassicConfig | None = Field(None, description="Options of unet_plus_3d.")
+    fpn_3d: ClassicConfig | None = Field(None, description="Options of fpn_3d.")
+    unet_2d: ClassicConfig | None = Field(None, description="Options of unet_2d.")
+    unet_plus_2d: ClassicConfig | None = Field(None, description="Options of unet_plus_2d.")
+
+    @property
+    def normalisation(self) -> str:
+        """``norm`` of the architecture that is chosen, where it has one of its own."""
+        section = getattr(self, self.architecture, None)
+        return str(getattr(section, "norm", self.norm))
 
     @model_validator(mode="before")
     @classmethod
@@ -242,91 +266,6 @@ class ModelConfig(Section):
                 f"expected downsample to have one factor fewer than widths has numbers, "
                 f"got {len(self.downsample)} and {len(self.widths)}"
             )
-        return self
-
-
-class PredictConfig(Section):
-    """How the network is run over a volume."""
-
-    tta: Literal[1, 4, 8, 16] = Field(
-        8,
-        description="Symmetries to average over: 1 none, 4 flips of y and x, 8 also y and x exchanged, "
-        "16 also flips of z. Better and as many times slower.",
-    )
-    tta_mode: Literal["mean", "min", "max"] = Field(
-        "mean", description="How symmetries are combined; min cuts where any view cuts: fewer mergers, more splits."
-    )
-    tile: Shape | None = Field(None, description="Voxels [z, y, x] predicted at once. None: chosen from the patch.")
-    overlap: Overlap | None = Field(
-        None,
-        description="Voxels [z, y, x] by which tiles overlap. None: of the training patch half in z, a quarter in "
-        "y and x, and at least the longest offset kept.",
-    )
-    surround: Overlap | None = Field(
-        None,
-        description="Voxels [z, y, x] around a box that the network sees, too, where the image goes on there. None: a "
-        "quarter of the training patch; [0, 0, 0]: the box as if nothing were around it.",
-    )
-    context: Overlap = Field(
-        (0, 0, 0),
-        description="Voxels [z, y, x] around each tile that the network sees and that are not kept; image, mirrored "
-        "where it ends. As large as the network's field of view, tiles of any size give the same.",
-    )
-    compile: bool = Field(
-        False, description="Try torch.compile on one tile, and keep what it makes if that is faster there."
-    )
-    encoding: Literal["logit8", "float16", "float32"] = Field(
-        "logit8", description="How affinities are stored; logit8 is one byte that still tells 0.999 from 0.9999."
-    )
-    keep: Literal["nearest", "all"] = Field(
-        "nearest", description="nearest: the three edges that segmentation uses; all: every offset, as mutex needs."
-    )
-
-
-class SegmentConfig(Section):
-    """How affinities become a segmentation. A value that its method would not look at is refused."""
-
-    method: Literal["agglomerate", "mutex", "watershed"] = Field(
-        "agglomerate",
-        description="agglomerate: watershed, then merging; watershed: fragments only; mutex: mutex watershed.",
-    )
-    score: Annotated[str, AfterValidator(a_score)] = Field(
-        "mean", description="Pooled affinity between two segments: mean, max, min or a quantile qNN (q50 = median)."
-    )
-    threshold: Fraction | None = Field(
-        None,
-        description="Merge while the score is at least this affinity. None: the best on validation, else 0.5.",
-    )
-    low: Fraction = Field(1e-4, description="Watershed: edges must be above this; voxels with none are background.")
-    high: Fraction = Field(0.9999, description="Watershed: edges of at least this affinity always unite.")
-    min_size: int = Field(0, ge=0, description="Voxels below which a segment joins its best neighbour. 0 = keep all.")
-    bias: Annotated[tuple[float, ...], Lenient, Field(min_length=1)] = Field(
-        (-0.5,),
-        description="Mutex watershed: added to affinities, one for all edges or one each; what is positive then joins, "
-        "what is negative keeps apart. Lower ones for long edges split more.",
-    )
-    strides: Shape = Field(
-        (1, 1, 1), description="Mutex watershed: edges longer than a voxel count at every n-th voxel [z, y, x] only."
-    )
-    fragments: bool = Field(
-        False, description="Mutex watershed: of the watershed's fragments, not of voxels; so it works by blocks, too."
-    )
-    fill: bool = Field(False, description="Grow segments into the background until none is left.")
-
-    @model_validator(mode="after")
-    def _check_order(self) -> SegmentConfig:
-        if self.low >= self.high:
-            raise ValueError(f"expected low < high, got low {self.low} and high {self.high}")
-        return self
-
-    @model_validator(mode="after")
-    def _check_used(self) -> SegmentConfig:
-        fields, changed = type(self).model_fields, []
-        for name in unused_settings(fields, self.method, self.min_size, self.fragments):
-            if getattr(self, name) != fields[name].default:
-                changed.append(f"{name} (got {getattr(self, name)})")
-        if changed:
-            raise ValueError(f"method {self.method} does not use {', '.join(changed)}: leave it out, or change method")
         return self
 
 

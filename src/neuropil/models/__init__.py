@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from neuropil.config import ModelConfig
+from neuropil.config.networks import CLASSIC
 from neuropil.models.unet import ResidualUNet, check_spread
 from neuropil.targets import auxiliaries
 
@@ -16,7 +17,8 @@ def build_network(model: ModelConfig) -> nn.Module:
 
     Returns:
         A module from float ``[B, 1, Z, Y, X]`` in [0, 1], any size, to logits ``[B, len(offsets), Z, Y, X]``. In
-        training mode the logits of auxiliary targets and of coarser levels follow, where the recipe asks for them.
+        training mode the logits of auxiliary targets and of coarser levels follow, where the recipe asks for them; a
+        network of PyTorch Connectomics returns those of auxiliary targets always.
 
     Raises:
         NeuropilError: a network of MONAI, which is not installed.
@@ -24,6 +26,11 @@ def build_network(model: ModelConfig) -> nn.Module:
     >>> sum(p.numel() for p in build_network(ModelConfig()).parameters()) > 100_000
     True
     """
+    channels = len(model.offsets) + sum(task.channels for task in auxiliaries(model))
+    if model.architecture in CLASSIC:
+        from neuropil.models.classic import build_classic
+
+        return build_classic(model.architecture, getattr(model, model.architecture), channels)
     if model.architecture != "residual_unet":
         from neuropil.models.monai import build_monai
 
@@ -37,7 +44,7 @@ def build_network(model: ModelConfig) -> nn.Module:
         norm=model.norm,
         activation=model.activation,
         squeeze=model.squeeze,
-        auxiliary_channels=sum(task.channels for task in auxiliaries(model)),
+        auxiliary_channels=channels - len(model.offsets),
         deep_supervision=model.deep_supervision,
         recompute=model.recompute,
     )

@@ -81,6 +81,10 @@ def read_checkpoint(checkpoint: Path | str) -> dict[str, Any]:
         reason = str(error).strip().splitlines()[:1] if zipfile.is_zipfile(path) else []
         said = reason[0][:200] if reason else "it is damaged, truncated or something else"
         raise NeuropilError(f"{wrong}: {said}") from error
+    if isinstance(content, dict) and "state_dict" in content:
+        raise NeuropilError(
+            f"{wrong} but looks like one of PyTorch Connectomics: neuropil convert {path} mine.safetensors"
+        )
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise NeuropilError(f"{wrong}: expected a dictionary with format {FORMAT!r} as `neuropil train` writes it")
     return content

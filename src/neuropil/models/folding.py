@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from neuropil.models.classic import FeaturePyramid, StridedUNet, narrow_head
 from neuropil.models.unet import ResidualBlock, ResidualUNet
 
 
@@ -21,8 +22,8 @@ def for_prediction(network: nn.Module, channels: Sequence[int] | None = None) ->
 
     Args:
         network: any module.
-        channels: the output channels to keep, in this order, auxiliary ones counted behind ``out_channels``. Only a
-            :class:`ResidualUNet` is narrowed. None: all but the auxiliary ones.
+        channels: the output channels to keep, in this order, auxiliary ones counted behind ``out_channels``. MONAI's
+            networks are not narrowed. None: all but the auxiliary ones.
 
     >>> net = ResidualUNet(9, widths=(4, 8), downsample=((1, 2, 2),)).eval()
     >>> tuple(for_prediction(net, [2, 0])(torch.zeros(1, 1, 4, 8, 8)).shape)
@@ -38,6 +39,8 @@ def for_prediction(network: nn.Module, channels: Sequence[int] | None = None) ->
                 _in_place(part.leave)  # it activates a sum that nothing else holds
         if channels is not None and isinstance(copied, ResidualUNet):
             _narrow(copied, channels)
+        elif channels is not None and isinstance(copied, StridedUNet | FeaturePyramid):
+            narrow_head(copied, channels)
     return copied
 
 
@@ -81,7 +84,7 @@ def can_be_narrowed(network: object) -> bool:
     >>> can_be_narrowed(nn.Conv3d(1, 3, 1))
     False
     """
-    return isinstance(network, ResidualUNet)
+    return isinstance(network, ResidualUNet | StridedUNet | FeaturePyramid)
 
 
 def _fold_norms(part: nn.Sequential) -> None:

@@ -21,7 +21,7 @@ def check_volumes(config: Config) -> list[str]:
     """
     check_trainable(config)
     patch, lines = config.training.patch, []
-    if config.model.norm != "sync_batch":  # which depends on how many ranks there will be
+    if config.model.normalisation != "sync_batch":  # which depends on how many ranks there will be
         check_spread(config.model, patch, config.training.batch)
     _check_segmentable(config)
     # Validation makes do with less than a patch.

@@ -67,7 +67,7 @@ def prepare_norms(network: nn.Module, config: Config, fabric: Fabric) -> nn.Modu
     Raises:
         NeuropilError: asked for on a processor, where PyTorch has no such norm.
     """
-    if config.model.norm != "sync_batch":
+    if config.model.normalisation != "sync_batch":
         return network
     if fabric.device.type != "cuda":
         raise NeuropilError("model.norm sync_batch (SyncBatchNorm) needs GPUs; on processors use group or batch")

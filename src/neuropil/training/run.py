@@ -115,7 +115,7 @@ def start_run(
     Raises:
         NeuropilError: a patch that the network shrinks too far; weights of another network; a norm that needs GPUs.
     """
-    sharing = fabric.world_size if config.model.norm == "sync_batch" else 1
+    sharing = fabric.world_size if config.model.normalisation == "sync_batch" else 1
     check_spread(config.model, config.training.patch, config.training.batch * sharing)
     torch.manual_seed(config.training.seed)
     bare: nn.Module = build_network(config.model)

@@ -32,10 +32,10 @@ def test_devices(wanted, parallel, ranks, visible, device, count, strategy, warn
 def test_on_the_processor_norms_count_each_process_and_nobody_draws_beside():
     classic = translate(read_settings([], [*LEAST, "MODEL.NORM_MODE", "sync_bn", "SYSTEM.NUM_CPUS", "8"]))
     config, warning = use_devices(classic, choose_devices(1, "dp", 2, 0), half=False)
-    assert (config.model.norm, config.training.workers, config.training.device) == ("batch", 0, "cpu")
+    assert (config.model.normalisation, config.training.workers, config.training.device) == ("batch", 0, "cpu")
     assert "NORM_MODE" in warning
     config, warning = use_devices(classic, choose_devices(1, "dp", 2, 2), half=False)
-    assert (config.model.norm, config.training.workers, warning) == ("sync_batch", 8, None)
+    assert (config.model.normalisation, config.training.workers, warning) == ("sync_batch", 8, None)
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,10 @@ def given(*words):
 def test_the_tutorial_has_the_published_values():
     classic = shipped("Affinity-UNet")
     config = classic.config
-    assert config.model.widths == (32, 64, 96, 128, 160)
-    assert config.model.downsample == ((1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2))
-    assert (config.model.anisotropic_levels, config.model.norm, config.model.squeeze) == (3, "group", True)
+    network = config.model.unet_3d
+    assert network.widths == (32, 64, 96, 128, 160)
+    assert network.isotropy == (False, False, False, True, True)
+    assert (network.isotropic, network.norm, network.squeeze, network.padding) == (False, "group", True, "replicate")
     assert config.model.offsets == ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
     assert config.model.label_erosion == 1
     assert (config.loss.bce, config.loss.dice, config.loss.class_balance) == (1.0, 0.5, True)
@@ -60,7 +61,7 @@ def test_several_erosion_rates_are_learned_besides():
     config = shipped("Affinity-UNet-MER").config
     assert (config.model.label_erosion, config.model.aux_erosions) == (1, (2, 4))
     assert (config.loss.bce, config.loss.dice, config.loss.aux_erosions, config.loss.aux_dice) == (1, 0.5, 1, 0.5)
-    assert build_network(config.model).auxiliary.out_channels == 6
+    assert build_network(config.model).head.out_channels == 9
 
 
 def test_transformers_are_those_of_monai():
@@ -113,10 +114,9 @@ def test_unequal_weights_of_targets_become_weights_of_edges():
         (["MODEL.LOSS_OPTION", "[[WSDiceLoss]]"], "MODEL.LOSS_OPTION", "got 'WSDiceLoss'"),
         (["MODEL.WEIGHT_OPT", '[["2-5-5"]]'], "MODEL.WEIGHT_OPT", 'expected "0"'),
         (["MODEL.LOSS_WEIGHT", "[[1.0, 2.0]]"], "MODEL.LOSS_WEIGHT", "expected 1 values in MODEL.LOSS_WEIGHT"),
-        (["MODEL.ISOTROPY", "[True, False, False, True, True]"], "MODEL.ISOTROPY", "False first and True after"),
         (["MODEL.ISOTROPY", "[True]"], "MODEL.ISOTROPY", "MODEL.ISOTROPY as in MODEL.FILTERS, got 1 and 5"),
-        (["MODEL.FILTERS", "[4, 4, 0, 4, 4]"], "MODEL.FILTERS", "model.widths[2]: expected a value ≥ 1, got 0"),
-        (["MODEL.ARCHITECTURE", "fpn_3d"], "MODEL.ARCHITECTURE", "expected unet_3d, unetr, swinunetr, got 'fpn_3d'"),
+        (["MODEL.FILTERS", "[4, 4, 0, 4, 4]"], "MODEL.FILTERS", "model.unet_3d.widths[2]: expected a value ≥ 1, got 0"),
+        (["MODEL.ARCHITECTURE", "deeplabv3a"], "MODEL.ARCHITECTURE", "expected unet_3d, unet_plus_3d, fpn_3d, unet_2d"),
         (["MODEL.ARCHITECTURE", "unetr", "MODEL.MLP_DIM", "0"], "MODEL.MLP_DIM", "expected a value ≥ 1, got 0"),
         (["MODEL.ARCHITECTURE", "unetr", "MODEL.NORM_NAME", "gn"], "MODEL.NORM_NAME", "expected instance, batch"),
         (["MODEL.ARCHITECTURE", "swinunetr", "MODEL.DEPTHS", "[2]"], "MODEL.DEPTHS", "model.swin_unetr.depths"),
@@ -248,3 +248,10 @@ def test_the_native_recipe_of_a_configuration_reads_back(tmp_path):
     path = tmp_path / "native.yaml"
     path.write_text(config_to_yaml(config))
     assert load_config([path]) == config
+
+
+def test_sections_by_themselves_have_two_edges():
+    config = given("DATASET.DO_2D", "True", "MODEL.ARCHITECTURE", "unet_2d", "MODEL.OUT_PLANES", "2").config
+    assert config.model.offsets == ((0, -1, 0), (0, 0, -1))
+    with pytest.raises(NeuropilError, match=r"expected 3 in MODEL.OUT_PLANES"):
+        given("MODEL.ARCHITECTURE", "unet_2d", "MODEL.OUT_PLANES", "2")

@@ -125,6 +125,8 @@ CHANGES = {
     "MODEL.NORM_MODE": "gn",
     "MODEL.ACT_MODE": "relu",
     "MODEL.INPUT_SIZE": "[9, 130, 130]",
+    "MODEL.BLOCKS": "[1, 2, 2, 2]",
+    "MODEL.PAD_MODE": "zeros",
     "DATASET.IMAGE_NAME": "a.h5",
     "DATASET.LABEL_NAME": "c.h5",
     "DATASET.VALID_MASK_NAME": "m.h5",
@@ -162,6 +164,7 @@ NEEDED = {
     **dict.fromkeys([f"MODEL.SWIN_UNETR_{name}" for name in ("FEATURE_SIZE", "NUM_HEADS")], SWIN),
     **dict.fromkeys(["MODEL.DEPTHS", "MODEL.USE_CHECKPOINT"], SWIN),
     "MODEL.INPUT_SIZE": ["MODEL.OUTPUT_SIZE", None],
+    "MODEL.BLOCKS": ["MODEL.ARCHITECTURE", "fpn_3d"],
     "MODEL.LOSS_OPTION": ["MODEL.WEIGHT_OPT", '[["0"]]', "MODEL.OUTPUT_ACT", '[["sigmoid"]]'],
     "DATASET.INPUT_PATH": ["DATASET.IMAGE_NAME", "a.h5", "DATASET.LABEL_NAME", "b.h5"],
     "DATASET.IS_ABSOLUTE_PATH": ["DATASET.IMAGE_NAME", "a.h5", "DATASET.LABEL_NAME", "b.h5"],
@@ -190,8 +193,15 @@ NEEDED = {
     "INFERENCE.IS_ABSOLUTE_PATH": ["INFERENCE.IMAGE_NAME", "t.h5"],
 }
 CHECKS = {  # these have one meaning here, and say so when they are given another
-    *("MODEL.ARCHITECTURE", "MODEL.OUT_PLANES", "MODEL.OUTPUT_SIZE", "MODEL.OUTPUT_ACT", "INFERENCE.OUTPUT_SIZE"),
-    *("INFERENCE.OUTPUT_ACT", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE"),
+    *(
+        "MODEL.ARCHITECTURE",
+        "MODEL.BACKBONE",
+        "MODEL.OUT_PLANES",
+        "MODEL.OUTPUT_SIZE",
+        "MODEL.OUTPUT_ACT",
+        "INFERENCE.OUTPUT_SIZE",
+    ),
+    *("INFERENCE.OUTPUT_ACT", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "DATASET.DO_2D"),
 }
 
 
@@ -221,7 +231,8 @@ def test_an_honoured_key_changes_what_is_done(name):
 @pytest.mark.parametrize(
     "words",
     [
-        "MODEL.ARCHITECTURE fpn_3d",
+        "MODEL.ARCHITECTURE deeplabv3a",
+        "MODEL.BACKBONE repvgg MODEL.ARCHITECTURE fpn_3d",
         "MODEL.OUT_PLANES 4",
         "MODEL.OUTPUT_SIZE [8,128,128]",
         "MODEL.OUTPUT_ACT [[tanh]]",

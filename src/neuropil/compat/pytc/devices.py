@@ -66,9 +66,13 @@ def use_devices(classic: Classic, devices: Devices, half: bool) -> tuple[Config,
     training: dict[str, Any] = {"device": devices.device, "devices": devices.count, "strategy": devices.strategy}
     if devices.device == "cpu":
         training["workers"] = 0  # the network uses every core there is
-        if config.model.norm == "sync_batch":
+        if classic.workers and warning:
+            warning = f"{warning}, and SYSTEM.NUM_CPUS {classic.workers} starts no workers beside the network"
+        if config.model.normalisation == "sync_batch":
             warning = f"{warning or 'on the processor'}; norms count each process by itself (MODEL.NORM_MODE bn)"
-            config = config.model_copy(update={"model": config.model.model_copy(update={"norm": "batch"})})
+            name = config.model.architecture
+            section = getattr(config.model, name).model_copy(update={"norm": "batch"})
+            config = config.model_copy(update={"model": config.model.model_copy(update={name: section})})
     elif classic.mixed and half:
         training["precision"] = "fp16"
     return config.model_copy(update={"training": config.training.model_copy(update=training)}), warning

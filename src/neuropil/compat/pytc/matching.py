@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from neuropil.config import Config
+from neuropil.config.networks import CLASSIC
 from neuropil.errors import NeuropilError
 from neuropil.models.checkpoint import Model
 
@@ -16,12 +17,7 @@ _SAME = {
     "architecture": "MODEL.ARCHITECTURE",
     "unetr": "MODEL.HIDDEN_SIZE and the like",
     "swin_unetr": "MODEL.SWIN_UNETR_FEATURE_SIZE and the like",
-    "widths": "MODEL.FILTERS",
-    "downsample": "MODEL.ISOTROPY",
-    "anisotropic_levels": "MODEL.ISOTROPY",
-    "squeeze": "MODEL.BLOCK_TYPE",
-    "norm": "MODEL.NORM_MODE",
-    "activation": "MODEL.ACT_MODE",
+    **dict.fromkeys(CLASSIC, "MODEL.FILTERS, ISOTROPY, BLOCK_TYPE, NORM_MODE, ACT_MODE and the like"),
     "offsets": "MODEL.TARGET_OPT",
 }
 
@@ -39,8 +35,7 @@ def predictable(model: Model, config: Config, checkpoint: Path) -> Model:
     """
     for name, theirs in _SAME.items():
         trained, asked = (_comparable(getattr(one.model, name)) for one in (model.config, config))
-        batch = ("batch", "sync_batch")
-        if trained != asked and not (name == "norm" and trained in batch and asked in batch):
+        if trained != asked:
             raise NeuropilError(
                 f"{theirs}: {checkpoint} holds another network: expected model.{name} {trained}, got {asked}; give the "
                 "configuration that it was trained with"
@@ -49,5 +44,8 @@ def predictable(model: Model, config: Config, checkpoint: Path) -> Model:
 
 
 def _comparable(value: Any) -> Any:
-    """The positions of UNETR are interpolated, so that those of another patch do."""
-    return value.model_dump(exclude={"grid"}) if isinstance(value, BaseModel) else value
+    """The positions of UNETR are interpolated, so that those of another patch do; norms over several GPUs are norms."""
+    if not isinstance(value, BaseModel):
+        return value
+    said = value.model_dump(exclude={"grid"})
+    return {**said, "norm": "batch"} if said.get("norm") == "sync_batch" else said

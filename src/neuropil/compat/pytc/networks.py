@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from itertools import chain
+from typing import Any
 
 from neuropil.compat.pytc.draft import Draft
 from neuropil.compat.pytc.settings import plain
+from neuropil.config.networks import CLASSIC
 
-_ARCHITECTURES = {"unet_3d": "residual_unet", "unetr": "unetr", "swinunetr": "swin_unetr"}
+_ARCHITECTURES = {**{name: name for name in CLASSIC}, "unetr": "unetr", "swinunetr": "swin_unetr"}
+_RESIDUAL = {
+    "BLOCK_TYPE": "squeeze",
+    "FILTERS": "widths",
+    "ISOTROPY": "isotropy",
+    "NORM_MODE": "norm",
+    "ACT_MODE": "activation",
+    "PAD_MODE": "padding",
+}
 _OWN = {
-    "residual_unet": {
-        "BLOCK_TYPE": "squeeze",
-        "FILTERS": "widths",
-        "ISOTROPY": "downsample",
-        "NORM_MODE": "norm",
-        "ACT_MODE": "activation",
-    },
+    **{name: {**_RESIDUAL, "POOLING_LAYER": "pooling"} for name in CLASSIC},
+    "fpn_3d": {**_RESIDUAL, "BACKBONE": "architecture", "BLOCKS": "blocks"},
     "unetr": {
         "UNETR_NUM_HEADS": "heads",
         "UNETR_FEATURE_SIZE": "width",
@@ -32,6 +37,18 @@ _OWN = {
     },
 }
 """The keys that an architecture has, and where they go."""
+_BLOCKS = {"residual": False, "residual_se": True}
+_NORMS = {"bn": "batch", "sync_bn": "sync_batch", "in": "instance", "gn": "group", "none": "none"}
+_ACTIVATIONS = {
+    "elu": "elu",
+    "relu": "relu",
+    "leaky_relu": "leaky_relu",
+    "leaky": "leaky_relu",
+    "gelu": "gelu",
+    "swish": "silu",
+    "efficient_swish": "silu",
+}
+_PADDINGS = {name: name for name in ("replicate", "zeros", "reflect", "circular")}
 _TOKEN = 16
 """Voxels of a token of UNETR along each axis."""
 
@@ -45,10 +62,9 @@ def put_network(draft: Draft) -> None:
     others = "native recipes also have model.architecture dynunet, mednext and segresnet"
     name = draft.choose("MODEL.ARCHITECTURE", _ARCHITECTURES, others)
     draft.put("model.architecture", name, "MODEL.ARCHITECTURE")
-    isotropic = bool(draft.settings["DATASET.IS_ISOTROPIC"])
     idle = [f"MODEL.{key}" for key in dict.fromkeys(chain(*_OWN.values())) if key not in _OWN[name]]
-    if name == "residual_unet":
-        _put_unet(draft, isotropic)
+    if name in CLASSIC:
+        _put_residual(draft, name)
     else:
         idle.append("DATASET.IS_ISOTROPIC")
         _put_transformer(draft, name)
@@ -58,27 +74,39 @@ def put_network(draft: Draft) -> None:
     draft.settings.read.update(idle)
 
 
-def _put_unet(draft: Draft, isotropic: bool) -> None:
+def _put_residual(draft: Draft, name: str) -> None:
+    """A residual U-Net or feature pyramid."""
     settings = draft.settings
-    squeeze = draft.choose("MODEL.BLOCK_TYPE", {"residual": False, "residual_se": True})
-    draft.put("model.squeeze", squeeze, "MODEL.BLOCK_TYPE")
+    if name == "fpn_3d":
+        draft.choose("MODEL.BACKBONE", {"resnet": "resnet"}, "of the pyramids the one on a ResNet is there")
+        draft.put("model.fpn_3d.blocks", plain(settings["MODEL.BLOCKS"]), "MODEL.BLOCKS")
+    else:
+        draft.put(f"model.{name}.pooling", bool(settings["MODEL.POOLING_LAYER"]), "MODEL.POOLING_LAYER")
     filters = list(settings["MODEL.FILTERS"])
-    draft.put("model.widths", filters, "MODEL.FILTERS")
+    if name == "fpn_3d" and len(filters) != 5:
+        raise draft.refuse("MODEL.FILTERS", f"fpn_3d has five levels: expected five MODEL.FILTERS, got {filters}")
+    isotropic = bool(settings["DATASET.IS_ISOTROPIC"])
     isotropy = [True] * len(filters) if isotropic else [bool(one) for one in settings["MODEL.ISOTROPY"]]
-    if len(isotropy) != len(filters):
+    flat = name.endswith("_2d")
+    if len(isotropy) != len(filters) and not flat:
         raise draft.refuse(
             "MODEL.ISOTROPY",
             f"expected as many values in MODEL.ISOTROPY as in MODEL.FILTERS, got {len(isotropy)} and {len(filters)}",
             "MODEL.FILTERS",
         )
-    if sorted(isotropy) != isotropy:
-        raise draft.refuse("MODEL.ISOTROPY", f"expected False first and True after, got {isotropy}")
-    draft.put("model.anisotropic_levels", isotropy.count(False), "MODEL.ISOTROPY")
-    draft.put("model.downsample", [[2 if one else 1, 2, 2] for one in isotropy[1:]], "MODEL.ISOTROPY")
-    norms = {"bn": "batch", "sync_bn": "sync_batch", "in": "instance", "gn": "group", "none": "none"}
-    draft.put("model.norm", draft.choose("MODEL.NORM_MODE", norms), "MODEL.NORM_MODE")
-    activations = {"elu": "elu", "relu": "relu", "leaky": "leaky_relu", "gelu": "gelu", "swish": "silu"}
-    draft.put("model.activation", draft.choose("MODEL.ACT_MODE", activations), "MODEL.ACT_MODE")
+    draft.put(f"model.{name}.widths", filters, "MODEL.FILTERS")
+    draft.put(f"model.{name}.isotropy", [False] * len(filters) if flat else isotropy, "MODEL.ISOTROPY")
+    draft.put(f"model.{name}.isotropic", isotropic and not flat, "DATASET.IS_ISOTROPIC")
+    words: dict[str, dict[str, Any]] = {
+        "BLOCK_TYPE": _BLOCKS,
+        "NORM_MODE": _NORMS,
+        "ACT_MODE": _ACTIVATIONS,
+        "PAD_MODE": _PADDINGS,
+    }
+    for key, meanings in words.items():
+        draft.put(f"model.{name}.{_RESIDUAL[key]}", draft.choose(f"MODEL.{key}", meanings), f"MODEL.{key}")
+    for ours, theirs in (("mean", "MEAN"), ("deviation", "STD")):
+        draft.put(f"model.{name}.{ours}", settings[f"DATASET.{theirs}"], f"DATASET.{theirs}")
 
 
 def _put_transformer(draft: Draft, name: str) -> None:

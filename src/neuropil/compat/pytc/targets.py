@@ -124,7 +124,7 @@ def _target(draft: Draft, name: str) -> Target:
     """What the text of a target means."""
     none = Target("affinity", (), 0, False, 0, {}, True)
     if name == "2":
-        return none._replace(offsets=NEAREST)
+        return none._replace(offsets=_nearest(draft))
     if long := re.fullmatch(r"2-(\d+)-(\d+)-(\d+)-v1", name):
         z, y, x = (int(part) for part in long.groups())
         if min(z, y, x) < 1:
@@ -139,6 +139,16 @@ def _target(draft: Draft, name: str) -> Target:
         return none._replace(kind="contour", width=width, background=contour[2] != "0")
     why = _INSTEAD.get(name[:1], "expected 2, 2-z-y-x-v1, 0, 4-width-background")
     raise draft.refuse("MODEL.TARGET_OPT", f"the target {name!r} is not to be had here; {why}")
+
+
+def _nearest(draft: Draft) -> Offsets:
+    """The nearest edges: of sections by themselves those within one."""
+    if not draft.settings["DATASET.DO_2D"]:
+        return NEAREST
+    if draft.settings["MODEL.OUT_PLANES"] == 3:
+        draft.note("a 2-D network of three channels: its channels count as z, y, x", "DATASET.DO_2D")
+        return NEAREST
+    return NEAREST[1:]
 
 
 def _losses(draft: Draft, target: str, lists: Sequence[list[Any]]) -> dict[str, Any]:
@@ -200,7 +210,7 @@ def _divide(draft: Draft, targets: list[Target]) -> tuple[list[Target], list[Tar
     erosion = affinities[0].erosion
     main = [target for target in affinities if target.erosion == erosion]
     for target in targets:
-        if target.kind == "affinity" and target not in main and target.offsets != NEAREST:
+        if target.kind == "affinity" and target not in main and target.offsets != _nearest(draft):
             raise draft.refuse(
                 "MODEL.LABEL_EROSION",
                 "only the nearest affinities (target 2) may have an erosion other than the first, got "

@@ -1,0 +1,95 @@
+"""What a recipe says of a trained network's use: prediction, and segmentation of what it predicts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from neuropil.choices import unused_settings
+from neuropil.config.section import Fraction, Lenient, Overlap, Section, Shape, a_score
+
+
+class PredictConfig(Section):
+    """How the network is run over a volume."""
+
+    tta: Literal[1, 4, 8, 16] = Field(
+        8,
+        description="Symmetries to average over: 1 none, 4 flips of y and x, 8 also y and x exchanged, "
+        "16 also flips of z. Better and as many times slower.",
+    )
+    tta_mode: Literal["mean", "min", "max"] = Field(
+        "mean", description="How symmetries are combined; min cuts where any view cuts: fewer mergers, more splits."
+    )
+    tile: Shape | None = Field(None, description="Voxels [z, y, x] predicted at once. None: chosen from the patch.")
+    overlap: Overlap | None = Field(
+        None,
+        description="Voxels [z, y, x] by which tiles overlap. None: of the training patch half in z, a quarter in "
+        "y and x, and at least the longest offset kept.",
+    )
+    surround: Overlap | None = Field(
+        None,
+        description="Voxels [z, y, x] around a box that the network sees, too, where the image goes on there. None: a "
+        "quarter of the training patch; [0, 0, 0]: the box as if nothing were around it.",
+    )
+    context: Overlap = Field(
+        (0, 0, 0),
+        description="Voxels [z, y, x] around each tile that the network sees and that are not kept; image, mirrored "
+        "where it ends. As large as the network's field of view, tiles of any size give the same.",
+    )
+    compile: bool = Field(
+        False, description="Try torch.compile on one tile, and keep what it makes if that is faster there."
+    )
+    encoding: Literal["logit8", "float16", "float32"] = Field(
+        "logit8", description="How affinities are stored; logit8 is one byte that still tells 0.999 from 0.9999."
+    )
+    keep: Literal["nearest", "all"] = Field(
+        "nearest", description="nearest: the three edges that segmentation uses; all: every offset, as mutex needs."
+    )
+
+
+class SegmentConfig(Section):
+    """How affinities become a segmentation. A value that its method would not look at is refused."""
+
+    method: Literal["agglomerate", "mutex", "watershed"] = Field(
+        "agglomerate",
+        description="agglomerate: watershed, then merging; watershed: fragments only; mutex: mutex watershed.",
+    )
+    score: Annotated[str, AfterValidator(a_score)] = Field(
+        "mean", description="Pooled affinity between two segments: mean, max, min or a quantile qNN (q50 = median)."
+    )
+    threshold: Fraction | None = Field(
+        None,
+        description="Merge while the score is at least this affinity. None: the best on validation, else 0.5.",
+    )
+    low: Fraction = Field(1e-4, description="Watershed: edges must be above this; voxels with none are background.")
+    high: Fraction = Field(0.9999, description="Watershed: edges of at least this affinity always unite.")
+    min_size: int = Field(0, ge=0, description="Voxels below which a segment joins its best neighbour. 0 = keep all.")
+    bias: Annotated[tuple[float, ...], Lenient, Field(min_length=1)] = Field(
+        (-0.5,),
+        description="Mutex watershed: added to affinities, one for all edges or one each; what is positive then joins, "
+        "what is negative keeps apart. Lower ones for long edges split more.",
+    )
+    strides: Shape = Field(
+        (1, 1, 1), description="Mutex watershed: edges longer than a voxel count at every n-th voxel [z, y, x] only."
+    )
+    fragments: bool = Field(
+        False, description="Mutex watershed: of the watershed's fragments, not of voxels; so it works by blocks, too."
+    )
+    fill: bool = Field(False, description="Grow segments into the background until none is left.")
+
+    @model_validator(mode="after")
+    def _check_order(self) -> SegmentConfig:
+        if self.low >= self.high:
+            raise ValueError(f"expected low < high, got low {self.low} and high {self.high}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_used(self) -> SegmentConfig:
+        fields, changed = type(self).model_fields, []
+        for name in unused_settings(fields, self.method, self.min_size, self.fragments):
+            if getattr(self, name) != fields[name].default:
+                changed.append(f"{name} (got {getattr(self, name)})")
+        if changed:
+            raise ValueError(f"method {self.method} does not use {', '.join(changed)}: leave it out, or change method")
+        return self
