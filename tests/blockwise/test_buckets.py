@@ -178,7 +178,7 @@ def test_no_chunk_is_shared_by_two_blocks(tmp_path, array, name, block):
 
 
 def test_the_folder_between_is_named_after_the_bucket(tmp_path, monkeypatch):
-    from neuropil.blockwise.work import folder_beside
+    from neuropil.volumes.intermediate import folder_beside
 
     monkeypatch.chdir(tmp_path)
     assert folder_beside("precomputed://gs://lab/p") == Path("gs_lab_p.blocks")

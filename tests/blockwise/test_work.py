@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from neuropil import NeuropilError
-from neuropil.blockwise import evaluate, evaluate_blocks, segment_blocks, tune_blocks, work
-from neuropil.blockwise.job import described, plan
+from neuropil.blockwise import evaluate, evaluate_blocks, segment_blocks, tune_blocks
+from neuropil.blockwise.job import plan
 from neuropil.config import SegmentConfig
 from neuropil.errors import Unfinished
-from neuropil.volumes import open_volume, write_volume
+from neuropil.volumes import intermediate, open_volume, stamp, write_volume
+from neuropil.volumes.intermediate import GONE, holding
 
 SETTINGS = SegmentConfig(threshold=0.5)
 
@@ -89,16 +90,16 @@ def test_a_run_that_was_stopped_while_it_cleaned_up_can_be_given_again(tmp_path,
     before = segment()
 
     def stopped(path, ignore_errors=False):
-        if any(str(path).endswith(end) for end in (work.GONE, "relabel-0")):
+        if any(str(path).endswith(end) for end in (GONE, "relabel-0")):
             if first != "nothing" and (half := Path(path) / first).exists():
                 remove(half)
-            if str(path).endswith(work.GONE) and Path(path).exists():
+            if str(path).endswith(GONE) and Path(path).exists():
                 raise KeyboardInterrupt
         remove(path, ignore_errors)
 
     remove = shutil.rmtree
     with monkeypatch.context() as patch:
-        patch.setattr(work.shutil, "rmtree", stopped)
+        patch.setattr(intermediate.shutil, "rmtree", stopped)
         with pytest.raises(KeyboardInterrupt):
             segment()
     np.testing.assert_array_equal(segment(), before)
@@ -115,7 +116,7 @@ def test_a_run_that_was_stopped_after_its_output_had_its_name_makes_it_again(tmp
         segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", SETTINGS, block=(2, 4, 4))
 
     with monkeypatch.context() as patch:
-        patch.setattr(work.WorkFolder, "end", stopped)
+        patch.setattr(intermediate.WorkFolder, "end", stopped)
         with pytest.raises(KeyboardInterrupt):
             segment()
     segment()
@@ -128,7 +129,7 @@ def test_two_runs_of_the_same_are_not_at_work_at_once(tmp_path, verbs, verb):
         verbs[verb](work=tmp_path / "scratch", watch=stop)
     (job,) = (path.parent for path in (tmp_path / "scratch").glob("*/job.json"))
     with (
-        work.holding(job),
+        holding(job),
         pytest.raises(NeuropilError, match=f"another process is at work on the same in .*{job.name}"),
     ):
         verbs[verb](work=tmp_path / "scratch")
@@ -191,7 +192,7 @@ def test_scores_of_another_version_are_not_gone_on_with(tmp_path, verbs, monkeyp
 def test_a_stack_of_images_that_changed_is_seen(tmp_path):
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(b"image")
-    before = described(str(tmp_path / "*.png"))
+    before = stamp(str(tmp_path / "*.png"))
     assert len(before) == 3
     os.utime(tmp_path / "1.png", (1, 1))
-    assert described(str(tmp_path / "*.png")) != before
+    assert stamp(str(tmp_path / "*.png")) != before

@@ -1,4 +1,4 @@
-"""What the tests of this room share."""
+"""What the tests of volumes share."""
 
 import resource
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ def full_disk(monkeypatch):
 
     @contextmanager
     def limit(size):
-        from neuropil.volumes import hdf5
+        from neuropil.volumes.formats import hdf5
 
         discard = hdf5._discard
         monkeypatch.setattr(hdf5, "_discard", lambda file: (lift(), discard(file)))  # a disk does not limit memory

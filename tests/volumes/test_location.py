@@ -6,32 +6,35 @@ import tifffile
 
 from neuropil.errors import NeuropilError
 from neuropil.volumes import open_volume, write_volume
-from neuropil.volumes.location import Location, parse_location
+from neuropil.volumes.formats import FORMATS, Location
+from neuropil.volumes.location import parse_location
+
+FORMAT = {form.name: form for form in FORMATS}
 
 
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("a.h5", Location("hdf5", "a.h5")),
-        ("d/a.hdf/volumes/raw", Location("hdf5", "d/a.hdf", "volumes/raw")),
-        ("A.HDF5/main/", Location("hdf5", "A.HDF5", "main")),
-        ("b.zarr/volumes/raw", Location("zarr", "b.zarr", "volumes/raw")),
-        ("b.zarr/", Location("zarr", "b.zarr")),
-        ("b.zarr.partial", Location("zarr", "b.zarr.partial")),
-        ("run.tif/b.n5/c", Location("n5", "run.tif/b.n5", "c")),
-        ("c.TIFF", Location("tiff", "c.TIFF")),
-        ("dir/*.png", Location("sections", "dir/*.png")),
-        ("dir/s[0-4]?.tif", Location("sections", "dir/s[0-4]?.tif")),
-        ("one.png", Location("sections", "one.png")),
-        ("file:///d/a%20b.h5/main", Location("hdf5", "/d/a b.h5", "main")),
-        ("s3://bucket/b.zarr/raw", Location("zarr", "s3://bucket/b.zarr", "raw")),
-        ("gs://bucket/b.n5/raw", Location("n5", "gs://bucket/b.n5", "raw")),
-        ("https://host/p.precomputed", Location("precomputed", "https://host/p.precomputed")),
-        ("precomputed://gs://bucket/p", Location("precomputed", "gs://bucket/p")),
-        ("precomputed://p", Location("precomputed", "p")),
-        ("zarr://s3://bucket/x", Location("zarr", "s3://bucket/x")),
-        ("zarr2://b.zarr/raw", Location("zarr2", "b.zarr", "raw")),
-        ("n5://https://host/x.n5/c0", Location("n5", "https://host/x.n5", "c0")),
+        ("a.h5", Location(FORMAT["hdf5"], "a.h5")),
+        ("d/a.hdf/volumes/raw", Location(FORMAT["hdf5"], "d/a.hdf", "volumes/raw")),
+        ("A.HDF5/main/", Location(FORMAT["hdf5"], "A.HDF5", "main")),
+        ("b.zarr/volumes/raw", Location(FORMAT["zarr"], "b.zarr", "volumes/raw")),
+        ("b.zarr/", Location(FORMAT["zarr"], "b.zarr")),
+        ("b.zarr.partial", Location(FORMAT["zarr"], "b.zarr.partial")),
+        ("run.tif/b.n5/c", Location(FORMAT["n5"], "run.tif/b.n5", "c")),
+        ("c.TIFF", Location(FORMAT["tiff"], "c.TIFF")),
+        ("dir/*.png", Location(FORMAT["sections"], "dir/*.png")),
+        ("dir/s[0-4]?.tif", Location(FORMAT["sections"], "dir/s[0-4]?.tif")),
+        ("one.png", Location(FORMAT["sections"], "one.png")),
+        ("file:///d/a%20b.h5/main", Location(FORMAT["hdf5"], "/d/a b.h5", "main")),
+        ("s3://bucket/b.zarr/raw", Location(FORMAT["zarr"], "s3://bucket/b.zarr", "raw")),
+        ("gs://bucket/b.n5/raw", Location(FORMAT["n5"], "gs://bucket/b.n5", "raw")),
+        ("https://host/p.precomputed", Location(FORMAT["precomputed"], "https://host/p.precomputed")),
+        ("precomputed://gs://bucket/p", Location(FORMAT["precomputed"], "gs://bucket/p", "", "precomputed")),
+        ("precomputed://p", Location(FORMAT["precomputed"], "p", "", "precomputed")),
+        ("zarr://s3://bucket/x", Location(FORMAT["zarr"], "s3://bucket/x", "", "zarr")),
+        ("zarr2://b.zarr/raw", Location(FORMAT["zarr"], "b.zarr", "raw", "zarr2")),
+        ("n5://https://host/x.n5/c0", Location(FORMAT["n5"], "https://host/x.n5", "c0", "n5")),
     ],
 )
 def test_paths(path, expected):

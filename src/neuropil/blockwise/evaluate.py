@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from neuropil.blockwise.engine import BlocksFailed, Engine, Failure, Serial, Summary, Task
-from neuropil.blockwise.job import FORMAT, described, load_arrays, save_arrays
+from neuropil.blockwise.job import FORMAT, load_arrays, save_arrays
 from neuropil.blockwise.segment import Watch
 from neuropil.blockwise.tree import BlockTree, Node
-from neuropil.blockwise.work import holding, work_folder
 from neuropil.evaluation import Contingency, Scores, contingency
 from neuropil.evaluation.placing import place
 from neuropil.evaluation.scores import scores_of
 from neuropil.evaluation.table import total
 from neuropil.geometry import Box, Triple
-from neuropil.volumes import Volume, open_volume
+from neuropil.volumes import Volume, open_volume, stamp
 from neuropil.volumes.atomic import replacing
+from neuropil.volumes.intermediate import holding, work_folder
 from neuropil.volumes.location import absolute_path
 
 
@@ -65,7 +65,7 @@ def evaluate_blocks(
         "segmentation": absolute_path(segmentation.path), "labels": absolute_path(labels.path),
         "start": placed.box.start, "stop": placed.box.stop,
         "block": [min(b, n) for b, n in zip(block, placed.box.shape, strict=True)],
-        "made": [described(segmentation.path), described(labels.path)],
+        "made": [stamp(segmentation.path), stamp(labels.path)],
     }  # fmt: skip
     around = work_folder(work, segmentation.path, "scores.blocks")
     around.begin()
@@ -104,7 +104,7 @@ def _sweep(work: Path, asked: dict[str, Any]) -> None:
         try:
             other = json.loads(job.read_text())
             same = all(other[key] == asked[key] for key in ("segmentation", "labels", "start", "stop"))
-            if same or other["made"] != [described(other[key]) for key in ("segmentation", "labels")]:
+            if same or other["made"] != [stamp(other[key]) for key in ("segmentation", "labels")]:
                 shutil.rmtree(job.parent)
         except (OSError, ValueError, KeyError, TypeError):  # being removed or made by another run, or not ours
             continue

@@ -24,10 +24,9 @@ from neuropil.geometry import NEAREST, Offsets, Triple, parse_offsets
 from neuropil.segmentation.codes import face_codes
 from neuropil.segmentation.mutex import channel_biases
 from neuropil.segmentation.scores import Score
-from neuropil.volumes import Encoding, Metadata, Volume, open_volume
+from neuropil.volumes import Encoding, Metadata, Volume, in_memory, open_volume, stamp
 from neuropil.volumes.atomic import replacing
-from neuropil.volumes.location import absolute_path, parse_location
-from neuropil.volumes.volume import ArrayStore
+from neuropil.volumes.location import absolute_path
 
 FORMAT = 6
 """Raised when files of an earlier version of this room can no longer be used."""
@@ -124,7 +123,7 @@ def plan(
     Raises:
         NeuropilError: affinities that are in memory only, or are none; biases that do not fit their channels.
     """
-    if type(affinities.store) is ArrayStore:
+    if in_memory(affinities):
         raise NeuropilError("blocks are read by any process: expected affinities in a file, got an array in memory")
     _refuse_for_all(affinities, settings)
     z, y, x = (int(min(b, n)) for b, n in zip(block, affinities.shape[1:], strict=True))
@@ -135,7 +134,7 @@ def plan(
     }
     if truth:
         truth = absolute_path(truth)
-        made |= {"truth": [truth, *described(truth)], "scored": scored}
+        made |= {"truth": [truth, *stamp(truth)], "scored": scored}
     place = folder.resolve() / fingerprint(affinities, made)
     threshold = settings.threshold if settings.method == "agglomerate" else np.inf
     if threshold is None:
@@ -186,7 +185,7 @@ def fingerprint(affinities: Volume, settings: Mapping[str, Any]) -> str:
     meta = affinities.metadata
     known = [
         FORMAT, version("neuropil"), absolute_path(affinities.path), list(affinities.shape), str(affinities.dtype),
-        _plain(meta), described(affinities.path), dict(settings),
+        _plain(meta), stamp(affinities.path), dict(settings),
     ]  # fmt: skip
     return sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -223,24 +222,6 @@ def load_arrays(path: Path, *names: str) -> list[npt.NDArray[Any]]:
 
 def _plain(metadata: Metadata) -> Any:
     return [list(metadata.start), metadata.offsets or NEAREST, metadata.encoding and metadata.encoding.to_json()]
-
-
-def described(path: str) -> list[Any]:
-    """Size and date of the file that describes the array, or of all images of a stack; of a URL what tells that it was
-    written again."""
-    location = parse_location(path)
-    if location.remote:
-        from neuropil.volumes.keys import stamp
-
-        return [stamp(location.container, location.array, location.format)]
-    container = Path(location.container)
-    folders = [container / location.array, container]
-    names = ("zarr.json", ".zarray", "attributes.json", "info")
-    files = [folder / name for folder in folders for name in names] if container.is_dir() else [container]
-    stats = [file.stat() for file in files if file.is_file()][:1]
-    if "*" in container.name:
-        stats = [image.stat() for image in sorted(container.parent.glob(container.name))]
-    return [[stat.st_size, stat.st_mtime_ns] for stat in stats]
 
 
 def _triple(numbers: Any) -> Triple:

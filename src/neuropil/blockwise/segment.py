@@ -30,19 +30,19 @@ import numpy.typing as npt
 from neuropil.blockwise.engine import BlocksFailed, Engine, Failure, Serial, Summary, Task
 from neuropil.blockwise.job import Job, load_arrays, load_job, plan, save_arrays
 from neuropil.blockwise.naming import name_regions, relabel
-from neuropil.blockwise.output import check_output, create_output, finish_output, output_path
+from neuropil.blockwise.output import create_output
 from neuropil.blockwise.parts import join_seams, merge_leaf, merge_node
 from neuropil.blockwise.rows import add_rows, count_rows
 from neuropil.blockwise.signed import find_pieces, join_pieces, leaves_around, sweep_leaf, sweep_node
 from neuropil.blockwise.sizes import size_leaf, size_node
 from neuropil.blockwise.tree import Node
 from neuropil.blockwise.waiting import forget_edges
-from neuropil.blockwise.work import WorkFolder, holding, work_folder
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
-from neuropil.volumes import Metadata, Volume, spare_input
+from neuropil.volumes import Metadata, Volume, can_be_written, put_in_place, spare_input, written_at
 from neuropil.volumes.atomic import replacing
+from neuropil.volumes.intermediate import WorkFolder, holding, work_folder
 
 Watch = Callable[[str, int, int], None]
 """Is told the step, how many of its blocks are done, and how many there are."""
@@ -112,7 +112,7 @@ def segment_blocks(
     job = _job(affinities, output, settings, block, folder)
     with holding(job.folder):
         segments = _segment(job, Run(job, engine or Serial(), watch), metadata or Metadata())
-        finish_output(job, output)
+        put_in_place(job.output, output, job.block)
         folder.end(job.folder)
     return segments
 
@@ -240,9 +240,9 @@ def _job(affinities: Volume, output: Path | str, settings: SegmentConfig, block:
         raise NeuropilError("filling looks across the whole volume; leave out --fill, or --block")
     job = plan(affinities, settings, block, folder.path, output=output)
     place = Path(job.folder)
-    job = replace(job, output=output_path(output, place))
+    job = replace(job, output=written_at(output, place, "segmentation"))
     if not (place / "job.json").exists():
-        check_output(output)
+        can_be_written(output, (1, 1, 1), np.uint32)
     folder.begin()
     job.save()
     return job

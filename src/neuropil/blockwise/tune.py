@@ -9,7 +9,6 @@ from neuropil.blockwise.engine import Engine, Serial
 from neuropil.blockwise.job import plan
 from neuropil.blockwise.rows import load_curve
 from neuropil.blockwise.segment import Run, Watch
-from neuropil.blockwise.work import holding, work_folder
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import ThresholdCurve
@@ -18,6 +17,7 @@ from neuropil.evaluation.placing import common_box
 from neuropil.evaluation.tuning import Tuning, chosen
 from neuropil.geometry import Box, Triple
 from neuropil.volumes import Volume, require_labels
+from neuropil.volumes.intermediate import holding, work_folder
 from neuropil.volumes.volume import ArrayStore
 
 

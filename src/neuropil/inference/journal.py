@@ -12,14 +12,18 @@ refused.
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
+from neuropil.volumes.atomic import replacing
+from neuropil.volumes.formats.zarr import chunk_files
+from neuropil.volumes.locks import locked
+from neuropil.volumes.volume import writable
 
 ARRAY = "affinities.zarr"
 
@@ -34,18 +38,12 @@ class Journal:
             NeuropilError: another process holds it, or it cannot be written.
         """
         self.folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            # The lock goes when the process goes, however it goes.
-            self._lock = (folder / "lock").open("w")
-            self._done = (folder / "done.txt").open("a+")
-        except OSError as error:
-            raise NeuropilError(f"cannot write in {folder}: {error.strerror or error}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.close()
-            raise NeuropilError(f"another process is predicting into {folder}; wait for it or stop it") from None
+        busy = f"another process is predicting into {folder}; wait for it or stop it"
+        with ExitStack() as held:
+            held.enter_context(locked(folder / "lock", busy))
+            with writable(str(folder)):
+                self._done = held.enter_context((folder / "done.txt").open("a+"))
+            self._held = held.pop_all()
 
     @property
     def array(self) -> Path:
@@ -63,9 +61,8 @@ class Journal:
     def begin(self, asked: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
         """Record a request; from here on it can be continued. What an earlier one left is forgotten."""
         self._done.truncate(0)
-        temporary = self.folder / "request.json.partial"
-        temporary.write_text(json.dumps({"asked": asked, "chosen": chosen}, indent=1))
-        temporary.replace(self.folder / "request.json")
+        with replacing(self.folder / "request.json") as temporary:
+            temporary.write_text(json.dumps({"asked": asked, "chosen": chosen}, indent=1))
 
     def check(self, asked: Mapping[str, Any]) -> None:
         """Refuse to continue another request than the one that was begun.
@@ -97,9 +94,8 @@ class Journal:
     def drop_halves(self) -> None:
         """Remove the chunks that no line stands for: half of one can neither be read nor be written over in part."""
         done = self.done()
-        for file in self.array.glob("c/0/*/*/*"):
-            parts = file.relative_to(self.array / "c/0").parts
-            if not all(part.isdigit() for part in parts) or (int(parts[0]), int(parts[1]), int(parts[2])) not in done:
+        for file, chunk in chunk_files(self.array):
+            if chunk is None or chunk[1:] not in done:
                 file.unlink()
 
     def mark(self, cell: Triple) -> None:
@@ -109,8 +105,7 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the folder."""
-        self._done.close()
-        self._lock.close()
+        self._held.close()
 
     def __enter__(self) -> Journal:
         return self

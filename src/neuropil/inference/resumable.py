@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ import numpy.typing as npt
 import torch
 
 from neuropil.errors import NeuropilError
-from neuropil.geometry import Box, Triple, blocks
-from neuropil.inference.fingerprint import image_fingerprint, model_fingerprint
+from neuropil.geometry import Box, Triple
+from neuropil.inference.fingerprint import model_fingerprint
 from neuropil.inference.journal import Journal
 from neuropil.inference.memory import free_memory
 from neuropil.inference.progress import Clock, Watch
@@ -23,9 +22,21 @@ from neuropil.inference.request import Request, make_request
 from neuropil.inference.stream import Affinities, Cells, Plan, predict_cells
 from neuropil.inference.tiling import Axis, Tiling
 from neuropil.models.checkpoint import Model
-from neuropil.volumes import LOGIT8, Metadata, Volume, borrowed, create_volume, open_volume, spare_input
-from neuropil.volumes.atomic import move_into_place
-from neuropil.volumes.location import Location, parse_location
+from neuropil.volumes import (
+    LOGIT8,
+    Metadata,
+    Volume,
+    borrowed,
+    can_be_written,
+    create_volume,
+    image_digest,
+    open_volume,
+    put_in_place,
+    spare_input,
+)
+from neuropil.volumes.formats import Location
+from neuropil.volumes.intermediate import folder_beside
+from neuropil.volumes.location import parse_location
 
 CELL: Triple = (32, 256, 256)
 """Voxels of a chunk of the output: 6 MB in three 8-bit channels, so that a run loses little when it is killed."""
@@ -99,17 +110,14 @@ def predict_volume(
 
 def unfinished(target: Location) -> Path:
     """The folder in which an output lies until it is complete; of one in a bucket, in the current folder."""
-    name = "/".join(part for part in (target.container.rstrip("/"), target.array) if part)
-    place = Path(name.replace("://", "_").replace("/", "_") if target.remote else target.container.rstrip("/"))
-    inner = "" if target.remote or not target.array else "." + target.array.replace("/", "_")
-    return place.with_name(f"{place.name}{inner}.unfinished")
+    return folder_beside(target.path, "unfinished")
 
 
 def begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
     """The tiles and number format to use: those of the run before, else chosen now."""
     asked = {
         "model": model_fingerprint(request.model),
-        "image": image_fingerprint(request.image),
+        "image": image_digest(request.image),
         "box": str(request.box),
         **request.settings.model_dump(mode="json"),
     }
@@ -177,36 +185,13 @@ def predict_grid(
 
 
 def put_into_place(journal: Journal, request: Request, target: Location) -> None:
-    """The complete array under the name asked for: by renaming where it can be, else copied chunk by chunk."""
-    if _is_plain_zarr(target):
-        move_into_place(journal.array, Path(target.container))
-        return
-    with open_volume(journal.array) as source, _create_output(request, target) as out:
-        for box in blocks(source.box, cell_shape(request)):
-            out.write(box, source.read(box))
-
-
-def _is_plain_zarr(target: Location) -> bool:
-    """Whether the journal's array is the output already, but for its name."""
-    return target.format == "zarr" and not target.array and not target.remote and ".ome." not in target.container
+    """The complete array under the name asked for."""
+    put_in_place(journal.array, target.path, cell_shape(request), _chunks(request))
 
 
 def check_output(request: Request, target: Location) -> None:
-    """Refuse now, not after hours, an output that cannot be written: made, and taken back at once."""
-
-    class Enough(Exception):
-        pass
-
-    try:
-        with _create_output(request, target):
-            raise Enough
-    except Enough:
-        pass
-
-
-def _create_output(request: Request, target: Location) -> AbstractContextManager[Volume]:
-    chunks = _chunks(request) if target.format in ("zarr", "zarr2", "n5", "hdf5") else None
-    return create_volume(target.path, _shape(request), _dtype(request), _metadata(request), chunks)
+    """Refuse now, not after hours, an output that cannot be written."""
+    can_be_written(target.path, _shape(request), _dtype(request), _metadata(request))
 
 
 def _shape(request: Request) -> tuple[int, int, int, int]:

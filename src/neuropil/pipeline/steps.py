@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from neuropil.pipeline.scoring import write_json
+from neuropil.volumes import stamp
 
 
 class Steps:
@@ -62,21 +61,6 @@ def fingerprint(settings: object, *inputs: str | Path | None) -> str:
     >>> fingerprint({"tta": 8}) == fingerprint({"tta": 8}), fingerprint({"tta": 8}) == fingerprint({"tta": 4})
     (True, False)
     """
-    stamps = [_stamp(str(path)) for path in inputs if path is not None]
+    stamps = [stamp(path) for path in inputs if path is not None]
     text = json.dumps([settings, stamps], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _stamp(path: str) -> list[Any]:
-    """Size and date of the files that a volume path names; of a URL only the name."""
-    if "://" in path:
-        return [path]
-    container = Path(path)
-    while not container.exists() and container != container.parent and not glob.has_magic(container.name):
-        container = container.parent  # the name of an array inside a file
-    if glob.has_magic(container.name):
-        files = [Path(name) for name in sorted(glob.glob(str(container)))]
-    else:
-        files = sorted(container.rglob("*")) if container.is_dir() else [container]
-    stats = [(os.path.relpath(file, container), file.stat()) for file in files if file.is_file()]
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]

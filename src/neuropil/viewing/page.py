@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from neuropil.errors import NeuropilError
+from neuropil.volumes.atomic import replacing
 
 _ROWS = {
     "adapted_rand_error": ("adapted Rand error", "0 is perfect; the SNEMI3D challenge's definition"),
@@ -113,11 +113,6 @@ def _figure(caption: str, file: Path) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return path

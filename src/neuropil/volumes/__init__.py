@@ -1,11 +1,12 @@
-"""READ/WRITE: the only room that knows file formats."""
+"""Reading and writing arrays and their metadata; :mod:`neuropil.volumes.formats` has one module per file format."""
 
 from neuropil.volumes.convert import convert_volume
 from neuropil.volumes.encoding import LINEAR8, LOGIT8, LOGIT16, Encoding
-from neuropil.volumes.listing import list_arrays
+from neuropil.volumes.finishing import can_be_written, put_in_place, written_at
+from neuropil.volumes.identity import image_digest, spare_input, stamp
 from neuropil.volumes.metadata import Metadata
-from neuropil.volumes.opening import as_volume, borrowed, create_volume, open_volume, spare_input, write_volume
-from neuropil.volumes.volume import Volume, array_volume, require_image, require_labels
+from neuropil.volumes.opening import as_volume, borrowed, create_volume, list_arrays, open_volume, write_volume
+from neuropil.volumes.volume import Volume, array_volume, in_memory, require_image, require_labels
 
 __all__ = [
     "LINEAR8",
@@ -17,12 +18,18 @@ __all__ = [
     "array_volume",
     "as_volume",
     "borrowed",
+    "can_be_written",
     "convert_volume",
     "create_volume",
+    "image_digest",
+    "in_memory",
     "list_arrays",
     "open_volume",
+    "put_in_place",
     "require_image",
     "require_labels",
     "spare_input",
+    "stamp",
     "write_volume",
+    "written_at",
 ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from neuropil.errors import NeuropilError
-from neuropil.volumes.location import Location, nearest
 from neuropil.volumes.metadata import JSON
 from neuropil.volumes.volume import Index
 
@@ -28,26 +28,41 @@ class Listed:
         return f"{'×'.join(map(str, self.shape))} {self.dtype}"
 
 
-def choose(found: Mapping[str, Listed], location: Location) -> str:
-    """The array that a location names, or the only one there is.
+def choose(found: Mapping[str, Listed], path: str, container: str, array: str) -> str:
+    """The array that a path names, or the only one there is.
+
+    Args:
+        found: the arrays of the container, by name.
+        path: as the user wrote it.
+        container: the part of it that is a file, folder or URL.
+        array: the part of it that names an array inside; "" where none is named.
 
     Raises:
         NeuropilError: none, several and none named (they are listed), or none of that name.
     """
-    name = location.array.strip("/")
+    name = array.strip("/")
     if name in found:
         return name
     inside = {key: listed for key, listed in found.items() if not name or key.startswith(f"{name}/")}
     table = ", ".join(f"{key} ({listed})" for key, listed in sorted((inside or found).items()))
     if not found:
-        raise NeuropilError(f"no array in {location.container}")
+        raise NeuropilError(f"no array in {container}")
     if name and not inside:
-        raise NeuropilError(f"no array {name!r} in {location.container}{nearest(name, list(found))}; it has {table}")
+        raise NeuropilError(f"no array {name!r} in {container}{nearest(name, list(found))}; it has {table}")
     volumes = [key for key, listed in inside.items() if len(listed.shape) >= 3] or list(inside)
     if len(volumes) > 1:
-        example = f"{location.container}/{volumes[0]}"
-        raise NeuropilError(f"several arrays in {location.path}; name one, as {example}: {table}")
+        raise NeuropilError(f"several arrays in {path}; name one, as {container}/{volumes[0]}: {table}")
     return volumes[0]
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """`` (did you mean …?)`` where one of the names is like ``name``, else nothing.
+
+    >>> nearest("mian", ["main", "labels"])
+    ' (did you mean main?)'
+    """
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def volume_shape(shape: Sequence[int]) -> tuple[int, ...]:

@@ -3,78 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from neuropil.errors import NeuropilError
+from neuropil.volumes.formats import FORMATS, Format, Location, sections
 
-Format = Literal["hdf5", "tiff", "sections", "tiles", "zarr", "zarr2", "n5", "precomputed"]
-"""zarr is version 3 when written, either one when read; zarr2 writes version 2."""
-
-_SUFFIXES: dict[str, Format] = {
-    "h5": "hdf5",
-    "hdf5": "hdf5",
-    "hdf": "hdf5",
-    "tif": "tiff",
-    "tiff": "tiff",
-    "png": "sections",
-    "json": "tiles",
-    "zarr": "zarr",
-    "n5": "n5",
-    "precomputed": "precomputed",
-}
-_MARKERS: dict[str, Format] = {
-    "zarr.json": "zarr",
-    ".zarray": "zarr",
-    ".zgroup": "zarr",
-    "info": "precomputed",
-    "attributes.json": "n5",
-}
-_SIGNATURES: dict[bytes, Format] = {
-    b"\x89HDF\r\n\x1a\n": "hdf5",
-    b"II*\0": "tiff",
-    b"MM\0*": "tiff",
-    b"II+\0": "tiff",
-    b"MM\0+": "tiff",
-}
-_PREFIXES: dict[str, Format] = {
-    "precomputed": "precomputed",
-    "zarr": "zarr",
-    "zarr2": "zarr2",
-    "zarr3": "zarr",
-    "n5": "n5",
-}
+_BY_SUFFIX = {suffix: form for form in FORMATS for suffix in form.suffixes}
+_BY_SCHEME = {scheme: form for form in FORMATS for scheme in form.schemes}
 _KNOWN = (
-    ".h5 .hdf5 .hdf .tif .tiff .zarr .n5 .precomputed, a pattern such as dir/*.png, a .json that lists tiles, "
+    f"{' '.join(suffix for form in FORMATS for suffix in form.suffixes)}, a pattern such as dir/*.png, "
     "or a URL such as precomputed://…"
 )
-
-
-@dataclass(frozen=True)
-class Location:
-    """A place for an array: ``container`` is a local path, a pattern or a URL; ``array`` is "" where none is named."""
-
-    format: Format
-    container: str
-    array: str = ""
-
-    @property
-    def remote(self) -> bool:
-        """In a bucket or on a web server rather than in the local file system."""
-        return "://" in self.container
-
-    @property
-    def path(self) -> str:
-        """As a user would type it, to be opened again."""
-        inside = "/".join(part for part in (self.container.rstrip("/"), self.array) if part)
-        if self.format in ("hdf5", "tiff", "sections", "tiles"):
-            return inside
-        found = _split(inside)
-        told = found is not None and found[0] == self.format and found[1] == self.container.rstrip("/")
-        return inside if told else f"{self.format}://{inside}"
+_BUCKETS = ("s3", "gs", "http", "https")
 
 
 def config_beside(path: str | Path) -> Path | None:
@@ -121,57 +63,43 @@ def parse_location(path: str | Path) -> Location:
     if not text.strip():
         raise NeuropilError("expected a path, got an empty one")
     scheme, _, rest = text.partition("://")
-    if rest and scheme in _PREFIXES:
-        return _parse_prefixed(_PREFIXES[scheme], rest)
+    if rest and scheme in _BY_SCHEME:
+        return _parse_prefixed(scheme, rest)
     if rest and scheme == "file":
         return parse_location(_local(text))
     if rest:
         return _parse_url(text)
     if re.search(r"[*?\[]", text) and not Path(text).exists():
-        if Path(text).suffix.lower() not in (".png", ".tif", ".tiff"):
-            raise NeuropilError(f"expected a pattern of .png, .tif or .tiff sections such as dir/*.png, got {text}")
-        return Location("sections", text)
+        if Path(text).suffix.lower() not in sections.PATTERNS:
+            known = ", ".join(sections.PATTERNS)
+            raise NeuropilError(f"expected a pattern of sections ({known}) such as dir/*.png, got {text}")
+        return Location(sections.FORMAT, text)
     return _by_suffix(text) or _by_content(text)
 
 
-def nearest(name: str, names: list[str]) -> str:
-    """`` (did you mean …?)`` where one of the names is like ``name``, else nothing.
-
-    >>> nearest("mian", ["main", "labels"])
-    ' (did you mean main?)'
-    """
-    close = get_close_matches(name, names, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _parse_prefixed(form: Format, rest: str) -> Location:
-    scheme, _, remainder = rest.partition("://")
-    if scheme == "file":
+def _parse_prefixed(scheme: str, rest: str) -> Location:
+    """A path or URL with the name of its format in front."""
+    form = _BY_SCHEME[scheme]
+    place, _, remainder = rest.partition("://")
+    if place == "file":
         rest = _local(rest)
-    elif remainder and scheme not in ("s3", "gs", "http", "https"):
+    elif remainder and place not in _BUCKETS:
         raise NeuropilError(f"expected s3://, gs://, http://, https://, file:// or a local path, got {rest}")
-    if form == "precomputed":
-        return _precomputed(rest)
+    here = Path(rest)
+    if not here.is_dir() and any((here.parent / marker).is_file() for marker in form.markers):
+        return Location(form, str(here.parent), here.name, scheme)
     found = _split(rest)
-    if found is not None and found[0] in ("zarr", "n5"):
-        return Location(form, found[1], found[2])
-    return Location(form, rest.rstrip("/"))
-
-
-def _precomputed(rest: str) -> Location:
-    """The whole path is the container, unless its last part is a scale inside one that is here."""
-    place = Path(rest)
-    if not place.is_dir() and (place.parent / "info").is_file():
-        return Location("precomputed", str(place.parent), place.name)
-    return Location("precomputed", rest.rstrip("/"))
+    if found is not None and found[0] is form:
+        return Location(*found, scheme)
+    return Location(form, rest.rstrip("/"), "", scheme)
 
 
 def _parse_url(url: str) -> Location:
     scheme = url.partition("://")[0]
-    if scheme not in ("s3", "gs", "http", "https"):
+    if scheme not in _BUCKETS:
         raise NeuropilError(f"expected a path or a URL of s3, gs, http, https, file or precomputed, got {url}")
     found = _split(url)
-    if found is not None and found[0] in ("zarr", "n5", "precomputed"):
+    if found is not None and found[0].schemes:
         return Location(*found)
     if found is not None:
         raise NeuropilError(f"URLs are read as Zarr, N5 or precomputed; download {url} first")
@@ -187,10 +115,10 @@ def _split(text: str) -> tuple[Format, str, str] | None:
     """Cut behind the first part with a known suffix; a temporary `.partial` after it is let through."""
     parts = text.rstrip("/").split("/")
     for i, part in enumerate(parts):
-        suffix = PurePosixPath(part.removesuffix(".partial")).suffix.lower().removeprefix(".")
+        form = _BY_SUFFIX.get(PurePosixPath(part.removesuffix(".partial")).suffix.lower())
         last = i == len(parts) - 1
-        if suffix in _SUFFIXES and not (_SUFFIXES[suffix] in ("tiff", "sections", "tiles") and not last):
-            return _SUFFIXES[suffix], "/".join(parts[: i + 1]), "/".join(parts[i + 1 :])
+        if form is not None and (form.several or last):
+            return form, "/".join(parts[: i + 1]), "/".join(parts[i + 1 :])
     return None
 
 
@@ -200,8 +128,8 @@ def _by_content(text: str) -> Location:
         if folder.is_file():
             inside = place.relative_to(folder).as_posix().removeprefix(".")
             return Location(_sniff(folder), str(folder), inside)
-        for marker, form in _MARKERS.items():
-            if (folder / marker).is_file():
+        for form in FORMATS:
+            if any((folder / marker).is_file() for marker in form.markers):
                 return Location(form, str(folder), place.relative_to(folder).as_posix().removeprefix("."))
     if place.is_dir():
         raise NeuropilError(
@@ -219,8 +147,8 @@ def _sniff(file: Path) -> Format:
             head = opened.read(8)
     except OSError as error:
         raise NeuropilError(f"cannot read {file}: {error.strerror}") from None
-    for signature, form in _SIGNATURES.items():
-        if head.startswith(signature):
+    for form in FORMATS:
+        if head.startswith(form.signatures):
             return form
     raise NeuropilError(f"unknown extension {file.suffix!r} in {file}; known are {_KNOWN}")
 

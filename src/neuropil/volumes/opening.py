@@ -1,4 +1,4 @@
-"""The doors of this room: open a volume, create one, write one."""
+"""Open a volume, create one, write one, or list the arrays of a container."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
-from neuropil.volumes.location import Location, parse_location
+from neuropil.volumes.arrays import Listed
+from neuropil.volumes.formats import CHUNKED
+from neuropil.volumes.location import parse_location
 from neuropil.volumes.metadata import Metadata
-from neuropil.volumes.volume import ArrayStore, Mode, Volume, array_volume, check_array
+from neuropil.volumes.volume import Mode, Volume, array_volume, check_array, in_memory
 
 
 def open_volume(path: str | Path, mode: Mode = "r") -> Volume:
@@ -35,25 +37,24 @@ def open_volume(path: str | Path, mode: Mode = "r") -> Volume:
     ((4, 5, 6), (30.0, 6.0, 6.0))
     """
     location = parse_location(path)
-    if location.format == "hdf5":
-        from neuropil.volumes.hdf5 import open_hdf5
+    return location.format.open(location, mode)
 
-        return open_hdf5(location, mode)
-    if location.format == "tiff":
-        from neuropil.volumes.tiff import open_tiff
 
-        return open_tiff(location, mode)
-    if location.format == "sections":
-        from neuropil.volumes.sections import open_sections
+def list_arrays(path: str | Path) -> dict[str, Listed]:
+    """Shape and dtype, as stored, of every array in a container, by the name to open it by: the datasets of an HDF5
+    file, the arrays of a Zarr or N5 folder, the scales of a precomputed volume; "" for a file that is one array.
 
-        return open_sections(location, mode)
-    if location.format == "tiles":
-        from neuropil.volumes.tiles import open_tiles
+    Raises:
+        NeuropilError: no such container, or it cannot be read.
 
-        return open_tiles(location, mode)
-    from neuropil.volumes.stores import open_store
-
-    return open_store(location, mode)
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_volume(f"{folder}/a.h5/volumes/raw", np.zeros((4, 5, 6), np.uint8))
+    ...     [f"{name} {listed}" for name, listed in list_arrays(f"{folder}/a.h5").items()]
+    ['volumes/raw 4×5×6 uint8']
+    """
+    location = parse_location(path)
+    return location.format.list(location)
 
 
 @contextmanager
@@ -82,7 +83,11 @@ def create_volume(
     """
     location, kind = parse_location(path), np.dtype(dtype).newbyteorder("=")
     check_array(shape, kind, str(path))
-    with _create(location, tuple(int(n) for n in shape), kind, metadata or Metadata(), chunks) as volume:
+    create = location.format.create
+    if create is None:
+        other = Path(location.container).with_suffix(CHUNKED.suffixes[0])
+        raise NeuropilError(f"{location.format.title} is only read, not written; write {other} instead")
+    with create(location, tuple(int(n) for n in shape), kind, metadata or Metadata(), chunks) as volume:
         yield volume
 
 
@@ -118,26 +123,6 @@ def as_volume(source: Volume | npt.NDArray[Any] | str | Path) -> Volume:
     return array_volume(source)
 
 
-def spare_input(source: Volume, output: str | Path) -> None:
-    """Refuse an output that would take the place of the very array it is made from.
-
-    Raises:
-        NeuropilError: they are the same array.
-
-    >>> spare_input(array_volume(np.zeros((2, 3, 4))), "a.h5")
-    """
-    if type(source.store) is ArrayStore:  # in memory; a subclass maps a file
-        return
-    if _identity(source.path) == _identity(output):
-        raise NeuropilError(f"{output} would replace {source.path}, which it is made from; choose another name")
-
-
-def _identity(path: str | Path) -> tuple[str, str]:
-    location = parse_location(path)
-    array = location.array.strip("/") or ("main" if location.format == "hdf5" else "")
-    return location.container.rstrip("/") if location.remote else str(Path(location.container).resolve()), array
-
-
 @contextmanager
 def borrowed(source: Volume | npt.NDArray[Any] | str | Path) -> Iterator[Volume]:
     """The same for a while: what was opened here is closed at the end, a volume that was handed in stays open.
@@ -154,32 +139,10 @@ def borrowed(source: Volume | npt.NDArray[Any] | str | Path) -> Iterator[Volume]
             volume.close()
 
 
-def _create(
-    location: Location, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
-) -> Any:
-    if location.format == "hdf5":
-        from neuropil.volumes.hdf5 import create_hdf5
-
-        return create_hdf5(location, shape, dtype, metadata, chunks)
-    if location.format == "tiff":
-        from neuropil.volumes.tiff import create_tiff
-
-        return create_tiff(location, shape, dtype, metadata)
-    if location.format == "sections":
-        from neuropil.volumes.sections import create_sections
-
-        return create_sections(location, shape, dtype, metadata)
-    if location.format == "tiles":
-        raise NeuropilError(f"tiles are only read; write {Path(location.container).with_suffix('.zarr')} instead")
-    from neuropil.volumes.store_creation import create_store
-
-    return create_store(location, shape, dtype, metadata, chunks)
-
-
 def _pickled(volume: Volume) -> tuple[Any, ...]:
     """Pickled for another process, a volume is opened again there; one in memory is copied."""
-    if type(volume.store) is ArrayStore:  # a subclass maps a file
-        return array_volume, (volume.store.array, volume.metadata)
+    if in_memory(volume):
+        return array_volume, (volume.read(), volume.metadata)
     return open_volume, (volume.path, volume.mode)
 
 

@@ -197,6 +197,11 @@ class ArrayStore:
         pass
 
 
+def in_memory(volume: Volume) -> bool:
+    """Whether a volume is an array in memory, that no file holds."""
+    return type(volume.store) is ArrayStore  # a subclass maps a file
+
+
 def array_volume(array: npt.NDArray[Any], metadata: Metadata | None = None) -> Volume:
     """A volume over an array in memory, `[y, x]` (one section), `[z, y, x]` or `[c, z, y, x]`, which is not copied.
 

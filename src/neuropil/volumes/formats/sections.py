@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
 from neuropil.volumes.atomic import replacing
-from neuropil.volumes.location import Location
+from neuropil.volumes.formats import tiff
+from neuropil.volumes.formats.base import Format, Location, Stamp, list_one, stamp_files
+from neuropil.volumes.formats.pages import Pages
 from neuropil.volumes.metadata import Metadata
-from neuropil.volumes.pages import Pages
 from neuropil.volumes.volume import ArrayStore, Index, Mode, Volume, readable, writable
 
 
@@ -66,8 +67,7 @@ def open_sections(location: Location, mode: Mode = "r") -> Volume:
     pattern = location.container
     if mode != "r":
         raise NeuropilError(f"sections are opened to read only, or written as a whole: {pattern}")
-    single = Path(pattern).is_file()
-    files = (pattern,) if single else tuple(sorted(filter(_is_file, glob(pattern, recursive=True)), key=natural))
+    files = _files(pattern)
     if not files:
         raise NeuropilError(f"no such file: {pattern}" if not _is_pattern(pattern) else f"no file matches {pattern}")
     with readable(files[0]):
@@ -88,7 +88,7 @@ def open_sections(location: Location, mode: Mode = "r") -> Volume:
 
 @contextmanager
 def create_sections(
-    location: Location, shape: Sequence[int], dtype: np.dtype[Any], metadata: Metadata
+    location: Location, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
 ) -> Iterator[Volume]:
     """A new folder of sections, gathered in memory and written when the block is left; booleans become uint8.
 
@@ -113,6 +113,18 @@ def create_sections(
             for z in range(shape[0]):
                 name = pattern.name.replace("*", f"{z:0{digits}d}")
                 _save(folder / name, pattern.suffix.lower(), volume.store.read((slice(z, z + 1),))[0], metadata)
+
+
+def stamp_sections(location: Location) -> Stamp:
+    """Name, size and time of every section."""
+    return stamp_files([Path(file) for file in _files(location.container)])
+
+
+def _files(pattern: str) -> tuple[str, ...]:
+    """The files that a pattern names, in order."""
+    if Path(pattern).is_file():
+        return (pattern,)
+    return tuple(sorted(filter(_is_file, glob(pattern, recursive=True)), key=natural))
 
 
 def _check_target(pattern: Path, shape: Sequence[int], dtype: np.dtype[Any], metadata: Metadata) -> None:
@@ -148,9 +160,7 @@ def _header(file: str) -> tuple[tuple[int, ...], np.dtype[Any], Metadata]:
                 raise NeuropilError(f"expected gray sections, got {image.mode} in {file}; convert them to gray")
             kinds = {"L": "u1", "1": "?", "I": "i4"}
             return image.size[::-1], np.dtype(kinds.get(image.mode, "u2")), Metadata()
-    from neuropil.volumes.tiff import open_tiff
-
-    with open_tiff(Location("tiff", file)) as volume:
+    with tiff.open_tiff(Location(tiff.FORMAT, file)) as volume:
         if len(volume.shape) != 3 or volume.shape[0] != 1:
             raise NeuropilError(f"expected one section in each file, got shape {volume.shape}, in {file}")
         return volume.shape[1:], volume.dtype, volume.metadata
@@ -162,9 +172,7 @@ def _load(file: str) -> npt.NDArray[Any]:
 
         with Image.open(file) as image:
             return np.asarray(image)
-    from neuropil.volumes.tiff import open_tiff
-
-    with open_tiff(Location("tiff", file)) as volume:
+    with tiff.open_tiff(Location(tiff.FORMAT, file)) as volume:
         return volume.read()[0] if volume.shape[0] == 1 else volume.read()
 
 
@@ -176,7 +184,7 @@ def _save(file: Path, suffix: str, section: npt.NDArray[Any], metadata: Metadata
         return
     import tifffile
 
-    from neuropil.volumes.tiff_metadata import description
+    from neuropil.volumes.formats.tiff_metadata import description
 
     tifffile.imwrite(
         file, section[np.newaxis], photometric="minisblack", metadata={"axes": "ZYX", **description(metadata)}
@@ -193,3 +201,17 @@ def _is_png(file: str) -> bool:
 
 def _is_file(name: str) -> bool:
     return Path(name).is_file()
+
+
+PATTERNS = (".png", ".tif", ".tiff")
+"""Endings of the files that a pattern may name."""
+
+FORMAT = Format(
+    name="sections",
+    title="a stack of sections",
+    suffixes=(".png",),
+    open=open_sections,
+    list=list_one,
+    stamp=stamp_sections,
+    create=create_sections,
+)

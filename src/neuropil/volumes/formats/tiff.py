@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 
 from neuropil.errors import NeuropilError
 from neuropil.volumes.arrays import volume_shape
 from neuropil.volumes.atomic import replacing
-from neuropil.volumes.location import Location
+from neuropil.volumes.formats.base import Format, Location, list_one, stamp_file
+from neuropil.volumes.formats.pages import Pages
+from neuropil.volumes.formats.tiff_metadata import description, read_metadata
 from neuropil.volumes.metadata import Metadata
-from neuropil.volumes.pages import Pages
-from neuropil.volumes.tiff_metadata import description, read_metadata
 from neuropil.volumes.volume import ArrayStore, Index, Mode, Volume, first_line, readable, writable
 
 
@@ -64,9 +63,7 @@ class PagedStore:
 
 def open_tiff(location: Location, mode: Mode = "r") -> Volume:
     """The pages of a file as `[z, y, x]`, or `[c, z, y, x]` where it says that it has channels."""
-    path = location.container
-    if location.array:
-        raise NeuropilError(f"a TIFF holds one array; expected {path}, got {location.path}")
+    path = location.whole_file()
     if not Path(path).is_file():
         raise NeuropilError(f"no such file: {path}")
     with _damage_told(path):
@@ -91,11 +88,11 @@ def open_tiff(location: Location, mode: Mode = "r") -> Volume:
 
 
 @contextmanager
-def create_tiff(location: Location, shape: Sequence[int], dtype: np.dtype[Any], metadata: Metadata) -> Iterator[Volume]:
-    """A new uncompressed file, filled through a memory map; booleans become uint8."""
-    path = location.container
-    if location.array:
-        raise NeuropilError(f"a TIFF holds one array; expected {path}, got {location.path}")
+def create_tiff(
+    location: Location, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
+) -> Iterator[Volume]:
+    """A new uncompressed file, filled through a memory map; booleans become uint8. Its pages are its chunks."""
+    path = location.whole_file()
     if Path(path).is_dir():
         raise NeuropilError(f"cannot write {path}: it is a folder; choose another name")
     with replacing(Path(path)) as temporary:
@@ -107,6 +104,8 @@ def create_tiff(location: Location, shape: Sequence[int], dtype: np.dtype[Any], 
 
 
 def _allocate(file: Path, shape: Sequence[int], dtype: np.dtype[Any], metadata: Metadata) -> Any:
+    import tifffile
+
     mapped = tifffile.memmap(
         file,
         shape=tuple(shape),
@@ -139,6 +138,8 @@ def _damage_told(path: str) -> Iterator[None]:
 
 def _parse(path: str) -> Any:
     """Open a file and walk its list of pages to the end: a file cut off loses the pages behind the cut."""
+    import tifffile
+
     file = tifffile.TiffFile(path)
     try:
         file.filehandle.seek((len(file.pages) and file.pages.next_page_offset) or 0)
@@ -215,3 +216,15 @@ def _pages(file: Any, series: Any, shape: tuple[int, ...], path: str) -> Pages:
             return np.asarray(page.asarray()).reshape(shape[-2:])
 
     return Pages(shape[-2:], dtype, load)
+
+
+FORMAT = Format(
+    name="tiff",
+    title="TIFF",
+    suffixes=(".tif", ".tiff"),
+    open=open_tiff,
+    list=list_one,
+    stamp=stamp_file,
+    create=create_tiff,
+    signatures=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+)

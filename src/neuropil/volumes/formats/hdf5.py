@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
 from neuropil.volumes import arrays
 from neuropil.volumes.atomic import replacing
-from neuropil.volumes.location import Location
+from neuropil.volumes.formats.base import Format, Location, stamp_file
 from neuropil.volumes.metadata import JSON, Metadata
 from neuropil.volumes.volume import Index, Mode, Volume, first_line, readable, writable
 
@@ -56,11 +55,16 @@ class Hdf5Store:
         _close(self.file)
 
 
+def settle(location: Location) -> Location:
+    """An output gets the array ``main`` where none is named."""
+    return location if location.array.strip("/") else location.at(_MAIN)
+
+
 def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
     """A dataset of a file: the one named, or the only one."""
     file = _open(location.container, mode)
     try:
-        name = arrays.choose(_datasets(file), location)
+        name = arrays.choose(_datasets(file), location.path, location.container, location.array)
         dataset = file[name]
         metadata = Metadata.from_attributes(dict(dataset.attrs), f"{location.container}/{name}")
         return Volume(f"{location.container}/{name}", Hdf5Store(file, dataset), metadata, mode)
@@ -69,19 +73,21 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
         raise
 
 
-def list_hdf5(container: str) -> dict[str, arrays.Listed]:
+def list_hdf5(location: Location) -> dict[str, arrays.Listed]:
     """Shape and dtype of every dataset in a file, by name."""
-    with _open(container, "r") as file:
+    with _open(location.container, "r") as file:
         return _datasets(file)
 
 
 @contextmanager
 def create_hdf5(
-    location: Location, shape: Sequence[int], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
+    location: Location, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
 ) -> Iterator[Volume]:
     """A new dataset, compressed, which replaces one of that name when the block is left without an exception; the other
     arrays of the file stay."""
-    container, name = Path(location.container), location.array or _MAIN
+    import h5py
+
+    container, name = Path(location.container), settle(location).array
     if container.is_dir():
         raise NeuropilError(f"cannot write {container}: it is a folder; choose another name")
     path = f"{location.container}/{name}"
@@ -112,6 +118,8 @@ def _make(file: Any, name: str, shape: Sequence[int], dtype: np.dtype[Any], chun
 
 
 def _open(container: str, mode: Mode) -> Any:
+    import h5py
+
     path = Path(container)
     if not path.exists():
         raise NeuropilError(f"no such file: {container}")
@@ -153,6 +161,8 @@ def _discard(file: Any) -> None:
 
 
 def _datasets(file: Any) -> dict[str, arrays.Listed]:
+    import h5py
+
     found: dict[str, arrays.Listed] = {}
 
     def note(name: str, item: Any) -> None:
@@ -166,6 +176,8 @@ def _datasets(file: Any) -> dict[str, arrays.Listed]:
 
 def _copy_others(container: str, file: Any, name: str) -> None:
     """Copy everything but the array ``name`` from an old file to the new one."""
+    import h5py
+
     with _open(container, "r") as old:
         if isinstance(old.get(name), h5py.Group):
             raise NeuropilError(f"{container}/{name} is a group of arrays; name an array inside it")
@@ -173,6 +185,8 @@ def _copy_others(container: str, file: Any, name: str) -> None:
 
 
 def _copy_group(old: Any, new: Any, skip: list[str], path: str) -> None:
+    import h5py
+
     for key, value in old.attrs.items():
         new.attrs[key] = value
     for name in old:
@@ -187,3 +201,17 @@ def _copy_group(old: Any, new: Any, skip: list[str], path: str) -> None:
 def _attributes(attributes: Mapping[str, JSON]) -> dict[str, Any]:
     """Numbers, strings and rows of numbers as HDF5 has them, the rest as JSON text."""
     return {key: arrays.attribute(value) for key, value in attributes.items()}
+
+
+FORMAT = Format(
+    name="hdf5",
+    title="HDF5",
+    suffixes=(".h5", ".hdf5", ".hdf"),
+    open=open_hdf5,
+    list=list_hdf5,
+    stamp=stamp_file,
+    create=create_hdf5,
+    signatures=(b"\x89HDF\r\n\x1a\n",),
+    several=True,
+    settle=settle,
+)

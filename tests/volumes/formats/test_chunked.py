@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, blocks
-from neuropil.volumes import LOGIT8, Metadata, create_volume, keys, open_volume, write_volume
+from neuropil.volumes import LOGIT8, Metadata, create_volume, open_volume, write_volume
+from neuropil.volumes.formats import keys
 
 NAMES = ["a.zarr", "zarr2://a2.zarr", "a.n5", "precomputed://p", "a.precomputed"]
 FULL = Metadata(

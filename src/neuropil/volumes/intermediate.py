@@ -1,18 +1,16 @@
-"""The folder for what is between: where it is, who made it, and what is left in it at the end."""
+"""Folders of intermediate files: where they are, who made them, and what is left in them at the end."""
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from warnings import warn
 
-from neuropil.errors import NeuropilError
 from neuropil.volumes.atomic import prepare
 from neuropil.volumes.location import parse_location
+from neuropil.volumes.locks import locked
 
 MADE_HERE = ".made-by-neuropil"
 """A file in a folder that was asked for by name and was not there before: that one may go when it is empty."""
@@ -74,24 +72,13 @@ def _remove(job: Path) -> None:
     shutil.rmtree(job, ignore_errors=True)
 
 
-@contextmanager
-def holding(job: Path | str) -> Iterator[None]:
-    """Hold a job's folder, making it where it is not there, against other processes. What a process holds goes with it,
-    however it ends.
+def holding(job: Path | str) -> AbstractContextManager[None]:
+    """Hold a job's folder, making it where it is not there, against other processes.
 
     Raises:
-        NeuropilError: another one holds it.
+        NeuropilError: another one holds it, when entered.
     """
-    mark = Path(job) / "lock"
-    prepare(mark)
-    with mark.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise NeuropilError(f"another process is at work on the same in {job}; wait for it or stop it") from None
-        except OSError:  # a file system without locks
-            pass
-        yield
+    return locked(Path(job) / "lock", f"another process is at work on the same in {job}; wait for it or stop it")
 
 
 def work_folder(work: Path | str | None, path: Path | str, kind: str) -> WorkFolder:
@@ -104,7 +91,7 @@ def work_folder(work: Path | str | None, path: Path | str, kind: str) -> WorkFol
 
 
 def folder_beside(path: Path | str, kind: str = "blocks") -> Path:
-    """The folder for what is between: beside a local array, in the current folder for a bucket.
+    """The folder of intermediate files: beside a local array, in the current folder for a bucket.
 
     >>> folder_beside("data/s.h5/main").as_posix(), folder_beside("s3://bucket/s.zarr").as_posix()
     ('data/s.h5.main.blocks', 's3_bucket_s.zarr.blocks')

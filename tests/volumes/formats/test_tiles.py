@@ -10,7 +10,7 @@ from PIL import Image
 
 from neuropil import Box, NeuropilError, create_volume, open_volume, write_volume
 from neuropil.dataset import VolumeDataset, VolumePair
-from neuropil.volumes import tiles
+from neuropil.volumes.formats import tiles
 
 SHAPE, TILE = (3, 23, 31), (8, 10)
 
@@ -103,7 +103,7 @@ def test_only_the_tiles_of_a_box_are_read_and_few_are_kept(tmp_path, monkeypatch
     assert sorted(file[-10:] for file in read) == ["z1/0_0.png", "z1/0_1.png", "z1/1_0.png", "z1/1_1.png"]
     volume.read(Box((1, 0, 0), (2, 8, 20)))
     assert len(read) == 4, "neighbouring boxes do not unpack a tile again"
-    monkeypatch.setattr("neuropil.volumes.pages._CACHE", 100)
+    monkeypatch.setattr("neuropil.volumes.formats.pages._CACHE", 100)
     volume.read()
     assert len(volume.store.pages._kept) <= 3
 

@@ -1,16 +1,11 @@
-"""Metadata as Zarr, OME-Zarr, N5 and Neuroglancer precomputed store it."""
+"""OME-Zarr: what a group says of its images, versions 0.4 and 0.5."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from neuropil.geometry import Triple, VoxelSize
 from neuropil.volumes.metadata import JSON, Metadata, nanometres, parse_voxel_size
-
-_KEY = "neuropil"  # where formats with a fixed layout keep our attributes
-_AXES = "axes"
 
 
 def ome_images(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -69,60 +64,3 @@ def ome_attributes(metadata: Metadata, name: str, channels: bool) -> dict[str, J
         "datasets": [{"path": name, "coordinateTransformations": steps}],
     }
     return {"ome": {"version": "0.5", "multiscales": [image]}}
-
-
-def n5_metadata(attributes: Mapping[str, Any], path: str) -> Metadata:
-    """Metadata of an N5 dataset: ours as in Zarr, or ``pixelResolution`` or ``resolution``, which count x, y, z."""
-    layout = ("dimensions", "blockSize", "dataType", "compression", "axes", "units", "n5", "pixelResolution")
-    plain = {key: value for key, value in attributes.items() if key not in layout}
-    found = attributes.get("pixelResolution", plain.get("resolution"))
-    sizes = found.get("dimensions") if isinstance(found, Mapping) else found
-    unit = nanometres(found.get("unit", "nm")) if isinstance(found, Mapping) else 1.0
-    if "voxel_size" not in plain and isinstance(sizes, Sequence) and unit is not None:
-        plain["voxel_size"] = [float(n) * unit for n in reversed(sizes)]
-    plain.pop("resolution", None)
-    return Metadata.from_attributes(plain, path)
-
-
-def n5_attributes(metadata: Metadata) -> dict[str, JSON]:
-    """What is stored beside the layout of an N5 dataset."""
-    attributes = metadata.to_attributes()
-    if metadata.voxel_size is not None:
-        attributes["pixelResolution"] = {"dimensions": list(reversed(metadata.voxel_size)), "unit": "nm"}
-    return attributes
-
-
-def precomputed_metadata(info: Mapping[str, Any], scale: Mapping[str, Any], path: str) -> Metadata:
-    """Metadata of one scale: its resolution (nm) and offset (voxels), x, y, z, and what we keep in the info file."""
-    ours = info.get(_KEY)
-    kept = {key: value for key, value in ours.items() if key != _AXES} if isinstance(ours, Mapping) else {}
-    metadata = Metadata.from_attributes(kept, path)
-    unknown = isinstance(ours, Mapping) and metadata.voxel_size is None
-    size = None if unknown else parse_voxel_size(list(reversed(scale["resolution"])), "resolution")
-    x, y, z = scale.get("voxel_offset", (0, 0, 0))
-    # The format always has an offset; whether one of zero was meant is kept beside it.
-    return replace(metadata, voxel_size=size, origin=(int(z), int(y), int(x)) if z or y or x else metadata.origin)
-
-
-def precomputed_info(metadata: Metadata, axes: int) -> dict[str, JSON]:
-    """What is stored in the info file beside what Neuroglancer reads; an array of 3 or 4 axes."""
-    return {_KEY: {**metadata.to_attributes(), _AXES: "czyx"[-axes:]}}
-
-
-def precomputed_axes(info: Mapping[str, Any]) -> int:
-    """3 or 4: volumes of one channel have no axis of channels, unless they were written here with one."""
-    ours = info.get(_KEY)
-    written = ours.get(_AXES) if isinstance(ours, Mapping) else None
-    return 4 if info.get("num_channels", 1) > 1 or written == "czyx" else 3
-
-
-def precomputed_resolution(metadata: Metadata) -> VoxelSize:
-    """Voxel size as x, y, z; the format wants one, so 1 nm where it is unknown."""
-    z, y, x = metadata.voxel_size or (1.0, 1.0, 1.0)
-    return (x, y, z)
-
-
-def precomputed_offset(metadata: Metadata) -> Triple:
-    """Origin as x, y, z."""
-    z, y, x = metadata.start
-    return (x, y, z)

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
-from neuropil.volumes.location import Location
+from neuropil.volumes.formats.base import Format, Location, Stamp, list_one, stamp_files
+from neuropil.volumes.formats.pages import Pages
 from neuropil.volumes.metadata import Metadata
-from neuropil.volumes.pages import Pages
 from neuropil.volumes.volume import Index, Mode, Volume, readable
 
 _NEEDED = ("image", "depth", "height", "width", "tile_size")
@@ -141,6 +141,13 @@ def open_tiles(location: Location, mode: Mode = "r") -> Volume:
     return Volume(str(path), TileStore(tiling, Pages(tiling.tile, dtype, load)), metadata, mode)
 
 
+def stamp_tiles(location: Location) -> Stamp:
+    """Name, size and time of the list and of every tile that is there."""
+    path = Path(location.container)
+    tiling = _parse(_read_json(path), path)
+    return stamp_files([path, *(Path(tiling.file(number)) for number in range(_count(tiling)))])
+
+
 def _count(tiling: Tiling) -> int:
     return len(tiling.sections) * math.prod(tiling.grid)
 
@@ -256,3 +263,13 @@ def _resize(tile: npt.NDArray[Any], tiling: Tiling) -> npt.NDArray[Any]:
         high = tile.take(np.minimum(low + 1, length - 1), axis)
         tile = np.rint(tile.take(low, axis) * (1 - share) + high * share).astype(tile.dtype)
     return tile
+
+
+FORMAT = Format(
+    name="tiles",
+    title="a list of tiles",
+    suffixes=(".json",),
+    open=open_tiles,
+    list=list_one,
+    stamp=stamp_tiles,
+)

@@ -7,9 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from neuropil.inference import fingerprint
-from neuropil.inference.fingerprint import image_fingerprint
-from neuropil.volumes import Metadata, open_volume, write_volume
+from neuropil.volumes import Metadata, identity, image_digest, open_volume, write_volume
 
 
 @pytest.fixture
@@ -26,7 +24,7 @@ def server(tmp_path):
 
 @pytest.mark.parametrize("name", ["local", "server", "precomputed"])
 def test_large_images_that_were_made_anew(tmp_path, monkeypatch, server, name):
-    monkeypatch.setattr(fingerprint, "READ_WHOLE", 0)
+    monkeypatch.setattr(identity, "READ_WHOLE", 0)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "info").write_text("a file of another thing, in the folder where the program runs")
     written = f"precomputed://{tmp_path}/volumes/p" if name == "precomputed" else str(tmp_path / "a.zarr/raw")
@@ -34,8 +32,8 @@ def test_large_images_that_were_made_anew(tmp_path, monkeypatch, server, name):
 
     def found(size):
         write_volume(written, np.zeros((2, 9, 9), np.uint8), Metadata(voxel_size=size))
-        assert image_fingerprint(open_volume(path)) == image_fingerprint(open_volume(path))
-        return image_fingerprint(open_volume(path))
+        assert image_digest(open_volume(path)) == image_digest(open_volume(path))
+        return image_digest(open_volume(path))
 
     before, after = found((30, 6, 6)), found((40, 6, 6))
     assert before != after

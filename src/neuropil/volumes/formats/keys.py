@@ -1,0 +1,119 @@
+"""The folder, bucket or web server that a chunked array lies in, and its small files of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from neuropil.errors import NeuropilError
+from neuropil.volumes.formats.base import Location, Stamp, stamp_first
+from neuropil.volumes.volume import first_line
+
+_CONTEXT = {
+    "file_io_sync": False,  # outputs are renamed when complete; waiting for the disk at each chunk is ten times slower
+    "cache_pool": {"total_bytes_limit": 0},
+    "http_request_retries": {"max_retries": 3, "initial_delay": "200ms", "max_delay": "1s"},
+    "s3_request_retries": {"max_retries": 3, "initial_delay": "200ms", "max_delay": "1s"},
+    "gcs_request_retries": {"max_retries": 3, "initial_delay": "200ms", "max_delay": "1s"},
+}
+_PATIENCE = 60.0  # seconds for a small file of a bucket
+
+
+@cache
+def context() -> Any:
+    """TensorStore's settings; one for all, since it holds the threads that read and write."""
+    import tensorstore as ts
+
+    return ts.Context(_CONTEXT)
+
+
+def kvstore(container: str, array: str = "") -> Any:
+    """TensorStore's form of a place: a local folder or a URL."""
+    inside = f"{array.strip('/')}/" if array.strip("/") else ""
+    if "://" in container:
+        return f"{container.rstrip('/')}/{inside}"
+    return {"driver": "file", "path": f"{Path(container).absolute()}/{inside}"}
+
+
+def read_json(container: str, key: str) -> dict[str, Any] | None:
+    """A small JSON file of a container; None where there is none.
+
+    Raises:
+        NeuropilError: it cannot be read, or is no JSON.
+    """
+    text = _fetch(container, key) if isinstance(kvstore(container), str) else _load(container, key)
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        raise NeuropilError(f"{container}/{key} is damaged: it holds no JSON") from None
+    return value if isinstance(value, dict) else None
+
+
+def _load(container: str, key: str) -> bytes | None:
+    try:
+        return Path(kvstore(container)["path"], key).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise NeuropilError(f"cannot read {container}/{key}: {error.strerror}") from None
+
+
+def _fetch(container: str, key: str) -> bytes | None:
+    found = _ask(container, key)
+    return found.value if found.state == "value" else None
+
+
+def _ask(container: str, key: str) -> Any:
+    import tensorstore as ts
+
+    try:
+        store = ts.KvStore.open(kvstore(container), context=context()).result(timeout=_PATIENCE)
+        return store.read(key).result(timeout=_PATIENCE)
+    except TimeoutError:
+        raise NeuropilError(f"no answer from {container} within {_PATIENCE:.0f} s") from None
+    except ValueError as error:
+        raise NeuropilError(f"cannot read {container}: {first_line(error)}") from None
+
+
+def write_json(container: str, key: str, value: Any) -> None:
+    """Write a small JSON file into a container."""
+    import tensorstore as ts
+
+    ts.KvStore.open(kvstore(container), context=context()).result().write(key, json.dumps(value).encode()).result()
+
+
+def stamp_described(location: Location, names: Sequence[str]) -> Stamp:
+    """What is another once the array has been written anew: size and time of the file that describes it; in a
+    bucket or on a server the generation of that file and a digest of it. Chunks do not count: one that was repaired
+    leaves the array the same.
+
+    The generation is a number in Google's buckets, and elsewhere the ETag, which S3 makes from the file's content. A
+    server that gives none leaves the digest: then an array made anew with the same description looks the same.
+
+    Args:
+        location: of the array, or of the container that holds it alone.
+        names: what the describing file may be called, the first one that is there counts.
+
+    Returns:
+        the stamp; empty where no file describes an array of that name.
+
+    Raises:
+        NeuropilError: it cannot be read.
+    """
+    array = location.array.strip("/")
+    if not location.remote:
+        container = Path(location.container)
+        found = [folder / name for folder in (container / array, container) for name in names]
+        return stamp_first(found)
+    for name in names:
+        key = f"{array}/{name}" if array else name
+        answer = _ask(location.container, key)
+        if answer.state == "value":
+            return [[name, answer.stamp.generation.hex(), sha256(answer.value).hexdigest()[:16]]]
+    return []

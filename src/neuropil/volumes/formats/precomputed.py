@@ -1,0 +1,163 @@
+"""Neuroglancer precomputed volumes, which count axes x, y, z."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Triple, VoxelSize
+from neuropil.volumes import arrays
+from neuropil.volumes.formats import keys
+from neuropil.volumes.formats.base import Format, Location, Stamp
+from neuropil.volumes.formats.chunked import ChunkedStore, Described, check_local, open_handle
+from neuropil.volumes.formats.making import allowed, create_chunked, open_new
+from neuropil.volumes.metadata import JSON, Metadata, parse_voxel_size
+from neuropil.volumes.volume import Mode, Volume
+
+_TYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "f4")
+_KEY = "neuropil"  # where the info file keeps our attributes
+_AXES = "axes"
+
+
+def open_precomputed(location: Location, mode: Mode = "r") -> Volume:
+    """The scale that is named, or the finest."""
+    info = _info(location)
+    names = [scale["key"] for scale in info["scales"]]
+    if location.array and location.array not in names:
+        meant = arrays.nearest(location.array, names)
+        known = ", ".join(names)
+        raise NeuropilError(f"no scale {location.array!r} in {location.container}{meant}; it has {known}")
+    number = names.index(location.array) if location.array else 0
+    metadata = precomputed_metadata(info, info["scales"][number], location.path)
+    handle = open_handle("neuroglancer_precomputed", location.container, "", mode, {"scale_index": number})
+    return Volume(location.path, ChunkedStore(_present(handle, precomputed_axes(info))), metadata, mode)
+
+
+def list_precomputed(location: Location) -> dict[str, arrays.Listed]:
+    """Shape and dtype of every scale, by its key."""
+    info = _info(location)
+    dtype, channels = np.dtype(info["data_type"]), info["num_channels"]
+    lead = (channels,) if channels > 1 else ()
+    return {scale["key"]: arrays.Listed((*lead, *reversed(scale["size"])), dtype) for scale in info["scales"]}
+
+
+def stamp_precomputed(location: Location) -> Stamp:
+    """The stamp of the info file, which describes all scales."""
+    return keys.stamp_described(location.at(""), ("info",))
+
+
+def create_precomputed(
+    location: Location, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
+) -> AbstractContextManager[Volume]:
+    """A new volume of one scale."""
+    if location.array:
+        raise NeuropilError(f"a precomputed volume is written as a whole; expected {location.container}")
+    kind = allowed(dtype, _TYPES, location)
+
+    def make(container: str, array: str, pieces: tuple[int, ...]) -> Any:
+        handle = open_new(_spec(shape, kind, metadata, pieces), container, array)
+        info = keys.read_json(container, "info") or {}
+        keys.write_json(container, "info", {**info, **precomputed_info(metadata, len(shape))})
+        return _present(handle, len(shape))
+
+    return create_chunked(location, shape, metadata, chunks, make, _describe)
+
+
+def _describe(container: str, name: str) -> Described | None:
+    info = None if name else keys.read_json(container, "info")
+    return None if info is None else Described("neuroglancer_precomputed", info)
+
+
+def _present(handle: Any, axes: int) -> Any:
+    """x, y, z, channel at an offset as [z, y, x] or [c, z, y, x] at 0."""
+    import tensorstore as ts
+
+    inside = handle.T[0] if axes == 3 else handle.T
+    return inside[ts.d[:].translate_to[0]]
+
+
+def _info(location: Location) -> dict[str, Any]:
+    check_local(location)
+    info = keys.read_json(location.container, "info")
+    if info is None or not info.get("scales"):
+        raise NeuropilError(f"no Neuroglancer precomputed volume at {location.container}: no info file with scales")
+    return info
+
+
+def precomputed_metadata(info: Mapping[str, Any], scale: Mapping[str, Any], path: str) -> Metadata:
+    """Metadata of one scale: its resolution (nm) and offset (voxels), x, y, z, and what we keep in the info file."""
+    ours = info.get(_KEY)
+    kept = {key: value for key, value in ours.items() if key != _AXES} if isinstance(ours, Mapping) else {}
+    metadata = Metadata.from_attributes(kept, path)
+    unknown = isinstance(ours, Mapping) and metadata.voxel_size is None
+    size = None if unknown else parse_voxel_size(list(reversed(scale["resolution"])), "resolution")
+    x, y, z = scale.get("voxel_offset", (0, 0, 0))
+    # The format always has an offset; whether one of zero was meant is kept beside it.
+    return replace(metadata, voxel_size=size, origin=(int(z), int(y), int(x)) if z or y or x else metadata.origin)
+
+
+def precomputed_info(metadata: Metadata, axes: int) -> dict[str, JSON]:
+    """What is stored in the info file beside what Neuroglancer reads; an array of 3 or 4 axes."""
+    return {_KEY: {**metadata.to_attributes(), _AXES: "czyx"[-axes:]}}
+
+
+def precomputed_axes(info: Mapping[str, Any]) -> int:
+    """3 or 4: volumes of one channel have no axis of channels, unless they were written here with one."""
+    ours = info.get(_KEY)
+    written = ours.get(_AXES) if isinstance(ours, Mapping) else None
+    return 4 if info.get("num_channels", 1) > 1 or written == "czyx" else 3
+
+
+def precomputed_resolution(metadata: Metadata) -> VoxelSize:
+    """Voxel size as x, y, z; the format wants one, so 1 nm where it is unknown."""
+    z, y, x = metadata.voxel_size or (1.0, 1.0, 1.0)
+    return (x, y, z)
+
+
+def precomputed_offset(metadata: Metadata) -> Triple:
+    """Origin as x, y, z."""
+    z, y, x = metadata.start
+    return (x, y, z)
+
+
+def _spec(shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: tuple[int, ...]) -> dict[str, Any]:
+    """uint32 and uint64 volumes are segmentations, which Neuroglancer shows in colours; all else is an image."""
+    ids = len(shape) == 3 and dtype in (np.uint32, np.uint64)
+    encoding: dict[str, Any] = {"encoding": "raw"}
+    if ids:
+        encoding = {"encoding": "compressed_segmentation", "compressed_segmentation_block_size": [8, 8, 8]}
+    return {
+        "driver": "neuroglancer_precomputed",
+        "multiscale_metadata": {
+            "type": "segmentation" if ids else "image",
+            "data_type": dtype.name,
+            "num_channels": shape[0] if len(shape) == 4 else 1,
+        },
+        "scale_metadata": {
+            "size": list(reversed(shape[-3:])),
+            "resolution": list(precomputed_resolution(metadata)),
+            "voxel_offset": list(precomputed_offset(metadata)),
+            "chunk_size": list(reversed(chunks[-3:])),
+            **encoding,
+        },
+    }
+
+
+FORMAT = Format(
+    name="precomputed",
+    title="a precomputed volume",
+    suffixes=(".precomputed",),
+    open=open_precomputed,
+    list=list_precomputed,
+    stamp=stamp_precomputed,
+    create=create_precomputed,
+    markers=("info",),
+    schemes=("precomputed",),
+    several=True,
+    folder=True,
+)

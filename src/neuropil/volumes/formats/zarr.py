@@ -1,0 +1,203 @@
+"""Zarr 2 and 3, and OME-Zarr images: read in either version, written in version 3, or in 2 where asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuropil.volumes import arrays
+from neuropil.volumes.formats import keys
+from neuropil.volumes.formats.base import Format, Location, Stamp
+from neuropil.volumes.formats.chunked import (
+    ChunkedStore,
+    Described,
+    check_local,
+    choose_listed,
+    list_folder,
+    open_handle,
+    present,
+)
+from neuropil.volumes.formats.making import create_chunked, open_new
+from neuropil.volumes.formats.ome import ome_attributes, ome_images, ome_metadata
+from neuropil.volumes.metadata import Metadata
+from neuropil.volumes.volume import Mode, Volume
+
+_OLD = "zarr2"
+"""The scheme that asks for version 2."""
+
+_IMAGE = ".ome.zarr"
+"""The ending that asks for an OME-Zarr image."""
+
+
+def open_zarr(location: Location, mode: Mode = "r") -> Volume:
+    """An array of a container: the one named, or the only one, or the finest of an OME-Zarr image."""
+    check_local(location)
+    name = _find(location)
+    described = describe(location.container, name)
+    assert described is not None
+    path = location.at(name).path
+    metadata, from_ome = _metadata(location.container, name, described, path)
+    handle = open_handle(described.driver, location.container, name, mode)
+    # OME-Zarr images often have one channel, written out
+    return Volume(path, ChunkedStore(present(handle, squeeze_channel=from_ome)), metadata, mode)
+
+
+def list_zarr(location: Location) -> dict[str, arrays.Listed]:
+    """Shape and dtype of every array of a container, by name: from the folder, or from what Zarr keeps consolidated."""
+    check_local(location)
+    if location.remote:
+        return dict(_consolidated(location.container))
+    return list_folder(location.container, describe)
+
+
+def stamp_zarr(location: Location) -> Stamp:
+    """The stamp of the file that describes the array."""
+    return keys.stamp_described(location, ("zarr.json", ".zarray"))
+
+
+def create_zarr(
+    location: Location, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
+) -> AbstractContextManager[Volume]:
+    """A new array of version 3; of version 2 by ``zarr2://`` or inside a group of version 2."""
+    location = settle(location)
+    image = location.container.rstrip("/").endswith(_IMAGE) and location.array == "0"
+    inside_old = not location.remote and bool(location.array) and Path(location.container, ".zgroup").is_file()
+    old = location.scheme == _OLD or inside_old
+
+    def make(container: str, array: str, pieces: tuple[int, ...]) -> Any:
+        if not old:
+            return open_new(_spec(shape, dtype, metadata, pieces), container, array)
+        handle = open_new(_old_spec(shape, dtype, pieces), container, array)
+        keys.write_json(container, f"{array}/.zattrs" if array else ".zattrs", metadata.to_attributes())
+        return handle
+
+    def group(folder: Path, top: bool) -> None:
+        name, text = "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": {}}
+        if old:
+            name, text = ".zgroup", {"zarr_format": 2}
+        elif top and image:
+            text = {**text, "attributes": ome_attributes(metadata, location.array, len(shape) == 4)}
+        if not (folder / name).exists() or text.get("attributes"):
+            (folder / name).write_text(json.dumps(text))
+
+    return create_chunked(location, shape, metadata, chunks, make, describe, group)
+
+
+def settle(location: Location) -> Location:
+    """An output named ``….ome.zarr`` becomes the array ``0`` of an OME-Zarr image."""
+    is_image = location.container.rstrip("/").endswith(_IMAGE) and not location.array and location.scheme != _OLD
+    return location.at("0") if is_image else location
+
+
+def describe(container: str, name: str) -> Described | None:
+    """What describes an array of a name; None where there is none."""
+    at = f"{name}/" if name else ""
+    found = keys.read_json(container, f"{at}zarr.json")
+    if found is not None and found.get("node_type") == "array":
+        return Described("zarr3", found)
+    found = keys.read_json(container, f"{at}.zarray")
+    return Described("zarr", found) if found is not None else None
+
+
+def attributes(container: str, name: str) -> dict[str, Any]:
+    """Attributes of an array or group, version 3 or 2."""
+    at = f"{name}/" if name else ""
+    found = keys.read_json(container, f"{at}zarr.json")
+    if found is not None:
+        return dict(found.get("attributes", {}))
+    return keys.read_json(container, f"{at}.zattrs") or {}
+
+
+def chunk_files(array: Path) -> Iterator[tuple[Path, tuple[int, ...] | None]]:
+    """The files of an array that was written here in version 3, each with the index of its chunk; None for a file that
+    holds none, such as one that was half written when its process ended."""
+    for file in (array / "c").rglob("*"):
+        parts = file.relative_to(array / "c").parts
+        if file.is_file():
+            yield file, tuple(map(int, parts)) if all(part.isdigit() for part in parts) else None
+
+
+def _find(location: Location) -> str:
+    name = location.array.strip("/")
+    if describe(location.container, name) is not None:
+        return name
+    for image in ome_images(attributes(location.container, name)):
+        finest = "/".join(part for part in (name, str(image["datasets"][0].get("path"))) if part)
+        if describe(location.container, finest) is not None:
+            return finest
+    return choose_listed(list_zarr(location), location)
+
+
+def _metadata(container: str, name: str, described: Described, path: str) -> tuple[Metadata, bool]:
+    """The array's own metadata, or what the group around it says, and whether OME-Zarr describes the array."""
+    own = described.values.get("attributes", {}) if described.driver == "zarr3" else attributes(container, name)
+    metadata = Metadata.from_attributes(own, path)
+    group, _, last = name.rpartition("/")
+    around = ome_metadata(attributes(container, group), last) if last else None
+    if around is None or metadata.voxel_size is not None or metadata.offsets is not None:
+        return metadata, False
+    return Metadata(around.voxel_size, around.origin, None, metadata.encoding, metadata.extra), True
+
+
+def _consolidated(container: str) -> Iterator[tuple[str, arrays.Listed]]:
+    group = keys.read_json(container, "zarr.json") or {}
+    for name, node in group.get("consolidated_metadata", {}).get("metadata", {}).items():
+        if node.get("node_type") == "array":
+            yield name, Described("zarr3", node).listed
+    for key, node in (keys.read_json(container, ".zmetadata") or {}).get("metadata", {}).items():
+        if key.endswith("/.zarray"):
+            yield key.removesuffix("/.zarray"), Described("zarr", node).listed
+
+
+def _spec(shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: tuple[int, ...]) -> dict[str, Any]:
+    blosc = {"cname": "zstd", "clevel": 1, "shuffle": "shuffle", "typesize": dtype.itemsize, "blocksize": 0}
+    return {
+        "driver": "zarr3",
+        "metadata": {
+            "shape": list(shape),
+            "data_type": dtype.name,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks)}},
+            "codecs": [
+                {"name": "bytes", "configuration": {"endian": "little"}},
+                {"name": "blosc", "configuration": blosc},
+            ],
+            "fill_value": False if dtype.kind == "b" else 0,
+            "dimension_names": ["c", "z", "y", "x"][-len(shape) :],
+            "attributes": metadata.to_attributes(),
+        },
+    }
+
+
+def _old_spec(shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> dict[str, Any]:
+    return {
+        "driver": "zarr",
+        "metadata": {
+            "shape": list(shape),
+            "dtype": dtype.newbyteorder("<").str,
+            "chunks": list(chunks),
+            "compressor": {"id": "blosc", "cname": "zstd", "clevel": 1, "shuffle": 1, "blocksize": 0},
+            "dimension_separator": "/",
+            "fill_value": False if dtype.kind == "b" else 0,
+        },
+    }
+
+
+FORMAT = Format(
+    name="zarr",
+    title="Zarr",
+    suffixes=(".zarr",),
+    open=open_zarr,
+    list=list_zarr,
+    stamp=stamp_zarr,
+    create=create_zarr,
+    markers=("zarr.json", ".zarray", ".zgroup"),
+    schemes=("zarr", "zarr3", _OLD),
+    several=True,
+    folder=True,
+    settle=settle,
+)
