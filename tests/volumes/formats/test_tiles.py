@@ -189,7 +189,7 @@ def test_refuses_what_is_no_list_of_tiles(tmp_path):
     with pytest.raises(NeuropilError, match="opened to read only"):
         open_volume(cut(tmp_path, random_image()), "r+")
     with (
-        pytest.raises(NeuropilError, match=r"tiles are only read; write .*a\.zarr"),
+        pytest.raises(NeuropilError, match=r"tiles is only read, not written; write .*a\.zarr"),
         create_volume(path, (1, 2, 3), "u1"),
     ):
         pass
