@@ -37,7 +37,7 @@ def measure(given: argparse.Namespace, row: str) -> dict[str, float]:
         predict_volume(given.checkpoint, image, output, box=box, **how)
         seconds = time.perf_counter() - begin
         settings = Config().segment.model_copy(update={"min_size": given.min_size})
-        found = tune([(open_volume(output), labels)], settings, box=box)
+        found = tune(open_volume(output), labels, settings, box=box)
     rand, rand_at = (found.curve.best("adapted_rand_error")[n] for n in (1, 0))
     voi, voi_at = (found.curve.best("voi")[n] for n in (1, 0))
     return {

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from neuropil.segmentation import mutex_watershed as mutex_watershed
     from neuropil.segmentation import region_graph as region_graph
     from neuropil.segmentation import watershed as watershed
+    from neuropil.segmentation.segment import segment as segment
     from neuropil.targets import affinities_from_labels as affinities_from_labels
     from neuropil.training import train as train
     from neuropil.volumes import LOGIT8 as LOGIT8
@@ -71,6 +72,7 @@ _HOME = {
     "agglomerate": "segmentation",
     "fill_background": "segmentation",
     "region_graph": "segmentation",
+    "segment": "segmentation",
     "watershed": "segmentation",
     "mutex_watershed": "segmentation",
     "contingency": "evaluation",
@@ -108,6 +110,7 @@ __all__ = [
     "open_volume",
     "predict",
     "region_graph",
+    "segment",
     "threshold_curve",
     "train",
     "tune",

@@ -7,9 +7,9 @@ import neuropil
 from neuropil import Box
 from neuropil.blockwise import open_engine, segment_blocks, tune_blocks
 from neuropil.config import SegmentConfig
-from neuropil.evaluation.tuning import tune
+from neuropil.evaluation.tuning import tune_pairs
 from neuropil.inference import predict_volume
-from neuropil.pipeline import segment
+from neuropil.segmentation import segment
 from neuropil.volumes import open_volume
 from real_data import SNEMI3D
 from reference.partitions import partition
@@ -37,7 +37,7 @@ def predicted(tmp_path_factory):
 
 def check(folder, name, config, block, out, engine=None, least=15):
     affinities = open_volume(folder / name)
-    expected = segment(affinities, config, config.threshold)
+    expected = segment(affinities, config)
     assert expected.max() > least
     segment_blocks(affinities, out / "s.zarr", config, block=block, engine=engine)
     np.testing.assert_array_equal(partition(open_volume(out / "s.zarr").read()), partition(expected), str(block))
@@ -75,7 +75,7 @@ def test_every_threshold(tmp_path, predicted):
     folder, labels = predicted
     pair = (open_volume(folder / "nearest.zarr"), labels)
     found = tune_blocks([pair], block=(3, 13, 17), work=tmp_path / "work").curve
-    expected = tune([pair]).curve
+    expected = tune_pairs([pair]).curve
     assert len(expected) > 300
     for name in ("thresholds", "merges", "adapted_rand_error"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))

@@ -12,7 +12,7 @@ from block_runs import by_blocks
 from neuropil import NeuropilError
 from neuropil.blockwise import BlocksFailed, segment_blocks
 from neuropil.config import SegmentConfig
-from neuropil.pipeline import segment
+from neuropil.segmentation import segment
 from neuropil.volumes import LOGIT8, Metadata, create_volume, open_volume, write_volume
 from reference.affinity_cases import cases
 from reference.partitions import partition
@@ -22,7 +22,7 @@ BLOCKS = [(2, 4, 3), (3, 5, 9), (6, 3, 3), (1, 12, 10), (6, 1, 10), (3, 12, 1), 
 
 
 def in_core(folder, config):
-    return segment(open_volume(Path(folder) / "a.zarr"), config, config.threshold)
+    return segment(open_volume(Path(folder) / "a.zarr"), config)
 
 
 @settings(max_examples=25)
@@ -275,5 +275,5 @@ def test_what_takes_the_whole_volume_stays_in_memory_and_says_why(tmp_path, caps
     monkeypatch.setattr(scaling, "free_memory", lambda device: 1000)
     scaling.segment_either_way(tmp_path / "a.zarr", tmp_path / "s.h5", SegmentConfig(**changes))
     assert f"segmenting {words}" in capsys.readouterr().out
-    expected = segment(open_volume(tmp_path / "a.zarr"), SegmentConfig(**changes), 0.5)
+    expected = segment(open_volume(tmp_path / "a.zarr"), SegmentConfig(**changes))
     np.testing.assert_array_equal(partition(open_volume(tmp_path / "s.h5").read()), partition(expected))

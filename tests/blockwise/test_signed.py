@@ -10,8 +10,7 @@ from block_runs import by_blocks
 from neuropil import NeuropilError, _native
 from neuropil.blockwise import BlocksFailed, open_engine, segment_blocks
 from neuropil.config import SegmentConfig
-from neuropil.pipeline import segment
-from neuropil.segmentation import cluster_fragments, signed_graph
+from neuropil.segmentation import cluster_fragments, segment, signed_graph
 from neuropil.volumes import LOGIT8, Metadata, create_volume, open_volume, write_volume
 from reference.affinity_cases import cases
 from reference.partitions import partition
@@ -63,7 +62,7 @@ def test_every_block_shape_with_heavy_ties(tmp_path, block):
         array = ties(seed)
         config = SegmentConfig(method="mutex", fragments=True, bias=(bias,), min_size=size)
         found = by_blocks(folder, array, meta, config, block)
-        expected = segment(open_volume(folder / "a.zarr"), config, 0.5)
+        expected = segment(open_volume(folder / "a.zarr"), config)
         assert expected.max() > 1
         np.testing.assert_array_equal(partition(found), partition(expected), err_msg=f"{bias} {size}")
 
@@ -76,7 +75,7 @@ def test_small_segments_of_several_parts_join_the_same_neighbours(tmp_path, seed
     bias = (-0.3, -0.5, -0.7, -0.7, -0.3, -0.2)
     config = SegmentConfig(method="mutex", fragments=True, bias=bias, min_size=12, low=0.4, high=0.9)
     found = by_blocks(tmp_path, array, meta, config, (6, 2, 5))
-    expected = segment(open_volume(tmp_path / "a.zarr"), config, 0.5)
+    expected = segment(open_volume(tmp_path / "a.zarr"), config)
     assert expected.max() > 6
     np.testing.assert_array_equal(partition(found), partition(expected))
 

@@ -13,7 +13,7 @@ from neuropil.blockwise import BlocksFailed, open_engine, tune_blocks
 from neuropil.config import SegmentConfig
 from neuropil.evaluation.changes import Changes
 from neuropil.evaluation.table import Contingency
-from neuropil.evaluation.tuning import tune
+from neuropil.evaluation.tuning import tune_pairs
 from neuropil.volumes import Metadata, create_volume, open_volume, write_volume
 from reference.affinity_cases import cases
 
@@ -53,7 +53,7 @@ def test_blocks_do_not_show(tmp_path_factory, case, score, block, objects, wide,
     truth.flat[0] = 1
     meta = Metadata(offsets=case.offsets, encoding=case.encoding, origin=(2, 3, 4))
     one = pair(tmp_path_factory.mktemp("tune"), case.array, truth, meta, Metadata(origin=(2, 3, 4)))
-    assert_same(tune_blocks([one], config, block=block), tune([one], config))
+    assert_same(tune_blocks([one], config, block=block), tune_pairs([one], config))
 
 
 def ties(seed, shape=(5, 10, 9)):
@@ -69,7 +69,7 @@ def ties(seed, shape=(5, 10, 9)):
 def test_heavy_ties(tmp_path, score, block):
     one = pair(tmp_path, *ties(len(score)))
     config = SegmentConfig(score=score)
-    assert_same(tune_blocks([one], config, metric="voi", block=block), tune([one], config, metric="voi"))
+    assert_same(tune_blocks([one], config, metric="voi", block=block), tune_pairs([one], config, metric="voi"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "t.zarr"]
 
 
@@ -78,7 +78,7 @@ def test_the_whole_is_segmented_and_the_box_scored(tmp_path):
     array, truth = ties(3, (8, 14, 18))
     one = pair(tmp_path, array, truth[1:7, 2:, :15], Metadata(origin=(5, 0, 9)), Metadata(origin=(6, 2, 9)))
     for box in (None, Box((7, 3, 10), (12, 13, 22))):
-        assert_same(tune_blocks([one], box=box, block=(5, 7, 10)), tune([one], box=box))
+        assert_same(tune_blocks([one], box=box, block=(5, 7, 10)), tune_pairs([one], box=box))
 
 
 @pytest.mark.slow
@@ -89,7 +89,7 @@ def test_several_volumes_and_workers(tmp_path):
         pairs.append(pair(tmp_path / str(seed), *ties(seed)))
     with open_engine(workers=2) as engine:
         found = tune_blocks(pairs, tolerance=0.02, block=(3, 5, 9), engine=engine, work=tmp_path / "work")
-    expected = tune(pairs, tolerance=0.02)
+    expected = tune_pairs(pairs, tolerance=0.02)
     assert found.settings == expected.settings
     np.testing.assert_array_equal(found.curve.adapted_rand_error, expected.curve.adapted_rand_error)
     assert not (tmp_path / "work").exists()
@@ -155,7 +155,7 @@ def test_unreadable_labels_are_named_and_a_second_call_goes_on(tmp_path):
         if step == "counting pairs":
             assert all(path.stat().st_mtime_ns == time for path, time in done.items())
 
-    assert_same(tune_blocks([one], watch=watch, **options), tune([one]))
+    assert_same(tune_blocks([one], watch=watch, **options), tune_pairs([one]))
     assert not (tmp_path / "a.zarr.tune.blocks").exists()
 
 

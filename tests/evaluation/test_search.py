@@ -9,9 +9,9 @@ from neuropil import synthetic
 from neuropil.config import SegmentConfig
 from neuropil.evaluation import evaluate
 from neuropil.evaluation.search import search
-from neuropil.evaluation.tuning import merging, tune
+from neuropil.evaluation.tuning import tune_pairs
 from neuropil.geometry import NEAREST
-from neuropil.pipeline.segmenting import segment
+from neuropil.segmentation import merge_tree, segment
 from neuropil.volumes import Metadata, array_volume
 
 
@@ -30,11 +30,11 @@ def test_searches_what_the_curve_cannot(volumes):
         (0.95, 0.0001, 0),
     ]
     assert len(tried) == 5 + (tried[2].settings.high > 0.99)  # a low of 0.99 only fits below a high of 0.9999
-    assert best.score == min(t.score for t in tried) <= tune(volumes).score
+    assert best.score == min(t.score for t in tried) <= tune_pairs(volumes).score
     for tuning in (best, tried[-1]):
         settings, scores = tuning.settings, []
         for affinities, labels in volumes:
-            found = merging(affinities, settings)
+            found = merge_tree(affinities, settings)
             scores.append(evaluate(found.segment(settings.threshold, settings.min_size), labels).adapted_rand_error)
         assert tuning.score == pytest.approx(np.mean(scores), abs=1e-12)
 
@@ -42,9 +42,9 @@ def test_searches_what_the_curve_cannot(volumes):
 def test_small_segments_join_by_the_score_that_is_tuned(volumes):
     """As `segment` with the settings found does it."""
     settings = SegmentConfig(score="max")
-    found = merging(volumes[0][0], settings)
-    answer = found.segment(0.6, 200).read()
+    found = merge_tree(volumes[0][0], settings)
+    answer = found.segment(0.6, 200)
     volume = array_volume(volumes[0][0], Metadata(offsets=NEAREST))
-    expected = segment(volume, settings.model_copy(update={"min_size": 200}), 0.6)
+    expected = segment(volume, settings.model_copy(update={"min_size": 200}), threshold=0.6)
     np.testing.assert_array_equal(answer, expected)
-    assert (answer != replace(found, tree=replace(found.tree, pooling="mean")).segment(0.6, 200).read()).any()
+    assert (answer != replace(found, tree=replace(found.tree, pooling="mean")).segment(0.6, 200)).any()

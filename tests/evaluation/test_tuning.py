@@ -10,7 +10,7 @@ from neuropil.config import SegmentConfig, load_config
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import contingency, evaluate, threshold_curve
 from neuropil.evaluation.scores import Sums
-from neuropil.evaluation.tuning import draw_curve, tune
+from neuropil.evaluation.tuning import draw_curve, tune, tune_pairs
 from neuropil.geometry import Box
 from neuropil.segmentation import agglomerate, watershed
 from neuropil.volumes import Metadata, array_volume
@@ -41,7 +41,7 @@ def test_the_curve_of_a_real_tree(volumes):
 
 @pytest.mark.parametrize("metric", ["adapted_rand_error", "voi"])
 def test_averages_over_volumes(volumes, metric):
-    tuning = tune(volumes, metric=metric)
+    tuning = tune_pairs(volumes, metric=metric)
     scores = []
     for affinities, labels in volumes:
         fragments = watershed(affinities)
@@ -56,7 +56,7 @@ def test_segments_the_whole_and_scores_the_box(volumes):
     box = Box((62, 0, 0), (66, 80, 60))
     placed = array_volume(affinities, Metadata(origin=(60, 0, 0)))
     truth = array_volume(labels, Metadata(origin=(60, 0, 0)))
-    tuning = tune([(placed, truth)], SegmentConfig(low=0.01, high=0.99), box=box)
+    tuning = tune(placed, truth, SegmentConfig(low=0.01, high=0.99), box=box)
     fragments = watershed(affinities, low=0.01, high=0.99)
     segmentation = agglomerate(affinities, fragments).segment(fragments, tuning.settings.threshold)
     scores = evaluate(segmentation[2:6, :, :60], labels[2:6, :, :60])
@@ -64,7 +64,7 @@ def test_segments_the_whole_and_scores_the_box(volumes):
 
 
 def test_files(volumes, tmp_path):
-    tuning = tune(volumes[:1])
+    tuning = tune_pairs(volumes[:1])
     tuning.save(tmp_path / "new" / "folder")
     folder = tmp_path / "new" / "folder"
     assert load_config([folder / "segment.yaml"]).segment == tuning.settings
@@ -78,13 +78,13 @@ def test_files(volumes, tmp_path):
 
 
 def test_small_numbers_survive_in_the_snippet(volumes, tmp_path):
-    tuning = tune(volumes[:1], SegmentConfig(low=1e-5, high=0.9))
+    tuning = tune_pairs(volumes[:1], SegmentConfig(low=1e-5, high=0.9))
     (tmp_path / "s.yaml").write_text(tuning.to_yaml())
     assert load_config([tmp_path / "s.yaml"]).segment == tuning.settings
 
 
 def test_the_figure_marks_the_optima(volumes):
-    curve = tune(volumes[:1]).curve
+    curve = tune_pairs(volumes[:1]).curve
     left, right = draw_curve(curve).axes
     for axes, metric in ((left, "adapted_rand_error"), (right, "voi")):
         threshold, score = curve.best(metric)
@@ -95,11 +95,11 @@ def test_the_figure_marks_the_optima(volumes):
 def test_refuses(volumes, tmp_path):
     affinities, labels = volumes[0]
     with pytest.raises(NeuropilError, match="at least one"):
-        tune([])
+        tune_pairs([])
     with pytest.raises(NeuropilError, match="'mutex'"):
-        tune(volumes, SegmentConfig(method="mutex"))
+        tune_pairs(volumes, SegmentConfig(method="mutex"))
     with pytest.raises(NeuropilError, match="equal shapes"):
-        tune([(affinities, labels[:5])])
+        tune(affinities, labels[:5])
     (tmp_path / "file").write_text("")
     with pytest.raises(NeuropilError, match="cannot write"):
-        tune(volumes[:1]).save(tmp_path / "file" / "folder")
+        tune_pairs(volumes[:1]).save(tmp_path / "file" / "folder")

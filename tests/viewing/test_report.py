@@ -14,8 +14,8 @@ from neuropil.errors import NeuropilError
 from neuropil.evaluation import evaluate, placing
 from neuropil.evaluation.objects import worst_errors
 from neuropil.evaluation.run_length import RunLength
-from neuropil.evaluation.tuning import merging
 from neuropil.geometry import NEAREST, Box
+from neuropil.segmentation import merge_tree
 from neuropil.viewing import report
 from neuropil.viewing.inline import crosshair
 from neuropil.viewing.report import write_report
@@ -39,7 +39,7 @@ def files(tmp_path_factory):
     config = Config(segment=settings)
     (folder / "segmentation.h5.yaml").write_text(config_to_yaml(config) + "# <the end>\n")
     extra = {"segment": settings.model_dump(mode="json"), "affinities": names["affinities"], "by": "<Lee> & al."}
-    segmentation = merging(affinities, settings).segment(0.1).read()
+    segmentation = merge_tree(affinities, settings).segment(0.1)
     write_volume(names["segmentation"], segmentation, Metadata((30, 6, 6), ORIGIN, extra=extra))
     return names
 

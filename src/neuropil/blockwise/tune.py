@@ -33,18 +33,18 @@ def tune_blocks(
     work: Path | str | None = None,
     watch: Watch | None = None,
 ) -> Tuning:
-    """:func:`neuropil.evaluation.tuning.tune` of volumes in files, block by block: the same curve and the same optimum.
+    """:func:`neuropil.evaluation.tuning.tune_pairs` of volumes in files, block by block: the same curve.
 
     Each block hands up what its merges do to the scores, summed by the score at which they happen. So no list of all
     fragments or merges exists anywhere; what grows is the curve, at 64 bytes for each score that merges have.
 
     Args:
-        pairs, settings, metric, tolerance, box: as for ``tune``; volumes in files.
+        pairs, settings, metric, tolerance, box: as for ``tune_pairs``; volumes in files.
         block, engine, watch: as for :func:`neuropil.blockwise.segment_blocks`.
         work: as there; beside the affinities when not given.
 
     Raises:
-        NeuropilError: as ``tune``.
+        NeuropilError: as ``tune_pairs``.
         BlocksFailed: blocks that could not be done; the same call does only what is missing.
 
     >>> import tempfile, numpy as np

@@ -162,8 +162,9 @@ def segment(
     """
     from neuropil.blockwise import open_engine as block_engine
     from neuropil.config import Config
-    from neuropil.pipeline import segment_in_blocks, segment_volume, threshold_for
+    from neuropil.pipeline import segment_in_blocks
     from neuropil.pipeline.beside import write_config_beside
+    from neuropil.segmentation import segment_volume, threshold_for
 
     by_blocks = asks_for_blocks(block, workers, scheduler, work)
     settings = read_segment(
@@ -223,7 +224,7 @@ def tune(
     from neuropil.blockwise import open_engine as block_engine
     from neuropil.evaluation.placing import common_box
     from neuropil.evaluation.search import search as searching
-    from neuropil.evaluation.tuning import tune as run
+    from neuropil.evaluation.tuning import tune_pairs
     from neuropil.geometry import Box
     from neuropil.pipeline import tune_in_blocks
     from neuropil.volumes import Volume, open_volume, require_labels
@@ -255,7 +256,7 @@ def tune(
             found, tried = searching(pairs, settings, metric=metric.value, box=given)
             typer.echo("\n".join(trial.line() for trial in tried))
         else:
-            found = run(pairs, settings, metric=metric.value, box=given)
+            found = tune_pairs(pairs, settings, metric=metric.value, box=given)
     for name, words in (("adapted_rand_error", "adapted Rand error"), ("voi", "VI in bits")):
         threshold, value = found.curve.best(Metric(name).value)
         typer.echo(f"lowest {words:<18}  {value:.4f} at threshold {threshold:.4f}")

@@ -190,7 +190,7 @@ def read_pairs(paths: list[str]) -> list[tuple[str, str]]:
 def open_affinities(path: str, offsets: str | None) -> Volume:
     """Affinities with the edge of each channel, as typed, as stored, or the nearest ones; the last is said."""
     from neuropil.geometry import parse_offsets
-    from neuropil.pipeline import with_offsets
+    from neuropil.segmentation import with_offsets
     from neuropil.volumes import open_volume
 
     stored = open_volume(path)

@@ -150,8 +150,8 @@ def _evaluate(affinities: Path, labels: str, number: str) -> None:
     """Segment affinities with the defaults, score the result, leave both beside them, numbered as they are."""
     from neuropil.config import SegmentConfig
     from neuropil.evaluation import evaluate
-    from neuropil.pipeline import segment_volume, threshold_for
     from neuropil.pipeline.scoring import score_table, write_json
+    from neuropil.segmentation import segment_volume, threshold_for
     from neuropil.volumes import open_volume
 
     settings = SegmentConfig()

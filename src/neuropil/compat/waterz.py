@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuropil.config import SegmentConfig
+from neuropil.config.mistakes import changed
 from neuropil.errors import NeuropilError
-from neuropil.segmentation import agglomerate as merge_all
-from neuropil.segmentation import watershed
+from neuropil.segmentation import merge_tree
 from neuropil.segmentation.scores import Score
 
 MEAN = "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>"
@@ -124,12 +125,12 @@ def _segmentations(
     history: bool,
 ) -> Iterator[Any]:
     low, high = low_high
-    labels = watershed(affs, low=low, high=high) if fragments is None else fragments
-    tree = merge_all(affs, labels, score)
-    done = 0
+    settings = changed(SegmentConfig(), {"low": low, "high": high, "score": score}, "waterz.agglomerate")
+    found = merge_tree(affs, settings, fragments=fragments)
+    tree, done = found.tree, 0
     for threshold in thresholds:
         reached = float(np.nextafter(1 - threshold, 2))  # waterz stops at its threshold, neuropil merges at its own
-        segmentation = tree.segment(labels, reached).astype(np.uint64)
+        segmentation = found.segment(reached).astype(np.uint64)
         if not history:
             yield segmentation
             continue

@@ -29,6 +29,22 @@ def validate(kind: type[_Kind], values: dict[str, Any], source: Callable[[Key], 
     raise NeuropilError("\n".join(problems)) from None
 
 
+def changed(section: _Kind, changes: dict[str, Any], source: str) -> _Kind:
+    """A section with some values replaced, checked as a recipe is; None leaves a value as it is.
+
+    Raises:
+        NeuropilError: an unknown name or a wrong value, with ``source`` in front.
+
+    >>> from neuropil.config import PredictConfig
+    >>> changed(PredictConfig(), {"tta": 4, "tile": None}, "arguments").tta
+    4
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    if not given:
+        return section
+    return validate(type(section), section.model_dump(mode="json") | given, lambda _: source)
+
+
 _EXPECTED = {
     "bool_type": "true or false",
     "int_type": "a whole number",

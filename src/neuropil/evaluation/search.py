@@ -11,8 +11,9 @@ from neuropil.config import SegmentConfig
 from neuropil.evaluation.curve import Metric
 from neuropil.evaluation.placing import Source
 from neuropil.evaluation.scores import evaluate
-from neuropil.evaluation.tuning import Merging, Pair, Tuning, merging, tune
+from neuropil.evaluation.tuning import Pair, Tuning, tune_pairs
 from neuropil.geometry import Box
+from neuropil.segmentation import Agglomeration, merge_tree
 
 SEARCHED: Mapping[str, Sequence[float]] = {
     "high": (0.9999, 0.999, 0.99, 0.95),
@@ -37,14 +38,14 @@ def search(
     is tried at the threshold found. What comes later is only taken if it is better.
 
     Args:
-        pairs, settings, metric, box, threads: as for :func:`tune`.
+        pairs, settings, metric, box, threads: as for :func:`tune_pairs`.
         values: what to try for each of the three.
 
     Returns:
         The best, and everything that was tried, in order.
 
     Raises:
-        NeuropilError: as :func:`tune`.
+        NeuropilError: as :func:`tune_pairs`.
 
     >>> labels = np.repeat([[[1, 1, 2, 2]]], 4, axis=1)
     >>> affinities = np.where(np.arange(4) == 2, 0.1, 0.8) * np.ones((3, 1, 4, 4))
@@ -52,16 +53,18 @@ def search(
     >>> len(tried), best.settings.min_size
     (4, 0)
     """
-    best = tune(pairs, settings, metric=metric, box=box, threads=threads)
+    best = tune_pairs(pairs, settings, metric=metric, box=box, threads=threads)
     tried = [best]
     for name in ("high", "low"):
         start = best.settings
         for value in values.get(name, ()):
             if value == getattr(start, name) or not _is_sound(start, name, value):
                 continue
-            tried.append(tune(pairs, start.model_copy(update={name: value}), metric=metric, box=box, threads=threads))
+            tried.append(
+                tune_pairs(pairs, start.model_copy(update={name: value}), metric=metric, box=box, threads=threads)
+            )
         best = min(tried, key=lambda tuning: tuning.score)
-    found = [(merging(pair[0], best.settings, threads), pair[1]) for pair in pairs]
+    found = [(merge_tree(pair[0], best.settings, threads=threads), pair[1]) for pair in pairs]
     for size in values.get("min_size", ()):
         tried.append(_with_min_size(best, found, int(size), box))
     return min(tried, key=lambda tuning: tuning.score), tried
@@ -71,9 +74,9 @@ def _is_sound(settings: SegmentConfig, name: str, value: float) -> bool:
     return settings.low < value if name == "high" else value < settings.high
 
 
-def _with_min_size(best: Tuning, found: Sequence[tuple[Merging, Source]], size: int, box: Box | None) -> Tuning:
+def _with_min_size(best: Tuning, found: Sequence[tuple[Agglomeration, Source]], size: int, box: Box | None) -> Tuning:
     threshold = best.settings.threshold
     assert threshold is not None
-    scores = [evaluate(one.segment(threshold, size), labels, box=box) for one, labels in found]
+    scores = [evaluate(one.placed(one.segment(threshold, size)), labels, box=box) for one, labels in found]
     score = float(np.mean([getattr(one, best.metric) for one in scores]))
     return replace(best, settings=best.settings.model_copy(update={"min_size": size}), score=score)

@@ -17,8 +17,7 @@ from neuropil.errors import NeuropilError
 from neuropil.evaluation.curve import AVERAGED, Metric, ThresholdCurve, average, threshold_curve
 from neuropil.evaluation.placing import Source
 from neuropil.geometry import Box
-from neuropil.segmentation import MergeTree, RegionGraph, agglomerate_graph, region_graph, watershed
-from neuropil.volumes import Metadata, Volume, array_volume, as_volume
+from neuropil.segmentation import merge_tree
 from neuropil.volumes.atomic import replacing
 
 if TYPE_CHECKING:
@@ -98,7 +97,8 @@ PLATEAU = 0.02
 
 
 def tune(
-    pairs: Sequence[Pair],
+    affinities: Source,
+    labels: Source,
     settings: SegmentConfig | None = None,
     *,
     metric: Metric = "adapted_rand_error",
@@ -112,23 +112,45 @@ def tune(
     So segmenting the same affinities with the settings found gives the scores found.
 
     Args:
-        pairs: one or several pairs of affinities and labels; their scores are averaged.
+        affinities: ``[edge, z, y, x]`` as for :func:`neuropil.watershed`.
+        labels: the truth, ``[z, y, x]``.
         settings: ``low``, ``high`` and ``score`` to use; the defaults if not given. What comes after the threshold,
             ``min_size`` and ``fill``, plays no part.
         metric: what to minimise: ``adapted_rand_error`` or ``voi``.
         tolerance: take the middle of all neighbouring thresholds that score at most this much worse than the best;
             ``PLATEAU`` where the threshold is for other data, since the optimum may stand beside a cliff.
-        box: which voxels of the image to compare, in all pairs.
+        box: which voxels of the image to compare.
         threads: how many to use; all available cores by default.
 
     Raises:
-        NeuropilError: no pairs, a method without a merge tree, or as ``watershed`` and ``evaluate``.
+        NeuropilError: a method without a merge tree, or as ``watershed`` and ``evaluate``.
 
     >>> labels = np.repeat([[[1, 1, 2, 2]]], 4, axis=1)
     >>> affinities = np.where(np.arange(4) == 2, 0.1, 0.8) * np.ones((3, 1, 4, 4))
-    >>> tuning = tune([(affinities, labels)])
+    >>> tuning = tune(affinities, labels)
     >>> round(tuning.settings.threshold, 3), tuning.score
     (0.275, 0.0)
+    """
+    return tune_pairs([(affinities, labels)], settings, metric=metric, tolerance=tolerance, box=box, threads=threads)
+
+
+def tune_pairs(
+    pairs: Sequence[Pair],
+    settings: SegmentConfig | None = None,
+    *,
+    metric: Metric = "adapted_rand_error",
+    tolerance: float = 0.0,
+    box: Box | None = None,
+    threads: int | None = None,
+) -> Tuning:
+    """:func:`tune` over several volumes: the threshold with the best mean score.
+
+    Args:
+        pairs: affinities and labels of each volume.
+        settings, metric, tolerance, box, threads: as for :func:`tune`, for all volumes.
+
+    Raises:
+        NeuropilError: no pairs, or as :func:`tune`.
     """
     settings = settings or SegmentConfig()
     if settings.method != "agglomerate":
@@ -147,41 +169,8 @@ def chosen(curves: Sequence[ThresholdCurve], settings: SegmentConfig, metric: Me
     return Tuning(settings.model_copy(update={"threshold": threshold}), metric, score, curve, len(curves))
 
 
-@dataclass(frozen=True)
-class Merging:
-    """What settings make of affinities before a threshold is chosen."""
-
-    tree: MergeTree
-    graph: RegionGraph
-    fragments: Volume
-    """``[z, y, x]``, placed like the affinities."""
-
-    def segment(self, threshold: float, min_size: int = 0) -> Volume:
-        """The segmentation at a threshold, placed like the affinities."""
-        found = self.tree.segment(self.fragments.read(), threshold, min_size, self.graph)
-        return array_volume(found, self.fragments.metadata)
-
-
-def merging(affinities: Source, settings: SegmentConfig, threads: int | None = None) -> Merging:
-    """Watershed, region graph and merge tree of affinities ``[edge, z, y, x]``.
-
-    >>> found = merging(np.full((3, 2, 4, 4), 0.9), SegmentConfig())
-    >>> len(found.tree), found.fragments.shape
-    (0, (2, 4, 4))
-    """
-    volume = as_volume(affinities)
-    try:
-        fragments = watershed(volume, low=settings.low, high=settings.high, threads=threads)
-    except NeuropilError as error:
-        raise NeuropilError(f"{volume.path}: {error}") from None
-    graph = region_graph(volume, fragments, histograms=settings.score.startswith("q"), threads=threads)
-    placed = Metadata(voxel_size=volume.metadata.voxel_size, origin=volume.metadata.origin)
-    tree = agglomerate_graph(graph, settings.score)
-    return Merging(tree, graph, array_volume(fragments, placed))
-
-
 def _curve(pair: Pair, settings: SegmentConfig, box: Box | None, threads: int | None) -> ThresholdCurve:
-    found = merging(pair[0], settings, threads)
+    found = merge_tree(pair[0], settings, threads=threads)
     return threshold_curve(found.tree, found.fragments, pair[1], box=box, threads=threads)
 
 

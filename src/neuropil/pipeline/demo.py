@@ -178,7 +178,7 @@ class Judged:
 def judge(model: Model, stack: DemoData, out: Path, tta: int, threshold: float | None = None) -> Judged:
     """Segment and score the test sections, at a threshold that is given or else chosen on the validation sections."""
     from neuropil.inference import ProgressLine, predict_volume
-    from neuropil.pipeline.segmenting import segment_volume
+    from neuropil.segmentation import segment_volume
 
     out.mkdir(parents=True, exist_ok=True)
     for stale in out.glob("*.unfinished"):  # of a demo that was stopped: this one has another network
@@ -187,7 +187,7 @@ def judge(model: Model, stack: DemoData, out: Path, tta: int, threshold: float |
         if threshold is None:
             predict_volume(model, image, out / "validation.zarr", box=stack.validation, tta=tta, watch=ProgressLine())
             with open_volume(out / "validation.zarr") as validation:
-                threshold = tune([(validation, labels)], model.config.segment, tolerance=PLATEAU).settings.threshold
+                threshold = tune(validation, labels, model.config.segment, tolerance=PLATEAU).settings.threshold
             assert threshold is not None
             print(f"   threshold {threshold:.3f}: the best on sections {_sections(stack.validation)}")
         else:

@@ -19,10 +19,10 @@ from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import Scores
 from neuropil.evaluation.curve import Metric
-from neuropil.evaluation.tuning import PLATEAU, Tuning, tune
+from neuropil.evaluation.tuning import PLATEAU, Tuning, tune_pairs
 from neuropil.geometry import Box, Triple
 from neuropil.inference.memory import free_memory
-from neuropil.pipeline.segmenting import segment_volume, segmentation_metadata, threshold_for, with_offsets
+from neuropil.segmentation import segment_volume, segmentation_metadata, threshold_for, with_offsets
 from neuropil.volumes import Volume, as_volume, open_volume, write_volume
 
 BLOCK: Triple = (128, 512, 512)
@@ -44,10 +44,10 @@ def segment_in_blocks(
     engine: Engine | None = None,
     work: Path | str | None = None,
 ) -> Path:
-    """:func:`neuropil.pipeline.segment_volume` for volumes of any size: the same partition, ids in another order.
+    """:func:`neuropil.segmentation.segment_volume` for volumes of any size: the same partition, ids in another order.
 
     Args:
-        affinities, output, settings: as for :func:`neuropil.pipeline.segment_volume`.
+        affinities, output, settings: as for :func:`neuropil.segmentation.segment_volume`.
         block, engine, work: as for :func:`neuropil.blockwise.segment_blocks`.
 
     Raises:
@@ -143,7 +143,7 @@ def segment_either_way(affinities: Volume | Path | str, output: Path | str, sett
     """Segment in memory where that is large enough, else by blocks; says which.
 
     Raises:
-        NeuropilError: as :func:`neuropil.pipeline.segment_volume`.
+        NeuropilError: as :func:`neuropil.segmentation.segment_volume`.
     """
     volume = as_volume(affinities)
     by_blocks = chosen_way("segmenting", memory_needed(volume, settings), whole_volume_for(settings))
@@ -163,7 +163,7 @@ def tune_either_way(pairs: Sequence[tuple[Volume, Volume]], settings: SegmentCon
     """
     needed = max(memory_needed(affinities, settings, tuning=True) for affinities, _ in pairs)
     if not chosen_way("tuning", needed, ""):
-        return tune(pairs, settings, tolerance=PLATEAU)
+        return tune_pairs(pairs, settings, tolerance=PLATEAU)
     work = folder / "tune.blocks"
     stored: list[tuple[Volume, Volume]] = []
     for number, (affinities, labels) in enumerate(pairs):

@@ -1,4 +1,4 @@
-"""SEGMENT: affinities to fragments, fragments to a merge tree, a merge tree to a segmentation."""
+"""Affinities to fragments (supervoxels), fragments to a merge tree, a merge tree to a segmentation."""
 
 from neuropil.segmentation.agglomeration import agglomerate, agglomerate_graph
 from neuropil.segmentation.fill import fill_background
@@ -6,6 +6,15 @@ from neuropil.segmentation.fragments import watershed
 from neuropil.segmentation.graph import RegionGraph, region_graph
 from neuropil.segmentation.merge_tree import MergeTree
 from neuropil.segmentation.mutex import mutex_watershed
+from neuropil.segmentation.segment import (
+    Agglomeration,
+    merge_tree,
+    segment,
+    segment_volume,
+    segmentation_metadata,
+    threshold_for,
+    with_offsets,
+)
 from neuropil.segmentation.signed import (
     SignedGraph,
     add_signed_graphs,
@@ -17,6 +26,7 @@ from neuropil.segmentation.signed import (
 from neuropil.segmentation.size_rule import merge_by_size
 
 __all__ = [
+    "Agglomeration",
     "MergeTree",
     "RegionGraph",
     "SignedGraph",
@@ -26,10 +36,16 @@ __all__ = [
     "cluster_fragments",
     "fill_background",
     "merge_by_size",
+    "merge_tree",
     "mutex_watershed",
     "region_graph",
+    "segment",
+    "segment_volume",
+    "segmentation_metadata",
     "signed_graph",
     "signed_part_graph",
+    "threshold_for",
     "watershed",
+    "with_offsets",
     "within_reach",
 ]

@@ -1,10 +1,10 @@
-"""The door of the segmentation room: any affinities become integer codes of the faces between neighbouring voxels."""
+"""What the kernels read: affinities of any type as integer codes, labels as unsigned integers, checked options."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets, Triple, parse_offsets
-from neuropil.volumes import LINEAR8, LOGIT16, Encoding, Volume, as_volume
+from neuropil.volumes import LINEAR8, LOGIT16, Encoding, Volume, array_volume, as_volume
 from neuropil.volumes.volume import without_mask
 
 Affinities = npt.NDArray[Any] | Volume | str | Path
@@ -84,23 +84,31 @@ def face_codes(
     dtype('uint16')
     """
     array, parsed, encoding = _read(affinities, offsets, encoding)
-    channels: list[npt.NDArray[Any]] = []
+    chosen, flipped = _nearest(array.shape, parsed)
+    none = np.zeros(array.shape[1:] if None in chosen else 0, encoding.dtype)
+    z, y, x = (none if channel is None else _codes(array[channel], encoding) for channel in chosen)
+    return FaceCodes(z, y, x, flipped, encoding)
+
+
+def _nearest(shape: tuple[int, ...], offsets: Offsets) -> tuple[list[int | None], int]:
+    """The channel of each nearest neighbour (None where an axis has no faces), and the flipped axes as bits."""
+    channels: list[int | None] = []
     flipped = 0
     for axis in range(3):
         step, back = NEAREST[axis], parse_offsets([[-s for s in NEAREST[axis]]])[0]
-        if step in parsed:
-            channels.append(_codes(array[parsed.index(step)], encoding))
-        elif back in parsed:
-            channels.append(_codes(array[parsed.index(back)], encoding))
+        if step in offsets:
+            channels.append(offsets.index(step))
+        elif back in offsets:
+            channels.append(offsets.index(back))
             flipped |= 1 << axis
-        elif array.shape[1 + axis] <= 1:
-            channels.append(np.zeros(array.shape[1:], encoding.dtype))
+        elif shape[1 + axis] <= 1:
+            channels.append(None)
         else:
             raise NeuropilError(
                 f"the nearest neighbour on axis {'zyx'[axis]} is needed, offset {step} or {back}; got "
-                f"offsets {list(parsed)}"
+                f"offsets {list(offsets)}"
             )
-    return FaceCodes(channels[0], channels[1], channels[2], flipped, encoding)
+    return channels, flipped
 
 
 def all_codes(
@@ -118,6 +126,37 @@ def all_codes(
     """
     array, parsed, encoding = _read(affinities, offsets, encoding)
     return _codes(array, encoding), parsed, encoding
+
+
+def encode_affinities(
+    affinities: Affinities,
+    offsets: str | Sequence[Sequence[int]] | None = None,
+    encoding: Encoding | None = None,
+    *,
+    nearest: bool = False,
+) -> Volume:
+    """Affinities as a volume in memory of integer codes, with offsets and encoding: every kernel takes it as it is.
+
+    Floats become 16-bit logit codes here, once, however many kernels follow; what is encoded already is not copied.
+
+    Args:
+        affinities, offsets, encoding: as for :func:`face_codes`.
+        nearest: of floats encode only the channels of nearest neighbours.
+
+    Raises:
+        NeuropilError: as :func:`face_codes`; without ``nearest`` no offset is missed.
+
+    >>> codes = encode_affinities(np.zeros((3, 4, 5, 6), np.float32))
+    >>> codes.dtype, codes.metadata.encoding.kind, np.shares_memory(encode_affinities(codes).read(), codes.read())
+    (dtype('uint16'), 'logit16', True)
+    """
+    volume = as_volume(affinities)
+    array, parsed, encoding = _read(volume, offsets, encoding)
+    if nearest and array.dtype.kind == "f":
+        kept = sorted({channel for channel in _nearest(array.shape, parsed)[0] if channel is not None})
+        array, parsed = array[kept], tuple(parsed[channel] for channel in kept)
+    metadata = replace(volume.metadata, offsets=parsed, encoding=encoding)
+    return replace(array_volume(_codes(array, encoding), metadata), path=volume.path)
 
 
 def label_array(labels: Labels, shape: tuple[int, ...] | None = None, name: str = "fragments") -> npt.NDArray[Any]:

@@ -1,21 +1,28 @@
-"""What the weights are worth on volumes that training never sees: a loss, and if wanted a segmentation."""
+"""Validation: the loss on held-out patches and, if wanted, the scores of a segmentation of a held-out box."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, get_args
 
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 
-from neuropil.config import Config
-from neuropil.evaluation import threshold_curve
+from neuropil.config import Config, SegmentConfig
+from neuropil.evaluation import evaluate, threshold_curve
+from neuropil.evaluation.curve import Metric
 from neuropil.geometry import Box
 from neuropil.inference import predict
+from neuropil.inference.engine import kept_offsets
 from neuropil.models.checkpoint import Model
-from neuropil.segmentation import agglomerate, watershed
+from neuropil.segmentation import merge_tree, segment
 from neuropil.training.batches import Batch, open_dataset, open_pair, prepare
 from neuropil.training.objective import judge
 from neuropil.training.run import Run
+from neuropil.volumes import Metadata, Volume, array_volume
+
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 PATCHES = 8
 """Held-out patches on which a checkpoint is judged: always the same ones, so that losses compare."""
@@ -50,7 +57,7 @@ class Validation:
         return sum(losses) / len(losses), self.scores(run) if self.config.training.segment_validation else {}
 
     def scores(self, run: Run) -> dict[str, float]:
-        """Adapted Rand error and VI in bits at their best thresholds, on a box in the middle of the first volume."""
+        """Adapted Rand error and VI in bits on a box in the middle of the first volume, as the recipe segments."""
         wanted = self.config.training.segment_validation
         assert wanted is not None
         pair = open_pair(self.config.data.validation[0])
@@ -61,6 +68,29 @@ class Validation:
         model = Model(run.average.module, self.config, {})
         affinities = predict(model, pair.image.read(box), tta=1, device=str(self.fabric.device))
         run.average.train()
-        fragments = watershed(affinities)
-        curve = threshold_curve(agglomerate(affinities, fragments), fragments, pair.labels.read(box))
-        return {score: curve.best(score)[1] for score in ("adapted_rand_error", "voi")}
+        offsets = kept_offsets(model.config.model.offsets, model.config.predict.keep)
+        volume = array_volume(affinities, Metadata(offsets=offsets))
+        return segmentation_scores(volume, pair.labels.read(box), self.config.segment)
+
+
+def segmentation_scores(affinities: Volume, labels: NDArray[Any], settings: SegmentConfig) -> dict[str, float]:
+    """Adapted Rand error and VI in bits of what ``segment`` makes of affinities with these settings.
+
+    Where the settings leave the threshold open, each score is the one at the threshold that is best for it.
+
+    >>> import numpy as np
+    >>> labels = np.repeat([[[1, 1, 2, 2]]], 4, axis=1)
+    >>> affinities = np.where(np.arange(4) == 2, 0.1, 0.8) * np.ones((3, 1, 4, 4))
+    >>> segmentation_scores(array_volume(affinities), labels, SegmentConfig())
+    {'adapted_rand_error': 0.0, 'voi': 0.0}
+    """
+    if settings.method != "agglomerate" or settings.threshold is not None:
+        scores = evaluate(segment(affinities, settings), labels)
+        return {metric: getattr(scores, metric) for metric in METRICS}
+    found = merge_tree(affinities, settings)
+    curve = threshold_curve(found.tree, found.fragments, found.placed(labels))
+    best = {metric: curve.best(metric) for metric in METRICS}
+    if settings.min_size <= 1 and not settings.fill:
+        return {metric: score for metric, (_, score) in best.items()}
+    cut = {metric: segment(found.affinities, settings, threshold=at) for metric, (at, _) in best.items()}
+    return {metric: getattr(evaluate(segmentation, labels), metric) for metric, segmentation in cut.items()}

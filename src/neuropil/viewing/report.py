@@ -16,8 +16,9 @@ from neuropil.evaluation.blame import Cut
 from neuropil.evaluation.objects import ObjectError, WorstErrors, worst_errors
 from neuropil.evaluation.placing import Placed, Source, place, read_box, table_of
 from neuropil.evaluation.scores import scores_of
-from neuropil.evaluation.tuning import draw_curve, merging
+from neuropil.evaluation.tuning import draw_curve
 from neuropil.geometry import Box, Triple
+from neuropil.segmentation import merge_tree
 from neuropil.viewing.colours import RGB, affinity_rgb, error_overlay, grey_rgb, matched, overlay
 from neuropil.viewing.definitions import DEFINITIONS
 from neuropil.viewing.facts import facts_part
@@ -163,7 +164,7 @@ def _merging(
     """The curve over all thresholds, and the tree with the threshold at which it was cut, where they are known."""
     if affinities is None or made.method != "agglomerate" or affinities.box.size > _MOST:
         return None, None
-    found = merging(affinities, made)
+    found = merge_tree(affinities, made)
     curve = threshold_curve(found.tree, found.fragments, placed.labels, box=placed.box)
     return curve, None if made.threshold is None else Cut(found.tree, found.fragments, made.threshold)
 

@@ -1,0 +1,252 @@
+"""From affinities to a segmentation with the settings of a recipe: the one way that every verb takes.
+
+watershed → merge tree → cut at a threshold → minimum size → filling; or the mutex watershed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.config import SegmentConfig
+from neuropil.config.mistakes import changed
+from neuropil.errors import NeuropilError
+from neuropil.geometry import NEAREST, Offsets
+from neuropil.segmentation.agglomeration import agglomerate
+from neuropil.segmentation.codes import Affinities, Labels, encode_affinities
+from neuropil.segmentation.fill import fill_background
+from neuropil.segmentation.fragments import watershed
+from neuropil.segmentation.graph import RegionGraph, region_graph
+from neuropil.segmentation.merge_tree import MergeTree
+from neuropil.segmentation.mutex import mutex_watershed
+from neuropil.segmentation.signed import cluster_fragments, signed_graph
+from neuropil.volumes import Encoding, Metadata, Volume, array_volume, as_volume, create_volume, spare_input
+
+
+def segment(
+    affinities: Affinities,
+    settings: SegmentConfig | None = None,
+    *,
+    threshold: float | None = None,
+    min_size: int | None = None,
+    offsets: str | Sequence[Sequence[int]] | None = None,
+    encoding: Encoding | None = None,
+    threads: int | None = None,
+) -> NDArray[Any]:
+    """Segment affinities: watershed, agglomeration, the cut at a threshold, and what else the settings say.
+
+    Args:
+        affinities: [edge, z, y, x] as for :func:`neuropil.watershed`.
+        settings: a recipe's section ``segment``: method, score, watershed levels, minimum size, filling; the defaults
+            if not given.
+        threshold: affinity down to which segments merge, in place of the settings'. Where neither says it: the one
+            stored with the affinities, else 0.5.
+        min_size: voxels below which a segment joins its best neighbour, in place of the settings'.
+        offsets, encoding, threads: as for :func:`neuropil.watershed`.
+
+    Returns:
+        uint32 (uint64 where ids need it) [z, y, x]; ids from 1, 0 = background.
+
+    Raises:
+        NeuropilError: as :func:`neuropil.watershed`, a wrong setting, or biases that do not fit the channels.
+
+    >>> affinities = np.full((3, 1, 2, 4), 0.9)
+    >>> affinities[2, :, :, 2] = 0.3
+    >>> segment(affinities, threshold=0.5).tolist(), segment(affinities, threshold=0.2).max()
+    ([[[1, 1, 2, 2], [1, 1, 2, 2]]], np.uint32(1))
+    """
+    chosen = changed(settings or SegmentConfig(), {"threshold": threshold, "min_size": min_size}, "segment")
+    volume = as_volume(affinities)
+    level = threshold_for(volume, chosen)[0]
+    with _in_file(volume.path):
+        codes = encode_affinities(volume, offsets, encoding, nearest=chosen.method != "mutex")
+        found = _segments(codes, chosen, level, threads)
+        return fill_background(codes, found) if chosen.fill else found
+
+
+@dataclass(frozen=True)
+class Agglomeration:
+    """Fragments and their merge tree: what affinities become before a threshold is chosen.
+
+    >>> found = merge_tree(np.full((3, 2, 4, 4), 0.9))
+    >>> len(found.tree), found.fragments.shape, found.segment(0.5).max()
+    (0, (2, 4, 4), np.uint32(1))
+    """
+
+    affinities: Volume
+    """In integer codes."""
+    fragments: Volume
+    """Fragments (supervoxels) [z, y, x], placed like the affinities."""
+    tree: MergeTree
+    threads: int | None = None
+
+    @cached_property
+    def graph(self) -> RegionGraph:
+        """The region graph, made when it is first asked for: only a minimum size needs it."""
+        histograms = self.tree.pooling.startswith("q")
+        return region_graph(self.affinities, self.fragments, histograms=histograms, threads=self.threads)
+
+    def segment(self, threshold: float, min_size: int = 0) -> NDArray[Any]:
+        """The segmentation at a threshold, with a minimum size: see :meth:`MergeTree.segment`."""
+        return self.tree.segment(self.fragments, threshold, min_size, self.graph if min_size > 1 else None)
+
+    def placed(self, array: NDArray[Any]) -> Volume:
+        """An array ``[z, y, x]`` as a volume that lies where the affinities lie."""
+        return array_volume(array, self.fragments.metadata)
+
+
+def merge_tree(
+    affinities: Affinities,
+    settings: SegmentConfig | None = None,
+    *,
+    fragments: Labels | None = None,
+    threads: int | None = None,
+) -> Agglomeration:
+    """Fragments and merge tree of affinities ``[edge, z, y, x]``.
+
+    Args:
+        affinities: as for :func:`neuropil.watershed`.
+        settings: ``low``, ``high`` and ``score`` are used; the defaults if not given.
+        fragments: in place of the watershed's.
+        threads: as many as there are cores when not given.
+
+    Raises:
+        NeuropilError: as :func:`neuropil.watershed` and :func:`neuropil.agglomerate`.
+
+    >>> affinities = np.full((3, 1, 1, 3), 0.9)
+    >>> affinities[2, 0, 0, 2] = 0.2
+    >>> merge_tree(affinities, fragments=np.array([[[1, 2, 3]]])).tree.score.round(3).tolist()
+    [0.9, 0.2]
+    """
+    settings, volume = settings or SegmentConfig(), as_volume(affinities)
+    with _in_file(volume.path):
+        codes = encode_affinities(volume, nearest=True)
+        if fragments is None:
+            fragments = watershed(codes, low=settings.low, high=settings.high, threads=threads)
+        tree = agglomerate(codes, fragments, settings.score, threads=threads)
+    where = Metadata(voxel_size=volume.metadata.voxel_size, origin=volume.metadata.origin)
+    placed = array_volume(fragments, where) if isinstance(fragments, np.ndarray) else as_volume(fragments)
+    return Agglomeration(codes, placed, tree, threads)
+
+
+def _segments(codes: Volume, settings: SegmentConfig, threshold: float, threads: int | None) -> NDArray[Any]:
+    """Segments by the settings' method, small ones joined."""
+    if settings.method == "agglomerate":
+        return merge_tree(codes, settings, threads=threads).segment(threshold, settings.min_size)
+    if settings.method == "mutex":
+        found = _mutex(codes, settings, threads)
+    else:
+        found = watershed(codes, low=settings.low, high=settings.high, threads=threads)
+    if settings.min_size <= 1:
+        return found
+    return merge_tree(codes, settings, fragments=found, threads=threads).segment(np.inf, settings.min_size)
+
+
+def _mutex(codes: Volume, settings: SegmentConfig, threads: int | None) -> NDArray[Any]:
+    """The mutex watershed, of voxels or of fragments."""
+    bias = settings.bias if len(settings.bias) > 1 else settings.bias[0]
+    if not settings.fragments:
+        return mutex_watershed(codes, bias=bias, strides=settings.strides, threads=threads)
+    fragments = watershed(codes, low=settings.low, high=settings.high, threads=threads)
+    graph = signed_graph(codes, fragments, bias=bias, strides=settings.strides, threads=threads)
+    return cluster_fragments(graph, fragments)
+
+
+@contextmanager
+def _in_file(path: str) -> Iterator[None]:
+    """Name the file of the affinities in an error, once."""
+    try:
+        yield
+    except NeuropilError as error:
+        raise error if path in str(error) else NeuropilError(f"{path}: {error}") from None
+
+
+def segment_volume(affinities: Volume | Path | str, output: Path | str, settings: SegmentConfig) -> Path:
+    """Segment affinities into a file, which carries voxel size, origin, and the settings it was made with.
+
+    Args:
+        affinities: ``[edge, z, y, x]``.
+        output: where to write; what was there is replaced when the new one is complete.
+        settings: method, score, threshold and the rest; without a threshold the one stored with the affinities, or
+            0.5, as :func:`threshold_for` has it.
+
+    Raises:
+        NeuropilError: as :func:`segment`, or an output that cannot be written.
+
+    >>> import tempfile
+    >>> from neuropil.volumes import open_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = segment_volume(as_volume(np.full((3, 2, 4, 4), 0.9)), f"{folder}/seg.h5", SegmentConfig())
+    ...     open_volume(path).metadata.extra["threshold"]
+    0.5
+    """
+    volume = with_offsets(as_volume(affinities))
+    spare_input(volume, output)
+    threshold = threshold_for(volume, settings)[0]
+    shape = volume.shape[1:]
+    dtype = np.dtype(np.uint32 if prod(shape) < 2**32 else np.uint64)  # ids never outnumber voxels
+    metadata = segmentation_metadata(volume, settings, threshold)
+    with create_volume(output, shape, dtype, metadata) as file:  # fails before the work
+        file.write(file.box, segment(volume, settings).astype(dtype, copy=False))
+    return Path(output)
+
+
+def threshold_for(affinities: Volume, settings: SegmentConfig) -> tuple[float, str]:
+    """The threshold to segment at, and where it is from: asked for, stored with the affinities, or 0.5.
+
+    Raises:
+        NeuropilError: what is stored as a threshold is none.
+
+    >>> from neuropil.volumes import Metadata, array_volume
+    >>> stored = array_volume(np.zeros((3, 1, 2, 2)), Metadata(extra={"threshold": 0.3}))
+    >>> threshold_for(stored, SegmentConfig()), threshold_for(stored, SegmentConfig(threshold=0.7))
+    ((0.3, 'stored with the affinities'), (0.7, 'as asked'))
+    """
+    if settings.threshold is not None:
+        return settings.threshold, "as asked"
+    stored = affinities.metadata.extra.get("threshold")
+    if stored is None:
+        return 0.5, "the default, since none is stored with the affinities"
+    if isinstance(stored, bool) or not isinstance(stored, int | float) or not 0 <= stored <= 1:
+        raise NeuropilError(
+            f"{affinities.path}: expected a stored threshold from 0 to 1, got {stored!r}; give --threshold"
+        )
+    return float(stored), "stored with the affinities"
+
+
+def with_offsets(affinities: Volume, offsets: Offsets | None = None) -> Volume:
+    """The same volume with the edge of each channel: as given, as stored, or the nearest ones where there are three.
+
+    Raises:
+        NeuropilError: no ``[edge, z, y, x]``, more or fewer channels than offsets, or none known.
+
+    >>> from neuropil.volumes import array_volume
+    >>> with_offsets(array_volume(np.zeros((3, 1, 2, 2)))).metadata.offsets
+    ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+    """
+    if len(affinities.shape) != 4:
+        raise NeuropilError(f"expected affinities [edge, z, y, x], got shape {affinities.shape}, in {affinities.path}")
+    channels = affinities.shape[0]
+    offsets = offsets or affinities.metadata.offsets
+    if offsets is None and channels != len(NEAREST):
+        raise NeuropilError(
+            f"{affinities.path} has {channels} channels and no offsets; say which edges they are: "
+            '--offsets "z,y,x;z,y,x;…"'
+        )
+    return replace(affinities, metadata=replace(affinities.metadata, offsets=offsets or NEAREST))
+
+
+def segmentation_metadata(affinities: Volume, settings: SegmentConfig, threshold: float) -> Metadata:
+    """What travels with a segmentation: where it lies, and how it was made."""
+    cut = {"threshold": threshold} if settings.method == "agglomerate" else {}
+    made = {**settings.model_dump(mode="json"), **cut}
+    extra: dict[str, Any] = {**cut, "segment": made, "affinities": affinities.path}
+    return Metadata(affinities.metadata.voxel_size, affinities.metadata.origin, extra=extra)
