@@ -43,7 +43,8 @@ class Names {
     explicit Names(Index count) : up_(size_t(count) + 1) { std::iota(up_.begin(), up_.end(), Index(0)); }
 
     Index find(Index v) {
-        for (; up_[v] != v; v = up_[v]) up_[v] = up_[up_[v]];
+        for (; up_[v] != v; v = up_[v], steps_ += 1) up_[v] = up_[up_[v]];
+        steps_ += 1;
         return v;
     }
 
@@ -51,6 +52,7 @@ class Names {
 
   private:
     std::vector<Index> up_;
+    Operations steps_;
 };
 
 // Regions of a part numbered in the order in which edges name them. The part's edges are gone afterwards.
@@ -78,6 +80,22 @@ struct AnyScore {
     template <class Stats>
     bool operator()(const Stats&) const {
         return true;
+    }
+};
+
+// Lets edges merge whose score is at least `stop`, in the unit of Score::value; all of them when that is 0.
+template <class Score>
+struct Reaches {
+    double stop = 0, scale = 1;
+
+    bool operator()(const typename Score::Stats& stats) const {
+        return stop <= 0 || Score::value(stats, scale) >= stop;
+    }
+
+    // A level that is not above that of any edge that may merge; top + 1 where none may.
+    uint64_t lowest(uint64_t top) const {
+        const double level = stop * (std::is_same_v<Score, Mean<typename Score::Index>> ? scale : 1) - 2;
+        return level < 1 ? 0 : level > double(top) ? top + 1 : uint64_t(level);
     }
 };
 
@@ -142,12 +160,15 @@ std::vector<Merge<Score>> sort_merges(std::vector<std::vector<Merge<Score>>> lis
     for (size_t i = 0; i < lists.size(); before += lists[i++].size())
         if (!lists[i].empty()) members[before * GROUPS / count].push_back(i);
     auto each = [&](auto&& see) {
-        parallel_for(run, GROUPS, [&](int64_t g) {
-            for (const size_t i : members[g])
-                each_chunk(run, int64_t(lists[i].size()), [&](int64_t begin, int64_t end) {
-                    for (int64_t m = begin; m < end; ++m) see(next[g][bucket(lists[i][m])], lists[i][m]);
-                });
-        });
+        parallel_for(
+            run, GROUPS,
+            [&](int64_t g) {
+                for (const size_t i : members[g])
+                    each_chunk(run, int64_t(lists[i].size()), [&](int64_t begin, int64_t end) {
+                        for (int64_t m = begin; m < end; ++m) see(next[g][bucket(lists[i][m])], lists[i][m]);
+                    });
+            },
+            "merges into buckets");
     };
     each([](size_t& here, const Merge<Score>&) { ++here; });
     std::vector<size_t> start(buckets + 1);
@@ -160,12 +181,15 @@ std::vector<Merge<Score>> sort_merges(std::vector<std::vector<Merge<Score>>> lis
     std::vector<Merge<Score>> sorted(count);
     each([&](size_t& here, const Merge<Score>& merge) { sorted[here++] = merge; });
     lists.clear();
-    parallel_for(run, int64_t((buckets + GRAIN - 1) / GRAIN), [&](int64_t grain) {
-        const size_t last = std::min(buckets, size_t(grain + 1) * GRAIN);
-        for (size_t i = size_t(grain) * GRAIN; i < last; ++i)
-            sort_checked(run, sorted.begin() + start[i], sorted.begin() + start[i + 1],
-                         [](const auto& a, const auto& b) { return better<Score>(a.stats, b.stats); });
-    });
+    parallel_for(
+        run, int64_t((buckets + GRAIN - 1) / GRAIN),
+        [&](int64_t grain) {
+            const size_t last = std::min(buckets, size_t(grain + 1) * GRAIN);
+            for (size_t i = size_t(grain) * GRAIN; i < last; ++i)
+                sort_checked(run, sorted.begin() + start[i], sorted.begin() + start[i + 1],
+                             [](const auto& a, const auto& b) { return better<Score>(a.stats, b.stats); });
+        },
+        "sort merges");
     return sorted;
 }
 

@@ -53,7 +53,7 @@ inline void bind_batches(nb::module_& m) {
     m.def(
         "meetings",
         [](const Given<3>& labels, int64_t steps, const Out<3>& meets, int threads) {
-            with_width<3>(labels, [&](const auto& of) { erode(of, steps, meets.data(), Run{threads, nullptr}); });
+            with_width<3>(labels, [&](const auto& of) { erode(of, steps, meets.data(), Run{threads}); });
         },
         "labels"_a, "steps"_a, "meets"_a, "threads"_a);
     m.def(
@@ -61,7 +61,7 @@ inline void bind_batches(nb::module_& m) {
         [](const Given<3>& labels, int64_t steps, const nb::ndarray<nb::ndim<3>, nb::c_contig, nb::device::cpu>& eroded,
            int threads) {
             with_width<3>(labels, [&]<class T>(const Rows<T, 3>& of) {
-                erode(of, steps, static_cast<T*>(eroded.data()), Run{threads, nullptr});
+                erode(of, steps, static_cast<T*>(eroded.data()), Run{threads});
             });
         },
         "labels"_a, "steps"_a, "eroded"_a, "threads"_a);
@@ -72,8 +72,7 @@ inline void bind_batches(nb::module_& m) {
             const auto use = rows<uint8_t, 4>(known);
             auto* values = reinterpret_cast<uint8_t*>(joined.data());
             auto* validity = reinterpret_cast<uint8_t*>(valid.data());
-            with_width<4>(labels,
-                          [&](const auto& ids) { Join{ids, use, offsets, values, validity}(Run{threads, nullptr}); });
+            with_width<4>(labels, [&](const auto& ids) { Join{ids, use, offsets, values, validity}(Run{threads}); });
         },
         "labels"_a, "known"_a.noconvert(), "offsets"_a, "joined"_a, "valid"_a, "threads"_a);
     m.def(
@@ -85,7 +84,7 @@ inline void bind_batches(nb::module_& m) {
             const std::array<int64_t, 3> shape{int64_t(image.shape(0)), int64_t(image.shape(1)),
                                                int64_t(image.shape(2))};
             const std::array<int64_t, 3> stride{image.stride(0), image.stride(1), image.stride(2)};
-            look_up(image.data(), shape, stride, table.data(), found.data(), Run{threads, nullptr});
+            look_up(image.data(), shape, stride, table.data(), found.data(), Run{threads});
         },
         "image"_a, "table"_a, "found"_a, "threads"_a);
 }

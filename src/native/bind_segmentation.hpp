@@ -154,10 +154,13 @@ nb::tuple merge_columns(const std::vector<Merge<Score>>& merges, double scale) {
 template <class Index>
 nb::tuple graph_columns(const AnyFaces& faces, const Index* fragments, const uint32_t* value, int threads) {
     std::vector<Edge<Summary<Index>>> edges;
-    run_interruptibly(threads, [&](const Run& run) {
-        Summary<Index> score;
-        edges = region_graph(faces, fragments, value, score, run);
-    });
+    run_interruptibly(
+        threads,
+        [&](const Run& run) {
+            Summary<Index> score;
+            edges = region_graph(faces, fragments, value, score, run);
+        },
+        "region graph");
     return edge_columns(edges);
 }
 
@@ -177,9 +180,12 @@ nb::tuple tree_columns(const AnyFaces& faces, const Index* fragments, Index coun
         using Score = decltype(score);
         const uint64_t top = std::is_same_v<Score, Mean<Index>> ? value.data()[value.size() - 1] : value.size() - 1;
         std::vector<Merge<Score>> merges;
-        run_interruptibly(threads, [&](const Run& run) {
-            merges = BlockMerger<Score>(faces, fragments, count, value.data(), top, score, block, run)();
-        });
+        run_interruptibly(
+            threads,
+            [&](const Run& run) {
+                merges = BlockMerger<Score>(faces, fragments, count, value.data(), top, score, block, run)();
+            },
+            "agglomerate");
         return merge_columns(merges, scale);
     });
 }
@@ -187,15 +193,16 @@ nb::tuple tree_columns(const AnyFaces& faces, const Index* fragments, Index coun
 template <class Code, class Index>
 void bind_on_voxels(nb::module_& m) {
     using Channel = Volume<const Code>;
-    m.def("watershed",
-          [](Channel z, Channel y, Channel x, int flipped, int low, int high, Volume<Index> labels, int threads) {
-              const auto faces = make_faces<Code>(z, y, x, flipped);
-              Index count = 0;
-              run_interruptibly(threads, [&](const Run& run) {
-                  count = Watershed<Code, Index>(faces, Code(low), Code(high), labels.data(), run)();
-              });
-              return count;
-          });
+    m.def("watershed", [](Channel z, Channel y, Channel x, int flipped, int low, int high, Volume<Index> labels,
+                          int threads) {
+        const auto faces = make_faces<Code>(z, y, x, flipped);
+        Index count = 0;
+        run_interruptibly(
+            threads,
+            [&](const Run& run) { count = Watershed<Code, Index>(faces, Code(low), Code(high), labels.data(), run)(); },
+            "watershed");
+        return count;
+    });
     m.def("region_graph", [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments,
                              List<const uint32_t> value, int threads) {
         return graph_columns<Index>(make_faces<Code>(z, y, x, flipped), fragments.data(), value.data(), threads);
@@ -253,11 +260,14 @@ void bind_on_graphs(nb::module_& m) {
         return with_score<Index>(chosen, [&](auto score) {
             using Score = decltype(score);
             std::vector<Merge<Score>> merges;
-            run_interruptibly(threads, [&](const Run& run) {
-                auto part = make_part(score, columns, bins, run);
-                merge_part(number_regions(part, run).first, part.score, top, merges, run);
-                merges = sort_merges(std::move(merges), top, run);
-            });
+            run_interruptibly(
+                threads,
+                [&](const Run& run) {
+                    auto part = make_part(score, columns, bins, run);
+                    merge_part(number_regions(part, run).first, part.score, top, merges, run);
+                    merges = sort_merges(std::move(merges), top, run);
+                },
+                "agglomerate graph");
             return merge_columns(merges, scale);
         });
     });
@@ -267,11 +277,14 @@ void bind_on_graphs(nb::module_& m) {
             using Score = decltype(score);
             std::vector<uint64_t> sizes(size.data(), size.data() + size.size());
             std::vector<Index> result;
-            run_interruptibly(1, [&](const Run& run) {
-                auto part = make_part(score, columns, bins, run);
-                auto edges = contract_edges<Score>(part.edges, segment_of.data(), run);
-                result = absorb_small(std::move(edges), part.score, std::move(sizes), min_size, run);
-            });
+            run_interruptibly(
+                1,
+                [&](const Run& run) {
+                    auto part = make_part(score, columns, bins, run);
+                    auto edges = contract_edges<Score>(part.edges, segment_of.data(), run);
+                    result = absorb_small(std::move(edges), part.score, std::move(sizes), min_size, run);
+                },
+                "minimum size");
             return to_numpy(std::move(result));
         });
     });
@@ -300,6 +313,7 @@ inline void bind_segmentation(nb::module_& m) {
     bind_on_voxels<uint16_t, uint64_t>(m);
     bind_mutex<uint8_t, uint32_t>(m);
     bind_mutex<uint16_t, uint32_t>(m);
+    m.def("operations", [] { return operations.load(); });
     m.attr("INDEX_LIMIT") = uint64_t(VoxelForest<uint32_t>::POINTER);
     bind_on_graphs<uint32_t>(m);
     // The order of merges given as fractions and keys.

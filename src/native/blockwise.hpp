@@ -113,7 +113,7 @@ std::vector<uint32_t> block_watershed(const Faces<Code>& faces, const Box& box, 
     std::vector<uint32_t> first;
     for (int64_t v = 0; v < size; ++v)
         if (forest.is_root(v)) first.push_back(uint32_t(v));
-    forest.number(size, 1, run);
+    forest.number(size, run);
     return first;
 }
 

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "operations.hpp"
+
 namespace neuropil {
 
 inline uint64_t mix(uint64_t a, uint64_t b) {
@@ -19,7 +21,8 @@ inline uint64_t mix(uint64_t a, uint64_t b) {
 // Positions of edges in a list, by their two ends a < b. A slot holds a position and a mark of the ends, so that the
 // list itself is looked at for the right edge only. The first slots for an edge may be a's own: who walks over regions
 // in order then stays in the cache. Edges that were renamed or are dead stay until the next rebuild: names are
-// compared, so they match nothing.
+// compared, so they match nothing. A pair has one slot: who replaces its edge takes over the slot, as otherwise two
+// regions whose edges are pooled again and again would gather a run of dead slots that every look-up walks.
 template <uint64_t OWN>
 class PairIndex {
   public:
@@ -38,26 +41,36 @@ class PairIndex {
     bool has_room() const { return used_ * 2 < slots_.size(); }
     size_t capacity() const { return slots_.size() / 2; }
 
+    // The slot of this pair: of its edge, or where that would be entered. It is good until the next insertion.
     template <class Edges, class Name>
-    uint32_t find(const Edges& edges, Name a, Name b) const {
+    size_t slot(const Edges& edges, Name a, Name b) const {
         const uint32_t bits = position_bits(), marked = mark(a, b) & ~bits;
-        const uint32_t slot = slots_[place(a, b, [&](uint32_t slot) {
+        return place(a, b, [&](uint32_t slot) {
             const uint32_t e = slot & bits;
             return (slot & ~bits) == marked && edges[e].a == a && edges[e].b == b;
-        })];
-        return slot == EMPTY ? NONE : slot & bits;
+        });
     }
 
-    // Asks for the memory that find(a, b) will look at first.
+    // The edge in a slot, or NONE.
+    uint32_t at(size_t slot) const { return slots_[slot] == EMPTY ? NONE : slots_[slot] & position_bits(); }
+
+    // Enters the edge of a pair into the slot of this pair.
+    template <class Name>
+    void enter(size_t slot, Name a, Name b, uint32_t e) {
+        used_ += slots_[slot] == EMPTY;
+        slots_[slot] = (mark(a, b) & ~position_bits()) | e;
+    }
+
+    // Asks for the memory that slot(edges, a, b) will look at first.
     template <class Name>
     void prefetch(Name a, Name b) const {
         __builtin_prefetch(&slots_[(OWN ? OWN * a : mix(a, b)) & (slots_.size() - 1)]);
     }
 
+    // Enters an edge of a pair that has none.
     template <class Name>
     void insert(Name a, Name b, uint32_t e) {
-        slots_[place(a, b, [](uint32_t) { return false; })] = (mark(a, b) & ~position_bits()) | e;
-        ++used_;
+        enter(place(a, b, [](uint32_t) { return false; }), a, b, e);
     }
 
   private:
@@ -74,21 +87,25 @@ class PairIndex {
         const size_t mask = slots_.size() - 1;
         for (uint64_t i = 0; i < OWN; ++i) {
             const size_t at = (OWN * a + (b + i) % OWN) & mask;
+            steps_ += 1;
             if (slots_[at] == EMPTY || wanted(slots_[at])) return at;
         }
         // Where all regions fill the slots of their own, these are one long run: who lands in it must leap out.
         constexpr int NEAR = 16;
         const uint64_t hash = mix(a, b);
         size_t at = hash & mask, step = 1;
-        for (int tries = 1; slots_[at] != EMPTY && !wanted(slots_[at]); ++tries) {
+        int tries = 1;
+        for (; slots_[at] != EMPTY && !wanted(slots_[at]); ++tries) {
             if (tries == NEAR) step = (hash >> 32) | 1;
             at = (at + step) & mask;
         }
+        steps_ += tries;
         return at;
     }
 
     std::vector<uint32_t> slots_;
     size_t used_ = 0;
+    mutable Operations steps_;
 };
 
 // Edges by their two ends; new ones are made when asked for.
@@ -101,14 +118,15 @@ class EdgeTable {
     // The position of this edge in edges().
     uint32_t operator()(Name a, Name b) {
         if (a > b) std::swap(a, b);
-        const uint32_t known = index_.find(edges_, a, b);
-        if (known != NONE) return known;
+        size_t slot = index_.slot(edges_, a, b);
+        if (index_.at(slot) != NONE) return index_.at(slot);
         if (edges_.size() >= NONE) throw std::length_error("more than 2^32 - 1 edges in one table");
         if (!index_.has_room()) {
             index_.clear(2 * index_.capacity());
             for (size_t e = 0; e < edges_.size(); ++e) index_.insert(edges_[e].a, edges_[e].b, uint32_t(e));
+            slot = index_.slot(edges_, a, b);
         }
-        index_.insert(a, b, uint32_t(edges_.size()));
+        index_.enter(slot, a, b, uint32_t(edges_.size()));
         edges_.push_back({a, b, {}});
         return uint32_t(edges_.size() - 1);
     }
@@ -152,7 +170,9 @@ class NameTable {
   private:
     size_t place(Name name) const {
         size_t slot = mix(name, 0) & (slots_.size() - 1);
-        while (slots_[slot] != NONE && names_[slots_[slot]] != name) slot = (slot + 1) & (slots_.size() - 1);
+        for (; slots_[slot] != NONE && names_[slots_[slot]] != name; steps_ += 1)
+            slot = (slot + 1) & (slots_.size() - 1);
+        steps_ += 1;
         return slot;
     }
 
@@ -163,6 +183,7 @@ class NameTable {
 
     std::vector<uint32_t> slots_;
     std::vector<Name> names_;
+    mutable Operations steps_;
 };
 
 }  // namespace neuropil

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "parallel.hpp"
@@ -13,17 +14,19 @@
 namespace neuropil {
 
 // The kernel runs on a thread of its own; the calling thread waits without the lock and asks ten times a second
-// whether a signal has come.
+// whether a signal has come. With NEUROPIL_TIMES=1, kernels that have a name tell where their time went.
 template <class Kernel>
-void run_interruptibly(int threads, Kernel&& kernel) {
+void run_interruptibly(int threads, Kernel&& kernel, const char* name = nullptr) {
     std::atomic<bool> stop{false};
+    std::optional<Times> times;
+    if (name && Times::wanted()) times.emplace();
     std::mutex guard;
     std::condition_variable finished;
     bool done = false;
     std::exception_ptr failure;
     std::thread worker([&] {
         try {
-            kernel(Run{threads, &stop});
+            kernel(Run{threads, &stop, times ? &*times : nullptr});
         } catch (...) {
             failure = std::current_exception();
         }
@@ -48,6 +51,7 @@ void run_interruptibly(int threads, Kernel&& kernel) {
     worker.join();
     if (interrupted) throw nanobind::python_error();
     if (failure) std::rethrow_exception(failure);
+    if (times) times->print(name, threads);
 }
 
 }  // namespace neuropil

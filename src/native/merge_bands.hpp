@@ -18,22 +18,6 @@
 
 namespace neuropil {
 
-// Lets edges merge whose score is at least `stop`, in the unit of Score::value; all of them when that is 0.
-template <class Score>
-struct Reaches {
-    double stop = 0, scale = 1;
-
-    bool operator()(const typename Score::Stats& stats) const {
-        return stop <= 0 || Score::value(stats, scale) >= stop;
-    }
-
-    // A level that is not above that of any edge that may merge; top + 1 where none may.
-    uint64_t lowest(uint64_t top) const {
-        const double level = stop * (std::is_same_v<Score, Mean<typename Score::Index>> ? scale : 1) - 2;
-        return level < 1 ? 0 : level > double(top) ? top + 1 : uint64_t(level);
-    }
-};
-
 template <class Score>
 class BandMerger {
   public:
@@ -123,9 +107,15 @@ class BandMerger {
     void each_node(See&& see) {
         constexpr int64_t CHUNK = 1 << 16;
         const int64_t nodes = int64_t(number_.size());
-        parallel_for(run_, (nodes + CHUNK - 1) / CHUNK, [&](int64_t chunk) {
-            for (int64_t v = chunk * CHUNK; v < std::min(nodes, (chunk + 1) * CHUNK); ++v) see(Index(v));
-        });
+        parallel_for(
+            run_, (nodes + CHUNK - 1) / CHUNK,
+            [&](int64_t chunk) {
+                Operations steps;
+                const int64_t end = std::min(nodes, (chunk + 1) * CHUNK);
+                steps += end - chunk * CHUNK;
+                for (int64_t v = chunk * CHUNK; v < end; ++v) see(Index(v));
+            },
+            "nodes");
     }
 
     bool wait(Index a, Index b) const { return !blocked_.empty() && blocked_[a] && blocked_[b]; }
@@ -134,25 +124,30 @@ class BandMerger {
     template <class See>
     void rename_edges(See&& see) {
         std::vector<Part<Score>> aside(blocked_.empty() ? 0 : parts_.size(), Part<Score>{score_, {}});
-        parallel_for(run_, int64_t(parts_.size()), [&](int64_t p) {
-            run_.check();
-            auto& edges = parts_[p].edges;
-            size_t kept = 0;
-            for (size_t e = 0; e < edges.size(); ++e) {
-                ask_ahead(edges, e, name_.data());
-                auto& edge = edges[e];
-                const Index one = name_[edge.a], two = name_[edge.b];
-                edge.a = std::min(one, two), edge.b = std::max(one, two);
-                if (wait(edge.a, edge.b)) {
-                    aside[p].edges.push_back({edge.a, edge.b, aside[p].score.adopt(parts_[p].score, edge.stats)});
-                    continue;
+        parallel_for(
+            run_, int64_t(parts_.size()),
+            [&](int64_t p) {
+                run_.check();
+                auto& edges = parts_[p].edges;
+                size_t kept = 0;
+                Operations steps;
+                steps += edges.size();
+                for (size_t e = 0; e < edges.size(); ++e) {
+                    ask_ahead(edges, e, name_.data());
+                    auto& edge = edges[e];
+                    const Index one = name_[edge.a], two = name_[edge.b];
+                    edge.a = std::min(one, two), edge.b = std::max(one, two);
+                    if (wait(edge.a, edge.b)) {
+                        aside[p].edges.push_back({edge.a, edge.b, aside[p].score.adopt(parts_[p].score, edge.stats)});
+                        continue;
+                    }
+                    see(edge);
+                    if (kept < e) edges[kept] = edge;
+                    ++kept;
                 }
-                see(edge);
-                if (kept < e) edges[kept] = edge;
-                ++kept;
-            }
-            edges.resize(kept);
-        });
+                edges.resize(kept);
+            },
+            "rename edges");
         for (auto& part : aside)
             if (!part.edges.empty()) aside_.push_back(std::move(part));
     }
@@ -176,14 +171,15 @@ class BandMerger {
             run_.check();
             for (const auto& edge : part.edges) {
                 const auto [a, b] = std::minmax(name_[edge.a], name_[edge.b]);
-                const uint32_t known = index.find(all.edges, a, b);
+                const size_t slot = index.slot(all.edges, a, b);
+                const uint32_t known = index.at(slot);
                 const auto stats = all.score.adopt(part.score, edge.stats);
                 if (known != NONE) {
                     all.score.pool(all.edges[known].stats, stats);
                     continue;
                 }
                 if (all.edges.size() >= NONE) throw std::length_error("more than 2^32 - 1 edges in one table");
-                index.insert(a, b, uint32_t(all.edges.size()));
+                index.enter(slot, a, b, uint32_t(all.edges.size()));
                 all.edges.push_back({a, b, stats});
             }
             part = Part<Score>{score_, {}};
@@ -207,22 +203,27 @@ class BandMerger {
     // number with the root of each component.
     std::vector<uint32_t> part_inner_edges() {
         std::vector<uint32_t> inner(parts_.size());
-        parallel_for(run_, int64_t(parts_.size()), [&](int64_t p) {
-            run_.check();
-            Index last = 0;
-            uint32_t count = 0;
-            auto flush = [&] { std::atomic_ref<uint32_t>(number_[last]).fetch_add(count, std::memory_order_relaxed); };
-            auto& edges = parts_[p].edges;
-            const auto middle = std::partition(edges.begin(), edges.end(), [&](const auto& edge) {
-                const Index root = forest_[edge.a];
-                if (root != forest_[edge.b]) return true;
-                if (root != last) flush(), last = root, count = 0;
-                ++count;
-                return false;
-            });
-            flush();
-            inner[p] = uint32_t(middle - edges.begin());
-        });
+        parallel_for(
+            run_, int64_t(parts_.size()),
+            [&](int64_t p) {
+                run_.check();
+                Index last = 0;
+                uint32_t count = 0;
+                auto flush = [&] {
+                    std::atomic_ref<uint32_t>(number_[last]).fetch_add(count, std::memory_order_relaxed);
+                };
+                auto& edges = parts_[p].edges;
+                const auto middle = std::partition(edges.begin(), edges.end(), [&](const auto& edge) {
+                    const Index root = forest_[edge.a];
+                    if (root != forest_[edge.b]) return true;
+                    if (root != last) flush(), last = root, count = 0;
+                    ++count;
+                    return false;
+                });
+                flush();
+                inner[p] = uint32_t(middle - edges.begin());
+            },
+            "part edges");
         return inner;
     }
 
@@ -248,9 +249,10 @@ class BandMerger {
     // Sorts the edges within components by their pieces.
     Pieces distribute(Pieces pieces) {
         const size_t count = pieces.sizes.size();
-        std::vector<std::vector<uint32_t>> starts(parts_.size());
-        parallel_for(run_, int64_t(parts_.size()),
-                     [&](int64_t p) { starts[p] = sort_inner(parts_[p].edges, pieces.inner[p], count); });
+        std::vector<std::vector<InPart>> found(parts_.size());
+        parallel_for(
+            run_, int64_t(parts_.size()),
+            [&](int64_t p) { found[p] = sort_inner(parts_[p].edges, pieces.inner[p], count); }, "distribute");
         std::vector<uint32_t> order(count), place(count);
         std::iota(order.begin(), order.end(), 0);
         std::stable_sort(order.begin(), order.end(),
@@ -258,33 +260,55 @@ class BandMerger {
         for (uint32_t i = 0; i < count; ++i) place[order[i]] = i;
         pieces.ranges.resize(count);
         for (uint32_t p = 0; p < parts_.size(); ++p)
-            for (uint32_t i = 0; i < count && !starts[p].empty(); ++i)
-                if (starts[p][i] < starts[p][i + 1])
-                    pieces.ranges[place[i]].push_back({p, starts[p][i], starts[p][i + 1]});
+            for (const auto& [piece, begin, end] : found[p]) pieces.ranges[place[piece]].push_back({p, begin, end});
         return pieces;
     }
 
-    // Where the edges of each piece begin, and where the last one's end; nothing where there are none.
-    std::vector<uint32_t> sort_inner(std::vector<Edge<Score>>& edges, uint32_t inner, size_t pieces) {
-        if (inner == edges.size()) return {};
-        std::vector<uint32_t> start(pieces + 1, 0);
-        const std::vector<Edge<Score>> unsorted(edges.begin() + inner, edges.end());
+    // Edges of one piece that belong to one part.
+    struct InPart {
+        uint32_t piece, begin, end;
+    };
+
+    // Where the edges of each piece lie; pieces without any are left out, so that all parts together take time for
+    // their edges alone.
+    std::vector<InPart> sort_inner(std::vector<Edge<Score>>& edges, uint32_t inner, size_t pieces) {
+        std::vector<InPart> found;
+        const size_t count = edges.size() - inner;
         auto piece = [&](const Edge<Score>& edge) { return number_[forest_[edge.a]]; };
-        for (const auto& edge : unsorted) ++start[piece(edge)];
+        auto note = [&](uint32_t p, uint32_t begin, uint32_t end) {
+            if (begin < end) found.push_back({p, begin, end});
+        };
+        Operations steps;
+        steps += count;
+        if (4 * count < pieces) {
+            std::sort(edges.begin() + inner, edges.end(),
+                      [&](const auto& e, const auto& f) { return piece(e) < piece(f); });
+            uint32_t begin = inner;
+            for (uint32_t e = inner; e < edges.size(); ++e)
+                if (piece(edges[e]) != piece(edges[begin])) note(piece(edges[begin]), begin, e), begin = e;
+            if (count) note(piece(edges[begin]), begin, uint32_t(edges.size()));
+            return found;
+        }
+        steps += pieces;
+        const std::vector<Edge<Score>> unsorted(edges.begin() + inner, edges.end());
+        std::vector<uint32_t> next(pieces + 1, 0);
+        for (const auto& edge : unsorted) ++next[piece(edge)];
         uint32_t before = inner;
-        for (auto& count : start) before += std::exchange(count, before);
-        auto next = start;
+        for (auto& size : next) before += std::exchange(size, before);
+        for (uint32_t p = 0; p < pieces; ++p) note(p, next[p], next[p + 1]);
         for (const auto& edge : unsorted) edges[next[piece(edge)]++] = edge;
-        return start;
+        return found;
     }
 
     void merge_pieces(const Pieces& pieces, uint64_t floor) {
         const size_t known = merges_.size(), count = pieces.ranges.size();
         merges_.resize(known + count);
         std::vector<Part<Score>> rest(count, Part<Score>{score_, {}});
-        parallel_for(run_, int64_t(count),
-                     [&](int64_t i) { rest[i] = merge_piece(pieces.ranges[i], floor, merges_[known + i]); });
-        parallel_for(run_, int64_t(parts_.size()), [&](int64_t p) { shrink(parts_[p], pieces.inner[p]); });
+        parallel_for(
+            run_, int64_t(count),
+            [&](int64_t i) { rest[i] = merge_piece(pieces.ranges[i], floor, merges_[known + i]); }, "merge pieces");
+        parallel_for(
+            run_, int64_t(parts_.size()), [&](int64_t p) { shrink(parts_[p], pieces.inner[p]); }, "shrink parts");
         std::erase_if(parts_, [](const auto& part) { return part.edges.empty(); });
         for (auto& part : rest) {
             if (part.edges.empty()) continue;

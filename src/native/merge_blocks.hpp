@@ -65,7 +65,7 @@ class BlockMerger {
     // Blocks are scanned, their graphs merged in bands.
     BandMerger<Score> bands() const {
         std::vector<Part<Score>> parts(grid_.size(), Part<Score>{score_, {}});
-        parallel_for(run_, int64_t(parts.size()), [&](int64_t i) { parts[i] = scan(grid_.box(i)); });
+        parallel_for(run_, int64_t(parts.size()), [&](int64_t i) { parts[i] = scan(grid_.box(i)); }, "scan blocks");
         return BandMerger<Score>(std::move(parts), count_, top_, score_, grain_, run_);
     }
 

@@ -61,6 +61,7 @@ class MergingGraph {
             const uint32_t other = edge.a == lose ? edge.b : edge.a;
             index_.prefetch(std::min(keep, other), std::max(keep, other));
         }
+        steps_ += list.size;
         recycle(list);
         lists_[lose] = {0, 0, 0};
         make_room(keep, uint32_t(moving_.size()));
@@ -72,6 +73,7 @@ class MergingGraph {
     template <class See>
     void each(uint32_t node, See&& see) const {
         const List& list = lists_[node];
+        steps_ += list.size;
         for (size_t i = list.begin; i < list.begin + list.size; ++i) {
             const LocalEdge<Score>& edge = edges_[entries_[i]];
             if (edge.a == node) see(entries_[i], edge.b);
@@ -95,6 +97,7 @@ class MergingGraph {
         List& list = lists_[node];
         if (list.size + more <= list.room) return;
         uint32_t live = 0;
+        steps_ += list.size;
         uint32_t* entry = entries_.data() + list.begin;
         for (uint32_t i = 0; i < list.size; ++i)
             if (alive(entry[i])) entry[live++] = entry[i];
@@ -129,7 +132,8 @@ class MergingGraph {
         if (edge.a == NONE) return;  // a rebuild of the index has pooled it
         const uint32_t other = edge.a == lose ? edge.b : edge.a;
         const uint32_t a = std::min(keep, other), b = std::max(keep, other);
-        const uint32_t twin = index_.find(edges_, a, b);
+        const size_t slot = index_.slot(edges_, a, b);
+        const uint32_t twin = index_.at(slot);
         if (twin != NONE && !better<Score>(edge.stats, edges_[twin].stats)) {
             score_.pool(edges_[twin].stats, edge.stats);
             kill(f);
@@ -141,8 +145,8 @@ class MergingGraph {
         }
         edge.a = a, edge.b = b;
         append(keep, f);
-        if (index_.has_room())
-            index_.insert(a, b, f);
+        if (twin != NONE || index_.has_room())
+            index_.enter(slot, a, b, f);
         else
             rebuild();
     }
@@ -150,12 +154,14 @@ class MergingGraph {
     void rebuild() {
         // Never smaller: a rebuild must be paid for by many insertions.
         index_.clear(std::max(index_.capacity(), edges_.size() + edges_.size() / 4));
+        steps_ += edges_.size();
         for (uint32_t e = 0; e < edges_.size(); ++e) {
             if (e % 65536 == 0) run_.check();
             if (!alive(e)) continue;
-            const uint32_t twin = index_.find(edges_, edges_[e].a, edges_[e].b);
+            const size_t slot = index_.slot(edges_, edges_[e].a, edges_[e].b);
+            const uint32_t twin = index_.at(slot);
             if (twin == NONE) {
-                index_.insert(edges_[e].a, edges_[e].b, e);
+                index_.enter(slot, edges_[e].a, edges_[e].b, e);
             } else {
                 score_.pool(edges_[twin].stats, edges_[e].stats);
                 kill(e);
@@ -170,6 +176,7 @@ class MergingGraph {
     std::vector<uint32_t> entries_, moving_;
     std::vector<List> lists_;
     std::vector<std::vector<size_t>> free_;
+    mutable Operations steps_;
 };
 
 // Edges by descending (score, key). They are sorted into buckets by score; only the best bucket that is not empty is a
@@ -216,6 +223,7 @@ class EdgeQueue {
             if (heap_.empty()) return NONE;
             const Entry entry = heap_.front();
             std::pop_heap(heap_.begin(), heap_.end(), worse);
+            steps_ += std::bit_width(heap_.size());
             heap_.pop_back();
             if (!graph_.alive(entry.edge)) continue;
             if (Score::same(graph_.edge(entry.edge).stats, entry.stats)) return entry.edge;
@@ -237,6 +245,7 @@ class EdgeQueue {
         if (bucket >= bucket_) {
             heap_.push_back({stats, e});
             std::push_heap(heap_.begin(), heap_.end(), worse);
+            steps_ += 1;
         } else {
             next_[e] = lists_[bucket];
             lists_[bucket] = e;
@@ -256,6 +265,7 @@ class EdgeQueue {
     void load(Skip&& skip) {
         constexpr size_t AHEAD = 8;
         auto look_at = [&](uint32_t e) {
+            steps_ += 1;
             if (graph_.alive(e) && !skip(graph_.edge(e))) push(e);
         };
         --bucket_;
@@ -278,6 +288,7 @@ class EdgeQueue {
     std::vector<uint32_t> sorted_, lists_, next_;
     size_t bucket_;  // buckets below this one are not in the heap
     std::vector<Entry> heap_;
+    Operations steps_;
 };
 
 }  // namespace neuropil

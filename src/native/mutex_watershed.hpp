@@ -36,7 +36,7 @@ class MutexWatershed {
             sweep_few();
         else
             sweep_many();
-        return forest_.number(edges_.shape.size(), pieces_, run_);
+        return forest_.number(edges_.shape.size(), run_);
     }
 
   private:

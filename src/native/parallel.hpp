@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "times.hpp"
+
 namespace neuropil {
 
 // Thrown inside a kernel when its caller has given up waiting (Ctrl-C).
@@ -17,10 +19,11 @@ struct Cancelled : std::runtime_error {
     Cancelled() : std::runtime_error("cancelled") {}
 };
 
-// How a kernel is run: on how many threads, and whether somebody still wants the result.
+// How a kernel is run: on how many threads, whether somebody still wants the result, and how long its steps take.
 struct Run {
     int threads = 1;
     std::atomic<bool>* stop = nullptr;
+    Times* times = nullptr;
 
     void check() const {
         if (stop && stop->load(std::memory_order_relaxed)) throw Cancelled();
@@ -60,21 +63,31 @@ void sort_checked(const Run& run, Iterator first, Iterator last, Less less) {
 // Calls work(i) for every i in [0, count), each exactly once, handed out in order to whichever thread is free.
 // The first exception ends the loop and is thrown again here. Where the system gives fewer threads, those do all.
 template <class Work>
-void parallel_for(const Run& run, int64_t count, Work&& work) {
+void parallel_for(const Run& run, int64_t count, Work&& work, const char* name = "other") {
     std::atomic<int64_t> next{0};
     std::exception_ptr failure;
     std::mutex guard;
+    Times::Step step{name};
+    const double start = run.times ? seconds_now() : 0;
     auto serve = [&] {
+        double total = 0, longest = 0;
         try {
             for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
                 run.check();
+                const double begin = run.times ? seconds_now() : 0;
                 work(i);
+                if (!run.times) continue;
+                const double taken = seconds_now() - begin;
+                total += taken, longest = std::max(longest, taken);
             }
         } catch (...) {
             next.store(count, std::memory_order_relaxed);
             std::lock_guard lock(guard);
             if (!failure) failure = std::current_exception();
         }
+        if (!run.times) return;
+        std::lock_guard lock(guard);
+        step.work += total, step.longest = std::max(step.longest, longest);
     };
     const int64_t helpers = std::min<int64_t>(run.threads, count) - 1;
     std::vector<std::thread> pool;
@@ -86,6 +99,9 @@ void parallel_for(const Run& run, int64_t count, Work&& work) {
     serve();
     for (auto& thread : pool) thread.join();
     if (failure) std::rethrow_exception(failure);
+    if (!run.times) return;
+    step.wall = seconds_now() - start, step.pieces = count;
+    run.times->add(step);
 }
 
 }  // namespace neuropil

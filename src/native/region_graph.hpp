@@ -118,11 +118,14 @@ std::vector<Edge<Score>> region_graph(const AnyFaces& faces, const typename Scor
     const int64_t pieces = std::max<int64_t>(1, std::min<int64_t>(run.threads, shape.z));
     std::vector<EdgeTable<Edge<Score>, Index>> tables(pieces);
     std::vector<Score> scores(pieces, score);
-    parallel_for(run, pieces, [&](int64_t p) {
-        const Box box{{shape.z * p / pieces, 0, 0}, {shape.z * (p + 1) / pieces, shape.y, shape.x}};
-        scan_faces(faces, fragments, shape.strides(), {0, 0, 0}, value, box, scores[p], tables[p], run);
-        scores[p].finish(tables[p].edges());
-    });
+    parallel_for(
+        run, pieces,
+        [&](int64_t p) {
+            const Box box{{shape.z * p / pieces, 0, 0}, {shape.z * (p + 1) / pieces, shape.y, shape.x}};
+            scan_faces(faces, fragments, shape.strides(), {0, 0, 0}, value, box, scores[p], tables[p], run);
+            scores[p].finish(tables[p].edges());
+        },
+        "scan faces");
     score = std::move(scores[0]);
     for (int64_t p = 1; p < pieces; ++p) {
         for (size_t e = 0; e < tables[p].edges().size(); ++e) {

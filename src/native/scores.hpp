@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "operations.hpp"
+
 namespace neuropil {
 
 using Wide = unsigned __int128;
@@ -140,6 +142,7 @@ class Quantile {
             const uint32_t bin = first ? *a++ : *b++;
             append(scratch_, bin >> count_bits_, bin & limit());
         }
+        steps_ += into.bins + other.bins;
         release(into);
         release(other);
         into.count += other.count;
@@ -223,6 +226,7 @@ class Quantile {
     std::vector<uint32_t> arena_, scratch_;
     std::vector<std::vector<uint64_t>> free_;
     std::vector<std::pair<uint32_t, uint16_t>> faces_;
+    Operations steps_;
 };
 
 // Whether an edge comes before another.

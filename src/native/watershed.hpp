@@ -62,53 +62,77 @@ void joins_of_row(const RowFaces<Code>& face, int64_t n, Code high, const Code* 
     }
 }
 
-// Directions and joins, row by row, keeping one slice of directions.
+// The rows of voxels y0 … y1 - 1 in each of the sections z0 … z1 - 1: short enough for a section of it to stay in a
+// cache.
+struct Stripe {
+    int64_t z0, z1, y0, y1;
+};
+
+// Stripes of a volume, as many as keep some threads busy.
+inline std::vector<Stripe> stripes_of(const Shape& shape, int threads) {
+    constexpr int64_t VOXELS = 1 << 16;
+    const int64_t rows = std::max<int64_t>(1, VOXELS / std::max<int64_t>(1, shape.x));
+    const int64_t across = std::max<int64_t>(1, (shape.y + rows - 1) / rows);
+    const int64_t wanted = std::max<int64_t>(1, 4 * threads / across);
+    const int64_t along = threads == 1 ? 1 : std::max<int64_t>(1, std::min(shape.z / 4, wanted));
+    std::vector<Stripe> stripes;
+    for (int64_t i = 0; i < along; ++i)
+        for (int64_t j = 0; j < across; ++j)
+            stripes.push_back(
+                {shape.z * i / along, shape.z * (i + 1) / along, shape.y * j / across, shape.y * (j + 1) / across});
+    return stripes;
+}
+
+// Directions and joins of a stripe, row by row, keeping one section of directions.
 template <class Code>
 class JoinScan {
   public:
-    JoinScan(const Faces<Code>& faces, Code low, Code high)
+    JoinScan(const Faces<Code>& faces, Code low, Code high, const Stripe& stripe)
         : faces_(faces),
           low_(low),
           high_(high),
           n_(faces.shape.x),
+          first_(std::max<int64_t>(0, stripe.y0 - 1)),
+          rows_(stripe.y1 - first_ + 1),
           padded_(n_ + 1),
           zeros_(n_ + 1),
-          ring_((faces.shape.y + 1) * (n_ + 1)),
-          joins_(n_) {}
-
-    // Prepares for a scan that starts at this row: one slice of directions before it.
-    void start(int64_t row) {
-        for (int64_t r = std::max<int64_t>(0, row - faces_.shape.y); r < row; ++r) direct(r);
+          ring_(rows_ * (n_ + 1)),
+          joins_(n_) {
+        for (int64_t y = first_; stripe.z0 > 0 && y < stripe.y1; ++y) direct(stripe.z0 - 1, y);
     }
 
-    // The joins of this row; rows must come one after another.
-    const Code* next(int64_t row) {
-        const auto face = direct(row);
-        const bool first_y = row % faces_.shape.y == 0, first_z = row < faces_.shape.y;
-        const Code* before_y = first_y ? zeros_.data() : directions(row - 1);
-        const Code* before_z = first_z ? zeros_.data() : directions(row - faces_.shape.y);
-        joins_of_row(face, n_, high_, directions(row), before_y, before_z, joins_.data());
+    // The joins of this row. Rows must come one after another, those of a section after the one before.
+    Code* next(int64_t z, int64_t y, bool first) {
+        if (first && y > 0) direct(z, y - 1);
+        const auto face = direct(z, y);
+        const Code* before_y = y ? directions(z, y - 1) : zeros_.data();
+        const Code* before_z = z ? directions(z - 1, y) : zeros_.data();
+        joins_of_row(face, n_, high_, directions(z, y), before_y, before_z, joins_.data());
         return joins_.data();
     }
 
   private:
-    Code* directions(int64_t row) { return ring_.data() + (row % (faces_.shape.y + 1)) * (n_ + 1) + 1; }
+    // A row takes the place of the one before the row above it in the section before, which nobody needs any more.
+    Code* directions(int64_t z, int64_t y) {
+        const int64_t row = z * (rows_ - 1) + y - first_;
+        return ring_.data() + (row % rows_) * (n_ + 1) + 1;
+    }
 
-    RowFaces<Code> direct(int64_t row) {
+    RowFaces<Code> direct(int64_t z, int64_t y) {
         const Shape& s = faces_.shape;
-        const int64_t voxel = row * n_, y = row % s.y, z = row / s.y;
+        const int64_t voxel = (z * s.y + y) * n_;
         const Code* none = zeros_.data();
         for (int64_t i = 1; i < n_; ++i) padded_[i] = faces_.at(X, voxel + i);
         const RowFaces<Code> face{padded_.data(), y ? faces_.row(Y, voxel) : none, z ? faces_.row(Z, voxel) : none,
                                   y + 1 < s.y ? faces_.row(Y, voxel + n_) : none,
                                   z + 1 < s.z ? faces_.row(Z, voxel + s.y * n_) : none};
-        best_direction(face, n_, low_, directions(row));
+        best_direction(face, n_, low_, directions(z, y));
         return face;
     }
 
     const Faces<Code>& faces_;
     const Code low_, high_;  // a face passes when its code is greater
-    const int64_t n_;
+    const int64_t n_, first_, rows_;
     std::vector<Code> padded_, zeros_, ring_, joins_;
 };
 
@@ -148,51 +172,80 @@ class VoxelForest {
         return a;
     }
 
+    // The same while other threads unite other voxels. Whoever came first, the root of a tree is its smallest voxel.
+    void unite_shared(Index a, Index b) {
+        for (;;) {
+            a = find_shared(a), b = find_shared(b);
+            if (a == b) return;
+            if (a > b) std::swap(a, b);
+            Index expected = POINTER | b;
+            if (std::atomic_ref<Index>(cell_[b]).compare_exchange_strong(expected, POINTER | a,
+                                                                         std::memory_order_relaxed))
+                return;
+        }
+    }
+
     // A voxel of the tree that two voxels' trees become; most often they are one already.
     Index meet(Index a, Index b) { return a == b ? a : unite(a, b); }
 
-    // Replaces all trees by labels from 1 in the order of their roots; returns how many there are.
-    Index number(int64_t voxels, int64_t pieces, const Run& run) {
-        auto begin = [&](int64_t p) { return voxels * p / pieces; };
-        std::vector<Index> ids(pieces + 1, 0);
-        parallel_for(run, pieces, [&](int64_t p) {
+    // Numbers the roots from 1 in their order; returns how many there are. Voxels still point to them.
+    Index number_roots(int64_t voxels, const Run& run) {
+        constexpr int64_t CHUNK = 1 << 18;
+        const int64_t chunks = (voxels + CHUNK - 1) / CHUNK;
+        auto each = [&](int64_t chunk, auto&& see) {
+            const int64_t end = std::min(voxels, (chunk + 1) * CHUNK);
+            for (int64_t v = chunk * CHUNK; v < end; ++v) see(v);
+        };
+        std::vector<Index> before(chunks + 1, 0);
+        auto count = [&](int64_t chunk) {
             Index roots = 0;
-            each_chunk(run, begin(p + 1) - begin(p), [&](int64_t from, int64_t to) {
-                for (int64_t v = begin(p) + from; v < begin(p) + to; ++v) roots += is_root(v);
+            each(chunk, [&](int64_t v) { roots += is_root(v); });
+            before[chunk + 1] = roots;
+        };
+        parallel_for(run, chunks, count, "count roots");
+        for (int64_t chunk = 0; chunk < chunks; ++chunk) before[chunk + 1] += before[chunk];
+        auto number = [&](int64_t chunk) {
+            Index id = before[chunk];
+            each(chunk, [&](int64_t v) {
+                if (is_root(v)) cell_[v] = ++id;
             });
-            ids[p + 1] = roots;
-        });
-        for (int64_t p = 0; p < pieces; ++p) ids[p + 1] += ids[p];
-        parallel_for(run, pieces, [&](int64_t p) { number_piece(begin(p), begin(p + 1), ids[p], run); });
-        parallel_for(run, pieces - 1, [&](int64_t p) {
-            each_chunk(run, begin(p + 2) - begin(p + 1), [&](int64_t from, int64_t to) {
-                for (int64_t v = begin(p + 1) + from; v < begin(p + 1) + to; ++v) resolve(v);
-            });
-        });
-        return ids[pieces];
+        };
+        parallel_for(run, chunks, number, "number roots");
+        return before[chunks];
+    }
+
+    // Replaces the pointers of a row of voxels by the labels at their ends, once the roots are numbered. Others may be
+    // doing the same with theirs.
+    void resolve(int64_t begin, int64_t end) {
+        for (int64_t v = begin; v < end; ++v) {
+            Index at = load(v);
+            if (at & POINTER) {
+                do at = load(at & ~POINTER);
+                while (at & POINTER);
+                std::atomic_ref<Index>(cell_[v]).store(at, std::memory_order_relaxed);
+            }
+        }
+    }
+
+    // Replaces all trees by labels from 1 in the order of their roots; returns how many there are.
+    Index number(int64_t voxels, const Run& run) {
+        constexpr int64_t CHUNK = 1 << 16;
+        const Index count = number_roots(voxels, run);
+        parallel_for(
+            run, (voxels + CHUNK - 1) / CHUNK,
+            [&](int64_t i) { resolve(i * CHUNK, std::min(voxels, (i + 1) * CHUNK)); }, "resolve");
+        return count;
     }
 
   private:
-    // Labels voxels of a piece in their order: what a voxel points to has its label already, or lies before the piece.
-    void number_piece(int64_t begin, int64_t end, Index id, const Run& run) {
-        each_chunk(run, end - begin, [&](int64_t from, int64_t to) {
-            for (int64_t v = begin + from; v < begin + to; ++v) {
-                const int64_t up = int64_t(cell_[v] & ~POINTER);
-                if (!(cell_[v] & POINTER) || up < begin) continue;
-                const bool root = up == v;
-                const Index known = cell_[up];
-                id += root;
-                cell_[v] = root ? id : known;  // no branch: roots are hard to foresee
-            }
-        });
-    }
-
-    // Replaces a pointer by the label at its end. Other threads may be doing the same along the way.
-    void resolve(int64_t v) {
-        Index at = load(v);
-        if (!(at & POINTER)) return;
-        while (at & POINTER) at = load(at & ~POINTER);
-        std::atomic_ref<Index>(cell_[v]).store(at, std::memory_order_relaxed);
+    Index find_shared(Index v) {
+        for (;;) {
+            const Index up = load(v) & ~POINTER;
+            if (up == v) return v;
+            const Index top = load(up) & ~POINTER;
+            if (top != up) std::atomic_ref<Index>(cell_[v]).store(POINTER | top, std::memory_order_relaxed);
+            v = top;
+        }
     }
 
     Index load(Index v) { return std::atomic_ref<Index>(cell_[v]).load(std::memory_order_relaxed); }
@@ -209,33 +262,60 @@ class Watershed {
           high_(high),
           forest_(labels),
           run_(run),
-          pieces_(std::max<int64_t>(1, std::min<int64_t>(run.threads, faces.shape.rows()))),
-          later_(pieces_) {}
+          stripes_(stripes_of(faces.shape, run.threads)) {}
 
     // Returns the number of fragments; labels run from 1 in the order of their smallest voxel.
     Index operator()() {
-        parallel_for(run_, pieces_, [&](int64_t piece) { unite_piece(piece); });
-        for (const auto& joins : later_) {
-            run_.check();
-            for (const auto& [v, stride] : joins) forest_.unite(v, v - stride);
-        }
-        return forest_.number(faces_.shape.size(), pieces_, run_);
+        std::vector<std::vector<std::pair<Index, Index>>> across(stripes_.size());
+        parallel_for(
+            run_, int64_t(stripes_.size()), [&](int64_t i) { across[i] = unite_stripe(stripes_[i]); }, "unite");
+        parallel_for(
+            run_, int64_t(across.size()),
+            [&](int64_t i) {
+                run_.check();
+                for (const auto& [v, before] : across[i]) forest_.unite_shared(v, before);
+            },
+            "unite across");
+        const Index count = forest_.number_roots(faces_.shape.size(), run_);
+        parallel_for(run_, int64_t(stripes_.size()), [&](int64_t i) { resolve_stripe(stripes_[i]); }, "resolve");
+        return count;
     }
 
   private:
-    int64_t begin(int64_t piece) const { return faces_.shape.rows() * piece / pieces_; }
-
-    void unite_piece(int64_t piece) {
-        const int64_t n = faces_.shape.x, first = begin(piece), last = begin(piece + 1);
-        JoinScan<Code> scan(faces_, low_, high_);
+    // Unites the voxels of a stripe, and returns the pairs of voxels that are one across its first rows and section.
+    std::vector<std::pair<Index, Index>> unite_stripe(const Stripe& stripe) {
+        const auto stride = faces_.shape.strides();
+        const int64_t n = faces_.shape.x;
+        std::vector<std::pair<Index, Index>> across;
+        JoinScan<Code> scan(faces_, low_, high_, stripe);
         std::vector<int64_t> more(n);
-        scan.start(first);
-        for (int64_t row = first; row < last; ++row) {
+        for (int64_t z = stripe.z0; z < stripe.z1; ++z) {
             run_.check();
-            if (row > first && row - faces_.shape.y >= first)
-                unite_row(scan.next(row), row * n, more);
-            else
-                unite_first_row(scan.next(row), row * n, first * n, later_[piece]);
+            for (int64_t y = stripe.y0; y < stripe.y1; ++y) {
+                Code* joins = scan.next(z, y, y == stripe.y0);
+                const int64_t voxel = z * stride[Z] + y * stride[Y];
+                if (y == stripe.y0 && y > 0) set_aside(joins, voxel, JOIN_Y, stride[Y], across);
+                if (z == stripe.z0 && z > 0) set_aside(joins, voxel, JOIN_Z, stride[Z], across);
+                unite_row(joins, voxel, more);
+            }
+        }
+        return across;
+    }
+
+    void resolve_stripe(const Stripe& stripe) {
+        const Shape& s = faces_.shape;
+        for (int64_t z = stripe.z0; z < stripe.z1; ++z) {
+            run_.check();
+            forest_.resolve((z * s.y + stripe.y0) * s.x, (z * s.y + stripe.y1) * s.x);
+        }
+    }
+
+    void set_aside(Code* joins, int64_t voxel, Joins join, int64_t stride,
+                   std::vector<std::pair<Index, Index>>& across) const {
+        for (int64_t i = 0; i < faces_.shape.x; ++i) {
+            if (!(joins[i] & join)) continue;
+            joins[i] &= Code(~join);
+            across.emplace_back(Index(voxel + i), Index(voxel + i - stride));
         }
     }
 
@@ -264,37 +344,11 @@ class Watershed {
         }
     }
 
-    // The same where a row or slice before this one is not this piece's: joins with voxels before `start` are left for
-    // later.
-    void unite_first_row(const Code* joins, int64_t voxel, int64_t start, std::vector<std::pair<Index, Index>>& later) {
-        const auto stride = faces_.shape.strides();
-        for (int64_t i = 0; i < faces_.shape.x; ++i) {
-            const int64_t v = voxel + i;
-            if (!(joins[i] & FOREGROUND)) {
-                forest_.background(v);
-                continue;
-            }
-            constexpr Index NOWHERE = std::numeric_limits<Index>::max();
-            Index root = NOWHERE;
-            for (int axis : {X, Y, Z}) {
-                if (!(joins[i] & (JOIN_X << (X - axis)))) continue;
-                if (v - stride[axis] < start) {
-                    later.emplace_back(Index(v), Index(stride[axis]));
-                } else {
-                    const Index other = Index(v - stride[axis]);
-                    root = root == NOWHERE ? forest_.find(other) : forest_.unite(root, other);
-                }
-            }
-            root == NOWHERE ? forest_.root(v) : forest_.attach(v, root);
-        }
-    }
-
     const Faces<Code>& faces_;
     const Code low_, high_;
     VoxelForest<Index> forest_;
     const Run& run_;
-    const int64_t pieces_;
-    std::vector<std::vector<std::pair<Index, Index>>> later_;
+    const std::vector<Stripe> stripes_;
 };
 
 }  // namespace neuropil

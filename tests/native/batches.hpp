@@ -103,7 +103,7 @@ inline void check_grey_values(const Run& run) {
 
 template <class T>
 void check() {
-    const Run run{random(1, 4), nullptr};
+    const Run run{random(1, 4)};
     const Labels<T> labels;
     check_erosion(labels, run);
     check_edges(labels, run);

@@ -42,7 +42,7 @@ struct Volume {
 
 std::vector<uint32_t> fragments_of(const Volume& volume, int threads) {
     std::vector<uint32_t> labels(volume.shape.size());
-    const Run run{threads, nullptr};
+    const Run run{threads};
     Watershed<uint8_t, uint32_t>(volume.faces, 20, 250, labels.data(), run)();
     return labels;
 }
@@ -79,7 +79,7 @@ template <class Score>
 auto tree_of(const Volume& volume, const std::vector<uint32_t>& labels, Score score, std::array<int64_t, 3> block,
              int threads) {
     const uint32_t count = *std::max_element(labels.begin(), labels.end());
-    const Run run{threads, nullptr};
+    const Run run{threads};
     auto merges = BlockMerger<Score>(volume.faces, labels.data(), count, volume.value.data(), 255, score, block, run)();
     std::vector<std::pair<uint32_t, uint32_t>> pairs;
     for (const auto& merge : merges) pairs.emplace_back(merge.a, merge.b);
@@ -126,7 +126,7 @@ void check_halves(const Volume& volume, const std::vector<uint32_t>& labels) {
 }
 
 void check_region_graph(const Volume& volume, const std::vector<uint32_t>& labels) {
-    const Run run{random(1, 5), nullptr};
+    const Run run{random(1, 5)};
     Summary<uint32_t> score;
     Quantile<uint32_t> quantile(random(0, 100), 8);
     const auto edges = region_graph(AnyFaces(volume.faces), labels.data(), volume.value.data(), score, run);
@@ -233,7 +233,7 @@ SignedEdges<uint8_t> signed_edges(const Volume& volume, const std::vector<uint32
 
 std::vector<uint32_t> mutex_of(const SignedEdges<uint8_t>& edges, const uint32_t* seeds, int threads) {
     std::vector<uint32_t> labels(edges.shape.size());
-    const Run run{threads, nullptr};
+    const Run run{threads};
     MutexWatershed<uint8_t, uint32_t>(edges, seeds, labels.data(), run)();
     return labels;
 }
@@ -311,7 +311,7 @@ void check_gasp(const Volume& volume, const std::vector<uint32_t>& labels) {
     if (!nodes) return;
     auto signs = signed_volume(volume, rank, weight, few);
     if (random(0, 1)) signs.strides = {random(1, 3), random(1, 3), random(1, 5)};
-    const auto edges = signed_graph(signs, Run{random(1, 4), nullptr});
+    const auto edges = signed_graph(signs, Run{random(1, 4)});
     check_part(edges, nodes);
     check_clusters<AbsMaxLinkage>(edges, nodes, SignedEdges<uint8_t>::TOP);
     check_clusters<MeanLinkage<false>>(edges, nodes, 129);
@@ -324,7 +324,7 @@ std::vector<uint32_t> mutex_by_graph(const Volume& volume, int threads) {
     const auto weight = sweep_weights();
     std::vector<uint64_t> voxels(volume.shape.size());
     std::iota(voxels.begin(), voxels.end(), 1);
-    const Run run{threads, nullptr};
+    const Run run{threads};
     std::vector<LocalEdge<AbsMaxLinkage>> edges;
     for (const auto& edge : signed_graph(signed_volume(volume, rank, weight, voxels), run)) {
         expect(edge.a < edge.b, "signed graph");
