@@ -47,7 +47,7 @@ def _stack():
     if not SNEMI3D.is_dir():
         image, labels = synthetic.neuropil((24, 64, 64), seed=3)
         return image[:12], labels[:12], image[12:]
-    image, labels = open_volume(SNEMI3D / "image.h5"), open_volume(SNEMI3D / "labels_z000-079.h5")
+    image, labels = open_volume(SNEMI3D / "image.h5"), open_volume(SNEMI3D / "labels_z000-099.h5")
     near = Box((0, 400, 400), (12, 464, 464))
     return image.read(near), labels.read(near), image.read(Box((80, 400, 400), (92, 464, 464)))
 

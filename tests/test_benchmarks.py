@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuropil import NEAREST, Config, affinities_from_labels, synthetic, write_volume
+from neuropil import NEAREST, Box, Config, affinities_from_labels, evaluate, open_volume, synthetic, write_volume
+from neuropil.config import SegmentConfig
+from neuropil.inference import predict_volume
 from neuropil.models import build_network
 from neuropil.models.checkpoint import save_checkpoint
+from neuropil.pipeline import segment
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,9 +23,9 @@ def data(tmp_path_factory):
     """A stack with as many sections as SNEMI3D's training data, as its recipes name it."""
     folder = tmp_path_factory.mktemp("data") / "snemi3d"
     folder.mkdir()
-    image, labels = synthetic.neuropil((70, 40, 40), seed=0)
+    image, labels = synthetic.neuropil((80, 40, 40), seed=0)
     write_volume(folder / "image.h5", image)
-    write_volume(folder / "labels_z000-079.h5", labels)
+    write_volume(folder / "labels_z000-099.h5", labels)
     return folder.parent
 
 
@@ -47,7 +50,7 @@ def test_an_ablation_measures_each_variant_once_and_tells_the_table(data, tmp_pa
     assert "| full | 1 | 2 |" in said
     path = tmp_path / "minutes-2-iterations" / "minutes-seed0" / "result.json"
     result = json.loads(path.read_text())
-    assert result["box"] == "60:70,0:40,0:40"
+    assert result["box"] == "60:80,0:40,0:40"
     assert 0 <= result["adapted_rand_error"] <= 1
     # What was measured is not measured again: the table tells what lies there.
     path.write_text(json.dumps(result | {"adapted_rand_error": 0.123}))
@@ -65,18 +68,28 @@ def test_the_curve_is_measured_in_evaluations(tmp_path, benchmark):
     assert result["curve"]["merges"] > 100
 
 
-def test_symmetries_are_scored_and_rows_that_are_there_are_kept(data, tmp_path, benchmark):
-    config = Config.from_dict({"model": {"widths": [2, 3], "downsample": [[1, 2, 2]]}})
+def test_symmetries_are_scored_as_predict_and_segment_would(data, tmp_path, benchmark):
+    config = Config.from_dict(
+        {"model": {"widths": [2, 3], "downsample": [[1, 2, 2]]}, "training": {"precision": "fp32"}}
+    )
     checkpoint, out = tmp_path / "last.pt", tmp_path / "rows.json"
     weights = build_network(config.model).state_dict()
     save_checkpoint(checkpoint, {"config": config.to_dict(), "weights": weights, "info": {}})
-    stack = [checkpoint, *(data / "snemi3d" / name for name in ("image.h5", "labels_z000-079.h5"))]
-    said = benchmark("symmetries.py", *stack, "--box", "60:64,:,:", "--only", "1 mean;4 min", "--out", out)
-    assert "| 1 mean |" in said
-    rows = json.loads(out.read_text())
-    assert set(rows) == {"1 mean", "4 min"}
-    out.write_text(json.dumps({"4 min": rows["4 min"] | {"voi": 9.876}}))
-    assert "9.876" in benchmark("symmetries.py", *stack, "--only", "4 min", "--out", out)
+    stack = [checkpoint, *(data / "snemi3d" / name for name in ("image.h5", "labels_z000-099.h5"))]
+    given = ["--box", "60:64,:,:", "--thresholds", "0.2:0.6:0.2", "--precision", "fp32", "--min-size", 5]
+    said = benchmark("symmetries.py", *stack, *given, "--views", "1,4", "--out", out)
+    assert "4 views, mean, fp32: VI within" in said
+    curves = json.loads(out.read_text())
+    assert list(curves) == ["1", "4"]
+    assert list(curves["4"]) == ["0.2", "0.4", "0.6"]
+    # What one pass over all views says of four is what `predict` and `segment` say with four.
+    box = Box.parse("60:64,:,:", open_volume(stack[1]).box)
+    for tta in (1, 4):
+        predict_volume(stack[0], stack[1], tmp_path / "a.zarr", box=box, tta=tta)
+        settings = SegmentConfig(threshold=0.4, min_size=5)
+        scores = evaluate(segment(open_volume(tmp_path / "a.zarr"), settings, 0.4), open_volume(stack[2]).read(box))
+        assert curves[str(tta)]["0.4"]["voi_split"] == scores.voi_split
+        assert curves[str(tta)]["0.4"]["voi_merge"] == scores.voi_merge
     assert "give a checkpoint" in benchmark("symmetries.py")
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
     not SNEMI3D.is_dir(), reason="needs SNEMI3D: set NEUROPIL_DATA to the folder that holds it"
 )
 
-BOX = Box((70, 320, 420), (78, 350, 454))
+BOX = Box((80, 320, 420), (88, 350, 454))
 BLOCKS = [
     (3, 14, 12), (8, 30, 20), (1, 30, 34), (8, 1, 34), (8, 30, 1), (99, 99, 99), (5, 29, 34), (2, 30, 11), (8, 15, 17),
 ]  # fmt: skip
@@ -32,7 +32,7 @@ def predicted(tmp_path_factory):
     for keep in ("nearest", "all"):
         image = open_volume(SNEMI3D / "image.h5")
         predict_volume("snemi3d", image, folder / f"{keep}.zarr", box=BOX, tta=1, keep=keep, device="cpu")
-    return folder, open_volume(SNEMI3D / "labels_z000-079.h5")
+    return folder, open_volume(SNEMI3D / "labels_z000-099.h5")
 
 
 def check(folder, name, config, block, out, engine=None, least=15):

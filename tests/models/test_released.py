@@ -15,7 +15,7 @@ from safetensors.torch import save
 from neuropil import Config, NeuropilError
 from neuropil.models import build_network
 from neuropil.models.checkpoint import export_weights, load_model, read_checkpoint, save_checkpoint
-from neuropil.models.released import WEIGHTS, find_checkpoint, model_card, released_models
+from neuropil.models.released import WEIGHTS, compacted, find_checkpoint, model_card, released_models
 from neuropil.volumes import Metadata, open_volume, write_volume
 from real_data import data_file
 
@@ -71,14 +71,39 @@ def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):
     assert load_model("snemi3d").config == TINY
 
 
+def test_all_models_together_are_small():
+    assert sum((WEIGHTS / f"{name}.safetensors").stat().st_size for name in released_models()) <= 20_000_000
+
+
+def test_weights_of_half_the_size_are_the_same_but_for_rounding(tmp_path):
+    path = export_weights(checkpoint(tmp_path), tmp_path / "half.safetensors", compact=True)
+    whole, half = read_checkpoint(tmp_path / "last.pt")["average"], load_model(path).network.state_dict()
+    for name, tensor in read_checkpoint(path)["weights"].items():
+        assert tensor.dtype == (torch.float16 if tensor.ndim > 1 else whole[name].dtype), name
+        torch.testing.assert_close(half[name], whole[name], rtol=2**-11, atol=2**-24)
+    with pytest.raises(NeuropilError, match=r"less than 65504.*conv"):
+        compacted({"conv": torch.full((1, 1), 1e5)})
+
+
 @pytest.mark.parametrize("name", released_models())
 def test_each_model_is_small_opens_and_has_a_card(name):
-    assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 10_000_000
     model = load_model(name)
+    assert model.info["name"] == name
+    kernels = {t.dtype for t in read_checkpoint(name)["weights"].values() if t.ndim > 1}
+    assert kernels == {torch.float16}
     assert model.config.segment.threshold is not None
     assert model.info["voxel_size"]
     card = model_card(name)
-    for word in ("licence", "sections", "voxel", "normalis", "adapted Rand", f"{model.config.segment.threshold:.3f}"):
+    goes_with = (f"{model.config.segment.threshold:.3f}", f"minimum size {model.config.segment.min_size}")
+    for word in (
+        "licence",
+        "sections",
+        "voxel",
+        "normalis",
+        "adapted Rand",
+        f"--tta {model.config.predict.tta}",
+        *goes_with,
+    ):
         assert word.lower() in card.lower(), word
     told = json.dumps(model.config.to_dict())
     assert "/home/" not in told
@@ -108,7 +133,7 @@ def test_info_prints_the_card():
         [sys.executable, "-m", "neuropil", "info", "snemi3d"], check=True, capture_output=True, text=True
     )
     assert done.stdout.startswith(model_card("snemi3d").splitlines()[0])
-    assert "857,156 weights" in done.stdout
+    assert "6,163,408 weights" in done.stdout
 
 
 @pytest.mark.slow
@@ -118,7 +143,7 @@ def test_the_scores_on_the_card_are_those_of_the_commands_on_it(tmp_path):
     rows = re.findall(r"^\| labels[^|]*\|((?: \d\.\d{3} \|){5})$", card, re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["predict", "segment", "evaluate", "evaluate"]
     assert len(rows) == 2
-    for file in ("image.h5", "labels_z000-079.h5"):
+    for file in ("image.h5", "labels_z000-099.h5"):
         (tmp_path / file).symlink_to(data_file(f"snemi3d/{file}"))
     for command in commands[:2]:
         subprocess.run([sys.executable, "-m", "neuropil", *command.split()], cwd=tmp_path, check=True)

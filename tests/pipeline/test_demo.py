@@ -13,7 +13,7 @@ def nowhere(monkeypatch, tmp_path):
     monkeypatch.delenv("NEUROPIL_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NEUROPIL_SNEMI3D_URL", "http://127.0.0.1:9/snemi.zip")
-    monkeypatch.setattr("neuropil.pipeline.demo.SYNTHETIC", (80, 176, 176))
+    monkeypatch.setattr("neuropil.pipeline.demo.SYNTHETIC", (100, 176, 176))
 
 
 def test_without_data_and_network_it_says_so_and_shows_synthetic_tissue(nowhere, tmp_path, capsys):
@@ -24,7 +24,7 @@ def test_without_data_and_network_it_says_so_and_shows_synthetic_tissue(nowhere,
     assert scores["data"] == "synthetic"
     assert scores["trained"]["adapted_rand_error"] == scores["adapted_rand_error"]
     assert scores["untrained"].keys() == scores["shipped"].keys() == scores["trained"].keys() <= scores.keys()
-    assert scores["box"] == "70:80,0:176,0:176"
+    assert scores["box"] == "80:100,0:176,0:176"
     assert 0 < scores["threshold"] < 1
     assert set(scores["seconds"]) >= {"shipped", "untrained", "train", "segment"}
     out = tmp_path / "out"
@@ -59,8 +59,8 @@ def test_recipe_keeps_the_parts_apart(nowhere, tmp_path):
     config = recipe(stack, 3.0)
     assert [p.box for p in (*config.data.train, *config.data.validation, config.data.test)] == [
         "0:60,0:176,0:176",
-        "60:70,0:176,0:176",
-        "70:80,0:176,0:176",
+        "60:80,0:176,0:176",
+        "80:100,0:176,0:176",
     ]
     assert config.training.minutes == 3
     assert stack.test.intersect(stack.train).size == stack.test.intersect(stack.validation).size == 0

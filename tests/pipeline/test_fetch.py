@@ -192,10 +192,10 @@ def test_both_layouts_are_found(tmp_path, monkeypatch, inside, by):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("NEUROPIL_DATA", raising=False)
     tiffs = put(tmp_path / "tiffs" / inside, "image/train-input.tif", "seg/train-labels.tif")
-    arrays = put(tmp_path / "arrays" / inside, "image.h5", "labels_z000-079.h5")
+    arrays = put(tmp_path / "arrays" / inside, "image.h5", "labels_z000-099.h5")
     for folder, image, labels in (
         ("tiffs", f"{tiffs}/image/train-input.tif", f"{tiffs}/seg/train-labels.tif"),
-        ("arrays", f"{arrays}/image.h5/main", f"{arrays}/labels_z000-079.h5/main"),
+        ("arrays", f"{arrays}/image.h5/main", f"{arrays}/labels_z000-099.h5/main"),
     ):
         if by == "environment":
             monkeypatch.setenv("NEUROPIL_DATA", str(tmp_path / folder))
@@ -204,8 +204,16 @@ def test_both_layouts_are_found(tmp_path, monkeypatch, inside, by):
         assert (found.image, found.labels) == (image, labels)
 
 
+def test_labels_without_the_scored_sections_are_refused(tmp_path):
+    put(tmp_path, "image.h5", "labels_z000-079.h5")
+    with pytest.raises(NeuropilError, match=r"expected labels_z000-099\.h5.*got labels_z000-079\.h5 alone"):
+        find_snemi3d(tmp_path)
+    put(tmp_path, "labels_z000-099.h5")
+    assert find_snemi3d(tmp_path).labels == f"{tmp_path}/labels_z000-099.h5/main"
+
+
 def test_the_argument_comes_first_and_must_be_right(tmp_path, monkeypatch):
-    put(tmp_path / "env", "image.h5", "labels_z000-079.h5")
+    put(tmp_path / "env", "image.h5", "labels_z000-099.h5")
     monkeypatch.setenv("NEUROPIL_DATA", str(tmp_path / "env"))
     with pytest.raises(NeuropilError, match=r"expected SNEMI3D in .*other"):
         find_snemi3d(tmp_path / "other")
@@ -224,7 +232,7 @@ def test_an_environment_that_names_nothing_is_refused_and_one_without_snemi3d_pa
 
 def test_sections_are_divided_as_the_scores_say():
     snemi = module.Snemi3d("image", "labels")
-    assert [box.start[0] for box in (snemi.train, snemi.validation, snemi.test)] == [0, 60, 70]
+    assert [box.start[0] for box in (snemi.train, snemi.validation, snemi.test)] == [0, 60, 80]
     assert snemi.train.stop[0] == snemi.validation.start[0]
     assert snemi.validation.stop[0] == snemi.test.start[0]
-    assert snemi.test.stop[0] == 80
+    assert snemi.test.stop[0] == 100

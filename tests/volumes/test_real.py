@@ -13,7 +13,7 @@ from real_data import data_file
     ("name", "shape", "voxel_size"),
     [
         ("snemi3d/image.h5", (100, 1024, 1024), (30, 6, 6)),
-        ("snemi3d/labels_z000-079.h5", (80, 1024, 1024), (30, 6, 6)),
+        ("snemi3d/labels_z000-099.h5", (100, 1024, 1024), (30, 6, 6)),
         ("fib_mini/train_image.h5", (50, 100, 200), (10, 10, 10)),
         ("cortex_labels/labels.h5", (512, 512, 512), None),
     ],

@@ -20,7 +20,7 @@ from torch import nn
 from neuropil.config import Config
 from neuropil.errors import NeuropilError
 from neuropil.models import build_network
-from neuropil.models.released import find_checkpoint, read_weights, write_weights
+from neuropil.models.released import compacted, find_checkpoint, read_weights, write_weights
 
 FORMAT = "neuropil-checkpoint-1"
 
@@ -127,7 +127,12 @@ def load_weights(network: nn.Module, content: Mapping[str, Any], path: Path) -> 
 
 
 def export_weights(
-    checkpoint: Path | str, path: Path | str, *, config: Config | None = None, info: Mapping[str, Any] | None = None
+    checkpoint: Path | str,
+    path: Path | str,
+    *,
+    config: Config | None = None,
+    info: Mapping[str, Any] | None = None,
+    compact: bool = False,
 ) -> Path:
     """Write the weights of a checkpoint as a file to share: averaged ones where there are any, and no optimizer.
 
@@ -136,6 +141,7 @@ def export_weights(
         path: ends in ``.safetensors``.
         config: the recipe to store in place of the checkpoint's, with a tuned ``segment.threshold``, say.
         info: what else to store of the model (scores, split), beside what the checkpoint knows.
+        compact: store kernels of convolutions in 16 bits; see :func:`neuropil.models.released.compacted`.
 
     Raises:
         NeuropilError: no checkpoint, another ending, or a file that cannot be written.
@@ -149,5 +155,6 @@ def export_weights(
     content = read_checkpoint(checkpoint)
     weights = content.get("average") or content["weights"]
     used = config.to_dict() if config else content["config"]
-    write_weights(Path(path), weights, used, {**content.get("info", {}), **(info or {})})
+    stored = compacted(weights) if compact else weights
+    write_weights(Path(path), stored, used, {**content.get("info", {}), **(info or {})})
     return Path(path)

@@ -64,6 +64,23 @@ def model_card(name: str) -> str | None:
     return path.read_text(encoding="utf-8") if name in released_models() and path.is_file() else None
 
 
+def compacted(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights for a file of half the size: kernels in float16; norms, biases and counters as they are.
+
+    Raises:
+        NeuropilError: a kernel with a value beyond what float16 holds.
+
+    >>> found = compacted({"conv.weight": torch.zeros(2, 1, 3, 3, 3), "norm.weight": torch.ones(2)})
+    >>> found["conv.weight"].dtype, found["norm.weight"].dtype
+    (torch.float16, torch.float32)
+    """
+    found = {name: w.half() if w.ndim > 1 and w.is_floating_point() else w for name, w in weights.items()}
+    for name, tensor in found.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise NeuropilError(f"expected finite weights of less than 65504, got others, in {name}")
+    return found
+
+
 def write_weights(
     path: Path, weights: Mapping[str, torch.Tensor], config: Mapping[str, Any], info: Mapping[str, Any]
 ) -> None:

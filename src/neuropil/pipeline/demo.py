@@ -26,7 +26,7 @@ from neuropil.volumes import Metadata, open_volume, write_volume
 SHIPPED = "snemi3d"
 """The model of the package that is shown first."""
 
-SYNTHETIC = (80, 384, 384)
+SYNTHETIC = (100, 384, 384)
 """Voxels of the volume that stands in where there is neither data nor network."""
 
 
@@ -41,12 +41,6 @@ class DemoData:
     train: Box
     validation: Box
     test: Box
-
-    @property
-    def segmented(self) -> Box:
-        """The test sections and all behind them: arms of a neuron that part in ten sections may meet in the next."""
-        with open_volume(self.image) as image:
-            return Box(self.test.start, (image.box.stop[0], *self.test.stop[1:]))
 
 
 @dataclass
@@ -144,7 +138,7 @@ def _grow(out: Path) -> DemoData:
     write_volume(folder / "image.h5", image, metadata)
     write_volume(folder / "labels.h5", labels, metadata)
     _, y, x = SYNTHETIC
-    parts = [Box((a, 0, 0), (b, y, x)) for a, b in ((0, 60), (60, 70), (70, 80))]
+    parts = [Box((a, 0, 0), (b, y, x)) for a, b in ((0, 60), (60, 80), (80, 100))]
     return DemoData("synthetic", f"{folder}/image.h5", f"{folder}/labels.h5", (30.0, 6.0, 6.0), *parts)
 
 
@@ -194,7 +188,7 @@ def judge(model: Model, stack: DemoData, out: Path, tta: int, threshold: float |
             print(f"   threshold {threshold:.3f}: comes with the model")
         settings = model.config.segment.model_copy(update={"threshold": threshold})
         chosen = replace(model, config=model.config.model_copy(update={"segment": settings}))
-        predict_volume(chosen, image, out / "affinities.zarr", box=stack.segmented, tta=tta, watch=ProgressLine())
+        predict_volume(chosen, image, out / "affinities.zarr", box=stack.test, tta=tta, watch=ProgressLine())
         segment_volume(out / "affinities.zarr", out / "segmentation.h5", settings)
         with open_volume(out / "segmentation.h5") as written:
             scores = evaluate(written, labels, box=stack.test)
@@ -220,8 +214,7 @@ def show(stack: DemoData, out: Path, judged: dict[str, Judged], seconds: dict[st
         }
     facts |= {
         "shipped model": f"neuropil info {SHIPPED}; threshold {judged['shipped'].threshold:.3f}",
-        "segmented": f"sections {_sections(stack.segmented)}",
-        "scored on": f"sections {_sections(stack.test)} ({stack.test})",
+        "segmented and scored": f"sections {_sections(stack.test)} ({stack.test})",
     }
     columns = {name: one.scores.to_json() for name, one in judged.items()}
     return write_page(

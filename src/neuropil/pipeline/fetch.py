@@ -36,10 +36,13 @@ SNEMI3D_MD5 = "3d25a7025f66698f33c7850ace885939"
 _LAYOUT = ("image/test-input.tif", "seg/train-labels.tif", "image/train-input.tif")
 """What a finished folder holds, in the order in which files arrive in it."""
 
-_ARRAYS = ("image.h5", "labels_z000-079.h5")
-"""The same stack as HDF5, with labels of the sections that are not held out."""
+_ARRAYS = ("image.h5", "labels_z000-099.h5")
+"""The same stack as HDF5."""
 
-_TRAIN, _VALIDATION, _TEST = (Box((a, 0, 0), (b, 1024, 1024)) for a, b in ((0, 60), (60, 70), (70, 80)))
+_OLDER = "labels_z000-079.h5"
+"""Labels of a part of it, which lack the sections that scores are reported on."""
+
+_TRAIN, _VALIDATION, _TEST = (Box((a, 0, 0), (b, 1024, 1024)) for a, b in ((0, 60), (60, 80), (80, 100)))
 
 _CHUNK = 1 << 20  # bytes
 
@@ -97,14 +100,15 @@ def fetch(
 def find_snemi3d(data: str | Path | None = None) -> Snemi3d | None:
     """Look for SNEMI3D in ``data``, else in ``$NEUROPIL_DATA``, else in the cache; None if it is in none of them.
 
-    A folder counts if it is, or contains as ``snemi3d/``, either ``image.h5`` and ``labels_z000-079.h5`` (arrays
+    A folder counts if it is, or contains as ``snemi3d/``, either ``image.h5`` and ``labels_z000-099.h5`` (arrays
     ``main``) or the download's ``image/train-input.tif`` and ``seg/train-labels.tif``. Nothing is opened.
 
     Raises:
-        NeuropilError: ``data`` was given and is no such folder, or ``$NEUROPIL_DATA`` does not exist.
+        NeuropilError: ``data`` was given and is no such folder, ``$NEUROPIL_DATA`` does not exist, or a folder with
+            the labels of sections 0–79 alone.
 
-    >>> Snemi3d("a/image.h5/main", "a/labels_z000-079.h5/main").test.shape
-    (10, 1024, 1024)
+    >>> Snemi3d("a/image.h5/main", "a/labels_z000-099.h5/main").test.shape
+    (20, 1024, 1024)
     """
     if data is not None:
         found = _in_folder(Path(data))
@@ -129,6 +133,11 @@ def _in_folder(folder: Path) -> Snemi3d | None:
         image, labels = here / _LAYOUT[2], here / _LAYOUT[1]
         if image.is_file() and labels.is_file():
             return Snemi3d(str(image), str(labels))
+        if (here / _ARRAYS[0]).is_file() and (here / _OLDER).is_file():
+            raise NeuropilError(
+                f"expected {_ARRAYS[1]}, the labels of all 100 sections, got {_OLDER} alone, in {here}; "
+                f"scores are reported on sections 80-99: `neuropil fetch snemi3d {here}` gets them"
+            )
     return None
 
 
