@@ -5,8 +5,8 @@
 
 Each view is computed once: the views of 1, 4 and 8 are the first of 16. The box is segmented by mean affinity at every
 threshold of ``--thresholds FROM:TO:STEP`` with the minimum size, and scored. For each number of views follow the curve
-and the middle of the interval in which VI is at most 0.015 bit worse than the best: the threshold that a model of the package
-is given. Without a checkpoint nothing is done.
+and the middle of the interval in which VI is at most 0.015 bit worse than the best: the threshold that a model of the
+package is given. Without a checkpoint nothing is done.
 """
 
 from __future__ import annotations
