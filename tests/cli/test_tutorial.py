@@ -3,11 +3,12 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ from classic_data import SMALL, TINY, clone, free_port, run
 from neuropil import NeuropilError, load_config, open_volume
 from neuropil.cli import app, tutorial
 from neuropil.models.checkpoint import read_checkpoint
+from recorded import checkpoint, needs_classic
 
 BASE = "--config-base configs/SNEMI/SNEMI-Base.yaml --config-file configs/SNEMI/SNEMI-Affinity-UNet.yaml"
 CONFIGS = shlex.split(BASE)
@@ -78,31 +80,34 @@ def test_tensorboard_reads_scalars_and_pictures(folder):
 
 def test_data_parallel_training_goes_on_from_either_ending(folder, monkeypatch, capsys):
     more = [*TINY, "DATASET.OUTPUT_PATH", "outputs/again", "SOLVER.ITERATION_TOTAL", "3"]
-    checkpoint = str(trained(folder) / "checkpoint_00002.pth.tar")
-    assert main(folder, monkeypatch, "--checkpoint", checkpoint, *more) == 0
+    saved = str(trained(folder) / "checkpoint_00002.pth.tar")
+    assert main(folder, monkeypatch, "--checkpoint", saved, *more) == 0
     said = capsys.readouterr()
-    assert f"no {checkpoint}; taking {checkpoint.removesuffix('.tar')}" in said.out
+    assert f"no {saved}; taking {saved.removesuffix('.tar')}" in said.out
     assert "no GPU is visible (SYSTEM.NUM_GPUS is 1)" in said.err
     assert [path.name for path in sorted((folder / "outputs/again").glob("*.pth"))] == ["checkpoint_00003.pth"]
 
 
 def test_iteration_restart_takes_the_weights_alone(folder, monkeypatch):
     more = [*TINY, "DATASET.OUTPUT_PATH", "outputs/restart", "SOLVER.ITERATION_RESTART", "True"]
-    checkpoint = str(trained(folder) / "checkpoint_00002.pth")
-    assert main(folder, monkeypatch, *more, "SOLVER.ITERATION_TOTAL", "1", "--checkpoint", checkpoint) == 0
+    saved = str(trained(folder) / "checkpoint_00002.pth")
+    assert main(folder, monkeypatch, *more, "SOLVER.ITERATION_TOTAL", "1", "--checkpoint", saved) == 0
     assert iteration(folder / "outputs/restart/checkpoint_00001.pth") == 1
 
 
 def test_inference_in_eight_views_then_segmentation_and_scores(folder, monkeypatch, capsys):
-    checkpoint = str(trained(folder) / "checkpoint_00002.pth")
-    assert main(folder, monkeypatch, "--inference", "--checkpoint", checkpoint, *TINY) == 0
-    affinities = open_volume(trained(folder) / "test" / "result.h5")
+    saved = str(trained(folder) / "checkpoint_00002.pth")
+    assert main(folder, monkeypatch, "--inference", "--checkpoint", saved, *TINY) == 0
+    assert "vol0" in capsys.readouterr().out
+    affinities = open_volume(trained(folder) / "test" / "result_txy.h5" / "vol0")
+    assert (trained(folder) / "test" / "result.h5").samefile(trained(folder) / "test" / "result_txy.h5")
+    assert (affinities.dtype, affinities.metadata.encoding) == (np.uint8, None)
     assert affinities.shape == (3, 12, 64, 64)
     assert (affinities.metadata.extra["made_by"]["tta"], affinities.metadata.extra["made_by"]["tta_mode"]) == (8, "min")
 
     known = ["INFERENCE.IMAGE_NAME", "image/train-input.tif", "INFERENCE.OUTPUT_PATH", "outputs/scored"]
     labels = "datasets/SNEMI3D/seg/train-labels.tif"
-    words = ["--inference", "--checkpoint", checkpoint, "--evaluate", labels, *TINY, *known, "INFERENCE.AUG_NUM", "4"]
+    words = ["--inference", "--checkpoint", saved, "--evaluate", labels, *TINY, *known, "INFERENCE.AUG_NUM", "4"]
     assert main(folder, monkeypatch, *words) == 0
     said = capsys.readouterr().out
     assert "adapted Rand error" in said
@@ -119,10 +124,16 @@ def test_inference_in_eight_views_then_segmentation_and_scores(folder, monkeypat
     assert f"{scores['adapted_rand_error']:.4f}" in done.output
 
 
-def test_weights_of_the_classic_package_are_refused_by_name(folder, monkeypatch, capsys):
-    torch.save({"iteration": 7, "state_dict": {}, "optimizer": {}, "lr_scheduler": {}}, folder / "classic.pth.tar")
-    assert main(folder, monkeypatch, "--checkpoint", "classic.pth", *TINY) == 2
-    assert "classic.pth.tar is not a neuropil checkpoint" in capsys.readouterr().err
+@needs_classic
+def test_training_goes_on_from_a_checkpoint_of_the_classic_program(folder, monkeypatch, capsys):
+    shutil.copy(checkpoint("unet_3d_residual_se"), folder / "classic.pth.tar")
+    network = ["MODEL.FILTERS", "[8,12,16,20,24]", "MODEL.NORM_MODE", "bn", "SOLVER.ITERATION_TOTAL", "3"]
+    words = ["--checkpoint", "classic.pth.tar", *TINY, *network, "DATASET.OUTPUT_PATH", "outputs/classic"]
+    assert main(folder, monkeypatch, *words) == 0
+    assert "classic.pth.tar is of PyTorch Connectomics" in capsys.readouterr().out
+    assert iteration(folder / "outputs/classic/checkpoint_00003.pth") == 3
+    assert main(folder, monkeypatch, "--checkpoint", "classic.pth.tar", *TINY) == 2
+    assert "do not fit the network of this config" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -265,29 +276,29 @@ def test_transformers_train_and_predict(folder, monkeypatch, capsys, name):
     words = [*TINY, "MODEL.ARCHITECTURE", name, *SMALL[name].split(), *out, "INFERENCE.AUG_NUM", "None"]
     assert main(folder, monkeypatch, *words) == 0
     assert f"MODEL.ACT_MODE change nothing here: MODEL.ARCHITECTURE {name} has no such thing" in capsys.readouterr().out
-    checkpoint = folder / "outputs" / name / "checkpoint_00002.pth"
-    assert iteration(checkpoint) == 2
-    assert main(folder, monkeypatch, "--inference", "--checkpoint", str(checkpoint), *words) == 0
+    saved = folder / "outputs" / name / "checkpoint_00002.pth"
+    assert iteration(saved) == 2
+    assert main(folder, monkeypatch, "--inference", "--checkpoint", str(saved), *words) == 0
     with open_volume(folder / "outputs" / name / "result.h5") as affinities:
         assert affinities.shape == (3, 12, 64, 64)
         assert len(set(affinities.read().ravel().tolist())) > 2, "a prediction, not a constant"
 
 
-def test_several_images_become_numbered_results_each_with_its_scores(folder, monkeypatch, capsys):
-    """Names with ``@`` between, a list, and a file of names: result_0, result_1 … in their order."""
-    checkpoint = str(trained(folder) / "checkpoint_00002.pth")
-    predict = ["--inference", "--checkpoint", checkpoint, *TINY, "INFERENCE.AUG_NUM", "None"]
+def test_several_images_become_numbered_arrays_each_with_its_scores(folder, monkeypatch, capsys):
+    """Names with ``@`` between, a list, and a file of names: vol0, vol1 … in their order."""
+    saved = str(trained(folder) / "checkpoint_00002.pth")
+    predict = ["--inference", "--checkpoint", saved, *TINY, "INFERENCE.AUG_NUM", "None"]
     images = ["image/train-input.tif", "image/test-input.tif"]
     (folder / "datasets/SNEMI3D/names.txt").write_text("\n".join(images))
     for number, names in enumerate(["@".join(images), f"[{', '.join(images)}]", "names.txt"]):
         out = f"outputs/several_{number}"
         assert main(folder, monkeypatch, *predict, "INFERENCE.IMAGE_NAME", names, "INFERENCE.OUTPUT_PATH", out) == 0
         made = sorted(path.name for path in (folder / out).iterdir())
-        assert made == ["result_0.h5", "result_1.h5"]
+        assert made == ["result.h5"]
     one = ["INFERENCE.IMAGE_NAME", images[1], "INFERENCE.OUTPUT_PATH", "outputs/one"]
     assert main(folder, monkeypatch, *predict, *one) == 0
     for number, single in ((1, "outputs/one/result.h5"), (0, None)):
-        found = [open_volume(folder / f"outputs/several_{k}/result_{number}.h5").read() for k in range(3)]
+        found = [open_volume(folder / f"outputs/several_{k}/result.h5/vol{number}").read() for k in range(3)]
         expected = open_volume(folder / single).read() if single else found[0]
         assert all((other == expected).all() for other in found)
 
@@ -310,7 +321,7 @@ def test_the_other_configurations_train_and_predict(folder, monkeypatch, variant
     assert tutorial.main(words) == 0
     out = folder / "outputs" / f"SNEMI_UNet_{variant}"
     assert tutorial.main([*words, *wide, "--inference", "--checkpoint", str(out / "checkpoint_00002.pth")]) == 0
-    assert open_volume(out / "test" / "result.h5").shape[0] == {"LR": 12, "MER": 3}[variant]
+    assert open_volume(out / "test" / "result.h5").shape[0] == {"LR": 12, "MER": 9}[variant]
 
 
 def test_an_error_of_one_rank_is_no_traceback(folder):

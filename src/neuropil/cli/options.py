@@ -102,6 +102,7 @@ class Encoding(StrEnum):
     """How affinities are stored."""
 
     logit8 = "logit8"
+    uint8 = "uint8"
     float16 = "float16"
     float32 = "float32"
 
@@ -111,6 +112,7 @@ class Keep(StrEnum):
 
     nearest = "nearest"
     all = "all"
+    channels = "channels"
 
 
 class Method(StrEnum):

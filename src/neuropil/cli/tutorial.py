@@ -17,7 +17,8 @@ from neuropil.errors import NeuropilError
 
 if TYPE_CHECKING:
     from neuropil.compat.pytc import Classic
-    from neuropil.config import Config
+    from neuropil.config import Config, PredictConfig
+    from neuropil.models.checkpoint import Model
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -122,13 +123,39 @@ def _infer(classic: Classic, options: argparse.Namespace) -> None:
     labels = _labels(options, len(classic.images))
     used = _on_devices(classic, options).training
     trained, _ = load_any_model(checkpoint, classic.config)
-    model = predictable(trained, classic.config, checkpoint)
+    model = predictable(trained, classic.config.model_copy(update={"predict": _writing(classic, trained)}), checkpoint)
     for number, (image, output) in enumerate(zip(classic.images, classic.predictions, strict=True)):
-        output.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(output)
         predict_volume(model, image, output, device=used.device, devices=used.devices, watch=ProgressLine())
         _say(f"wrote {output}")
         if labels:
-            _evaluate(output, labels[number], f"_{number}" if len(labels) > 1 else "")
+            folder = next(parent for parent in output.parents if parent.is_dir())
+            _evaluate(output, labels[number], folder, f"_{number}" if len(labels) > 1 else "")
+    if classic.plain_name is not None:
+        file = output.parent if output.parent.suffix else output
+        classic.plain_name.unlink(missing_ok=True)
+        os.link(file, classic.plain_name)
+        _say(f"{classic.plain_name} is the same file")
+
+
+def _writing(classic: Classic, model: Model) -> PredictConfig:
+    """How predictions are written: of networks that the classic program trained, views are undone as it does."""
+    from neuropil.compat.pytc.checkpoint import is_classic
+
+    turn = classic.turn_edges
+    if turn is None and is_classic(model) and classic.written.tta > 1:
+        turn = False
+        _say(
+            "note: views are undone voxel by voxel, as PyTorch Connectomics does, which blurs boundaries; "
+            "INFERENCE.AUG_EDGES True undoes them edge by edge"
+        )
+    return classic.written.model_copy(update={"views": "voxels" if turn is False else "edges"})
+
+
+def _make_folder(output: Path) -> None:
+    """The folder that a file, or the file of an array, is to lie in."""
+    file = output.parent if output.parent.suffix else output
+    file.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _labels(options: argparse.Namespace, images: int) -> list[str]:
@@ -146,7 +173,7 @@ def _labels(options: argparse.Namespace, images: int) -> list[str]:
     return labels
 
 
-def _evaluate(affinities: Path, labels: str, number: str) -> None:
+def _evaluate(affinities: Path, labels: str, folder: Path, number: str) -> None:
     """Segment affinities with the defaults, score the result, leave both beside them, numbered as they are."""
     from neuropil.config import SegmentConfig
     from neuropil.evaluation import evaluate
@@ -155,8 +182,7 @@ def _evaluate(affinities: Path, labels: str, number: str) -> None:
     from neuropil.volumes import open_volume
 
     settings = SegmentConfig()
-    segmentation = affinities.with_name(f"segmentation{number}.h5")
-    scores_file = affinities.with_name(f"scores{number}.json")
+    segmentation, scores_file = folder / f"segmentation{number}.h5", folder / f"scores{number}.json"
     with open_volume(affinities) as volume:
         threshold, origin = threshold_for(volume, settings)
         _say(f"threshold {threshold:g} ({origin})")

@@ -32,6 +32,25 @@ class PredictConfig(Section):
         description="Voxels [z, y, x] around a box that the network sees, too, where the image goes on there. None: a "
         "quarter of the training patch; [0, 0, 0]: the box as if nothing were around it.",
     )
+    pad: Overlap = Field(
+        (0, 0, 0),
+        description="Voxels [z, y, x] that the image is continued by at its faces, mirrored, and tiles lie on, too.",
+    )
+    stride: Shape | None = Field(
+        None,
+        description="Voxels [z, y, x] from tile to tile; the last of an axis is moved inward. None: tiles are laid "
+        "evenly, with the overlap.",
+    )
+    blend: Literal["bump", "gaussian"] = Field(
+        "bump",
+        description="How tiles count where they overlap: bump falls off towards their faces, edge by edge; gaussian "
+        "falls off around their middle, as in PyTorch Connectomics.",
+    )
+    views: Literal["edges", "voxels"] = Field(
+        "edges",
+        description="How symmetries are undone: edges turn round with the image; voxels: only places do, as in PyTorch "
+        "Connectomics, which blurs boundaries.",
+    )
     context: Overlap = Field(
         (0, 0, 0),
         description="Voxels [z, y, x] around each tile that the network sees and that are not kept; image, mirrored "
@@ -40,12 +59,25 @@ class PredictConfig(Section):
     compile: bool = Field(
         False, description="Try torch.compile on one tile, and keep what it makes if that is faster there."
     )
-    encoding: Literal["logit8", "float16", "float32"] = Field(
-        "logit8", description="How affinities are stored; logit8 is one byte that still tells 0.999 from 0.9999."
+    encoding: Literal["logit8", "uint8", "float16", "float32"] = Field(
+        "logit8",
+        description="How affinities are stored; logit8 is one byte that still tells 0.999 from 0.9999; uint8 is 255 "
+        "times the value, cut off, for programs that expect that.",
     )
-    keep: Literal["nearest", "all"] = Field(
-        "nearest", description="nearest: the three edges that segmentation uses; all: every offset, as mutex needs."
+    keep: Literal["nearest", "all", "channels"] = Field(
+        "nearest",
+        description="nearest: the three edges that segmentation uses; all: every offset, as mutex needs; channels: "
+        "auxiliary targets, too, and edges that leave a tile or the image, each as a value of its voxel.",
     )
+
+    @model_validator(mode="after")
+    def _check_channels(self) -> PredictConfig:
+        """Refuse what only means something for values of voxels."""
+        if self.keep == "channels":
+            return self
+        if self.blend == "gaussian" or self.views == "voxels":
+            raise ValueError("expected keep channels with blend gaussian and with views voxels; set keep")
+        return self
 
 
 class SegmentConfig(Section):

@@ -52,9 +52,13 @@ class Engine:
         """
         image = image_BZYX.to(self.device, non_blocking=True)
         found = combine_views(image, self._probabilities, self.offsets, self.keep, self.tta, self.mode)
+        self.check(found)
+        return np.asarray(found.cpu().numpy())
+
+    def check(self, found: Tensor) -> None:
+        """Refuse NaN."""
         if not bool(torch.isfinite(found.sum())):  # one pass: probabilities cannot overflow
             raise NeuropilError("the network returned NaN for this image; its weights are damaged or training diverged")
-        return np.asarray(found.cpu().numpy())
 
     def _probabilities(self, image_BZYX: Tensor, channels: Sequence[int]) -> Tensor:
         image = image_BZYX.unsqueeze(1).contiguous(memory_format=torch.channels_last_3d)

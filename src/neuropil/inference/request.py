@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from neuropil.config import Config, PredictConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets, Triple, VoxelSize, parse_offsets
+from neuropil.inference.channels import HERE, Channel, ChannelEngine, all_channels
 from neuropil.inference.engine import Engine, choose_devices, kept_offsets
 from neuropil.inference.memory import bytes_per_voxel, free_memory, reusing_memory
 from neuropil.inference.symmetries import channels_read
-from neuropil.inference.tiling import Tiling, choose_tile, lay_tiles
+from neuropil.inference.tiling import Tiling, choose_tile, lay_tiles, step_tiles
 from neuropil.inference.trial import compiled_if_faster
 from neuropil.models.checkpoint import Model, load_model
 from neuropil.models.folding import can_be_cast, can_be_narrowed, for_prediction, in_bfloat16
@@ -56,11 +57,29 @@ class Request:
         """The box and what the network sees around it: as much of the surroundings as the image has."""
         z, y, x = self.model.config.training.patch
         around = (z // 4, y // 4, x // 4) if self.settings.surround is None else self.settings.surround
-        return self.box.grow(around).intersect(self.image.box)
+        pad = self.settings.pad
+        z, y, x = (max(a, b) for a, b in zip(around, pad, strict=True))
+        return self.box.grow((z, y, x)).intersect(self.image.box.grow(pad))
+
+    @cached_property
+    def about(self) -> tuple[Channel, ...] | None:
+        """All channels of the network, where they are what is asked for; None: edges are."""
+        if self.settings.keep != "channels":
+            return None
+        channels = all_channels(self.model.config.model)
+        return channels if can_be_narrowed(self.model.network) else channels[: len(self.offsets)]
+
+    @property
+    def found(self) -> Offsets | None:
+        """The edges of the channels that are written; None: some are no edges, or the same as others."""
+        edges = self.keep if self.about is None else tuple(channel.offset for channel in self.about)
+        return edges if HERE not in edges and len(set(edges)) == len(edges) else None
 
     @cached_property
     def channels(self) -> Offsets:
         """The edges that the network is asked for: those that some view needs."""
+        if self.about is not None:
+            return self.keep
         if not can_be_narrowed(self.model.network):
             return self.offsets
         return tuple(self.offsets[c] for c in channels_read(self.settings.tta, self.offsets, self.keep))
@@ -76,16 +95,17 @@ class Request:
         whole = bf16 and self.device.type == "cpu" and can_be_cast(self.model.network)
         networks = [in_bfloat16(network) if whole else network for network in self.networks]
         return tuple(
-            Engine(
-                torch.compile(network, dynamic=False) if compiled else network,
-                self.channels,
-                self.keep,
-                tta=self.settings.tta,
-                mode=self.settings.tta_mode,
-                device=device,
-                bf16=bf16 and not whole,
-            )
+            self._engine(torch.compile(network, dynamic=False) if compiled else network, device, bf16 and not whole)
             for network, device in zip(networks, self.devices, strict=True)
+        )
+
+    def _engine(self, network: Callable[[Tensor], Tensor], device: torch.device, bf16: bool) -> Engine:
+        views, mode = self.settings.tta, self.settings.tta_mode
+        if self.about is None:
+            return Engine(network, self.channels, self.keep, views, mode, device=device, bf16=bf16)
+        turn = self.settings.views == "edges"
+        return ChannelEngine(
+            network, self.keep, self.keep, views, mode, device=device, bf16=bf16, about=self.about, turn_edges=turn
         )
 
     def faster_compiled(self, tile: Triple, bf16: bool) -> bool:
@@ -107,7 +127,9 @@ class Request:
         if tile is None:
             z, y, x = (max(o, *(abs(k[d]) for k in self.keep)) for d, o in enumerate(overlap))
             tile = choose_tile(self.frame.shape, self._tile_voxels(), (z, y, x), self.multiple, self.context)
-        return lay_tiles(self.frame, tile, overlap, self.keep, self.multiple)
+        if self.settings.stride is not None:
+            return step_tiles(self.frame, tile, self.settings.stride, self.keep, self.settings.blend)
+        return replace(lay_tiles(self.frame, tile, overlap, self.keep, self.multiple), blend=self.settings.blend)
 
     def batch(self, tile: Triple) -> int:
         """Tiles in one call of the network: on a GPU as many as fill it, on a processor one."""
@@ -133,7 +155,8 @@ class Request:
         return max(min(LARGEST_TILE[self.device.type], free_memory(self.device) // (3 * each * sharing)), 1)
 
     def _network_on(self, device: torch.device) -> nn.Module:
-        copied = for_prediction(self.model.network, [self.offsets.index(o) for o in self.channels])
+        wanted = [self.offsets.index(o) for o in self.channels] if self.about is None else range(len(self.about))
+        copied = for_prediction(self.model.network, wanted)
         return copied.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
 
 
@@ -163,7 +186,10 @@ def make_request(
         )
     offsets = parse_offsets(model.config.model.offsets)
     warn_of_voxel_size(image, model.info.get("voxel_size") or model.config.data.voxel_size)
-    return Request(model, image, box, settings, offsets, kept_offsets(offsets, settings.keep), targets, bf16)
+    keep = () if settings.keep == "channels" else kept_offsets(offsets, settings.keep)
+    request = Request(model, image, box, settings, offsets, keep, targets, bf16)
+    # A channel belongs to its voxel: it is blended like an edge that leads nowhere.
+    return request if request.about is None else replace(request, keep=(HERE,) * len(request.about))
 
 
 def change_settings(settings: PredictConfig, changes: Mapping[str, Any]) -> PredictConfig:

@@ -170,18 +170,30 @@ def predict_grid(
         Axis(size, length, tuple(starts))
         for size, length, starts in zip(request.frame.shape, chosen["tile"], chosen["starts"], strict=True)
     ]
-    tiling = Tiling(request.frame, (axes[0], axes[1], axes[2]))
+    tiling = Tiling(request.frame, (axes[0], axes[1], axes[2]), request.settings.blend)
     with open_volume(array, "r+") as out:
-        encoding = out.metadata.encoding
 
         def write(cell: Triple, box: Box, found_EZYX: Affinities) -> None:
-            out.write(box, found_EZYX.astype(out.dtype) if encoding is None else encoding.encode(found_EZYX))
+            out.write(box, stored(found_EZYX, request.settings.encoding))
             mark(cell)
 
         memory = min(WAITING, free_memory(torch.device("cpu")) // 4)
         plan = Plan(tiling, cells, request.context, request.batch(tiling.shape), memory, request.box)
         engines = request.engines(chosen["bf16"], chosen.get("compiled", False))
         predict_cells(engines, request.image, plan, write, clock, done)
+
+
+def stored(found_EZYX: Affinities, encoding: str) -> npt.NDArray[Any]:
+    """Probabilities as an encoding of the recipe stores them.
+
+    >>> stored(np.array([0.5, 0.999], np.float32), "uint8").tolist()
+    [127, 254]
+    """
+    if encoding == "logit8":
+        return LOGIT8.encode(found_EZYX)
+    if encoding == "uint8":  # cut off, not rounded
+        return (np.clip(found_EZYX, 0, 1) * np.float32(255)).astype(np.uint8)
+    return found_EZYX.astype(encoding)
 
 
 def put_into_place(journal: Journal, request: Request, target: Location) -> None:
@@ -234,7 +246,7 @@ def _metadata(request: Request) -> Metadata:
     return Metadata(
         voxel_size=request.image.metadata.voxel_size or request.model.info.get("voxel_size") or config.data.voxel_size,
         origin=request.image.metadata.origin if request.box == request.image.box else request.box.start,
-        offsets=request.keep,
+        offsets=request.found,
         encoding=LOGIT8 if settings.encoding == "logit8" else None,
         extra=extra,
     )

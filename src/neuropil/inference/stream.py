@@ -186,8 +186,11 @@ class Canvas:
     def _add(self, tile: Triple, found_EZYX: Affinities) -> None:
         tiling, cells = self.plan.tiling, self.plan.cells
         support, start = tiling.support(tile, self.keep), tiling.tile(tile).start
-        for found_ZYX, offset in zip(found_EZYX, self.keep, strict=True):
-            _weigh(found_ZYX, tiling.weights(tile, offset))
+        if tiling.blend == "gaussian":
+            found_EZYX *= tiling.share(tile)
+        else:
+            for found_ZYX, offset in zip(found_EZYX, self.keep, strict=True):
+                _weigh(found_ZYX, tiling.weights(tile, offset))
         for cell in cells.touched(support):
             if cell not in self.waiting:
                 continue

@@ -17,6 +17,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets, Triple
 
 LEVELS = 256
+SIGMA = 0.2
+"""Deviation of the Gaussian blend, where half a tile is 1."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Tiling:
 
     box: Box
     axes: tuple[Axis, Axis, Axis]
+    blend: Literal["bump", "gaussian"] = "bump"
 
     @property
     def shape(self) -> Triple:
@@ -98,6 +102,8 @@ class Tiling:
 
     def support(self, index: Triple, offsets: Offsets) -> Box:
         """The part of a tile that counts for any of these edges."""
+        if self.blend == "gaussian":
+            return self.tile(index)
         ends = [a.support(i, [o[d] for o in offsets]) for d, (a, i) in enumerate(zip(self.axes, index, strict=True))]
         (z0, z1), (y0, y1), (x0, x1) = ends
         return Box((z0, y0, x0), (z1, y1, x1)).shift(self.box.start)
@@ -105,6 +111,37 @@ class Tiling:
     def weights(self, index: Triple, offset: Triple) -> tuple[npt.NDArray[np.float32], ...]:
         """Weights of one channel of a tile, one vector per axis; the weight is their product."""
         return tuple(a.weights(o)[i] for a, i, o in zip(self.axes, index, offset, strict=True))
+
+    def share(self, index: Triple) -> npt.NDArray[np.float32]:
+        """Share of a tile in each of its voxels, of those of all tiles, blended by a Gaussian: ``[Z, Y, X]``."""
+        return _gaussian_share(self.shape, tuple(self._near(axis, i) for axis, i in zip(self.axes, index, strict=True)))
+
+    @staticmethod
+    def _near(axis: Axis, tile: int) -> tuple[int, ...]:
+        """How far the tiles that overlap one begin from it."""
+        return tuple(start - axis.starts[tile] for start in axis.starts if abs(start - axis.starts[tile]) < axis.length)
+
+
+def step_tiles(
+    box: Box, tile: Triple, stride: Triple, offsets: Offsets, blend: Literal["bump", "gaussian"] = "bump"
+) -> Tiling:
+    """Lay tiles over a box at multiples of a stride, the last of an axis moved inward.
+
+    Raises:
+        NeuropilError: a stride so long that an edge of one of the offsets lies in no tile.
+
+    >>> step_tiles(Box.whole((14, 122, 122)), (9, 65, 65), (4, 32, 32), ((0, 0, 0),)).axes[1].starts
+    (0, 32, 57)
+    """
+    axes = []
+    for d, (name, size, length, step) in enumerate(zip("zyx", box.shape, tile, stride, strict=True)):
+        most = length - max(abs(o[d]) for o in offsets)
+        if step > most and length < size:
+            raise NeuropilError(f"expected a stride of at most {most} in {name} with tiles of {length}, got {step}")
+        last = max(size - length, 0)
+        starts = tuple(min(i * step, last) for i in range(math.ceil(last / step) + 1))
+        axes.append(Axis(size, min(length, size), starts))
+    return Tiling(box, (axes[0], axes[1], axes[2]), blend)
 
 
 def lay_tiles(box: Box, tile: Triple, overlap: Triple, offsets: Offsets, multiple: Triple = (1, 1, 1)) -> Tiling:
@@ -202,6 +239,27 @@ def _weights(length: int, starts: tuple[int, ...], offset: int) -> npt.NDArray[n
         out[i, known] = steps[near.index(i)] / LEVELS
     out.flags.writeable = False
     return out
+
+
+@lru_cache(maxsize=32)
+def _gaussian_share(shape: Triple, near: tuple[tuple[int, ...], ...]) -> npt.NDArray[np.float32]:
+    own = _gaussian(shape)
+    total = np.zeros(shape, np.float32)
+    for shift in itertools.product(*near):
+        here = tuple(slice(max(d, 0), n + min(d, 0)) for d, n in zip(shift, shape, strict=True))
+        there = tuple(slice(max(-d, 0), n - max(d, 0)) for d, n in zip(shift, shape, strict=True))
+        total[here] += own[there]
+    share = own / total
+    share.flags.writeable = False
+    return share
+
+
+@lru_cache(maxsize=4)
+def _gaussian(shape: Triple) -> npt.NDArray[np.float32]:
+    """``exp(-r² / 2σ²) + 1e-4``, each axis from -1 to 1 across the tile, as the classic package has it."""
+    axes = [np.linspace(-1, 1, n) ** 2 for n in shape]
+    squared = axes[0][:, None, None] + axes[1][:, None] + axes[2]
+    return (np.exp(-squared / (2 * SIGMA**2)) + 1e-4).astype(np.float32)
 
 
 @lru_cache(maxsize=64)

@@ -73,8 +73,9 @@ def test_whatever_stands_behind_a_key_an_error_names_that_key(others, names):
         ("DATASET.VAL_LABEL_NAME a.h5", "command line: DATASET.VAL_LABEL_NAME: expected as many volumes"),
         ("DATASET.VALID_MASK_NAME a.h5", "command line: DATASET.VALID_MASK_NAME: expected as many volumes"),
         ("DATASET.OUTPUT_PATH ${NOT_SET_ANYWHERE}/a", "command line: DATASET.OUTPUT_PATH: the environment variable"),
-        ("INFERENCE.OUTPUT_NAME ''", "command line: INFERENCE.OUTPUT_NAME: expected a name whose ending"),
-        ("INFERENCE.OUTPUT_NAME result", "command line: INFERENCE.OUTPUT_NAME: expected a name whose ending tells"),
+        ("INFERENCE.OUTPUT_NAME ''", "command line: INFERENCE.OUTPUT_NAME: expected a name"),
+        ("INFERENCE.OUTPUT_ENCODING int8", "command line: INFERENCE.OUTPUT_ENCODING: expected uint8, logit8"),
+        ("INFERENCE.PAD_SIZE [1,2]", "command line: INFERENCE.PAD_SIZE: expected three whole numbers"),
         ('MODEL.TARGET_OPT ["2","4-0-1"]', "command line: MODEL.TARGET_OPT: 4-0-1: expected a contour at least 1 wide"),
     ],
 )

@@ -44,7 +44,10 @@ def test_the_tutorial_has_the_published_values():
     assert config.data.train[0].labels == "datasets/SNEMI3D/seg/train-labels.tif"
     assert classic.output == Path("outputs/SNEMI_UNet")
     assert classic.images == ("datasets/SNEMI3D/image/test-input.tif",)
-    assert classic.predictions == (Path("outputs/SNEMI_UNet/test/result.h5"),)
+    assert classic.predictions == (Path("outputs/SNEMI_UNet/test/result_txy.h5/vol0"),)
+    assert classic.plain_name == Path("outputs/SNEMI_UNet/test/result.h5")
+    assert (classic.written.keep, classic.written.encoding, classic.written.blend) == ("channels", "uint8", "gaussian")
+    assert (classic.written.pad, classic.written.stride) == ((2, 64, 64), (8, 256, 256))
     assert not classic.notes
 
 
@@ -221,7 +224,7 @@ def test_home_and_variables_of_paths_are_filled_in(tmp_path, monkeypatch):
         "DATASET.INPUT_PATH", "${WHERE}", "INFERENCE.IMAGE_NAME", "t.tif", "DATASET.OUTPUT_PATH", "${WHERE}/o"
     )
     assert classic.images == (f"{tmp_path}/image/t.tif",)
-    assert classic.predictions == (tmp_path / "o" / "test" / "result.h5",)
+    assert classic.predictions == (tmp_path / "o" / "test" / "result_txy.h5" / "vol0",)
 
 
 def test_lists_of_volumes(tmp_path):
@@ -232,7 +235,30 @@ def test_lists_of_volumes(tmp_path):
     assert [pair.labels for pair in pairs] == [f"{tmp_path}/p.h5", f"{tmp_path}/q.h5/raw"]
     two = given("INFERENCE.IMAGE_NAME", "[x.h5, y.h5]", "INFERENCE.IS_ABSOLUTE_PATH", "True")
     assert two.images == ("x.h5", "y.h5")
-    assert [path.name for path in two.predictions] == ["result_0.h5", "result_1.h5"]
+    assert [str(path) for path in two.predictions] == [f"path/to/output/test/result_txy.h5/vol{n}" for n in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("INFERENCE.OUTPUT_NAME a", ["a_txy.h5/vol0", "a_txy.h5/vol1"]),
+        ("INFERENCE.OUTPUT_NAME a.hdf5 INFERENCE.AUG_NUM None", ["a.hdf5/vol0", "a.hdf5/vol1"]),
+        ("INFERENCE.AUG_NUM 16 INFERENCE.DO_SINGLY True", ["result_0_txyz.h5/vol0", "result_1_txyz.h5/vol0"]),
+        ("INFERENCE.AUG_NUM 4 INFERENCE.OUTPUT_NAME a.zarr", ["a_0.zarr", "a_1.zarr"]),
+    ],
+)
+def test_names_of_results_are_the_classic_ones(words, names):
+    classic = given("INFERENCE.IMAGE_NAME", "a.h5@b.h5", *words.split())
+    assert [str(path) for path in classic.predictions] == [f"path/to/output/test/{name}" for name in names]
+
+
+def test_a_list_of_names_lies_in_the_working_folder_or_in_that_of_the_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_text("p.h5\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "other.txt").write_text("q.h5\n")
+    for name, volume in (("list.txt", "p.h5"), ("other.txt", "q.h5")):
+        assert given("DATASET.INPUT_PATH", "data", "INFERENCE.IMAGE_NAME", name).images == (f"data/{volume}",)
 
 
 def test_a_file_elsewhere_in_the_download_is_found_and_said(tmp_path):

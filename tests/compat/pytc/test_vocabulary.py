@@ -53,11 +53,12 @@ CLASSIC = {
     "INFERENCE": """INPUT_SIZE OUTPUT_SIZE TENSORSTORE_PATH INPUT_PATH IMAGE_NAME OUTPUT_PATH OUTPUT_NAME
         IS_ABSOLUTE_PATH DO_CHUNK_TITLE DO_SINGLY DO_SINGLY_START_INDEX DO_SINGLY_STEP PAD_SIZE UNPAD OUTPUT_ACT STRIDE
         BLENDING AUG_MODE AUG_NUM DATA_SCALE OUTPUT_SCALE DO_EVAL TEST_NUM TEST_ID SAMPLES_PER_BATCH
-        MODEL_RETURN_FEATS""",
+        MODEL_RETURN_FEATS OUTPUT_ENCODING AUG_EDGES""",
 }
 
 
 def test_the_vocabulary_is_the_classic_one():
+    """And two keys of ours: INFERENCE.OUTPUT_ENCODING and AUG_EDGES."""
     assert {f"{section}.{name}" for section, names in CLASSIC.items() for name in names.split()} == set(VOCABULARY)
 
 
@@ -106,12 +107,6 @@ def test_an_accepted_key_is_told_even_with_its_default_unless_that_is_off(name):
     assert [note.split()[2] for note in notes] == ([name] if default else [])
 
 
-def test_the_blend_is_one_whatever_it_is_called():
-    for word in ("gaussian", "bump"):
-        (note,) = translate(read_settings([], [*LEAST, "INFERENCE.BLENDING", word])).notes
-        assert note.startswith("command line: INFERENCE.BLENDING changes nothing here: tiles are blended under one")
-
-
 CHANGES = {
     "SYSTEM.PARALLEL": "DDP",
     "MODEL.BLOCK_TYPE": "residual_se",
@@ -143,7 +138,13 @@ CHANGES = {
     "INFERENCE.STRIDE": "[3, 100, 100]",
     "INFERENCE.AUG_MODE": "min",
     "INFERENCE.OUTPUT_NAME": "elsewhere.tif",
-    "INFERENCE.AUG_NUM": "8",
+    "INFERENCE.AUG_NUM": "4",
+    "INFERENCE.AUG_EDGES": "False",
+    "INFERENCE.BLENDING": "bump",
+    "INFERENCE.DO_SINGLY": "True",
+    "INFERENCE.OUTPUT_ENCODING": "float32",
+    "INFERENCE.PAD_SIZE": "[1, 2, 3]",
+    "DATASET.PAD_SIZE": "[1, 2, 3]",
     "SOLVER.NAME": "AdamW",
     "SOLVER.LR_SCHEDULER_NAME": "WarmupCosineLR",
     "SOLVER.GAMMA": "0.3",
@@ -190,6 +191,7 @@ NEEDED = {
     "SOLVER.SWA.ENABLED": ["SOLVER.SWA.START_ITER", "3000"],
     "SOLVER.SWA.START_ITER": ["SOLVER.SWA.ENABLED", "True", "SOLVER.SWA.START_ITER", "3000"],
     "INFERENCE.INPUT_PATH": ["INFERENCE.IMAGE_NAME", "t.h5"],
+    "INFERENCE.DO_SINGLY": ["INFERENCE.IMAGE_NAME", "t.h5"],
     "INFERENCE.IS_ABSOLUTE_PATH": ["INFERENCE.IMAGE_NAME", "t.h5"],
 }
 CHECKS = {  # these have one meaning here, and say so when they are given another
@@ -201,7 +203,7 @@ CHECKS = {  # these have one meaning here, and say so when they are given anothe
         "MODEL.OUTPUT_ACT",
         "INFERENCE.OUTPUT_SIZE",
     ),
-    *("INFERENCE.OUTPUT_ACT", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "DATASET.DO_2D"),
+    *("INFERENCE.OUTPUT_ACT", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "DATASET.DO_2D", "DATASET.PAD_MODE"),
 }
 
 
@@ -238,6 +240,7 @@ def test_an_honoured_key_changes_what_is_done(name):
         "MODEL.OUTPUT_ACT [[tanh]]",
         "INFERENCE.OUTPUT_SIZE [8,128,128]",
         "INFERENCE.OUTPUT_ACT [softmax]",
+        "DATASET.PAD_MODE symmetric",
         "SOLVER.CLIP_GRADIENTS.CLIP_TYPE value SOLVER.CLIP_GRADIENTS.ENABLED True",
     ],
 )

@@ -57,6 +57,34 @@ class Draft:
             raise self.refuse(theirs, f"expected three whole numbers [z, y, x] of at least 1, got {list(value)}")
         return list(value)
 
+    def pad(self, theirs: str) -> tuple[int, int, int]:
+        """Voxels of padding (z, y, x) on both sides; six numbers are those of each side, and must be alike.
+
+        Raises:
+            NeuropilError: other numbers.
+        """
+        value = list(self.settings[theirs])
+        if len(value) == 6 and value[::2] == value[1::2]:
+            value = value[::2]
+        if len(value) != 3 or not all(isinstance(n, int) and n >= 0 for n in value):
+            raise self.refuse(theirs, f"expected three whole numbers [z, y, x] of at least 0, got {value}")
+        return (value[0], value[1], value[2])
+
+    def check_same_size(self, output: str, window: str) -> None:
+        """Refuse an output of another size than the window.
+
+        Raises:
+            NeuropilError: the sizes differ.
+        """
+        value, size = self.settings[output], list(self.settings[window])
+        if value is not None and list(value) != size:
+            raise self.refuse(
+                output,
+                f"the network returns as many voxels as it sees: expected the same in {output} and {window}, "
+                f"got {list(value)} and {size}",
+                window,
+            )
+
     def choose(self, theirs: str, meanings: dict[str, Any], instead: str = "") -> Any:
         """What a word means here.
 

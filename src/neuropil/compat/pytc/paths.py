@@ -18,7 +18,8 @@ _FOLDERS = ("", "image", "seg")
 
 def volume_paths(draft: Draft, names: str, folder: str | None) -> list[str]:
     """The volumes of a key such as ``DATASET.IMAGE_NAME``: one name, several with ``@`` between, a list, or a ``.txt``
-    with one name a line; each below the path of the key ``folder``, if that is given: else names are whole paths.
+    with one name a line, in the working folder or with the volumes. Each lies below the path of the key ``folder``, if
+    that is given: else names are whole paths.
 
     A name with ``*`` is one stack of sections. A file that is not where it should be is looked for in ``image/`` and
     ``seg/`` of the folder, where the SNEMI3D download has them.
@@ -36,7 +37,8 @@ def volume_paths(draft: Draft, names: str, folder: str | None) -> list[str]:
     paths: list[str] = []
     for name, where in zip(given, folders, strict=True):
         if name.endswith(".txt"):
-            lines = map(str.strip, _lines(draft, names, Path(where) / name))
+            # As in the classic package from the working folder; or with the volumes.
+            lines = map(str.strip, _lines(draft, names, Path(name) if Path(name).is_file() else Path(where) / name))
             paths += [_found(draft, Path(where), expanded(draft, names, line)) for line in lines if line]
         else:
             paths.append(_found(draft, Path(where), name))

@@ -158,7 +158,7 @@ def _literal(text: str) -> Any:
 
 def _has_kind(value: Any, key: Key) -> bool:
     if value is None:
-        return key.default is None
+        return key.default is None or None in key.harmless
     wanted = (*key.kinds, *([] if key.default is None else [type(key.default)]))
     return any(_is(value, kind) for kind in wanted)
 

@@ -9,11 +9,12 @@ from typing import Literal
 
 from neuropil.compat.pytc.augmentor import put_augmentation
 from neuropil.compat.pytc.draft import Draft
+from neuropil.compat.pytc.inference import inference_folder, plain_name, predictions, put_inference, written
 from neuropil.compat.pytc.networks import put_network
 from neuropil.compat.pytc.paths import expanded, volume_paths
 from neuropil.compat.pytc.settings import Settings
 from neuropil.compat.pytc.targets import put_targets
-from neuropil.config import Config
+from neuropil.config import Config, PredictConfig
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,13 @@ class Classic:
     images: tuple[str, ...]
     """What ``--inference`` predicts."""
     predictions: tuple[Path, ...]
-    """Where, one file per image."""
+    """Where, one array per image."""
+    plain_name: Path | None
+    """Where it can be found besides: under ``OUTPUT_NAME`` without the views that the classic program adds."""
+    written: PredictConfig
+    """How: in the layout and with the values that the classic program writes."""
+    turn_edges: bool | None
+    """Whether symmetries are undone edge by edge; None: as the program that trained the network does."""
     restart: bool
     """Take only the weights of ``--checkpoint``."""
     gpus: int
@@ -60,16 +67,20 @@ def translate(settings: Settings) -> Classic:
     put_augmentation(draft)
     _put_optimizer(draft)
     _put_training(draft)
-    _put_inference(draft)
-    images = volume_paths(draft, "INFERENCE.IMAGE_NAME", _inference_folder(settings))
+    put_inference(draft)
+    images = volume_paths(draft, "INFERENCE.IMAGE_NAME", inference_folder(settings))
     if images:
         draft.put("data.test", {"image": images[0]}, "INFERENCE.IMAGE_NAME")
     output = Path(expanded(draft, "DATASET.OUTPUT_PATH", settings["DATASET.OUTPUT_PATH"]))
+    config, places = draft.finish(), predictions(draft, output, images)
     return Classic(
-        config=draft.finish(),
+        config=config,
         output=output,
         images=tuple(images),
-        predictions=_predictions(draft, output, len(images)),
+        predictions=places,
+        plain_name=plain_name(draft, places),
+        written=written(draft, config.predict),
+        turn_edges=settings["INFERENCE.AUG_EDGES"],
         restart=bool(settings["SOLVER.ITERATION_RESTART"]),
         gpus=settings["SYSTEM.NUM_GPUS"],
         parallel=_parallel(draft),
@@ -196,7 +207,7 @@ def _averaged_share(draft: Draft, total: int) -> float:
 def _put_training(draft: Draft) -> None:
     settings = draft.settings
     draft.put("training.patch", draft.size("MODEL.INPUT_SIZE"), "MODEL.INPUT_SIZE")
-    _check_same_size(draft, "MODEL.OUTPUT_SIZE", "MODEL.INPUT_SIZE")
+    draft.check_same_size("MODEL.OUTPUT_SIZE", "MODEL.INPUT_SIZE")
     draft.put("training.batch", settings["SOLVER.SAMPLES_PER_BATCH"], "SOLVER.SAMPLES_PER_BATCH")
     for ours, theirs in (("iterations", "TOTAL"), ("checkpoint_every", "SAVE"), ("validate_every", "VAL")):
         draft.put(f"training.{ours}", settings[f"SOLVER.ITERATION_{theirs}"], f"SOLVER.ITERATION_{theirs}")
@@ -215,59 +226,3 @@ def _put_training(draft: Draft) -> None:
     draft.put("training.devices", max(1, gpus), "SYSTEM.NUM_GPUS")
     draft.put("training.strategy", _parallel(draft) if gpus > 1 else "auto", "SYSTEM.PARALLEL")
     draft.put("training.precision", "auto" if settings["MODEL.MIXED_PRECESION"] else "fp32", "MODEL.MIXED_PRECESION")
-
-
-def _put_inference(draft: Draft) -> None:
-    settings = draft.settings
-    window = "INFERENCE.INPUT_SIZE" if settings["INFERENCE.INPUT_SIZE"] is not None else "MODEL.INPUT_SIZE"
-    size = draft.size(window)
-    _check_same_size(draft, "INFERENCE.OUTPUT_SIZE", window)
-    stride = list(settings["INFERENCE.STRIDE"])
-    if "INFERENCE.STRIDE" not in settings.given:  # the default is meant for larger windows than some have
-        stride = [min(step, n) for step, n in zip(stride, size, strict=False)]
-    if len(stride) != len(size) or any(not 1 <= step <= n for step, n in zip(stride, size, strict=True)):
-        raise draft.refuse(
-            "INFERENCE.STRIDE",
-            f"expected INFERENCE.STRIDE from 1 to {size}, the size of a window, got {stride}",
-            window,
-        )
-    draft.put("predict.tile", size, window)
-    draft.put("predict.overlap", [n - step for n, step in zip(size, stride, strict=True)], "INFERENCE.STRIDE")
-    modes = {mode: mode for mode in ("mean", "min", "max")}
-    draft.put("predict.tta_mode", draft.choose("INFERENCE.AUG_MODE", modes), "INFERENCE.AUG_MODE")
-    draft.put("predict.tta", settings["INFERENCE.AUG_NUM"] or 1, "INFERENCE.AUG_NUM")
-    if any(activation != "sigmoid" for activation in settings["INFERENCE.OUTPUT_ACT"]):
-        given = settings["INFERENCE.OUTPUT_ACT"]
-        raise draft.refuse("INFERENCE.OUTPUT_ACT", f"affinities are probabilities: expected sigmoid, got {given}")
-
-
-def _check_same_size(draft: Draft, output: str, window: str) -> None:
-    value, size = draft.settings[output], list(draft.settings[window])
-    if value is not None and list(value) != size:
-        raise draft.refuse(
-            output,
-            f"the network returns as many voxels as it sees: expected the same in {output} and {window}, "
-            f"got {list(value)} and {size}",
-            window,
-        )
-
-
-def _inference_folder(settings: Settings) -> str | None:
-    """The key that says where the images to predict lie; none where their names are whole paths."""
-    absolute, folder = settings["INFERENCE.IS_ABSOLUTE_PATH"], settings["INFERENCE.INPUT_PATH"]
-    if settings["DATASET.IS_ABSOLUTE_PATH"] if absolute is None else absolute:
-        return None
-    return "INFERENCE.INPUT_PATH" if folder else "DATASET.INPUT_PATH"
-
-
-def _predictions(draft: Draft, output: Path, images: int) -> tuple[Path, ...]:
-    """``OUTPUT_NAME`` in ``OUTPUT_PATH``; with a number where there are several images."""
-    given = draft.settings["INFERENCE.OUTPUT_PATH"]
-    folder = Path(expanded(draft, "INFERENCE.OUTPUT_PATH", given)) if given else output / "test"
-    name = Path(draft.settings["INFERENCE.OUTPUT_NAME"])
-    if not name.suffix:
-        problem = f"expected a name whose ending tells the format, such as result.h5, got {str(name)!r}"
-        raise draft.refuse("INFERENCE.OUTPUT_NAME", problem)
-    if images < 2:
-        return (folder / name,)
-    return tuple(folder / f"{name.stem}_{number}{name.suffix}" for number in range(images))

@@ -45,7 +45,6 @@ _NO_PADDING = "nothing is padded: patches lie inside the volume, and predictions
 _TILES = "a stack of tiles (its .json file as a name) is opened like any volume and read box by box"
 _RESAMPLE = "resample the volume first and name the result"
 _SKIP = "leave it empty; an augmentation is on or off for all volumes"
-_WHOLE = "volumes are predicted one after the other, tile by tile"
 
 _SYSTEM = {
     "NUM_GPUS": _honoured(4),
@@ -142,10 +141,10 @@ _DATASET = {
     "IS_ISOTROPIC": _honoured(False),
     "DO_2D": _honoured(False),
     "LOAD_2D": _accepted(False, "an image of one section is a volume of one section"),
-    "DROP_CHANNEL": _accepted(True, "volumes have one channel"),
+    "DROP_CHANNEL": _accepted(False, "volumes have one channel"),
     "REDUCE_LABEL": _accepted(True, "ids of any size are made compact"),
-    "PAD_SIZE": _accepted([2, 64, 64], _NO_PADDING),
-    "PAD_MODE": _accepted("reflect", _NO_PADDING),
+    "PAD_SIZE": _honoured([2, 64, 64]),
+    "PAD_MODE": _honoured("reflect"),
     "ENSURE_MIN_SIZE": _refused(False, "make MODEL.INPUT_SIZE as small as the smallest volume"),
     "NORMALIZE_RANGE": _accepted(True, "grey values count as a share of what their number format holds"),
     "LABEL_BINARY": _refused(False, "give one id per neuron"),
@@ -271,16 +270,16 @@ _INFERENCE = {
     "OUTPUT_NAME": _honoured("result.h5"),
     "IS_ABSOLUTE_PATH": _honoured(None, bool),
     "DO_CHUNK_TITLE": _accepted(None, _TILES),
-    "DO_SINGLY": _accepted(False, _WHOLE),
+    "DO_SINGLY": _honoured(False),
     "DO_SINGLY_START_INDEX": _refused(0, "leave out of INFERENCE.IMAGE_NAME what is done"),
     "DO_SINGLY_STEP": _refused(1, "name in INFERENCE.IMAGE_NAME what this process is to do"),
-    "PAD_SIZE": _accepted(None, _NO_PADDING),
-    "UNPAD": _refused(True, "leave it out; there is no padding to keep"),
+    "PAD_SIZE": _honoured(None, list),
+    "UNPAD": _refused(True, "leave it out; predictions lie on the image voxel for voxel"),
     "OUTPUT_ACT": _honoured(["sigmoid"]),
-    "STRIDE": _honoured([4, 128, 129]),
-    "BLENDING": _accepted("gaussian", "tiles are blended under one window, a bump, whichever is named"),
+    "STRIDE": _honoured([4, 128, 128]),
+    "BLENDING": _honoured("gaussian"),
     "AUG_MODE": _honoured("mean"),
-    "AUG_NUM": _honoured(None, int),
+    "AUG_NUM": Key(8, "honoured", harmless=(None,)),
     "DATA_SCALE": _refused(None, _RESAMPLE, [1.0, 1.0, 1.0]),
     "OUTPUT_SCALE": _refused([1.0, 1.0, 1.0], "resample the result", None),
     "DO_EVAL": _refused(True, "leave it out; norms use what they measured in training"),
@@ -288,6 +287,9 @@ _INFERENCE = {
     "TEST_ID": _accepted(0, "it belongs to TEST_NUM, which is refused"),
     "SAMPLES_PER_BATCH": _accepted(4, "as many tiles go through the network at once as the device has room for"),
     "MODEL_RETURN_FEATS": _refused(None, "leave it out; the network returns affinities"),
+    # Two keys of our own.
+    "OUTPUT_ENCODING": _honoured("uint8"),
+    "AUG_EDGES": _honoured(None, bool),
 }
 
 VOCABULARY: dict[str, Key] = {

@@ -1,0 +1,106 @@
+"""``INFERENCE``: windows and symmetries, and the files that the classic program writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from neuropil.compat.pytc.draft import Draft
+from neuropil.compat.pytc.paths import expanded
+from neuropil.compat.pytc.settings import Settings
+from neuropil.config import PredictConfig
+
+_HDF5 = (".h5", ".hdf5", ".hdf", "")
+_VIEWS = {4: "_xy", 8: "_txy", 16: "_txyz"}
+"""What the classic program adds to the name of what it predicted in several views."""
+
+
+def put_inference(draft: Draft) -> None:
+    """Windows, strides and symmetries, as a recipe has them.
+
+    Raises:
+        NeuropilError: sizes that do not fit together, or an activation that is not that of affinities.
+    """
+    settings = draft.settings
+    window = "INFERENCE.INPUT_SIZE" if settings["INFERENCE.INPUT_SIZE"] is not None else "MODEL.INPUT_SIZE"
+    size = draft.size(window)
+    draft.check_same_size("INFERENCE.OUTPUT_SIZE", window)
+    stride = list(settings["INFERENCE.STRIDE"])
+    if "INFERENCE.STRIDE" not in settings.given:  # the default is meant for larger windows than some have
+        stride = [min(step, n) for step, n in zip(stride, size, strict=False)]
+    if len(stride) != len(size) or any(not 1 <= step <= n for step, n in zip(stride, size, strict=True)):
+        raise draft.refuse(
+            "INFERENCE.STRIDE",
+            f"expected INFERENCE.STRIDE from 1 to {size}, the size of a window, got {stride}",
+            window,
+        )
+    draft.put("predict.tile", size, window)
+    draft.put("predict.overlap", [n - step for n, step in zip(size, stride, strict=True)], "INFERENCE.STRIDE")
+    modes = {mode: mode for mode in ("mean", "min", "max")}
+    draft.put("predict.tta_mode", draft.choose("INFERENCE.AUG_MODE", modes), "INFERENCE.AUG_MODE")
+    views = settings["INFERENCE.AUG_NUM"]
+    if views is None:
+        draft.note("None is no test-time augmentation, one view; left out, it is 8 views", "INFERENCE.AUG_NUM")
+    draft.put("predict.tta", views or 1, "INFERENCE.AUG_NUM")
+    if any(activation != "sigmoid" for activation in settings["INFERENCE.OUTPUT_ACT"]):
+        given = settings["INFERENCE.OUTPUT_ACT"]
+        raise draft.refuse("INFERENCE.OUTPUT_ACT", f"affinities are probabilities: expected sigmoid, got {given}")
+
+
+def written(draft: Draft, settings: PredictConfig) -> PredictConfig:
+    """How ``--inference`` writes: every channel, windows in strides over the padded image, blended as asked, in uint8.
+
+    Raises:
+        NeuropilError: another blend, padding that is not mirrored, or an encoding that there is not.
+    """
+    theirs = draft.settings
+    pad = "INFERENCE.PAD_SIZE" if theirs["INFERENCE.PAD_SIZE"] is not None else "DATASET.PAD_SIZE"
+    draft.choose("DATASET.PAD_MODE", {"reflect": "reflect"}, "images are continued by their mirror image")
+    assert settings.tile is not None
+    assert settings.overlap is not None
+    encodings = {name: name for name in ("uint8", "logit8", "float16", "float32")}
+    changes: dict[str, Any] = {
+        "keep": "channels",
+        "pad": draft.pad(pad),
+        "surround": (0, 0, 0),
+        "stride": tuple(t - o for t, o in zip(settings.tile, settings.overlap, strict=True)),
+        "blend": draft.choose("INFERENCE.BLENDING", {"gaussian": "gaussian", "bump": "bump"}),
+        "encoding": draft.choose("INFERENCE.OUTPUT_ENCODING", encodings),
+    }
+    return settings.model_copy(update=changes)
+
+
+def inference_folder(settings: Settings) -> str | None:
+    """The key that says where the images to predict lie; none where their names are whole paths."""
+    absolute, folder = settings["INFERENCE.IS_ABSOLUTE_PATH"], settings["INFERENCE.INPUT_PATH"]
+    if settings["DATASET.IS_ABSOLUTE_PATH"] if absolute is None else absolute:
+        return None
+    return "INFERENCE.INPUT_PATH" if folder else "DATASET.INPUT_PATH"
+
+
+def plain_name(draft: Draft, written_to: tuple[Path, ...]) -> Path | None:
+    """``OUTPUT_NAME`` as it stands, where the classic program adds the views to it; None: it is the name."""
+    name = Path(draft.settings["INFERENCE.OUTPUT_NAME"])
+    if draft.settings["INFERENCE.DO_SINGLY"]:
+        return None
+    first = written_to[0].parent if written_to[0].name.startswith("vol") else written_to[0]
+    if first.name == name.with_suffix(first.suffix).name:
+        return None
+    return first.with_name(name.with_suffix(first.suffix).name)
+
+
+def predictions(draft: Draft, output: Path, images: list[str]) -> tuple[Path, ...]:
+    """``OUTPUT_NAME`` in ``OUTPUT_PATH`` with the arrays ``vol0``, ``vol1``…; singly a file for each image."""
+    settings = draft.settings
+    given = settings["INFERENCE.OUTPUT_PATH"]
+    folder = Path(expanded(draft, "INFERENCE.OUTPUT_PATH", given)) if given else output / "test"
+    name = Path(settings["INFERENCE.OUTPUT_NAME"])
+    if not name.name:
+        raise draft.refuse("INFERENCE.OUTPUT_NAME", f"expected a name such as result.h5, got {str(name)!r}")
+    ending, views = name.suffix or ".h5", _VIEWS.get(settings["INFERENCE.AUG_NUM"] or 1, "")
+    numbers = [str(number).zfill(len(str(len(images) - 1))) for number in range(len(images))]
+    if name.suffix not in _HDF5:  # a name that the classic program does not know: one file each, in that format
+        return tuple(folder / f"{name.stem}{f'_{n}' if len(images) > 1 else ''}{ending}" for n in numbers or [""])
+    if settings["INFERENCE.DO_SINGLY"]:
+        return tuple(folder / f"{name.stem}_{number}{views}{ending}" / "vol0" for number in numbers)
+    return tuple(folder / f"{name.stem}{views}{ending}" / f"vol{number}" for number in range(max(len(images), 1)))
