@@ -109,12 +109,12 @@ def by_blocks(path: Path, block: Triple, workers: int, work: Path) -> dict[str, 
     import dask
     from distributed import Client
 
-    from neuropil.blockwise.engine import LOCAL_SETTINGS, local_cluster
+    from neuropil.blockwise.executor import LOCAL_SETTINGS, local_cluster
 
     steps: dict[str, float] = defaultdict(float)
     last = [time.perf_counter()]
 
-    def watch(step: str, done: int, total: int) -> None:
+    def progress(step: str, done: int, total: int) -> None:
         now = time.perf_counter()
         steps[step.partition(",")[0]] += now - last[0]
         last[0] = now
@@ -127,8 +127,8 @@ def by_blocks(path: Path, block: Triple, workers: int, work: Path) -> dict[str, 
         start = last[0] = time.perf_counter()
         volume = open_volume(path)
         segments = segment_blocks(
-            volume, work / "s.zarr", SegmentConfig(threshold=THRESHOLD), block=block, watch=watch,
-            engine=Cluster(client, local=True),
+            volume, work / "s.zarr", SegmentConfig(threshold=THRESHOLD), block=block, progress=progress,
+            executor=Cluster(client, local=True),
         )  # fmt: skip
         seconds = time.perf_counter() - start
         busy = sum(client.run(time.process_time).values()) + time.process_time() - begun
@@ -171,7 +171,7 @@ def growth(source: Volume, work: Path, sizes: list[str], block: Triple) -> dict[
 
 def steps(source: Volume, work: Path, sizes: list[str], _: Triple) -> dict[str, Any]:
     """Processor time in this process, so that nothing but the steps is measured; edges as the steps count them."""
-    from neuropil.blockwise import segment as room
+    from neuropil.blockwise import runner
 
     found: dict[str, Any] = {}
     shape = SIZES[sizes[0]]
@@ -179,21 +179,21 @@ def steps(source: Volume, work: Path, sizes: list[str], _: Triple) -> dict[str, 
     for block in [(64, 128, 128), (64, 256, 256), (64, 512, 512), (32, 512, 512)]:
         spent: dict[str, float] = defaultdict(float)
         edges: dict[str, int] = defaultdict(int)
-        original = room.perform
+        original = runner.perform
 
-        def timed(folder: str, step: str, node: tuple[int, int]) -> dict[str, int]:
+        def timed(kind: Any, folder: str, step: str, call: Any, node: tuple[int, int]) -> dict[str, int]:
             start = time.process_time()
-            summary = original(folder, step, node)  # noqa: B023
+            summary = original(kind, folder, step, call, node)  # noqa: B023
             name = f"{step} {node[0]}"
             spent[name] += time.process_time() - start  # noqa: B023
             edges[name] += summary["edges"]  # noqa: B023
             return summary
 
-        room.perform = timed
+        runner.perform = timed
         try:
             segment_blocks(open_volume(path), work / "s.zarr", SegmentConfig(threshold=THRESHOLD), block=block)
         finally:
-            room.perform = original
+            runner.perform = original
             shutil.rmtree(work / "s.zarr", ignore_errors=True)
         tree = neuropil.blockwise.BlockTree(shape, block)
         area = [sum(inner_faces(tree, (level, i)) for i in range(tree.count(level))) for level in range(tree.levels)]

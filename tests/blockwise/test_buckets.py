@@ -10,7 +10,7 @@ import pytest
 
 import neuropil
 from neuropil.blockwise import segment_blocks
-from neuropil.blockwise.output import chunks_for
+from neuropil.blockwise.relabel import chunks_for
 from neuropil.config import SegmentConfig
 from neuropil.geometry import Box, blocks
 from neuropil.volumes import open_volume, write_volume
@@ -91,13 +91,13 @@ from neuropil.blockwise import segment_blocks
 from neuropil.config import SegmentConfig
 from neuropil.volumes import open_volume, write_volume
 class Stop(BaseException): pass
-def watch(step, done, total):
+def progress(step, done, total):
     if step == "relabelling" and done == 5: raise Stop
 write_volume("gs://lab/a.zarr", open_volume("a.zarr").read())
 affinities, config = open_volume("gs://lab/a.zarr"), SegmentConfig(threshold=0.5)
 for output in sys.argv[1:]:
-    for stop in (watch, None):
-        try: segment_blocks(affinities, output, config, block=(3, 8, 10), watch=stop)
+    for stop in (progress, None):
+        try: segment_blocks(affinities, output, config, block=(3, 8, 10), progress=stop)
         except Stop: pass
 for i, output in enumerate(sys.argv[1:]):
     write_volume(f"{i}.h5", open_volume(output).read())
@@ -125,9 +125,9 @@ from neuropil.volumes import open_volume, write_volume
 class Stop(BaseException): pass
 def stop(step, done, total):
     if step == "seams": raise Stop
-def segment(watch=None):
+def segment(progress=None):
     config = SegmentConfig(threshold=0.5)
-    segment_blocks(open_volume("gs://lab/a.zarr"), "s.zarr", config, block=(3, 8, 10), watch=watch)
+    segment_blocks(open_volume("gs://lab/a.zarr"), "s.zarr", config, block=(3, 8, 10), progress=progress)
 array = open_volume("a.zarr").read()
 write_volume("gs://lab/a.zarr", array[::-1].copy())
 try: segment(stop)

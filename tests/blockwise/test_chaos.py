@@ -30,13 +30,13 @@ def affinities(tmp_path):
     return array
 
 
-def start(folder, engine=("--workers", "2")):
+def start(folder, options=("--workers", "2")):
     """The command line, in a process group and with a folder for temporary files of its own."""
     command = [sys.executable, "-m", "neuropil", "segment", "a.zarr", "-o", "s.zarr", "--threshold", "0.5"]
     environment = os.environ | {"TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"}
     with (folder / "log").open("a") as log:
         return subprocess.Popen(
-            [*command, "--block", BLOCK, *engine], cwd=folder, env=environment, stdout=log, stderr=log,
+            [*command, "--block", BLOCK, *options], cwd=folder, env=environment, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
 

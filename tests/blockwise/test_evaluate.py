@@ -35,15 +35,15 @@ def test_an_unreadable_block_is_named_and_a_second_call_counts_only_that(tmp_pat
     with pytest.raises(BlocksFailed, match="counting pairs of block 0:4,8:16,0:8"):
         evaluate_blocks(segmentation, segmentation, **options)
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.npz")}
-    assert len(done) == 3
+    assert len(done) == 3 + 1, "the other half is added up, too"
     chunk.write_bytes(before)
 
-    def watch(step, count, total):
+    def progress(step, count, total):
         if step == "counting pairs":
             assert all(path.stat().st_mtime_ns == time for path, time in done.items())
 
     again = open_volume(tmp_path / "s.zarr")
-    assert evaluate_blocks(again, again, watch=watch, **options).adapted_rand_error == 0
+    assert evaluate_blocks(again, again, progress=progress, **options).adapted_rand_error == 0
 
 
 @pytest.mark.parametrize("name", ["s.zarr", "s.h5"])
@@ -58,7 +58,7 @@ def test_tables_of_an_older_segmentation_are_not_added(tmp_path, name):
 
     write_volume(tmp_path / name, np.ones_like(labels))
     with pytest.raises(KeyboardInterrupt):
-        evaluate_blocks(open_volume(tmp_path / name), truth, watch=stop, **options)
+        evaluate_blocks(open_volume(tmp_path / name), truth, progress=stop, **options)
     write_volume(tmp_path / name, labels)
     assert evaluate_blocks(open_volume(tmp_path / name), truth, **options).adapted_rand_error == 0
 
@@ -74,7 +74,7 @@ def test_what_stopped_runs_left_goes_when_it_is_of_no_use(tmp_path):
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            evaluate_blocks(open_volume(tmp_path / "s.zarr"), truth, watch=stop, **options)
+            evaluate_blocks(open_volume(tmp_path / "s.zarr"), truth, progress=stop, **options)
 
     truth = open_volume(tmp_path / "t.zarr")
     write_volume(tmp_path / "s.zarr", np.ones_like(ids))
@@ -89,7 +89,7 @@ def test_what_stopped_runs_left_goes_when_it_is_of_no_use(tmp_path):
     with pytest.warns(UserWarning, match="s.zarr.scores.blocks holds what runs with other options left"):
         evaluate_blocks(open_volume(tmp_path / "s.zarr"), truth, block=(4, 4, 4))
     left = [json.loads((folder / "job.json").read_text()) for folder in work.iterdir() if folder.name != "notes"]
-    assert [(job["block"], job["stop"]) for job in left] == [([1, 8, 8], [2, 16, 16])]
+    assert [(job["block"], job["shape"]) for job in left] == [([1, 8, 8], [2, 16, 16])]
     (work / "notes" / "job.json").unlink()
     (work / "notes").rmdir()
     evaluate_blocks(open_volume(tmp_path / "s.zarr"), truth, block=(4, 4, 4), box=Box((0, 0, 0), (2, 16, 16)))

@@ -8,7 +8,7 @@ import pytest
 
 from neuropil import Config, Metadata
 from neuropil.blockwise import evaluate_blocks, segment_blocks, tune_blocks
-from neuropil.blockwise.engine import Serial
+from neuropil.blockwise.executor import Serial
 from neuropil.blockwise.predict import predict_blocks
 from neuropil.config import SegmentConfig
 from neuropil.models import build_network
@@ -35,7 +35,7 @@ class Elsewhere(Serial):
 
 
 @pytest.fixture
-def engine(tmp_path, monkeypatch):
+def executor(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -43,24 +43,24 @@ def engine(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["a.zarr", "a.h5/main", "a.n5"])
-def test_affinities_and_labels(engine, name):
+def test_affinities_and_labels(executor, name):
     write_volume(name, np.full((3, 2, 6, 6), 0.9, np.float32))
     write_volume("t.h5", np.ones((2, 6, 6), np.uint8))
     affinities, labels = open_volume(name), open_volume("t.h5")
-    options = {"block": (2, 3, 4), "engine": engine}
+    options = {"block": (2, 3, 4), "executor": executor}
     assert segment_blocks(affinities, "s.zarr", SegmentConfig(threshold=0.5), **options) == 1
     assert evaluate_blocks(open_volume("s.zarr"), labels, work="scores.blocks", **options).adapted_rand_error == 0
     assert tune_blocks([(affinities, labels)], **options).score == 0
-    assert not list(engine.folder.iterdir())
+    assert not list(executor.folder.iterdir())
 
 
-def test_image_and_checkpoint(engine):
+def test_image_and_checkpoint(executor):
     config = Config.from_dict({"model": {"widths": [2, 3], "downsample": [[1, 2, 2]]}})
     weights = build_network(config.model).state_dict()
     save_checkpoint(Path("net.pt"), {"config": config.to_dict(), "weights": weights, "info": {}})
     write_volume("image.zarr", np.zeros((4, 20, 20), np.uint8), Metadata(voxel_size=(30, 6, 6)))
     changes = {"tta": 1, "tile": [4, 16, 16], "overlap": [0, 4, 4]}
-    predict_blocks("net.pt", open_volume("image.zarr"), "p.zarr", changes, block=(4, 20, 10), engine=engine)
+    predict_blocks("net.pt", open_volume("image.zarr"), "p.zarr", changes, block=(4, 20, 10), executor=executor)
     assert open_volume("p.zarr").shape == (3, 4, 20, 20)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import neuropil
-from neuropil.blockwise import open_engine
-from neuropil.blockwise.engine import Task
+from neuropil.blockwise import open_executor
+from neuropil.blockwise.executor import Task
 from neuropil.volumes import open_volume, write_volume
 from reference.cluster_tasks import resources_here
 
@@ -89,12 +89,12 @@ def test_what_needs_a_gpu_goes_to_workers_that_have_one(tmp_path):
         ) as other,
     ):  # fmt: skip
         try:
-            with open_engine(scheduler=address, resources={"GPU": 1}) as engine:
-                engine.client.wait_for_workers(3, timeout=60)
-                work = [Task(resources_here, (), "look", str(i), (0, i)) for i in range(12)]
-                assert [found for _, found in engine.run(work)] == [{"GPU": 1}] * 12
-            with open_engine(scheduler=address) as engine:
-                work = [Task(resources_here, (), "look", str(i), (0, i)) for i in range(30)]
-                assert {found["GPU"] for _, found in engine.run(work)} == {0, 1}
+            with open_executor(scheduler=address, resources={"GPU": 1}) as executor:
+                executor.client.wait_for_workers(3, timeout=60)
+                work = [Task(resources_here, (), "look", str(i), ("look", (0, i))) for i in range(12)]
+                assert [found for _, found in executor.run(work)] == [{"GPU": 1}] * 12
+            with open_executor(scheduler=address) as executor:
+                work = [Task(resources_here, (), "look", str(i), ("look", (0, i))) for i in range(30)]
+                assert {found["GPU"] for _, found in executor.run(work)} == {0, 1}
         finally:
             other.terminate()

@@ -5,7 +5,7 @@ import pytest
 
 from neuropil import Box, Config, Metadata
 from neuropil.blockwise import BlocksFailed
-from neuropil.blockwise.engine import Failure, Serial
+from neuropil.blockwise.executor import Failure, Serial
 from neuropil.blockwise.predict import predict_blocks
 from neuropil.inference import predict_volume, resumable
 from neuropil.models import build_network
@@ -59,10 +59,10 @@ def test_a_second_call_does_only_what_is_missing(tmp_path, checkpoint, image):
 
     options = {"block": (8, 16, 32)}
     with pytest.raises(BlocksFailed, match="no luck"):
-        predict_blocks(checkpoint, image, tmp_path / "a.zarr", CHANGES, engine=Half(), **options)
-    engine = Counting()
-    predict_blocks(checkpoint, image, tmp_path / "a.zarr", CHANGES, engine=engine, **options)
-    assert len(engine.tasks) == 2 * 4 * 2 // 2
+        predict_blocks(checkpoint, image, tmp_path / "a.zarr", CHANGES, executor=Half(), **options)
+    executor = Counting()
+    predict_blocks(checkpoint, image, tmp_path / "a.zarr", CHANGES, executor=executor, **options)
+    assert len(executor.tasks) == 2 * 4 * 2 // 2
     predict_volume(checkpoint, image, tmp_path / "whole.zarr", **CHANGES)
     np.testing.assert_array_equal(open_volume(tmp_path / "a.zarr").read(), open_volume(tmp_path / "whole.zarr").read())
 

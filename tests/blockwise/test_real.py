@@ -5,7 +5,7 @@ import pytest
 
 import neuropil
 from neuropil import Box
-from neuropil.blockwise import open_engine, segment_blocks, tune_blocks
+from neuropil.blockwise import open_executor, segment_blocks, tune_blocks
 from neuropil.config import SegmentConfig
 from neuropil.evaluation.tuning import tune_pairs
 from neuropil.inference import predict_volume
@@ -35,11 +35,11 @@ def predicted(tmp_path_factory):
     return folder, open_volume(SNEMI3D / "labels_z000-099.h5")
 
 
-def check(folder, name, config, block, out, engine=None, least=15):
+def check(folder, name, config, block, out, executor=None, least=15):
     affinities = open_volume(folder / name)
     expected = segment(affinities, config)
     assert expected.max() > least
-    segment_blocks(affinities, out / "s.zarr", config, block=block, engine=engine)
+    segment_blocks(affinities, out / "s.zarr", config, block=block, executor=executor)
     np.testing.assert_array_equal(partition(open_volume(out / "s.zarr").read()), partition(expected), str(block))
 
 
@@ -86,11 +86,11 @@ def test_every_threshold(tmp_path, predicted):
 
 @pytest.mark.parametrize("workers", [pytest.param(n, marks=() if n == 2 else pytest.mark.slow) for n in (1, 2, 3, 4)])
 def test_workers_do_not_show(tmp_path, predicted, workers):
-    with open_engine(workers=workers) as engine:
+    with open_executor(workers=workers) as executor:
         for number, (score, block) in enumerate([("mean", (4, 15, 12)), ("q50", (3, 30, 17)), ("min", (8, 10, 34))]):
             out = tmp_path / str(number)
             out.mkdir()
-            check(predicted[0], "nearest.zarr", SegmentConfig(score=score, threshold=0.3), block, out, engine)
+            check(predicted[0], "nearest.zarr", SegmentConfig(score=score, threshold=0.3), block, out, executor)
 
 
 def test_fragments_are_those_of_the_whole(tmp_path, predicted):

@@ -80,7 +80,7 @@ def test_every_output_format(tmp_path, name):
     write_volume(tmp_path / "a.h5", rng.random((3, 5, 9, 8)).astype(np.float32), Metadata(voxel_size=(30, 6, 6)))
     output = name.format(tmp_path) if "{}" in name else str(tmp_path / name)
     affinities, config = open_volume(tmp_path / "a.h5"), SegmentConfig(threshold=0.4)
-    segment_blocks(affinities, output, config, block=(2, 4, 5), metadata=Metadata(voxel_size=(30, 6, 6)))
+    segment_blocks(affinities, output, config, block=(2, 4, 5))
     expected = neuropil.agglomerate(affinities, fragments := neuropil.watershed(affinities)).segment(fragments, 0.4)
     with open_volume(output) as written:
         np.testing.assert_array_equal(partition(written.read()), partition(expected))
@@ -143,7 +143,7 @@ def test_an_unreadable_block_is_named_and_the_rest_is_done(tmp_path):
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "s.zarr.blocks").rglob("*.npz")}
     assert len([path for path in done if "merge-0" in str(path)]) == 32 - 4
     chunk.write_bytes(before)
-    segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", config, watch=kept(done), **options)
+    segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", config, progress=kept(done), **options)
     found = open_volume(tmp_path / "s.zarr").read()
     fragments = neuropil.watershed(array)
     np.testing.assert_array_equal(
@@ -155,16 +155,16 @@ def test_an_unreadable_block_is_named_and_the_rest_is_done(tmp_path):
 def kept(done):
     """Watches that no file of a run before is written again."""
 
-    def watch(step, count, total):
+    def progress(step, count, total):
         if step == "watershed and merging":
             assert all(path.stat().st_mtime_ns == before for path, before in done.items())
 
-    return watch
+    return progress
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"fill": True, "threshold": 0.5}, "--fill"), ({"method": "mutex"}, "mutex"), ({}, "threshold")],
+    [({"fill": True, "threshold": 0.5}, "--fill"), ({"method": "mutex"}, "mutex")],
 )
 def test_what_needs_the_whole_volume_is_refused(tmp_path, changes, words):
     write_volume(tmp_path / "a.zarr", np.zeros((3, 2, 2, 2), np.uint8))

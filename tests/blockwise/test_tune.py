@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuropil import Box, NeuropilError
-from neuropil.blockwise import BlocksFailed, open_engine, tune_blocks
+from neuropil.blockwise import BlocksFailed, open_executor, tune_blocks
 from neuropil.config import SegmentConfig
 from neuropil.evaluation.changes import Changes
 from neuropil.evaluation.table import Contingency
@@ -87,8 +87,8 @@ def test_several_volumes_and_workers(tmp_path):
     for seed in (1, 2):
         (tmp_path / str(seed)).mkdir()
         pairs.append(pair(tmp_path / str(seed), *ties(seed)))
-    with open_engine(workers=2) as engine:
-        found = tune_blocks(pairs, tolerance=0.02, block=(3, 5, 9), engine=engine, work=tmp_path / "work")
+    with open_executor(workers=2) as executor:
+        found = tune_blocks(pairs, tolerance=0.02, block=(3, 5, 9), executor=executor, work=tmp_path / "work")
     expected = tune_pairs(pairs, tolerance=0.02)
     assert found.settings == expected.settings
     np.testing.assert_array_equal(found.curve.adapted_rand_error, expected.curve.adapted_rand_error)
@@ -151,11 +151,11 @@ def test_unreadable_labels_are_named_and_a_second_call_goes_on(tmp_path):
     chunk.write_bytes(before)
     one = open_volume(tmp_path / "a.zarr"), open_volume(tmp_path / "t.zarr")
 
-    def watch(step, count, total):
+    def progress(step, count, total):
         if step == "counting pairs":
             assert all(path.stat().st_mtime_ns == time for path, time in done.items())
 
-    assert_same(tune_blocks([one], watch=watch, **options), tune_pairs([one]))
+    assert_same(tune_blocks([one], progress=progress, **options), tune_pairs([one]))
     assert not (tmp_path / "a.zarr.tune.blocks").exists()
 
 
@@ -166,7 +166,7 @@ def test_what_a_run_with_other_options_left_stays_and_is_told(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tune_blocks([one], SegmentConfig(score="max"), block=(4, 5, 9), watch=stop)
+        tune_blocks([one], SegmentConfig(score="max"), block=(4, 5, 9), progress=stop)
     with pytest.warns(UserWarning, match="a.zarr.tune.blocks holds what runs with other options left"):
         tune_blocks([one], block=(4, 5, 9))
     tune_blocks([one], SegmentConfig(score="max"), block=(4, 5, 9))

@@ -1,6 +1,5 @@
-"""The folder for what is between: what the user had before stays, what was made for a run goes."""
+"""The folder of intermediate files: what the user had before stays, what was made for a run goes."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -8,11 +7,10 @@ import numpy as np
 import pytest
 
 from neuropil import NeuropilError
-from neuropil.blockwise import evaluate, evaluate_blocks, segment_blocks, tune_blocks
-from neuropil.blockwise.job import plan
+from neuropil.blockwise import evaluate_blocks, job, segment_blocks, tune_blocks
 from neuropil.config import SegmentConfig
 from neuropil.errors import Unfinished
-from neuropil.volumes import intermediate, open_volume, stamp, write_volume
+from neuropil.volumes import intermediate, open_volume, write_volume
 from neuropil.volumes.intermediate import GONE, holding
 
 SETTINGS = SegmentConfig(threshold=0.5)
@@ -48,7 +46,7 @@ def test_a_folder_that_was_there_stays_and_is_empty(tmp_path, verbs, verb):
 def test_a_folder_that_was_made_for_the_run_goes_even_if_the_run_was_stopped(tmp_path, verbs, verb):
     work = tmp_path / "deep" / "scratch"
     with pytest.raises(KeyboardInterrupt):
-        verbs[verb](work=work, watch=stop)
+        verbs[verb](work=work, progress=stop)
     assert len(list(work.glob("*/job.json"))) == 1
     verbs[verb](work=work)
     assert not work.exists()
@@ -60,7 +58,7 @@ def test_what_others_left_in_it_stays_and_is_not_told_of(tmp_path, verbs, verb, 
     work = tmp_path / "scratch"
     for other in set(verbs) - {verb}:
         with pytest.raises(KeyboardInterrupt):
-            verbs[other](work=work, watch=stop)
+            verbs[other](work=work, progress=stop)
     verbs[verb](work=work)
     assert len(list(work.glob("*/job.json"))) == 2
     assert not recwarn.list
@@ -126,7 +124,7 @@ def test_a_run_that_was_stopped_after_its_output_had_its_name_makes_it_again(tmp
 @pytest.mark.parametrize("verb", ["segment", "tune", "evaluate"])
 def test_two_runs_of_the_same_are_not_at_work_at_once(tmp_path, verbs, verb):
     with pytest.raises(KeyboardInterrupt):
-        verbs[verb](work=tmp_path / "scratch", watch=stop)
+        verbs[verb](work=tmp_path / "scratch", progress=stop)
     (job,) = (path.parent for path in (tmp_path / "scratch").glob("*/job.json"))
     with (
         holding(job),
@@ -142,9 +140,9 @@ def test_a_lost_or_damaged_file_is_named_with_what_to_delete(tmp_path, lost, how
     rng = np.random.default_rng(3)
     write_volume(tmp_path / "a.zarr", (rng.integers(0, 9, (3, 4, 12, 12)) * 28).astype(np.uint8))
 
-    def segment(watch=None):
+    def segment(progress=None):
         affinities = open_volume(tmp_path / "a.zarr")
-        return segment_blocks(affinities, tmp_path / "s.zarr", SETTINGS, block=(4, 6, 6), watch=watch)
+        return segment_blocks(affinities, tmp_path / "s.zarr", SETTINGS, block=(4, 6, 6), progress=progress)
 
     def after_seams(step, done, total):
         if step == "seams" and done == total:
@@ -166,33 +164,10 @@ def test_a_lost_or_damaged_file_is_named_with_what_to_delete(tmp_path, lost, how
     assert segment() == expected
 
 
-def test_a_folder_of_the_same_name_elsewhere_is_another_job(tmp_path, monkeypatch):
-    """And the same one is the same job, whatever it is called."""
-    found = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        write_volume(tmp_path / name / "a.zarr", np.full((3, 2, 4, 4), 0.9, np.float32))
-        os.utime(tmp_path / name / "a.zarr" / "zarr.json", (1, 1))
-        monkeypatch.chdir(tmp_path / name)
-        for path in ("a.zarr", tmp_path / name / "a.zarr"):
-            job = plan(open_volume(path), SETTINGS, (2, 2, 4), tmp_path / "work", output="s.zarr")
-            found.append(Path(job.folder).name)
-    assert found[0] == found[1] != found[2] == found[3]
-
-
 def test_scores_of_another_version_are_not_gone_on_with(tmp_path, verbs, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
-        verbs["evaluate"](work=tmp_path / "scratch", watch=stop)
-    monkeypatch.setattr(evaluate, "FORMAT", evaluate.FORMAT + 1)
+        verbs["evaluate"](work=tmp_path / "scratch", progress=stop)
+    monkeypatch.setattr(job, "FORMAT", job.FORMAT + 1)
     with pytest.raises(KeyboardInterrupt):
-        verbs["evaluate"](work=tmp_path / "scratch", watch=stop)
+        verbs["evaluate"](work=tmp_path / "scratch", progress=stop)
     assert len(list((tmp_path / "scratch").glob("*/job.json"))) == 2
-
-
-def test_a_stack_of_images_that_changed_is_seen(tmp_path):
-    for number in range(3):
-        (tmp_path / f"{number}.png").write_bytes(b"image")
-    before = stamp(str(tmp_path / "*.png"))
-    assert len(before) == 3
-    os.utime(tmp_path / "1.png", (1, 1))
-    assert stamp(str(tmp_path / "*.png")) != before

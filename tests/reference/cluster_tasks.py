@@ -1,4 +1,4 @@
-"""Work for the tests of engines, where worker processes can import it."""
+"""Work for the tests of executors, where worker processes can import it."""
 
 import os
 import signal

@@ -13,7 +13,7 @@ SCRIPT = """
 import json, os, signal, threading, time
 import numpy as np
 import neuropil
-from neuropil.blockwise.graph import merge
+from neuropil.blockwise.edges import merge
 from neuropil.evaluation.table import contingency
 from neuropil.segmentation import agglomerate_graph, merge_by_size, signed_graph
 from neuropil.segmentation.scores import Score

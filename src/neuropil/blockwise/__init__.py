@@ -1,18 +1,22 @@
-"""SCALE: the same steps block by block, on this process or a Dask cluster; the result is that of the whole volume."""
+"""SCALE: the same steps block by block, in this process or on a Dask cluster, with the result of the whole volume."""
 
-from neuropil.blockwise.engine import BlocksFailed, Cluster, Serial, open_engine
 from neuropil.blockwise.evaluate import evaluate_blocks
+from neuropil.blockwise.executor import Cluster, Serial, open_executor
+from neuropil.blockwise.job import BLOCK
+from neuropil.blockwise.runner import BlockProgress, BlocksFailed
 from neuropil.blockwise.segment import segment_blocks
 from neuropil.blockwise.tree import BlockTree
 from neuropil.blockwise.tune import tune_blocks
 
 __all__ = [
+    "BLOCK",
+    "BlockProgress",
     "BlockTree",
     "BlocksFailed",
     "Cluster",
     "Serial",
     "evaluate_blocks",
-    "open_engine",
+    "open_executor",
     "segment_blocks",
     "tune_blocks",
 ]

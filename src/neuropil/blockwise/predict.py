@@ -1,4 +1,4 @@
-"""Affinities of an image of any size, block by block: the tiles of the whole, shared among workers."""
+"""Prediction block by block: the tiles of the whole image, shared among workers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from neuropil.blockwise.engine import BlocksFailed, Engine, Failure, Serial, Summary, Task
-from neuropil.blockwise.segment import Watch
+from neuropil.blockwise.executor import Executor, Summary, Task
+from neuropil.blockwise.job import BLOCK
+from neuropil.blockwise.runner import ProgressCallback, Runner
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple, blocks
 from neuropil.inference.fingerprint import model_fingerprint
@@ -36,11 +37,11 @@ def predict_blocks(
     output: Path | str,
     changes: Mapping[str, Any],
     *,
-    block: Triple,
+    block: Triple | None = None,
     box: Box | None = None,
     device: str = "auto",
-    engine: Engine | None = None,
-    watch: Watch | None = None,
+    executor: Executor | None = None,
+    progress: ProgressCallback | None = None,
 ) -> None:
     """:func:`neuropil.inference.predict_volume` on many workers: the same numbers, from the tiles of the whole box.
 
@@ -52,10 +53,10 @@ def predict_blocks(
         image: ``[z, y, x]``, in a file.
         output: where to write; Zarr is written by all workers at once.
         changes: what differs from the recipe's ``predict`` section.
-        block: voxels (z, y, x) of a block; rounded up to whole chunks of the output.
+        block: voxels (z, y, x) of a block, rounded up to whole chunks of the output; 128, 512, 512 when not given.
         box, device: as for :func:`neuropil.inference.predict_volume`.
-        engine: who does the work; this process when not given.
-        watch: is told of progress.
+        executor: who does the work; this process when not given.
+        progress: called after each block.
 
     Raises:
         NeuropilError: as :func:`neuropil.inference.predict_volume`.
@@ -65,19 +66,15 @@ def predict_blocks(
     spare_input(image, output)
     request = make_request(checkpoint, image, box, changes, device)
     check_output(request, target)
-    failures: list[Failure] = []
     with Journal(unfinished(target)) as journal:
-        groups, tasks = _plan(journal, request, block, (checkpoint, absolute_path(image.path), changes, device))
-        for count, (task, outcome) in enumerate((engine or Serial()).run(tasks), 1):
-            if isinstance(outcome, Failure):
-                failures.append(outcome)
-            else:
-                for cell in groups[task.place]:
-                    journal.mark(cell)
-            if watch is not None:
-                watch("predicting", count, len(tasks))
-        if failures:
-            raise BlocksFailed(failures, len(tasks) - len(failures))
+        given = (checkpoint, absolute_path(image.path), changes, device)
+        cells, tasks = _plan(journal, request, block or BLOCK, given)
+
+        def mark(task: Task, _: Summary) -> None:
+            for cell in cells[task.place]:
+                journal.mark(cell)
+
+        Runner(executor, progress).run_all([tasks], mark)
         put_into_place(journal, request, target)
     shutil.rmtree(unfinished(target), ignore_errors=True)
 
@@ -96,7 +93,9 @@ def _plan(
     made_from = json.dumps((journal.begun() or {}).get("asked"))
     asked = (model, image, str(whole), json.dumps(changes), device, made_from)
     tasks = [
-        Task(predict_part, (asked, chosen, place, str(journal.array.resolve())), "predicting", place, (0, i))
+        Task(
+            predict_part, (asked, chosen, place, str(journal.array.resolve())), "predicting", place, ("predict", (0, i))
+        )
         for i, (place, inside) in enumerate(groups.items())
         if not done.issuperset(inside)
     ]

@@ -1,8 +1,8 @@
-"""The minimum size, block by block: small segments join a neighbour as they would in the whole volume.
+"""The minimum size, block by block: small segments join the neighbour that they join in the whole volume.
 
-Which neighbour depends only on those small segments that hang together with it, and on the large ones around them,
-which never change. So a group of touching small segments is settled in the first block of the tree that holds all of
-it; one that reaches beyond waits for the parent. Segments go by name, so that the smallest fragment decides ties.
+Which one that is depends only on the group of touching small segments that a segment is in, and on the large segments
+around the group, which never change. So a group is settled in the first block of the tree that holds all of it; one
+that reaches beyond waits for the parent. Segments are compared by name, so that the smallest fragment decides ties.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil import _native
-from neuropil.blockwise.graph import Edges, Names, united
-from neuropil.blockwise.job import Job, load_arrays
-from neuropil.blockwise.naming import name_pieces
-from neuropil.blockwise.parts import encoding_of, key_in_volume, read_faces, still_outer
+from neuropil.blockwise.edges import Edges, Names, edge_arrays, load_edges, united
+from neuropil.blockwise.job import SegmentJob, load_arrays
+from neuropil.blockwise.merging import key_in_volume, read_faces, still_outer
+from neuropil.blockwise.relabel import name_pieces
 from neuropil.blockwise.tree import OUTER, Node
-from neuropil.blockwise.waiting import edge_arrays, load_edges
 from neuropil.geometry import Box
 from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
@@ -29,7 +28,7 @@ _ELSEWHERE = np.uint8(1 << OUTER)
 
 @dataclass(frozen=True)
 class Sizes:
-    """Segments of a part of the volume: names ascending, voxels so far, faces of the block that they touch, edges."""
+    """Segments of a block: names ascending, voxels so far, faces of the block that they touch, and their edges."""
 
     names: Names
     size: npt.NDArray[np.uint64]
@@ -37,27 +36,27 @@ class Sizes:
     edges: Edges
 
 
-def size_leaf(job: Job, leaf: Node) -> dict[str, Any]:
-    """The segments of a smallest block, and what can be settled among them."""
+def size_leaf(job: SegmentJob, leaf: Node) -> dict[str, Any]:
+    """The segments of a smallest block, and the small ones that can be settled there."""
     box, whole = job.tree.box(leaf), Box.whole(job.shape)
     grown = box.grow((1, 1, 1)).intersect(whole)
     inner = box.relative_to(grown.start)
     called = name_pieces(job, leaf)
     seen: list[tuple[Names, int]] = []
-    (labels,) = load_arrays(job.file(job.first_step, leaf), "labels")
+    (labels,) = load_arrays(job.file(job.fragments_step, leaf), "labels")
     named = np.zeros(grown.shape, np.uint64)
     named[inner.slices] = called[labels]
     for axis in range(3):
         before = job.tree.before(leaf, axis)
         if before is not None:
-            (plane,) = load_arrays(job.file(job.first_step, before), f"label{2 * axis + 1}")
+            (plane,) = load_arrays(job.file(job.fragments_step, before), f"label{2 * axis + 1}")
             at = (*inner.slices[:axis], slice(0, 1), *inner.slices[axis + 1 :])
             named[at] = name_pieces(job, before)[plane]
             seen.append((np.unique(named[at]), 1 << (2 * axis)))
     faces = read_faces(job, box, grown)
     columns, bins = _native.part_graph(
         *faces.arguments, named, fixed_point(faces.encoding)[0], inner.start, inner.stop,
-        job.pooling.kind == "quantile",
+        job.score.kind == "quantile",
     )  # fmt: skip
     edges = Edges.of((*columns[:4], key_in_volume(columns[4], grown, job.shape), *columns[5:]), bins)
     names = np.unique(np.concatenate([called, *(across for across, _ in seen)]))
@@ -66,18 +65,18 @@ def size_leaf(job: Job, leaf: Node) -> dict[str, Any]:
     outer = np.zeros(len(names), np.uint8)
     piece, touched, name = load_arrays(job.file("merge", leaf), "piece", "outer", "name")
     np.bitwise_or.at(outer, number[1 + np.searchsorted(name, piece)], touched)
-    for across, bit in seen:  # these go on behind a lower face, or are only there
+    for across, bit in seen:  # these reach behind a lower face, or lie only there
         outer[np.searchsorted(names, across)] |= np.uint8(bit)
     real = names > 0
     outer |= _elsewhere(job, leaf, names)
     return _settled(job, Sizes(names[real], size[real], outer[real], edges), faces.encoding)
 
 
-def size_node(job: Job, node: Node) -> dict[str, Any]:
-    """The segments that the children could not settle."""
+def size_node(job: SegmentJob, node: Node) -> dict[str, Any]:
+    """The small segments that the children of a block could not settle."""
     names, sizes, outers, parts = [], [], [], []
     for child in job.tree.children(node):
-        edges, (name, size, outer) = load_edges(job.file("sizes", child), "", "names", "size", "outer")
+        edges, (name, size, outer) = load_edges(job.file("sizes", child), "names", "size", "outer")
         names.append(name)
         sizes.append(size)
         outers.append(outer & np.uint8(still_outer(job, node, child)))
@@ -87,21 +86,21 @@ def size_node(job: Job, node: Node) -> dict[str, Any]:
     np.add.at(size, number, np.concatenate(sizes))
     np.bitwise_or.at(outer, number, np.concatenate(outers))
     outer |= _elsewhere(job, node, every)
-    return _settled(job, Sizes(every, size, outer, Edges.joined(parts)), encoding_of(job))
+    return _settled(job, Sizes(every, size, outer, Edges.joined(parts)), job.codes)
 
 
-def _elsewhere(job: Job, node: Node, names: Names) -> npt.NDArray[np.uint8]:
+def _elsewhere(job: SegmentJob, node: Node, names: Names) -> npt.NDArray[np.uint8]:
     """A bit for segments that may have voxels outside of a block without touching a face of it: long edges of the mutex
-    watershed join what does not touch. They are those that the block had to hand up."""
+    watershed join pieces that do not touch. They are those that the block could not complete."""
     reaching = np.zeros(0, np.uint64)
-    if job.method == "mutex" and node != job.tree.root:
+    if job.by_mutex and node != job.tree.root:
         (reaching,) = load_arrays(job.file("ids", job.tree.parent(node)), f"child{node[1]}")
     return np.where(np.isin(names, reaching), _ELSEWHERE, np.uint8(0))
 
 
-def _settled(job: Job, known: Sizes, encoding: Encoding) -> dict[str, Any]:
-    """Join small segments where all that matters is known; what is left is for the parent."""
-    small = known.size < job.min_size
+def _settled(job: SegmentJob, known: Sizes, encoding: Encoding) -> dict[str, Any]:
+    """Join small segments whose whole group is known; what is left is for the parent."""
+    small = known.size < job.settings.min_size
     a, b = (np.searchsorted(known.names, end) for end in (known.edges.a, known.edges.b))
     both = small[a] & small[b]
     group = united(len(known.names), *_pairs(a[both], b[both]))
@@ -109,7 +108,7 @@ def _settled(job: Job, known: Sizes, encoding: Encoding) -> dict[str, Any]:
     waits[group[small & (known.outer > 0)]] = True
     waits = waits[group] & small
     settle = small & ~waits
-    target = _absorb(known, settle, settle[a] | settle[b], (a, b), job.pooling, encoding, job.min_size)
+    target = _absorb(known, settle, settle[a] | settle[b], (a, b), job.score, encoding, job.settings.min_size)
     needed = waits[a] | waits[b]
     kept = waits | (known.outer > 0)
     kept[a[needed]], kept[b[needed]] = True, True
@@ -118,7 +117,7 @@ def _settled(job: Job, known: Sizes, encoding: Encoding) -> dict[str, Any]:
     return {
         "in": known.names, "to": target, "done": known.names[~kept & ~gone],
         "names": known.names[kept], "size": known.size[kept], "outer": known.outer[kept],
-        **edge_arrays(left, ""), "edges": len(left),
+        **edge_arrays(left), "edges": len(left),
     }  # fmt: skip
 
 
@@ -131,7 +130,7 @@ def _absorb(
     encoding: Encoding,
     min_size: int,
 ) -> Names:
-    """The segment that each segment ends in, 0 where it was small and alone."""
+    """The segment that each segment becomes part of; 0 where it was small and without neighbours."""
     count = len(known.names)
     edges = known.edges.chosen(use)
     columns = (ends[0][use].astype(np.uint64) + 1, ends[1][use].astype(np.uint64) + 1, *edges.columns[2:])
@@ -140,7 +139,7 @@ def _absorb(
     found = _native.wide.absorb_small(
         columns, edges.bins, score.arguments(encoding), np.arange(count + 1, dtype=np.uint64), size, min_size
     )
-    # A group is called after its large segment, which is known elsewhere, too, where it has one.
+    # A group takes the name of its large segment, where it has one: that name is known in other blocks, too.
     called = np.arange(count + 1, dtype=np.uint64)
     large = np.flatnonzero(~settle) + 1
     called[found[large]] = large

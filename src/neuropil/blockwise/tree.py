@@ -1,4 +1,4 @@
-"""The blocks of a volume, and the tree in which two of them become one larger block, up to the whole."""
+"""The tree of blocks: two neighbouring blocks form a larger one, level by level, up to the whole volume."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ OUTER = 6
 class BlockTree:
     """A volume of ``shape`` voxels in blocks of ``block`` voxels; those at the upper ends may be smaller.
 
-    Each level joins blocks on the axis on which they are shortest, so that the largest faces are met first, by many
-    workers, and the whole has the smallest one left.
+    Each level joins blocks on the axis on which they are shortest. So the largest faces become inner ones first, in
+    many blocks at once, and the whole volume has the smallest one left.
 
     >>> tree = BlockTree((10, 10, 10), (10, 4, 5))
     >>> tree.levels, [tree.count(level) for level in range(4)], tree.root
@@ -41,12 +41,12 @@ class BlockTree:
 
     @cached_property
     def joined(self) -> list[Triple]:
-        """How often blocks of a level have been joined on z, y, x."""
+        """For each level how often blocks have been joined on z, y, x."""
         times = [(0, 0, 0)]
         while max(grid := self._grid(times[-1])) > 1:
             length = [min(b << t, n) for b, t, n in zip(self.block, times[-1], self.shape, strict=True)]
             axis = min((axis for axis in range(3) if grid[axis] > 1), key=lambda axis: length[axis])
-            times.append(_triple(t + (d == axis) for d, t in enumerate(times[-1])))
+            times.append(as_triple(t + (d == axis) for d, t in enumerate(times[-1])))
         return times
 
     @cached_property
@@ -55,7 +55,7 @@ class BlockTree:
         return [self._grid(times) for times in self.joined]
 
     def _grid(self, times: Triple) -> Triple:
-        return _triple(-(-n // (b << t)) for n, b, t in zip(self.shape, self.block, times, strict=True))
+        return as_triple(-(-n // (b << t)) for n, b, t in zip(self.shape, self.block, times, strict=True))
 
     @property
     def levels(self) -> int:
@@ -70,13 +70,13 @@ class BlockTree:
         return prod(self.grids[level])
 
     def place(self, node: Node) -> Triple:
-        """Where in its level's grid a block stands."""
+        """Position of a block in the grid of its level."""
         level, index = node
         _, y, x = self.grids[level]
         return index // (y * x), index // x % y, index % x
 
     def at(self, level: int, place: Triple) -> Node:
-        """The block that stands at a place of its level's grid."""
+        """The block at a position of the grid of its level."""
         _, y, x = self.grids[level]
         return level, (place[0] * y + place[1]) * x + place[2]
 
@@ -90,16 +90,16 @@ class BlockTree:
         """The block of the next level that holds it."""
         level = node[0] + 1
         return self.at(
-            level, _triple(p >> t for p, t in zip(self.place(node), self._times(node[0], level), strict=True))
+            level, as_triple(p >> t for p, t in zip(self.place(node), self._times(node[0], level), strict=True))
         )
 
     def children(self, node: Node) -> list[Node]:
         """The blocks of the level below that it is made of."""
-        return [self.at(node[0] - 1, _triple(place)) for place in product(*self._span(node, node[0] - 1))]
+        return [self.at(node[0] - 1, as_triple(place)) for place in product(*self._span(node, node[0] - 1))]
 
     def _times(self, below: int, level: int) -> Triple:
         """How often blocks of the one level are joined, on z, y, x, to be those of the other."""
-        return _triple(t - s for s, t in zip(self.joined[below], self.joined[level], strict=True))
+        return as_triple(t - s for s, t in zip(self.joined[below], self.joined[level], strict=True))
 
     def _span(self, node: Node, below: int) -> list[range]:
         """The blocks of a level below, on z, y, x, that a block holds."""
@@ -118,7 +118,7 @@ class BlockTree:
         """The block before a block of the same level on an axis, if there is one."""
         place = list(self.place(leaf))
         place[axis] -= 1
-        return None if place[axis] < 0 else self.at(leaf[0], _triple(place))
+        return None if place[axis] < 0 else self.at(leaf[0], as_triple(place))
 
     def outer(self, node: Node) -> int:
         """The faces behind which the volume goes on, one bit each."""
@@ -141,7 +141,7 @@ class BlockTree:
         for level in range(node[0]):
             axis, both = self._middle(node, level)
             across = [both if other == axis else span for other, span in enumerate(self._span(node, level))]
-            found |= {self.at(level, _triple(place)) for place in product(*across)}
+            found |= {self.at(level, as_triple(place)) for place in product(*across)}
         return sorted(found)
 
     def seams(self, node: Node) -> list[tuple[Node, int]]:
@@ -149,9 +149,10 @@ class BlockTree:
         face, and the axis."""
         axis, both = self._middle(node, 0)
         across = [both[1:] if other == axis else span for other, span in enumerate(self._span(node, 0))]
-        return [(self.at(0, _triple(place)), axis) for place in product(*across)]
+        return [(self.at(0, as_triple(place)), axis) for place in product(*across)]
 
 
-def _triple(numbers: Iterable[int]) -> Triple:
+def as_triple(numbers: Iterable[int]) -> Triple:
+    """Three numbers as z, y, x."""
     z, y, x = numbers
     return (z, y, x)

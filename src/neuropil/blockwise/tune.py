@@ -1,24 +1,37 @@
-"""Every threshold scored block by block: the curve of the whole volume."""
+"""Every threshold scored block by block: the curve of the whole volume.
+
+A row holds the voxels of each truth object in one region. Merges of a block join rows that are complete, since no voxel
+of what they join lies elsewhere; so their effect on the scores is known there, and these rows go no further. A parent
+gets the rows of regions that wait, and those of voxels outside all regions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-from neuropil.blockwise.engine import Engine, Serial
-from neuropil.blockwise.job import plan
-from neuropil.blockwise.rows import load_curve
-from neuropil.blockwise.segment import Run, Watch
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.blockwise.edges import Names, united
+from neuropil.blockwise.executor import Executor, Task
+from neuropil.blockwise.job import BLOCK, SegmentJob, load_arrays, segment_job
+from neuropil.blockwise.runner import Key, ProgressCallback, Runner, children_of, tasks_of
+from neuropil.blockwise.segment import merge_tasks
+from neuropil.blockwise.tree import Node
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
-from neuropil.evaluation import ThresholdCurve
+from neuropil.evaluation import Contingency, ThresholdCurve, contingency
+from neuropil.evaluation.changes import Changes
 from neuropil.evaluation.curve import Metric
 from neuropil.evaluation.placing import common_box
+from neuropil.evaluation.table import EMPTY, from_pairs, sum_by
 from neuropil.evaluation.tuning import Tuning, chosen
 from neuropil.geometry import Box, Triple
-from neuropil.volumes import Volume, require_labels
+from neuropil.volumes import Volume, in_memory, open_volume, require_labels
 from neuropil.volumes.intermediate import holding, work_folder
-from neuropil.volumes.volume import ArrayStore
 
 
 def tune_blocks(
@@ -28,10 +41,10 @@ def tune_blocks(
     metric: Metric = "adapted_rand_error",
     tolerance: float = 0.0,
     box: Box | None = None,
-    block: Triple,
-    engine: Engine | None = None,
+    block: Triple | None = None,
+    executor: Executor | None = None,
     work: Path | str | None = None,
-    watch: Watch | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Tuning:
     """:func:`neuropil.evaluation.tuning.tune_pairs` of volumes in files, block by block: the same curve.
 
@@ -40,7 +53,7 @@ def tune_blocks(
 
     Args:
         pairs, settings, metric, tolerance, box: as for ``tune_pairs``; volumes in files.
-        block, engine, watch: as for :func:`neuropil.blockwise.segment_blocks`.
+        block, executor, progress: as for :func:`neuropil.blockwise.segment_blocks`.
         work: as there; beside the affinities when not given.
 
     Raises:
@@ -60,7 +73,8 @@ def tune_blocks(
     """
     settings = settings or SegmentConfig()
     curves = [
-        curve_by_blocks(*pair, settings, box=box, block=block, engine=engine, work=work, watch=watch) for pair in pairs
+        curve_by_blocks(*pair, settings, box=box, block=block, executor=executor, work=work, progress=progress)
+        for pair in pairs
     ]
     return chosen(curves, settings, metric, tolerance)
 
@@ -71,28 +85,128 @@ def curve_by_blocks(
     settings: SegmentConfig,
     *,
     box: Box | None = None,
-    block: Triple,
-    engine: Engine | None = None,
+    block: Triple | None = None,
+    executor: Executor | None = None,
     work: Path | str | None = None,
-    watch: Watch | None = None,
+    progress: ProgressCallback | None = None,
 ) -> ThresholdCurve:
     """The threshold curve of one pair; see :func:`tune_blocks`."""
     if settings.method != "agglomerate":
         raise NeuropilError(f'only the method "agglomerate" has a threshold to tune, got {settings.method!r}')
-    if type(labels.store) is ArrayStore:
+    if in_memory(labels):
         raise NeuropilError("blocks are read by any process: expected labels in a file, got an array in memory")
     scored = common_box(affinities, require_labels(labels), box)
     wanted = SegmentConfig(low=settings.low, high=settings.high, score=settings.score, threshold=0.0)
     folder = work_folder(work, affinities.path, "tune.blocks")
-    job = plan(affinities, wanted, block, folder.path, truth=labels.path, scored=str(scored))
+    job = segment_job(affinities, wanted, block or BLOCK, folder.path, truth=labels.path, scored=str(scored))
     folder.begin()
     job.save()
     with holding(job.folder):
-        run = Run(job, engine or Serial(), watch)
-        run.merge()
-        for level in range(job.tree.levels):
-            run.step("rows", run.nodes(level), "counting pairs" if level == 0 else f"adding up scores, level {level}")
-        run.stop_if_failed()
+        Runner(executor, progress).run_all([*merge_tasks(job), *row_tasks(job)])
         curve = load_curve(job)
         folder.end(job.folder)
     return curve
+
+
+def row_tasks(job: SegmentJob) -> list[list[Task]]:
+    """Scores of all thresholds, up the tree, once it is merged."""
+    below, lists = children_of(job, "rows"), []
+
+    def needs(node: Node) -> Iterable[Key]:
+        return [("merge", node), *below(node)]
+
+    for level in range(job.tree.levels):
+        label = f"adding up scores, level {level}" if level else "counting pairs"
+        lists.append(tasks_of(job, "rows", add_rows if level else count_rows, level, label, needs))
+    return lists
+
+
+def count_rows(job: SegmentJob, leaf: Node) -> dict[str, Any]:
+    """Rows of the fragments of a smallest block, and what its merges do to the scores."""
+    box = job.tree.box(leaf)
+    labels, name = load_arrays(job.file("merge", leaf), "labels", "name")
+    start = job.volume.metadata.start
+    placed = box.shift(start).intersect(Box.parse(job.scored))
+    table = EMPTY
+    if placed.size:
+        inside = placed.relative_to(box.shift(start).start).slices
+        with open_volume(job.truth) as truth:
+            table = contingency(labels[inside], truth.read(placed), threads=1)
+    named = np.concatenate([np.zeros(1, np.uint64), name])
+    return _settled(job, leaf, Contingency(table.truth, named[table.segment.astype(np.intp)], table.count), [])
+
+
+def add_rows(job: SegmentJob, node: Node) -> dict[str, Any]:
+    """Rows that the children could not settle, and what the merges of this block do to the scores."""
+    tables, below = [EMPTY], []
+    for child in job.tree.children(node):
+        columns = load_arrays(job.file("rows", child), "row_truth", "row_name", "row_count")
+        tables.append(Contingency(*columns))
+        below.append(child)
+    columns = [np.concatenate([getattr(t, key) for t in tables]) for key in ("truth", "segment", "count")]
+    return _settled(job, node, from_pairs(*columns), below)
+
+
+def _settled(job: SegmentJob, node: Node, table: Contingency, children: list[Node]) -> dict[str, Any]:
+    """Make the merges of a block; keep the rows of the regions that its parent goes on with."""
+    a, b, score, waiting = load_arrays(job.file("merge", node), "merge_a", "merge_b", "merge_score", "names")
+    real = (table.truth > 0) & (table.segment > 0)
+    rows = _chosen(table, real)
+    changes = Changes.of(rows, a, b, score, first=not children)
+    background = _chosen(table, (table.truth > 0) & (table.segment == 0))
+    region = _regions(rows.segment, a, b)
+    kept = np.isin(region, waiting)
+    left = from_pairs(
+        *(
+            np.concatenate(pair)
+            for pair in (
+                (rows.truth[kept], background.truth),
+                (region[kept], background.segment),
+                (rows.count[kept], background.count),
+            )
+        )
+    )
+    ids, sizes = _truth(job, table, children)
+    total = Changes.total([changes, *(load_changes(job, child) for child in children)])
+    return {
+        "row_truth": left.truth, "row_name": left.segment, "row_count": left.count, "truth": ids, "truth_size": sizes,
+        **{field.name: getattr(total, field.name) for field in fields(Changes)},
+    }  # fmt: skip
+
+
+def load_changes(job: SegmentJob, node: Node) -> Changes:
+    """What all merges of a block and of those in it do to the scores."""
+    return Changes(*load_arrays(job.file("rows", node), *(field.name for field in fields(Changes))))
+
+
+def load_curve(job: SegmentJob) -> ThresholdCurve:
+    """The threshold curve, when all blocks are done.
+
+    Raises:
+        NeuropilError: no voxel has a label above 0.
+    """
+    names = ("truth", "truth_size", "row_name", "row_count")
+    ids, sizes, name, count = load_arrays(job.file("rows", job.tree.root), *names)
+    return load_changes(job, job.tree.root).curve(count[name == 0], sizes[ids > 0], int(sizes.sum()))
+
+
+def _regions(names: Names, a: Names, b: Names) -> Names:
+    """The region that each of some regions is in after merges, by its smallest name."""
+    every = np.unique(np.concatenate([names, a, b]))
+    found = united(len(every), np.searchsorted(every, a), np.searchsorted(every, b))
+    regions: Names = every[found[np.searchsorted(every, names)]]
+    return regions
+
+
+def _truth(job: SegmentJob, table: Contingency, children: list[Node]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Truth ids, 0 included, and their voxels in a block."""
+    if not children:
+        return table.truth_sizes()
+    parts = [load_arrays(job.file("rows", child), "truth", "truth_size") for child in children]
+    ids, sizes = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(ids, kind="stable")
+    return sum_by(ids[order], sizes[order])
+
+
+def _chosen(table: Contingency, keep: npt.NDArray[np.bool_]) -> Contingency:
+    return Contingency(table.truth[keep], table.segment[keep], table.count[keep])

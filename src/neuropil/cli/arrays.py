@@ -76,11 +76,9 @@ def predict(
 
     A run that was stopped goes on where it was when the same command is given again.
     """
-    from neuropil.blockwise import open_engine as block_engine
     from neuropil.compat.pytc.checkpoint import is_classic, load_any_model
     from neuropil.inference import ProgressLine, predict_volume
     from neuropil.inference.request import change_settings
-    from neuropil.pipeline import predict_in_blocks
     from neuropil.pipeline.beside import write_config_beside
     from neuropil.volumes import open_volume
 
@@ -116,10 +114,14 @@ def predict(
             predict_volume(used, volume, out, box=area, device=device, devices=devices, watch=ProgressLine())
         else:
             # Workers with a GPU are started with `--resources "GPU=1"`: each then does one block at a time.
-            with block_engine(workers, scheduler, {"GPU": 1} if device == "cuda" else None) as engine:
-                predict_in_blocks(
-                    checkpoint, volume, out, given, block=read_block(block), box=area, device=device, engine=engine
-                )
+            from neuropil.blockwise import BlockProgress, open_executor
+            from neuropil.blockwise.predict import predict_blocks
+
+            with open_executor(workers, scheduler, {"GPU": 1} if device == "cuda" else None) as executor:
+                predict_blocks(
+                    checkpoint, volume, out, given, block=read_block(block), box=area, device=device,
+                    executor=executor, progress=BlockProgress(),
+                )  # fmt: skip
     write_config_beside(used.config, out)
     typer.echo(f"wrote {out}")
 
@@ -160,9 +162,8 @@ def segment(
     With --block, --workers or --scheduler block by block, for volumes of any size. A run that was stopped goes on where
     it was when the same command is given again.
     """
-    from neuropil.blockwise import open_engine as block_engine
+    from neuropil.blockwise import BlockProgress, open_executor, segment_blocks
     from neuropil.config import Config
-    from neuropil.pipeline import segment_in_blocks
     from neuropil.pipeline.beside import write_config_beside
     from neuropil.segmentation import segment_volume, threshold_for
 
@@ -191,8 +192,11 @@ def segment(
         if not by_blocks:
             segment_volume(volume, out, settings)
         else:
-            with block_engine(workers, scheduler) as engine:
-                segment_in_blocks(volume, out, settings, block=read_block(block), engine=engine, work=work)
+            with open_executor(workers, scheduler) as executor:
+                segment_blocks(
+                    volume, out, settings, block=read_block(block), executor=executor, work=work,
+                    progress=BlockProgress(),
+                )  # fmt: skip
     write_config_beside(Config(segment=settings), out)
     typer.echo(f"wrote {out}")
 
@@ -221,12 +225,11 @@ def tune(
 
     Leaves curve.csv, curve.png and segment.yaml in DIR; `neuropil segment --config DIR/segment.yaml` uses the best.
     """
-    from neuropil.blockwise import open_engine as block_engine
+    from neuropil.blockwise import BlockProgress, open_executor, tune_blocks
     from neuropil.evaluation.placing import common_box
     from neuropil.evaluation.search import search as searching
     from neuropil.evaluation.tuning import tune_pairs
     from neuropil.geometry import Box
-    from neuropil.pipeline import tune_in_blocks
     from neuropil.volumes import Volume, open_volume, require_labels
     from neuropil.volumes.atomic import prepare
 
@@ -248,10 +251,11 @@ def tune(
         if by_blocks:
             if search:
                 raise NeuropilError("--search segments many times, in memory; leave it out, or the options of blocks")
-            with block_engine(workers, scheduler) as engine:
-                found = tune_in_blocks(
-                    pairs, settings, metric=metric.value, box=given, block=read_block(block), engine=engine, work=work
-                )
+            with open_executor(workers, scheduler) as executor:
+                found = tune_blocks(
+                    pairs, settings, metric=metric.value, box=given, block=read_block(block), executor=executor,
+                    work=work, progress=BlockProgress(),
+                )  # fmt: skip
         elif search:
             found, tried = searching(pairs, settings, metric=metric.value, box=given)
             typer.echo("\n".join(trial.line() for trial in tried))
@@ -298,10 +302,9 @@ def evaluate(
     """Score a segmentation against labels."""
     from dataclasses import replace
 
-    from neuropil.blockwise import open_engine as block_engine
+    from neuropil.blockwise import BlockProgress, evaluate_blocks, open_executor
     from neuropil.evaluation import evaluate as run
     from neuropil.evaluation.run_length import run_length
-    from neuropil.pipeline import score_in_blocks
     from neuropil.pipeline.scoring import score_table, write_json
     from neuropil.viewing.report import write_report
     from neuropil.volumes import open_volume
@@ -318,8 +321,11 @@ def evaluate(
         elif border or components:
             raise NeuropilError("--border and --components look at whole sections; leave them out, or --block")
         else:
-            with block_engine(workers, scheduler) as engine:
-                scores = score_in_blocks(volume, truth, block=read_block(block), box=area, engine=engine, work=work)
+            with open_executor(workers, scheduler) as executor:
+                scores = evaluate_blocks(
+                    volume, truth, block=read_block(block), box=area, executor=executor, work=work,
+                    progress=BlockProgress(),
+                )  # fmt: skip
         if erl:
             scores = replace(scores, run_length=run_length(volume, truth, box=area, voxel_size=size))
         typer.echo("\n".join(score_table(scores)))

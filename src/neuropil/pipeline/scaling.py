@@ -1,142 +1,28 @@
-"""Which way a volume is segmented: all of it in memory, or block by block."""
+"""Whether a volume is segmented in memory or block by block: by the memory that is free."""
 
 from __future__ import annotations
 
 import shutil
-import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from neuropil.blockwise import evaluate_blocks, segment_blocks, tune_blocks
-from neuropil.blockwise.engine import Engine
+from neuropil.blockwise import BLOCK, BlockProgress, segment_blocks, tune_blocks
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
-from neuropil.evaluation import Scores
-from neuropil.evaluation.curve import Metric
 from neuropil.evaluation.tuning import PLATEAU, Tuning, tune_pairs
-from neuropil.geometry import Box, Triple
 from neuropil.inference.memory import free_memory
-from neuropil.segmentation import segment_volume, segmentation_metadata, threshold_for, with_offsets
+from neuropil.segmentation import segment_volume
 from neuropil.volumes import Volume, as_volume, open_volume, write_volume
-
-BLOCK: Triple = (128, 512, 512)
-"""Voxels of a block where none is asked for: a worker needs less than 2 GB."""
 
 EXTRA_BYTES = 30
 """Bytes per voxel that watershed and merging take beside the affinities: labels, and generously for the graph."""
 
 GRAPH_BYTES, HISTOGRAM_BYTES = 25, 70
 """Further bytes per voxel where the graph is kept, without and with histograms; on SNEMI3D 50 and 90 in all."""
-
-
-def segment_in_blocks(
-    affinities: Volume | Path | str,
-    output: Path | str,
-    settings: SegmentConfig,
-    *,
-    block: Triple | None = None,
-    engine: Engine | None = None,
-    work: Path | str | None = None,
-) -> Path:
-    """:func:`neuropil.segmentation.segment_volume` for volumes of any size: the same partition, ids in another order.
-
-    Args:
-        affinities, output, settings: as for :func:`neuropil.segmentation.segment_volume`.
-        block, engine, work: as for :func:`neuropil.blockwise.segment_blocks`.
-
-    Raises:
-        NeuropilError, BlocksFailed: as :func:`neuropil.blockwise.segment_blocks`.
-
-    >>> import tempfile, numpy as np
-    >>> from neuropil.volumes import open_volume, write_volume
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_volume(f"{folder}/a.zarr", np.full((3, 2, 4, 4), 0.9, np.float32))
-    ...     path = segment_in_blocks(f"{folder}/a.zarr", f"{folder}/s.zarr", SegmentConfig(), block=(2, 2, 4))
-    ...     open_volume(path).metadata.extra["threshold"]
-    0.5
-    """
-    volume = with_offsets(as_volume(affinities))
-    threshold = threshold_for(volume, settings)[0]
-    segment_blocks(
-        volume,
-        output,
-        settings.model_copy(update={"threshold": threshold}),
-        block=block or BLOCK,
-        engine=engine,
-        metadata=segmentation_metadata(volume, settings, threshold),
-        work=work,
-        watch=BlockProgress(),
-    )
-    return Path(output)
-
-
-def predict_in_blocks(
-    checkpoint: Path | str,
-    image: Volume,
-    output: Path | str,
-    changes: Mapping[str, Any],
-    *,
-    block: Triple | None,
-    box: Box | None = None,
-    device: str = "auto",
-    engine: Engine | None = None,
-) -> None:
-    """:func:`neuropil.blockwise.predict.predict_blocks`, with progress.
-
-    Raises:
-        NeuropilError, BlocksFailed: as there.
-    """
-    from neuropil.blockwise.predict import predict_blocks
-
-    predict_blocks(
-        checkpoint, image, output, changes, block=block or BLOCK, box=box, device=device, engine=engine,
-        watch=BlockProgress(),
-    )  # fmt: skip
-
-
-def score_in_blocks(
-    segmentation: Volume,
-    labels: Volume,
-    *,
-    block: Triple | None,
-    work: Path | str | None = None,
-    box: Box | None = None,
-    engine: Engine | None = None,
-) -> Scores:
-    """:func:`neuropil.blockwise.evaluate_blocks`, with progress.
-
-    Raises:
-        NeuropilError, BlocksFailed: as there.
-    """
-    watch = BlockProgress()
-    return evaluate_blocks(segmentation, labels, block=block or BLOCK, work=work, box=box, engine=engine, watch=watch)
-
-
-def tune_in_blocks(
-    pairs: Sequence[tuple[Volume, Volume]],
-    settings: SegmentConfig,
-    *,
-    metric: Metric,
-    box: Box | None = None,
-    block: Triple | None,
-    engine: Engine | None = None,
-    work: Path | str | None = None,
-) -> Tuning:
-    """:func:`neuropil.blockwise.tune_blocks`, with progress.
-
-    Raises:
-        NeuropilError, BlocksFailed: as there.
-    """
-    watch = BlockProgress()
-    return tune_blocks(
-        pairs, settings, metric=metric, box=box, block=block or BLOCK, engine=engine, work=work, watch=watch
-    )
 
 
 def segment_either_way(affinities: Volume | Path | str, output: Path | str, settings: SegmentConfig) -> Path:
@@ -146,8 +32,10 @@ def segment_either_way(affinities: Volume | Path | str, output: Path | str, sett
         NeuropilError: as :func:`neuropil.segmentation.segment_volume`.
     """
     volume = as_volume(affinities)
-    by_blocks = chosen_way("segmenting", memory_needed(volume, settings), whole_volume_for(settings))
-    return (segment_in_blocks if by_blocks else segment_volume)(volume, output, settings)
+    if not chosen_way("segmenting", memory_needed(volume, settings), whole_volume_for(settings)):
+        return segment_volume(volume, output, settings)
+    segment_blocks(volume, output, settings, block=BLOCK, progress=BlockProgress())
+    return Path(output)
 
 
 def tune_either_way(pairs: Sequence[tuple[Volume, Volume]], settings: SegmentConfig, folder: Path) -> Tuning:
@@ -171,8 +59,7 @@ def tune_either_way(pairs: Sequence[tuple[Volume, Volume]], settings: SegmentCon
         if not _holds(path, labels):  # written anew it would be another job
             write_volume(path, labels.read(), labels.metadata)
         stored.append((affinities, open_volume(path)))
-    watch = BlockProgress()
-    found = tune_blocks(stored, settings, tolerance=PLATEAU, block=BLOCK, work=work, watch=watch)
+    found = tune_blocks(stored, settings, tolerance=PLATEAU, block=BLOCK, work=work, progress=BlockProgress())
     shutil.rmtree(work)
     return found
 
@@ -232,21 +119,3 @@ def memory_needed(affinities: Volume, settings: SegmentConfig | None = None, *, 
     if tuning or settings.min_size > 1:
         graph = HISTOGRAM_BYTES if settings.score.startswith("q") else GRAPH_BYTES
     return prod(affinities.shape[1:]) * (stored + EXTRA_BYTES + graph)
-
-
-class BlockProgress:
-    """Print progress step by step: in a terminal a line that is kept up to date, in a log one line per step."""
-
-    def __init__(self) -> None:
-        self.step, self.start, self.last = "", 0.0, 0.0
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        now, terminal = time.monotonic(), sys.stderr.isatty()
-        if step != self.step:
-            self.step, self.start = step, now
-        if done < total and (not terminal or now - self.last < 0.2):
-            return
-        self.last = now
-        end = "\n" if done == total or not terminal else ""
-        seconds = f"{now - self.start:.1f} s" if done > 1 else ""
-        print(f"{chr(13) if terminal else ''}{step}  {done} of {total} blocks  {seconds}   ", end=end, file=sys.stderr)

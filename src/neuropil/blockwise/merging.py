@@ -1,4 +1,4 @@
-"""The first steps of a block: its fragments, what can be merged in it alone, and the faces that it shares."""
+"""Merging in blocks: the fragments of a smallest block, its merges, its seams, and the merges of larger blocks."""
 
 from __future__ import annotations
 
@@ -10,19 +10,31 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil import _native
-from neuropil.blockwise.graph import Edges, Names, merge, seam_edges, stop_at, united
-from neuropil.blockwise.job import Job, load_arrays, naming, save_arrays
+from neuropil.blockwise.edges import (
+    Edges,
+    Levels,
+    Names,
+    edge_arrays,
+    levels_of,
+    load_edges,
+    merge,
+    seam_edges,
+    stop_at,
+    store_edges,
+    stored_edges,
+    united,
+    used_files,
+)  # fmt: skip
+from neuropil.blockwise.job import SegmentJob, load_arrays, naming, save_arrays
 from neuropil.blockwise.tree import Node
-from neuropil.blockwise.waiting import Levels, edge_arrays, edges_left, leave_edges, levels_of, load_edges
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
 from neuropil.segmentation.agglomeration import BLOCK
 from neuropil.segmentation.codes import FaceCodes, face_codes
 from neuropil.segmentation.scores import fixed_point
-from neuropil.volumes import Encoding
 
 JOINS = (4, 2, 1)
-"""Bits of the watershed kernel: this voxel is united with the one before it on z, y, x."""
+"""Bits of the watershed kernel: the voxel joins the one before it on z, y, x."""
 
 ASKS = (64, 32, 16)
 """Bits of the watershed kernel: the best neighbour of this voxel is the one after it on z, y, x."""
@@ -33,7 +45,7 @@ _LARGEST = 1 << 30
 
 @dataclass(frozen=True)
 class Part:
-    """What a block of the tree hands to its parent.
+    """What a block of the tree leaves for its parent.
 
     Args:
         names: regions that may still merge, ascending.
@@ -51,23 +63,24 @@ class Part:
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """How it is stored."""
+        """As arrays of a file."""
         plain = {"names": self.names, "piece": self.piece, "part_of": self.region}
         return {**plain, "level": self.level, "outer": self.outer}
 
 
-def load_part(job: Job, node: Node) -> Part:
+def load_part(job: SegmentJob, node: Node) -> Part:
     """The part that a block has left."""
     return Part(*load_arrays(job.file("merge", node), "names", "level", "piece", "outer", "part_of"))
 
 
-def read_faces(job: Job, inner: Box, grown: Box) -> FaceCodes:
-    """The faces of the voxels of a box, as arrays of the box and one voxel around it; both are counted from the
-    volume's first voxel.
+def read_faces(job: SegmentJob, inner: Box, grown: Box) -> FaceCodes:
+    """The faces of the voxels of a box, as arrays of the box and one voxel around it.
 
-    An offset of -1 stores the faces between a box and what comes after it there, one of +1 what comes before it: only
-    such sides are read, for a layer of one voxel costs whole chunks. Faces around the box that are none of its voxels'
-    are 0.
+    With an offset of -1 the faces at the upper side of a box are stored behind it, with one of +1 those at the lower
+    side before it. Only such layers are read, since one layer costs whole chunks. Other faces around the box are 0.
+
+    Args:
+        inner, grown: the box and one voxel around it, counted from the volume's first voxel.
 
     Raises:
         NeuropilError: affinities that cannot be read, or that are none.
@@ -83,7 +96,7 @@ def read_faces(job: Job, inner: Box, grown: Box) -> FaceCodes:
             whole = np.zeros((*array.shape[:-3], *grown.shape), array.dtype)
             whole[(..., *needed.relative_to(grown.start).slices)] = array
             array = whole
-        return face_codes(array, job.offsets, job.meaning)
+        return face_codes(array, job.offsets, job.encoding)
 
 
 @dataclass(frozen=True)
@@ -91,10 +104,12 @@ class LeafFragments:
     """The fragments of a smallest block, as arrays of the block and one voxel around it.
 
     Args:
-        faces, labels, asks: codes, fragments of the block (around it 0), and what voxels at its faces ask for.
-        name: of each fragment.
-        grown, inner: the voxels of the arrays in the volume, and the block in the arrays.
-        sides: where the voxels at outer faces are.
+        faces: codes of the faces.
+        labels: fragments of the block; 0 around it.
+        asks: bits of the watershed kernel at the faces of the block: with which neighbours a voxel unites.
+        name: of each fragment, ascending.
+        grown, inner: the box of the arrays in the volume, and the box of the block in the arrays.
+        sides: slices of the voxels at outer faces.
     """
 
     faces: FaceCodes
@@ -106,7 +121,7 @@ class LeafFragments:
     sides: dict[int, tuple[slice, ...]]
 
 
-def watershed_leaf(job: Job, node: Node) -> LeafFragments:
+def watershed_leaf(job: SegmentJob, node: Node) -> LeafFragments:
     """The watershed of a smallest block."""
     box, whole = job.tree.box(node), Box.whole(job.shape)
     grown = box.grow((1, 1, 1)).intersect(whole)
@@ -115,14 +130,15 @@ def watershed_leaf(job: Job, node: Node) -> LeafFragments:
     faces, inner = read_faces(job, box, grown), box.relative_to(grown.start)
     labels, asks = np.empty(grown.shape, np.uint32), np.zeros(grown.shape, np.uint8)
     first = _native.block_watershed(
-        *faces.arguments, inner.start, inner.stop, faces.first_above(job.low), faces.last_below(job.high), labels, asks
-    )
+        *faces.arguments, inner.start, inner.stop, faces.first_above(job.settings.low),
+        faces.last_below(job.settings.high), labels, asks,
+    )  # fmt: skip
     name = _global(first, grown, job.shape) + np.uint64(1)
     return LeafFragments(faces, labels, asks, name, grown, inner, _outer_planes(job.tree.outer(node), inner))
 
 
-def merge_leaf(job: Job, node: Node) -> dict[str, Any]:
-    """Fragments of a block, and the merges that need nothing from outside of it."""
+def merge_leaf(job: SegmentJob, node: Node) -> dict[str, Any]:
+    """Fragments of a smallest block, and the merges that need nothing from outside of it."""
     found = watershed_leaf(job, node)
     faces, labels, name, sides = found.faces, found.labels, found.name, found.sides
     outer = np.zeros(len(name) + 1, np.uint8)
@@ -133,8 +149,8 @@ def merge_leaf(job: Job, node: Node) -> dict[str, Any]:
     outer[0] = 0
     table, scale = fixed_point(faces.encoding)
     (a, b, scores), columns, bins, level = _native.merge_block(
-        *faces.arguments, labels, levels_of(job.tree, node, outer), table, job.pooling.arguments(faces.encoding), BLOCK,
-        stop_at(job.threshold, job.pooling, faces.encoding), scale,
+        *faces.arguments, labels, levels_of(job.tree, node, outer), table, job.score.arguments(faces.encoding), BLOCK,
+        stop_at(job.threshold, job.score, faces.encoding), scale,
     )  # fmt: skip
     rest = Edges.of(columns, bins)
     region = united(len(name) + 1, a, b)
@@ -142,24 +158,24 @@ def merge_leaf(job: Job, node: Node) -> dict[str, Any]:
     place = np.cumsum(level > 0) - 1
     key = key_in_volume(rest.key, found.grown, job.shape)
     rest = Edges.of((place[rest.a], place[rest.b], rest.count, rest.sum, key, rest.max, rest.min), rest.bins)
-    left = leave_edges(job, node, rest, part.level)
+    left = store_edges(job, node, rest, part.level)
     return {
         **part.arrays, "left": left, **_planes(labels, found.asks, sides, faces, found.inner),
         "name": name, "region": region.astype(np.uint32),
-        "labels": labels[found.inner.slices], "done": alone, "edges": len(rest), "voxels": found.inner.size,
-        **_merges(job, name, a - 1, b - 1, job.pooling.affinities(scores, faces.encoding)),
+        "labels": labels[found.inner.slices], "done": alone, "edges": len(rest),
+        **_merges(job, name, a - 1, b - 1, job.score.affinities(scores, faces.encoding)),
     }  # fmt: skip
 
 
 def _merges(
-    job: Job, names: Names, a: npt.NDArray[Any], b: npt.NDArray[Any], scores: npt.NDArray[np.float64]
+    job: SegmentJob, names: Names, a: npt.NDArray[Any], b: npt.NDArray[Any], scores: npt.NDArray[np.float64]
 ) -> dict[str, npt.NDArray[Any]]:
-    """The merges of a block by name, where scores of all thresholds are wanted; no other step needs them."""
+    """The merges of a block by name, stored only where all thresholds are scored."""
     return {"merge_a": names[a], "merge_b": names[b], "merge_score": scores} if job.truth else {}
 
 
 def _part(region: npt.NDArray[Any], outer: npt.NDArray[np.uint8], name: Names, level: Levels) -> tuple[Part, Names]:
-    """What waits for the parent, and the names of the regions that do not."""
+    """What waits for the parent, and the names of the regions that are complete."""
     names = np.concatenate([np.zeros(1, np.uint64), name])
     waits, frozen = level > 0, outer > 0
     alone = region == np.arange(len(region))
@@ -168,7 +184,7 @@ def _part(region: npt.NDArray[Any], outer: npt.NDArray[np.uint8], name: Names, l
 
 
 def _outer_planes(outer: int, inner: Box) -> dict[int, tuple[slice, ...]]:
-    """Where the voxels at those faces of the block are behind which the volume goes on."""
+    """Slices of the voxels at the faces of the block behind which the volume goes on."""
     planes: dict[int, tuple[slice, ...]] = {}
     for side in range(6):
         if outer >> side & 1:
@@ -184,7 +200,7 @@ def _planes(
     faces: FaceCodes,
     inner: Box,
 ) -> dict[str, npt.NDArray[Any]]:
-    """What the blocks on both sides of a face must know: labels, who unites across it, and at lower faces the codes."""
+    """What both sides of a face need: labels, which voxels unite across it, and at lower faces the codes."""
     found: dict[str, npt.NDArray[Any]] = {}
     for side, plane in sides.items():
         axis = side // 2
@@ -199,8 +215,8 @@ def _planes(
     return found
 
 
-def join_seams(job: Job, node: Node) -> dict[str, Any]:
-    """What happens across the lower faces of a block: fragments that are one, and edges; by name."""
+def join_seams(job: SegmentJob, node: Node) -> dict[str, Any]:
+    """Across the lower faces of a smallest block: pairs of fragments that are one, and edges; by name."""
     found: dict[str, Any] = {}
     for axis in range(3):
         before = job.tree.before(node, axis)
@@ -211,13 +227,13 @@ def join_seams(job: Job, node: Node) -> dict[str, Any]:
         label_b, ask_b, code, name_b = own
         label_a, ask_a, name_a = load_arrays(job.file("merge", before), f"label{low}", f"ask{low}", "name")
         edges, a, b = _seam(job, axis, (label_a, label_b), (name_a, name_b), ask_a | ask_b, code, node)
-        save_arrays(job.file(f"across{axis}", node), edge_arrays(edges, ""))
+        save_arrays(job.file(f"across{axis}", node), edge_arrays(edges))
         found |= {f"a{axis}": a, f"b{axis}": b}
     return found
 
 
 def _seam(
-    job: Job,
+    job: SegmentJob,
     axis: int,
     labels: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]],
     names: tuple[Names, Names],
@@ -225,7 +241,7 @@ def _seam(
     code: npt.NDArray[Any],
     node: Node,
 ) -> tuple[Edges, Names, Names]:
-    """Edges across one face, and the pairs that the watershed unites there."""
+    """Edges across one face, and the pairs of fragments that the watershed unites there."""
     box = job.tree.box(node)
     plane = list(box.stop)
     plane[axis] = box.start[axis] + 1
@@ -237,18 +253,12 @@ def _seam(
     inside = (a > 0) & (b > 0)
     joined = np.unique(np.stack([a[joins & inside], b[joins & inside]], axis=1), axis=0)
     key = (3 * lower + np.uint64(axis))[inside]
-    edges = seam_edges(a[inside], b[inside], code[inside], key, encoding_of(job), job.pooling)
+    edges = seam_edges(a[inside], b[inside], code[inside], key, job.codes, job.score)
     return edges, joined[:, 0], joined[:, 1]
 
 
-def encoding_of(job: Job) -> Encoding:
-    """What the codes of faces mean, once read."""
-    empty = np.zeros((len(job.offsets), 0, 0, 0), job.volume.dtype)
-    return face_codes(empty, job.offsets, job.meaning).encoding
-
-
-def merge_node(job: Job, node: Node) -> dict[str, Any]:
-    """The merges that a block of the tree makes possible where its children had to wait."""
+def merge_node(job: SegmentJob, node: Node) -> dict[str, Any]:
+    """The merges of a larger block that had to wait in its children."""
     children = job.tree.children(node)
     parts = [load_part(job, child) for child in children]
     names = np.concatenate([part.names for part in parts])
@@ -268,28 +278,28 @@ def merge_node(job: Job, node: Node) -> dict[str, Any]:
     held = _held(job, node, np.where(level > node[0], level, 0), one, (one[part_of], outer))
 
     def inside() -> Iterator[Edges]:
-        for edges, called in edges_left(job, node):
+        for edges, called in stored_edges(job, node):
             at = one[np.minimum(np.searchsorted(names, called), len(names) - 1)]
             yield edges.renamed(at[edges.a], at[edges.b])
         for leaf, axis in seams:
-            edges, _ = load_edges(job.file(f"across{axis}", leaf), "")
+            edges, _ = load_edges(job.file(f"across{axis}", leaf))
             yield edges.renamed(one[numbers(edges.a)], one[numbers(edges.b)])
 
     edges = Edges.joined(inside())
     columns, bins = list(edges.columns), edges.bins
     del edges
-    a, b, scores, rest, level = merge(columns, bins, held, job.pooling, encoding_of(job), job.threshold)
+    a, b, scores, rest, level = merge(columns, bins, held, job.score, job.codes, job.threshold)
     every = np.arange(len(names), dtype=np.uint64)
-    new = one < every  # pieces of one fragment, which no threshold parts
+    new = one < every  # pieces of one fragment: no threshold separates them
     final = united(len(names), np.concatenate([one, a]), np.concatenate([every, b]))
     waits, still = level > 0, outer > 0
     place = np.cumsum(waits) - 1
     part = Part(names[waits], level[waits], piece[still], outer[still], names[one[part_of[still]]])
-    left = leave_edges(job, node, rest.renamed(place[rest.a], place[rest.b]), part.level)
+    left = store_edges(job, node, rest.renamed(place[rest.a], place[rest.b]), part.level)
     moved = new & (held[one] > 0)
     return {
         **part.arrays, "left": left, "in": names, "to": names[final], "done": names[(final == every) & ~waits],
-        "old": names[moved], "new": names[one[moved]], "edges": len(rest), "voxels": job.tree.box(node).size,
+        "old": names[moved], "new": names[one[moved]], "edges": len(rest), "used": used_files(job, node),
         **_merges(
             job, names, np.concatenate([one[new], a]), np.concatenate([every[new], b]),
             np.concatenate([np.full(new.sum(), np.inf), scores]),
@@ -298,18 +308,22 @@ def merge_node(job: Job, node: Node) -> dict[str, Any]:
 
 
 def _held(
-    job: Job, node: Node, level: Levels, one: npt.NDArray[Any], pieces: tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]
+    job: SegmentJob,
+    node: Node,
+    level: Levels,
+    one: npt.NDArray[Any],
+    pieces: tuple[npt.NDArray[Any], npt.NDArray[np.uint8]],
 ) -> Levels:
-    """The level at which regions can go on that cannot here: those that touch an outer face, and those that wait for
-    one that does; only the first of pieces that are one counts."""
+    """The level at which regions can go on that must wait here, 0 for others: regions that touch an outer face, and
+    those that wait for one that does. Of pieces that are one fragment, the first counts."""
     held, touched = np.zeros_like(level), np.zeros(len(level), np.uint8)
     np.maximum.at(held, one, level)
     np.bitwise_or.at(touched, *pieces)
     return np.maximum(held, levels_of(job.tree, node, touched))
 
 
-def _pieces(job: Job, node: Node, parts: list[Part]) -> tuple[Names, npt.NDArray[np.uint8], Names]:
-    """The pieces at faces of the children, and which faces of the larger block they touch."""
+def _pieces(job: SegmentJob, node: Node, parts: list[Part]) -> tuple[Names, npt.NDArray[np.uint8], Names]:
+    """The pieces at faces of the children, the faces of the larger block that they touch, and their regions."""
     kept: list[npt.NDArray[np.uint8]] = []
     for child, part in zip(job.tree.children(node), parts, strict=True):
         kept.append(part.outer & np.uint8(still_outer(job, node, child)))
@@ -318,7 +332,7 @@ def _pieces(job: Job, node: Node, parts: list[Part]) -> tuple[Names, npt.NDArray
     return piece[order], np.concatenate(kept)[order], np.concatenate([part.region for part in parts])[order]
 
 
-def still_outer(job: Job, node: Node, child: Node) -> int:
+def still_outer(job: SegmentJob, node: Node, child: Node) -> int:
     """The faces of a child that are outer faces of the larger block, too, one bit each."""
     outer, inner = job.tree.box(node), job.tree.box(child)
     ends = [*zip(inner.start, outer.start, strict=True)], [*zip(inner.stop, outer.stop, strict=True)]

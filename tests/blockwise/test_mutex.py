@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import neuropil
 from block_runs import by_blocks
 from neuropil import NeuropilError, _native
-from neuropil.blockwise import BlocksFailed, open_engine, segment_blocks
+from neuropil.blockwise import BlocksFailed, open_executor, segment_blocks
 from neuropil.config import SegmentConfig
 from neuropil.segmentation import cluster_fragments, segment, signed_graph
 from neuropil.volumes import LOGIT8, Metadata, create_volume, open_volume, write_volume
@@ -83,8 +83,8 @@ def test_small_segments_of_several_parts_join_the_same_neighbours(tmp_path, seed
 @pytest.mark.slow
 def test_workers(tmp_path):
     config, meta = SegmentConfig(method="mutex", fragments=True), Metadata(offsets=LONG)
-    with open_engine(workers=2) as engine:
-        found = by_blocks(tmp_path, ties(9), meta, config, (3, 5, 8), engine=engine)
+    with open_executor(workers=2) as executor:
+        found = by_blocks(tmp_path, ties(9), meta, config, (3, 5, 8), executor=executor)
     np.testing.assert_array_equal(partition(found), partition(whole(ties(9), meta, config)))
 
 
@@ -159,11 +159,11 @@ def test_an_unreadable_block_is_named_and_a_second_call_goes_on(tmp_path):
     assert any("merge-0" in str(path) for path in done), "blocks that see nothing of it are done"
     chunk.write_bytes(before)
 
-    def watch(step, count, total):
+    def progress(step, count, total):
         if step == "watershed":
             assert all(path.stat().st_mtime_ns == time for path, time in done.items())
 
-    segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", config, watch=watch, **options)
+    segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", config, progress=progress, **options)
     expected = whole(array, Metadata(offsets=neuropil.NEAREST), config)
     np.testing.assert_array_equal(partition(open_volume(tmp_path / "s.zarr").read()), partition(expected))
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuropil.blockwise import segment_blocks
-from neuropil.blockwise.job import plan
-from neuropil.blockwise.parts import read_faces
+from neuropil.blockwise.job import segment_job
+from neuropil.blockwise.merging import read_faces
 from neuropil.config import SegmentConfig
 from neuropil.errors import Unfinished
 from neuropil.geometry import Box
@@ -35,7 +35,7 @@ def test_all_faces_of_a_block_are_read(tmp_path_factory, signs, data):
     offsets = tuple(tuple(sign * (axis == d) for d in range(3)) for axis, sign in enumerate(signs))
     array = np.random.default_rng(0).integers(0, 255, (3, *SHAPE), np.uint8)
     write_volume(folder / "a.zarr", array, Metadata(offsets=offsets, origin=(7, 8, 9)))
-    job = plan(open_volume(folder / "a.zarr"), SegmentConfig(threshold=0.5), (2, 2, 3), folder / "work")
+    job = segment_job(open_volume(folder / "a.zarr"), SegmentConfig(threshold=0.5), (2, 2, 3), folder / "work")
     node = (0, data.draw(st.integers(0, job.tree.count(0) - 1)))
     box = job.tree.box(node)
     grown = box.grow((1, 1, 1)).intersect(Box.whole(SHAPE))

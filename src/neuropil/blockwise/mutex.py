@@ -1,8 +1,8 @@
-"""The mutex watershed on fragments, block by block: what comes first among all edges is decided first, wherever it is.
+"""The mutex watershed on fragments, block by block: edges are decided in the order of the whole volume.
 
-Edges of any reach join fragments of different blocks. A region is *frozen* in a block of the tree while a voxel of it
-lies within reach of a face behind which the volume goes on: only then may it have edges that are stored outside. Why
-a block may decide what it decides is explained at the kernel, ``signed_part``.
+Long edges join fragments of different blocks. A region is *frozen* in a block of the tree while one of its voxels lies
+within reach of a face behind which the volume goes on: only then can it have edges that are stored outside. Why a block
+may decide an edge is explained at the kernel, ``signed_part``.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil import _native
-from neuropil.blockwise.graph import Names, united
-from neuropil.blockwise.job import Job, load_arrays, naming
-from neuropil.blockwise.parts import ASKS, JOINS, watershed_leaf
+from neuropil.blockwise.edges import Names, united
+from neuropil.blockwise.job import SegmentJob, load_arrays, naming
+from neuropil.blockwise.merging import ASKS, JOINS, watershed_leaf
 from neuropil.blockwise.tree import Node
 from neuropil.geometry import Box, Triple
 from neuropil.segmentation import signed_part_graph, within_reach
 
 _NOWHERE = -(1 << 62)
-"""Stands for a face that a fragment is not near to."""
+"""Stands for a face that a fragment is not close to."""
 
 
 @dataclass(frozen=True)
 class Signed:
-    """What a block of the tree hands to its parent.
+    """What a block of the tree leaves for its parent.
 
     Args:
         names: regions that may still grow, ascending.
         piece: fragments of the smallest blocks within reach of a face of this block, by name, ascending.
-        ends: for each the voxel nearest to each of the six faces that it is near to, on that face's axis, [piece, 6].
+        ends: for each and each of the six faces within reach, its voxel nearest to the face, on its axis, [piece, 6].
         region: for each the region it now belongs to. A region is frozen while it has any of these.
         edges: (a, b, rank, voxel) of the edges that are left, between regions or, outside of this block, fragments.
         bars: [pair, 2], regions that exclude each other.
@@ -49,26 +49,26 @@ class Signed:
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """How it is stored."""
+        """As arrays of a file."""
         plain = {"names": self.names, "near": self.piece, "ends": self.ends, "part_of": self.region}
         return {**plain, "bars": self.bars, **{f"edge{i}": column for i, column in enumerate(self.edges)}}
 
     @classmethod
-    def load(cls, job: Job, node: Node) -> Signed:
-        """What a block has left."""
+    def load(cls, job: SegmentJob, node: Node) -> Signed:
+        """Read what a block has left."""
         names = ("names", "near", "ends", "part_of", "bars", *(f"edge{i}" for i in range(4)))
         found = load_arrays(job.file("merge", node), *names)
         return cls(found[0], found[1], found[2], found[3], tuple(found[5:]), found[4])
 
 
-def reach(job: Job) -> Triple:
-    """How far edges go on z, y, x."""
+def reach(job: SegmentJob) -> Triple:
+    """Length of the longest edge on z, y, x."""
     z, y, x = (max(abs(offset[axis]) for offset in job.offsets) for axis in range(3))
     return (z, y, x)
 
 
-def find_pieces(job: Job, leaf: Node) -> dict[str, Any]:
-    """The fragments of a smallest block, and of these what the blocks around it must see."""
+def find_pieces(job: SegmentJob, leaf: Node) -> dict[str, Any]:
+    """The fragments of a smallest block, and the layers of them that neighbouring blocks need."""
     found = watershed_leaf(job, leaf)
     labels, arrays = found.labels[found.inner.slices], dict[str, Any]()
     for side, plane in found.sides.items():
@@ -79,7 +79,7 @@ def find_pieces(job: Job, leaf: Node) -> dict[str, Any]:
     return {**arrays, "labels": labels, "name": found.name}
 
 
-def join_pieces(job: Job, leaf: Node) -> dict[str, Any]:
+def join_pieces(job: SegmentJob, leaf: Node) -> dict[str, Any]:
     """Fragments that are one across the lower faces of a smallest block, as pairs of names."""
     found: dict[str, Any] = {}
     for axis in range(3):
@@ -97,8 +97,8 @@ def join_pieces(job: Job, leaf: Node) -> dict[str, Any]:
     return found
 
 
-def sweep_leaf(job: Job, leaf: Node) -> dict[str, Any]:
-    """Decide what can be among the edges stored in a smallest block."""
+def sweep_leaf(job: SegmentJob, leaf: Node) -> dict[str, Any]:
+    """Decide those edges of a smallest block that need nothing from outside of it."""
     box = job.tree.box(leaf)
     labels, name = load_arrays(job.file("pieces", leaf), "labels", "name")
     around = within_reach(box, job.shape, job.offsets)
@@ -106,7 +106,7 @@ def sweep_leaf(job: Job, leaf: Node) -> dict[str, Any]:
     with naming(job.volume):
         graph = signed_part_graph(
             job.volume.read(around.shift(job.volume.metadata.start)), names, box, job.shape, job.offsets,
-            bias=job.bias if len(job.bias) > 1 else job.bias[0], strides=job.strides, encoding=job.meaning,
+            bias=job.bias, strides=job.settings.strides, encoding=job.encoding,
         )  # fmt: skip
     ends = _ends(job, leaf, labels, len(name))
     near = (ends != _NOWHERE).any(axis=1)
@@ -119,8 +119,8 @@ def sweep_leaf(job: Job, leaf: Node) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def sweep_node(job: Job, node: Node) -> dict[str, Any]:
-    """Decide what a block of the tree makes possible where its children had to wait."""
+def sweep_node(job: SegmentJob, node: Node) -> dict[str, Any]:
+    """Decide the edges of a larger block that had to wait in its children."""
     parts = [Signed.load(job, child) for child in job.tree.children(node)]
     names = np.sort(np.concatenate([part.names for part in parts]))
     piece = np.concatenate([part.piece for part in parts])
@@ -133,7 +133,7 @@ def sweep_node(job: Job, node: Node) -> dict[str, Any]:
     one = names[united(len(names), np.searchsorted(names, a), np.searchsorted(names, b))]
 
     def now(called: Names) -> Names:
-        """What is called so, a fragment or a region, as the region that it begins in; what lies outside as it is."""
+        """The region that a fragment or region is part of at first; names from outside of the block as they are."""
         return _looked_up(_looked_up(called, piece, region), names, one)
 
     columns = [np.concatenate(column) for column in zip(*(part.edges for part in parts), strict=True)]
@@ -148,8 +148,8 @@ def sweep_node(job: Job, node: Node) -> dict[str, Any]:
     return {**left.arrays, "in": names, "to": final, "done": own, "edges": len(left.edges[0])}
 
 
-def _decided(job: Job, node: Node, part: Signed) -> tuple[Signed, Names, npt.NDArray[np.bool_]]:
-    """What is left after deciding; the region that each region has become part of; and whether it waits."""
+def _decided(job: SegmentJob, node: Node, part: Signed) -> tuple[Signed, Names, npt.NDArray[np.bool_]]:
+    """What is left after deciding; the region that each region is now part of; and whether it waits."""
     a, b, rank, voxel = _pooled(part.edges)
     every = np.unique(np.concatenate([part.names, a, b, part.bars.reshape(-1)]))
     outer = _near(job, node, part.ends)
@@ -170,7 +170,7 @@ def _decided(job: Job, node: Node, part: Signed) -> tuple[Signed, Names, npt.NDA
 
 
 def _pooled(edges: tuple[npt.NDArray[Any], ...]) -> tuple[npt.NDArray[Any], ...]:
-    """The first edge of each pair of different regions; what it decides, it decides for all of them."""
+    """The first edge of each pair of different regions, which decides for all edges of the pair."""
     a, b, rank, voxel = edges
     low, high = np.minimum(a, b), np.maximum(a, b)
     order = np.lexsort((voxel, rank & np.uint32(0x7FFFFFFF), high, low))
@@ -181,7 +181,7 @@ def _pooled(edges: tuple[npt.NDArray[Any], ...]) -> tuple[npt.NDArray[Any], ...]
     return low[new], high[new], rank[order][new], voxel[order][new]
 
 
-def _near(job: Job, node: Node, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+def _near(job: SegmentJob, node: Node, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Which fragments lie within reach of a face behind which the volume goes on."""
     box, found = job.tree.box(node), np.zeros(len(ends), np.bool_)
     for side in _sides(job.tree.outer(node)):
@@ -192,7 +192,7 @@ def _near(job: Job, node: Node, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.b
     return found
 
 
-def _ends(job: Job, leaf: Node, labels: npt.NDArray[np.uint32], count: int) -> npt.NDArray[np.int64]:
+def _ends(job: SegmentJob, leaf: Node, labels: npt.NDArray[np.uint32], count: int) -> npt.NDArray[np.int64]:
     """For each fragment of a smallest block the voxel nearest to each outer face within reach, on that face's axis."""
     box = job.tree.box(leaf)
     ends = np.full((count + 1, 6), _NOWHERE, np.int64)
@@ -206,7 +206,7 @@ def _ends(job: Job, leaf: Node, labels: npt.NDArray[np.uint32], count: int) -> n
     return ends[1:]
 
 
-def _names_around(job: Job, leaf: Node, labels: npt.NDArray[np.uint32], name: Names, around: Box) -> Names:
+def _names_around(job: SegmentJob, leaf: Node, labels: npt.NDArray[np.uint32], name: Names, around: Box) -> Names:
     """The fragments, by name, of a smallest block and of all within reach of it."""
     named = np.zeros(around.shape, np.uint64)
     here = job.tree.place(leaf)
@@ -228,7 +228,7 @@ def _names_around(job: Job, leaf: Node, labels: npt.NDArray[np.uint32], name: Na
     return named
 
 
-def leaves_around(job: Job, leaf: Node) -> Iterable[Node]:
+def leaves_around(job: SegmentJob, leaf: Node) -> Iterable[Node]:
     """A smallest block, and all those within reach of it."""
     box = within_reach(job.tree.box(leaf), job.shape, job.offsets)
     spans = [range(s // n, -(-e // n)) for s, e, n in zip(box.start, box.stop, job.block, strict=True)]
@@ -236,7 +236,7 @@ def leaves_around(job: Job, leaf: Node) -> Iterable[Node]:
         yield job.tree.at(0, (z, y, x))
 
 
-def _touching(job: Job, leaf: Node, name: Names) -> dict[str, Any]:
+def _touching(job: SegmentJob, leaf: Node, name: Names) -> dict[str, Any]:
     """Fragments at the outer faces of a smallest block, and which faces these are: what joining small ones looks at."""
     sides = list(_sides(job.tree.outer(leaf)))
     planes = load_arrays(job.file("pieces", leaf), *(f"label{side}" for side in sides))
@@ -259,7 +259,7 @@ def _slab(shape: tuple[int, ...], side: int, depth: int) -> tuple[slice, ...]:
 
 
 def _looked_up(wanted: Names, known: Names, value: Names) -> Names:
-    """The value of what is known (ascending), everything else as it is."""
+    """The value of each name among known ones (ascending); other names as they are."""
     if not len(known):
         return wanted
     at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)

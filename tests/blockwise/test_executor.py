@@ -1,4 +1,4 @@
-"""Engines do every task once, try again what may work, and name what does not."""
+"""Executors do every task once, try again what may work, and name what does not."""
 
 import os
 import signal
@@ -8,15 +8,15 @@ import pytest
 
 import neuropil
 from neuropil import NeuropilError
-from neuropil.blockwise import Serial, open_engine, segment_blocks
-from neuropil.blockwise.engine import KEEP_MEMORY, TRIES, Failure, Task
+from neuropil.blockwise import Serial, open_executor, segment_blocks
+from neuropil.blockwise.executor import MALLOC, TRIES, Failure, Task
 from neuropil.config import SegmentConfig
 from neuropil.volumes import open_volume, write_volume
 from reference.cluster_tasks import count, die_once
 
 
 def tasks(call, arguments):
-    return [Task(call, given, "count", f"block {i}", (0, i)) for i, given in enumerate(arguments)]
+    return [Task(call, given, "count", f"block {i}", ("count", (0, i))) for i, given in enumerate(arguments)]
 
 
 def test_one_process_does_all_that_can_be_done(tmp_path):
@@ -32,8 +32,8 @@ def test_one_process_does_all_that_can_be_done(tmp_path):
 
 @pytest.fixture(scope="module")
 def cluster():
-    with open_engine(workers=2) as engine:
-        yield engine
+    with open_executor(workers=2) as executor:
+        yield executor
 
 
 def test_a_cluster_does_all_that_can_be_done(cluster, tmp_path):
@@ -48,7 +48,7 @@ def test_workers_keep_the_memory_that_blocks_give_back(cluster, tmp_path):
     list(cluster.run(tasks(die_once, [(str(tmp_path), 0)])))  # one of them is started anew
     found = cluster.client.run(lambda dask_worker: (dict(os.environ), dask_worker.memory_manager.memory_pause_fraction))
     for environment, pause in found.values():
-        assert {key: int(environment[key]) for key in KEEP_MEMORY} == KEEP_MEMORY
+        assert {key: int(environment[key]) for key in MALLOC} == MALLOC
         assert pause is False, "it would wait for memory to be given back"
 
 
@@ -61,7 +61,7 @@ def test_a_cluster_segments_as_one_process_does(cluster, tmp_path):
     rng = np.random.default_rng(0)
     write_volume(tmp_path / "a.zarr", array := (rng.integers(0, 9, (3, 6, 20, 20)) * 28).astype(np.uint8))
     affinities, config = open_volume(tmp_path / "a.zarr"), SegmentConfig(threshold=0.5)
-    segment_blocks(affinities, tmp_path / "s.zarr", config, block=(3, 11, 9), engine=cluster)
+    segment_blocks(affinities, tmp_path / "s.zarr", config, block=(3, 11, 9), executor=cluster)
     segment_blocks(affinities, tmp_path / "t.zarr", config, block=(3, 11, 9))
     found = open_volume(tmp_path / "s.zarr").read()
     np.testing.assert_array_equal(found, open_volume(tmp_path / "t.zarr").read())
@@ -75,18 +75,18 @@ def test_two_deaths_and_a_stop_do_not_show(cluster, tmp_path):
     write_volume(tmp_path / "a.zarr", (rng.integers(0, 9, (3, 6, 20, 20)) * 28).astype(np.uint8))
     affinities, config = open_volume(tmp_path / "a.zarr"), SegmentConfig(threshold=0.5)
 
-    def watch(step, done, total):
+    def progress(step, done, total):
         if (step, done) in [("watershed and merging", 3), ("seams", 3)]:
             os.kill(min(cluster.client.run(os.getpid).values()), signal.SIGKILL)
         if step == "merging, level 1":
             raise KeyboardInterrupt
 
-    options = {"block": (3, 7, 7), "engine": cluster, "watch": watch}
+    options = {"block": (3, 7, 7), "executor": cluster, "progress": progress}
     with pytest.raises(KeyboardInterrupt):
         segment_blocks(affinities, tmp_path / "s.zarr", config, **options)
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "s.zarr.blocks").rglob("[ms]e*-0/*/*.npz")}
     assert len(done) == 2 * 18
-    segment_blocks(affinities, tmp_path / "s.zarr", config, **options | {"watch": watch_only(done)})
+    segment_blocks(affinities, tmp_path / "s.zarr", config, **options | {"progress": watch_only(done)})
     segment_blocks(affinities, tmp_path / "t.zarr", config, block=(3, 7, 7))
     found = open_volume(tmp_path / "s.zarr").read()
     np.testing.assert_array_equal(found, open_volume(tmp_path / "t.zarr").read())
@@ -96,11 +96,11 @@ def test_two_deaths_and_a_stop_do_not_show(cluster, tmp_path):
 def watch_only(done):
     """Watches that nothing is done twice."""
 
-    def watch(step, count, total):
+    def progress(step, count, total):
         if not step.startswith(("ids", "relabelling")):
             assert all(path.stat().st_mtime_ns == before for path, before in done.items())
 
-    return watch
+    return progress
 
 
 @pytest.mark.parametrize(
@@ -111,6 +111,6 @@ def watch_only(done):
         ({"scheduler": "nowhere"}, "running Dask scheduler"),
     ],
 )
-def test_an_engine_that_cannot_be_had_is_refused(options, words):
-    with pytest.raises(NeuropilError, match=words), open_engine(**options):
+def test_an_executor_that_cannot_be_had_is_refused(options, words):
+    with pytest.raises(NeuropilError, match=words), open_executor(**options):
         pass

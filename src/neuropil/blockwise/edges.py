@@ -1,20 +1,34 @@
-"""Graphs of parts of a volume: regions with names that hold in the whole volume, and the edges left of them."""
+"""Edges between the regions of a block: pooled, merged, and stored for the block of the tree that needs them next.
+
+A region that reaches beyond its block waits: for the faces that it touches, or for those that its best neighbour waits
+for. It can go on in the first block of the tree that has all of these faces inside, and an edge is needed where the
+first of its two ends can go on. Blocks between need not load it: a region that is held back merges with the same later.
+So a block loads only the edges at faces that become inner ones there, from wherever below they were stored, and every
+edge once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neuropil import _native
+from neuropil.blockwise.job import SegmentJob, load_arrays, save_arrays
+from neuropil.blockwise.tree import OUTER, BlockTree, Node
 from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
 
 Names = npt.NDArray[np.uint64]
 """Regions by name: 1 + the smallest linear index, in the whole volume, of a voxel of the region."""
+
+
+Levels = npt.NDArray[np.uint8]
+"""For each region the level of the tree at which it can go on; 0 where it does not wait."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,7 @@ class Edges:
 
     @classmethod
     def joined(cls, parts: Iterable[Edges]) -> Edges:
-        """All edges of several parts, which may be made one by one: of each column there are never two copies."""
+        """All edges of several parts, which may come one by one: memory holds each column once."""
         lists = [[*part.columns, *part.bins] for part in parts if len(part)]
         if not lists:
             return cls.none()
@@ -83,7 +97,7 @@ class Edges:
         return cls.of(tuple(columns[:7]), tuple(columns[7:]))
 
     def renamed(self, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Edges:
-        """The same edges between other ends; those whose ends became one are gone."""
+        """The same edges between other ends; those whose ends became one region are dropped."""
         a, b = np.minimum(a, b).astype(np.uint64), np.maximum(a, b).astype(np.uint64)
         return Edges.of((a, b, *self.columns[2:]), self.bins).chosen(a != b)
 
@@ -150,14 +164,14 @@ def merge(
     """Merge regions 0 … ``len(held)`` as far as this part of the volume allows, down to a threshold.
 
     Args:
-        columns, bins: of the edges. The list is emptied: edges that nobody else holds are gone before merging begins.
-        held: above 0 for regions that must wait, such as those that reach beyond this part; whoever has one as best
-            neighbour waits, too, and gets its number.
+        columns, bins: of the edges. The list is emptied, which frees columns that nobody else holds before merging.
+        held: above 0 for regions that must wait, such as those that reach beyond this part. A region whose best
+            neighbour waits does so, too, and gets its number.
         score, encoding, threshold: what is compared, and where merging stops.
 
     Returns:
-        the two ends of every merge, the first being the smaller and the name of both, each after those that it needs;
-        their scores as affinities; the edges left, between regions that wait; and ``held`` with whoever waits, too.
+        the two ends of every merge, the first being the smaller one and the name of both, each after those that it
+        needs; their scores as affinities; the edges left, between regions that wait; and ``held`` of all that wait.
     """
     (a, b, found), left, left_bins, waits = _native.merge_frozen(
         columns, bins, held, score.arguments(encoding), score.top(encoding),
@@ -181,3 +195,70 @@ def united(count: int, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[
     """
     found: npt.NDArray[np.uint64] = _native.unite(count, a.astype(np.uint64), b.astype(np.uint64))
     return found
+
+
+def edge_arrays(edges: Edges) -> dict[str, npt.NDArray[Any]]:
+    """How edges are stored."""
+    columns = {f"column{i}": column for i, column in enumerate(edges.columns)}
+    return columns | {f"bin{i}": column for i, column in enumerate(edges.bins)}
+
+
+def load_edges(path: Path, *names: str) -> tuple[Edges, list[npt.NDArray[Any]]]:
+    """Stored edges, and other arrays beside them."""
+    wanted = [f"column{i}" for i in range(7)] + [f"bin{i}" for i in range(3)]
+    found = load_arrays(path, *wanted, *names)
+    return Edges.of(tuple(found[:7]), tuple(found[7:10])), found[10:]
+
+
+def levels_of(tree: BlockTree, node: Node, outer: npt.NDArray[np.uint8]) -> Levels:
+    """The levels at which regions can go on that touch these outer faces of a block, one bit each.
+
+    >>> levels_of(BlockTree((1, 1, 4), (1, 1, 1)), (0, 1), np.array([0, 16, 32, 48], np.uint8)).tolist()
+    [0, 1, 2, 2]
+    """
+    meets = [tree.meets(node, side) if tree.outer(node) >> side & 1 else 0 for side in range(OUTER)]
+    table = [max((meets[side] for side in range(OUTER) if bits >> side & 1), default=0) for bits in range(1 << OUTER)]
+    found: Levels = np.array(table, np.uint8)[outer]
+    return found
+
+
+def store_edges(job: SegmentJob, node: Node, edges: Edges, level: Levels) -> Levels:
+    """Store the edges between the waiting regions of a block, given by position, one file for each level of the tree
+    that needs some; returns these levels."""
+    needed = np.minimum(level[edges.a.astype(np.intp)], level[edges.b.astype(np.intp)])
+    left = np.flatnonzero(np.bincount(needed)).astype(np.uint8)
+    for at in left:
+        save_arrays(_file(job, node, int(at)), edge_arrays(edges.chosen(needed == at).narrow()))
+    return left
+
+
+def stored_edges(job: SegmentJob, node: Node) -> Iterator[tuple[Edges, Names]]:
+    """The edges that a block of the tree needs, from each block below that has stored some, by position among names;
+    and the present names of these regions, as far as they still wait."""
+    renamed: dict[Node, list[npt.NDArray[Any]]] = {}
+    for below in job.tree.facing(node):
+        (left,) = load_arrays(job.file("merge", below), "left")
+        if node[0] not in left:
+            continue
+        edges, _ = load_edges(_file(job, below, node[0]))
+        (names,) = load_arrays(job.file("merge", below), "names")
+        between = job.tree.parent(below)
+        while between != node:
+            if between not in renamed:
+                renamed[between] = load_arrays(job.file("merge", between), "old", "new")
+            old, new = renamed[between]
+            if len(old):
+                at = np.minimum(np.searchsorted(old, names), len(old) - 1)
+                names = np.where(old[at] == names, new[at], names)
+            between = job.tree.parent(between)
+        yield edges, names
+
+
+def used_files(job: SegmentJob, node: Node) -> list[Path]:
+    """The files of edges that nobody needs once the file of a block of the tree is there."""
+    stored = [_file(job, below, node[0]) for below in job.tree.facing(node)]
+    return [*stored, *(job.file(f"across{axis}", leaf) for leaf, axis in job.tree.seams(node))]
+
+
+def _file(job: SegmentJob, node: Node, level: int) -> Path:
+    return job.file(f"edges{level}", node)

@@ -1,9 +1,9 @@
-"""Who does the work: this process, or a Dask cluster. Engines carry names and small tables, never voxels."""
+"""Executors do tasks, in this process or on a Dask cluster. They carry names and small tables, never voxels."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -18,49 +18,62 @@ if TYPE_CHECKING:
 TRIES = 3
 """How often a block is tried before it has failed for good."""
 
-DEATHS = 20
+KILLS = 20
 """How many workers may die over a block, whoever killed them, before it has failed for good."""
 
-LONELY = 120.0
-"""Seconds without any worker after which a local cluster is given up."""
+NO_WORKERS = 120.0
+"""Seconds without any worker after which a run on a local cluster fails."""
 
-GLANCE = 5.0
-"""Seconds after which a cluster is looked at again."""
+CHECK = 5.0
+"""Seconds between two checks of the cluster."""
 
-LEAVE = 30.0
-"""Seconds that a local cluster has to end in order; after that its processes end with this one."""
+CLOSE = 30.0
+"""Seconds that a local cluster has to close; after that its processes end with this one."""
 
-KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 1 << 30, "MALLOC_MMAP_THRESHOLD_": 1 << 25, "MALLOC_ARENA_MAX": 1}
-"""What glibc is told in new workers: memory that a block gave back is the next block's. Dask's own setting returns it
-to the system at once, and getting it again page by page costs a fifth of the time."""
+MALLOC = {"MALLOC_TRIM_THRESHOLD_": 1 << 30, "MALLOC_MMAP_THRESHOLD_": 1 << 25, "MALLOC_ARENA_MAX": 1}
+"""Settings of glibc in new workers: memory that a block has freed is kept for the next one. Dask's own settings return
+it to the system at once, and getting it back page by page costs a fifth of the time."""
 
 LOCAL_SETTINGS = {
-    "distributed.scheduler.allowed-failures": DEATHS,
-    "distributed.deploy.lost-worker-timeout": f"{LONELY} s",
+    "distributed.scheduler.allowed-failures": KILLS,
+    "distributed.deploy.lost-worker-timeout": f"{NO_WORKERS} s",
     "distributed.logging.distributed": "error",
-    # A worker that Dask pauses for its memory waits until it is given back, which is never: it is the next block's.
+    # Dask would pause a worker until its memory is returned to the system, which never happens: see MALLOC.
     **{f"distributed.worker.memory.{limit}": False for limit in ("target", "spill", "pause")},
-    **{f"distributed.nanny.pre-spawn-environ.{key}": value for key, value in KEEP_MEMORY.items()},
+    **{f"distributed.nanny.pre-spawn-environ.{key}": value for key, value in MALLOC.items()},
 }
-"""Dask's configuration for as long as a local cluster is there: workers are started again in the midst of it."""
+"""Dask's configuration while a local cluster runs; workers that are restarted read it, too."""
 
-GONE = "the scheduler is gone; with another one the same command does only what is missing"
+SCHEDULER_LOST = "the scheduler is gone; with another one the same command does only what is missing"
 
 Summary = dict[str, int]
-"""What a finished task tells: a few numbers."""
+"""What a finished task returns: a few numbers."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A step for one block: ``call(*arguments)``, all of it small."""
+    """A step for one block: ``call(*arguments)``, all of it small.
+
+    Args:
+        call: a function that other processes can import.
+        arguments: what it is called with.
+        name: of the step, as progress and the dashboard show it.
+        place: the block's box, as errors name it.
+        key: the step and the block; no other task of a run has the same.
+        needs: keys of the tasks whose results this one reads, as far as they can be missing.
+    """
 
     call: Callable[..., Summary]
     arguments: tuple[Any, ...]
     name: str
-    """The step, as progress and the dashboard show it."""
     place: str
-    """The block's box, as errors show it."""
-    node: tuple[int, int] = (0, 0)
+    key: tuple[str, tuple[int, int]]
+    needs: Iterable[tuple[str, tuple[int, int]]] = ()
+
+    @property
+    def node(self) -> tuple[int, int]:
+        """The block: its level in the tree and its number there."""
+        return self.key[1]
 
 
 @dataclass(frozen=True)
@@ -74,18 +87,7 @@ class Failure:
         return f"{self.task.name} of block {self.task.place}: {self.error}"
 
 
-class BlocksFailed(Unfinished):
-    """Some blocks could not be done, the rest is; the same call does only what is missing."""
-
-    def __init__(self, failures: Sequence[Failure], done: int) -> None:
-        shown = [f"  {failure}" for failure in failures[:20]]
-        more = [f"  … and {len(failures) - 20} more"] if len(failures) > 20 else []
-        head = f"failed blocks: {len(failures)}, steps done: {done}; mend the cause"
-        super().__init__("\n".join([f"{head}, and the same command does only what is missing:", *shown, *more]))
-        self.failures = list(failures)
-
-
-class Engine(Protocol):
+class Executor(Protocol):
     """Does tasks in any order; each ends in a summary or in a failure."""
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Summary | Failure]]: ...
@@ -94,7 +96,7 @@ class Engine(Protocol):
 class Serial:
     """One block after another, in this process.
 
-    >>> task = Task(lambda n: {"voxels": n}, (5,), "count", "0:1,0:1,0:5")
+    >>> task = Task(lambda n: {"voxels": n}, (5,), "count", "0:1,0:1,0:5", ("count", (0, 0)))
     >>> [summary for _, summary in Serial().run([task])]
     [{'voxels': 5}]
     """
@@ -113,18 +115,18 @@ class Serial:
 
 
 class Cluster:
-    """The workers of a Dask cluster. A worker that dies costs the block it worked on, which another one does again.
+    """The workers of a Dask cluster. When a worker dies, another one does its block again.
 
     Args:
         client: connected.
         resources: what each task takes of a worker's resources, such as ``{"GPU": 1}``.
-        local: whether the workers are this program's own: those that do not come back are started anew, and having
-            none for long is an error.
+        local: whether this program started the workers: it then restarts those that died, and having none for long is
+            an error.
     """
 
     def __init__(self, client: Client, resources: dict[str, float] | None = None, *, local: bool = False) -> None:
         self.client, self.resources, self.local = client, resources, local
-        self.seen = self.looked = time.monotonic()
+        self.alive = self.checked = time.monotonic()
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Summary | Failure]]:
         """Do the tasks; only some are handed to the scheduler at a time, however many there are."""
@@ -132,8 +134,8 @@ class Cluster:
         ended: SimpleQueue[Future[Any]] = SimpleQueue()
         known: dict[Any, tuple[Task, int]] = {}
         tries: dict[str, int] = {}
-        deaths: dict[str, int] = {}
-        self.seen = time.monotonic()
+        kills: dict[str, int] = {}
+        self.alive = time.monotonic()
 
         def submit(task: Task, attempt: int) -> None:
             future = self._submit(task, attempt)
@@ -147,14 +149,14 @@ class Cluster:
             task, attempt = known.pop(future.key)
             outcome = _outcome(future)
             if isinstance(outcome, TimeoutError) and future.status != "error":
-                # Its worker died before the summary was fetched; the file is there.
+                # Its worker died before the summary was fetched; the file is there already.
                 submit(task, attempt + 1)
                 continue
             if isinstance(outcome, BaseException):
                 died = type(outcome).__name__ in ("KilledWorker", "CancelledError", "FutureCancelledError")
-                count = deaths if died else tries
+                count = kills if died else tries
                 count[task.place] = count.get(task.place, 0) + 1
-                if count[task.place] < (DEATHS if died else TRIES):
+                if count[task.place] < (KILLS if died else TRIES):
                     submit(task, attempt + 1)
                     continue
             for following in islice(waiting, 1):
@@ -171,7 +173,7 @@ class Cluster:
         except Exception as error:
             if self.client.status == "running":
                 raise
-            raise Unfinished(GONE) from error
+            raise Unfinished(SCHEDULER_LOST) from error
 
     def _room(self) -> int:
         """How many tasks may be with the scheduler: enough that no worker waits."""
@@ -179,18 +181,18 @@ class Cluster:
         return max(4 * threads, 16)
 
     def _next(self, ended: SimpleQueue[Future[Any]]) -> Future[Any]:
-        """The next future that has ended."""
+        """Wait for the next future that has ended."""
         while True:
-            if time.monotonic() > self.looked + GLANCE:
-                self._look()
-                self.looked = time.monotonic()
+            if time.monotonic() > self.checked + CHECK:
+                self._check_workers()
+                self.checked = time.monotonic()
             with suppress(Empty):
-                return ended.get(timeout=GLANCE)
+                return ended.get(timeout=CHECK)
 
-    def _look(self) -> None:
-        """Start workers again that Dask has given up, such as those that died while they began; see if all is lost."""
+    def _check_workers(self) -> None:
+        """Restart workers that Dask has given up, such as those that died while starting; fail if none comes back."""
         if self.client.status in ("closing", "closed"):
-            raise Unfinished(GONE)
+            raise Unfinished(SCHEDULER_LOST)
         if not self.local:
             return
         cluster: Any = self.client.cluster
@@ -199,40 +201,40 @@ class Cluster:
                 del cluster.workers[name]
         cluster.scale(len(cluster.worker_spec))
         if self.client.nthreads():
-            self.seen = time.monotonic()
-        elif time.monotonic() > self.seen + LONELY:
+            self.alive = time.monotonic()
+        elif time.monotonic() > self.alive + NO_WORKERS:
             raise Unfinished("all workers are gone and do not come back; is there enough memory?")
 
 
 def _outcome(future: Future[Any]) -> Summary | BaseException:
     try:
-        summary: Summary = future.result(timeout=GLANCE)
+        summary: Summary = future.result(timeout=CHECK)
         return summary
     except Exception as error:
         return error
-    except BaseException as error:  # Dask's cancellation is none of Exception's kind
+    except BaseException as error:  # Dask's cancellation is no Exception
         if type(error).__name__ in ("CancelledError", "FutureCancelledError"):
             return error
         raise
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line, with its kind where that is not ours."""
+    """An error in one line, with its type where it is not one of neuropil's."""
     text = " ".join(str(error).split())[:500]
     return text if isinstance(error, NeuropilError) else f"{type(error).__name__}: {text}"
 
 
 @contextmanager
-def open_engine(
+def open_executor(
     workers: int | None = None, scheduler: str | None = None, resources: dict[str, float] | None = None
-) -> Iterator[Engine]:
+) -> Iterator[Executor]:
     """This process where neither is given; else that many new local processes, or a scheduler that is running.
 
     Raises:
         NeuropilError: both given, fewer than one worker, no such scheduler, or Dask is not installed.
 
-    >>> with open_engine() as engine:
-    ...     type(engine).__name__
+    >>> with open_executor() as executor:
+    ...     type(executor).__name__
     'Serial'
     """
     if workers is None and scheduler is None:
@@ -265,11 +267,11 @@ def open_engine(
         finally:
             for part in (client, cluster):
                 with suppress(TimeoutError, AssertionError):  # Dask asserts how its workers ended
-                    part.close(timeout=LEAVE)
+                    part.close(timeout=CLOSE)
 
 
 def local_cluster(workers: int, resources: dict[str, float] | None = None, memory_limit: str = "auto") -> LocalCluster:
-    """New processes on this machine, under ``LOCAL_SETTINGS``; when one dies while it begins, all are started again."""
+    """New processes on this machine, under ``LOCAL_SETTINGS``; when one dies while it starts, all are started again."""
     from distributed import LocalCluster
 
     for tried in range(1, TRIES + 1):

@@ -1,0 +1,134 @@
+"""From merges to the segmentation: ids for regions, handed down the tree of blocks, and the array that blocks write."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.blockwise.edges import Names
+from neuropil.blockwise.job import SegmentJob, load_arrays
+from neuropil.blockwise.tree import Node
+from neuropil.geometry import Triple
+from neuropil.volumes import Metadata, create_volume, open_volume
+from neuropil.volumes.location import parse_location
+
+LARGEST_CHUNK: Triple = (64, 128, 128)
+"""Voxels of a chunk of the output beyond which blocks are cut."""
+
+
+Ids = npt.NDArray[np.uint64]
+"""For each region the id of its segment or, before the minimum size was applied, the name of its segment."""
+
+
+DOWN = {"merge": "ids", "sizes": "sized"}
+"""The step that hands down the ids of what a step on the way up has found."""
+
+
+def name_regions(job: SegmentJob, node: Node, up: str = "merge") -> dict[str, Any]:
+    """The ids of the regions that the children of a block could not complete: a list for each child."""
+    inner, final = final_ids(job, node, up)
+    lists: dict[str, Any] = {}
+    for child in job.tree.children(node):
+        (wanted,) = load_arrays(job.file(up, child), "names")
+        lists[f"child{child[1]}"] = final[np.searchsorted(inner, wanted)]
+    return lists
+
+
+def name_small_regions(job: SegmentJob, node: Node) -> dict[str, Any]:
+    """The same after the minimum size was applied."""
+    return name_regions(job, node, "sizes")
+
+
+def final_ids(job: SegmentJob, node: Node, up: str) -> tuple[Names, Ids]:
+    """The regions that a block begins with in a step on the way up, ascending by name, and their ids."""
+    names, ids = known_ids(job, node, up)
+    inner, to = load_arrays(job.file(up, node), "in", "to")
+    final = np.zeros(len(to), np.uint64)
+    final[to > 0] = ids[np.searchsorted(names, to[to > 0])]  # a small segment without neighbours has the id 0
+    return inner, final
+
+
+def known_ids(job: SegmentJob, node: Node, up: str) -> tuple[Names, Ids]:
+    """The regions that a block ends with, ascending by name, and their ids.
+
+    Regions that were completed here are numbered here, from the sum of all such counts before; the parent tells the ids
+    of the others.
+    """
+    done, waiting = load_arrays(job.file(up, node), "done", "names")
+    by_name = up == "merge" and job.settings.min_size > 1
+    own = done if by_name else first_id(job, node) + np.arange(len(done), dtype=np.uint64)
+    given = np.zeros(0, np.uint64)
+    if node != job.tree.root:
+        (given,) = load_arrays(job.file(DOWN[up], job.tree.parent(node)), f"child{node[1]}")
+    names = np.concatenate([done, waiting])
+    order = np.argsort(names, kind="stable")
+    return names[order], np.concatenate([own, given])[order]
+
+
+def first_id(job: SegmentJob, node: Node) -> np.uint64:
+    """The first of the ids that a block gives."""
+    table = np.load(f"{job.folder}/first.npy", mmap_mode="r")
+    level, index = node
+    return np.uint64(table[sum(job.tree.count(below) for below in range(level)) + index])
+
+
+def name_pieces(job: SegmentJob, leaf: Node) -> Ids:
+    """The segment of each fragment of a smallest block, by its label there; 0 stays 0: its id or, before the minimum
+    size was applied, its name."""
+    names, ids = known_ids(job, leaf, "merge")
+    name, region = load_arrays(job.file("merge", leaf), "name", "region")
+    lut = np.zeros(len(region), np.uint64)
+    lut[1:] = ids[np.searchsorted(names, name[region[1:] - 1])]
+    return lut
+
+
+def relabel(job: SegmentJob, leaf: Node) -> dict[str, Any]:
+    """Write a block of the segmentation."""
+    (labels,) = load_arrays(job.file(job.fragments_step, leaf), "labels")
+    lut = name_pieces(job, leaf)
+    if job.settings.min_size > 1:
+        names, ids = final_ids(job, leaf, "sizes")
+        lut[1:] = ids[np.searchsorted(names, lut[1:])]
+    with open_volume(job.output, "r+") as volume:
+        lut = lut.astype(volume.dtype)
+        volume.write(job.tree.box(leaf).shift(volume.metadata.start), lut[labels])
+    return {}
+
+
+def create_output(job: SegmentJob, segments: int, metadata: Metadata) -> None:
+    """Make the array, unless a run before has made it."""
+    location = parse_location(job.output)
+    begun = _begun(job.folder) if location.remote else Path(location.container)
+    if begun.exists():
+        return
+    shutil.rmtree(Path(job.folder) / "relabel-0", ignore_errors=True)  # of an output that is gone
+    dtype = np.uint32 if segments < 1 << 32 else np.uint64
+    with create_volume(job.output, job.shape, dtype, metadata, chunks_for(job.shape, job.block)):
+        pass
+    if location.remote:
+        begun.touch()
+
+
+def chunks_for(shape: Triple, block: Triple) -> Triple:
+    """Chunks that no two blocks share: whole blocks, or equal parts of them.
+
+    >>> chunks_for((100, 1000, 1000), (100, 500, 257))
+    (50, 125, 257)
+    """
+    return tuple(_chunk(min(n, b), limit) for n, b, limit in zip(shape, block, LARGEST_CHUNK, strict=True))  # type: ignore[return-value]
+
+
+def _chunk(length: int, limit: int) -> int:
+    parts = -(-length // limit)
+    while length % parts:
+        parts += 1
+    return length // parts if length // parts * 4 >= limit else length
+
+
+def _begun(folder: Path | str) -> Path:
+    """A file that exists while the array in a bucket is written by this job."""
+    return Path(folder) / "output-begun"
