@@ -1,9 +1,28 @@
 """What a user may have done wrong. The command line prints these as one message and exits with code 2 or 1."""
 
+import warnings
+
 
 class NeuropilError(ValueError):
     """Wrong input: the message says what was expected, what came, in which file or key, and what to do."""
 
 
+class Note(UserWarning):
+    """What a file says that a user should know of: the command line prints it as one line."""
+
+
 class Unfinished(RuntimeError):
     """Work that could not be finished, for reasons that the message names; the command line exits with code 1."""
+
+
+def tell(message: str) -> None:
+    """Say something that a user should know. The command line prints it once; in Python it is a warning.
+
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as told:
+    ...     warnings.simplefilter("always")
+    ...     tell("an axis of length 1 is left out")
+    >>> told[0].category.__name__
+    'Note'
+    """
+    warnings.warn(message, Note, stacklevel=2)

@@ -12,10 +12,44 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from neuropil.errors import NeuropilError, Unfinished
+from neuropil.errors import NeuropilError, Note, Unfinished
 
 ORDER = ["demo", "fetch", "config", "train", "predict", "segment", "tune", "evaluate", "run", "view", "info", "convert"]
 """Verbs as help lists them: in the order in which they are used."""
+
+
+def _allow_gaps(given: bool) -> None:
+    if given:
+        from neuropil.volumes.allowances import allow_gaps
+
+        allow_gaps()
+
+
+def _allow_outside(given: bool) -> None:
+    if given:
+        from neuropil.volumes.allowances import allow_outside
+
+        allow_outside()
+
+
+def _allowances(
+    gaps: Annotated[
+        bool,
+        typer.Option(
+            "--allow-gaps", callback=_allow_gaps, help="Read stacks of which numbered sections, or chunks, are missing."
+        ),
+    ] = False,
+    outside: Annotated[
+        bool,
+        typer.Option(
+            "--allow-outside", callback=_allow_outside, help="Follow links in files to other folders than theirs."
+        ),
+    ] = False,
+) -> None:
+    """Options of every verb that opens volumes; their callbacks do all that they do."""
+
+
+_WITHOUT_VOLUMES = ("fetch", "models", "edits", "config")
 
 
 class _Verbs(TyperGroup):
@@ -23,6 +57,17 @@ class _Verbs(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=ORDER.index)
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        command = super().get_command(ctx, name)
+        if command is not None and name not in _WITHOUT_VOLUMES and not any(o.name == "gaps" for o in command.params):
+            shared = typer.Typer()
+            shared.command()(_allowances)
+            for option in typer.main.get_command(shared).params:
+                if option.name in ("gaps", "outside"):
+                    option.expose_value = False
+                    command.params.append(option)
+        return command
 
     def invoke(self, ctx: Any) -> Any:
         warnings.showwarning = _warn
@@ -50,7 +95,9 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    if category is UserWarning:  # ours; those for programmers are of other kinds
+    if category is Note:
+        print(f"neuropil: {message}", file=sys.stderr)
+    elif category is UserWarning:  # ours; those for programmers are of other kinds
         print(f"neuropil: warning: {message}", file=sys.stderr)
 
 

@@ -249,4 +249,5 @@ def _metadata(request: Request) -> Metadata:
         offsets=request.found,
         encoding=LOGIT8 if settings.encoding == "logit8" else None,
         extra=extra,
+        shift=request.image.metadata.shift,
     )

@@ -249,4 +249,6 @@ def segmentation_metadata(affinities: Volume, settings: SegmentConfig, threshold
     cut = {"threshold": threshold} if settings.method == "agglomerate" else {}
     made = {**settings.model_dump(mode="json"), **cut}
     extra: dict[str, Any] = {**cut, "segment": made, "affinities": affinities.path}
-    return Metadata(affinities.metadata.voxel_size, affinities.metadata.origin, extra=extra)
+    return Metadata(
+        affinities.metadata.voxel_size, affinities.metadata.origin, extra=extra, shift=affinities.metadata.shift
+    )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from neuropil.errors import NeuropilError
 from neuropil.volumes.formats import FORMATS, Format, Location, sections
+from neuropil.volumes.formats.numbering import is_pattern
 
 _BY_SUFFIX = {suffix: form for form in FORMATS for suffix in form.suffixes}
 _BY_SCHEME = {scheme: form for form in FORMATS for scheme in form.schemes}
@@ -69,7 +69,7 @@ def parse_location(path: str | Path) -> Location:
         return parse_location(_local(text))
     if rest:
         return _parse_url(text)
-    if re.search(r"[*?\[]", text) and not Path(text).exists():
+    if is_pattern(text) and not Path(text).exists():
         if Path(text).suffix.lower() not in sections.PATTERNS:
             known = ", ".join(sections.PATTERNS)
             raise NeuropilError(f"expected a pattern of sections ({known}) such as dir/*.png, got {text}")

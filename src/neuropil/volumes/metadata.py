@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import Offsets, Triple, VoxelSize, parse_offsets
+from neuropil.volumes.arrangement import Arrangement
 from neuropil.volumes.encoding import Encoding
+from neuropil.volumes.units import nanometres
 
 type_JSON = Any
 JSON = None | bool | int | float | str | list[type_JSON] | dict[str, type_JSON]
 """A value that JSON can hold."""
 
 _VOXEL_SIZES = ("voxel_size", "voxel_size_nm", "resolution")
-"""Attributes in which a voxel size in nm is found, the first one that is there."""
+"""Attributes in which a voxel size is found, the first one that is there; in nm unless ``units`` says otherwise."""
 
-_NANOMETRES = {
-    "nm": 1.0,
-    "nanometer": 1.0,
-    "nanometre": 1.0,
-    "um": 1e3,
-    "µm": 1e3,
-    "μm": 1e3,
-    "micron": 1e3,
-    "micrometer": 1e3,
-    "micrometre": 1e3,
-    "mm": 1e6,
-    "millimeter": 1e6,
-    "angstrom": 0.1,
-    "å": 0.1,
-    "m": 1e9,
-    "meter": 1e9,
-}
+_MICROMETRES = "element_size_um"
+"""The voxel size as ilastik, PlantSeg and Fiji's HDF5 plugins have it: µm, z y x."""
 
-_OURS = (*_VOXEL_SIZES, "origin", "offsets", "encoding")
+_UNITS = ("units", "unit")
+"""Attributes that tell in which unit voxel size and offset are, as funlib has them: one, or one for each axis."""
+
+_NAMES = ("axis_names", "_ARRAY_DIMENSIONS")
+"""Attributes that name the axes, as funlib and xarray have them."""
+
+_OURS = ("voxel_size", "voxel_size_nm", "origin", "offsets", "encoding")
+
+_WHOLE = 1e-3
+"""Share of a voxel by which a place may miss a whole one, as decimal fractions do."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,9 @@ class Metadata:
     """What travels with an array.
 
     ``voxel_size`` in nm (z, y, x); ``origin``, the voxel of the image at which the array begins, where that is stored;
-    for affinities ``offsets``, one (dz, dy, dx) per channel, and the ``encoding`` of their codes; and ``extra``,
-    anything else that JSON can hold.
+    for affinities ``offsets``, one (dz, dy, dx) per channel, and the ``encoding`` of their codes; ``extra``, anything
+    else that JSON can hold; and ``shift``, the nm by which the array begins beyond the voxel ``origin``, where it
+    begins between two, as levels of a pyramid do.
 
     >>> Metadata(voxel_size=(30, 6, 6)).start, Metadata(origin=(60, 0, 0)).start
     ((0, 0, 0), (60, 0, 0))
@@ -58,19 +56,31 @@ class Metadata:
     offsets: Offsets | None = None
     encoding: Encoding | None = None
     extra: Mapping[str, JSON] = field(default_factory=dict)
+    shift: VoxelSize | None = None
 
     @property
     def start(self) -> Triple:
         """The voxel of the image at which the array begins: the origin, or the first one where none is stored."""
         return self.origin or (0, 0, 0)
 
+    @property
+    def position(self) -> VoxelSize | None:
+        """The place of the array in nm; None without a voxel size."""
+        if self.voxel_size is None:
+            return None
+        steps = zip(self.start, self.voxel_size, self.shift or (0.0, 0.0, 0.0), strict=True)
+        z, y, x = (voxels * size + shift for voxels, size, shift in steps)
+        return (z, y, x)
+
     def to_attributes(self) -> dict[str, JSON]:
         """Attributes to store, plain JSON values; what is not known is left out."""
-        attributes: dict[str, JSON] = {key: value for key, value in self.extra.items() if key not in _OURS}
+        attributes: dict[str, JSON] = dict(self.extra)
         if self.voxel_size is not None:
             attributes["voxel_size"] = [float(n) for n in self.voxel_size]
         if self.origin is not None:
             attributes["origin"] = [int(n) for n in self.origin]
+        if self.shift is not None and self.position is not None:
+            attributes["offset"] = list(self.position)
         if self.offsets is not None:
             attributes["offsets"] = [list(offset) for offset in self.offsets]
         if self.encoding is not None:
@@ -78,32 +88,67 @@ class Metadata:
         return attributes
 
     @classmethod
-    def from_attributes(cls, attributes: Mapping[str, Any], path: str) -> Metadata:
-        """Read stored attributes; ``path`` names the array in errors.
+    def from_attributes(
+        cls, attributes: Mapping[str, Any], path: str, arrangement: Arrangement | None = None
+    ) -> Metadata:
+        """Read stored attributes.
 
-        A voxel size is read from ``voxel_size``, ``voxel_size_nm`` or ``resolution`` (nm, z y x). Where there is no
-        ``origin``, an ``offset`` in nm gives it, as CREMI and gunpowder have it, if it is a whole number of voxels.
+        A voxel size is read from ``voxel_size``, ``voxel_size_nm`` or ``resolution``, in nm or in ``units``, or from
+        ``element_size_um``. Where there is no ``origin``, an ``offset`` in the same units gives it, as CREMI, funlib
+        and gunpowder have it. Attributes of these names that hold something else, as other tools write them, are left
+        alone with a line.
+
+        Args:
+            attributes: as stored.
+            path: names the array in errors.
+            arrangement: how the array is presented. Voxel size and offset are in the order in which the file names its
+                axes; without names, z y x.
 
         Raises:
-            NeuropilError: an attribute that is there but cannot be read.
+            NeuropilError: an attribute of ours that is there but cannot be read, or an unknown unit.
 
         >>> Metadata.from_attributes({"resolution": [40, 4, 4], "offset": [40, 0, 8]}, "a.h5/main").origin
         (1, 0, 2)
         """
         plain = {key: to_json(value) for key, value in attributes.items()}
         try:
-            size = _voxel_size(plain)
-            extra = {key: value for key, value in plain.items() if key not in _OURS}
-            offsets, encoding = plain.get("offsets"), plain.get("encoding")
-            return cls(
-                size,
-                _origin(plain, size),
-                None if offsets is None else parse_offsets(offsets),  # type: ignore[arg-type]
-                None if encoding is None else Encoding.from_json(encoding),
-                extra,
-            )
+            return _read(plain, path, arrangement)
         except NeuropilError as error:
             raise NeuropilError(f"{error}, in the attributes of {path}") from None
+
+    def placed(self, voxel_size: VoxelSize, position: Sequence[float], path: str) -> Metadata:
+        """The same for an array that begins at a ``position`` in nm (z, y, x): the nearest voxel, and the rest in nm.
+
+        >>> Metadata().placed((4, 4, 4), (8, 0, 8), "a.zarr/s1").origin
+        (2, 0, 2)
+        """
+        exact = [at / size for at, size in zip(position, voxel_size, strict=True)]
+        z, y, x = (math.floor(n + 0.5) for n in exact)
+        between = [n - whole for n, whole in zip(exact, (z, y, x), strict=True)]
+        if max(map(abs, between)) <= _WHOLE:
+            return replace(self, voxel_size=voxel_size, origin=(z, y, x) if any((z, y, x)) else None, shift=None)
+        a, b, c = (n * size if abs(n) > _WHOLE else 0.0 for n, size in zip(between, voxel_size, strict=True))
+        at = ", ".join(f"{n:g}" for n in exact)
+        tell(f"{path} begins between voxels, at {at} (z, y, x); taken as {z}, {y}, {x}, and kept in nm")
+        return replace(self, voxel_size=voxel_size, origin=(z, y, x), shift=(a, b, c))
+
+
+def axis_names(attributes: Mapping[str, Any]) -> list[str] | None:
+    """Names of the axes in the attributes of an array: funlib's and xarray's, or the ``axistags`` of ilastik; None
+    where there are none.
+
+    >>> axis_names({"axistags": '{"axes": [{"key": "z"}, {"key": "y"}, {"key": "x"}, {"key": "c"}]}'})
+    ['z', 'y', 'x', 'c']
+    """
+    for key in _NAMES:
+        names = to_json(attributes.get(key))
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return [str(name) for name in names]
+    tags = to_json(attributes.get("axistags"))
+    axes = tags.get("axes") if isinstance(tags, dict) else None
+    if isinstance(axes, list) and all(isinstance(axis, dict) and "key" in axis for axis in axes):
+        return [str(axis["key"]) for axis in axes]
+    return None
 
 
 def to_json(value: Any) -> JSON:
@@ -124,22 +169,6 @@ def to_json(value: Any) -> JSON:
     return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
-def nanometres(unit: object) -> float | None:
-    """Length of a unit in nm, by any of its usual names; None for what is no unit of length.
-
-    >>> nanometres("micrometer"), nanometres("pixel")
-    (1000.0, None)
-    """
-    return _NANOMETRES.get(unit.strip().lower().replace("\\u00b5", "µ")) if isinstance(unit, str) else None
-
-
-def _voxel_size(plain: Mapping[str, JSON]) -> VoxelSize | None:
-    for key in _VOXEL_SIZES:
-        if plain.get(key) is not None:
-            return parse_voxel_size(plain[key], key)
-    return None
-
-
 def parse_voxel_size(value: Any, key: str) -> VoxelSize:
     """Three positive numbers, nm, z y x; one number stands for all three."""
     sizes = [value] * 3 if isinstance(value, int | float) else value
@@ -152,26 +181,129 @@ def parse_voxel_size(value: Any, key: str) -> VoxelSize:
     return (z, y, x)
 
 
-def _origin(plain: Mapping[str, JSON], voxel_size: VoxelSize | None) -> Triple | None:
-    origin = plain.get("origin")
-    if origin is None:
-        return _origin_from_nm(plain.get("offset"), voxel_size)
-    if not isinstance(origin, Sequence) or len(origin) != 3 or any(not _whole(n) for n in origin):
-        raise NeuropilError(f"expected origin as three whole numbers (voxels; z, y, x), got {origin!r}")
-    return (int(origin[0]), int(origin[1]), int(origin[2]))
+def _read(plain: Mapping[str, JSON], path: str, arrangement: Arrangement | None) -> Metadata:
+    extra = {key: value for key, value in plain.items() if key not in (*_NAMES, "axistags", "DIMENSION_LABELS")}
+    size, unit = _voxel_size(extra, path, arrangement)
+    offsets, encoding = _offsets(extra, path, arrangement), _encoding(extra, path)
+    whole = _origin(extra, size, path)
+    if size is None:
+        return Metadata(None, None if whole is None else _triple(whole), offsets, encoding, extra)
+    given = _numbers(extra.get("offset"), arrangement)
+    position = None if given is None else [n * one for n, one in zip(given, unit, strict=True)]
+    if position is not None:
+        extra.pop("offset")
+    if whole is not None and (position is None or not _near(position, whole, size)):
+        position = [n * one for n, one in zip(whole, size, strict=True)]
+    found = Metadata(size, None, offsets, encoding, extra)
+    found = found if position is None else found.placed(size, position, path)
+    # An origin of zero is one, too, where it is stored.
+    return found if whole is None or found.origin is not None else replace(found, origin=(0, 0, 0))
 
 
-def _origin_from_nm(offset: JSON, voxel_size: VoxelSize | None) -> Triple | None:
-    if voxel_size is None or not isinstance(offset, list) or len(offset) != 3:
+def _voxel_size(
+    plain: dict[str, JSON], path: str, arrangement: Arrangement | None
+) -> tuple[VoxelSize | None, tuple[float, ...]]:
+    """Voxel size in nm, and the length in nm of what an ``offset`` beside it counts; taken out of ``plain``."""
+    one = (1.0, 1.0, 1.0)
+    for key in _VOXEL_SIZES:
+        value = plain.get(key)
+        if value is None:
+            continue
+        numbers = _numbers([value] * 3 if isinstance(value, int | float) else value, arrangement)
+        if numbers is None or not (min(numbers) > 0 and max(numbers) < float("inf")):
+            if key in _OURS:
+                parse_voxel_size(value if numbers is None else numbers, key)
+            _leave(path, key, value, "a voxel size")
+            continue
+        unit = one if key == "voxel_size_nm" else _unit(plain, path, arrangement)
+        for known in (*_VOXEL_SIZES, *_UNITS):
+            plain.pop(known, None)
+        if unit is None:
+            tell(f"{path}: {key} counts pixels, so the size of a voxel in nm is not known")
+            return None, one
+        return parse_voxel_size([n * u for n, u in zip(numbers, unit, strict=True)], key), unit
+    if _MICROMETRES in plain:
+        size = parse_voxel_size(plain.pop(_MICROMETRES), _MICROMETRES)
+        return parse_voxel_size([n * 1000 for n in size], _MICROMETRES), one
+    return None, one
+
+
+def _unit(plain: Mapping[str, JSON], path: str, arrangement: Arrangement | None) -> tuple[float, ...] | None:
+    """Length in nm, z y x, of the units that are named; 1 where none are, None where they are pixels."""
+    for key in _UNITS:
+        value = plain.get(key)
+        if value is None:
+            continue
+        units = value if isinstance(value, list) else [value] * 3
+        turned = units if arrangement is None else arrangement.zyx(units)
+        if turned is None or len(turned) != 3:
+            raise NeuropilError(f"expected {key} to be one unit, or one for each axis, got {value!r}")
+        lengths = [nanometres(unit, f"{key} of {path}") for unit in turned]
+        return None if None in lengths else tuple(length for length in lengths if length is not None)
+    return (1.0, 1.0, 1.0)
+
+
+def _numbers(value: JSON, arrangement: Arrangement | None) -> list[float] | None:
+    """Finite numbers, z y x, of a list in the order of the file; None where it holds something else."""
+    if not isinstance(value, list) or not all(isinstance(n, int | float) and not isinstance(n, bool) for n in value):
         return None
-    if not all(isinstance(n, int | float) for n in offset):
+    turned: list[Any] | None = value
+    if arrangement is not None and (arrangement.named or len(value) != 3):
+        turned = arrangement.zyx(value)
+    if turned is None or len(turned) != 3 or not np.isfinite(turned).all():
         return None
-    voxels = [n / size for n, size in zip(offset, voxel_size, strict=True)]
-    if any(abs(n - round(n)) > 1e-3 for n in voxels):
+    return [float(n) for n in turned]
+
+
+def _origin(plain: dict[str, JSON], size: VoxelSize | None, path: str) -> list[float] | None:
+    """The origin in voxels, which may lie between two; taken out of ``plain``."""
+    value = plain.get("origin")
+    if value is None:
         return None
-    z, y, x = (round(n) for n in voxels)
+    voxels = _numbers(value, None)
+    if voxels is None:
+        _leave(path, "origin", value, "three numbers (voxels; z, y, x)")
+        return None
+    plain.pop("origin")
+    if size is None and not all(n.is_integer() for n in voxels):
+        raise NeuropilError(f"expected origin as three whole numbers (voxels; z, y, x), got {value!r}")
+    return voxels
+
+
+def _offsets(plain: dict[str, JSON], path: str, arrangement: Arrangement | None) -> Offsets | None:
+    value = plain.get("offsets")
+    if value is None:
+        return None
+    rows = isinstance(value, list) and all(isinstance(row, list) and len(row) == 3 for row in value)
+    if not rows or (arrangement is not None and len(arrangement.order) == 3):
+        _leave(path, "offsets", value, "offsets of affinities")
+        return None
+    plain.pop("offsets")
+    return parse_offsets(value)  # type: ignore[arg-type]
+
+
+def _encoding(plain: dict[str, JSON], path: str) -> Encoding | None:
+    value = plain.get("encoding")
+    if value is None:
+        return None
+    if not isinstance(value, dict) or "kind" not in value:
+        _leave(path, "encoding", value, "an encoding of affinities")
+        return None
+    return Encoding.from_json(plain.pop("encoding"))
+
+
+def _leave(path: str, key: str, value: JSON, expected: str) -> None:
+    """Say that an attribute of another tool is left alone."""
+    text = json.dumps(value)
+    short = text if len(text) <= 60 else f"{text[:57]}…"
+    tell(f"{path}: its attribute {key} is {short}, which is not {expected}; ignored")
+
+
+def _near(position: Sequence[float], voxels: Sequence[float], size: VoxelSize) -> bool:
+    """Whether a position in nm lies in the voxel that is stored beside it."""
+    return all(abs(at - n * one) <= one * (0.5 + _WHOLE) for at, n, one in zip(position, voxels, size, strict=True))
+
+
+def _triple(numbers: Sequence[float]) -> Triple:
+    z, y, x = (int(n) for n in numbers)
     return (z, y, x)
-
-
-def _whole(number: Any) -> bool:
-    return isinstance(number, int | float) and float(number).is_integer()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copyreg
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,25 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError
 from neuropil.volumes.arrays import Listed
 from neuropil.volumes.formats import CHUNKED
+from neuropil.volumes.formats.base import Colour
 from neuropil.volumes.location import parse_location
 from neuropil.volumes.metadata import Metadata
+from neuropil.volumes.units import question
 from neuropil.volumes.volume import Mode, Volume, array_volume, check_array, in_memory
 
 
-def open_volume(path: str | Path, mode: Mode = "r") -> Volume:
+def open_volume(path: str | Path, mode: Mode = "r", colour: Colour = "") -> Volume:
     """Open an array in a file, a bucket or a stack of sections. No voxel is read; `read(box)` does that.
 
     ``path`` names a container and, after it, an array inside: ``a.h5/main``, ``b.zarr/volumes/raw``, ``c.tif``,
     ``dir/*.png``, ``tiles.json``, ``precomputed://…``, ``s3://…/d.zarr``. The array may be left out where there is only
     one. Axes are z, y, x, after channels where there are any; a 2-D file is one section.
+
+    Args:
+        path: of the array.
+        mode: ``r`` to read, ``r+`` to change what is there.
+        colour: what colours in TIFF and PNG mean: ``image``, their brightness; ``segmentation``, ids as VAST exports
+            them, 65536·R + 256·G + B. Without it they are refused.
 
     Raises:
         NeuropilError: no such file or array, several arrays and none named, not 3 or 4 axes, no voxels, damaged.
@@ -37,7 +46,9 @@ def open_volume(path: str | Path, mode: Mode = "r") -> Volume:
     ((4, 5, 6), (30.0, 6.0, 6.0))
     """
     location = parse_location(path)
-    return location.format.open(location, mode)
+    volume = location.format.open(replace(location, colour=colour), mode)
+    question(volume.metadata.voxel_size, volume.path)
+    return volume
 
 
 def list_arrays(path: str | Path) -> dict[str, Listed]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box
+from neuropil.volumes.arrangement import Arrangement
 from neuropil.volumes.metadata import Metadata
 
 Mode = Literal["r", "r+"]
@@ -34,6 +35,41 @@ class Store(Protocol):
     def read(self, index: Index) -> npt.NDArray[Any]: ...
     def write(self, index: Index, array: npt.NDArray[Any]) -> None: ...
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class ArrangedStore:
+    """A store of any axes, presented as [z, y, x] or [c, z, y, x]; boxes are turned when they are read."""
+
+    inner: Store
+    arrangement: Arrangement
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.arrangement.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.inner.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        chunks = self.inner.chunks
+        return None if chunks is None else self.arrangement.of(chunks)
+
+    def read(self, index: Index) -> npt.NDArray[Any]:
+        return self.arrangement.present(np.asarray(self.inner.read(self.arrangement.into(index))))
+
+    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
+        self.inner.write(self.arrangement.into(index), self.arrangement.store(array))
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def arranged(store: Store, arrangement: Arrangement) -> Store:
+    """The store as arranged; itself where nothing changes."""
+    return store if arrangement.plain else ArrangedStore(store, arrangement)
 
 
 @dataclass(frozen=True, eq=False)

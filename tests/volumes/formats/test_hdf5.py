@@ -157,7 +157,7 @@ def test_several_arrays_are_listed(tmp_path):
 def test_what_is_no_volume(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["line"] = np.zeros(5)
-        file["five"] = np.zeros((2, 1, 1, 1, 1))
+        file["five"] = np.zeros((2, 2, 2, 2, 2))
         file["empty"] = np.zeros((3, 0, 4))
         file["complex"] = np.zeros((3, 1, 4), complex)
         file["text"] = "words"

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, Note
 from neuropil.geometry import Box
 from neuropil.volumes import Metadata, open_volume, write_volume
 
@@ -27,11 +27,15 @@ def test_sections_come_back(tmp_path, dtype, suffix):
     assert (volume.read(Box((9, 1, 2), (12, 7, 5))) == array[9:, 1:, 2:5]).all()
 
 
-def test_natural_order(tmp_path):
-    for name in ["b2.png", "b10.png", "a11.png", "b1.png"]:
+def test_natural_order_and_missing_numbers(tmp_path, monkeypatch):
+    for name in ["b2.png", "b10.png", "b6.png", "b1.png"]:
         Image.fromarray(np.full((2, 3), int(name[1:-4]), "u1")).save(tmp_path / name)
-    assert open_volume(tmp_path / "*.png").read()[:, 0, 0].tolist() == [11, 1, 2, 10]
-    assert open_volume(tmp_path / "b?.png").shape == (2, 2, 3)
+    with pytest.raises(NeuropilError, match=r"6 of the numbers of .* are missing: 3–5, 7–9; give --allow-gaps"):
+        open_volume(tmp_path / "*.png")
+    monkeypatch.setenv("NEUROPIL_ALLOW_GAPS", "1")
+    with pytest.warns(Note, match="one after the other"):
+        assert open_volume(tmp_path / "*.png").read()[:, 0, 0].tolist() == [1, 2, 6, 10]
+    assert open_volume(tmp_path / "b[12].png").shape == (2, 2, 3)
     assert open_volume(tmp_path / "b10.png").shape == (1, 2, 3)
 
 
@@ -64,10 +68,11 @@ def test_a_stack_is_replaced_whole_and_nothing_else(tmp_path):
 def test_sections_that_differ_are_named(tmp_path):
     write_volume(tmp_path / "p/*.png", numbers((3, 5, 4)))
     Image.fromarray(np.zeros((5, 5), "u1")).save(tmp_path / "p/0001.png")
+    with pytest.raises(NeuropilError, match=r"one size.*0001\.png"):
+        open_volume(tmp_path / "p/*.png")
+    Image.fromarray(np.zeros((5, 4), "u1")).save(tmp_path / "p/0001.png")
     volume = open_volume(tmp_path / "p/*.png")
     assert volume.read(Box((0, 0, 0), (1, 5, 4))).shape == (1, 5, 4)
-    with pytest.raises(NeuropilError, match=r"one size.*0001\.png"):
-        volume.read()
     (tmp_path / "p/0002.png").write_bytes((tmp_path / "p/0000.png").read_bytes()[:60])
     with pytest.raises(NeuropilError, match=r"cannot read .*0002\.png"):
         volume.read(Box((2, 0, 0), (3, 5, 4)))
@@ -77,7 +82,7 @@ def test_what_is_no_stack(tmp_path):
     with pytest.raises(NeuropilError, match="no file matches"):
         open_volume(tmp_path / "*.png")
     with pytest.raises(NeuropilError, match=r"pattern of sections"):
-        open_volume(tmp_path / "*.jpg")
+        open_volume(tmp_path / "*.gif")
     Image.fromarray(np.zeros((5, 5, 3), "u1")).save(tmp_path / "c.png")
     with pytest.raises(NeuropilError, match="gray"):
         open_volume(tmp_path / "c.png")

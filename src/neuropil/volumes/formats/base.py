@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -20,6 +20,10 @@ Stamp = list[list[Any]]
 there are several; or the generation that a bucket gives. Plain JSON values."""
 
 
+Colour = Literal["", "image", "segmentation"]
+"""What colours mean where they are asked for: brightness, or ids as VAST exports them (65536·R + 256·G + B)."""
+
+
 @dataclass(frozen=True)
 class Location:
     """A place for an array.
@@ -29,12 +33,14 @@ class Location:
         container: a local path, a pattern of files or a URL.
         array: the array inside; "" where none is named.
         scheme: what stood before ``://`` to name the format; "" where the path itself tells it.
+        colour: what colours mean; "": they are refused.
     """
 
     format: Format
     container: str
     array: str = ""
     scheme: str = ""
+    colour: Colour = ""
 
     @property
     def remote(self) -> bool:
@@ -49,7 +55,7 @@ class Location:
 
     def at(self, array: str) -> Location:
         """Another array of the same container."""
-        return Location(self.format, self.container, array, self.scheme)
+        return replace(self, array=array)
 
     def whole_file(self) -> str:
         """The container of a format that holds one array.

@@ -6,8 +6,10 @@ z, y, x after channels.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, tell
 from neuropil.volumes import arrays
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Location
@@ -23,6 +25,10 @@ from neuropil.volumes.volume import Index, Mode, readable
 
 Driver = Literal["zarr3", "zarr", "n5", "neuroglancer_precomputed"]
 """TensorStore's name of a format."""
+
+
+_COUNTED = 100_000
+"""Chunks up to which those that are absent are counted when an array is opened."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ Describe = Callable[[str, str], Described | None]
 
 @dataclass(frozen=True, eq=False)
 class ChunkedStore:
-    """A TensorStore as [z, y, x] or [c, z, y, x], counted from 0."""
+    """A TensorStore, counted from 0."""
 
     handle: Any
 
@@ -117,19 +123,35 @@ def list_folder(container: str, describe: Describe) -> dict[str, arrays.Listed]:
     return found
 
 
-def present(handle: Any, squeeze_channel: bool = False) -> Any:
-    """An array of z, y, x in the end as [z, y, x] or [c, z, y, x]: one section of a 2-D one, without leading axes of
-    length 1 where there are more than four.
+def check_chunks(container: str, name: str, grid: Sequence[int], pattern: re.Pattern[str], path: str) -> None:
+    """Refuse a local array whose chunks are named otherwise than its description says, and count those that are absent.
 
     Args:
-        handle: a TensorStore.
-        squeeze_channel: leave out an axis of one channel as well.
-    """
-    import tensorstore as ts
+        container, name: of the array, in a local folder.
+        grid: number of chunks along each axis.
+        pattern: matches the name of a chunk within the array's folder, with its numbers as groups.
+        path: names the array in messages.
 
-    if handle.rank == 2:
-        return handle[ts.newaxis]
-    lead = handle.rank - len(arrays.volume_shape(handle.shape))
-    if squeeze_channel and handle.rank - lead == 4 and handle.shape[lead] == 1:
-        lead += 1
-    return handle[(0,) * lead] if lead else handle
+    Raises:
+        NeuropilError: there are files, but none that is called as the description says.
+    """
+    folder, expected = Path(container, name), math.prod(grid)
+    if expected > _COUNTED:
+        return
+    found, other = 0, ""
+    for at, folders, files in os.walk(folder):
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        for file in files:
+            inside = (Path(at) / file).relative_to(folder).as_posix()
+            match = pattern.fullmatch(inside)
+            if match is None:
+                other = other or ("" if file.startswith(".") or file.endswith((".json", ".partial")) else inside)
+            elif all(int(n) < most for n, most in zip(match.groups(), grid, strict=True)):
+                found += 1
+    if not found and other:
+        raise NeuropilError(
+            f"the description of {path} and its chunks disagree: none of its {expected} chunks is there under the name "
+            f"that the description gives, but {other} is; correct the description"
+        )
+    if found < expected:
+        tell(f"{expected - found} of {expected} chunks of {path} are absent: their voxels are read as the fill value")

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, tell
 from neuropil.volumes import arrays
+from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.atomic import replacing
+from neuropil.volumes.formats import hdf5_links
 from neuropil.volumes.formats.base import Format, Location, stamp_file
-from neuropil.volumes.metadata import JSON, Metadata
-from neuropil.volumes.volume import Index, Mode, Volume, first_line, readable, writable
+from neuropil.volumes.metadata import JSON, Metadata, axis_names
+from neuropil.volumes.volume import Index, Mode, Volume, arranged, first_line, readable, writable
 
 _CACHE = 64 << 20  # bytes of decompressed chunks kept: a chunk that many small boxes touch is unpacked once
 _MAIN = "main"
@@ -25,14 +27,14 @@ _MAIN = "main"
 
 @dataclass(frozen=True, eq=False)
 class Hdf5Store:
-    """A dataset in an open file."""
+    """A dataset in an open file, with its own axes."""
 
     file: Any
     dataset: Any
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return arrays.volume_shape(self.dataset.shape)
+        return tuple(self.dataset.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -41,18 +43,19 @@ class Hdf5Store:
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
-        return None if self.dataset.chunks is None else arrays.volume_shape(self.dataset.chunks)
+        return None if self.dataset.chunks is None else tuple(self.dataset.chunks)
 
     def read(self, index: Index) -> npt.NDArray[Any]:
-        found = self.dataset[arrays.stored_index(index, self.dataset.shape)]
-        return np.asarray(found).reshape(arrays.index_shape(index, self.shape))
+        return np.asarray(self.dataset[index])
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        inside = arrays.stored_index(index, self.dataset.shape)
-        self.dataset[inside] = array.reshape(array.shape[-2:] if self.dataset.ndim == 2 else array.shape)
+        self.dataset[index] = array
 
     def close(self) -> None:
+        other = self.dataset.file if self.dataset else None  # of a link to another file
         _close(self.file)
+        if other:
+            other.close()
 
 
 def settle(location: Location) -> Location:
@@ -62,12 +65,23 @@ def settle(location: Location) -> Location:
 
 def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
     """A dataset of a file: the one named, or the only one."""
+    import h5py
+
     file = _open(location.container, mode)
     try:
-        name = arrays.choose(_datasets(file), location.path, location.container, location.array)
-        dataset = file[name]
-        metadata = Metadata.from_attributes(dict(dataset.attrs), f"{location.container}/{name}")
-        return Volume(f"{location.container}/{name}", Hdf5Store(file, dataset), metadata, mode)
+        name = location.array.strip("/")
+        dataset = hdf5_links.follow(file, name, location.container) if name else None
+        if not isinstance(dataset, h5py.Dataset):
+            name = arrays.choose(_datasets(file, location.container), location.path, location.container, name)
+            dataset = hdf5_links.follow(file, name, location.container)
+        path = f"{location.container}/{name}"
+        hdf5_links.check_readable(dataset, location.container, path)
+        attributes = _stored_attributes(dataset, path)
+        arrangement = arrange(
+            dataset.shape, _axes(dataset, attributes), path, True if "offsets" in attributes else None
+        )
+        metadata = Metadata.from_attributes(attributes, path, arrangement)
+        return Volume(path, arranged(Hdf5Store(file, dataset), arrangement), metadata, mode)
     except BaseException:
         file.close()
         raise
@@ -76,7 +90,7 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
 def list_hdf5(location: Location) -> dict[str, arrays.Listed]:
     """Shape and dtype of every dataset in a file, by name."""
     with _open(location.container, "r") as file:
-        return _datasets(file)
+        return _datasets(file, location.container)
 
 
 @contextmanager
@@ -99,6 +113,8 @@ def create_hdf5(
                 if container.exists():
                     _copy_others(location.container, file, name)
                 dataset = _make(file, name, shape, dtype, chunks)
+                for axis, label in enumerate("czyx"[-len(shape) :]):
+                    dataset.dims[axis].label = label
                 dataset.attrs.update(_attributes(metadata.to_attributes()))
             yield Volume(path, Hdf5Store(file, dataset), metadata, "r+")
         except BaseException:
@@ -131,6 +147,10 @@ def _open(container: str, mode: Mode) -> Any:
     except PermissionError:
         raise NeuropilError(f"no permission to {'write' if mode == 'r+' else 'read'} {container}") from None
     except OSError as error:
+        if isinstance(error, BlockingIOError) or "unable to lock file" in str(error):
+            raise NeuropilError(
+                f"{container} is open elsewhere; close it there, or set HDF5_USE_FILE_LOCKING=FALSE if nobody writes it"
+            ) from None
         raise NeuropilError(f"cannot open {container}: damaged, truncated or no HDF5 ({first_line(error)})") from None
 
 
@@ -160,18 +180,22 @@ def _discard(file: Any) -> None:
         file.close()
 
 
-def _datasets(file: Any) -> dict[str, arrays.Listed]:
-    import h5py
+def _datasets(file: Any, container: str) -> dict[str, arrays.Listed]:
+    """Every dataset of a file that links lead to, soft ones and those to other files too, by all of its names."""
+    with readable(container):
+        return {
+            name: arrays.Listed(tuple(item.shape), np.dtype(item.dtype))
+            for name, item in hdf5_links.datasets(file, container)
+            if item.shape is not None
+        }
 
-    found: dict[str, arrays.Listed] = {}
 
-    def note(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.shape is not None:
-            found[name] = arrays.Listed(tuple(item.shape), np.dtype(item.dtype))
-
-    with readable(file.filename):
-        file.visititems(note)
-    return found
+def _axes(dataset: Any, attributes: Mapping[str, Any]) -> list[str] | None:
+    """Names of the axes: of attributes, of dimensions, or of MATLAB, which turns them around."""
+    labels = [dimension.label for dimension in dataset.dims]
+    if "MATLAB_class" in attributes and dataset.ndim >= 2:
+        return ["t", "c", "z", "x", "y"][-dataset.ndim :]
+    return axis_names(attributes) or (labels if any(labels) else None)
 
 
 def _copy_others(container: str, file: Any, name: str) -> None:
@@ -190,12 +214,26 @@ def _copy_group(old: Any, new: Any, skip: list[str], path: str) -> None:
     for key, value in old.attrs.items():
         new.attrs[key] = value
     for name in old:
-        if name != skip[0]:
+        link = old.get(name, getlink=True)
+        if name != skip[0] and isinstance(link, h5py.SoftLink | h5py.ExternalLink):
+            new[name] = link
+        elif name != skip[0]:
             old.copy(name, new)
         elif len(skip) > 1:
             if not isinstance(old[name], h5py.Group):
                 raise NeuropilError(f"{path}/{name} is an array; it cannot hold {'/'.join(skip[1:])}")
             _copy_group(old[name], new.create_group(name), skip[1:], f"{path}/{name}")
+
+
+def _stored_attributes(dataset: Any, path: str) -> dict[str, Any]:
+    """The attributes of a dataset; those of a kind that h5py cannot read are told."""
+    found = {}
+    for key in dataset.attrs:
+        try:
+            found[key] = dataset.attrs[key]
+        except (OSError, TypeError, ValueError) as error:
+            tell(f"{path}: its attribute {key} cannot be read ({first_line(error)}); ignored")
+    return found
 
 
 def _attributes(attributes: Mapping[str, JSON]) -> dict[str, Any]:
@@ -206,7 +244,7 @@ def _attributes(attributes: Mapping[str, JSON]) -> dict[str, Any]:
 FORMAT = Format(
     name="hdf5",
     title="HDF5",
-    suffixes=(".h5", ".hdf5", ".hdf"),
+    suffixes=(".h5", ".hdf5", ".hdf", ".mat"),
     open=open_hdf5,
     list=list_hdf5,
     stamp=stamp_file,

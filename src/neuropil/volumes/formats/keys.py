@@ -45,7 +45,7 @@ def read_json(container: str, key: str) -> dict[str, Any] | None:
     Raises:
         NeuropilError: it cannot be read, or is no JSON.
     """
-    text = _fetch(container, key) if isinstance(kvstore(container), str) else _load(container, key)
+    text = read_bytes(container, key)
     if text is None:
         return None
     try:
@@ -53,6 +53,28 @@ def read_json(container: str, key: str) -> dict[str, Any] | None:
     except ValueError:
         raise NeuropilError(f"{container}/{key} is damaged: it holds no JSON") from None
     return value if isinstance(value, dict) else None
+
+
+def read_bytes(container: str, key: str) -> bytes | None:
+    """A file of a container; None where there is none.
+
+    Raises:
+        NeuropilError: it cannot be read.
+    """
+    return _fetch(container, key) if isinstance(kvstore(container), str) else _load(container, key)
+
+
+def exists(container: str, key: str) -> bool:
+    """Whether a container holds a file of this name."""
+    if isinstance(kvstore(container), str):
+        return bool(_ask(container, key).state == "value")
+    return Path(kvstore(container)["path"], key).is_file()
+
+
+def is_folder(container: str, key: str) -> bool:
+    """Whether a local container has a folder of this name."""
+    place = kvstore(container)
+    return not isinstance(place, str) and Path(place["path"], key).is_dir()
 
 
 def _load(container: str, key: str) -> bytes | None:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
+from neuropil.errors import NeuropilError
 from neuropil.volumes import arrays
+from neuropil.volumes.arrangement import Arrangement, arrange
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Format, Location, Stamp
 from neuropil.volumes.formats.chunked import (
     ChunkedStore,
     Described,
+    check_chunks,
     check_local,
     choose_listed,
     list_folder,
     open_handle,
-    present,
 )
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
-from neuropil.volumes.metadata import JSON, Metadata, nanometres
-from neuropil.volumes.volume import Mode, Volume
+from neuropil.volumes.metadata import JSON, Metadata, parse_voxel_size
+from neuropil.volumes.units import nanometres
+from neuropil.volumes.volume import Mode, Volume, arranged
 
+_LAYOUT = ("dimensions", "blockSize", "dataType", "compression", "axes", "n5", "pixelResolution", "transform")
+_SIZES = ("voxel_size", "voxel_size_nm", "resolution", "pixelResolution", "transform")
 _TYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8")
 
 
@@ -37,9 +43,15 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
         described = describe(location.container, name)
     assert described is not None
     path = location.at(name).path
-    metadata = n5_metadata(described.values, path)
+    shape = described.values["dimensions"]
+    above = name.rpartition("/")[0]
+    around = keys.read_json(location.container, f"{above}/attributes.json" if above else "attributes.json") or {}
+    arrangement, metadata = n5_metadata(described.values, around if name else {}, path)
+    if not location.remote:
+        grid = [-(-n // c) for n, c in zip(shape, described.values["blockSize"], strict=True)]
+        check_chunks(location.container, name, grid, re.compile("/".join([r"(\d+)"] * len(grid))), path)
     handle = open_handle("n5", location.container, name, mode)
-    return Volume(path, ChunkedStore(present(handle.T)), metadata, mode)
+    return Volume(path, arranged(ChunkedStore(handle.T), arrangement), metadata, mode)
 
 
 def list_n5(location: Location) -> dict[str, arrays.Listed]:
@@ -71,22 +83,89 @@ def describe(container: str, name: str) -> Described | None:
     return Described("n5", found) if found is not None and "dimensions" in found else None
 
 
-def n5_metadata(attributes: Mapping[str, Any], path: str) -> Metadata:
-    """Metadata of an N5 dataset: ours as in Zarr, or ``pixelResolution`` or ``resolution``, which count x, y, z."""
-    layout = ("dimensions", "blockSize", "dataType", "compression", "axes", "units", "n5", "pixelResolution")
-    plain = {key: value for key, value in attributes.items() if key not in layout}
-    found = attributes.get("pixelResolution", plain.get("resolution"))
-    sizes = found.get("dimensions") if isinstance(found, Mapping) else found
-    unit = nanometres(found.get("unit", "nm")) if isinstance(found, Mapping) else 1.0
-    if "voxel_size" not in plain and isinstance(sizes, Sequence) and unit is not None:
-        plain["voxel_size"] = [float(n) * unit for n in reversed(sizes)]
-    plain.pop("resolution", None)
-    return Metadata.from_attributes(plain, path)
+def n5_metadata(values: Mapping[str, Any], around: Mapping[str, Any], path: str) -> tuple[Arrangement, Metadata]:
+    """How a dataset is presented, and its metadata. N5 counts x, y, z: ``resolution``, ``offset``, ``units`` and
+    ``axes`` are in the order of ``dimensions``, for others as for us. COSEM's ``transform`` names its own axes.
+
+    Args:
+        values: the attributes of the dataset.
+        around: those of the group above, whose ``resolution`` and ``units`` hold where the dataset has none.
+        path: names the dataset in messages.
+
+    Raises:
+        NeuropilError: an attribute that is there but cannot be read, or an unknown unit.
+    """
+    shape = list(reversed(values["dimensions"]))
+    given = values.get("axes", around.get("axes"))
+    named = isinstance(given, list) and len(given) == len(shape) and all(isinstance(name, str) for name in given)
+    names = list(reversed(given)) if named and given else list("tczyx"[-len(shape) :])
+    arrangement = arrange(shape, names, path, keep_channel=True if "offsets" in values else None)
+    plain: dict[str, Any] = {key: value for key, value in values.items() if key not in _LAYOUT}
+    if not set(_SIZES) & values.keys():
+        plain |= _of_group(around, values, path)
+    if "voxel_size" in plain or "voxel_size_nm" in plain:  # ours, z y x
+        kept = {key: value for key, value in plain.items() if key not in ("resolution", "units")}
+        return arrangement, Metadata.from_attributes(kept, path)
+    transform = values.get("transform", plain.get("transform"))
+    if isinstance(transform, Mapping) and "scale" in transform:
+        return arrangement, _transformed(transform, plain, arrangement, path)
+    found = values.get("pixelResolution", plain.get("resolution"))
+    if isinstance(found, Mapping):
+        plain.setdefault("units", found.get("unit", "nm"))
+        found = found.get("dimensions")
+    turned = {"resolution": found, "units": plain.get("units"), "offset": plain.get("offset")}
+    for key, value in turned.items():
+        plain[key] = list(reversed(value)) if isinstance(value, list) else value
+    known = {key: value for key, value in plain.items() if value is not None}
+    return arrangement, Metadata.from_attributes(known, path, arrangement)
 
 
-def n5_attributes(metadata: Metadata) -> dict[str, JSON]:
+def _of_group(around: Mapping[str, Any], values: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """What the group above says of a dataset that is silent: a resolution, of which a level of a pyramid has
+    ``downsamplingFactors``, or the transform of a level in ``multiscales``."""
+    for image in around.get("multiscales") or []:
+        for level in image.get("datasets", []) if isinstance(image, Mapping) else []:
+            if level.get("path") == path.rpartition("/")[2] and "transform" in level:
+                return {"transform": level["transform"]}
+    found = {key: around[key] for key in ("resolution", "units", "offset", "transform") if key in around}
+    if "resolution" not in found and "pixelResolution" in around:
+        whole = around["pixelResolution"]
+        found["resolution"] = whole.get("dimensions") if isinstance(whole, Mapping) else whole
+        found["units"] = whole.get("unit", "nm") if isinstance(whole, Mapping) else "nm"
+    factors, sizes = values.get("downsamplingFactors"), found.get("resolution")
+    if isinstance(factors, list) and isinstance(sizes, list) and len(factors) == len(sizes):
+        before = found.get("offset", [0.0] * len(sizes))
+        found["offset"] = [at + (f - 1) / 2 * size for at, f, size in zip(before, factors, sizes, strict=True)]
+        found["resolution"] = [f * size for f, size in zip(factors, sizes, strict=True)]
+    return found
+
+
+def _transformed(
+    transform: Mapping[str, Any], plain: Mapping[str, Any], arrangement: Arrangement, path: str
+) -> Metadata:
+    """COSEM's ``transform``: axes, scale, translate and units, each in the order of these axes; the one named z goes
+    with the axis z of the array."""
+    axes = [str(axis).lower() for axis in transform.get("axes", "zyx")]
+    rows = {key: transform.get(key) for key in ("scale", "translate", "units")}
+    if sorted(axes) != ["x", "y", "z"] or any(row is not None and len(row) != 3 for row in rows.values()):
+        raise NeuropilError(f"expected a transform of axes z, y, x, got {dict(transform)}, in the attributes of {path}")
+    order = [axes.index(axis) for axis in "zyx"]
+    units = [nanometres((rows["units"] or ["nm"] * 3)[at], f"the transform of {path}") for at in order]
+    kept = {key: value for key, value in plain.items() if key not in ("transform", "resolution", "units", "offset")}
+    own = Metadata.from_attributes(kept, path, arrangement)
+    if None in units:
+        return own
+    size, place = (
+        [float(row[at]) * (unit or 1) for at, unit in zip(order, units, strict=True)]
+        for row in (list(rows["scale"] or ()), rows["translate"] or [0.0] * 3)
+    )
+    return own.placed(parse_voxel_size(size, "scale"), place, path)
+
+
+def n5_attributes(metadata: Metadata, axes: int) -> dict[str, JSON]:
     """What is stored beside the layout of an N5 dataset."""
     attributes = metadata.to_attributes()
+    attributes["axes"] = list("xyzc"[:axes])
     if metadata.voxel_size is not None:
         attributes["pixelResolution"] = {"dimensions": list(reversed(metadata.voxel_size)), "unit": "nm"}
     return attributes
@@ -99,7 +178,7 @@ def _spec(shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chun
         "dataType": dtype.name,
         "compression": {"type": "gzip", "level": 1},
     }
-    return {"driver": "n5", "metadata": {**n5_attributes(metadata), **layout}}
+    return {"driver": "n5", "metadata": {**n5_attributes(metadata, len(shape)), **layout}}
 
 
 FORMAT = Format(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from neuropil.volumes.metadata import JSON, Metadata, nanometres, parse_voxel_size
+from neuropil.errors import NeuropilError, tell
+from neuropil.volumes.arrangement import Arrangement
+from neuropil.volumes.metadata import JSON, Metadata, parse_voxel_size
+from neuropil.volumes.units import nanometres
 
 
 def ome_images(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -15,37 +19,65 @@ def ome_images(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [image for image in images if isinstance(image, dict) and image.get("datasets")]
 
 
-def ome_metadata(attributes: Mapping[str, Any], name: str) -> Metadata | None:
-    """Voxel size and origin that a group's attributes give to its array ``name``; None where they say nothing of it.
+@dataclass(frozen=True)
+class OmePlace:
+    """What a group says of one of its arrays.
 
-    A scale without a unit of length stays unknown.
+    Args:
+        axes: their names.
+        units: one for each axis, None where none is given.
+        steps: transformations, in the order in which they are applied.
     """
+
+    axes: list[str]
+    units: list[Any]
+    steps: list[Mapping[str, Any]]
+
+    def metadata(self, own: Metadata, arrangement: Arrangement, path: str) -> Metadata:
+        """Voxel size and place in nm, beside what the array itself carries.
+
+        Raises:
+            NeuropilError: an unknown unit, or a transformation that is not of scale and translation.
+        """
+        scale, shift, known = [1.0] * len(self.axes), [0.0] * len(self.axes), False
+        for step in self.steps:
+            kind = step.get("type")
+            values = step.get(str(kind))
+            if kind == "identity":
+                continue
+            if kind not in ("scale", "translation") or not isinstance(values, list) or len(values) != len(self.axes):
+                raise NeuropilError(
+                    f"expected a scale or translation of {len(self.axes)} numbers, got {dict(step)}, "
+                    f"in the group of {path}"
+                )
+            numbers = [float(n) for n in values]
+            if kind == "scale":
+                scale, known = [a * b for a, b in zip(scale, numbers, strict=True)], True
+                shift = [a * b for a, b in zip(shift, numbers, strict=True)]
+            else:
+                shift = [a + b for a, b in zip(shift, numbers, strict=True)]
+        lengths = [nanometres(unit, f"the OME axes of {path}") for unit in arrangement.zyx(self.units) or [None]]
+        if not known or len(lengths) != 3 or None in lengths:
+            if known:
+                tell(f"{path}: its OME scale has no unit of length, so the size of a voxel in nm is not known")
+            return own
+        turned = [(arrangement.zyx(values) or [1.0] * 3) for values in (scale, shift)]
+        size, position = ([n * (u or 1) for n, u in zip(values, lengths, strict=True)] for values in turned)
+        placed = own.placed(parse_voxel_size(size, "scale"), position, path)
+        return placed if own.origin is None else replace(placed, origin=own.origin, shift=None)
+
+
+def ome_place(attributes: Mapping[str, Any], name: str) -> OmePlace | None:
+    """What a group's attributes say of its array ``name``; None where they say nothing of it."""
     for image in ome_images(attributes):
         for dataset in image["datasets"]:
             if dataset.get("path") == name:
-                every = [*dataset.get("coordinateTransformations", []), *image.get("coordinateTransformations", [])]
-                return _ome_place(image.get("axes", []), every)
+                steps = [*dataset.get("coordinateTransformations", []), *image.get("coordinateTransformations", [])]
+                axes = image.get("axes", [])
+                names = [str(axis.get("name") if isinstance(axis, Mapping) else axis) for axis in axes]
+                units = [axis.get("unit") if isinstance(axis, Mapping) else None for axis in axes]
+                return OmePlace(names, units, steps)
     return None
-
-
-def _ome_place(axes: Sequence[Any], transformations: Sequence[Any]) -> Metadata:
-    units = [nanometres(axis.get("unit")) if isinstance(axis, Mapping) else None for axis in axes[-3:]]
-    scale, shift = [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]
-    known = False
-    for step in transformations:
-        values = [float(n) for n in step.get("scale", step.get("translation", []))[-3:]]
-        if step.get("type") == "scale" and len(values) == 3:
-            scale, known = [a * b for a, b in zip(scale, values, strict=True)], True
-            shift = [a * b for a, b in zip(shift, values, strict=True)]
-        elif step.get("type") == "translation" and len(values) == 3:
-            shift = [a + b for a, b in zip(shift, values, strict=True)]
-    if not known or len(units) != 3 or None in units:
-        return Metadata()
-    size = [n * unit for n, unit in zip(scale, units, strict=True) if unit is not None]
-    voxels = [a / b for a, b in zip(shift, scale, strict=True)]
-    whole = all(abs(n - round(n)) < 1e-3 for n in voxels)
-    origin = (round(voxels[0]), round(voxels[1]), round(voxels[2])) if whole and any(voxels) else None
-    return Metadata(voxel_size=parse_voxel_size(size, "scale"), origin=origin)
 
 
 def ome_attributes(metadata: Metadata, name: str, channels: bool) -> dict[str, JSON]:
@@ -56,7 +88,8 @@ def ome_attributes(metadata: Metadata, name: str, channels: bool) -> dict[str, J
     axes: list[JSON] = [{"name": "c", "type": "channel"}] if channels else []
     axes += [{"name": axis, "type": "space", **unit} for axis in "zyx"]
     scale: list[JSON] = [*lead, *size]
-    shift: list[JSON] = [*([0.0] if channels else []), *(n * o for n, o in zip(size, metadata.start, strict=True))]
+    place = metadata.position or metadata.start
+    shift: list[JSON] = [*([0.0] if channels else []), *(float(n) for n in place)]
     steps: list[JSON] = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
     image: dict[str, JSON] = {
         "name": "image",

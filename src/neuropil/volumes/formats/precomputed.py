@@ -12,12 +12,14 @@ import numpy as np
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple, VoxelSize
 from neuropil.volumes import arrays
+from neuropil.volumes.arrangement import Arrangement
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Format, Location, Stamp
 from neuropil.volumes.formats.chunked import ChunkedStore, Described, check_local, open_handle
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
+from neuropil.volumes.formats.precomputed_files import ChunkFiles, needs_files
 from neuropil.volumes.metadata import JSON, Metadata, parse_voxel_size
-from neuropil.volumes.volume import Mode, Volume
+from neuropil.volumes.volume import Mode, Volume, arranged
 
 _TYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "f4")
 _KEY = "neuropil"  # where the info file keeps our attributes
@@ -33,9 +35,15 @@ def open_precomputed(location: Location, mode: Mode = "r") -> Volume:
         known = ", ".join(names)
         raise NeuropilError(f"no scale {location.array!r} in {location.container}{meant}; it has {known}")
     number = names.index(location.array) if location.array else 0
-    metadata = precomputed_metadata(info, info["scales"][number], location.path)
+    scale = info["scales"][number]
+    metadata = precomputed_metadata(info, scale, location.path)
+    axes, ours = precomputed_axes(info), isinstance(info.get(_KEY), Mapping)
+    if mode == "r" and not (ours and not location.remote) and needs_files(location.container, scale, location.remote):
+        files = ChunkFiles(location.container, info, scale, ours)
+        order = (1, 2, 3) if axes == 3 else (0, 1, 2, 3)
+        return Volume(location.path, arranged(files, Arrangement(files.shape, order)), metadata, mode)
     handle = open_handle("neuroglancer_precomputed", location.container, "", mode, {"scale_index": number})
-    return Volume(location.path, ChunkedStore(_present(handle, precomputed_axes(info))), metadata, mode)
+    return Volume(location.path, ChunkedStore(_present(handle, axes)), metadata, mode)
 
 
 def list_precomputed(location: Location) -> dict[str, arrays.Listed]:
@@ -133,6 +141,7 @@ def _spec(shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chun
         encoding = {"encoding": "compressed_segmentation", "compressed_segmentation_block_size": [8, 8, 8]}
     return {
         "driver": "neuroglancer_precomputed",
+        "store_data_equal_to_fill_value": True,  # others take an absent chunk for a fault
         "multiscale_metadata": {
             "type": "segmentation" if ids else "image",
             "data_type": dtype.name,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from glob import glob
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,15 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.formats import tiff
-from neuropil.volumes.formats.base import Format, Location, Stamp, list_one, stamp_files
+from neuropil.volumes.formats.base import Colour, Format, Location, Stamp, list_one, stamp_files
+from neuropil.volumes.formats.colours import dtype_of, read_colours, refuse_colours
+from neuropil.volumes.formats.numbering import check_names, is_pattern, section_files
 from neuropil.volumes.formats.pages import Pages
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.volume import ArrayStore, Index, Mode, Volume, readable, writable
+
+_GRAY = {"L": "u1", "1": "?", "I": "i4", "I;16": "u2", "I;16B": "u2", "I;16L": "u2", "I;16N": "u2", "F": "f4"}
+"""Modes of Pillow that hold one value for each pixel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,37 +58,34 @@ class SectionStore:
         pass
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """A sort key by which section 2 comes before section 10.
-
-    >>> sorted(["s10.png", "s2.png", "s1.png"], key=natural)
-    ['s1.png', 's2.png', 's10.png']
-    """
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
-
-
 def open_sections(location: Location, mode: Mode = "r") -> Volume:
-    """The files that a pattern names, as `[z, y, x]`. Only the first one's header is read; the others must be alike."""
+    """The files that a pattern names, as `[z, y, x]`, in the order of their numbers. Their headers are read now, their
+    voxels when they are needed.
+
+    Raises:
+        NeuropilError: no file, missing numbers (without ``--allow-gaps``), or files that are not alike.
+    """
     pattern = location.container
     if mode != "r":
         raise NeuropilError(f"sections are opened to read only, or written as a whole: {pattern}")
-    files = _files(pattern)
+    files = section_files(pattern)
     if not files:
-        raise NeuropilError(f"no such file: {pattern}" if not _is_pattern(pattern) else f"no file matches {pattern}")
-    with readable(files[0]):
-        shape, dtype, metadata = _header(files[0])
+        raise NeuropilError(f"no such file: {pattern}" if not is_pattern(pattern) else f"no file matches {pattern}")
+    check_names(files, pattern)
+    first = _header(files[0], location.colour)
+    for file in files[1:]:
+        other = _header(file, location.colour)
+        if (other.shape, other.dtype) != (first.shape, first.dtype):
+            raise NeuropilError(
+                f"expected sections of one size and type, {first.shape} {first.dtype} as {files[0]}, got {other.shape} "
+                f"{other.dtype} in {file}"
+            )
 
     def load(number: int) -> npt.NDArray[Any]:
         with readable(files[number]):
-            section = _load(files[number])
-        if section.shape != shape or section.dtype.newbyteorder("=") != dtype:
-            raise NeuropilError(
-                f"expected sections of one size and type, {shape} {dtype} as {files[0]}, got {section.shape} "
-                f"{section.dtype} in {files[number]}"
-            )
-        return section
+            return _load(files[number], location.colour)
 
-    return Volume(pattern, SectionStore(files, Pages(shape, dtype, load)), metadata, mode)
+    return Volume(pattern, SectionStore(files, Pages(first.shape, first.dtype, load)), first.metadata, mode)
 
 
 @contextmanager
@@ -99,7 +101,7 @@ def create_sections(
     dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
     _check_target(pattern, shape, dtype, metadata)
     volume = Volume(str(pattern), ArrayStore(np.zeros(tuple(shape), dtype)), metadata, "r+")
-    if not _is_pattern(pattern.name):
+    if not is_pattern(pattern.name):
         yield volume
         with replacing(pattern) as temporary, writable(str(pattern)):
             _save(temporary, pattern.suffix.lower(), volume.read()[0], metadata)
@@ -117,18 +119,13 @@ def create_sections(
 
 def stamp_sections(location: Location) -> Stamp:
     """Name, size and time of every section."""
-    return stamp_files([Path(file) for file in _files(location.container)])
-
-
-def _files(pattern: str) -> tuple[str, ...]:
-    """The files that a pattern names, in order."""
-    if Path(pattern).is_file():
-        return (pattern,)
-    return tuple(sorted(filter(_is_file, glob(pattern, recursive=True)), key=natural))
+    return stamp_files([Path(file) for file in section_files(location.container)])
 
 
 def _check_target(pattern: Path, shape: Sequence[int], dtype: np.dtype[Any], metadata: Metadata) -> None:
     is_png = pattern.suffix.lower() == ".png"
+    if pattern.suffix.lower() in (".jpg", ".jpeg"):
+        raise NeuropilError(f"JPEG changes voxels, so sections are only read from it; write .png instead of {pattern}")
     if len(shape) != 3:
         raise NeuropilError(f"sections hold [z, y, x]; got shape {tuple(shape)} for {pattern}; write .h5 or .zarr")
     if is_png and dtype not in (np.uint8, np.uint16):
@@ -136,11 +133,11 @@ def _check_target(pattern: Path, shape: Sequence[int], dtype: np.dtype[Any], met
     if is_png and metadata.to_attributes():
         lost = ", ".join(metadata.to_attributes())
         warnings.warn(f"PNG holds no metadata: {pattern} is written without {lost}", stacklevel=2)
-    if not _is_pattern(pattern.name):
+    if not is_pattern(pattern.name):
         if shape[0] != 1:
             raise NeuropilError(f"one {pattern.suffix} holds one section, got {shape[0]}; write dir/*{pattern.suffix}")
         return
-    if _is_pattern(str(pattern.parent)) or pattern.name.count("*") != 1 or re.search(r"[?\[]", pattern.name):
+    if is_pattern(str(pattern.parent)) or pattern.name.count("*") != 1 or re.search(r"[?\[]", pattern.name):
         raise NeuropilError(f"expected one * in the file name to write sections, as dir/*.png; got {pattern}")
     if pattern.parent.is_dir():
         others = [file.name for file in pattern.parent.iterdir() if not fnmatch(file.name, pattern.name)]
@@ -150,30 +147,45 @@ def _check_target(pattern: Path, shape: Sequence[int], dtype: np.dtype[Any], met
             )
 
 
-def _header(file: str) -> tuple[tuple[int, ...], np.dtype[Any], Metadata]:
-    """Shape `[y, x]`, dtype and metadata of one section, without unpacking it."""
-    if _is_png(file):
+@dataclass(frozen=True)
+class Header:
+    """Shape `[y, x]`, dtype and metadata of one section."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    metadata: Metadata
+
+
+def _header(file: str, colour: Colour) -> Header:
+    """The header of a section, without unpacking it; one that did not change is not read again."""
+    found = Path(file).stat()
+    return _read_header(file, colour, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=100_000)
+def _read_header(file: str, colour: Colour, size: int, changed: int) -> Header:
+    with readable(file):
+        if _is_tiff(file):
+            page, metadata = tiff.read_section(file, colour)
+            return Header(page.shape, page.dtype, metadata)
         from PIL import Image
 
         with Image.open(file) as image:
-            if image.mode not in ("L", "1", "I", "I;16", "I;16B"):
-                raise NeuropilError(f"expected gray sections, got {image.mode} in {file}; convert them to gray")
-            kinds = {"L": "u1", "1": "?", "I": "i4"}
-            return image.size[::-1], np.dtype(kinds.get(image.mode, "u2")), Metadata()
-    with tiff.open_tiff(Location(tiff.FORMAT, file)) as volume:
-        if len(volume.shape) != 3 or volume.shape[0] != 1:
-            raise NeuropilError(f"expected one section in each file, got shape {volume.shape}, in {file}")
-        return volume.shape[1:], volume.dtype, volume.metadata
+            kind = _GRAY.get(image.mode)
+            if kind is None and not (colour and image.mode in ("RGB", "RGBA")):
+                raise refuse_colours(file, f"the mode {image.mode}")
+            dtype = np.dtype(kind) if kind else dtype_of(colour, np.dtype(np.uint8), file)
+            return Header(image.size[::-1], dtype, Metadata())
 
 
-def _load(file: str) -> npt.NDArray[Any]:
-    if _is_png(file):
-        from PIL import Image
+def _load(file: str, colour: Colour) -> npt.NDArray[Any]:
+    if _is_tiff(file):
+        return tiff.read_section_voxels(file, colour)
+    from PIL import Image
 
-        with Image.open(file) as image:
-            return np.asarray(image)
-    with tiff.open_tiff(Location(tiff.FORMAT, file)) as volume:
-        return volume.read()[0] if volume.shape[0] == 1 else volume.read()
+    with Image.open(file) as image:
+        found = np.asarray(image)
+    return read_colours(found, colour) if found.ndim == 3 else found
 
 
 def _save(file: Path, suffix: str, section: npt.NDArray[Any], metadata: Metadata) -> None:
@@ -191,25 +203,17 @@ def _save(file: Path, suffix: str, section: npt.NDArray[Any], metadata: Metadata
     )
 
 
-def _is_pattern(name: str) -> bool:
-    return re.search(r"[*?\[]", name) is not None
+def _is_tiff(file: str) -> bool:
+    return file.lower().endswith(tiff.FORMAT.suffixes)
 
 
-def _is_png(file: str) -> bool:
-    return file.lower().endswith(".png")
-
-
-def _is_file(name: str) -> bool:
-    return Path(name).is_file()
-
-
-PATTERNS = (".png", ".tif", ".tiff")
+PATTERNS = (".png", ".jpg", ".jpeg", *tiff.FORMAT.suffixes)
 """Endings of the files that a pattern may name."""
 
 FORMAT = Format(
     name="sections",
     title="a stack of sections",
-    suffixes=(".png",),
+    suffixes=(".png", ".jpg", ".jpeg"),
     open=open_sections,
     list=list_one,
     stamp=stamp_sections,

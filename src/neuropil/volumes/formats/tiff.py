@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
-from neuropil.volumes.arrays import volume_shape
+from neuropil.volumes.allowances import check_inside
+from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.atomic import replacing
-from neuropil.volumes.formats.base import Format, Location, list_one, stamp_file
+from neuropil.volumes.formats.base import Colour, Format, Location, list_one, stamp_file
+from neuropil.volumes.formats.colours import read_colours
 from neuropil.volumes.formats.pages import Pages
 from neuropil.volumes.formats.tiff_metadata import description, read_metadata
+from neuropil.volumes.formats.tiff_pages import Stack, find_stack
 from neuropil.volumes.metadata import Metadata
-from neuropil.volumes.volume import ArrayStore, Index, Mode, Volume, first_line, readable, writable
+from neuropil.volumes.volume import ArrayStore, Index, Mode, Volume, arranged, first_line, readable, writable
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,23 +40,27 @@ class MappedStore(ArrayStore):
 
 @dataclass(frozen=True, eq=False)
 class PagedStore:
-    """Pages that are read one by one: ``order[c, z]`` or ``order[z]`` is the number of a page in the file."""
+    """Pages that are read one by one; ``lead`` is the shape of the axes before y and x."""
 
     file: Any
-    order: npt.NDArray[np.intp]
+    lead: tuple[int, ...]
     pages: Pages
-    chunks: tuple[int, ...] | None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (*self.order.shape, *self.pages.shape)
+        return (*self.lead, *self.pages.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.pages.dtype
 
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return (1,) * len(self.lead) + self.pages.shape
+
     def read(self, index: Index) -> npt.NDArray[Any]:
-        return self.pages.read(self.order[index[:-2]], index[-2:])
+        numbers = np.arange(math.prod(self.lead)).reshape(self.lead)
+        return self.pages.read(numbers[index[:-2]], index[-2:])
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
         raise NeuropilError("the pages of this TIFF cannot be changed in place; write a new file")
@@ -69,22 +77,21 @@ def open_tiff(location: Location, mode: Mode = "r") -> Volume:
     with _damage_told(path):
         file = _parse(path)
         try:
-            series = _only_series(file, path)
-            shape, order = _layout(series, path)
+            stack = find_stack(file, path, location.colour)
+            arrangement = arrange(stack.shape, stack.names, path)
             metadata = read_metadata(file, path)
-            if series.dataoffset is not None:
-                store: Any = _mapped(path, series, shape, order, mode)
+            store: Any = _mapped(path, stack, mode) if stack.mapped else None
+            if store is not None:
                 file.close()
             else:
-                pages = _pages(file, series, shape, path)
-                store = PagedStore(file, order, pages, (1,) * order.ndim + pages.shape)
+                store = PagedStore(file, stack.shape[:-2], _pages(stack, path))
         except BaseException:
             file.close()
             raise
     if mode == "r+" and not isinstance(store, MappedStore):
         store.close()
         raise NeuropilError(f"the pages of {path} are compressed or scattered and cannot be changed in place")
-    return Volume(path, store, metadata, mode)
+    return Volume(path, arranged(store, arrangement), metadata, mode)
 
 
 @contextmanager
@@ -119,6 +126,29 @@ def _allocate(file: Path, shape: Sequence[int], dtype: np.dtype[Any], metadata: 
     return mapped
 
 
+def read_section(path: str, colour: Colour) -> tuple[Pages, Metadata]:
+    """A file that is one section of a stack: its page, and its metadata. Others that its OME-XML names are left alone.
+
+    Raises:
+        NeuropilError: several pages.
+    """
+    with _damage_told(path), closing(_parse(path, whole=False)) as file:
+        return _pages(_one_section(file, path, colour), path), read_metadata(file, path)
+
+
+def read_section_voxels(path: str, colour: Colour) -> npt.NDArray[Any]:
+    """The voxels of such a file, `[y, x]`."""
+    with _damage_told(path), closing(_parse(path, whole=False)) as file:
+        return _pages(_one_section(file, path, colour), path).page(0)
+
+
+def _one_section(file: Any, path: str, colour: Colour) -> Stack:
+    stack = find_stack(file, path, colour)
+    if math.prod(stack.shape[:-2]) != 1:
+        raise NeuropilError(f"expected one section in each file, got shape {stack.shape}, in {path}")
+    return stack
+
+
 @contextmanager
 def _damage_told(path: str) -> Iterator[None]:
     """What tifffile logs about damage, and whatever its parser stumbles over, becomes one error."""
@@ -136,11 +166,12 @@ def _damage_told(path: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _parse(path: str) -> Any:
-    """Open a file and walk its list of pages to the end: a file cut off loses the pages behind the cut."""
+def _parse(path: str, whole: bool = True) -> Any:
+    """Open a file, with the others that its OME-XML names or without, and walk its list of pages to the end: a file
+    cut off loses the pages behind the cut."""
     import tifffile
 
-    file = tifffile.TiffFile(path)
+    file = tifffile.TiffFile(path, is_ome=None if whole else False)
     try:
         file.filehandle.seek((len(file.pages) and file.pages.next_page_offset) or 0)
         end = file.filehandle.read(file.tiff.offsetsize)
@@ -152,70 +183,42 @@ def _parse(path: str) -> Any:
     return file
 
 
-def _only_series(file: Any, path: str) -> Any:
-    series = list(file.series)
-    sizes = {tuple(s.shape) for s in series}
-    if not series:
-        raise NeuropilError(f"no image in {path}")
-    if len(series) > 1:
-        shapes = ", ".join("×".join(map(str, size)) for size in sorted(sizes))
-        raise NeuropilError(f"expected pages of one size and type, got {len(series)} images ({shapes}), in {path}")
-    return series[0]
-
-
-def _layout(series: Any, path: str) -> tuple[tuple[int, ...], npt.NDArray[np.intp]]:
-    """Shape as stored, and the number of each page by [z] or [c, z]."""
-    as_written = series.kind == "shaped"  # by tifffile, with its shape: axes of length 1 are meant
-    axes = series.get_axes(squeeze=not as_written)
-    shape = tuple(series.get_shape(squeeze=not as_written))
-    if axes[-2:] != "YX" or ("S" in axes and series.dataoffset is None):
-        raise NeuropilError(
-            f"expected gray pages, got axes {axes} of shape {shape}, in {path}; split its channels first"
-        )
-    order = np.arange(int(np.prod(shape[:-2]))).reshape(shape[:-2])
-    if order.ndim == 2 and axes[:-2] in ("ZC", "TC", "QC", "IC"):
-        order = order.T
-    presented = volume_shape((*order.shape, *shape[-2:]))
-    if len(presented) not in (3, 4):
-        raise NeuropilError(f"expected 3 axes (z, y, x) or 4 (c, z, y, x), got {axes} of shape {shape}, in {path}")
-    return shape, order.reshape(presented[:-2])
-
-
-def _mapped(path: str, series: Any, shape: tuple[int, ...], order: npt.NDArray[np.intp], mode: Mode) -> MappedStore:
+def _mapped(path: str, stack: Stack, mode: Mode) -> MappedStore:
+    (series,) = stack.series
     dtype = np.dtype(series.dtype).newbyteorder(series.parent.byteorder)
-    end = series.dataoffset + int(np.prod(shape)) * dtype.itemsize
+    end = series.dataoffset + math.prod(stack.shape) * dtype.itemsize
     if end > Path(path).stat().st_size:
         raise NeuropilError(f"{path} is truncated: it needs {end} bytes and has {Path(path).stat().st_size}")
-    mapped = np.memmap(path, dtype, mode, series.dataoffset, (order.size, *shape[-2:]))
-    by_page = np.asarray(mapped)
-    if (np.diff(order.ravel()) == 1).all():
-        return MappedStore(by_page.reshape(*order.shape, *shape[-2:]), mapped=mapped)
-    channels = order.shape[0]  # stored section by section
-    return MappedStore(by_page.reshape(-1, channels, *shape[-2:]).swapaxes(0, 1), mapped=mapped)
+    mapped = np.memmap(path, dtype, mode, series.dataoffset, stack.shape)
+    return MappedStore(np.asarray(mapped), mapped=mapped)
 
 
-def _pages(file: Any, series: Any, shape: tuple[int, ...], path: str) -> Pages:
-    size = file.filehandle.size
-    for number, page in enumerate(series.pages):
+def _pages(stack: Stack, path: str) -> Pages:
+    """The pages of a stack, which may lie in other files, as OME-TIFF has them; all are looked at, none is unpacked."""
+    pages = stack.pages
+    for number, page in enumerate(pages):
         if page is None:
-            raise NeuropilError(f"page {number} of {path} is missing")
-        ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
-        if max(ends, default=0) > size:
-            raise NeuropilError(f"{path} is truncated: page {number} ends at byte {max(ends)} of {size}")
-    raw = np.memmap(path, np.uint8, "r")
-    dtype = np.dtype(series.dtype)
+            raise NeuropilError(f"page {number} of {path} is missing; is one of the files that it names?")
+        _check_page(page, number, path)
 
     def load(number: int) -> npt.NDArray[Any]:
-        page = series.pages[number]
-        if series.keyframe.is_memmappable and page.is_contiguous:
-            stored = dtype.newbyteorder(file.byteorder)
-            start = page.dataoffsets[0]
-            found: npt.NDArray[Any] = raw[start : start + int(np.prod(shape[-2:])) * dtype.itemsize].view(stored)
-            return found.reshape(shape[-2:])
+        page = pages[number // stack.depth]
         with _damage_told(f"page {number} of {path}"):
-            return np.asarray(page.asarray()).reshape(shape[-2:])
+            found = np.asarray(page.asarray()).reshape(stack.depth, *stack.shape[-2:], *stack.samples)
+            if stack.samples:
+                found = read_colours(found, stack.colour)
+            return np.asarray(found[number % stack.depth])
 
-    return Pages(shape[-2:], dtype, load)
+    return Pages(stack.shape[-2:], stack.dtype, load)
+
+
+def _check_page(page: Any, number: int, path: str) -> None:
+    handle = page.parent.filehandle
+    if Path(handle.path) != Path(path).absolute() and Path(handle.path) != Path(path):
+        check_inside(path, handle.path, f"page {number}")
+    ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    if max(ends, default=0) > handle.size:
+        raise NeuropilError(f"{handle.path} is truncated: page {number} ends at byte {max(ends)} of {handle.size}")
 
 
 FORMAT = Format(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,22 @@ from typing import Any
 import numpy as np
 
 from neuropil.volumes import arrays
+from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Format, Location, Stamp
 from neuropil.volumes.formats.chunked import (
     ChunkedStore,
     Described,
+    check_chunks,
     check_local,
     choose_listed,
     list_folder,
     open_handle,
-    present,
 )
 from neuropil.volumes.formats.making import create_chunked, open_new
-from neuropil.volumes.formats.ome import ome_attributes, ome_images, ome_metadata
-from neuropil.volumes.metadata import Metadata
-from neuropil.volumes.volume import Mode, Volume
+from neuropil.volumes.formats.ome import ome_attributes, ome_images, ome_place
+from neuropil.volumes.metadata import Metadata, axis_names
+from neuropil.volumes.volume import Mode, Volume, arranged
 
 _OLD = "zarr2"
 """The scheme that asks for version 2."""
@@ -41,10 +43,53 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     described = describe(location.container, name)
     assert described is not None
     path = location.at(name).path
-    metadata, from_ome = _metadata(location.container, name, described, path)
-    handle = open_handle(described.driver, location.container, name, mode)
-    # OME-Zarr images often have one channel, written out
-    return Volume(path, ChunkedStore(present(handle, squeeze_channel=from_ome)), metadata, mode)
+    own = (
+        described.values.get("attributes", {}) if described.driver == "zarr3" else attributes(location.container, name)
+    )
+    group, _, last = name.rpartition("/")
+    image = ome_place(attributes(location.container, group), last) if last else None
+    names = image.axes if image else described.values.get("dimension_names") or axis_names(own)
+    keep = True if "offsets" in own else False if image else None  # OME-Zarr images often have one channel, written out
+    arrangement = arrange(described.listed.shape, names, path, keep)
+    metadata = Metadata.from_attributes(own, path, arrangement)
+    if image is not None and metadata.voxel_size is None:
+        metadata = image.metadata(metadata, arrangement, path)
+    store = ChunkedStore(_open(described, location, name, path, mode))
+    return Volume(path, arranged(store, arrangement), metadata, mode)
+
+
+def _open(described: Described, location: Location, name: str, path: str, mode: Mode) -> Any:
+    """The TensorStore of an array; one of version 2 that does not say how its chunks are named is looked at."""
+    values, extra = described.values, {}
+    prefix, between = "", values.get("dimension_separator", ".")
+    if described.driver == "zarr3":
+        encoding = values.get("chunk_key_encoding", {})
+        default = encoding.get("name", "default") == "default"
+        between = encoding.get("configuration", {}).get("separator", "/" if default else ".")
+        prefix = f"c{between}" if default else ""
+    elif "dimension_separator" not in values and _nested(location.container, name, len(values["shape"])):
+        between, extra = "/", {"metadata": {"dimension_separator": "/"}}
+    grid = [-(-n // c) for n, c in zip(values["shape"], _chunk_shape(values), strict=True)]
+    if not location.remote:
+        pattern = re.compile(re.escape(prefix) + re.escape(between).join([r"(\d+)"] * len(grid)))
+        check_chunks(location.container, name, grid, pattern, path)
+    return open_handle(described.driver, location.container, name, mode, extra)
+
+
+def _chunk_shape(values: Mapping[str, Any]) -> list[int]:
+    grid = values.get("chunk_grid", {}).get("configuration", {}).get("chunk_shape")
+    return list(grid or values["chunks"])
+
+
+def _nested(container: str, name: str, axes: int) -> bool:
+    """Whether the first chunk lies as ``0/0/0``."""
+    at = f"{name}/" if name else ""
+    flat, nested = (f"{at}{between.join(['0'] * axes)}" for between in "./")
+    return (
+        axes > 1
+        and not keys.exists(container, flat)
+        and (keys.exists(container, nested) or keys.is_folder(container, f"{at}0"))
+    )
 
 
 def list_zarr(location: Location) -> dict[str, arrays.Listed]:
@@ -73,7 +118,11 @@ def create_zarr(
         if not old:
             return open_new(_spec(shape, dtype, metadata, pieces), container, array)
         handle = open_new(_old_spec(shape, dtype, pieces), container, array)
-        keys.write_json(container, f"{array}/.zattrs" if array else ".zattrs", metadata.to_attributes())
+        keys.write_json(
+            container,
+            f"{array}/.zattrs" if array else ".zattrs",
+            {**metadata.to_attributes(), "_ARRAY_DIMENSIONS": list("czyx"[-len(shape) :])},
+        )
         return handle
 
     def group(folder: Path, top: bool) -> None:
@@ -131,17 +180,6 @@ def _find(location: Location) -> str:
         if describe(location.container, finest) is not None:
             return finest
     return choose_listed(list_zarr(location), location)
-
-
-def _metadata(container: str, name: str, described: Described, path: str) -> tuple[Metadata, bool]:
-    """The array's own metadata, or what the group around it says, and whether OME-Zarr describes the array."""
-    own = described.values.get("attributes", {}) if described.driver == "zarr3" else attributes(container, name)
-    metadata = Metadata.from_attributes(own, path)
-    group, _, last = name.rpartition("/")
-    around = ome_metadata(attributes(container, group), last) if last else None
-    if around is None or metadata.voxel_size is not None or metadata.offsets is not None:
-        return metadata, False
-    return Metadata(around.voxel_size, around.origin, None, metadata.encoding, metadata.extra), True
 
 
 def _consolidated(container: str) -> Iterator[tuple[str, arrays.Listed]]:

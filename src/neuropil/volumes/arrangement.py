@@ -1,0 +1,181 @@
+"""Axes: stored arrays of any order, by the names that the file gives, as [z, y, x] or [c, z, y, x]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.errors import NeuropilError, tell
+
+_NAMES = {
+    "z": "z", "depth": "z", "plane": "z", "section": "z",
+    "y": "y", "row": "y", "height": "y",
+    "x": "x", "column": "x", "col": "x", "width": "x",
+    "c": "c", "c^": "c", "channel": "c", "channels": "c", "s": "c", "sample": "c", "edge": "c", "edges": "c",
+    "offset": "c", "affinity": "c", "affinities": "c",
+    "t": "t", "time": "t",
+}  # fmt: skip
+_WIDE = 64  # voxels: an image is at least so high and wide where a last axis of 2 to 4 is taken for channels
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How a stored array is presented.
+
+    Args:
+        stored: shape of the stored array.
+        order: for each presented axis the number of the stored one; -1: a new axis of length 1.
+        named: whether the file names its axes; else they are taken to be z, y, x in the end.
+    """
+
+    stored: tuple[int, ...]
+    order: tuple[int, ...]
+    named: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape as presented."""
+        return tuple(1 if axis < 0 else self.stored[axis] for axis in self.order)
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing changes."""
+        return self.order == tuple(range(len(self.stored)))
+
+    def of(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        """One value for each stored axis, such as the length of chunks, as presented; 1 for a new axis."""
+        return tuple(1 if axis < 0 else values[axis] for axis in self.order)
+
+    def zyx(self, values: Sequence[Any]) -> list[Any] | None:
+        """Values in the order in which the file has its axes, as z, y, x: one for each axis, or for each that is not
+        one of channels or time. None where their number fits neither.
+
+        >>> arrange((5, 6, 7), ["x", "y", "z"], "a.n5").zyx([4, 4, 40])
+        [40, 4, 4]
+        """
+        space = self.order[-3:]
+        if len(values) == len(self.stored):
+            return None if min(space) < 0 else [values[axis] for axis in space]
+        ranked = sorted(space)
+        if len(values) != 3 or min(space) < 0:
+            return None
+        return [values[ranked.index(axis)] for axis in space]
+
+    def into(self, index: tuple[slice, ...]) -> tuple[slice, ...]:
+        """An index into the presented array as one into the stored array."""
+        inside = [slice(0, 1)] * len(self.stored)
+        for part, axis in zip(index, self.order, strict=True):
+            if axis >= 0:
+                inside[axis] = part
+        return tuple(inside)
+
+    def present(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A box of the stored array, as presented."""
+        kept = [axis for axis in self.order if axis >= 0]
+        left = [axis for axis in range(len(self.stored)) if axis not in kept]
+        turned = stored.transpose(*left, *kept)[(0,) * len(left)]
+        presented: npt.NDArray[Any] = turned[tuple(np.newaxis if axis < 0 else slice(None) for axis in self.order)]
+        return presented
+
+    def store(self, presented: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The same the other way round."""
+        kept = [axis for axis in self.order if axis >= 0]
+        left = [axis for axis in range(len(self.stored)) if axis not in kept]
+        inside = presented[tuple(0 if axis < 0 else slice(None) for axis in self.order)]
+        return inside.reshape((1,) * len(left) + inside.shape).transpose(np.argsort([*left, *kept]))
+
+
+def arrange(
+    shape: Sequence[int], names: Sequence[str | None] | None, path: str, keep_channel: bool | None = None
+) -> Arrangement:
+    """Find z, y, x and channels among the axes of a stored array.
+
+    Axes of length 1 that are none of these are left out, with a line. Without names the last three axes are z, y, x.
+
+    Args:
+        shape: as stored.
+        names: as the file has them, one for each axis; None where it names none.
+        path: names the array in messages.
+        keep_channel: whether an axis of one channel stays; None: if it is the first one.
+
+    Raises:
+        NeuropilError: axes that are no volume, such as a series in time.
+
+    >>> arrange((7, 6, 5, 2), ["x", "y", "z", "c"], "a.h5").shape
+    (2, 5, 6, 7)
+    """
+    stored = tuple(int(n) for n in shape)
+    kinds = None if names is None or len(names) != len(stored) else [_kind(name) for name in names]
+    if kinds is None or not {"x", "y"} <= set(kinds):
+        return _unnamed(stored, path)
+    for kind in "zyxc":
+        if kinds.count(kind) > 1:
+            raise NeuropilError(f"two axes are called {kind} in {path}: {_table(names, stored)}; rename one")
+    return _named(stored, [str(name) for name in names or ()], kinds, path, keep_channel)
+
+
+def _named(
+    stored: tuple[int, ...], names: list[str], kinds: list[str], path: str, keep_channel: bool | None
+) -> Arrangement:
+    others = [axis for axis, kind in enumerate(kinds) if kind not in "zyxc"]
+    long = [axis for axis in others if stored[axis] > 1]
+    z = kinds.index("z") if "z" in kinds else -1
+    if z < 0 and len(long) == 1:
+        z = long.pop()
+        if kinds[z] == "t":
+            tell(f"{path} has no axis z; its axis {names[z]!r} of length {stored[z]} is read as z")
+    if long:
+        raise NeuropilError(
+            f"expected axes z, y, x and at most one of channels, got {_table(names, stored)}, in {path}; "
+            "write the part that you mean with `neuropil convert`, or another tool"
+        )
+    c = kinds.index("c") if "c" in kinds else -1
+    if z < 0 and c >= 0 and not keep_channel:
+        z, c = c, -1
+        tell(f"{path} has no axis z; its axis {names[z]!r} of length {stored[z]} is read as z")
+    if c >= 0 and stored[c] == 1 and not (c == 0 if keep_channel is None else keep_channel):
+        others, c = [*others, c], -1
+    space = (z, kinds.index("y"), kinds.index("x"))
+    order = space if c < 0 else (c, *space)
+    left = [axis for axis in others if axis != z]
+    found = Arrangement(stored, order, named=True)
+    if left:
+        tell(f"{path}: left out {', '.join(f'axis {names[axis]!r} of length 1' for axis in left)}")
+    if [axis for axis in order if axis >= 0] != sorted(axis for axis in order if axis >= 0):
+        tell(f"{path} is stored as {', '.join(names)}; read as {'c, z, y, x' if len(order) == 4 else 'z, y, x'}")
+    return found
+
+
+def _unnamed(stored: tuple[int, ...], path: str) -> Arrangement:
+    axes = list(range(len(stored)))
+    trailing, leading = 0, 0
+    while len(axes) > 3 and stored[axes[-1]] == 1:
+        axes.pop()
+        trailing += 1
+    while len(axes) > 4 and stored[axes[0]] == 1:
+        axes.pop(0)
+        leading += 1
+    if trailing or leading:
+        ends = " and ".join(f"{n} {end}" for n, end in ((leading, "first"), (trailing, "last")) if n)
+        tell(f"{path}: left out {ends} {'axis' if trailing + leading == 1 else 'axes'} of length 1")
+    lengths = [stored[axis] for axis in axes]
+    if len(axes) == 4 and lengths[3] <= 4 and min(lengths[1:3]) >= _WIDE:
+        by = " × ".join(map(str, lengths))
+        raise NeuropilError(
+            f"expected channels before z, y, x, got an array of {by}, whose last axis looks like channels, in {path}; "
+            "name its axes there, or write it with channels first"
+        )
+    order = tuple(axes) if len(axes) != 2 else (-1, *axes)
+    return Arrangement(stored, order)
+
+
+def _kind(name: str | None) -> str:
+    return _NAMES.get(str(name or "").strip().lower(), "?")
+
+
+def _table(names: Sequence[str | None] | None, stored: Sequence[int]) -> str:
+    return ", ".join(f"{name} ({n})" for name, n in zip(names or (), stored, strict=True))

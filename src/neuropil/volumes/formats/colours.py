@@ -1,0 +1,46 @@
+"""Colours in TIFF and PNG: brightness or ids, and only where that was asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.errors import NeuropilError
+from neuropil.volumes.formats.base import Colour
+
+
+def refuse_colours(path: str, found: str) -> NeuropilError:
+    """The error for colours that nobody asked for."""
+    return NeuropilError(
+        f"expected gray values, got {found}, in {path}; `neuropil convert --type image` makes them gray, "
+        "`--type segmentation` reads the ids that VAST exports as colours"
+    )
+
+
+def dtype_of(colour: Colour, stored: np.dtype[Any], path: str) -> np.dtype[Any]:
+    """The type that colours are read as.
+
+    Raises:
+        NeuropilError: ids of other colours than 8-bit ones.
+    """
+    if colour == "image":
+        return stored
+    if stored != np.uint8:
+        raise NeuropilError(f"expected 8-bit colours to read ids from, got {stored}, in {path}")
+    return np.dtype(np.uint32)
+
+
+def read_colours(pixels: npt.NDArray[Any], colour: Colour) -> npt.NDArray[Any]:
+    """Colours `[..., 3 or 4]` as brightness (ITU-R 601) or ids; what is transparent counts like the rest.
+
+    >>> read_colours(np.array([[1, 2, 3]], np.uint8), "segmentation").tolist()
+    [66051]
+    """
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    if colour == "segmentation":
+        return np.asarray(red.astype(np.uint32) * 65536 + green.astype(np.uint32) * 256 + blue)
+    bright = red * 0.299 + green * 0.587 + blue * 0.114
+    whole = np.rint(bright) if pixels.dtype.kind in "ui" else bright
+    return np.asarray(whole.astype(pixels.dtype))

@@ -1,0 +1,103 @@
+"""Files of a stack: which ones a pattern names, in which order, and whether numbers are missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from glob import escape, glob
+from itertools import pairwise
+from math import gcd
+from pathlib import Path
+
+from neuropil.errors import NeuropilError, tell
+from neuropil.volumes.allowances import gaps_allowed
+
+
+def is_pattern(text: str) -> bool:
+    """Whether a path is a pattern: with ``*`` or ``?``, or with brackets that match files.
+
+    >>> is_pattern("d/*.png"), is_pattern("d[1]/a.h5")
+    (True, False)
+    """
+    return bool(re.search(r"[*?]", text)) or ("[" in text and not Path(text).exists() and bool(glob(text)))
+
+
+def section_files(pattern: str) -> tuple[str, ...]:
+    """The files that a pattern names, in the order in which a reader would count them; a file names itself."""
+    place = Path(pattern)
+    if place.is_file():
+        return (pattern,)
+    if "[" in str(place.parent) and place.parent.is_dir():  # a folder with brackets in its name
+        pattern = str(Path(escape(str(place.parent))) / place.name)
+    return tuple(sorted((name for name in glob(pattern, recursive=True) if Path(name).is_file()), key=natural))
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A sort key by which section 2 comes before section 10.
+
+    >>> sorted(["s10.png", "s2.png", "s1.png"], key=natural)
+    ['s1.png', 's2.png', 's10.png']
+    """
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def check_names(files: Sequence[str], pattern: str) -> None:
+    """Refuse a stack whose files are not all called alike but for their numbers, or of which numbers are missing.
+
+    Raises:
+        NeuropilError: names of another form, a number twice, or missing numbers without ``--allow-gaps``.
+    """
+    forms: dict[str, list[str]] = {}
+    for file in files:
+        forms.setdefault(re.sub(r"\d+", "#", file), []).append(file)
+    if len(forms) > 1:
+        usual = max(forms.values(), key=len)
+        other = next(names[0] for names in forms.values() if names is not usual)
+        raise NeuropilError(
+            f"expected sections that are called alike, as {usual[0]}, got {other}, matched by {pattern}; "
+            "move it away, or write a pattern that leaves it out"
+        )
+    numbers = _numbers(files, pattern)
+    steps = {b - a for a, b in pairwise(numbers)}
+    if len(steps) <= 1:
+        if max(steps, default=1) > 1:
+            tell(f"{pattern} has every {max(steps)}th number only; its sections are read one after the other")
+        return
+    step = gcd(*steps)
+    missing = sorted(set(range(numbers[0], numbers[-1], step)) - set(numbers))
+    told = f"{len(missing)} of the numbers of {pattern} are missing: {_ranges(missing, step)}"
+    if not gaps_allowed():
+        raise NeuropilError(f"{told}; give --allow-gaps to read the sections that are there one after the other")
+    tell(f"{told}; the sections that are there are read one after the other")
+
+
+def _numbers(files: Sequence[str], pattern: str) -> list[int]:
+    """The numbers of the sections, ascending: the group of digits that is another in each file, with the fewest gaps;
+    empty where no group is."""
+    rows = [[int(part) for part in re.findall(r"\d+", file)] for file in files]
+    columns = [sorted(column) for column in zip(*rows, strict=True)]
+    different = [column for column in columns if len(set(column)) == len(files)]
+    if not different and len({tuple(row) for row in rows}) < len(files):
+        raise NeuropilError(f"two sections of {pattern} have the same number: {_twice(files, rows)}")
+    return min(different, key=lambda column: column[-1] - column[0], default=[])
+
+
+def _twice(files: Sequence[str], rows: Sequence[Sequence[int]]) -> str:
+    first: dict[tuple[int, ...], str] = {}
+    for file, row in zip(files, rows, strict=True):
+        if tuple(row) in first:
+            return f"{first[tuple(row)]} and {file}"
+        first[tuple(row)] = file
+    return ""
+
+
+def _ranges(numbers: Sequence[int], step: int) -> str:
+    """Numbers as a reader would list them: 3, 7–9, …"""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + step:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    texts = [str(p[0]) if len(p) == 1 else f"{p[0]}–{p[-1]}" for p in parts]
+    return ", ".join(texts if len(texts) <= 10 else [*texts[:10], "…"])
