@@ -35,6 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuropil import Config, predict
+from neuropil.config.mistakes import changed
 from neuropil.inference.memory import reusing_memory
 from neuropil.inference.request import make_request
 from neuropil.models import build_network
@@ -142,7 +143,9 @@ def measure(way: str, name: str, shape: tuple[int, ...], tta: int, compiled: boo
     model = make_model(name)
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     given = {"tile": [17, 257, 257], "overlap": [9, 129, 129]} if name == "tutorial" else {}
-    request = make_request(model, array_volume(image), None, {"tta": tta, **given}, "cpu")
+    request = make_request(
+        model, array_volume(image), changed(model.config.predict, {"tta": tta, **given}, "benchmark"), device="cpu"
+    )
     tiling = request.tiling()
     overlap = tuple(a.length - (min(np.diff(a.starts)) if len(a.starts) > 1 else a.length) for a in tiling.axes)
     begin = time.perf_counter()

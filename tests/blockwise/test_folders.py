@@ -10,7 +10,7 @@ from neuropil import Config, Metadata
 from neuropil.blockwise import evaluate_blocks, segment_blocks, tune_blocks
 from neuropil.blockwise.executor import Serial
 from neuropil.blockwise.predict import predict_blocks
-from neuropil.config import SegmentConfig
+from neuropil.config import PredictConfig, SegmentConfig
 from neuropil.models import build_network
 from neuropil.models.checkpoint import save_checkpoint
 from neuropil.volumes import open_volume, write_volume
@@ -59,8 +59,8 @@ def test_image_and_checkpoint(executor):
     weights = build_network(config.model).state_dict()
     save_checkpoint(Path("net.pt"), {"config": config.to_dict(), "weights": weights, "info": {}})
     write_volume("image.zarr", np.zeros((4, 20, 20), np.uint8), Metadata(voxel_size=(30, 6, 6)))
-    changes = {"tta": 1, "tile": [4, 16, 16], "overlap": [0, 4, 4]}
-    predict_blocks("net.pt", open_volume("image.zarr"), "p.zarr", changes, block=(4, 20, 10), executor=executor)
+    how = PredictConfig(tta=1, tile=(4, 16, 16), overlap=(0, 4, 4))
+    predict_blocks("net.pt", open_volume("image.zarr"), "p.zarr", how, block=(4, 20, 10), executor=executor)
     assert open_volume("p.zarr").shape == (3, 4, 20, 20)
 
 

@@ -7,12 +7,13 @@ from neuropil import Box, Config, Metadata
 from neuropil.blockwise import BlocksFailed
 from neuropil.blockwise.executor import Failure, Serial
 from neuropil.blockwise.predict import predict_blocks
+from neuropil.config import PredictConfig
 from neuropil.inference import predict_volume, resumable
 from neuropil.models import build_network
 from neuropil.models.checkpoint import read_checkpoint, save_checkpoint
 from neuropil.volumes import open_volume, write_volume
 
-CHANGES = {"tta": 4, "tile": [6, 24, 24], "overlap": [2, 8, 8]}
+HOW = PredictConfig(tta=4, tile=(6, 24, 24), overlap=(2, 8, 8))
 
 
 @pytest.fixture
@@ -38,8 +39,8 @@ def small_cells(monkeypatch):
 @pytest.mark.parametrize("block", [(4, 16, 16), (5, 30, 99), (99, 99, 99)])
 @pytest.mark.parametrize("box", [None, Box((3, 10, 5), (12, 45, 50))])
 def test_blocks_do_not_show(tmp_path, checkpoint, image, block, box):
-    predict_volume(checkpoint, image, tmp_path / "whole.zarr", box=box, **CHANGES)
-    predict_blocks(checkpoint, image, tmp_path / "blocks.zarr", CHANGES, block=block, box=box)
+    predict_volume(checkpoint, image, tmp_path / "whole.zarr", HOW, box=box)
+    predict_blocks(checkpoint, image, tmp_path / "blocks.zarr", HOW, block=block, box=box)
     whole, found = open_volume(tmp_path / "whole.zarr"), open_volume(tmp_path / "blocks.zarr")
     np.testing.assert_array_equal(found.read(), whole.read())
     assert found.metadata == whole.metadata
@@ -59,11 +60,11 @@ def test_a_second_call_does_only_what_is_missing(tmp_path, checkpoint, image):
 
     options = {"block": (8, 16, 32)}
     with pytest.raises(BlocksFailed, match="no luck"):
-        predict_blocks(checkpoint, image, tmp_path / "a.zarr", CHANGES, executor=Half(), **options)
+        predict_blocks(checkpoint, image, tmp_path / "a.zarr", HOW, executor=Half(), **options)
     executor = Counting()
-    predict_blocks(checkpoint, image, tmp_path / "a.zarr", CHANGES, executor=executor, **options)
+    predict_blocks(checkpoint, image, tmp_path / "a.zarr", HOW, executor=executor, **options)
     assert len(executor.tasks) == 2 * 4 * 2 // 2
-    predict_volume(checkpoint, image, tmp_path / "whole.zarr", **CHANGES)
+    predict_volume(checkpoint, image, tmp_path / "whole.zarr", HOW)
     np.testing.assert_array_equal(open_volume(tmp_path / "a.zarr").read(), open_volume(tmp_path / "whole.zarr").read())
 
 
@@ -79,8 +80,8 @@ def test_workers_that_outlive_a_run_read_again_what_was_made_anew(tmp_path, chec
             weights = {name: value + 0.1 * (value.ndim > 1) for name, value in content["weights"].items()}
             save_checkpoint(checkpoint, {**content, "weights": weights})
         found = tmp_path / f"{number}.zarr"
-        predict_blocks(checkpoint, open_volume(tmp_path / "image.h5"), found, CHANGES, block=(4, 16, 16))
-    predict_volume(checkpoint, open_volume(tmp_path / "image.h5"), tmp_path / "whole.zarr", **CHANGES)
+        predict_blocks(checkpoint, open_volume(tmp_path / "image.h5"), found, HOW, block=(4, 16, 16))
+    predict_volume(checkpoint, open_volume(tmp_path / "image.h5"), tmp_path / "whole.zarr", HOW)
     np.testing.assert_array_equal(open_volume(found).read(), open_volume(tmp_path / "whole.zarr").read())
     assert (open_volume(found).read() != open_volume(tmp_path / "0.zarr").read()).any()
 
@@ -88,7 +89,7 @@ def test_workers_that_outlive_a_run_read_again_what_was_made_anew(tmp_path, chec
 @pytest.mark.parametrize("name", ["b.n5", "b.h5", "precomputed://{}/p"])
 def test_every_output_format(tmp_path, checkpoint, image, name):
     output = name.format(tmp_path) if "{}" in name else str(tmp_path / name)
-    predict_volume(checkpoint, image, tmp_path / "whole.zarr", **CHANGES)
-    predict_blocks(checkpoint, image, output, CHANGES, block=(8, 32, 32))
+    predict_volume(checkpoint, image, tmp_path / "whole.zarr", HOW)
+    predict_blocks(checkpoint, image, output, HOW, block=(8, 32, 32))
     np.testing.assert_array_equal(open_volume(output).read(), open_volume(tmp_path / "whole.zarr").read())
     assert not list(tmp_path.glob("*.unfinished"))

@@ -6,7 +6,7 @@ import pytest
 import neuropil
 from neuropil import Box
 from neuropil.blockwise import open_executor, segment_blocks, tune_blocks
-from neuropil.config import SegmentConfig
+from neuropil.config import PredictConfig, SegmentConfig
 from neuropil.evaluation.tuning import tune_pairs
 from neuropil.inference import predict_volume
 from neuropil.segmentation import segment
@@ -31,7 +31,9 @@ def predicted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
     for keep in ("nearest", "all"):
         image = open_volume(SNEMI3D / "image.h5")
-        predict_volume("snemi3d", image, folder / f"{keep}.zarr", box=BOX, tta=1, keep=keep, device="cpu")
+        predict_volume(
+            "snemi3d", image, folder / f"{keep}.zarr", PredictConfig(tta=1, keep=keep), box=BOX, device="cpu"
+        )
     return folder, open_volume(SNEMI3D / "labels_z000-099.h5")
 
 

@@ -21,6 +21,7 @@ import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[3]),) * 2)
 import torch
 from neuropil import Config
+from neuropil.config import PredictConfig
 from neuropil.inference import predict_volume
 from neuropil.models.checkpoint import Model
 torch.manual_seed(0)
@@ -29,7 +30,7 @@ network = torch.nn.Conv3d(1, 3, 3, padding=1)
 network.weight.data *= 10
 offsets = [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]
 model = Model(network, Config.from_dict({"model": {"offsets": offsets}}), {})
-predict_volume(model, *sys.argv[1:3], tta=1, device="cpu")
+predict_volume(model, *sys.argv[1:3], PredictConfig(tta=1), device="cpu")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 

@@ -163,8 +163,10 @@ def test_around_a_box_the_network_sees_the_image_that_is_there(tile):
 
 def test_a_quarter_of_the_patch_is_seen_around_a_box_by_default():
     image, box = array_volume(np.zeros((40, 300, 300), np.uint8)), Box((10, 0, 100), (20, 300, 200))
-    assert request.make_request(model(far_seeing()), image, box, {}, "cpu").frame == Box((6, 0, 64), (24, 300, 236))
-    assert request.make_request(model(far_seeing()), image, None, {}, "cpu").frame == image.box
+    assert request.make_request(model(far_seeing()), image, box=box, device="cpu").frame == Box(
+        (6, 0, 64), (24, 300, 236)
+    )
+    assert request.make_request(model(far_seeing()), image, device="cpu").frame == image.box
 
 
 @pytest.mark.parametrize("count", [2, 3])

@@ -14,12 +14,19 @@ import torch
 from torch import nn
 
 from neuropil import Box, Config, NeuropilError
+from neuropil.config import PredictConfig
 from neuropil.inference import predict, predict_volume, resumable
 from neuropil.models import build_network
 from neuropil.models.checkpoint import Model, save_checkpoint
 from neuropil.volumes import LOGIT8, Metadata, array_volume, open_volume, write_volume
 
 TILES = {"tile": (6, 24, 24), "overlap": (2, 6, 6), "tta": 4, "device": "cpu"}
+
+
+def into(**changes):
+    """The same for ``predict_volume``, with changes."""
+    how = {**TILES, **changes}
+    return {"device": how.pop("device"), "settings": PredictConfig(**how)}
 
 
 @pytest.fixture
@@ -69,7 +76,7 @@ def test_a_volume_is_predicted_as_an_array_is(tmp_path, model, image, name):
     output = tmp_path / name
     source = array_volume(image, Metadata(origin=(5, 6, 7)))
     box = Box((6, 6, 10), (19, 56, 67))
-    predict_volume(model, source, output, box=box, **TILES)
+    predict_volume(model, source, output, box=box, **into())
     expected = predict(model, source, box=box, **TILES)
     with open_volume(output) as found:
         np.testing.assert_array_equal(found.read(), LOGIT8.encode(expected))
@@ -84,7 +91,7 @@ def test_a_volume_is_predicted_as_an_array_is(tmp_path, model, image, name):
 @pytest.mark.parametrize("stored", [0.0, 0.25])
 def test_a_tuned_threshold_of_the_model_goes_before_that_of_its_recipe(tmp_path, model, image, stored):
     tuned = Model(model.network, model.config, {"threshold": stored})
-    predict_volume(tuned, image[:3], tmp_path / "a.zarr", **TILES)
+    predict_volume(tuned, image[:3], tmp_path / "a.zarr", **into())
     assert open_volume(tmp_path / "a.zarr").metadata.extra["threshold"] == stored
 
 
@@ -92,7 +99,7 @@ def test_a_tuned_threshold_of_the_model_goes_before_that_of_its_recipe(tmp_path,
 def test_a_box_is_seen_with_what_lies_around_it(tmp_path, model, image):
     box = Box((4, 10, 0), (9, 40, 60))
     options = {**TILES, "surround": (2, 8, 8)}
-    predict_volume(model, image, tmp_path / "a.zarr", box=box, **options)
+    predict_volume(model, image, tmp_path / "a.zarr", box=box, **into(surround=(2, 8, 8)))
     found = open_volume(tmp_path / "a.zarr")
     np.testing.assert_array_equal(found.read(), LOGIT8.encode(predict(model, image, box=box, **options)))
     alone = LOGIT8.encode(predict(model, image[box.slices], **TILES))
@@ -103,8 +110,8 @@ def test_a_box_is_seen_with_what_lies_around_it(tmp_path, model, image):
 
 @pytest.mark.parametrize("encoding", ["float16", "float32", "logit8"])
 def test_small_volumes_go_to_tiff_too(tmp_path, model, image, encoding):
-    predict_volume(model, image, tmp_path / "a.tif", encoding=encoding, **TILES)
-    predict_volume(model, image, tmp_path / "a.zarr", encoding=encoding, **TILES)
+    predict_volume(model, image, tmp_path / "a.tif", **into(encoding=encoding))
+    predict_volume(model, image, tmp_path / "a.zarr", **into(encoding=encoding))
     with open_volume(tmp_path / "a.tif") as tiff, open_volume(tmp_path / "a.zarr") as zarr:
         np.testing.assert_array_equal(tiff.read(), zarr.read())
         assert tiff.metadata.offsets == zarr.metadata.offsets
@@ -113,7 +120,7 @@ def test_small_volumes_go_to_tiff_too(tmp_path, model, image, encoding):
 
 @pytest.mark.parametrize("encoding", ["float16", "float32"])
 def test_floats_are_stored_as_they_are(tmp_path, model, image, encoding):
-    predict_volume(model, image, tmp_path / "a.zarr", encoding=encoding, **TILES)
+    predict_volume(model, image, tmp_path / "a.zarr", **into(encoding=encoding))
     found = open_volume(tmp_path / "a.zarr")
     np.testing.assert_array_equal(found.read(), predict(model, image, **TILES).astype(encoding))
     assert found.metadata.encoding is None
@@ -122,14 +129,16 @@ def test_floats_are_stored_as_they_are(tmp_path, model, image, encoding):
 @pytest.mark.usefixtures("small_cells")
 @pytest.mark.parametrize("calls", [0, 9, 30, 61])
 def test_a_run_that_was_interrupted_is_continued(tmp_path, model, image, calls):
-    predict_volume(model, image, tmp_path / "whole.zarr", **TILES)
+    predict_volume(model, image, tmp_path / "whole.zarr", **into())
     with pytest.raises(KeyboardInterrupt):
-        predict_volume(Model(Dies(model.network, calls), model.config, model.info), image, tmp_path / "a.zarr", **TILES)
+        predict_volume(
+            Model(Dies(model.network, calls), model.config, model.info), image, tmp_path / "a.zarr", **into()
+        )
     assert not (tmp_path / "a.zarr").exists()
     assert (tmp_path / "a.zarr.unfinished").exists()
 
     counted, seen = Dies(model.network, 10**6), []
-    predict_volume(Model(counted, model.config, model.info), image, tmp_path / "a.zarr", watch=seen.append, **TILES)
+    predict_volume(Model(counted, model.config, model.info), image, tmp_path / "a.zarr", watch=seen.append, **into())
     np.testing.assert_array_equal(open_volume(tmp_path / "a.zarr").read(), open_volume(tmp_path / "whole.zarr").read())
     assert seen[-1].done == seen[-1].total
     used = 10**6 - counted.left[0]
@@ -140,16 +149,16 @@ def test_a_run_that_was_interrupted_is_continued(tmp_path, model, image, calls):
 
 @pytest.mark.usefixtures("small_cells")
 def test_narrow_columns_give_the_same(tmp_path, model, image, monkeypatch):
-    predict_volume(model, image, tmp_path / "one.zarr", **TILES)
+    predict_volume(model, image, tmp_path / "one.zarr", **into())
     monkeypatch.setattr(resumable, "WAITING", 100_000)
-    predict_volume(model, image, tmp_path / "many.zarr", **TILES)
+    predict_volume(model, image, tmp_path / "many.zarr", **into())
     np.testing.assert_array_equal(open_volume(tmp_path / "many.zarr").read(), open_volume(tmp_path / "one.zarr").read())
 
 
 @pytest.mark.usefixtures("small_cells")
 def test_half_written_records_are_not_believed(tmp_path, model, image):
     with pytest.raises(KeyboardInterrupt):
-        predict_volume(Model(Dies(model.network, 61), model.config, model.info), image, tmp_path / "a.zarr", **TILES)
+        predict_volume(Model(Dies(model.network, 61), model.config, model.info), image, tmp_path / "a.zarr", **into())
     done = tmp_path / "a.zarr.unfinished/done.txt"
     text = done.read_text().rstrip("\n")
     done.write_text(text[: text.rindex(" ") + 1])
@@ -160,7 +169,7 @@ def test_half_written_records_are_not_believed(tmp_path, model, image):
     assert half, "the last chunk was on disk before its record"
     for file in half:
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    predict_volume(model, image, tmp_path / "a.zarr", **TILES)
+    predict_volume(model, image, tmp_path / "a.zarr", **into())
     np.testing.assert_array_equal(
         open_volume(tmp_path / "a.zarr").read(), LOGIT8.encode(predict(model, image, **TILES))
     )
@@ -170,8 +179,8 @@ def test_half_written_records_are_not_believed(tmp_path, model, image):
 @pytest.mark.parametrize("change", ["model", "image", "tta", "box", "tile", "encoding", "surround", "context"])
 def test_a_request_that_differs_is_refused(tmp_path, model, image, change):
     with pytest.raises(KeyboardInterrupt):
-        predict_volume(Model(Dies(model.network, 20), model.config, model.info), image, tmp_path / "a.zarr", **TILES)
-    options = dict(TILES)
+        predict_volume(Model(Dies(model.network, 20), model.config, model.info), image, tmp_path / "a.zarr", **into())
+    options = into()
     if change == "model":
         torch.manual_seed(1)
         model = Model(build_network(model.config.model).eval(), model.config, model.info)
@@ -179,52 +188,52 @@ def test_a_request_that_differs_is_refused(tmp_path, model, image, change):
         image = image.copy()
         image[7, 30, 30] ^= 1
     else:
-        new = {"tta": 8, "box": Box((0, 0, 0), (14, 50, 59)), "tile": (5, 24, 24), "encoding": "float32"}
-        new |= {"surround": (1, 2, 3), "context": (1, 2, 2)}
-        options[change] = new[change]
+        new = {"tta": 8, "tile": (5, 24, 24), "encoding": "float32", "surround": (1, 2, 3), "context": (1, 2, 2)}
+        options = {**options, "box": Box((0, 0, 0), (14, 50, 59))} if change == "box" else into(**{change: new[change]})
     with pytest.raises(NeuropilError, match=rf"another request: {change} was .* delete that folder"):
         predict_volume(model, image, tmp_path / "a.zarr", **options)
 
 
 def test_an_older_output_stays_until_the_new_one_is_complete(tmp_path, model, image):
     output = tmp_path / "a.zarr"
-    predict_volume(model, image[:3], output, **TILES)
+    predict_volume(model, image[:3], output, **into())
     before = open_volume(output).read()
     with pytest.raises(KeyboardInterrupt):
-        predict_volume(Model(Dies(model.network, 2), model.config, model.info), image, output, **TILES)
+        predict_volume(Model(Dies(model.network, 2), model.config, model.info), image, output, **into())
     np.testing.assert_array_equal(open_volume(output).read(), before)
-    predict_volume(model, image, output, **TILES)
+    predict_volume(model, image, output, **into())
     assert open_volume(output).shape == (3, 14, 50, 60)
 
 
 def test_two_runs_do_not_write_into_one_output(tmp_path, model, image):
     def second(progress):
         with pytest.raises(NeuropilError, match="another process is predicting"):
-            predict_volume(model, image, tmp_path / "a.zarr", **TILES)
+            predict_volume(model, image, tmp_path / "a.zarr", **into())
 
-    predict_volume(model, image, tmp_path / "a.zarr", watch=second, **TILES)
+    predict_volume(model, image, tmp_path / "a.zarr", watch=second, **into())
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, model, image):
     (tmp_path / "file").write_text("")
     with pytest.raises(NeuropilError, match="file"):
-        predict_volume(model, image, tmp_path / "file/a.zarr", **TILES)
+        predict_volume(model, image, tmp_path / "file/a.zarr", **into())
 
 
 def test_what_an_output_cannot_be_is_told_before_any_work(tmp_path, model, image):
     never = Model(Dies(model.network, 0), model.config, model.info)
     write_volume(tmp_path / "b.zarr/raw", image)
     with pytest.raises(NeuropilError, match="name an array inside"):
-        predict_volume(never, image, tmp_path / "b.zarr", **TILES)
+        predict_volume(never, image, tmp_path / "b.zarr", **into())
     with pytest.raises(NeuropilError, match=r"unknown extension|tells a format"):
-        predict_volume(never, image, tmp_path / "affinities.xyz", **TILES)
+        predict_volume(never, image, tmp_path / "affinities.xyz", **into())
     assert not list(tmp_path.glob("*.unfinished"))
-    predict_volume(model, image, tmp_path / "b.zarr/affinities", **TILES)
+    predict_volume(model, image, tmp_path / "b.zarr/affinities", **into())
     np.testing.assert_array_equal(open_volume(tmp_path / "b.zarr/raw").read(), image)
 
 
 SCRIPT = """
 import os, signal, sys
+from neuropil.config import PredictConfig
 from neuropil.inference import predict_volume, resumable
 resumable.CELL = (4, 16, 16)
 left = int(sys.argv[4])
@@ -233,7 +242,8 @@ def watch(progress):
     left -= 1
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-predict_volume(*sys.argv[1:4], tile=(6, 24, 24), overlap=(2, 6, 6), tta=1, device="cpu", watch=watch)
+how = PredictConfig(tile=(6, 24, 24), overlap=(2, 6, 6), tta=1)
+predict_volume(*sys.argv[1:4], how, device="cpu", watch=watch)
 """
 
 
@@ -250,6 +260,6 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path, model, image):
     assert not (tmp_path / "killed.zarr").exists()
     assert json.loads((tmp_path / "killed.zarr.unfinished/request.json").read_text())["asked"]["tta"] == 1
     assert run("killed.zarr", 10**6) == os.EX_OK
-    predict_volume(checkpoint, source, tmp_path / "whole.zarr", **{**TILES, "tta": 1})
+    predict_volume(checkpoint, source, tmp_path / "whole.zarr", **into(tta=1))
     with open_volume(tmp_path / "killed.zarr") as killed, open_volume(tmp_path / "whole.zarr") as whole:
         np.testing.assert_array_equal(killed.read(), whole.read())

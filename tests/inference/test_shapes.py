@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from neuropil import Config, NeuropilError
+from neuropil.config import PredictConfig
 from neuropil.inference import predict_descriptors, symmetries
 from neuropil.inference.symmetries import combine_descriptors, turn_descriptors, undone
 from neuropil.models import build_network
@@ -71,9 +72,11 @@ def test_the_channels_of_a_network_that_learned_them():
             part.eval()
     with torch.no_grad():
         expected = network(torch.from_numpy(image)[None, None])[0, 10:20].sigmoid()
-    found = predict_descriptors(model, image, tta=1)
+    found = predict_descriptors(model, image, PredictConfig(tta=1))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
-    tiled = predict_descriptors(model, np.zeros((5, 40, 40), np.uint8), tta=8, tile=(3, 30, 30), overlap=(1, 8, 8))
+    tiled = predict_descriptors(
+        model, np.zeros((5, 40, 40), np.uint8), PredictConfig(tile=(3, 30, 30), overlap=(1, 8, 8))
+    )
     assert tiled.shape == (10, 5, 40, 40)
     assert np.isfinite(tiled).all()
 
@@ -83,4 +86,4 @@ def test_networks_that_cannot_are_refused():
     with pytest.raises(NeuropilError, match=r"model\.aux_descriptors: true"):
         predict_descriptors(made(aux_descriptors=False), image)
     with pytest.raises(NeuropilError, match=r"exchanges y and x.*tta 1 or 4"):
-        predict_descriptors(made(aux_descriptor_sigma=[4.0, 20.0, 10.0]), image, tta=8)
+        predict_descriptors(made(aux_descriptor_sigma=[4.0, 20.0, 10.0]), image)

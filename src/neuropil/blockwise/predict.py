@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from neuropil.blockwise.executor import Executor, Summary, Task
 from neuropil.blockwise.job import BLOCK
 from neuropil.blockwise.runner import ProgressCallback, Runner
+from neuropil.config import PredictConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple, blocks
 from neuropil.inference.fingerprint import model_fingerprint
@@ -35,7 +35,7 @@ def predict_blocks(
     checkpoint: Path | str,
     image: Volume,
     output: Path | str,
-    changes: Mapping[str, Any],
+    settings: PredictConfig | None = None,
     *,
     block: Triple | None = None,
     box: Box | None = None,
@@ -52,7 +52,7 @@ def predict_blocks(
         checkpoint: a path or name that all workers know.
         image: ``[z, y, x]``, in a file.
         output: where to write; Zarr is written by all workers at once.
-        changes: what differs from the recipe's ``predict`` section.
+        settings: as for :func:`neuropil.inference.predict_volume`.
         block: voxels (z, y, x) of a block, rounded up to whole chunks of the output; 128, 512, 512 when not given.
         box, device: as for :func:`neuropil.inference.predict_volume`.
         executor: who does the work; this process when not given.
@@ -64,10 +64,10 @@ def predict_blocks(
     """
     target = parse_location(output)
     spare_input(image, output)
-    request = make_request(checkpoint, image, box, changes, device)
+    request = make_request(checkpoint, image, settings, box=box, device=device)
     check_output(request, target)
     with Journal(unfinished(target)) as journal:
-        given = (checkpoint, absolute_path(image.path), changes, device)
+        given = (checkpoint, absolute_path(image.path), device)
         cells, tasks = _plan(journal, request, block or BLOCK, given)
 
         def mark(task: Task, _: Summary) -> None:
@@ -80,10 +80,10 @@ def predict_blocks(
 
 
 def _plan(
-    journal: Journal, request: Request, block: Triple, given: tuple[Path | str, str, Mapping[str, Any], str]
+    journal: Journal, request: Request, block: Triple, given: tuple[Path | str, str, str]
 ) -> tuple[dict[str, list[Triple]], list[Task]]:
     """The cells of each block, by its place, and a task for each block that is not all done."""
-    checkpoint, image, changes, device = given
+    checkpoint, image, device = given
     chosen = json.loads(json.dumps(begin_or_continue(journal, request)))
     whole, shape = request.box, cell_shape(request)
     z, y, x = (-(-b // c) * c for b, c in zip(block, shape, strict=True))
@@ -91,7 +91,7 @@ def _plan(
     groups = {str(part): list(cells.touched(part)) for part in blocks(whole, (z, y, x))}
     model = str(Path(checkpoint).absolute()) if Path(checkpoint).is_file() else str(checkpoint)
     made_from = json.dumps((journal.begun() or {}).get("asked"))
-    asked = (model, image, str(whole), json.dumps(changes), device, made_from)
+    asked = (model, image, str(whole), request.settings.model_dump_json(), device, made_from)
     tasks = [
         Task(
             predict_part, (asked, chosen, place, str(journal.array.resolve())), "predicting", place, ("predict", (0, i))
@@ -111,12 +111,13 @@ def predict_part(asked: tuple[str, ...], chosen: dict[str, Any], place: str, arr
 
 
 @lru_cache(maxsize=1)
-def _request(checkpoint: str, image: str, box: str, changes: str, device: str, made_from: str) -> Request:
+def _request(checkpoint: str, image: str, box: str, settings: str, device: str, made_from: str) -> Request:
     """The same request in a worker, which loads the model once.
 
     Workers outlive runs. ``made_from`` has digests of model and image, so that neither is taken for an older one.
     """
-    request = make_request(checkpoint, open_volume(image), Box.parse(box), json.loads(changes), device)
+    chosen = PredictConfig.model_validate_json(settings)
+    request = make_request(checkpoint, open_volume(image), chosen, box=Box.parse(box), device=device)
     if model_fingerprint(request.model) != json.loads(made_from)["model"]:
         raise NeuropilError(f"{checkpoint} holds another model for this worker than where the run was started")
     return request

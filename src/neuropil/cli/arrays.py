@@ -77,8 +77,8 @@ def predict(
     A run that was stopped goes on where it was when the same command is given again.
     """
     from neuropil.compat.pytc.checkpoint import is_classic, load_any_model
+    from neuropil.config.mistakes import changed
     from neuropil.inference import ProgressLine, predict_volume
-    from neuropil.inference.request import change_settings
     from neuropil.pipeline.beside import write_config_beside
     from neuropil.volumes import open_volume
 
@@ -106,12 +106,11 @@ def predict(
             f"{checkpoint}: workers open checkpoints of neuropil; make one: neuropil convert {checkpoint} "
             "weights.safetensors"
         )
-    settings = change_settings(model.config.predict, given)
-    used = replace(model, config=model.config.model_copy(update={"predict": settings}))
+    settings = changed(model.config.predict, given, "predict")
     with open_volume(image) as volume:
         area = read_box(box, volume.box)
         if not by_blocks:
-            predict_volume(used, volume, out, box=area, device=device, devices=devices, watch=ProgressLine())
+            predict_volume(model, volume, out, settings, box=area, device=device, devices=devices, watch=ProgressLine())
         else:
             # Workers with a GPU are started with `--resources "GPU=1"`: each then does one block at a time.
             from neuropil.blockwise import BlockProgress, open_executor
@@ -119,10 +118,10 @@ def predict(
 
             with open_executor(workers, scheduler, {"GPU": 1} if device == "cuda" else None) as executor:
                 predict_blocks(
-                    checkpoint, volume, out, given, block=read_block(block), box=area, device=device,
+                    checkpoint, volume, out, settings, block=read_block(block), box=area, device=device,
                     executor=executor, progress=BlockProgress(),
                 )  # fmt: skip
-    write_config_beside(used.config, out)
+    write_config_beside(model.config.model_copy(update={"predict": settings}), out)
     typer.echo(f"wrote {out}")
 
 
@@ -300,7 +299,6 @@ def evaluate(
     work: WorkOption = None,
 ) -> None:
     """Score a segmentation against labels."""
-    from dataclasses import replace
 
     from neuropil.blockwise import BlockProgress, evaluate_blocks, open_executor
     from neuropil.evaluation import evaluate as run

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from neuropil.config.mistakes import changed
 from neuropil.geometry import Box
 from neuropil.inference.progress import Clock, Watch
 from neuropil.inference.request import Request, make_request
 from neuropil.inference.stream import Cells, Plan, predict_cells
 from neuropil.inference.symmetries import Mode
-from neuropil.models.checkpoint import Model
+from neuropil.models.checkpoint import Model, as_model
 from neuropil.volumes import Volume, borrowed
 
 
@@ -67,10 +68,12 @@ def predict(
     >>> predict(model, np.zeros((4, 30, 40), np.uint8), tta=1).shape
     (3, 4, 30, 40)
     """
-    changes = {"tta": tta, "tta_mode": tta_mode, "tile": tile, "overlap": overlap, "keep": keep}
-    changes |= {"surround": surround, "context": context, "compile": compile}
+    model = as_model(checkpoint)
+    given = {"tta": tta, "tta_mode": tta_mode, "tile": tile, "overlap": overlap, "keep": keep}
+    given |= {"surround": surround, "context": context, "compile": compile}
+    settings = changed(model.config.predict, given, "predict")
     with borrowed(image) as volume:
-        request = make_request(checkpoint, volume, box, changes, device, devices)
+        request = make_request(model, volume, settings, box=box, device=device, devices=devices)
         return predict_request(request, watch)
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neuropil.config import Config, PredictConfig
+from neuropil.config import PredictConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets, Triple, VoxelSize, parse_offsets
 from neuropil.inference.channels import HERE, Channel, ChannelEngine, all_channels
@@ -22,7 +21,7 @@ from neuropil.inference.memory import bytes_per_voxel, free_memory, reusing_memo
 from neuropil.inference.symmetries import channels_read
 from neuropil.inference.tiling import Tiling, choose_tile, lay_tiles, step_tiles
 from neuropil.inference.trial import compiled_if_faster
-from neuropil.models.checkpoint import Model, load_model
+from neuropil.models.checkpoint import Model, as_model
 from neuropil.models.folding import can_be_cast, can_be_narrowed, for_prediction, in_bfloat16
 from neuropil.models.precision import computes_in_bf16
 from neuropil.volumes import Volume, require_image
@@ -163,20 +162,21 @@ class Request:
 def make_request(
     checkpoint: Model | Path | str,
     image: Volume,
-    box: Box | None,
-    changes: Mapping[str, Any],
-    device: str,
+    settings: PredictConfig | None = None,
+    *,
+    box: Box | None = None,
+    device: str = "auto",
     devices: int = 1,
 ) -> Request:
-    """Load the model, apply changes to its recipe's ``predict`` section, and check that image, box and model fit.
+    """Load the model, and check that image, box and model fit; without ``settings`` the model's recipe has them.
 
     Raises:
-        NeuropilError: no checkpoint, no image [z, y, x], a box outside of it, a wrong setting, no such device.
+        NeuropilError: no checkpoint, no image [z, y, x], a box outside of it, no such device.
     """
     targets = choose_devices(device, devices)
-    model = checkpoint if isinstance(checkpoint, Model) else load_model(checkpoint)
+    model = as_model(checkpoint)
     bf16 = computes_in_bf16(targets[0], model.config.training.precision)
-    settings = change_settings(model.config.predict, changes)
+    settings = settings or model.config.predict
     require_image(image)
     whole = image.box
     box = whole if box is None else box
@@ -190,19 +190,6 @@ def make_request(
     request = Request(model, image, box, settings, offsets, keep, targets, bf16)
     # A channel belongs to its voxel: it is blended like an edge that leads nowhere.
     return request if request.about is None else replace(request, keep=(HERE,) * len(request.about))
-
-
-def change_settings(settings: PredictConfig, changes: Mapping[str, Any]) -> PredictConfig:
-    """A ``predict`` section with some values replaced, checked as a recipe is; None leaves a value as it is.
-
-    Raises:
-        NeuropilError: an unknown name or a wrong value.
-
-    >>> change_settings(PredictConfig(), {"tta": 4, "tile": None}).tta
-    4
-    """
-    given = {key: value for key, value in changes.items() if value is not None}
-    return Config.from_dict({"predict": settings.model_dump(mode="json") | given}, "the arguments of predict").predict
 
 
 def warn_of_voxel_size(image: Volume, trained: VoxelSize | None) -> None:

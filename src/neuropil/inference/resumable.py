@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from neuropil.config import PredictConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
 from neuropil.inference.fingerprint import model_fingerprint
@@ -49,17 +50,9 @@ def predict_volume(
     checkpoint: Model | Path | str,
     image: Volume | npt.NDArray[np.generic] | Path | str,
     output: Path | str,
+    settings: PredictConfig | None = None,
     *,
     box: Box | None = None,
-    tta: int | None = None,
-    tta_mode: str | None = None,
-    tile: Sequence[int] | None = None,
-    overlap: Sequence[int] | None = None,
-    surround: Sequence[int] | None = None,
-    context: Sequence[int] | None = None,
-    compile: bool | None = None,  # noqa: A002  (the recipe's word)
-    encoding: str | None = None,
-    keep: str | None = None,
     device: str = "auto",
     devices: int = 1,
     watch: Watch | None = None,
@@ -72,10 +65,10 @@ def predict_volume(
     recipe has one, the ``threshold`` to segment at.
 
     Args:
-        checkpoint, image, box, tta, tta_mode, tile, overlap, surround, context, compile, keep, device, devices, watch:
-            as for :func:`predict`.
+        checkpoint, image, box, device, devices, watch: as for :func:`predict`.
         output: where to write; ``.zarr`` and ``.h5`` suit large volumes.
-        encoding: ``logit8``, one byte that tells 0.999 from 0.9999; ``float16``; ``float32``. None: as the recipe says.
+        settings: symmetries, tiles, edges kept and the rest of a recipe's ``predict`` section; the model's own when
+            not given.
 
     Raises:
         NeuropilError: as :func:`predict`; an output that cannot be written; an unfinished one of another request.
@@ -85,16 +78,14 @@ def predict_volume(
     >>> from neuropil.models import build_network
     >>> model = Model(build_network(Config().model), Config(), {})
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     predict_volume(model, np.zeros((4, 30, 40), np.uint8), f"{folder}/a.zarr", tta=1)
+    ...     predict_volume(model, np.zeros((4, 30, 40), np.uint8), f"{folder}/a.zarr")
     ...     open_volume(f"{folder}/a.zarr").shape
     (3, 4, 30, 40)
     """
-    changes = {"tta": tta, "tta_mode": tta_mode, "tile": tile, "overlap": overlap, "keep": keep, "encoding": encoding}
-    changes |= {"surround": surround, "context": context, "compile": compile}
     target = parse_location(output)
     with borrowed(image) as volume:
         spare_input(volume, output)
-        request = make_request(checkpoint, volume, box, changes, device, devices)
+        request = make_request(checkpoint, volume, settings, box=box, device=device, devices=devices)
         check_output(request, target)
         with Journal(unfinished(target)) as journal:
             chosen = begin_or_continue(journal, request)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from neuropil.config import PredictConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets
 from neuropil.inference.engine import Engine
@@ -43,19 +43,18 @@ class ShapeEngine(Engine):
 def predict_descriptors(
     checkpoint: Model | Path | str,
     image: Volume | npt.NDArray[np.generic] | Path | str,
+    settings: PredictConfig | None = None,
     *,
-    tta: int | None = None,
     box: Box | None = None,
-    tile: Sequence[int] | None = None,
-    overlap: Sequence[int] | None = None,
     device: str = "auto",
     watch: Watch | None = None,
 ) -> npt.NDArray[np.float32]:
     """Predict the local shape descriptors of an image, in memory, of a network trained with ``model.aux_descriptors``.
 
+    Symmetries are combined by mean; vector parts are turned as vectors.
+
     Args:
-        checkpoint, image, box, tile, overlap, device, watch: as for :func:`neuropil.predict`.
-        tta: 1, 4, 8 or 16 symmetries, combined by mean; vector parts are turned as vectors.
+        checkpoint, image, settings, box, device, watch: as for :func:`neuropil.inference.predict_volume`.
 
     Returns:
         float32 ``[10, z, y, x]`` in [0, 1], as :func:`neuropil.targets.shape_descriptors` has them.
@@ -67,11 +66,11 @@ def predict_descriptors(
     >>> from neuropil.models import build_network
     >>> config = Config.from_dict({"model": {"widths": [4], "aux_descriptors": True}})
     >>> model = Model(build_network(config.model), config, {})
-    >>> predict_descriptors(model, np.zeros((4, 30, 40), np.uint8), tta=8).shape
+    >>> predict_descriptors(model, np.zeros((4, 30, 40), np.uint8)).shape
     (10, 4, 30, 40)
     """
     with borrowed(image) as volume:
-        request = make_request(checkpoint, volume, box, {"tta": tta, "tile": tile, "overlap": overlap}, device)
+        request = make_request(checkpoint, volume, settings, box=box, device=device)
         channels = _channels(request)
         network = for_prediction(request.model.network, channels).to(request.device)
         views = request.settings.tta

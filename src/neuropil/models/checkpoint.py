@@ -90,6 +90,11 @@ def read_checkpoint(checkpoint: Path | str) -> dict[str, Any]:
     return content
 
 
+def as_model(source: Model | Path | str) -> Model:
+    """A model as it is, or loaded from a checkpoint or by its name."""
+    return source if isinstance(source, Model) else load_model(source)
+
+
 def load_model(path: Path | str, device: str | torch.device = "cpu") -> Model:
     """Load network and config from a checkpoint, ready to predict.
 

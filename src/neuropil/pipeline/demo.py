@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from neuropil.config import Config, load_config
+from neuropil.config.mistakes import changed
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import Scores, evaluate
 from neuropil.evaluation.tuning import PLATEAU, tune
@@ -175,11 +176,12 @@ def judge(model: Model, stack: DemoData, out: Path, tta: int, threshold: float |
     from neuropil.segmentation import segment_volume
 
     out.mkdir(parents=True, exist_ok=True)
+    views = changed(model.config.predict, {"tta": tta}, "demo")
     for stale in out.glob("*.unfinished"):  # of a demo that was stopped: this one has another network
         shutil.rmtree(stale)
     with open_volume(stack.image) as image, open_volume(stack.labels) as labels:
         if threshold is None:
-            predict_volume(model, image, out / "validation.zarr", box=stack.validation, tta=tta, watch=ProgressLine())
+            predict_volume(model, image, out / "validation.zarr", views, box=stack.validation, watch=ProgressLine())
             with open_volume(out / "validation.zarr") as validation:
                 threshold = tune(validation, labels, model.config.segment, tolerance=PLATEAU).settings.threshold
             assert threshold is not None
@@ -188,7 +190,7 @@ def judge(model: Model, stack: DemoData, out: Path, tta: int, threshold: float |
             print(f"   threshold {threshold:.3f}: comes with the model")
         settings = model.config.segment.model_copy(update={"threshold": threshold})
         chosen = replace(model, config=model.config.model_copy(update={"segment": settings}))
-        predict_volume(chosen, image, out / "affinities.zarr", box=stack.test, tta=tta, watch=ProgressLine())
+        predict_volume(chosen, image, out / "affinities.zarr", views, box=stack.test, watch=ProgressLine())
         segment_volume(out / "affinities.zarr", out / "segmentation.h5", settings)
         with open_volume(out / "segmentation.h5") as written:
             scores = evaluate(written, labels, box=stack.test)
