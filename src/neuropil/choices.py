@@ -1,8 +1,33 @@
-"""Which settings each method of segmentation looks at."""
+"""The values that options may have, as recipes, the command line and the algorithms share them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
+
+Method = Literal["agglomerate", "mutex", "watershed"]
+"""How affinities become a segmentation."""
+
+Keep = Literal["nearest", "all", "channels"]
+"""Which edges are predicted."""
+
+StoredAs = Literal["logit8", "uint8", "float16", "float32"]
+"""How predicted affinities are stored."""
+
+TtaMode = Literal["mean", "min", "max"]
+"""How the views of test-time symmetries are combined."""
+
+Metric = Literal["adapted_rand_error", "voi"]
+"""What tuning minimises."""
+
+Schedule = Literal["linear", "cosine", "constant", "steps", "plateau"]
+"""How the learning rate goes down."""
+
+Norm = Literal["batch", "sync_batch", "group", "instance", "none"]
+"""The normalisation in a network."""
+
+Activation = Literal["elu", "relu", "leaky_relu", "gelu", "silu"]
+"""The nonlinearity in a network."""
 
 _USED = {
     "agglomerate": {"score", "threshold", "low", "high"},

@@ -21,11 +21,11 @@ from neuropil.blockwise.job import BLOCK, SegmentJob, load_arrays, segment_job
 from neuropil.blockwise.runner import Key, ProgressCallback, Runner, children_of, tasks_of
 from neuropil.blockwise.segment import merge_tasks
 from neuropil.blockwise.tree import Node
+from neuropil.choices import Metric
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import Contingency, ThresholdCurve, contingency
 from neuropil.evaluation.changes import Changes
-from neuropil.evaluation.curve import Metric
 from neuropil.evaluation.placing import common_box
 from neuropil.evaluation.table import EMPTY, from_pairs, sum_by
 from neuropil.evaluation.tuning import Tuning, chosen

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from neuropil.choices import Keep, Method, Metric, StoredAs, TtaMode
 from neuropil.cli.app import app
 from neuropil.cli.options import (
     BlockOption,
@@ -16,12 +17,8 @@ from neuropil.cli.options import (
     CompileOption,
     ContextOption,
     DevicesOption,
-    Encoding,
     High,
-    Keep,
     Low,
-    Method,
-    Metric,
     OffsetsOption,
     OverlapOption,
     SchedulerOption,
@@ -29,7 +26,6 @@ from neuropil.cli.options import (
     Snippet,
     SurroundOption,
     TileOption,
-    TtaMode,
     VoxelSizeOption,
     WorkersOption,
     WorkOption,
@@ -56,7 +52,7 @@ def predict(
         int | None, typer.Option(metavar="1|4|8|16", help="Symmetries to average. [default: the recipe's, 8]")
     ] = None,
     tta_mode: Annotated[TtaMode | None, typer.Option(help="How they are combined. [default: mean]")] = None,
-    encoding: Annotated[Encoding | None, typer.Option(help="How affinities are stored. [default: logit8]")] = None,
+    encoding: Annotated[StoredAs | None, typer.Option(help="How affinities are stored. [default: logit8]")] = None,
     keep: Annotated[
         Keep | None, typer.Option(help="The three edges that segmentation needs, or all. [default: nearest]")
     ] = None,
@@ -84,9 +80,9 @@ def predict(
 
     given = {
         "tta": tta,
-        "tta_mode": tta_mode and tta_mode.value,
-        "encoding": encoding and encoding.value,
-        "keep": keep and keep.value,
+        "tta_mode": tta_mode,
+        "encoding": encoding,
+        "keep": keep,
         "tile": read_numbers(tile, "--tile", int),
         "overlap": read_numbers(overlap, "--overlap", int),
         "surround": read_numbers(surround, "--surround", int),
@@ -170,7 +166,7 @@ def segment(
     settings = read_segment(
         snippet,
         {
-            "method": method and method.value,
+            "method": method,
             "score": score,
             "threshold": threshold,
             "low": low,
@@ -208,7 +204,7 @@ def tune(
         list[str] | None, typer.Argument(metavar="[AFFINITIES LABELS]...", help="Further pairs: scores are averaged.")
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="Leave curve and settings here.")] = None,
-    metric: Annotated[Metric, typer.Option(help="What the best threshold minimises.")] = Metric.adapted_rand_error,
+    metric: Annotated[Metric, typer.Option(help="What the best threshold minimises.")] = "adapted_rand_error",
     search: Annotated[bool, typer.Option("--search", help="Try other low, high and min-size as well.")] = False,
     score: Score = None,
     low: Low = None,
@@ -252,17 +248,18 @@ def tune(
                 raise NeuropilError("--search segments many times, in memory; leave it out, or the options of blocks")
             with open_executor(workers, scheduler) as executor:
                 found = tune_blocks(
-                    pairs, settings, metric=metric.value, box=given, block=read_block(block), executor=executor,
+                    pairs, settings, metric=metric, box=given, block=read_block(block), executor=executor,
                     work=work, progress=BlockProgress(),
                 )  # fmt: skip
         elif search:
-            found, tried = searching(pairs, settings, metric=metric.value, box=given)
+            found, tried = searching(pairs, settings, metric=metric, box=given)
             typer.echo("\n".join(trial.line() for trial in tried))
         else:
-            found = tune_pairs(pairs, settings, metric=metric.value, box=given)
-    for name, words in (("adapted_rand_error", "adapted Rand error"), ("voi", "VI in bits")):
-        threshold, value = found.curve.best(Metric(name).value)
-        typer.echo(f"lowest {words:<18}  {value:.4f} at threshold {threshold:.4f}")
+            found = tune_pairs(pairs, settings, metric=metric, box=given)
+    words: dict[Metric, str] = {"adapted_rand_error": "adapted Rand error", "voi": "VI in bits"}
+    for name, title in words.items():
+        threshold, value = found.curve.best(name)
+        typer.echo(f"lowest {title:<18}  {value:.4f} at threshold {threshold:.4f}")
     if out is not None:
         found.save(out)
         typer.echo(f"wrote {out}/segment.yaml (threshold {found.settings.threshold:.4f}), curve.csv and curve.png")

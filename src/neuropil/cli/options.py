@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,46 +87,6 @@ WorkOption = Annotated[
         help="For what is between blocks; all workers must reach it. [default: beside the segmentation or affinities]",
     ),
 ]
-
-
-class TtaMode(StrEnum):
-    """How symmetries are combined."""
-
-    mean = "mean"
-    min = "min"
-    max = "max"
-
-
-class Encoding(StrEnum):
-    """How affinities are stored."""
-
-    logit8 = "logit8"
-    uint8 = "uint8"
-    float16 = "float16"
-    float32 = "float32"
-
-
-class Keep(StrEnum):
-    """Which edges are predicted."""
-
-    nearest = "nearest"
-    all = "all"
-    channels = "channels"
-
-
-class Method(StrEnum):
-    """How to segment."""
-
-    agglomerate = "agglomerate"
-    mutex = "mutex"
-    watershed = "watershed"
-
-
-class Metric(StrEnum):
-    """What to minimise."""
-
-    adapted_rand_error = "adapted_rand_error"
-    voi = "voi"
 
 
 def read_recipe(recipes: list[str], sets: list[str] | None) -> Config:

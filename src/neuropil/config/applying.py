@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from neuropil.choices import unused_settings
+from neuropil.choices import Keep, Method, StoredAs, TtaMode, unused_settings
 from neuropil.config.section import Fraction, Lenient, Overlap, Section, Shape, a_score
 
 
@@ -18,7 +18,7 @@ class PredictConfig(Section):
         description="Symmetries to average over: 1 none, 4 flips of y and x, 8 also y and x exchanged, "
         "16 also flips of z. Better and as many times slower.",
     )
-    tta_mode: Literal["mean", "min", "max"] = Field(
+    tta_mode: TtaMode = Field(
         "mean", description="How symmetries are combined; min cuts where any view cuts: fewer mergers, more splits."
     )
     tile: Shape | None = Field(None, description="Voxels [z, y, x] predicted at once. None: chosen from the patch.")
@@ -59,12 +59,12 @@ class PredictConfig(Section):
     compile: bool = Field(
         False, description="Try torch.compile on one tile, and keep what it makes if that is faster there."
     )
-    encoding: Literal["logit8", "uint8", "float16", "float32"] = Field(
+    encoding: StoredAs = Field(
         "logit8",
         description="How affinities are stored; logit8 is one byte that still tells 0.999 from 0.9999; uint8 is 255 "
         "times the value, cut off, for programs that expect that.",
     )
-    keep: Literal["nearest", "all", "channels"] = Field(
+    keep: Keep = Field(
         "nearest",
         description="nearest: the three edges that segmentation uses; all: every offset, as mutex needs; channels: "
         "auxiliary targets, too, and edges that leave a tile or the image, each as a value of its voxel.",
@@ -83,7 +83,7 @@ class PredictConfig(Section):
 class SegmentConfig(Section):
     """How affinities become a segmentation. A value that its method would not look at is refused."""
 
-    method: Literal["agglomerate", "mutex", "watershed"] = Field(
+    method: Method = Field(
         "agglomerate",
         description="agglomerate: watershed, then merging; watershed: fragments only; mutex: mutex watershed.",
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from neuropil.choices import Schedule
 from neuropil.config.section import Beta, Fraction, Lenient, Section, Shape
 
 
@@ -128,7 +129,7 @@ class OptimizerConfig(Section):
     betas: Annotated[tuple[Beta, Beta], Lenient] = Field(
         (0.9, 0.99), description="Memory of Adam's two averages; 0.99 rather than 0.999 because runs are short."
     )
-    schedule: Literal["linear", "cosine", "constant", "steps", "plateau"] = Field(
+    schedule: Schedule = Field(
         "linear",
         description="Course of the learning rate after the warm-up: linear or cosine to 0 at the end of the run, "
         "constant, steps (times decay at each share of the run in milestones), plateau (times decay whenever the "

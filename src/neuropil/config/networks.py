@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from neuropil.choices import Activation, Norm
 from neuropil.config.section import Lenient, Section, Shape
 
-Norm = Literal["instance", "batch"]
 Count = Annotated[int, Field(ge=1)]
 Four = Annotated[tuple[Count, Count, Count, Count], Lenient]
 
@@ -25,7 +25,7 @@ class UnetrConfig(Section):
         description="Blocks [z, y, x] of 16³ voxels for which positions are learned: those of the training patch. "
         "Patches and tiles of another size interpolate.",
     )
-    norm: Norm = Field("instance", description="Normalisation in the decoder.")
+    norm: Literal["instance", "batch"] = Field("instance", description="Normalisation in the decoder.")
 
     @model_validator(mode="after")
     def _check_heads(self) -> UnetrConfig:
@@ -43,7 +43,7 @@ class SwinUnetrConfig(Section):
     depths: Four = Field((2, 2, 2, 2), description="Transformer blocks of each stage.")
     heads: Four = Field((3, 6, 12, 24), description="Attention heads of each stage; its channels must be a multiple.")
     window: Shape = Field((7, 7, 7), description="Tokens [z, y, x] that see each other; a token is 2³ voxels.")
-    norm: Norm = Field("instance", description="Normalisation in the decoder.")
+    norm: Literal["instance", "batch"] = Field("instance", description="Normalisation in the decoder.")
 
     @model_validator(mode="after")
     def _check_heads(self) -> SwinUnetrConfig:
@@ -65,7 +65,7 @@ class DynUnetConfig(Section):
     )
     anisotropic_levels: int = Field(1, ge=0, description="How many of the finest levels use flat 1×3×3 kernels.")
     residual: bool = Field(True, description="Convolutions in pairs with a shortcut.")
-    norm: Norm = Field("instance", description="Normalisation after each convolution.")
+    norm: Literal["instance", "batch"] = Field("instance", description="Normalisation after each convolution.")
 
     @model_validator(mode="after")
     def _check_depth(self) -> DynUnetConfig:
@@ -121,12 +121,8 @@ class ClassicConfig(Section):
     padding: Literal["replicate", "zeros", "reflect", "circular"] = Field(
         "replicate", description="What convolutions see beyond the patch (PAD_MODE)."
     )
-    norm: Literal["batch", "sync_batch", "group", "instance", "none"] = Field(
-        "batch", description="Normalisation after each convolution (NORM_MODE)."
-    )
-    activation: Literal["elu", "relu", "leaky_relu", "gelu", "silu"] = Field(
-        "elu", description="Nonlinearity (ACT_MODE)."
-    )
+    norm: Norm = Field("batch", description="Normalisation after each convolution (NORM_MODE).")
+    activation: Activation = Field("elu", description="Nonlinearity (ACT_MODE).")
     blocks: Four = Field((2, 2, 2, 2), description="Residual blocks of each level of fpn_3d (BLOCKS).")
     mean: float = Field(0.5, description="Taken off the image in [0, 1] (MEAN).")
     deviation: float = Field(0.5, gt=0, description="The image is divided by it then (STD).")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from neuropil.choices import Activation, Norm
 from neuropil.config.applying import PredictConfig, SegmentConfig
 from neuropil.config.learning import AugmentConfig, LossConfig, OptimizerConfig, TrainingConfig
 from neuropil.config.mistakes import validate
@@ -143,14 +144,12 @@ class ModelConfig(Section):
         description="Blocks [z, y, x] of voxels folded into channels before the first level and unfolded after the "
         "last. [1, 2, 2] costs a quarter and sees twice as far: right for fine pixels and for minutes on a processor.",
     )
-    norm: Literal["batch", "sync_batch", "group", "instance", "none"] = Field(
+    norm: Norm = Field(
         "batch",
         description="Normalisation after each convolution; batch costs nothing at prediction. sync_batch counts over "
         "all GPUs of a run and needs GPUs; group treats each sample by itself, so that devices make no difference.",
     )
-    activation: Literal["elu", "relu", "leaky_relu", "gelu", "silu"] = Field(
-        "elu", description="Nonlinearity; elu is that of the original network."
-    )
+    activation: Activation = Field("elu", description="Nonlinearity; elu is that of the original network.")
     squeeze: bool = Field(
         False, description="Weigh channels by what the whole patch holds (squeeze and excitation), in each block."
     )

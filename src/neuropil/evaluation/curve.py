@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import fsum
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuropil import _native
+from neuropil.choices import Metric
 from neuropil.errors import NeuropilError
 from neuropil.evaluation.placing import Source, place, table_of
 from neuropil.evaluation.scores import Sums
 from neuropil.evaluation.table import Contingency, Ids
 from neuropil.geometry import Box
-
-Metric = Literal["adapted_rand_error", "voi"]
-"""What to minimise: the SNEMI3D adapted Rand error, or VI split + merge."""
 
 Curve = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from neuropil.choices import Metric
 from neuropil.config import SegmentConfig
-from neuropil.evaluation.curve import Metric
 from neuropil.evaluation.placing import Source
 from neuropil.evaluation.scores import evaluate
 from neuropil.evaluation.tuning import Pair, Tuning, tune_pairs

@@ -12,9 +12,10 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from neuropil.choices import Metric
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
-from neuropil.evaluation.curve import AVERAGED, Metric, ThresholdCurve, average, threshold_curve
+from neuropil.evaluation.curve import AVERAGED, ThresholdCurve, average, threshold_curve
 from neuropil.evaluation.placing import Source
 from neuropil.geometry import Box
 from neuropil.segmentation import merge_tree

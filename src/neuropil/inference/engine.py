@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from neuropil.choices import TtaMode
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets, Triple
-from neuropil.inference.symmetries import Mode, combine_views
+from neuropil.inference.symmetries import combine_views
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Engine:
     keep: Offsets
     """The edges wanted."""
     tta: int = 1
-    mode: Mode = "mean"
+    mode: TtaMode = "mean"
     logits: bool = True
     """Whether the network returns logits, as ours do; else probabilities."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from neuropil.choices import Keep, TtaMode
 from neuropil.config.mistakes import changed
 from neuropil.geometry import Box
 from neuropil.inference.progress import Clock, Watch
 from neuropil.inference.request import Request, make_request
 from neuropil.inference.stream import Cells, Plan, predict_cells
-from neuropil.inference.symmetries import Mode
 from neuropil.models.checkpoint import Model, as_model
 from neuropil.volumes import Volume, borrowed
 
@@ -23,14 +23,14 @@ def predict(
     image: Volume | npt.NDArray[np.generic] | Path | str,
     *,
     tta: int | None = None,
-    tta_mode: Mode | None = None,
+    tta_mode: TtaMode | None = None,
     box: Box | None = None,
     tile: Sequence[int] | None = None,
     overlap: Sequence[int] | None = None,
     surround: Sequence[int] | None = None,
     context: Sequence[int] | None = None,
     compile: bool | None = None,  # noqa: A002  (the recipe's word)
-    keep: str | None = None,
+    keep: Keep | None = None,
     device: str = "auto",
     devices: int = 1,
     watch: Watch | None = None,

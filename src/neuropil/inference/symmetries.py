@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from neuropil.augment import Symmetry, apply_symmetry
+from neuropil.choices import TtaMode
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Offsets, Triple
 
-Mode = Literal["mean", "min", "max"]
 """How the views of an edge are combined; min cuts where any view cuts."""
 
 Probabilities = Callable[[Tensor, Sequence[int]], Tensor]
@@ -109,7 +109,7 @@ def edges_inside(offset: Triple, shape: Sequence[int]) -> tuple[slice, slice, sl
 
 
 def combine_views(
-    image_BZYX: Tensor, probabilities: Probabilities, offsets: Offsets, keep: Offsets, tta: int, mode: Mode
+    image_BZYX: Tensor, probabilities: Probabilities, offsets: Offsets, keep: Offsets, tta: int, mode: TtaMode
 ) -> Tensor:
     """Affinities of an image from all views of it: float32 ``[B, len(keep), Z, Y, X]``.
 
@@ -185,7 +185,7 @@ def _moved(place: tuple[slice, slice, slice], shift: Triple) -> tuple[slice, sli
     return (z, y, x)
 
 
-def _combine(into: Tensor, values: Tensor, mode: Mode, first: bool) -> None:
+def _combine(into: Tensor, values: Tensor, mode: TtaMode, first: bool) -> None:
     if first:
         into.copy_(values)
     elif mode == "mean":

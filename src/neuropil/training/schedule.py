@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
+from neuropil.choices import Schedule
 from neuropil.config import OptimizerConfig
-
-Schedule = Literal["constant", "linear", "cosine", "steps", "plateau"]
 
 
 def learning_rate(settings: OptimizerConfig, iteration: int, done: float, drop: float = 1.0) -> float:

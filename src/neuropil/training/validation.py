@@ -9,9 +9,9 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
+from neuropil.choices import Metric
 from neuropil.config import Config, SegmentConfig
 from neuropil.evaluation import evaluate, threshold_curve
-from neuropil.evaluation.curve import Metric
 from neuropil.geometry import Box
 from neuropil.inference import predict
 from neuropil.inference.engine import kept_offsets
