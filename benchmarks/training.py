@@ -27,7 +27,7 @@ import torch
 
 from neuropil import Config, load_config
 from neuropil.config import AugmentConfig
-from neuropil.dataset import VolumeDataset, VolumePair
+from neuropil.dataset import LabelledVolume, VolumeDataset
 from neuropil.losses import class_weights
 from neuropil.models import build_network
 from neuropil.targets import label_margin
@@ -49,11 +49,11 @@ FULL = AugmentConfig(
 """Every part of the augmentation, and every sample warped."""
 
 
-def volume(seed: int = 0) -> VolumePair:
+def volume(seed: int = 0) -> LabelledVolume:
     """Random grey values, and labels in patches of 16 voxels."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 300, (40, 40, 40)).astype(np.uint32).repeat(16, 1).repeat(16, 2)
-    return VolumePair(array_volume(rng.integers(0, 256, labels.shape, dtype=np.uint8)), array_volume(labels))
+    return LabelledVolume(array_volume(rng.integers(0, 256, labels.shape, dtype=np.uint8)), array_volume(labels))
 
 
 def data_path(patch: tuple[int, int, int], offsets: str, augment: AugmentConfig | None, samples: int) -> float:

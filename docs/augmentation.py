@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 
 from neuropil import Box, Config, open_volume
 from neuropil.config import AugmentConfig
-from neuropil.dataset import VolumeDataset, VolumePair
+from neuropil.dataset import LabelledVolume, VolumeDataset
 from neuropil.errors import NeuropilError
 from neuropil.pipeline.fetch import find_snemi3d
 from neuropil.training.batches import prepare
@@ -43,7 +43,7 @@ def main(out: str) -> None:
     if stack is None:
         raise NeuropilError("set NEUROPIL_DATA to a folder with SNEMI3D, or run `neuropil fetch snemi3d`")
     at = Box.parse("20:27,300:500,300:500")
-    pair = VolumePair(open_volume(stack.image), open_volume(stack.labels), box=at.grow((0, 100, 100)))
+    pair = LabelledVolume(open_volume(stack.image), open_volume(stack.labels), box=at.grow((0, 100, 100)))
     half = (len(PARTS) + 1) // 2
     figure, axes = plt.subplots(6, half, figsize=(1.7 * half, 9.0), height_ratios=[3, 1, 3] * 2)
     plain = None

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from neuropil import Box, NeuropilError
 from neuropil.config import AugmentConfig
-from neuropil.dataset import VolumeDataset, VolumePair, Wanted, collate, sample_rng
+from neuropil.dataset import LabelledVolume, VolumeDataset, Wanted, collate, sample_rng
 from neuropil.targets import erode_labels
 from neuropil.training.batches import Numbers, batches, in_plain_words
 from neuropil.volumes import Metadata, array_volume, create_volume, open_volume, write_volume
@@ -21,13 +21,13 @@ def pair(shape=(6, 40, 48), seed=0, **more):
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, shape, dtype=np.uint8)
     labels = rng.integers(0, 4, (shape[0], shape[1] // 4, shape[2] // 4)).repeat(4, 1).repeat(4, 2).astype(np.uint32)
-    return VolumePair(array_volume(image), array_volume(labels), **more)
+    return LabelledVolume(array_volume(image), array_volume(labels), **more)
 
 
 def filled(dtype, value, labels=1, mask=None):
     """A pair of one value each."""
     volumes = [None if one is None else array_volume(np.full((2, 8, 8), one)) for one in (dtype(value), labels, mask)]
-    return VolumePair(*volumes)
+    return LabelledVolume(*volumes)
 
 
 def test_a_sample_is_a_function_of_seed_and_number():
@@ -68,7 +68,7 @@ def test_one_process_draws_what_a_loader_draws():
 
 def test_every_position_is_reached_and_image_and_labels_match():
     labels = np.arange(1, 3 * 5 * 6 + 1, dtype=np.uint32).reshape(3, 5, 6)
-    data = VolumeDataset([VolumePair(array_volume(labels.astype(np.uint8)), array_volume(labels))], (2, 4, 4))
+    data = VolumeDataset([LabelledVolume(array_volume(labels.astype(np.uint8)), array_volume(labels))], (2, 4, 4))
     corners = set()
     for number in range(200):
         sample = data[number]
@@ -106,7 +106,7 @@ def test_the_box_bounds_the_patches_and_what_lies_outside_is_masked():
 def test_labels_with_an_origin_lie_where_it_says():
     image = np.arange(10 * 8 * 8, dtype=np.uint16).reshape(10, 8, 8)
     labels = array_volume(image[4:9].astype(np.uint32), Metadata(origin=(4, 0, 0)))
-    sample = VolumeDataset([VolumePair(array_volume(image), labels)], (5, 8, 8))[0]
+    sample = VolumeDataset([LabelledVolume(array_volume(image), labels)], (5, 8, 8))[0]
     assert torch.equal(sample.image_ZYX.int(), sample.labels_ZYX)
 
 
@@ -115,7 +115,7 @@ def test_masks_and_the_unlabelled_id():
     labels[0, 0, 0] = 2**64 - 1
     mask = np.ones((2, 4, 4), np.uint8)
     mask[1, 3, 3] = 0
-    source = VolumePair(array_volume(image), array_volume(labels), array_volume(mask))
+    source = LabelledVolume(array_volume(image), array_volume(labels), array_volume(mask))
     sample = VolumeDataset([source], (2, 4, 4), unlabelled=2**64 - 1)[0]
     assert sample.mask_ZYX.sum() == 30
     assert not sample.mask_ZYX[0, 0, 0]
@@ -124,19 +124,19 @@ def test_masks_and_the_unlabelled_id():
 
 def test_huge_ids_stay_apart():
     labels = np.array([[[2**64 - 1, 2**64 - 2, 0, 1]]], np.uint64)
-    sample = VolumeDataset([VolumePair(array_volume(np.zeros((1, 1, 4), np.uint8)), array_volume(labels))], (1, 1, 4))[
-        0
-    ]
+    sample = VolumeDataset(
+        [LabelledVolume(array_volume(np.zeros((1, 1, 4), np.uint8)), array_volume(labels))], (1, 1, 4)
+    )[0]
     ids = sample.labels_ZYX.flatten().tolist()
     assert len(set(ids)) == 4
     assert ids[2] == 0
 
 
 def test_weights_choose_between_volumes():
-    bright = VolumePair(
+    bright = LabelledVolume(
         array_volume(np.full((2, 8, 8), 255, np.uint8)), array_volume(np.ones((2, 8, 8), np.uint8)), weight=3
     )
-    dark = VolumePair(array_volume(np.zeros((2, 8, 8), np.uint8)), array_volume(np.ones((2, 8, 8), np.uint8)))
+    dark = LabelledVolume(array_volume(np.zeros((2, 8, 8), np.uint8)), array_volume(np.ones((2, 8, 8), np.uint8)))
     data = VolumeDataset([bright, dark], (2, 4, 4))
     share = np.mean([data[n].image_ZYX.float().mean().item() > 0 for n in range(400)])
     assert share == pytest.approx(0.75, abs=0.08)
@@ -154,7 +154,7 @@ def test_volumes_are_chosen_as_numpy_chooses():
 def test_poor_places_are_drawn_again():
     labels = np.zeros((4, 64, 64), np.uint8)
     labels[:, 40:, 40:] = np.arange(1, 4).repeat(8)
-    source = VolumePair(array_volume(np.zeros(labels.shape, np.uint8)), array_volume(labels))
+    source = LabelledVolume(array_volume(np.zeros(labels.shape, np.uint8)), array_volume(labels))
     drawn = [VolumeDataset([source], (2, 16, 16), wanted=Wanted(0.5, 2))[n].labels_ZYX for n in range(30)]
     assert all((ids > 0).float().mean() >= 0.5 and ids[:, ::4, ::4].unique().count_nonzero() >= 2 for ids in drawn)
     plain = [VolumeDataset([source], (2, 16, 16))[n].labels_ZYX for n in range(30)]
@@ -166,7 +166,7 @@ def test_masked_ids_are_not_counted(memory):
     labels, mask = np.ones((2, 8, 32), np.uint64), np.ones((2, 8, 32), np.uint8)
     labels[:, :, 4:8], labels[:, :, 8:20], labels[:, :, 20:] = 2, 2**64 - 2, 3
     mask[:, :, 20:] = 0
-    source = VolumePair(*(array_volume(array) for array in (np.zeros(labels.shape, np.uint8), labels, mask)))
+    source = LabelledVolume(*(array_volume(array) for array in (np.zeros(labels.shape, np.uint8), labels, mask)))
     data = VolumeDataset([source], (2, 8, 8), unlabelled=2**64 - 2, wanted=Wanted(ids=2, attempts=500), memory=memory)
     for number in range(30):
         sample = data[number]
@@ -178,7 +178,7 @@ def test_masked_ids_are_not_counted(memory):
 def test_where_nothing_is_good_enough_the_best_is_taken():
     labels = np.zeros((4, 64, 64), np.uint8)
     labels[:, :32] = 1
-    source = VolumePair(array_volume(np.zeros(labels.shape, np.uint8)), array_volume(labels))
+    source = LabelledVolume(array_volume(np.zeros(labels.shape, np.uint8)), array_volume(labels))
     data = VolumeDataset([source], (2, 16, 16), wanted=Wanted(ids=5, attempts=20))
     assert all((data[n].labels_ZYX > 0).all() for n in range(10))
 
@@ -193,7 +193,7 @@ def test_workers_read_lazy_volumes(tmp_path):
     source = pair()
     write_volume(tmp_path / "i.h5", source.image.read())
     write_volume(tmp_path / "l.zarr", source.labels.read())
-    lazy = VolumePair(open_volume(tmp_path / "i.h5"), open_volume(tmp_path / "l.zarr"))
+    lazy = LabelledVolume(open_volume(tmp_path / "i.h5"), open_volume(tmp_path / "l.zarr"))
     data = VolumeDataset([lazy], (4, 16, 16), memory=1)
     drawn = batches(data, Numbers(0, 2), 1, False)
     kept = VolumeDataset([source], (4, 16, 16))
@@ -225,9 +225,9 @@ def test_workers_read_precomputed_volumes(tmp_path, way):
 
     with serving(tmp_path) as address:
         folder = str(tmp_path) if way == "folder" else f"precomputed://{address}"
-        lazy = VolumePair(*(open_volume(f"{folder}/{name}.precomputed") for name in arrays))
+        lazy = LabelledVolume(*(open_volume(f"{folder}/{name}.precomputed") for name in arrays))
         found = drawn(lazy, 1, 1)
-    expected = drawn(VolumePair(*(array_volume(array, placed) for array in arrays.values())), 1e9, 0)
+    expected = drawn(LabelledVolume(*(array_volume(array, placed) for array in arrays.values())), 1e9, 0)
     for batch, other in zip(found, expected, strict=True):
         for one, two in zip(batch, other, strict=True):
             assert one.number == two.number
@@ -282,7 +282,7 @@ def test_volumes_stay_on_the_device_that_trains():
 def test_beyond_the_border_the_last_voxels_are_repeated(dtype):
     array = np.random.default_rng(0).integers(0, 200, (2, 20, 24)).astype(dtype)
     array = array / dtype(256) if dtype == np.float32 else array
-    source = VolumePair(array_volume(array), array_volume(np.ones(array.shape, np.uint8)))
+    source = LabelledVolume(array_volume(array), array_volume(np.ones(array.shape, np.uint8)))
     data = VolumeDataset([source], (2, 16, 16), augment=AugmentConfig(rotate=45, warp_probability=1))
     for number in range(8):
         sample = data[number]
@@ -308,11 +308,11 @@ def test_beyond_the_border_the_last_voxels_are_repeated(dtype):
         ([], (1, 4, 4), r"data\.train"),
         ([pair()], (7, 16, 16), "patch"),
         (
-            [VolumePair(array_volume(np.zeros((2, 8, 8), np.uint8)), array_volume(np.zeros((2, 8, 8))))],
+            [LabelledVolume(array_volume(np.zeros((2, 8, 8), np.uint8)), array_volume(np.zeros((2, 8, 8))))],
             (1, 4, 4),
             "integers",
         ),
-        ([VolumePair(array_volume(np.zeros((2, 8, 8), np.uint8)), pair().labels)], (1, 4, 4), "same shape"),
+        ([LabelledVolume(array_volume(np.zeros((2, 8, 8), np.uint8)), pair().labels)], (1, 4, 4), "same shape"),
         ([pair(box=Box.parse("0:9,0:8,0:8"))], (1, 4, 4), "must lie inside"),
         ([filled(np.int64, 3)], (1, 4, 4), "an image must be uint8, uint16 or float .* an array in memory holds int64"),
         ([filled(np.float32, 3)], (1, 4, 4), "finite and lie in .*; an array in memory holds 3 to 3; rescale"),
@@ -348,7 +348,7 @@ def test_what_is_wrong_with_a_volume_that_is_read_lazily_is_told_in_plain_words(
     """In a helping process, too: without the tracebacks in which it comes from there."""
     write_volume(tmp_path / "i.h5", np.full((2, 8, 8), np.nan, np.float32))
     write_volume(tmp_path / "l.h5", np.ones((2, 8, 8), np.uint8))
-    lazy = VolumePair(open_volume(tmp_path / "i.h5"), open_volume(tmp_path / "l.h5"))
+    lazy = LabelledVolume(open_volume(tmp_path / "i.h5"), open_volume(tmp_path / "l.h5"))
     data = VolumeDataset([lazy], (1, 4, 4), memory=1)
     with pytest.raises(NeuropilError, match=r"^a float image must be .* holds nan to nan; [^\n]*$"), in_plain_words():
         next(batches(data, Numbers(0, 1), workers, False))

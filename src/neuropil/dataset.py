@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 
 
 @dataclass(frozen=True)
-class VolumePair:
+class LabelledVolume:
     """An image with its labels, and the part of them to draw from."""
 
     image: Volume
@@ -108,14 +108,14 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
 
     >>> from neuropil.volumes import array_volume
     >>> image, labels = np.zeros((8, 32, 32), np.uint8), np.ones((8, 32, 32), np.uint32)
-    >>> data = VolumeDataset([VolumePair(array_volume(image), array_volume(labels))], (4, 16, 16), seed=0, margin=1)
+    >>> data = VolumeDataset([LabelledVolume(array_volume(image), array_volume(labels))], (4, 16, 16), seed=0, margin=1)
     >>> tuple(data[5].image_ZYX.shape), tuple(data[5].labels_ZYX.shape)
     ((4, 16, 16), (4, 18, 18))
     """
 
     def __init__(
         self,
-        pairs: Sequence[VolumePair],
+        pairs: Sequence[LabelledVolume],
         patch: Triple,
         *,
         seed: int = 0,
@@ -211,7 +211,7 @@ class _Source:
     """One pair, read once where it is small enough to be kept, on the device that trains; else box by box."""
 
     def __init__(
-        self, pair: VolumePair, patch: Triple, unlabelled: int | None, memory: float, device: torch.device
+        self, pair: LabelledVolume, patch: Triple, unlabelled: int | None, memory: float, device: torch.device
     ) -> None:
         self.pair, self.region, self.unlabelled = pair, pair.region(), unlabelled
         _check_kinds(pair)
@@ -281,7 +281,7 @@ class _Source:
         return torch.from_numpy(_compact(labels)), torch.from_numpy(mask)
 
 
-def _check_kinds(pair: VolumePair) -> None:
+def _check_kinds(pair: LabelledVolume) -> None:
     """Refuse what cannot be an image or its labels, whatever the voxels are."""
     if pair.labels.dtype.kind not in "iu":
         raise NeuropilError(f"labels must be integers, {pair.labels.path} holds {pair.labels.dtype}")

@@ -8,7 +8,7 @@ from neuropil import Config
 from neuropil.augment import Symmetry, Warp, apply_symmetry, apply_warp, draw_warp
 from neuropil.augment.warp import _positions
 from neuropil.config import AugmentConfig
-from neuropil.dataset import VolumeDataset, VolumePair
+from neuropil.dataset import LabelledVolume, VolumeDataset
 from neuropil.targets import affinity_targets
 from neuropil.training.batches import prepare
 from neuropil.volumes import array_volume
@@ -122,7 +122,7 @@ def test_the_mask_covers_everything_that_was_invented():
     shape = (3, 16, 15)
     rows = np.broadcast_to(np.arange(16, dtype=np.uint8)[None, :, None] * 10 + 50, shape).copy()
     data = VolumeDataset(
-        [VolumePair(array_volume(rows), array_volume(np.ones(shape, np.uint8)))], PATCH, margin=1, augment=ALL
+        [LabelledVolume(array_volume(rows), array_volume(np.ones(shape, np.uint8)))], PATCH, margin=1, augment=ALL
     )
     covered = 0
     for number in range(200):
@@ -170,7 +170,7 @@ def test_shares_of_steps_and_slips():
 def test_a_batch_is_reproduced_by_its_seed_and_mixes_warped_and_plain_samples():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (5, 40, 40), dtype=np.uint8)
-    pair = VolumePair(array_volume(image), array_volume((image // 64).astype(np.uint8)))
+    pair = LabelledVolume(array_volume(image), array_volume((image // 64).astype(np.uint8)))
     defects = dict.fromkeys(("missing", "partly_missing", "blurred", "noisy", "motion", "cut_noise", "cut_blur"), 0.14)
     augment = AugmentConfig(**(ALL.model_dump() | defects | {"slip": 0.1, "step": 0.2, "warp_probability": 0.5}))
     config = Config.from_dict({"augment": augment.model_dump(), "training": {"patch": [4, 16, 16]}})

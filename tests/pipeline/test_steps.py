@@ -7,7 +7,7 @@ import pytest
 
 from neuropil.errors import NeuropilError
 from neuropil.pipeline.scoring import write_json
-from neuropil.pipeline.steps import Steps, fingerprint
+from neuropil.pipeline.steps import Steps, digest_of
 from neuropil.volumes import write_volume
 
 
@@ -34,25 +34,25 @@ def test_a_damaged_record_means_nothing_is_done(tmp_path, text):
 def test_fingerprints_follow_content_and_settings(tmp_path):
     file = tmp_path / "a.h5"
     file.write_bytes(b"abc")
-    first = fingerprint({"tta": 8}, f"{file}/main")
-    assert fingerprint({"tta": 8}, f"{file}/main") == first
-    assert fingerprint({"tta": 4}, f"{file}/main") != first
-    assert fingerprint({"tta": 8}, file) == first
+    first = digest_of({"tta": 8}, f"{file}/main")
+    assert digest_of({"tta": 8}, f"{file}/main") == first
+    assert digest_of({"tta": 4}, f"{file}/main") != first
+    assert digest_of({"tta": 8}, file) == first
     file.write_bytes(b"abcd")
-    longer = fingerprint({"tta": 8}, f"{file}/main")
+    longer = digest_of({"tta": 8}, f"{file}/main")
     assert longer != first
     os.utime(file, ns=(1, 1))
-    assert fingerprint({"tta": 8}, f"{file}/main") != longer
+    assert digest_of({"tta": 8}, f"{file}/main") != longer
 
 
 def test_fingerprints_of_folders_and_patterns(tmp_path):
     write_volume(tmp_path / "a.zarr", np.zeros((2, 3, 4), "u1"))
     (tmp_path / "1.png").write_bytes(b"a")
-    folder, pattern = fingerprint({}, tmp_path / "a.zarr"), fingerprint({}, f"{tmp_path}/*.png")
+    folder, pattern = digest_of({}, tmp_path / "a.zarr"), digest_of({}, f"{tmp_path}/*.png")
     write_volume(tmp_path / "a.zarr", np.zeros((2, 3, 5), "u1"))
     (tmp_path / "2.png").write_bytes(b"a")
-    assert fingerprint({}, tmp_path / "a.zarr") != folder
-    assert fingerprint({}, f"{tmp_path}/*.png") != pattern
+    assert digest_of({}, tmp_path / "a.zarr") != folder
+    assert digest_of({}, f"{tmp_path}/*.png") != pattern
 
 
 def test_json_is_whole_or_what_was_there_before(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from neuropil import Config
-from neuropil.dataset import VolumeDataset, VolumePair, sample_rng
+from neuropil.dataset import LabelledVolume, VolumeDataset, sample_rng
 from neuropil.targets import erode_labels, label_margin, meetings, signed_distance
 from neuropil.training.batches import prepare
 from neuropil.volumes import array_volume
@@ -19,7 +19,7 @@ def drawn(model, patch, labels, unlabelled=None, mask=None, augment=PLAIN):
     """The config, and samples of these labels."""
     config = Config.from_dict({"model": model, "training": {"patch": patch}, "augment": augment})
     volumes = [None if array is None else array_volume(array) for array in (labels.astype(np.uint8), labels, mask)]
-    pair = VolumePair(*volumes)
+    pair = LabelledVolume(*volumes)
     data = VolumeDataset(
         [pair], patch, margin=label_margin(config.model), augment=config.augment, unlabelled=unlabelled
     )

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from neuropil import Config, NeuropilError
-from neuropil.dataset import VolumeDataset, VolumePair
+from neuropil.dataset import LabelledVolume, VolumeDataset
 from neuropil.losses import balanced_bce
 from neuropil.models import build_network
 from neuropil.targets import label_margin
@@ -20,7 +20,7 @@ def config_of(model=None, loss=None):
 def batch_of(config, count=2):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, (4, 10, 10)).repeat(4, 1).repeat(4, 2).astype(np.uint8)
-    pair = VolumePair(array_volume((labels * 80).astype(np.uint8)), array_volume(labels))
+    pair = LabelledVolume(array_volume((labels * 80).astype(np.uint8)), array_volume(labels))
     data = VolumeDataset([pair], (3, 16, 16), margin=label_margin(config.model))
     return prepare([data[n] for n in range(count)], config, 0, None)
 

@@ -13,7 +13,7 @@ import torch
 
 from neuropil import NeuropilError, train
 from neuropil.models.checkpoint import read_checkpoint, save_checkpoint
-from neuropil.training.stopping import Watch
+from neuropil.training.stopping import NanCheck
 from training_data import equal, recipe, stripes, weights
 
 
@@ -141,7 +141,7 @@ def test_what_is_no_number_never_reaches_a_checkpoint(data, tmp_path, monkeypatc
     options = ["training.iterations=6", "training.checkpoint_every=2", "optimizer.schedule=constant", *more]
     with monkeypatch.context() as patch:
         # What is seen of a GPU here is when it is asked.
-        patch.setattr(loop, "Watch", lambda folder, _: Watch(folder, torch.device(device)))
+        patch.setattr(loop, "NanCheck", lambda folder, _: NanCheck(folder, torch.device(device)))
         patch.setattr(loop, "judge", judge)
         with pytest.raises(NeuropilError, match=said):
             train(recipe(data, *options), tmp_path / "run")
@@ -166,7 +166,7 @@ def test_a_device_is_asked_before_anything_is_saved(data, tmp_path, monkeypatch,
         found = plain(*given)
         return found._replace(loss=found.loss * float("inf")) if len(calls) == 2 else found
 
-    monkeypatch.setattr(loop, "Watch", lambda folder, _: Watch(folder, torch.device("cuda")))
+    monkeypatch.setattr(loop, "NanCheck", lambda folder, _: NanCheck(folder, torch.device("cuda")))
     monkeypatch.setattr(loop, "judge", judge)
     options = ["training.iterations=50", "training.log_every=100", "training.checkpoint_every=100", end]
     with pytest.raises(NeuropilError, match="loss or its gradient became nan at iteration 3"):

@@ -14,7 +14,6 @@ from neuropil.blockwise.runner import ProgressCallback, Runner
 from neuropil.config import PredictConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple, blocks
-from neuropil.inference.fingerprint import model_fingerprint
 from neuropil.inference.journal import Journal
 from neuropil.inference.progress import Clock
 from neuropil.inference.request import Request, make_request
@@ -27,6 +26,7 @@ from neuropil.inference.resumable import (
     unfinished,
 )
 from neuropil.inference.stream import Cells
+from neuropil.models.checkpoint import model_digest
 from neuropil.volumes import Volume, open_volume, spare_input
 from neuropil.volumes.location import absolute_path, parse_location
 
@@ -118,6 +118,6 @@ def _request(checkpoint: str, image: str, box: str, settings: str, device: str, 
     """
     chosen = PredictConfig.model_validate_json(settings)
     request = make_request(checkpoint, open_volume(image), chosen, box=Box.parse(box), device=device)
-    if model_fingerprint(request.model) != json.loads(made_from)["model"]:
+    if model_digest(request.model) != json.loads(made_from)["model"]:
         raise NeuropilError(f"{checkpoint} holds another model for this worker than where the run was started")
     return request

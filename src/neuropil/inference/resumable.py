@@ -15,14 +15,13 @@ import torch
 from neuropil.config import PredictConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
-from neuropil.inference.fingerprint import model_fingerprint
 from neuropil.inference.journal import Journal
 from neuropil.inference.memory import free_memory
 from neuropil.inference.progress import Clock, Watch
 from neuropil.inference.request import Request, make_request
 from neuropil.inference.stream import Affinities, Cells, Plan, predict_cells
 from neuropil.inference.tiling import Axis, Tiling
-from neuropil.models.checkpoint import Model
+from neuropil.models.checkpoint import Model, model_digest
 from neuropil.volumes import (
     LOGIT8,
     Metadata,
@@ -107,7 +106,7 @@ def unfinished(target: Location) -> Path:
 def begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
     """The tiles and number format to use: those of the run before, else chosen now."""
     asked = {
-        "model": model_fingerprint(request.model),
+        "model": model_digest(request.model),
         "image": image_digest(request.image),
         "box": str(request.box),
         **request.settings.model_dump(mode="json"),
@@ -222,7 +221,7 @@ def _metadata(request: Request) -> Metadata:
     extra: dict[str, Any] = {
         "made_by": {
             "neuropil": version("neuropil"),
-            "model": model_fingerprint(request.model)[:16],
+            "model": model_digest(request.model)[:16],
             "image": request.image.path,
             "tta": settings.tta,
             "tta_mode": settings.tta_mode,

@@ -11,6 +11,7 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,18 @@ def export_weights(
     stored = compacted(weights) if compact else weights
     write_weights(Path(path), stored, used, {**content.get("info", {}), **(info or {})})
     return Path(path)
+
+
+def model_digest(model: Model) -> str:
+    """A digest of a model's weights and of the recipe part that gives them their meaning.
+
+    >>> from torch import nn
+    >>> len(model_digest(Model(nn.Conv3d(1, 3, 1), Config(), {})))
+    64
+    """
+    digest = sha256(model.config.model.model_dump_json().encode())
+    for name, value in sorted(model.network.state_dict().items()):
+        array = value.detach().cpu().contiguous().float().numpy()
+        digest.update(f"{name} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -45,7 +45,7 @@ class DemoData:
 
 
 @dataclass
-class Clock:
+class StepTimer:
     """Seconds per step, printed as they pass."""
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -67,7 +67,7 @@ def demo(data: Path | str | None = None, out: Path | str = "outputs/demo", minut
             too, synthetic tissue.
         out: folder for ``scores.json``, ``index.html``, ``demo.png``, ``affinities.zarr``, ``segmentation.h5`` and
             the checkpoints.
-        minutes: how long to train, wall clock. 0: only the model of the package is shown.
+        minutes: how long to train, wall timer. 0: only the model of the package is shown.
 
     Returns:
         Path of ``scores.json``.
@@ -77,43 +77,43 @@ def demo(data: Path | str | None = None, out: Path | str = "outputs/demo", minut
     """
     if not minutes >= 0:
         raise NeuropilError(f"--minutes: expected how long to train, from 0 (not at all) on, got {minutes}")
-    out, clock = Path(out), Clock()
+    out, timer = Path(out), StepTimer()
     stack = find_data(data, out)
     print(f"data: {stack.name}\n   {stack.image}\n   results go to {out}/")
     judged: dict[str, Judged] = {}
     sections = _sections(stack.test)
-    with clock.step("shipped", f"the model that comes with neuropil, {SHIPPED}, on sections {sections}"):
+    with timer.step("shipped", f"the model that comes with neuropil, {SHIPPED}, on sections {sections}"):
         model = load_model(SHIPPED)
         folder = out / "shipped" if minutes else out
         judged["shipped"] = judge(model, stack, folder, model.config.predict.tta, model.config.segment.threshold)
     print(f"   {_line(judged['shipped'].scores)}")
     if minutes:
-        judged = {"untrained": _untrained(stack, minutes, out, clock), **judged}
-        judged["trained"] = _trained(stack, minutes, out, clock)
+        judged = {"untrained": _untrained(stack, minutes, out, timer), **judged}
+        judged["trained"] = _trained(stack, minutes, out, timer)
     last = list(judged.values())[-1]
     scores = last.scores.to_json() | {name: one.scores.to_json() for name, one in judged.items()}
-    scores |= {"threshold": last.threshold, "box": str(stack.test), "data": stack.name, "seconds": clock.seconds}
+    scores |= {"threshold": last.threshold, "box": str(stack.test), "data": stack.name, "seconds": timer.seconds}
     path = out / "scores.json"
     path.write_text(json.dumps(scores, indent=2) + "\n")
-    with clock.step("show", "drawing"):
-        page = show(stack, out, judged, clock.seconds)
+    with timer.step("show", "drawing"):
+        page = show(stack, out, judged, timer.seconds)
     _conclude(judged, page, path)
     return path
 
 
-def _untrained(stack: DemoData, minutes: float, out: Path, clock: Clock) -> Judged:
+def _untrained(stack: DemoData, minutes: float, out: Path, timer: StepTimer) -> Judged:
     config = recipe(stack, minutes)
-    with clock.step("untrained", f"an untrained network on sections {_sections(stack.test)}, to compare with"):
+    with timer.step("untrained", f"an untrained network on sections {_sections(stack.test)}, to compare with"):
         blank = Model(build_network(config.model).eval(), config, {"voxel_size": list(stack.voxel_size)})
         return judge(blank, stack, out / "untrained", tta=1)
 
 
-def _trained(stack: DemoData, minutes: float, out: Path, clock: Clock) -> Judged:
+def _trained(stack: DemoData, minutes: float, out: Path, timer: StepTimer) -> Judged:
     from neuropil.training import train
 
-    with clock.step("train", f"training on sections {_sections(stack.train)} for {minutes:g} minutes"):
+    with timer.step("train", f"training on sections {_sections(stack.train)} for {minutes:g} minutes"):
         model = load_model(train(recipe(stack, minutes), out))
-    with clock.step("segment", f"predicting, segmenting and scoring sections {_sections(stack.test)}"):
+    with timer.step("segment", f"predicting, segmenting and scoring sections {_sections(stack.test)}"):
         return judge(model, stack, out, model.config.predict.tta)
 
 

@@ -20,7 +20,7 @@ from neuropil.models.checkpoint import load_model
 from neuropil.pipeline.checking import check_volumes
 from neuropil.pipeline.scaling import segment_either_way, tune_either_way
 from neuropil.pipeline.scoring import score_table, write_json
-from neuropil.pipeline.steps import Steps, fingerprint
+from neuropil.pipeline.steps import Steps, digest_of
 from neuropil.training import train
 from neuropil.viewing.results import write_results
 from neuropil.volumes import Metadata, Volume, array_volume, open_volume
@@ -100,7 +100,7 @@ def _train(job: _Job) -> Path:
         **{name: getattr(config, name).model_dump(mode="json") for name in ("model", "augment", "loss", "optimizer")},
     }
     pairs = [*config.data.train, *config.data.validation]
-    made_from = fingerprint(settings, *(path for pair in pairs for path in (pair.image, pair.labels, pair.mask)))
+    made_from = digest_of(settings, *(path for pair in pairs for path in (pair.image, pair.labels, pair.mask)))
     interrupted = last if job.steps.begun("train", made_from) and last.exists() else None
     if not job.skip("train", made_from, last, best):
         train(config, job.out, resume=interrupted)
@@ -121,7 +121,7 @@ def _choose(job: _Job, checkpoint: Path) -> SegmentConfig:
         predicted.append(_predict(job, checkpoint, pair, folder / f"{index}.zarr", settings))
     found = folder / "segment.yaml"
     asked = [settings.model_dump(mode="json"), [pair.model_dump(mode="json") for pair in pairs]]
-    made_from = fingerprint(asked, *predicted, *(path for pair in pairs for path in (pair.labels, pair.mask)))
+    made_from = digest_of(asked, *predicted, *(path for pair in pairs for path in (pair.labels, pair.mask)))
     if not job.skip("tune", made_from, found):
         volumes = [open_volume(path) for path in predicted]
         labelled = [(v, _labels(pair, v.box)) for v, pair in zip(volumes, pairs, strict=True)]
@@ -136,7 +136,7 @@ def _predict(job: _Job, checkpoint: Path, pair: VolumePair, output: Path, settin
     """Affinities of a volume's box."""
     config = job.config
     asked = {"predict": config.predict.model_dump(mode="json"), "image": pair.image, "box": pair.box}
-    made_from = fingerprint(asked, checkpoint, pair.image)
+    made_from = digest_of(asked, checkpoint, pair.image)
     name = f"predict {output.relative_to(job.out)}"
     interrupted = job.steps.begun(name, made_from)
     if not job.skip(name, made_from, output):
@@ -160,7 +160,7 @@ def _predict(job: _Job, checkpoint: Path, pair: VolumePair, output: Path, settin
 
 def _segment(job: _Job, affinities: Path, settings: SegmentConfig) -> Path:
     output = job.out / "segmentation.h5"
-    made_from = fingerprint(settings.model_dump(mode="json"), affinities)
+    made_from = digest_of(settings.model_dump(mode="json"), affinities)
     if not job.skip("segment", made_from, output):
         segment_either_way(affinities, output, settings)
         job.steps.finish("segment", made_from)

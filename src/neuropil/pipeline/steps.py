@@ -13,7 +13,7 @@ from neuropil.volumes import stamp
 
 
 class Steps:
-    """The record of a run's folder, ``steps.json``: for each step the fingerprint of its inputs, and whether it ended.
+    """The record of a run's folder, ``steps.json``: for each step a digest of its inputs, and whether it ended.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -53,12 +53,12 @@ class Steps:
         write_json(self.path, self.known)
 
 
-def fingerprint(settings: object, *inputs: str | Path | None) -> str:
+def digest_of(settings: object, *inputs: str | Path | None) -> str:
     """A name for what a step is made from: settings in JSON types, and volumes or files by size and date.
 
     Names of files are left to the settings, so that a folder of results may be moved.
 
-    >>> fingerprint({"tta": 8}) == fingerprint({"tta": 8}), fingerprint({"tta": 8}) == fingerprint({"tta": 4})
+    >>> digest_of({"tta": 8}) == digest_of({"tta": 8}), digest_of({"tta": 8}) == digest_of({"tta": 4})
     (True, False)
     """
     stamps = [stamp(path) for path in inputs if path is not None]

@@ -19,9 +19,8 @@ from neuropil.augment import (
     to_unit,
     vary_intensity,
 )
-from neuropil.config import AugmentConfig, Config, ModelConfig
-from neuropil.config import VolumePair as PairConfig
-from neuropil.dataset import Sample, VolumeDataset, VolumePair, Wanted, collate, sample_rng
+from neuropil.config import AugmentConfig, Config, ModelConfig, VolumePair
+from neuropil.dataset import LabelledVolume, Sample, VolumeDataset, Wanted, collate, sample_rng
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
 from neuropil.targets import AuxiliaryTarget, affinity_targets, auxiliary_targets, erode_inside, label_margin
@@ -43,17 +42,17 @@ class Batch(NamedTuple):
     """What else is learned from the labels."""
 
 
-def open_pair(pair: PairConfig) -> VolumePair:
+def open_pair(pair: VolumePair) -> LabelledVolume:
     """Open the volumes that one entry of ``data.train`` names; no voxel is read yet."""
     if pair.labels is None:
         raise ValueError("a pair without labels reached training; the config should have refused it")
     image, labels = open_volume(pair.image), open_volume(pair.labels)
     box = None if pair.box is None else Box.parse(pair.box, image.box)
-    return VolumePair(image, labels, open_volume(pair.mask) if pair.mask else None, box, pair.weight)
+    return LabelledVolume(image, labels, open_volume(pair.mask) if pair.mask else None, box, pair.weight)
 
 
 def open_dataset(
-    pairs: Sequence[PairConfig],
+    pairs: Sequence[VolumePair],
     config: Config,
     seed: int,
     augment: AugmentConfig | None = None,

@@ -23,7 +23,7 @@ from neuropil.training.optimizers import measure_norms, update_average
 from neuropil.training.ranks import across, agree, share_norms, start_fabric
 from neuropil.training.run import PLAIN, Layout, Run, Step, plain, restore, start_run, write_config
 from neuropil.training.schedule import learning_rate
-from neuropil.training.stopping import StopRequest, Watch
+from neuropil.training.stopping import NanCheck, StopRequest
 from neuropil.training.validation import Validation
 
 
@@ -116,18 +116,18 @@ def go_on(
 ) -> Step:
     """Learn from where the run stands to its end, judging and saving on the way; how far it came."""
     config, settings = run.config, run.config.training
-    started, watch = time.monotonic() - step.seconds, Watch(run.folder, run.fabric.device)
+    started, check = time.monotonic() - step.seconds, NanCheck(run.folder, run.fabric.device)
     while (done := share_done(config, step)) < 1:
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(config.optimizer, step.iteration, done, step.drop)
-        learned = learn(run, step, stream, monitor, watch)
+        learned = learn(run, step, stream, monitor, check)
         update_average(run.average, plain(run.network), config, done)
         seconds, stop = agree(run.fabric, time.monotonic() - started, request.signal is not None)
         step = replace(step, iteration=step.iteration + 1, seconds=seconds)
         judged = step.iteration % (settings.validate_every or settings.checkpoint_every) == 0
         saved = step.iteration % settings.checkpoint_every == 0 or stop
         if judged or saved or step.iteration % settings.log_every == 0 or share_done(config, step) >= 1:
-            watch.check(learned.batch, step.iteration)
+            check.raise_if_bad(learned.batch, step.iteration)
         report(learned, run, step, monitor)
         if judged:
             step = validate(run, step, validation, monitor)
@@ -170,7 +170,7 @@ def prepared(run: Run, samples: Iterator[list[Sample]]) -> Generator[Batch]:
             yield batch
 
 
-def learn(run: Run, step: Step, stream: Iterator[Batch], monitor: Monitor, watch: Watch) -> Learned:
+def learn(run: Run, step: Step, stream: Iterator[Batch], monitor: Monitor, check: NanCheck) -> Learned:
     """One step of the optimizer, over as many batches as its gradient is averaged from."""
     settings, fabric = run.config.optimizer, run.fabric
     for part in range(1, settings.accumulate + 1):
@@ -181,14 +181,14 @@ def learn(run: Run, step: Step, stream: Iterator[Batch], monitor: Monitor, watch
         with nullcontext() if whole else fabric.no_backward_sync(run.network):
             logits = run.network(batch.image_BCZYX.to(memory_format=torch.channels_last_3d))
             found = judge(logits, batch, run.config, across)
-            watch.see("loss", found.loss, batch, step.iteration + 1)
+            check.see("loss", found.loss, batch, step.iteration + 1)
             # Each rank holds its part of the gradient of the common loss; ranks are averaged, parts must be summed.
             fabric.backward(found.loss * (fabric.world_size / settings.accumulate))
     limit = settings.clip or math.inf
     gradient = fabric.clip_gradients(run.network, run.optimizer, max_norm=limit, error_if_nonfinite=False)
     gradient = torch.zeros(()) if gradient is None else gradient
     if run.config.training.precision != "fp16":  # whose scale is found by trying: steps that overflow are left out
-        watch.see("gradient", gradient, batch, step.iteration + 1)
+        check.see("gradient", gradient, batch, step.iteration + 1)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     share_norms(plain(run.network))

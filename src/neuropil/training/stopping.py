@@ -50,27 +50,27 @@ class StopRequest:
         raise KeyboardInterrupt
 
 
-class Watch:
-    """Sees that losses and gradients are numbers: a step that was not leaves weights that are worth nothing.
+class NanCheck:
+    """Stops a run whose loss or gradient becomes NaN or infinite: its weights would be worth nothing.
 
-    A processor is asked each time, and what is no number never reaches the weights. To ask a GPU is to wait for it: it
-    only remembers, and is asked by :meth:`check`, which comes before anything is shown or saved.
+    On a CPU every value is checked at once, before it reaches the weights. Reading a value from a GPU waits for it:
+    there the check is made by :meth:`raise_if_bad`, before anything is shown or saved.
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.folder, self.at_once = folder, device.type == "cpu"
         self._memory: Tensor | float = 0.0
-        """0, or NaN from the first value on that was no number."""
+        """0, or NaN after the first value that was NaN or infinite."""
 
     def see(self, what: str, value: Tensor, batch: Batch, iteration: int) -> None:
-        """Take a loss or the norm of a gradient into account, on the device it lies on."""
+        """Check a loss or the norm of a gradient; on a GPU without waiting for it."""
         if self.at_once:
             check_finite(what, value.item(), batch, iteration, self.folder)
         else:
             self._memory = self._memory + 0 * value.detach().float()
 
-    def check(self, batch: Batch, iteration: int) -> None:
-        """Wait for the device, and stop the run where anything since the last time was no number.
+    def raise_if_bad(self, batch: Batch, iteration: int) -> None:
+        """Wait for the device, and stop the run if any value since the last call was NaN or infinite.
 
         Raises:
             NeuropilError: so it was; the batch that is left behind is the present one, not always the one to blame.
@@ -79,7 +79,7 @@ class Watch:
 
 
 def check_finite(what: str, value: float, batch: Batch, iteration: int, folder: Path) -> None:
-    """Stop a run whose loss is no longer a number, and leave the batch for inspection.
+    """Stop a run whose loss is NaN or infinite, and leave the batch for inspection.
 
     Raises:
         NeuropilError: the value is infinite or NaN.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from neuropil import Box, NeuropilError, create_volume, open_volume, write_volume
-from neuropil.dataset import VolumeDataset, VolumePair
+from neuropil.dataset import LabelledVolume, VolumeDataset
 from neuropil.volumes.formats import tiles
 
 SHAPE, TILE = (3, 23, 31), (8, 10)
@@ -141,8 +141,8 @@ def test_samples_drawn_from_tiles_are_those_of_one_file(tmp_path):
     image, labels = random_image(), random_image(1) % 5
     write_volume(tmp_path / "i.h5", image)
     write_volume(tmp_path / "l.h5", labels)
-    whole = VolumePair(open_volume(tmp_path / "i.h5"), open_volume(tmp_path / "l.h5"))
-    parts = VolumePair(open_volume(cut(tmp_path / "i", image)), open_volume(cut(tmp_path / "l", labels)))
+    whole = LabelledVolume(open_volume(tmp_path / "i.h5"), open_volume(tmp_path / "l.h5"))
+    parts = LabelledVolume(open_volume(cut(tmp_path / "i", image)), open_volume(cut(tmp_path / "l", labels)))
     a, b = (VolumeDataset([pair], (2, 9, 12), margin=1, memory=m) for pair, m in ((whole, 1e9), (parts, 0)))
     for number in range(5):
         assert np.array_equal(a[number].image_ZYX, b[number].image_ZYX)

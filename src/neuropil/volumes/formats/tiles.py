@@ -24,7 +24,7 @@ _IDLE = ("n_rows", "n_columns", "ndim")  # written by others, and told by the re
 
 
 @dataclass(frozen=True)
-class Tiling:
+class TileGrid:
     """What the JSON file says."""
 
     sections: tuple[str, ...]
@@ -66,7 +66,7 @@ class Tiling:
 class TileStore:
     """Files, one tile each, of which the last few that were read are kept."""
 
-    tiling: Tiling
+    tiling: TileGrid
     pages: Pages
 
     @property
@@ -148,7 +148,7 @@ def stamp_tiles(location: Location) -> Stamp:
     return stamp_files([path, *(Path(tiling.file(number)) for number in range(_count(tiling)))])
 
 
-def _count(tiling: Tiling) -> int:
+def _count(tiling: TileGrid) -> int:
     return len(tiling.sections) * math.prod(tiling.grid)
 
 
@@ -166,14 +166,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _parse(values: dict[str, Any], path: Path) -> Tiling:
+def _parse(values: dict[str, Any], path: Path) -> TileGrid:
     depth, height, width = (_positive(values, key, path) for key in ("depth", "height", "width"))
     given = values["image"]
     if not isinstance(given, list) or len(given) != depth or not all(isinstance(name, str) for name in given):
         raise NeuropilError(f"expected image to be a list of {depth} paths, one for each section, in {path}")
     if values.get("dtype", "uint8") not in _DTYPES:
         raise NeuropilError(f"expected dtype {' or '.join(_DTYPES)}, got {values['dtype']!r}, in {path}")
-    tiling = Tiling(tuple(given), (depth, height, width), *_layout(values, path), values.get("background", 0))
+    tiling = TileGrid(tuple(given), (depth, height, width), *_layout(values, path), values.get("background", 0))
     try:
         tiling.file(0)
     except (KeyError, IndexError, ValueError, AttributeError):
@@ -248,7 +248,7 @@ def _fit(tile: npt.NDArray[Any], dtype: np.dtype[Any], file: str) -> npt.NDArray
     return tile.astype(dtype)
 
 
-def _resize(tile: npt.NDArray[Any], tiling: Tiling) -> npt.NDArray[Any]:
+def _resize(tile: npt.NDArray[Any], tiling: TileGrid) -> npt.NDArray[Any]:
     """The tile at another size, with its corner voxels kept."""
     if tiling.ratio == 1:
         return tile
