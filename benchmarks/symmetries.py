@@ -25,6 +25,7 @@ from torch import Tensor
 
 from neuropil import Box, Volume, evaluate, open_volume
 from neuropil.augment import apply_symmetry
+from neuropil.config.mistakes import changed
 from neuropil.inference.engine import Engine
 from neuropil.inference.progress import Clock, ProgressLine
 from neuropil.inference.request import Request, make_request
@@ -75,7 +76,7 @@ class Counting(Engine):
 
 def predict_counts(request: Request, counts: tuple[int, ...]) -> dict[int, Volume]:
     """Affinities of the box by the number of views, stored as ``predict`` stores them."""
-    bf16 = request.bf16()
+    bf16 = request.bf16
     plain = request.engines(bf16)[0]
     engine = Counting(
         plain.network, plain.offsets, request.keep * len(counts), mode=request.settings.tta_mode,
@@ -153,8 +154,8 @@ def main() -> None:
     model = replace(model, config=model.config.model_copy(update={"training": training}))
     image, labels = open_volume(given.image), open_volume(given.labels)
     counts = tuple(sorted(int(n) for n in given.views.split(",")))
-    changes = {"tta": max(counts), "tta_mode": given.mode}
-    request = make_request(model, image, Box.parse(given.box, image.box), changes, given.device)
+    how = changed(model.config.predict, {"tta": max(counts), "tta_mode": given.mode}, "benchmark")
+    request = make_request(model, image, how, box=Box.parse(given.box, image.box), device=given.device)
     begin = time.perf_counter()
     found = predict_counts(request, counts)
     print(f"{len(symmetries(max(counts)))} views in {time.perf_counter() - begin:.0f} s")
