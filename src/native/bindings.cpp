@@ -3,6 +3,7 @@
 
 #include "bind_batches.hpp"
 #include "bind_blockwise.hpp"
+#include "bind_edited_cut.hpp"
 #include "bind_evaluation.hpp"
 #include "bind_segmentation.hpp"
 #include "bind_signed.hpp"
@@ -12,6 +13,7 @@ NB_MODULE(_native, m) {
     neuropil::bind_segmentation(m);
     neuropil::bind_signed(m);
     neuropil::bind_blockwise(m);
+    neuropil::bind_edited_cut(m);
     neuropil::evaluation::bind_evaluation(m);
     neuropil::batches::bind_batches(m);
 }

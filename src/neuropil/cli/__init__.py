@@ -3,6 +3,7 @@
 from neuropil.cli import arrays as arrays
 from neuropil.cli import info as info
 from neuropil.cli import looking as looking
+from neuropil.cli import proofreading as proofreading
 from neuropil.cli import recipes as recipes
 from neuropil.cli.app import app as app
 

@@ -14,7 +14,10 @@ from typer.core import TyperGroup
 
 from neuropil.errors import NeuropilError, Note, Unfinished
 
-ORDER = ["demo", "fetch", "config", "train", "predict", "segment", "tune", "evaluate", "run", "view", "info", "convert"]
+ORDER = [
+    *("demo", "fetch", "config", "train", "predict", "segment", "tune", "evaluate", "run"),
+    *("rank", "proofread", "apply", "edits", "view", "info", "convert"),
+]
 """Verbs as help lists them: in the order in which they are used."""
 
 

@@ -147,6 +147,9 @@ def segment(
         bool | None, typer.Option("--fragments", help="Mutex: of watershed fragments, not of voxels.")
     ] = None,
     snippet: Snippet = None,
+    edits: Annotated[
+        Path | None, typer.Option(metavar="LOG", help="Apply a proofreader's decisions after the minimum size.")
+    ] = None,
     block: BlockOption = None,
     workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
@@ -161,6 +164,7 @@ def segment(
     from neuropil.config import Config
     from neuropil.pipeline.beside import write_config_beside
     from neuropil.segmentation import segment_volume, threshold_for
+    from neuropil.segmentation.edits import EditLog
 
     by_blocks = asks_for_blocks(block, workers, scheduler, work)
     settings = read_segment(
@@ -184,8 +188,13 @@ def segment(
             level, origin = threshold_for(volume, settings)
             settings = settings.model_copy(update={"threshold": level})
             typer.echo(f"threshold {level:g} ({origin})")
+        log = None if edits is None else EditLog.read(edits)
+        if log is not None and by_blocks:
+            raise NeuropilError(f"--edits goes with memory, not with blocks; afterwards: neuropil apply {out} {edits}")
+        if log is not None:
+            typer.echo(f"{len(log.active())} decisions of {edits}")
         if not by_blocks:
-            segment_volume(volume, out, settings)
+            segment_volume(volume, out, settings, log)
         else:
             with open_executor(workers, scheduler) as executor:
                 segment_blocks(

@@ -118,16 +118,26 @@ class MergeTree:
         [[[1, 1, 0]]]
         """
         nodes = self.nodes(fragments)
+        segmentation: npt.NDArray[Any] = self.lut(threshold, min_size, graph, nodes)[nodes]
+        return segmentation
+
+    def lut(
+        self, threshold: float, min_size: int, graph: RegionGraph | None, nodes: npt.NDArray[Any]
+    ) -> npt.NDArray[Any]:
+        """The segment of every fragment in :meth:`segment`, ``[fragments + 1]``; ``nodes`` as :meth:`nodes` gives them.
+
+        Raises:
+            NeuropilError: as :meth:`segment`.
+        """
         min_size = voxel_count(min_size, "min_size")
         lut = self.cut(threshold)
-        if min_size > 1:
-            if graph is None:
-                raise NeuropilError("min_size needs the graph: segment(…, graph=region_graph(affinities, fragments))")
-            self._check_graph(graph)
-            sizes = np.bincount(nodes.reshape(-1), minlength=self.fragments + 1)
-            lut = _absorb_small(lut, sizes, graph, min_size, Score.parse(self.pooling))
-        segmentation: npt.NDArray[Any] = lut[nodes]
-        return segmentation
+        if min_size <= 1:
+            return lut
+        if graph is None:
+            raise NeuropilError("min_size needs the graph: segment(…, graph=region_graph(affinities, fragments))")
+        self._check_graph(graph)
+        sizes = np.bincount(nodes.reshape(-1), minlength=self.fragments + 1)
+        return _absorb_small(lut, sizes, graph, min_size, Score.parse(self.pooling))
 
     def _check_graph(self, graph: RegionGraph) -> None:
         if not int(self.b.max(initial=0)) <= graph.nodes <= self.fragments or not np.array_equal(graph.ids, self.ids):

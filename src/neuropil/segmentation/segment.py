@@ -5,7 +5,7 @@ watershed → merge tree → cut at a threshold → minimum size → filling; or
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +22,8 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets
 from neuropil.segmentation.agglomeration import agglomerate
 from neuropil.segmentation.codes import Affinities, Labels, encode_affinities
+from neuropil.segmentation.edited_cut import EditedCut
+from neuropil.segmentation.edits import Edit, EditLog, log_header
 from neuropil.segmentation.fill import fill_background
 from neuropil.segmentation.fragments import watershed
 from neuropil.segmentation.graph import RegionGraph, region_graph
@@ -40,6 +42,7 @@ def segment(
     offsets: str | Sequence[Sequence[int]] | None = None,
     encoding: Encoding | None = None,
     threads: int | None = None,
+    edits: EditLog | None = None,
 ) -> NDArray[Any]:
     """Segment affinities: watershed, agglomeration, the cut at a threshold, and what else the settings say.
 
@@ -51,12 +54,14 @@ def segment(
             stored with the affinities, else 0.5.
         min_size: voxels below which a segment joins its best neighbour, in place of the settings'.
         offsets, encoding, threads: as for :func:`neuropil.watershed`.
+        edits: a proofreader's decisions, applied after the minimum size and before filling.
 
     Returns:
         uint32 (uint64 where ids need it) [z, y, x]; ids from 1, 0 = background.
 
     Raises:
-        NeuropilError: as :func:`neuropil.watershed`, a wrong setting, or biases that do not fit the channels.
+        NeuropilError: as :func:`neuropil.watershed`, a wrong setting, or biases that do not fit the channels,
+            edits about other affinities, or edits that contradict each other.
 
     >>> affinities = np.full((3, 1, 2, 4), 0.9)
     >>> affinities[2, :, :, 2] = 0.3
@@ -68,7 +73,10 @@ def segment(
     level = threshold_for(volume, chosen)[0]
     with _in_file(volume.path):
         codes = encode_affinities(volume, offsets, encoding, nearest=chosen.method != "mutex")
-        found = _segments(codes, chosen, level, threads)
+        if edits is not None:
+            found = _edited(volume, codes, chosen, level, edits)
+        else:
+            found = _segments(codes, chosen, level, threads)
         return fill_background(codes, found) if chosen.fill else found
 
 
@@ -93,6 +101,20 @@ class Agglomeration:
         """The region graph, made when it is first asked for: only a minimum size needs it."""
         histograms = self.tree.pooling.startswith("q")
         return region_graph(self.affinities, self.fragments, histograms=histograms, threads=self.threads)
+
+    @cached_property
+    def nodes(self) -> NDArray[Any]:
+        """Fragments as the tree counts them."""
+        return self.tree.nodes(self.fragments.read())
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Voxels of each fragment, ``[fragments + 1]``."""
+        return np.bincount(self.nodes.reshape(-1), minlength=self.tree.fragments + 1)
+
+    def cut(self, threshold: float, min_size: int = 0) -> NDArray[Any]:
+        """The segment of each fragment at a threshold, ``[fragments + 1]``: see :meth:`MergeTree.lut`."""
+        return self.tree.lut(threshold, min_size, self.graph if min_size > 1 else None, self.nodes)
 
     def segment(self, threshold: float, min_size: int = 0) -> NDArray[Any]:
         """The segmentation at a threshold, with a minimum size: see :meth:`MergeTree.segment`."""
@@ -150,6 +172,26 @@ def _segments(codes: Volume, settings: SegmentConfig, threshold: float, threads:
     return merge_tree(codes, settings, fragments=found, threads=threads).segment(np.inf, settings.min_size)
 
 
+def _edited(affinities: Volume, codes: Volume, settings: SegmentConfig, threshold: float, log: EditLog) -> NDArray[Any]:
+    """Segments with a proofreader's decisions."""
+    if settings.method != "agglomerate":
+        raise NeuropilError(f"edits are about the merge tree of method agglomerate, got method {settings.method}")
+    log.header.check(log_header(affinities, settings, threshold), log.path)
+    made = merge_tree(codes, settings)
+    return edited(made, made.cut(threshold, settings.min_size), threshold, log.active())
+
+
+def edited(made: Agglomeration, lut: NDArray[Any], threshold: float, edits: Iterable[Edit]) -> NDArray[Any]:
+    """The segmentation of fragments by ``lut`` once decisions are applied, ``[z, y, x]``.
+
+    Raises:
+        NeuropilError: as :meth:`EditedCut.apply`.
+    """
+    cut = EditedCut(made.tree, made.graph, made.sizes, lut, threshold)
+    cut.apply(edits, made.fragments)
+    return np.asarray(cut.lut[made.nodes])
+
+
 def _mutex(codes: Volume, settings: SegmentConfig, threads: int | None) -> NDArray[Any]:
     """The mutex watershed, of voxels or of fragments."""
     bias = settings.bias if len(settings.bias) > 1 else settings.bias[0]
@@ -169,7 +211,9 @@ def _in_file(path: str) -> Iterator[None]:
         raise error if path in str(error) else NeuropilError(f"{path}: {error}") from None
 
 
-def segment_volume(affinities: Volume | Path | str, output: Path | str, settings: SegmentConfig) -> Path:
+def segment_volume(
+    affinities: Volume | Path | str, output: Path | str, settings: SegmentConfig, edits: EditLog | None = None
+) -> Path:
     """Segment affinities into a file, which carries voxel size, origin, and the settings it was made with.
 
     Args:
@@ -177,6 +221,7 @@ def segment_volume(affinities: Volume | Path | str, output: Path | str, settings
         output: where to write; what was there is replaced when the new one is complete.
         settings: method, score, threshold and the rest; without a threshold the one stored with the affinities, or
             0.5, as :func:`threshold_for` has it.
+        edits: a proofreader's decisions.
 
     Raises:
         NeuropilError: as :func:`segment`, or an output that cannot be written.
@@ -195,7 +240,7 @@ def segment_volume(affinities: Volume | Path | str, output: Path | str, settings
     dtype = np.dtype(np.uint32 if prod(shape) < 2**32 else np.uint64)  # ids never outnumber voxels
     metadata = segmentation_metadata(volume, settings, threshold)
     with create_volume(output, shape, dtype, metadata) as file:  # fails before the work
-        file.write(file.box, segment(volume, settings).astype(dtype, copy=False))
+        file.write(file.box, segment(volume, settings, edits=edits).astype(dtype, copy=False))
     return Path(output)
 
 

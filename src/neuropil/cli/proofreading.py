@@ -1,0 +1,167 @@
+"""Verbs of proofreading: rank, proofread, apply, edits."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuropil.cli.app import app
+from neuropil.cli.options import OffsetsOption, open_affinities
+from neuropil.errors import NeuropilError
+
+AffinitiesArgument = Annotated[str, typer.Argument(metavar="AFFINITIES", help="[edge, z, y, x].")]
+SegmentationArgument = Annotated[str, typer.Argument(metavar="SEGMENTATION", help="Made from these affinities.")]
+CalibrationOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A calibration.json of --calibrate. [default: the package's own]")
+]
+
+
+@app.command()
+def rank(
+    affinities: AffinitiesArgument,
+    segmentation: SegmentationArgument,
+    out: Annotated[Path | None, typer.Option("-o", metavar="decisions.csv", help="Where to write the list.")] = None,
+    calibrate: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="AFFINITIES LABELS", help="Learn the probabilities from a labelled volume first."),
+    ] = None,
+    calibration: CalibrationOption = None,
+    summary: Annotated[bool, typer.Option("--summary", help="Print what is known of quality without labels.")] = False,
+    offsets: OffsetsOption = None,
+) -> None:
+    """List the decisions that proofreading should begin with, best first.
+
+    A decision answers one question: should two touching segments be one (join), or was a merge wrong (separate)?
+    """
+    from neuropil.proofreading import load_calibration, open_proofreading, write_decisions
+    from neuropil.proofreading import rank as ranked
+    from neuropil.proofreading.calibrating import calibrate_on
+    from neuropil.proofreading.summary import summary_of
+    from neuropil.volumes import open_volume, require_labels
+
+    if calibrate is not None and calibration is not None:
+        raise NeuropilError("expected --calibrate or --calibration, got both")
+    out = out or (None if summary else Path("decisions.csv"))
+    with ExitStack() as stack:
+        volume = stack.enter_context(open_affinities(affinities, offsets))
+        state, _ = open_proofreading(volume, stack.enter_context(open_volume(segmentation)), typer.echo)
+        chosen = load_calibration(calibration)
+        if calibrate is not None:
+            known = stack.enter_context(open_affinities(calibrate[0], offsets))
+            truth = require_labels(stack.enter_context(open_volume(calibrate[1])))
+            chosen, report = calibrate_on(known, truth)
+            typer.echo("\n".join(report))
+            beside = (out or Path("decisions.csv")).with_name("calibration.json")
+            chosen.save(beside)
+            typer.echo(f"wrote {beside}")
+        typer.echo(f"probabilities learned from {chosen.made_from}")
+        ranking = ranked(state, chosen)
+        if summary:
+            typer.echo("\n".join(summary_of(state, ranking)))
+        if out is not None:
+            write_decisions(out, state, ranking)
+            joins = int(ranking.found.join.sum())
+            typer.echo(
+                f"wrote {out}: {joins} questions to join, {len(ranking.found) - joins} to separate; all answers "
+                f"together are expected to gain {ranking.gain.sum():.4f} bits of VI"
+            )
+
+
+@app.command()
+def proofread(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="[z, y, x].")],
+    affinities: AffinitiesArgument,
+    segmentation: SegmentationArgument,
+    edits: Annotated[Path | None, typer.Option(metavar="LOG", help="Answer in the browser; decisions go here.")] = None,
+    simulate: Annotated[str | None, typer.Option(metavar="LABELS", help="Let labels answer, without a person.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="For simulation.csv and .png.")] = None,
+    wrong: Annotated[
+        float, typer.Option(metavar="P", min=0, max=49, help="Simulated answers that are wrong, in percent.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the simulation's random numbers.")] = 0,
+    calibration: CalibrationOption = None,
+    offsets: OffsetsOption = None,
+) -> None:
+    """Answer ranked questions, in the browser or by labels."""
+    from neuropil.proofreading import load_calibration, open_proofreading
+    from neuropil.proofreading.simulation import simulate_into
+    from neuropil.volumes import open_volume, require_labels
+
+    if (edits is None) == (simulate is None):
+        raise NeuropilError("expected either --edits LOG or --simulate LABELS -o DIR")
+    if simulate is not None and out is None:
+        raise NeuropilError("--simulate needs a folder for its results: -o DIR")
+    if edits is not None and (out is not None or wrong or seed):
+        raise NeuropilError("-o, --wrong and --seed go with --simulate, not with --edits")
+    with ExitStack() as stack:
+        volume = stack.enter_context(open_affinities(affinities, offsets))
+        shown = stack.enter_context(open_volume(image))
+        state, _settings = open_proofreading(volume, stack.enter_context(open_volume(segmentation)), typer.echo)
+        if not shown.box.contains(state.fragments.box):
+            raise NeuropilError(f"expected an image that covers {state.fragments.box}, got {shown.box} in {image}")
+        chosen = load_calibration(calibration)
+        if simulate is not None and out is not None:
+            truth = require_labels(stack.enter_context(open_volume(simulate)))
+            lines = simulate_into(out, state, truth, chosen, wrong=wrong / 100, seed=seed)
+            typer.echo("\n".join(lines))
+            typer.echo(f"wrote {out}/simulation.csv and simulation.png")
+            return
+        raise NeuropilError("answering in the browser is not there yet; use --simulate LABELS -o DIR")
+
+
+@app.command()
+def apply(
+    segmentation: Annotated[str, typer.Argument(metavar="SEGMENTATION", help="[z, y, x].")],
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="Decisions of a proofreader.")],
+    out: Annotated[str, typer.Option("-o", metavar="OUT", help="Where to write.")],
+    affinities: Annotated[
+        str | None, typer.Option(metavar="AFFINITIES", help="Needed once the log holds a separation.")
+    ] = None,
+    offsets: OffsetsOption = None,
+) -> None:
+    """Apply a proofreader's decisions to a segmentation. Ids that no decision touches stay as they are."""
+    from neuropil.proofreading.sources import apply_log
+    from neuropil.segmentation.edits import EditLog
+    from neuropil.volumes import open_volume
+
+    with ExitStack() as stack:
+        found = EditLog.read(log)
+        volume = stack.enter_context(open_affinities(affinities, offsets)) if affinities is not None else None
+        apply_log(stack.enter_context(open_volume(segmentation)), found, volume, out)
+    typer.echo(f"wrote {out} with {len(found.active())} decisions of {log}")
+
+
+@app.command()
+def edits(
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="Decisions of a proofreader.")],
+    undo: Annotated[int | None, typer.Option(metavar="ID", help="Take one decision back: append an undo.")] = None,
+    merge: Annotated[
+        list[Path] | None, typer.Option(metavar="LOG2", help="Put the decisions of other logs beside; may be repeated.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", metavar="LOG3", help="The new log of --merge.")] = None,
+) -> None:
+    """List and check the decisions of a log; undo one, or merge logs."""
+    from neuropil.segmentation.edits import EditLog, merged
+
+    if (merge is None or not merge) != (out is None):
+        raise NeuropilError("--merge LOG2 and -o LOG3 go together")
+    found = EditLog.read(log)
+    if undo is not None:
+        typer.echo(f"appended {found.append('undo', undoes=undo)}")
+    if merge and out is not None:
+        found = merged([found, *map(EditLog.read, merge)], out)
+        typer.echo(f"wrote {out}")
+    header = found.header
+    typer.echo(
+        f"{found.path}: affinities {header.affinities_digest}, low {header.low:g}, high {header.high:g}, score "
+        f"{header.score}, threshold {header.threshold:g}, minimum size {header.min_size}"
+    )
+    if found.unfinished:
+        typer.echo("the last line was cut off by a crash; it is dropped with the next decision")
+    active = {edit.id for edit in found.active()}
+    for edit in found.edits:
+        typer.echo(f"{edit}{'' if edit.id in active or edit.kind == 'undo' else ', undone'}")
+    typer.echo(f"{len(found.edits)} lines, {len(active)} decisions in force")

@@ -1,0 +1,171 @@
+"""From what is known of a question to the probability that the present state is wrong: two logistic regressions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.errors import NeuropilError
+from neuropil.proofreading.candidates import Candidates, Floats
+
+SHIPPED = Path(__file__).parent / "calibration.json"
+"""Fitted on labelled volumes that are named in it; used where no other is given."""
+
+FEATURES = ("mean", "max", "min", "contact", "small", "large", "share", "border", "lead")
+
+
+def features(found: Candidates) -> Floats:
+    """What a calibration sees of each question, ``[question, feature]``, in the order of ``FEATURES``."""
+    small, large = np.minimum(found.side_a, found.side_b), np.maximum(found.side_a, found.side_b)
+    contact = np.log(np.maximum(found.contact, 1))
+    lead = np.where(found.join, _logit(found.mean) - _logit(found.best), _logit(found.mean) - _logit(found.max))
+    return np.stack(
+        [
+            _logit(found.mean), _logit(found.max), _logit(found.min), contact, np.log(np.maximum(small, 1)),
+            np.log(np.maximum(large, 1)), contact - 2 / 3 * np.log(np.maximum(small, 1)), np.log1p(found.border), lead,
+        ],
+        axis=1,
+    )  # fmt: skip
+
+
+def _logit(p: Floats) -> Floats:
+    bounded = np.clip(p, 1e-3, 1 - 1e-3)
+    return np.asarray(np.log(bounded / (1 - bounded)))
+
+
+@dataclass(frozen=True)
+class Regression:
+    """One logistic regression on standardised features."""
+
+    middle: tuple[float, ...]
+    spread: tuple[float, ...]
+    weight: tuple[float, ...]
+    bias: float
+    questions: int
+    """How many it was fitted on,"""
+    wrong: int
+    """and how many of these were wrong."""
+
+    @classmethod
+    def fit(cls, x: Floats, wrong: NDArray[np.bool_], ridge: float = 1.0) -> Regression:
+        """The weights that maximise the likelihood of the answers less ``ridge``/2 times their squares.
+
+        Newton's method, at most 50 steps; without questions every probability is 0.5.
+        """
+        middle, spread = (
+            (x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)) if len(x) else (np.zeros(x.shape[1]), np.ones(x.shape[1]))
+        )
+        z = np.column_stack([(x - middle) / spread, np.ones(len(x))])
+        penalty = np.diag([ridge] * x.shape[1] + [1e-3])
+        theta = np.zeros(x.shape[1] + 1)
+        for _ in range(50):
+            p = 1 / (1 + np.exp(-z @ theta))
+            gradient = z.T @ (wrong - p) - penalty @ theta
+            step = np.linalg.solve((z * (p * (1 - p))[:, None]).T @ z + penalty, gradient)
+            theta += step * min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-12))
+            if np.abs(step).max() < 1e-9:
+                break
+        rounded = [float(np.round(value, 6)) for value in theta]
+        return cls(
+            tuple(np.round(middle, 6).tolist()), tuple(np.round(spread, 6).tolist()), tuple(rounded[:-1]), rounded[-1],
+            len(x), int(wrong.sum()),
+        )  # fmt: skip
+
+    def probability(self, x: Floats) -> Floats:
+        """Probability of each row of features, from 0 to 1."""
+        z = (x - np.array(self.middle)) / np.array(self.spread)
+        return np.asarray(1 / (1 + np.exp(-np.clip(z @ np.array(self.weight) + self.bias, -50, 50))))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One regression for join questions and one for separate questions."""
+
+    join: Regression
+    separate: Regression
+    made_from: str
+    """The affinities and labels that it was fitted on."""
+
+    @classmethod
+    def fit(cls, found: Candidates, wrong: NDArray[np.bool_], made_from: str) -> Calibration:
+        """Fit both to questions and whether each one's present state was wrong."""
+        x = features(found)
+        return cls(
+            Regression.fit(x[found.join], wrong[found.join]),
+            Regression.fit(x[~found.join], wrong[~found.join]),
+            made_from,
+        )
+
+    def probability(self, found: Candidates) -> Floats:
+        """Probability that the present state is wrong, of each question."""
+        x = features(found)
+        return np.where(found.join, self.join.probability(x), self.separate.probability(x))
+
+    def save(self, path: Path | str) -> None:
+        """Write it as JSON."""
+        values = {"version": 1, "features": FEATURES, **asdict(self)}
+        Path(path).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path | str = SHIPPED) -> Calibration:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            NeuropilError: the file is no calibration, or one of other features.
+        """
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            if (values["version"], tuple(values["features"])) != (1, FEATURES):
+                raise ValueError
+            return cls(_regression(values["join"]), _regression(values["separate"]), str(values["made_from"]))
+        except OSError as error:
+            raise NeuropilError(f"expected a calibration, got {error.strerror}, in {path}") from None
+        except (ValueError, KeyError, TypeError):
+            raise NeuropilError(f"expected a calibration of version 1, got another file, in {path}") from None
+
+
+def load_calibration(path: Path | None = None) -> Calibration:
+    """The calibration of a file, or the one that comes with the package.
+
+    >>> load_calibration().join.questions > 0
+    True
+    """
+    return Calibration.load(path or SHIPPED)
+
+
+def _regression(values: dict[str, Any]) -> Regression:
+    columns = {name: tuple(float(v) for v in values[name]) for name in ("middle", "spread", "weight")}
+    if any(len(column) != len(FEATURES) for column in columns.values()):
+        raise ValueError
+    return Regression(
+        **columns, bias=float(values["bias"]), questions=int(values["questions"]), wrong=int(values["wrong"])
+    )
+
+
+def calibration_error(probability: Floats, wrong: NDArray[np.bool_], bins: int = 10) -> float:
+    """Expected calibration error: mean difference of predicted and observed share in bins of equal mass.
+
+    >>> calibration_error(np.array([0.0, 0.0, 1.0, 1.0]), np.array([False, False, True, True]), bins=2)
+    0.0
+    """
+    order = np.argsort(probability, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    return float(sum(abs(probability[p].mean() - wrong[p].mean()) * len(p) for p in parts) / max(len(order), 1))
+
+
+def area_under_curve(probability: Floats, wrong: NDArray[np.bool_]) -> float:
+    """Chance that a wrong state has a higher probability than a right one; equal ones count half; NaN without both.
+
+    >>> area_under_curve(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
+    0.75
+    """
+    values, rank = np.unique(probability, return_inverse=True)
+    right = np.bincount(rank[~wrong], minlength=len(values))
+    below = np.concatenate([[0], np.cumsum(right)[:-1]])
+    pairs = int(wrong.sum()) * int((~wrong).sum())
+    return float((below + right / 2)[rank[wrong]].sum() / pairs) if pairs else float("nan")

@@ -1,0 +1,224 @@
+"""The questions that a proofreader could be asked: contacts of segments, and merges that hold large pieces together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.config import SegmentConfig
+from neuropil.geometry import Box, Triple
+from neuropil.segmentation.codes import Affinities
+from neuropil.segmentation.edited_cut import EditedCut, segments_of
+from neuropil.segmentation.scores import fixed_point
+from neuropil.segmentation.segment import merge_tree, threshold_for
+from neuropil.volumes import Volume, as_volume
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+SMALLEST = 1000
+"""Voxels that both sides of a question have at least."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Columns of all questions, ordered by kind, then by fragments: joins first.
+
+    A *join* question: two touching segments, should they be one? A *separate* question: a merge of the tree within one
+    segment, was it wrong?
+    """
+
+    join: NDArray[np.bool_]
+    """Of each question, whether it is a join question, ``[question]``."""
+    id_a: NDArray[Any]
+    id_b: NDArray[Any]
+    """Segments of the two sides; one and the same in a separate question."""
+    side_a: Integers
+    side_b: Integers
+    """Voxels of the two sides."""
+    merge: Integers
+    """The tree's merge of a separate question; -1 in a join question."""
+    contact: Integers
+    """Faces between the two sides."""
+    mean: Floats
+    max: Floats
+    min: Floats
+    """Pooled affinities of these faces."""
+    border: Floats
+    """Voxels of the smaller side that lie on a face of the volume."""
+    best: Floats
+    """Highest mean affinity that the smaller side has in any contact with another segment; 0 without one."""
+    edge: Integers
+    """The edge of the region graph in the middle of the contact."""
+
+    def __len__(self) -> int:
+        return len(self.join)
+
+    def take(self, rows: NDArray[Any]) -> Candidates:
+        """Some of the questions, in the given order."""
+        return Candidates(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
+
+
+class Proofreading:
+    """A segmentation under proofreading: its fragments, its edited cut, and the questions about it.
+
+    Args:
+        cut: which segment each fragment belongs to, changed by decisions.
+        fragments: ``[z, y, x]``.
+        smallest: voxels that both sides of a question have at least.
+    """
+
+    def __init__(self, cut: EditedCut, fragments: Volume, smallest: int = SMALLEST) -> None:
+        self.cut, self.fragments, self.smallest = cut, fragments, smallest
+        self.decided_pairs: list[tuple[int, int]] = []
+
+    def again(self, lut: NDArray[Any], threshold: float) -> Proofreading:
+        """The same fragments in another segmentation, with no decision yet; what is known of them is kept."""
+        cut = self.cut
+        new = Proofreading(EditedCut(cut.tree, cut.graph, cut.sizes, lut, threshold, cut.layout), self.fragments)
+        new.smallest = self.smallest
+        for name in ("common", "sides", "large", "border", "where"):
+            new.__dict__[name] = getattr(self, name)
+        return new
+
+    @cached_property
+    def common(self) -> Integers:
+        """For each edge of the region graph the merge that unites its two fragments."""
+        return self.cut.layout.common_merge(self.cut.graph.a, self.cut.graph.b)
+
+    @cached_property
+    def sides(self) -> tuple[Integers, Integers]:
+        """Voxels of the two sides of each merge of the tree."""
+        return self.cut.layout.sums(self.cut.sizes)
+
+    @cached_property
+    def large(self) -> NDArray[np.bool_]:
+        """Whether both sides of a merge are large enough to ask about it; one more entry, False, for no merge."""
+        return np.append(np.minimum(*self.sides) >= self.smallest, False)
+
+    @cached_property
+    def border(self) -> Integers:
+        """Voxels of each fragment on a face of the volume, ``[fragments + 1]``; those on two faces count twice."""
+        found = np.zeros(len(self.cut.lut), np.int64)
+        array = self.fragments.read()
+        for axis in range(3):
+            for at in (0, -1):
+                face = self.cut.tree.nodes(array.take([at], axis))
+                found += np.bincount(face.reshape(-1), minlength=len(found))
+        return found
+
+    @cached_property
+    def where(self) -> NDArray[np.float64]:
+        """Place of the last face of each edge in nm, ``[edge, 3]``; z, y, x."""
+        z, y, x = np.unravel_index((self.cut.graph.key // 3).astype(np.int64), self.fragments.shape)
+        size = np.array(self.fragments.metadata.voxel_size or (1.0, 1.0, 1.0))
+        return np.asarray(np.stack([z, y, x], axis=1) * size, np.float64)
+
+    def points(self, edge: int) -> tuple[Triple, Triple]:
+        """The two voxels of an edge's last face, that of its fragment a first; voxels of the whole volume."""
+        graph, origin = self.cut.graph, self.fragments.box.start
+        index, axis = divmod(int(graph.key[edge]), 3)
+        low = [int(c) for c in np.unravel_index(index, self.fragments.shape)]
+        high = [c + (i == axis) for i, c in enumerate(low)]
+        one, other = (tuple(c + o for c, o in zip(at, origin, strict=True)) for at in (low, high))
+        voxel = self.fragments.read(Box.at(one, (1, 1, 1)))
+        first = int(self.cut.tree.nodes(voxel).reshape(-1)[0]) == int(graph.a[edge])
+        return (one, other) if first else (other, one)  # type: ignore[return-value]
+
+    def candidates(self) -> Candidates:
+        """All questions about the segmentation as it is now, but for those that were decided."""
+        cut, graph = self.cut, self.cut.graph
+        ids, segment = np.unique(cut.lut, return_inverse=True)
+        if ids[0] != 0:  # no background at all
+            ids, segment = np.concatenate([[0], ids]), segment + 1
+        a, b = segment[graph.a], segment[graph.b]
+        whole = np.append(cut.layout.uniform(cut.lut), False)
+        asked = (a > 0) & (b > 0) & ((a != b) | (self.large & whole)[self.common])
+        rows = np.flatnonzero(asked)
+        a, b, common = a[rows], b[rows], self.common[rows]
+        between = a != b
+        low, high = np.minimum(a, b), np.maximum(a, b)
+        group = np.where(between, low * len(ids) + high, len(ids) ** 2 + common)
+        keys, first, group = np.unique(group, return_index=True, return_inverse=True)
+        sizes = np.bincount(segment, weights=cut.sizes).astype(np.int64)
+        join = between[first]
+        merge = np.where(join, -1, common[first])
+        left, right = (np.append(side, 0) for side in self.sides)
+        side_a = np.where(join, sizes[low[first]], left[merge])
+        side_b = np.where(join, sizes[high[first]], right[merge])
+        count: Floats = np.bincount(group, weights=graph.count[rows]).astype(np.float64)
+        scale = fixed_point(graph.encoding)[1]
+        mean = np.bincount(group, weights=graph.sum[rows] / scale) / np.maximum(count, 1)
+        table = graph.encoding.table
+        order = np.argsort(group, kind="stable")
+        starts = np.searchsorted(group[order], np.arange(len(keys)))
+        largest = table[np.maximum.reduceat(graph.max[rows][order], starts)] if len(keys) else np.zeros(0)
+        smallest = table[np.minimum.reduceat(graph.min[rows][order], starts)] if len(keys) else np.zeros(0)
+        best = np.zeros(len(ids))
+        for end in (low, high):
+            np.maximum.at(best, end[first][join], mean[join])
+        border_of_segment = np.bincount(segment, weights=self.border)
+        border_left, border_right = (np.append(side, 0) for side in cut.layout.sums(self.border))
+        smaller = np.where(side_a <= side_b, low[first], high[first])
+        border = np.where(
+            join, border_of_segment[smaller], np.where(side_a <= side_b, border_left[merge], border_right[merge])
+        )
+        everything = Candidates(
+            join, ids[low[first]], ids[high[first]], side_a, side_b, merge, count.astype(np.int64), mean, largest,
+            smallest, border.astype(float), best[smaller], self._middle(rows, group, count, len(keys)),
+        )  # fmt: skip
+        asked = (np.minimum(side_a, side_b) >= self.smallest) & ~self._decided(
+            everything, low[first], high[first], segment
+        )
+        return everything.take(np.flatnonzero(asked))
+
+    def _middle(self, rows: Integers, group: Integers, count: Floats, groups: int) -> Integers:
+        """Of each group of edges, the one that lies nearest to their middle."""
+        where, weight = self.where[rows], self.cut.graph.count[rows].astype(float)
+        middle = np.stack([np.bincount(group, weights=weight * where[:, i]) for i in range(3)], axis=1) / count[:, None]
+        distance = ((where - middle[group]) ** 2).sum(axis=1)
+        order = np.lexsort((rows, distance, group))
+        return rows[order[np.searchsorted(group[order], np.arange(groups))]]
+
+    def _decided(self, found: Candidates, low: Integers, high: Integers, segment: Integers) -> NDArray[np.bool_]:
+        """Whether each question was answered before: its two sides hold the two fragments of a decision."""
+        if not self.decided_pairs:
+            return np.zeros(len(found), np.bool_)
+        u, v = np.array(self.decided_pairs, np.int64).T
+        s, t = segment[u], segment[v]
+        pairs = np.minimum(s, t) * (int(segment.max()) + 1) + np.maximum(s, t)
+        asked = low * (int(segment.max()) + 1) + high
+        merges = self.cut.layout.common_merge(u, v)
+        return np.where(found.join, np.isin(asked, pairs), np.isin(found.merge, merges))
+
+
+def proofreading_of(
+    affinities: Affinities, segmentation: Volume | None = None, settings: SegmentConfig | None = None
+) -> Proofreading:
+    """A segmentation of affinities, ready to be asked about.
+
+    Args:
+        affinities: ``[edge, z, y, x]`` as for :func:`neuropil.watershed`.
+        segmentation: of the same box, in which each fragment lies in one segment; made from the settings if not given.
+        settings: those that the segmentation was made with; the defaults if not given.
+
+    Raises:
+        NeuropilError: a segmentation that is not one of these affinities' fragments.
+
+    >>> state = proofreading_of(np.full((3, 2, 4, 4), 0.9))
+    >>> state.cut.lut.tolist(), len(state.candidates())
+    ([0, 1], 0)
+    """
+    settings = settings or SegmentConfig()
+    volume = as_volume(affinities)
+    made = merge_tree(volume, settings)
+    threshold = threshold_for(volume, settings)[0]
+    if segmentation is None:
+        lut = made.cut(threshold, settings.min_size)
+    else:
+        lut = segments_of(made.placed(made.nodes), segmentation, made.tree.fragments)
+    return Proofreading(EditedCut(made.tree, made.graph, made.sizes, lut, threshold), made.fragments)

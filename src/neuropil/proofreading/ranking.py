@@ -1,0 +1,94 @@
+"""Questions in the order of what their answers are worth, and the file that lists them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.proofreading.calibration import Calibration
+from neuropil.proofreading.candidates import Candidates, Floats, Integers, Proofreading
+from neuropil.volumes.atomic import replacing
+
+COLUMNS = (
+    "rank", "kind", "z", "y", "x", "z_nm", "y_nm", "x_nm", "id_a", "id_b", "size_a", "size_b", "contact", "score",
+    "probability", "gain_voi",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Questions, best first, each with its probability of being wrong and what its answer is expected to gain."""
+
+    found: Candidates
+    probability: Floats
+    """Probability that the present state is wrong."""
+    gain: Floats
+    """Bits of VI that a decision is expected to gain."""
+
+
+def bits(side_a: Integers, side_b: Integers, voxels: int) -> Floats:
+    """VI in bits between two sides apart and together: what a right decision gains and a wrong one loses.
+
+    >>> bits(np.array([4]), np.array([4]), 16).tolist()
+    [0.5]
+    """
+    a, b = side_a.astype(float), side_b.astype(float)
+    both = a + b
+    return np.asarray((both * np.log2(both) - a * np.log2(a) - b * np.log2(b)) / max(voxels, 1))
+
+
+def rank(state: Proofreading, calibration: Calibration, wrong_answers: float = 0.0) -> Ranking:
+    """All open questions, the one with the largest expected gain first.
+
+    Args:
+        state: the segmentation as it is now.
+        calibration: gives the probability that a state is wrong.
+        wrong_answers: share of answers that are expected to be wrong. A wrong answer loses what a right one gains, so
+            questions that are probably right come later, and may have a negative gain.
+
+    >>> from neuropil.proofreading.candidates import proofreading_of
+    >>> affinities = np.full((3, 1, 40, 80), 0.9)
+    >>> affinities[2, :, :, 40] = 0.4
+    >>> ranking = rank(proofreading_of(affinities), Calibration.load())
+    >>> len(ranking.found), ranking.found.side_a.tolist(), ranking.gain.shape
+    (1, [1600], (1,))
+    """
+    found = state.candidates()
+    probability = calibration.probability(found)
+    voxels = int(state.cut.sizes[1:].sum())
+    net = probability * (1 - wrong_answers) - (1 - probability) * wrong_answers
+    gain = net * bits(found.side_a, found.side_b, voxels)
+    order = np.lexsort((found.edge, ~found.join, -found.contact, -gain))
+    return Ranking(found.take(order), probability[order], gain[order])
+
+
+def write_decisions(path: Path | str, state: Proofreading, ranking: Ranking) -> Path:
+    """Write the questions as ``decisions.csv``: positions in voxels of the whole volume and in nm."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    size = state.fragments.metadata.voxel_size
+    found = ranking.found
+    for i, position in enumerate(positions(state, found.edge)):
+        place = [f"{p * s:.10g}" for p, s in zip(position, size, strict=True)] if size else ["", "", ""]
+        writer.writerow(
+            [i + 1, "join" if found.join[i] else "separate", *position, *place, found.id_a[i], found.id_b[i],
+             found.side_a[i], found.side_b[i], found.contact[i], f"{found.mean[i]:.6f}",
+             f"{ranking.probability[i]:.6f}", f"{ranking.gain[i]:.9f}"]
+        )  # fmt: skip
+    with replacing(Path(path)) as file:
+        file.write_text(text.getvalue(), encoding="utf-8")
+    return Path(path)
+
+
+def positions(state: Proofreading, edges: Integers) -> NDArray[np.int64]:
+    """The lower voxel of the last face of each edge, ``[edge, 3]``; voxels (z, y, x) of the whole volume."""
+    index = (state.cut.graph.key[edges] // 3).astype(np.int64)
+    return np.asarray(
+        np.stack(np.unravel_index(index, state.fragments.shape), axis=1) + np.array(state.fragments.box.start), np.int64
+    )

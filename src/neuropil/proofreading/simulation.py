@@ -1,0 +1,370 @@
+"""A proofreader who knows the labels answers the questions one by one; what each answer was worth."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.errors import NeuropilError
+from neuropil.evaluation.placing import common_box
+from neuropil.evaluation.scores import scores_of
+from neuropil.evaluation.table import Contingency, contingency, from_pairs
+from neuropil.proofreading.calibration import Calibration
+from neuropil.proofreading.candidates import Candidates, Integers, Proofreading
+from neuropil.proofreading.ranking import rank
+from neuropil.volumes import Volume
+from neuropil.volumes.atomic import prepare, replacing
+
+Order = Literal["ranked", "score", "doubt", "random"]
+SECONDS = 8.0
+"""Time of one decision."""
+SEEDS = 5
+"""Random orders that are tried."""
+LABELLED = 0.25
+"""Share of a side that must carry labels before it can be judged."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Scores after some decisions."""
+
+    order: str
+    seed: int
+    decisions: int
+    voi_split: float
+    voi_merge: float
+    adapted_rand_error: float
+
+    @property
+    def voi(self) -> float:
+        return self.voi_split + self.voi_merge
+
+    @property
+    def hours(self) -> float:
+        return self.decisions * SECONDS / 3600
+
+
+class Truth:
+    """Labels as a proofreader uses them: which object each side of a question mostly lies in.
+
+    Args:
+        fragments: ``[z, y, x]`` as the tree counts them.
+        labels: ``[z, y, x]``, 0 = unlabelled.
+        count: number of fragments.
+    """
+
+    def __init__(self, fragments: NDArray[Any], labels: NDArray[Any], count: int) -> None:
+        table = contingency(fragments, labels)
+        self.fragment = table.segment.astype(np.int64)
+        self.label = table.truth
+        self.voxels = table.count
+        ids, label = np.unique(self.label, return_inverse=True)
+        self.numbers, self.count = label + (ids[0] != 0), count
+        self.labels = int(self.numbers.max()) + 1
+        self._objects: dict[int, tuple[int, int]] = {}
+        self._laid: tuple[Integers, Integers] | None = None
+
+    def table(self, lut: NDArray[Any]) -> Contingency:
+        """The contingency table of the segmentation that ``lut`` makes of the fragments."""
+        return from_pairs(self.label, lut[self.fragment].astype(np.uint64), self.voxels)
+
+    def object_of(self, groups: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """The number of the object that each group of fragments mostly lies in; 0 where too little is labelled.
+
+        Args:
+            groups: the group of each fragment, ``[fragments + 1]``; -1 = none.
+            count: number of groups.
+        """
+        group = groups[self.fragment]
+        kept = group >= 0
+        key, inverse = np.unique(group[kept] * self.labels + self.numbers[kept], return_inverse=True)
+        voxels = np.bincount(inverse, weights=self.voxels[kept])
+        owner, number = np.divmod(key, self.labels)
+        total = np.bincount(owner, weights=voxels, minlength=count)
+        labelled = np.bincount(owner[number > 0], weights=voxels[number > 0], minlength=count)
+        order = np.lexsort((number, voxels * (number > 0), owner))
+        last = np.searchsorted(owner[order], np.arange(count), side="right") - 1
+        best = np.zeros(count, np.int64)
+        there = (total > 0) & (labelled >= LABELLED * total)
+        best[there] = number[order[last[there]]]
+        return best
+
+    def answers(self, state: Proofreading, found: Candidates) -> NDArray[np.str_]:
+        """What an ideal proofreader says to each question: ``change`` the present state, ``keep`` it, or ``unsure``."""
+        ids, segment = np.unique(state.cut.lut, return_inverse=True)
+        of_segment = self.object_of(np.where(state.cut.lut > 0, segment, -1), len(ids))
+        a = of_segment[np.searchsorted(ids, found.id_a)]
+        b = of_segment[np.searchsorted(ids, found.id_b)]
+        merges = found.merge[~found.join]
+        a[~found.join], b[~found.join] = self._sides(state, merges)
+        answer = np.where((a == b) == found.join, "change", "keep")
+        return np.where((a > 0) & (b > 0), answer, "unsure")
+
+    def _sides(self, state: Proofreading, merges: Integers) -> tuple[list[int], list[int]]:
+        """The objects of the two sides of merges of the tree, which do not change while fragments stay."""
+        layout = state.cut.layout
+        if self._laid is None:
+            order = np.argsort(layout.position[self.fragment], kind="stable")
+            order = order[self.fragment[order] > 0]
+            self._laid = order, layout.position[self.fragment[order]]
+        for merge in set(merges.tolist()) - self._objects.keys():
+            ends = [int(end[merge]) for end in (layout.start, layout.middle, layout.end)]
+            self._objects[merge] = self._object_between(ends[0], ends[1]), self._object_between(ends[1], ends[2])
+        both = [self._objects[merge] for merge in merges.tolist()]
+        return [one for one, _ in both], [other for _, other in both]
+
+    def _object_between(self, low: int, high: int) -> int:
+        """The object that fragments at these positions of the tree mostly lie in; 0 where too little is labelled."""
+        assert self._laid is not None
+        order, position = self._laid
+        rows = order[slice(*np.searchsorted(position, [low, high]))]
+        voxels = np.bincount(self.numbers[rows], weights=self.voxels[rows], minlength=2)
+        best = int(voxels[1:].argmax()) + 1
+        return best if voxels[1:].sum() >= LABELLED * voxels.sum() and voxels[best] > 0 else 0
+
+
+@dataclass
+class Run:
+    """One simulated proofreader: asks in one order, answers by the labels, writes down the scores.
+
+    Args:
+        state: a segmentation that nobody has proofread yet; it is changed.
+        truth: gives the answers.
+        order: ranked; score: closest to the threshold first; doubt: contact size times closeness; random.
+        seed: of the random order and of wrong answers.
+        calibration: for the order ``ranked``.
+        wrong: share of answers that are turned into their opposite.
+    """
+
+    state: Proofreading
+    truth: Truth
+    order: Order
+    seed: int
+    calibration: Calibration
+    wrong: float = 0.0
+
+    def steps(self) -> Iterator[Step]:
+        """Scores before the first decision and after each one.
+
+        With wrong answers the order ``ranked`` ends where the next answer is expected to do more harm than good.
+        """
+        chance = np.random.default_rng([self.seed, 1])
+        done = 0
+        yield (step := self._step(done))
+        while True:
+            found = self._questions()
+            answers = self.truth.answers(self.state, found)
+            for row in range(len(found)):
+                answer = answers[row]
+                if answer != "unsure" and self.wrong > 0 and chance.random() < self.wrong:
+                    answer = "keep" if answer == "change" else "change"
+                done += 1
+                self._decide(found, row, answer)
+                if answer == "change":
+                    yield (step := self._step(done))
+                    break  # the neighbours of what changed are ranked anew
+                yield (step := replace(step, decisions=done))
+            else:
+                return
+
+    def _questions(self) -> Candidates:
+        """What is left to ask, in this run's order."""
+        if self.order == "ranked":
+            ranking = rank(self.state, self.calibration, self.wrong)
+            return ranking.found.take(np.flatnonzero(ranking.gain > 0)) if self.wrong > 0 else ranking.found
+        found = self.state.candidates()
+        distance = np.abs(found.mean - self.state.cut.threshold)
+        if self.order == "random":
+            # By the fragments' edge, so that a question keeps its place when others change.
+            numbers = np.random.default_rng([self.seed, 0]).random(len(self.state.cut.graph))
+            return found.take(np.argsort(numbers[found.edge], kind="stable"))
+        worth = -distance if self.order == "score" else found.contact * (1 - distance)
+        return found.take(np.lexsort((found.edge, -worth)))
+
+    def _decide(self, found: Candidates, row: int, answer: str) -> None:
+        graph, edge = self.state.cut.graph, int(found.edge[row])
+        a, b = int(graph.a[edge]), int(graph.b[edge])
+        self.state.decided_pairs.append((a, b))
+        if answer == "change":
+            (self.state.cut.join if found.join[row] else self.state.cut.separate)(a, b)
+
+    def _step(self, decisions: int) -> Step:
+        scores = scores_of(self.truth.table(self.state.cut.lut))
+        return Step(
+            self.order, self.seed, decisions, scores.voi_split, scores.voi_merge, scores.adapted_rand_error
+        )  # fmt: skip
+
+
+def simulate(
+    state: Proofreading,
+    truth: Truth,
+    calibration: Calibration,
+    *,
+    wrong: float = 0.0,
+    seed: int = 0,
+    watch: Callable[[Step], None] | None = None,
+) -> list[Step]:
+    """All orders over the same candidates: ranked, score, doubt, and random with five seeds.
+
+    Args:
+        state: the segmentation before proofreading; it is not changed.
+        truth: gives the answers.
+        calibration: for the order ``ranked``.
+        wrong: share of wrong answers, from 0 to below 0.5.
+        seed: first of the seeds.
+        watch: called after each decision.
+    """
+    orders: list[tuple[Order, int]] = [("ranked", seed), ("score", seed), ("doubt", seed)]
+    orders += [("random", seed + i) for i in range(SEEDS)]
+    steps: list[Step] = []
+    for order, number in orders:
+        fresh = state.again(state.cut.lut, state.cut.threshold)
+        for step in Run(fresh, truth, order, number, calibration, wrong).steps():
+            steps.append(step)
+            if watch is not None:
+                watch(step)
+    return steps
+
+
+def decisions_for(steps: Sequence[Step], share: float, lowest: float) -> int | None:
+    """Decisions after which one run has reached a share of the VI that could be gained; None if it never does.
+
+    Args:
+        steps: of one order and seed.
+        share: from 0 to 1.
+        lowest: VI after all decisions of an ideal proofreader.
+    """
+    goal = steps[0].voi - share * (steps[0].voi - lowest)
+    return next((step.decisions for step in steps if step.voi <= goal + 1e-12), None)
+
+
+def write_simulation(steps: Sequence[Step], path: Path | str) -> Path:
+    """Write ``simulation.csv``, one row for each step."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["order", "seed", "decisions", "voi_split", "voi_merge", "voi", "adapted_rand_error", "hours"])
+    for s in steps:
+        numbers = (s.voi_split, s.voi_merge, s.voi, s.adapted_rand_error, s.hours)
+        writer.writerow([s.order, s.seed, s.decisions, *(f"{number:.6f}" for number in numbers)])
+    with replacing(Path(path)) as file:
+        file.write_text(text.getvalue(), encoding="utf-8")
+    return Path(path)
+
+
+CALIBRATED_AT = (0.05, 0.1, 0.3, 0.5)
+"""Thresholds at which questions are collected for a calibration, beside the settings' own: right segmentations
+are rarely wrong, so that one threshold alone has too few wrong states to learn from."""
+
+
+def calibrate(state: Proofreading, truth: Truth, luts: Mapping[float, NDArray[Any]], made_from: str) -> Calibration:
+    """Fit a calibration to questions at several thresholds, answered by labels.
+
+    Args:
+        state: fragments, tree and graph.
+        truth: gives the answers.
+        luts: the segment of every fragment at each threshold.
+        made_from: what to write down as its source.
+
+    Raises:
+        NeuropilError: no question has an answer.
+    """
+    parts, answers = [], []
+    for threshold, lut in sorted(luts.items()):
+        found = (there := state.again(lut, threshold)).candidates()
+        answer = truth.answers(there, found)
+        parts.append(found.take(np.flatnonzero(answer != "unsure")))
+        answers.append(answer[answer != "unsure"] == "change")
+    if not sum(map(len, parts)):
+        raise NeuropilError(f"expected questions that the labels can answer, got none, in {made_from}")
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in Candidates.__dataclass_fields__
+    }
+    return Calibration.fit(Candidates(**columns), np.concatenate(answers), made_from)
+
+
+SHOWN_AFTER = (0, 25, 50, 100, 200, 400)
+"""Decisions after which the printed table tells the VI."""
+GOAL = 0.8
+"""Share of the VI that could be gained, for the number of decisions that it takes."""
+
+
+def simulate_into(
+    folder: Path, state: Proofreading, labels: Volume, calibration: Calibration, *, wrong: float = 0.0, seed: int = 0
+) -> list[str]:
+    """Simulate all orders and leave ``simulation.csv`` and ``simulation.png``; returns the lines to print.
+
+    Raises:
+        NeuropilError: labels that do not cover the segmentation, or a folder that cannot be written.
+    """
+    box = common_box(labels, state.fragments, state.fragments.box)
+    nodes = state.cut.tree.nodes(state.fragments.read())
+    truth = Truth(nodes, labels.read(box), state.cut.tree.fragments)
+    prepare(folder / "simulation.csv")
+    steps = simulate(state, truth, calibration, wrong=wrong, seed=seed)
+    write_simulation(steps, folder / "simulation.csv")
+    draw_simulation(steps, folder / "simulation.png")
+    return table_of(steps)
+
+
+def runs_of(steps: Sequence[Step]) -> dict[tuple[str, int], list[Step]]:
+    """The steps of each order and seed."""
+    runs: dict[tuple[str, int], list[Step]] = {}
+    for step in steps:
+        runs.setdefault((step.order, step.seed), []).append(step)
+    return runs
+
+
+def table_of(steps: Sequence[Step]) -> list[str]:
+    """VI after some decisions, and the decisions to 80 % of what could be gained; of random orders the median."""
+    runs = runs_of(steps)
+    lowest = min(run[-1].voi for run in runs.values())
+    lines = ["order      " + "".join(f"{f'VI at {n}':>12}" for n in SHOWN_AFTER) + f"{'decisions to 80 %':>20}"]
+    for order in dict.fromkeys(order for order, _ in runs):
+        mine = [run for (name, _), run in runs.items() if name == order]
+        values = [np.median([_after(run, n).voi for run in mine]) for n in SHOWN_AFTER]
+        needed = [decisions_for(run, GOAL, lowest) for run in mine]
+        middle = sorted(needed, key=lambda n: float("inf") if n is None else n)[len(needed) // 2]
+        lines.append(
+            f"{order:<11}" + "".join(f"{v:12.4f}" for v in values) + f"{'never' if middle is None else middle:>20}"
+        )
+    return lines
+
+
+def _after(run: Sequence[Step], decisions: int) -> Step:
+    """The last step of a run with at most so many decisions."""
+    return [step for step in run if step.decisions <= decisions][-1]
+
+
+def draw_simulation(steps: Sequence[Step], path: Path) -> Path:
+    """VI and adapted Rand error against decisions, one line for each order; random orders thin."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.0, 3.8), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 2)
+    colours = {"ranked": "#1f4e79", "score": "#c55a11", "doubt": "#548235", "random": "#a6a6a6"}
+    named: set[str] = set()
+    for (order, _), run in runs_of(steps).items():
+        style = {"color": colours[order], "linewidth": 0.8 if order == "random" else 1.8}
+        label = None if order in named else order
+        named.add(order)
+        for ax, name in zip(axes, ("voi", "adapted_rand_error"), strict=True):
+            values = [getattr(step, name) for step in run]
+            ax.step([step.decisions for step in run], values, where="post", label=label, **style)
+    for ax, title in zip(axes, ("VI in bits", "adapted Rand error"), strict=True):
+        ax.set_xlabel("decisions")
+        ax.set_title(title, loc="left", fontsize=11)
+        ax.grid(alpha=0.25)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False)
+    with replacing(path) as file:
+        figure.savefig(file, format="png")
+    return path

@@ -1,0 +1,145 @@
+"""Which settings a segmentation was made with, and what is left of one after edits: what the verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.config import SegmentConfig
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Box
+from neuropil.proofreading.candidates import Proofreading, proofreading_of
+from neuropil.segmentation import fill_background, merge_tree, threshold_for
+from neuropil.segmentation.edited_cut import segments_of
+from neuropil.segmentation.edits import Edit, EditLog, affinities_digest, section
+from neuropil.segmentation.segment import edited
+from neuropil.volumes import Metadata, Volume, create_volume, spare_input
+
+
+def settings_of(segmentation: Volume, affinities: Volume) -> SegmentConfig:
+    """The settings that a segmentation stores about itself, with a threshold; the defaults where it stores none.
+
+    Raises:
+        NeuropilError: it was not made by agglomeration.
+    """
+    stored = segmentation.metadata.extra.get("segment")
+    values = stored if isinstance(stored, dict) else {}
+    settings = SegmentConfig.model_validate({k: v for k, v in values.items() if k in SegmentConfig.model_fields})
+    if settings.method != "agglomerate":
+        raise NeuropilError(
+            f"expected a segmentation made by method agglomerate, got {settings.method}, in {segmentation.path}"
+        )
+    return settings.model_copy(update={"threshold": threshold_for(affinities, settings)[0]})
+
+
+def open_proofreading(
+    affinities: Volume, segmentation: Volume, say: Callable[[str], None]
+) -> tuple[Proofreading, SegmentConfig]:
+    """A segmentation of affinities ready to be asked about, with the settings that it stores about itself.
+
+    Args:
+        affinities: ``[edge, z, y, x]`` with offsets.
+        segmentation: of the same box.
+        say: is told which settings are used.
+
+    Raises:
+        NeuropilError: as :func:`settings_of` and :func:`proofreading_of`.
+    """
+    settings = settings_of(segmentation, affinities)
+    where = "as stored with the segmentation" if "segment" in segmentation.metadata.extra else "the defaults"
+    say(
+        f"low {settings.low:g}, high {settings.high:g}, score {settings.score}, threshold {settings.threshold:g}, "
+        f"minimum size {settings.min_size} ({where})"
+    )
+    return proofreading_of(affinities, segmentation, settings), settings
+
+
+def apply_log(segmentation: Volume, log: EditLog, affinities: Volume | None, output: Path | str) -> Path:
+    """Write a segmentation with the decisions of a log; ids of segments that no decision touches stay.
+
+    Args:
+        segmentation: ``[z, y, x]``, made from the log's affinities.
+        log: the decisions.
+        affinities: needed where a decision separates.
+        output: where to write.
+
+    Raises:
+        NeuropilError: decisions that separate without affinities, other affinities than the log's, points in the
+            background or outside, contradicting decisions, or a segmentation of other fragments.
+    """
+    edits = log.active()
+    separates = any(edit.kind == "separate" for edit in edits)
+    if separates and affinities is None:
+        raise NeuropilError(f"{log.path} separates segments, which needs the affinities: give --affinities")
+    spare_input(segmentation, output)
+    lut = joined_ids(segmentation, edits) if affinities is None or not separates else None
+    whole = _edited(segmentation, log, affinities, edits) if lut is None and affinities is not None else None
+    extra = {**segmentation.metadata.extra, "edits": {"log": log.path.name, "applied": len(edits)}}
+    metadata = Metadata(segmentation.metadata.voxel_size, segmentation.metadata.origin, extra=extra)
+    with create_volume(output, segmentation.shape, segmentation.dtype, metadata) as file:
+        for z in range(file.box.start[0], file.box.stop[0]):
+            part = section(file.box, z)
+            if whole is None:
+                file.write(part, _renamed(segmentation.read(part), lut or {}))
+            else:
+                at = part.relative_to(file.box.start).slices
+                file.write(part, whole[at].astype(segmentation.dtype))
+    return Path(output)
+
+
+def joined_ids(segmentation: Volume, edits: Sequence[Edit]) -> dict[int, int]:
+    """The new id of each segment that joins of a log rename: the smallest of those that become one."""
+    parent: dict[int, int] = {}
+
+    def root(n: int) -> int:
+        while parent.get(n, n) != n:
+            n = parent[n]
+        return n
+
+    for edit in edits:
+        if edit.kind != "join":
+            continue
+        ends = []
+        for point in (edit.a, edit.b):
+            assert point is not None
+            voxel = Box.at(point, (1, 1, 1))
+            if not segmentation.box.contains(voxel):
+                raise NeuropilError(f"{edit}: expected points inside {segmentation.box}, got {point}")
+            ends.append(int(segmentation.read(voxel).reshape(-1)[0]))
+            if ends[-1] == 0:
+                raise NeuropilError(f"{edit}: point {point} lies in the background; choose one inside a segment")
+        low, high = sorted(map(root, ends))
+        parent[high] = low
+    return {n: root(n) for n in parent if root(n) != n}
+
+
+def _renamed(array: NDArray[Any], names: dict[int, int]) -> NDArray[Any]:
+    """An array with some ids replaced."""
+    if not names:
+        return array
+    old = np.array(sorted(names), array.dtype)
+    new = np.array([names[int(n)] for n in old], array.dtype)
+    at = np.minimum(np.searchsorted(old, array), len(old) - 1)
+    return np.where(old[at] == array, new[at], array)
+
+
+def _edited(segmentation: Volume, log: EditLog, affinities: Volume, edits: Sequence[Edit]) -> NDArray[Any]:
+    """The whole segmentation with separations, on the fragments that the log is about."""
+    if (digest := affinities_digest(affinities)) != log.header.affinities_digest:
+        raise NeuropilError(
+            f"{log.path}: expected the affinities that the log was begun with, {log.header.affinities_digest}; "
+            f"{affinities.path} is {digest}"
+        )
+    made_with = settings_of(segmentation, affinities)
+    header = log.header
+    settings = made_with.model_copy(update={"low": header.low, "high": header.high, "score": header.score})
+    made = merge_tree(affinities, settings)
+    lut = segments_of(made.placed(made.nodes), segmentation, made.tree.fragments)
+    threshold = made_with.threshold
+    assert threshold is not None
+    found = edited(made, lut, threshold, edits)
+    return fill_background(made.affinities, found) if made_with.fill else found

@@ -1,0 +1,191 @@
+"""A segmentation with the decisions of a proofreader: segments joined, segments separated by a minimum cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil import _native
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Box, Triple
+from neuropil.segmentation.dendrogram import Dendrogram
+from neuropil.segmentation.edits import Edit, section
+from neuropil.segmentation.graph import RegionGraph
+from neuropil.segmentation.merge_tree import MergeTree
+from neuropil.volumes import Volume
+
+UNCUTTABLE = 1 << 60
+"""Capacity of an edge that a decision made: no cut goes through it."""
+
+
+@dataclass
+class EditedCut:
+    """Which segment each fragment (supervoxel) belongs to, while decisions are applied one after the other.
+
+    Ids of segments that no decision touches stay as they are. A joined segment keeps the smaller id. Of a separated
+    one the side with more voxels keeps the id (of equals that of point a), the other gets the smallest id above all.
+
+    A separation first takes all merges of the tree that hold only this segment's fragments and do not bring the two
+    fragments together; what these merges make are the nodes. Between the two nodes of the two points goes the cut of
+    least summed affinity, so that what was merged after the wrong merge follows the side that it fits better.
+
+    Args:
+        tree: the merge tree.
+        graph: the region graph that it was made from.
+        sizes: voxels of each fragment, ``[fragments + 1]``.
+        lut: segment of each fragment before any decision, ``[fragments + 1]``.
+        threshold: of the cut that ``lut`` is from.
+
+    >>> from neuropil import region_graph
+    >>> affinities = np.full((3, 1, 1, 4), 0.9)
+    >>> affinities[2, 0, 0, 2] = 0.6
+    >>> fragments = np.array([[[1, 2, 3, 4]]])
+    >>> tree = MergeTree(np.array([1, 3, 1]), np.array([2, 4, 3]), np.array([0.9, 0.9, 0.6]), fragments=4)
+    >>> cut = EditedCut(tree, region_graph(affinities, fragments), np.ones(5, np.int64), tree.cut(0.5), 0.5)
+    >>> cut.separate(1, 4)
+    >>> cut.lut.tolist()
+    [0, 1, 1, 2, 2]
+    """
+
+    tree: MergeTree
+    graph: RegionGraph
+    sizes: NDArray[np.int64]
+    lut: NDArray[Any]
+    threshold: float
+    layout: Dendrogram = None  # type: ignore[assignment]  # made from the tree where it is not there yet
+
+    def __post_init__(self) -> None:
+        self.lut = self.lut.copy()
+        self.layout = self.layout or Dendrogram.of(self.tree)
+        self.joins: list[tuple[int, int, Edit | None]] = []
+        self.separations: list[tuple[int, int, Edit | None]] = []
+
+    def apply(self, edits: Iterable[Edit], fragments: Volume) -> None:
+        """Apply decisions in their order.
+
+        Args:
+            edits: those that were not undone, :meth:`EditLog.active`.
+            fragments: ``[z, y, x]``, to look up what lies at their points.
+
+        Raises:
+            NeuropilError: a point outside the volume or in the background, or decisions that contradict each other
+                (both are named).
+        """
+        for edit in edits:
+            if edit.kind in ("join", "separate"):
+                a, b = self.fragment_at(fragments, edit.a, edit), self.fragment_at(fragments, edit.b, edit)
+                (self.join if edit.kind == "join" else self.separate)(a, b, edit)
+
+    def fragment_at(self, fragments: Volume, point: Triple | None, edit: Edit) -> int:
+        """The fragment at a voxel of the whole volume."""
+        assert point is not None
+        voxel = Box.at(point, (1, 1, 1))
+        if not fragments.box.contains(voxel):
+            raise NeuropilError(f"{edit}: expected points inside the volume, {fragments.box}; got {point}")
+        found = self.tree.nodes(fragments.read(voxel))
+        fragment = int(found.reshape(-1)[0])
+        if fragment == 0:
+            raise NeuropilError(f"{edit}: point {point} lies in the background; choose one inside a fragment")
+        return fragment
+
+    def join(self, a: int, b: int, edit: Edit | None = None) -> None:
+        """Make the segments of two fragments one.
+
+        Raises:
+            NeuropilError: that would bring together what another decision separated.
+        """
+        mine, other = self.lut[a], self.lut[b]
+        for c, d, earlier in self.separations:
+            if {self.lut[c], self.lut[d]} == {mine, other} and mine != other:
+                raise NeuropilError(f"{_name(edit, 'a join')} contradicts {_name(earlier, 'a separation')}; undo one")
+        self.joins.append((a, b, edit))
+        if mine != other:
+            self.lut[self.lut == max(mine, other)] = min(mine, other)
+
+    def separate(self, a: int, b: int, edit: Edit | None = None) -> None:
+        """Cut the segment of two fragments in two, where they are in one.
+
+        Raises:
+            NeuropilError: both are the same fragment, or another decision joined them.
+        """
+        if a == b:
+            raise NeuropilError(f"{_name(edit, 'a separation')}: both points lie in fragment {a}, which is not divided")
+        self.separations.append((a, b, edit))
+        segment = self.lut[a]
+        if segment != self.lut[b]:
+            return
+        inside = self.lut == segment
+        members, node = self._nodes(inside, a, b)
+        u, v, capacity = self._edges(inside, node)
+        side = _native.minimum_cut(int(node.max()) + 1, u, v, capacity, int(node[a]), int(node[b]))
+        for c, d, earlier in self.joins:
+            if inside[c] and inside[d] and side[node[c]] != side[node[d]]:
+                self.separations.pop()
+                raise NeuropilError(f"{_name(edit, 'a separation')} contradicts {_name(earlier, 'a join')}; undo one")
+        with_a = members[side[node[members]] == 1]
+        with_b = members[side[node[members]] == 0]
+        new = with_a if self.sizes[with_a].sum() < self.sizes[with_b].sum() else with_b
+        self.lut[new] = self.lut.max() + 1
+
+    def _nodes(self, inside: NDArray[np.bool_], a: int, b: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """A segment's fragments, and for every fragment the number of its piece of the tree, from 0."""
+        layout = self.layout
+        made = int(np.searchsorted(-self.tree.score, -self.threshold, side="right"))
+        first, last = sorted((layout.position[a], layout.position[b]))
+        valid = layout.uniform(inside) & ~((layout.start <= first) & (last < layout.end))
+        valid[made:] = False
+        held = np.append(valid, False)[layout.gap]
+        node = np.zeros(len(inside), np.int64)
+        node[layout.leaf] = np.concatenate([[0], np.cumsum(~held)]) if len(layout.leaf) else 0
+        members = np.flatnonzero(inside)
+        node[members] = np.unique(node[members], return_inverse=True)[1]
+        node[~inside] = 0
+        return members, node
+
+    def _edges(self, inside: NDArray[np.bool_], node: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        """Edges between the pieces of a segment with their summed affinities, and those that decisions made."""
+        graph = self.graph
+        kept = np.flatnonzero(inside[graph.a] & inside[graph.b])
+        u, v, capacity = node[graph.a[kept]], node[graph.b[kept]], graph.sum[kept].astype(np.int64)
+        between = u != v
+        made = [(node[c], node[d]) for c, d, _ in self.joins if inside[c] and inside[d] and node[c] != node[d]]
+        extra = np.array(made, np.int64).reshape(-1, 2)
+        return (
+            np.concatenate([u[between], extra[:, 0]]),
+            np.concatenate([v[between], extra[:, 1]]),
+            np.concatenate([capacity[between], np.full(len(extra), UNCUTTABLE, np.int64)]),
+        )
+
+
+def segments_of(fragments: Volume, segmentation: Volume, count: int) -> NDArray[Any]:
+    """The segment of each fragment in a segmentation of the same box, ``[count + 1]``, by sections.
+
+    Raises:
+        NeuropilError: other boxes, or a fragment that lies in two segments.
+    """
+    lut = np.zeros(count + 1, segmentation.dtype)
+    if fragments.box != segmentation.box:
+        raise NeuropilError(
+            f"expected a segmentation of {fragments.box}, got {segmentation.box} in {segmentation.path}"
+        )
+    for check in (False, True):
+        for z in range(fragments.box.start[0], fragments.box.stop[0]):
+            pieces, segments = (volume.read(section(volume.box, z))[0] for volume in (fragments, segmentation))
+            if not check:
+                lut[pieces] = segments
+            elif (wrong := (pieces > 0) & (lut[pieces] != segments)).any():
+                y, x = (int(c[0]) for c in np.nonzero(wrong))
+                raise NeuropilError(
+                    f"{segmentation.path} is no segmentation of these fragments: the one at {(z, y, x)} lies in "
+                    "several segments; give the affinities, low and high that it was made from"
+                )
+    lut[0] = 0
+    return lut
+
+
+def _name(edit: Edit | None, else_: str) -> str:
+    return else_ if edit is None else str(edit)

@@ -1,0 +1,156 @@
+"""rank, proofread --simulate, apply, edits, and segment --edits, as typed."""
+
+import csv
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from neuropil import Metadata, open_volume, synthetic, write_volume
+from neuropil.cli import app
+from neuropil.proofreading.sources import settings_of
+from neuropil.segmentation.edits import EditLog, log_header
+from neuropil.targets import affinities_from_labels
+
+
+def call(*words, code=0):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == code, f"{done.output}\n{done.exception!r}"
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Image, labels, affinities and a segmentation of them."""
+    folder = tmp_path_factory.mktemp("proofreading")
+    image, labels = synthetic.neuropil((12, 96, 96), seed=1)
+    clean = np.asarray(affinities_from_labels(labels, "nearest")[0], np.float32)
+    noisy = np.clip(0.15 + 0.6 * clean + np.random.default_rng(3).normal(0, 0.2, clean.shape), 0, 1).astype(np.float32)
+    where = Metadata(voxel_size=(30, 6, 6), origin=(100, 0, 0))
+    for name, array in (("image", image), ("labels", labels), ("affinities", noisy)):
+        write_volume(folder / f"{name}.h5", array, where)
+    call("segment", folder / "affinities.h5", "-o", folder / "segmentation.h5", "--threshold", 0.5, "--min-size", 30)
+    return folder
+
+
+@pytest.fixture
+def log(folder, tmp_path):
+    """A log with a join and a separation that the segmentation's voxels allow."""
+    affinities, segmentation = open_volume(folder / "affinities.h5"), open_volume(folder / "segmentation.h5")
+    settings = settings_of(segmentation, affinities)
+    log = EditLog.begin(tmp_path / "log", log_header(affinities, settings, settings.threshold))
+    array = segmentation.read()
+    sizes = np.bincount(array.ravel())
+    first, second, third = np.argsort(sizes[1:])[::-1][:3] + 1
+
+    def place(i, row):
+        return tuple(int(c) for c in np.argwhere(array == i)[row] + (100, 0, 0))
+
+    log.append("join", place(second, 0), place(third, 0))
+    log.append("separate", place(first, 0), place(first, -1))
+    return log
+
+
+def test_rank_writes_the_list(folder, tmp_path):
+    words = folder / "affinities.h5", folder / "segmentation.h5"
+    said = call("rank", *words, "-o", tmp_path / "decisions.csv", "--summary")
+    assert "minimum size 30" in said
+    assert "orphans" in said
+    rows = list(csv.DictReader((tmp_path / "decisions.csv").open()))
+    first = (tmp_path / "decisions.csv").read_text().splitlines()[0]
+    assert first == "rank,kind,z,y,x,z_nm,y_nm,x_nm,id_a,id_b,size_a,size_b,contact,score,probability,gain_voi"
+    gains = [float(row["gain_voi"]) for row in rows]
+    assert gains == sorted(gains, reverse=True)
+    segmentation = open_volume(folder / "segmentation.h5").read()
+    for row in rows:
+        z, y, x = (int(row[axis]) for axis in "zyx")
+        assert float(row["z_nm"]) == 30 * z
+        assert segmentation[z - 100, y, x] in (int(row["id_a"]), int(row["id_b"]))
+    again = (tmp_path / "decisions.csv").read_bytes()
+    call("rank", *words, "-o", tmp_path / "decisions.csv")
+    assert (tmp_path / "decisions.csv").read_bytes() == again
+
+
+def test_rank_calibrates(folder, tmp_path):
+    words = folder / "affinities.h5", folder / "segmentation.h5"
+    said = call("rank", *words, "-o", tmp_path / "d.csv", "--calibrate", folder / "affinities.h5", folder / "labels.h5")
+    assert "AUC" in said
+    other = call("rank", *words, "-o", tmp_path / "e.csv", "--calibration", tmp_path / "calibration.json")
+    assert "labels.h5" in other
+    assert (tmp_path / "d.csv").read_bytes() == (tmp_path / "e.csv").read_bytes()
+
+
+def test_simulation_as_typed(folder, tmp_path):
+    words = [folder / name for name in ("image.h5", "affinities.h5", "segmentation.h5")]
+    said = call(
+        "proofread", *words, "--simulate", folder / "labels.h5", "-o", tmp_path / "s", "--wrong", 5, "--seed", 3
+    )
+    assert "ranked" in said
+    assert (tmp_path / "s/simulation.csv").exists()
+    assert "-o DIR" in call("proofread", *words, "--simulate", folder / "labels.h5", code=2)
+
+
+def test_apply_and_segment_give_the_same_edited_segmentation(folder, log, tmp_path):
+    call(
+        "apply", folder / "segmentation.h5", log.path, "-o", tmp_path / "a.h5", "--affinities", folder / "affinities.h5"
+    )
+    call(
+        "segment",
+        folder / "affinities.h5",
+        "-o",
+        tmp_path / "b.h5",
+        "--threshold",
+        0.5,
+        "--min-size",
+        30,
+        "--edits",
+        log.path,
+    )
+    one, other = open_volume(tmp_path / "a.h5"), open_volume(tmp_path / "b.h5")
+    before = open_volume(folder / "segmentation.h5").read()
+    assert np.array_equal(one.read(), other.read())
+    assert one.box == open_volume(folder / "segmentation.h5").box
+    assert not np.array_equal(one.read(), before)
+    call("edits", log.path, "--undo", 2)
+    call("edits", log.path, "--undo", 1)
+    call("apply", folder / "segmentation.h5", log.path, "-o", tmp_path / "c.h5")
+    assert np.array_equal(open_volume(tmp_path / "c.h5").read(), before)
+
+
+def test_joins_need_no_affinities(folder, log, tmp_path):
+    assert "--affinities" in call("apply", folder / "segmentation.h5", log.path, "-o", tmp_path / "a.h5", code=2)
+    call("edits", log.path, "--undo", 2)
+    call("apply", folder / "segmentation.h5", log.path, "-o", tmp_path / "a.h5")
+    call(
+        "segment",
+        folder / "affinities.h5",
+        "-o",
+        tmp_path / "b.h5",
+        "--threshold",
+        0.5,
+        "--min-size",
+        30,
+        "--edits",
+        log.path,
+    )
+    assert np.array_equal(open_volume(tmp_path / "a.h5").read(), open_volume(tmp_path / "b.h5").read())
+
+
+def test_other_affinities_and_levels_are_refused(folder, log, tmp_path):
+    words = folder / "affinities.h5", "-o", tmp_path / "b.h5", "--edits", log.path
+    assert "low" in call("segment", *words, "--low", 0.01, code=2)
+    array = open_volume(folder / "affinities.h5").read() * np.float32(0.5)
+    write_volume(tmp_path / "other.h5", array, Metadata(origin=(100, 0, 0)))
+    assert "affinities" in call("segment", tmp_path / "other.h5", *words[1:], code=2)
+    words = folder / "segmentation.h5", log.path, "-o", tmp_path / "c.h5", "--affinities", tmp_path / "other.h5"
+    assert "begun with" in call("apply", *words, code=2)
+
+
+def test_edits_lists_checks_and_merges(folder, log, tmp_path):
+    said = call("edits", log.path)
+    assert "line 2: join" in said
+    assert "2 decisions in force" in said
+    said = call("edits", log.path, "--merge", log.path, "-o", tmp_path / "both")
+    assert "4 decisions in force" in said
+    assert "go together" in call("edits", log.path, "--merge", log.path, code=2)
+    assert "undone already" in (call("edits", log.path, "--undo", 1) and call("edits", log.path, "--undo", 1, code=2))

@@ -1,0 +1,76 @@
+"""Questions against a slow enumeration of contacts and merges."""
+
+import numpy as np
+import pytest
+
+from neuropil.proofreading.candidates import proofreading_of
+from neuropil.volumes import Metadata, array_volume
+
+
+def noise(seed, shape=(6, 24, 24)):
+    array = np.random.default_rng(seed).random((3, *shape)) ** 0.4
+    return array_volume(array, Metadata(voxel_size=(30, 6, 6), origin=(10, 20, 30)))
+
+
+def faces(segmentation):
+    """All pairs of neighbouring voxels in different segments, with the axis and the upper voxel."""
+    for axis in range(3):
+        n = segmentation.shape[axis]
+        low, high = segmentation.take(range(n - 1), axis), segmentation.take(range(1, n), axis)
+        for at in np.argwhere((low != high) & (low > 0) & (high > 0)):
+            upper = at + np.eye(3, dtype=int)[axis]
+            yield tuple(sorted((int(low[tuple(at)]), int(high[tuple(at)])))), axis, tuple(upper)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_join_questions_are_the_contacts_of_large_segments(seed):
+    affinities = noise(seed)
+    state = proofreading_of(affinities)
+    state.smallest = 20
+    segmentation = state.cut.lut[state.cut.tree.nodes(state.fragments.read())]
+    sizes = np.bincount(segmentation.ravel())
+    array, pooled = affinities.read(), {}
+    for pair, axis, upper in faces(segmentation):
+        pooled.setdefault(pair, []).append(array[axis][upper])
+    wanted = {pair: values for pair, values in pooled.items() if min(sizes[list(pair)]) >= 20}
+    found = state.candidates()
+    found = found.take(np.flatnonzero(found.join))
+    assert [(int(a), int(b)) for a, b in zip(found.id_a, found.id_b, strict=True)] == sorted(wanted)
+    for i, pair in enumerate(sorted(wanted)):
+        assert found.contact[i] == len(wanted[pair])
+        assert found.mean[i] == pytest.approx(np.mean(wanted[pair]), abs=1e-3)
+        assert (found.side_a[i], found.side_b[i]) == tuple(sizes[list(pair)])
+        points = state.points(int(found.edge[i]))
+        assert state.fragments.box.start == (10, 20, 30)
+        labels = {int(segmentation[tuple(np.subtract(p, (10, 20, 30)))]) for p in points}
+        assert labels == set(pair)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_separate_questions_are_the_merges_of_large_pieces(seed):
+    state = proofreading_of(noise(seed))
+    state.smallest = 20
+    tree, found = state.cut.tree, state.candidates()
+    found = found.take(np.flatnonzero(~found.join))
+    members = {f: [f] for f in range(1, tree.fragments + 1)}
+    wanted = []
+    for i, (a, b) in enumerate(zip(tree.a.tolist(), tree.b.tolist(), strict=True)):
+        sides = [int(state.cut.sizes[members[n]].sum()) for n in (a, b)]
+        if tree.score[i] >= 0.5 and min(sides) >= 20:
+            wanted.append((i, *sides))
+        members[a] += members.pop(b)
+    assert list(zip(found.merge.tolist(), found.side_a.tolist(), found.side_b.tolist(), strict=True)) == wanted
+    assert found.mean == pytest.approx(tree.score[[i for i, *_ in wanted]], abs=1e-3)
+
+
+def test_a_decided_question_is_not_asked_again():
+    state = proofreading_of(noise(1))
+    state.smallest = 20
+    found = state.candidates()
+    graph = state.cut.graph
+    for row in (0, len(found) - 1):
+        edge = int(found.edge[row])
+        state.decided_pairs.append((int(graph.a[edge]), int(graph.b[edge])))
+    again = state.candidates()
+    assert len(again) == len(found) - 2
+    assert set(again.edge.tolist()) == set(found.edge.tolist()) - {int(found.edge[0]), int(found.edge[-1])}
