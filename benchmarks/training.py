@@ -71,7 +71,7 @@ def data_path(patch: tuple[int, int, int], offsets: str, augment: AugmentConfig 
 
 def run_of(config: Config, folder: Path) -> tuple[Run, Iterator[Batch], Monitor]:
     """What ``neuropil train`` sets up for a recipe, over a random volume."""
-    fabric = start_fabric(config.training)
+    fabric = start_fabric(config.training, own=True)
     data = VolumeDataset(
         [volume()],
         config.training.patch,

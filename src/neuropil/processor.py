@@ -1,8 +1,9 @@
 """The instruction sets of the processor, and which of them oneDNN, torch's library of convolutions, may use.
 
 The oneDNN of torch 2.13 and 2.14 computes bf16 convolutions over three axes wrongly on processors with AMX (Sapphire
-Rapids and later): weight gradients are wrong or NaN, memory is written out of bounds, and some calls never return.
-``NEUROPIL_AMX=0`` in the environment switches AMX off everywhere.
+Rapids and later): values are wrong or NaN, memory is written out of bounds, and some calls never return. Our networks
+avoid what is wrong (:mod:`neuropil.models.convolution`); for others AMX is switched off. ``NEUROPIL_AMX=0`` in the
+environment switches it off everywhere.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ ALIASES = {
     "AVX10_1_512_AMX_FP16": "AVX512_CORE_AMX_FP16",
 }
 """Other names that oneDNN understands."""
+
+CPUINFO = Path("/proc/cpuinfo")
 
 WITHOUT_AMX, FIRST_WITH_AMX = "AVX512_CORE_BF16", "AVX512_CORE_AMX"
 
@@ -92,14 +95,25 @@ def this_processor() -> Processor:
     return Processor(read_flags(), os.environ, uses_tiles)
 
 
-def read_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+def read_flags(cpuinfo: Path = CPUINFO) -> frozenset[str]:
     """The features of the first processor as Linux tells them; none on other systems."""
+    return frozenset(_told(cpuinfo, "flags").split())
+
+
+def processor_name(cpuinfo: Path = CPUINFO) -> str:
+    """Model, family and number of the first processor as Linux tells them; elsewhere what Python knows."""
+    told = " ".join(_told(cpuinfo, name) for name in ("model name", "cpu family", "model"))
+    return told.strip() or platform.processor() or platform.machine()
+
+
+def _told(cpuinfo: Path, name: str) -> str:
+    """What the first line of that name says."""
     try:
         with cpuinfo.open(encoding="utf-8", errors="replace") as lines:
-            found = next((line for line in lines if line.startswith("flags")), "")
+            found = next((line for line in lines if line.partition(":")[0].strip() == name), "")
     except OSError:
         found = ""
-    return frozenset(found.partition(":")[2].split())
+    return found.partition(":")[2].strip()
 
 
 def uses_tiles() -> bool:

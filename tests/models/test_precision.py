@@ -8,47 +8,95 @@ import pytest
 import torch
 
 from neuropil import NeuropilError
+from neuropil.config import ModelConfig
+from neuropil.models import ResidualUNet, build_network, is_own, precision
 from neuropil.models.precision import computes_in_bf16
 from neuropil.processor import Processor
 
 CPU = torch.device("cpu")
 ZEN4 = frozenset({"avx", "avx2", "avx512f", "avx512_bf16"})
 SAPPHIRE_RAPIDS = ZEN4 | {"amx_tile", "amx_bf16"}
+LIMITED = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}
+
+
+@pytest.fixture
+def check(monkeypatch):
+    """What the check of our convolutions finds; and how often it was asked."""
+    asked = []
+    found = {"fault": ""}
+
+    def fault():
+        asked.append(1)
+        return found["fault"]
+
+    monkeypatch.setattr(precision, "amx_fault", fault)
+    return found, asked
 
 
 @pytest.mark.parametrize("flags", [frozenset({"avx", "avx2"}), ZEN4, SAPPHIRE_RAPIDS])
-@pytest.mark.parametrize("precision", ["auto", "bf16", "fp16", "fp32"])
-def test_bf16_where_it_is_asked_for_or_fast(flags, precision):
-    processor = Processor(flags, {}, lambda: False)
-    expected = precision == "bf16" or (precision != "fp32" and "avx512_bf16" in flags)
-    assert computes_in_bf16(CPU, precision, processor) == expected
+@pytest.mark.parametrize("wanted", ["auto", "bf16", "fp16", "fp32"])
+@pytest.mark.parametrize(("own", "learns"), [(True, True), (True, False), (False, False)])
+def test_bf16_where_it_is_asked_for_or_fast(check, flags, wanted, own, learns):
+    expected = wanted == "bf16" or (wanted != "fp32" and "avx512_bf16" in flags)
+    assert computes_in_bf16(CPU, wanted, own, learns, Processor(flags, {}, lambda: False)) == expected
 
 
-def test_amx_is_switched_off_before_bf16_is_used(capsys):
-    environ = {}
+@pytest.mark.parametrize("switch", [None, "1", "0"])
+@pytest.mark.parametrize(("own", "learns"), [(True, True), (True, False), (False, False)])
+def test_amx_is_for_our_networks_only(check, capsys, switch, own, learns):
+    environ = {} if switch is None else {"NEUROPIL_AMX": switch}
+    before = dict(environ)
     processor = Processor(SAPPHIRE_RAPIDS, environ, lambda: False)
-    assert computes_in_bf16(CPU, "fp32", processor) is False
-    assert environ == {}, "fp32 does not use AMX"
-    assert computes_in_bf16(CPU, "auto", processor)
-    assert environ == {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}
+    assert not computes_in_bf16(CPU, "fp32", own, learns, processor)
+    assert environ == before, "fp32 does not use AMX"
+    assert computes_in_bf16(CPU, "auto", own, learns, processor)
+    assert environ == (before if own and switch != "0" else before | LIMITED)
+    assert len(check[1]) == (own and switch != "0")
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("precision", ["auto", "bf16"])
-def test_where_that_is_too_late_it_is_fp32_and_said(precision, capsys):
-    processor = Processor(SAPPHIRE_RAPIDS, {}, lambda: True)
-    assert computes_in_bf16(CPU, precision, processor) is False
+@pytest.mark.parametrize("wanted", ["auto", "bf16"])
+def test_where_it_is_too_late_to_switch_amx_off_it_is_fp32_and_said(wanted, capsys):
+    assert not computes_in_bf16(CPU, wanted, False, False, Processor(SAPPHIRE_RAPIDS, {}, lambda: True))
     said = capsys.readouterr().out
     assert said.count("\n") == 1
     assert said.startswith("note: computing in fp32: torch has computed in this process before")
     assert "NEUROPIL_AMX=0" in said
 
 
+def test_where_the_check_fails_it_is_fp32_and_said(check, capsys):
+    check[0]["fault"] = "it ended with exit code -6"
+    assert not computes_in_bf16(CPU, "auto", True, True, Processor(SAPPHIRE_RAPIDS, {}, lambda: False))
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert "computing in fp32: the check of convolutions with AMX failed, it ended with exit code -6" in said
+
+
+@pytest.mark.parametrize("flags", [ZEN4, SAPPHIRE_RAPIDS])
+def test_other_networks_learn_in_fp32(flags, capsys):
+    environ = {}
+    assert not computes_in_bf16(CPU, "auto", False, True, Processor(flags, environ, lambda: False))
+    assert "wrongly in bf16" in capsys.readouterr().out
+    assert environ == {}
+
+
+def test_only_the_first_rank_says_it(monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "1")
+    assert not computes_in_bf16(CPU, "auto", False, True, Processor(ZEN4, {}, lambda: False))
+    assert capsys.readouterr().out == ""
+
+
 def test_wrong_words_are_refused():
     with pytest.raises(NeuropilError, match="expected a precision of auto, bf16, fp16 or fp32, got 'half'"):
-        computes_in_bf16(CPU, "half")
+        computes_in_bf16(CPU, "half", True, True)
     with pytest.raises(NeuropilError, match="NEUROPIL_AMX: expected 0"):
-        computes_in_bf16(CPU, "fp32", Processor(ZEN4, {"NEUROPIL_AMX": "no"}, lambda: False))
+        computes_in_bf16(CPU, "fp32", True, True, Processor(ZEN4, {"NEUROPIL_AMX": "no"}, lambda: False))
+
+
+def test_what_is_ours():
+    assert is_own(ModelConfig())
+    assert isinstance(build_network(ModelConfig()), ResidualUNet)
+    assert not is_own(ModelConfig(architecture="segresnet"))
 
 
 def test_a_limit_of_onednn_below_bf16_means_fp32():

@@ -24,6 +24,7 @@ from neuropil.inference.trial import compiled_if_faster
 from neuropil.models.checkpoint import Model, as_model
 from neuropil.models.folding import can_be_cast, can_be_narrowed, for_prediction, in_bfloat16
 from neuropil.models.precision import computes_in_bf16
+from neuropil.models.unet import ResidualUNet
 from neuropil.volumes import Volume, require_image
 
 LARGEST_TILE = {"cpu": 4_000_000, "cuda": 32_000_000}
@@ -175,7 +176,8 @@ def make_request(
     """
     targets = choose_devices(device, devices)
     model = as_model(checkpoint)
-    bf16 = computes_in_bf16(targets[0], model.config.training.precision)
+    own = isinstance(model.network, ResidualUNet)
+    bf16 = computes_in_bf16(targets[0], model.config.training.precision, own, learns=False)
     settings = settings or model.config.predict
     require_image(image)
     whole = image.box

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from neuropil.models.classic import FeaturePyramid, StridedUNet, narrow_head
+from neuropil.models.convolution import Convolution
 from neuropil.models.unet import ResidualBlock, ResidualUNet
 
 
@@ -52,8 +53,8 @@ def can_be_cast(network: nn.Module) -> bool:
     """
     holders = [part for part in network.modules() if next(part.parameters(recurse=False), None) is not None]
     norms = (nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm, nn.InstanceNorm3d)
-    return any(type(part) is nn.Conv3d for part in holders) and all(
-        type(part) is nn.Conv3d or isinstance(part, norms) for part in holders
+    return any(_convolves(part) for part in holders) and all(
+        _convolves(part) or isinstance(part, norms) for part in holders
     )
 
 
@@ -68,10 +69,15 @@ def in_bfloat16(network: nn.Module) -> nn.Module:
     """
     copied = copy.deepcopy(network)
     for part in copied.modules():
-        if type(part) is nn.Conv3d:
+        if _convolves(part):
             part.to(torch.bfloat16)
             part.register_forward_pre_hook(_to_bfloat16)
     return copied
+
+
+def _convolves(part: nn.Module) -> bool:
+    """Whether a module is a convolution, and nothing that a subclass may have made of it."""
+    return type(part) in (nn.Conv3d, Convolution)
 
 
 def _to_bfloat16(_: nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
@@ -119,7 +125,7 @@ def _narrow(network: ResidualUNet, channels: Sequence[int]) -> None:
     weights = torch.cat([head.weight for head in heads])
     biases = torch.cat([head.bias for head in heads if head.bias is not None])
     rows = torch.tensor([channel * folded + row for channel in channels for row in range(folded)])
-    head = nn.Conv3d(network.head.in_channels, len(rows), 1).to(weights)
+    head = Convolution(network.head.in_channels, len(rows)).to(weights)
     head.weight.copy_(weights[rows])
     assert head.bias is not None
     head.bias.copy_(biases[rows])

@@ -7,6 +7,7 @@ import os
 import torch
 
 from neuropil.errors import NeuropilError
+from neuropil.models.selfcheck import amx_fault
 from neuropil.processor import SWITCH, Processor, amx_wanted, forbid_amx, read_flags, this_processor
 
 
@@ -38,15 +39,19 @@ def processor_here() -> Processor:
     )
 
 
-def computes_in_bf16(device: torch.device, precision: str, processor: Processor | None = None) -> bool:
+def computes_in_bf16(
+    device: torch.device, precision: str, own: bool, learns: bool, processor: Processor | None = None
+) -> bool:
     """Whether to compute in bfloat16, where it is asked for (``bf16``) or fast (``auto``; ``fp16`` on a processor).
 
-    On a processor with AMX, AMX is switched off for this process first, since oneDNN computes wrongly with it. Where
-    that is too late, because torch has computed before, the answer is no, and a line says why.
+    On processors only where it is right, too: elsewhere the answer is no, and a line says why. On those with AMX this
+    also decides whether this process uses it: our networks do, others do not.
 
     Args:
         device: where it is computed.
         precision: as ``training.precision`` has it.
+        own: whether all convolutions of the network are ours (:mod:`neuropil.models.convolution`).
+        learns: whether gradients are computed.
         processor: the one to ask; None: this one.
 
     Raises:
@@ -60,16 +65,22 @@ def computes_in_bf16(device: torch.device, precision: str, processor: Processor 
         return precision == "bf16" or (precision in ("auto", "fp16") and has_fast_bf16(device))
     if precision != "bf16" and not (precision in ("auto", "fp16") and _fast(here)):
         return False
-    why = forbidden(here)
+    why = forbidden(here, own, learns)
     if why:
         say(f"computing in fp32: {why}")
     return not why
 
 
-def forbidden(processor: Processor) -> str:
-    """Switch AMX off for this process; empty, or why bf16 must not be used because that is too late."""
+def forbidden(processor: Processor, own: bool, learns: bool) -> str:
+    """Why bf16 must not be used on a processor, empty where it may; AMX is switched off where it must not be used."""
+    if learns and not own:
+        return "torch computes weight gradients of three-dimensional convolutions wrongly in bf16 on processors"
     if not processor.uses_amx:
         return ""
+    if own and amx_wanted(processor.environ):
+        fault = amx_fault()
+        advice = f"{SWITCH}=0 computes in bf16 without AMX"
+        return f"the check of convolutions with AMX failed, {fault}; {advice}" if fault else ""
     forbid_amx(processor.environ)
     # oneDNN decides now, and once for all: what others set later changes nothing.
     torch.ops.mkldnn._is_mkldnn_bf16_supported()

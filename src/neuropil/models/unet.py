@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from neuropil.config import ModelConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
+from neuropil.models.convolution import Convolution
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -72,10 +73,9 @@ def check_spread(model: ModelConfig, patch: Triple, batch: int) -> None:
     )
 
 
-def _conv(inside: int, outside: int, kernel: Triple, norm: str) -> nn.Conv3d:
+def _conv(inside: int, outside: int, kernel: Triple, norm: str) -> Convolution:
     # A bias in front of a norm does nothing, and costs on GPUs.
-    padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-    return nn.Conv3d(inside, outside, kernel, padding=padding, bias=norm == "none")
+    return Convolution(inside, outside, kernel, bias=norm == "none")
 
 
 class Squeeze(nn.Module):
@@ -85,7 +85,7 @@ class Squeeze(nn.Module):
         super().__init__()
         narrow = max(4, width // 8)
         self.gate = nn.Sequential(
-            nn.AdaptiveAvgPool3d(1), nn.Conv3d(width, narrow, 1), nn.ReLU(), nn.Conv3d(narrow, width, 1), nn.Sigmoid()
+            nn.AdaptiveAvgPool3d(1), Convolution(width, narrow), nn.ReLU(), Convolution(narrow, width), nn.Sigmoid()
         )
 
     def forward(self, x_BCZYX: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class Up(nn.Module):
 
     def __init__(self, inside: int, outside: int, factor: Triple) -> None:
         super().__init__()
-        self.project = nn.Conv3d(inside, outside, 1)
+        self.project = Convolution(inside, outside)
         self.factor = factor
 
     def forward(self, x_BCZYX: Tensor) -> Tensor:
@@ -198,10 +198,10 @@ class ResidualUNet(nn.Module):
         self.decoder = nn.ModuleList(
             ResidualBlock(widths[i], widths[i], kernels[i], norm, activation, squeeze) for i in levels
         )
-        self.head = nn.Conv3d(widths[0], out_channels * folded, 1)
-        self.auxiliary = nn.Conv3d(widths[0], auxiliary_channels * folded, 1) if auxiliary_channels else None
+        self.head = Convolution(widths[0], out_channels * folded)
+        self.auxiliary = Convolution(widths[0], auxiliary_channels * folded) if auxiliary_channels else None
         coarser = levels[1:] if deep_supervision else []
-        self.coarse = nn.ModuleList(nn.Conv3d(widths[i], out_channels, 1) for i in coarser)
+        self.coarse = nn.ModuleList(Convolution(widths[i], out_channels) for i in coarser)
 
     def forward(self, image_BCZYX: Tensor) -> Tensor:
         size = image_BCZYX.shape[2:]

@@ -16,6 +16,7 @@ import torch
 from neuropil.config import Config, check_trainable
 from neuropil.dataset import Sample
 from neuropil.errors import NeuropilError
+from neuropil.models import is_own
 from neuropil.training.batches import Batch, Numbers, batches, in_plain_words, open_dataset, prepare
 from neuropil.training.monitor import Monitor
 from neuropil.training.objective import Judgement, judge
@@ -63,7 +64,7 @@ def train(
     write_config(config, out)
 
     # What it learns from. Sample n is a function of the seed and n alone, so going on only takes the iteration.
-    fabric = start_fabric(settings)
+    fabric = start_fabric(settings, is_own(config.model))
     tell_idle_edges(config, fabric.global_rank == 0)
     # Volumes stay on the device that trains, and samples are cut out there; helping processes need them in memory.
     home = fabric.device if settings.workers == 0 else None

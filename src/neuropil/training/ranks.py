@@ -15,8 +15,12 @@ from neuropil.errors import NeuropilError
 from neuropil.models.precision import computes_in_bf16
 
 
-def start_fabric(settings: TrainingConfig) -> Fabric:
+def start_fabric(settings: TrainingConfig, own: bool) -> Fabric:
     """Fabric on the wanted devices, in bf16 where the hardware has it and the config allows it.
+
+    Args:
+        settings: a recipe's section.
+        own: whether the network is one of ours, which are computed in bf16 on processors, too.
 
     Under ``torchrun`` each process is one rank of the run. On processors ranks talk through gloo, on GPUs through NCCL.
     """
@@ -34,18 +38,19 @@ def start_fabric(settings: TrainingConfig) -> Fabric:
         devices=devices,
         num_nodes=_nodes(),
         strategy=strategy,
-        precision=_precision(settings, accelerator),
+        precision=_precision(settings, accelerator, own),
     )
     fabric.launch()
     return fabric
 
 
-def _precision(settings: TrainingConfig, accelerator: str) -> Literal["16-mixed", "bf16-mixed", "32-true"]:
+def _precision(settings: TrainingConfig, accelerator: str, own: bool) -> Literal["16-mixed", "bf16-mixed", "32-true"]:
     if settings.precision == "fp16":
         if accelerator == "cpu":
             raise NeuropilError("training.precision fp16 needs a GPU; on processors use bf16 or fp32")
         return "16-mixed"
-    return "bf16-mixed" if computes_in_bf16(torch.device(accelerator), settings.precision) else "32-true"
+    half = computes_in_bf16(torch.device(accelerator), settings.precision, own, learns=True)
+    return "bf16-mixed" if half else "32-true"
 
 
 def _launched() -> bool:

@@ -1,0 +1,128 @@
+"""The convolution of our networks: as many voxels out as in, and right in bfloat16 on processors.
+
+The oneDNN of torch 2.13 and 2.14 computes bf16 convolutions over three axes wrongly: weight gradients where the input
+has two sections, on processors with AVX512-BF16; weight gradients of many more shapes, and the output where the input
+has one section, where AMX is used. Here kernels of one section run over two axes, with z folded into the batch, which
+copies nothing; and weight gradients of deeper kernels in half precision are those of a convolution over two axes.
+
+Shape suffixes: B batch, C channel in, O channel out, N batch and section, Z Y X space, K L M kernel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuropil.geometry import Triple
+
+_backward = torch.ops.aten.convolution_backward
+
+
+class Convolution(nn.Conv3d):
+    """``nn.Conv3d`` with a kernel of odd sizes and zeros around, so that the output is as large as the input.
+
+    Parameters and their names are those of ``nn.Conv3d``.
+
+    >>> tuple(Convolution(2, 3, (1, 5, 5))(torch.zeros(1, 2, 4, 8, 8)).shape)
+    (1, 3, 4, 8, 8)
+    """
+
+    def __init__(self, inside: int, outside: int, kernel: Triple = (1, 1, 1), bias: bool = True) -> None:
+        z, y, x = kernel
+        super().__init__(inside, outside, kernel, padding=(z // 2, y // 2, x // 2), bias=bias)
+
+    def forward(self, x_BCZYX: Tensor) -> Tensor:
+        if self.kernel_size[0] == 1:
+            return _by_section(x_BCZYX, self.weight.squeeze(2), self.bias)
+        if x_BCZYX.shape[2] == 1:  # the other sections of the kernel see nothing but zeros
+            return _by_section(x_BCZYX, self.weight[:, :, self.kernel_size[0] // 2], self.bias)
+        if not torch.is_grad_enabled() or not _needs_care(x_BCZYX):
+            return super().forward(x_BCZYX)
+        # Cast out here, so that autograd sees it.
+        dtype = _dtype(x_BCZYX)
+        x = x_BCZYX.to(dtype).contiguous(memory_format=torch.channels_last_3d)
+        bias = None if self.bias is None else self.bias.to(dtype)
+        out: Tensor = _Careful.apply(x, self.weight.to(dtype), bias)  # type: ignore[no-untyped-call]
+        return out
+
+
+def _by_section(x_BCZYX: Tensor, weight_OCLM: Tensor, bias_O: Tensor | None) -> Tensor:
+    """A convolution over y and x of every section."""
+    b, _, z, y, x = x_BCZYX.shape
+    padding = (weight_OCLM.shape[2] // 2, weight_OCLM.shape[3] // 2)
+    out_NOYX = F.conv2d(_sections(x_BCZYX), weight_OCLM, bias_O, padding=padding)
+    return out_NOYX.permute(0, 2, 3, 1).reshape(b, z, y, x, -1).permute(0, 4, 1, 2, 3)
+
+
+def _sections(x_BCZYX: Tensor) -> Tensor:
+    """Sections as a batch, ``[B, C, Z, Y, X]`` → ``[B·Z, C, Y, X]``, channels last; a view where they are last."""
+    last = x_BCZYX.contiguous(memory_format=torch.channels_last_3d).permute(0, 2, 3, 4, 1)
+    return last.reshape(-1, *last.shape[2:]).permute(0, 3, 1, 2)
+
+
+def _needs_care(x_BCZYX: Tensor) -> bool:
+    """Whether plain autograd would call what is wrong in oneDNN."""
+    return x_BCZYX.device.type == "cpu" and _dtype(x_BCZYX) in (torch.bfloat16, torch.float16)
+
+
+def _dtype(x: Tensor) -> torch.dtype:
+    """The number format that a convolution of this input computes in."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+
+
+class _Careful(torch.autograd.Function):
+    """conv3d whose weight gradient is that of two-dimensional convolutions. Takes channels last, one number format."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BCZYX: Tensor, weight_OCKLM: Tensor, bias_O: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x_BCZYX, weight_OCKLM)
+        return F.conv3d(x_BCZYX, weight_OCKLM, bias_O, padding=_padding(weight_OCKLM))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        gradient = gradients[0].contiguous(memory_format=torch.channels_last_3d)
+        to_x = to_weight = to_bias = None
+        if ctx.needs_input_grad[0]:
+            ones, zeros = [1, 1, 1], [0, 0, 0]
+            wanted = [True, False, False]
+            to_x = _backward(gradient, x, weight, None, ones, _padding(weight), ones, False, zeros, 1, wanted)[0]
+        if ctx.needs_input_grad[1]:
+            to_weight = weight_gradient(gradient, x, weight)
+        if ctx.needs_input_grad[2]:
+            to_bias = gradient.sum((0, 2, 3, 4))
+        return to_x, to_weight, to_bias
+
+
+def weight_gradient(gradient_BOZYX: Tensor, x_BCZYX: Tensor, weight_OCKLM: Tensor) -> Tensor:
+    """The gradient of a weight by one convolution over y and x, in which each section of the kernel is an output.
+
+    Section k of the kernel joins section z of the input with section z - k + K/2 of the gradient: the gradient, shifted
+    by each k, is stacked as channels.
+
+    >>> weight_gradient(torch.ones(1, 1, 2, 4, 4), torch.ones(1, 1, 2, 4, 4), torch.zeros(1, 1, 3, 1, 1)).flatten()
+    tensor([16., 32., 16.])
+    """
+    gradient_BZYXO = gradient_BOZYX.permute(0, 2, 3, 4, 1)
+    wide, inside, depth, y, x = weight_OCKLM.shape
+    sections = x_BCZYX.shape[2]
+    stacked = gradient_BZYXO.new_zeros(*gradient_BZYXO.shape[:4], depth, wide)
+    for k in range(depth):
+        shift = k - depth // 2
+        start, stop = max(shift, 0), sections + min(shift, 0)
+        if start < stop:
+            stacked[:, start:stop, ..., k, :] = gradient_BZYXO[:, start - shift : stop - shift]
+    weight = weight_OCKLM.new_empty(depth * wide, inside, y, x)
+    gradient_NOYX = stacked.flatten(0, 1).flatten(3).permute(0, 3, 1, 2)
+    ones, padding, wanted = [1, 1], [y // 2, x // 2], [False, True, False]
+    given = (gradient_NOYX, _sections(x_BCZYX), weight)
+    found: Tensor = _backward(*given, None, ones, padding, ones, False, [0, 0], 1, wanted)[1]
+    return found.reshape(depth, wide, inside, y, x).permute(1, 2, 0, 3, 4)
+
+
+def _padding(weight_OCKLM: Tensor) -> list[int]:
+    return [n // 2 for n in weight_OCKLM.shape[2:]]

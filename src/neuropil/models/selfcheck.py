@@ -1,0 +1,125 @@
+"""Does our convolution compute right with AMX here? Asked in another process, since what is wrong may crash or hang."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from neuropil.geometry import Triple
+from neuropil.models import convolution
+from neuropil.models.convolution import Convolution
+from neuropil.processor import processor_name
+
+SECONDS = 60.0
+"""After so long the other process counts as hanging; it takes 2 to 3, most of them to import torch."""
+
+TOLERANCE = 0.02
+"""Largest error, relative to the norm of what float32 gives; bfloat16 rounding makes 0.002 to 0.004."""
+
+CASES: tuple[tuple[int, int, int, int, Triple], ...] = (
+    (1, 12, 1, 64, (3, 3, 3)),
+    (2, 32, 1, 64, (1, 3, 3)),
+    (2, 32, 4, 64, (3, 3, 3)),
+    (2, 16, 8, 80, (1, 3, 3)),
+    (2, 24, 2, 64, (3, 3, 3)),
+    (2, 32, 4, 64, (1, 1, 1)),
+)
+"""Batch, channels, depth, height and kernel: shapes on which the plain convolution was wrong, crashed or hung."""
+
+
+def amx_fault(command: Sequence[str] | None = None, memory: Path | None = None, seconds: float = SECONDS) -> str:
+    """What is wrong with our bf16 convolutions in a new process like this one; empty where they are right.
+
+    That they are right is remembered, by torch's and our version, processor and threads.
+
+    Args:
+        command: what to run; None: :func:`faults` in a Python of its own.
+        memory: where to remember it; None: ``neuropil/selfcheck.json`` in the user's cache.
+        seconds: how long to wait.
+    """
+    threads = torch.get_num_threads()
+    key = "; ".join((torch.__version__, _digest(), processor_name(), f"{threads} threads"))
+    file = memory or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "neuropil" / "selfcheck.json"
+    if key in _remembered(file):
+        return ""
+    code = f"from neuropil.models.selfcheck import main; main({threads})"
+    # Where memory is not clean, what is read beyond its end is seen.
+    environ = os.environ | {"MALLOC_PERTURB_": "128"}
+    try:
+        done = subprocess.run(
+            command or [sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        return f"it did not end in {seconds:g} s"
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        return ": ".join([f"it ended with exit code {done.returncode}", *said])
+    _remember(file, key)
+    return ""
+
+
+def main(threads: int) -> None:
+    """The other process: exit code 1, and what is wrong, where something is."""
+    torch.set_num_threads(threads)
+    wrong = list(faults())
+    if wrong:
+        sys.exit("; ".join(wrong))
+
+
+def faults(cases: Sequence[tuple[int, int, int, int, Triple]] = CASES) -> Iterator[str]:
+    """Each result of our convolution in bfloat16 that is far from that of float32.
+
+    >>> list(faults([(1, 4, 2, 8, (3, 3, 3))]))
+    []
+    """
+    for batch, channels, depth, height, kernel in cases:
+        torch.manual_seed(0)
+        own = Convolution(channels, channels, kernel).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        image = torch.randn(batch, channels, depth, height, height).contiguous(memory_format=torch.channels_last_3d)
+        names = ("output", "gradient of the input", "gradient of the weight", "gradient of the bias")
+        right, found = (_results(own, image, dtype) for dtype in (torch.float32, torch.bfloat16))
+        for name, one, other in zip(names, found, right, strict=True):
+            error = float((one - other).norm() / other.norm())
+            if not error <= TOLERANCE:  # NaN is wrong, too
+                shape = "×".join(map(str, (batch, channels, depth, height, height)))
+                yield f"{name} of kernel {kernel} on {shape}: relative error {error:.3g}"
+
+
+def _results(own: Convolution, image: torch.Tensor, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Output and gradients of input, weight and bias."""
+    x = image.clone().requires_grad_()
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        out = own(x)
+    look = torch.linspace(0.5, 9, out.numel()).cos().reshape(out.shape) + 0.1
+    gradients = torch.autograd.grad((out.float() * look).sum(), [x, *own.parameters()])
+    return [part.detach().float() for part in (out, *gradients)]
+
+
+def _digest() -> str:
+    """Of the code that was checked."""
+    return hashlib.sha256(Path(convolution.__file__).read_bytes()).hexdigest()[:12]
+
+
+def _remembered(file: Path) -> list[str]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return found if isinstance(found, list) else []
+
+
+def _remember(file: Path, key: str) -> None:
+    """Add a line; where nothing can be written, the check is made each time."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps([*_remembered(file), key], indent=1), encoding="utf-8")
+        temporary.replace(file)

@@ -1,0 +1,71 @@
+"""The check that runs in another process: what it finds, what it survives, what it remembers."""
+
+import json
+import sys
+
+import torch
+
+from neuropil.models import selfcheck
+from neuropil.models.convolution import Convolution
+from neuropil.models.selfcheck import CASES, amx_fault, faults
+
+
+def test_our_convolution_passes_here(tmp_path):
+    memory = tmp_path / "folder" / "selfcheck.json"
+    assert amx_fault(memory=memory) == ""
+    (key,) = json.loads(memory.read_text())
+    assert torch.__version__ in key
+    assert key.endswith(f"; {torch.get_num_threads()} threads")
+
+
+def test_what_passed_is_remembered_and_what_failed_is_not(tmp_path):
+    memory, runs = tmp_path / "selfcheck.json", tmp_path / "runs"
+    code = f"import sys; open({str(runs)!r}, 'a').write('x'); sys.exit(len(open({str(runs)!r}).read()) == 1)"
+    for _ in range(4):
+        amx_fault([sys.executable, "-c", code], memory)
+    assert runs.read_text() == "xx", "failed, passed, remembered, remembered"
+    memory.write_text("no JSON")
+    amx_fault([sys.executable, "-c", code], memory)
+    assert runs.read_text() == "xxx"
+
+
+def test_wrong_values_crashes_and_hangs_are_told(tmp_path):
+    memory = tmp_path / "selfcheck.json"
+    run = [sys.executable, "-c"]
+    assert "exit code 1: the gradient is wrong" in amx_fault(
+        [*run, "import sys; sys.exit('the gradient is wrong')"], memory
+    )
+    assert "exit code -6" in amx_fault([*run, "import os; os.abort()"], memory)
+    assert "did not end in 0.5 s" in amx_fault([*run, "import time; time.sleep(60)"], memory, seconds=0.5)
+    assert not memory.exists()
+
+
+def test_a_folder_that_cannot_be_written_changes_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert amx_fault([sys.executable, "-c", ""], tmp_path / "file" / "selfcheck.json") == ""
+
+
+def test_wrong_values_are_found(monkeypatch):
+    case = [(1, 4, 3, 8, (3, 3, 3))]
+    assert list(faults(case)) == []
+    right = selfcheck._results
+
+    def wrong(own, image, dtype):
+        found = right(own, image, dtype)
+        if dtype == torch.bfloat16:
+            found[2][0, 0, 0, 0, 0] = float("nan")
+        return found
+
+    monkeypatch.setattr(selfcheck, "_results", wrong)
+    (said,) = faults(case)
+    assert said == "gradient of the weight of kernel (3, 3, 3) on 1×4×3×8×8: relative error nan"
+
+
+def test_plain_autograd_would_be_found_out_on_processors_that_compute_it_wrongly(monkeypatch):
+    """Weight gradients of two sections are wrong in torch 2.13 with AVX512-BF16, too."""
+    deep = [case for case in CASES if case[4] == (3, 3, 3) and case[2] == 2]
+    assert deep
+    assert list(faults(deep)) == []
+    monkeypatch.setattr(Convolution, "forward", torch.nn.Conv3d.forward)
+    said = list(faults(deep))
+    assert all("gradient of the weight" in line for line in said)
