@@ -38,7 +38,7 @@ def log(folder, tmp_path):
     """A log with a join and a separation that the segmentation's voxels allow."""
     affinities, segmentation = open_volume(folder / "affinities.h5"), open_volume(folder / "segmentation.h5")
     settings = settings_of(segmentation, affinities)
-    log = EditLog.begin(tmp_path / "log", log_header(affinities, settings, settings.threshold))
+    log = EditLog.begin(tmp_path / "log", log_header(affinities, settings))
     array = segmentation.read()
     sizes = np.bincount(array.ravel())
     first, second, third = np.argsort(sizes[1:])[::-1][:3] + 1

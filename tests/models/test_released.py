@@ -110,22 +110,33 @@ def test_each_model_is_small_opens_and_has_a_card(name):
     assert "/work/" not in told
 
 
-def test_the_threshold_travels_with_the_model(tmp_path):
+def test_threshold_and_minimum_size_travel_with_the_model(tmp_path):
     """From the model's file through the affinities to the segmentation, by the command line."""
     image = np.random.default_rng(0).integers(0, 255, (6, 48, 48), np.uint8)
     write_volume(tmp_path / "image.h5", image, Metadata(voxel_size=(30, 6, 6)))
     run = [sys.executable, "-m", "neuropil"]
-    subprocess.run([*run, "predict", "snemi3d", "image.h5", "-o", "a.zarr", "--tta", "1"], cwd=tmp_path, check=True)
-    stored = load_model("snemi3d").config.segment.threshold
+
+    def said(*words):
+        return subprocess.run([*run, *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    assert "1 view (stored with the model)" in said("predict", "snemi3d", "image.h5", "-o", "a.zarr")
+    stored = load_model("snemi3d").config.segment
     with open_volume(tmp_path / "a.zarr") as affinities:
-        assert affinities.metadata.extra["threshold"] == stored
-    for given, used in (([], stored), (["--threshold", "0.75"], 0.75)):
-        done = subprocess.run(
-            [*run, "segment", "a.zarr", "-o", "s.h5", *given], cwd=tmp_path, check=True, capture_output=True, text=True
-        )
-        assert f"threshold {used:g} ({'as asked' if given else 'stored with the affinities'})" in done.stdout
+        extra = affinities.metadata.extra
+        assert (extra["threshold"], extra["min_size"], extra["score"]) == (stored.threshold, stored.min_size, "mean")
+        assert (extra["made_by"]["name"], extra["made_by"]["voxel_size"]) == ("snemi3d", [30, 6, 6])
+    origin = "stored with the affinities by snemi3d"
+    for given, threshold, size in (
+        ([], f"{stored.threshold:g} ({origin})", f"{stored.min_size} ({origin})"),
+        (["--threshold", "0.75", "--min-size", "0"], "0.75 (as asked)", "0 (as asked)"),
+    ):
+        told = said("segment", "a.zarr", "-o", "s.h5", *given)
+        assert f"threshold {threshold}" in told
+        assert f"minimum size {size}" in told
         with open_volume(tmp_path / "s.h5") as segmentation:
-            assert segmentation.metadata.extra["threshold"] == used
+            made = segmentation.metadata.extra["segment"]
+            assert f"{made['threshold']:g}" == threshold.split()[0]
+            assert f"{made['min_size']}" == size.split()[0]
 
 
 def test_info_prints_the_card():

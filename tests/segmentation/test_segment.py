@@ -18,7 +18,6 @@ from neuropil.segmentation import (
     segment,
     segment_volume,
     signed_graph,
-    threshold_for,
     watershed,
     with_offsets,
 )
@@ -75,12 +74,6 @@ def test_the_mutex_watershed_has_its_bias_and_strides(tmp_path):
     assert np.bincount(joined.ravel())[1:].min() >= 4
     with pytest.raises(NeuropilError, match="bias"):
         segment(line, SegmentConfig(method="mutex", bias=(-0.5, -0.5)))
-
-
-@pytest.mark.parametrize("stored", ["0.3", 2, -1, True, [0.3]])
-def test_a_stored_threshold_that_is_none(stored):
-    with pytest.raises(NeuropilError, match="--threshold"):
-        threshold_for(array_volume(AFFINITIES, Metadata(extra={"threshold": stored})), SegmentConfig())
 
 
 def test_offsets_are_those_given_then_those_stored_then_the_nearest():

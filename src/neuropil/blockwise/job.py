@@ -103,6 +103,11 @@ class SegmentJob(Job):
         """The affinity down to which regions merge; infinite where none do."""
         return float(self.settings.threshold or 0) if self.settings.method == "agglomerate" else np.inf
 
+    @property
+    def min_size(self) -> int:
+        """Voxels below which a segment joins its best neighbour."""
+        return self.settings.min_size or 0
+
     @cached_property
     def volume(self) -> Volume:
         """The affinities, opened."""

@@ -59,7 +59,7 @@ def known_ids(job: SegmentJob, node: Node, up: str) -> tuple[Names, Ids]:
     of the others.
     """
     done, waiting = load_arrays(job.file(up, node), "done", "names")
-    by_name = up == "merge" and job.settings.min_size > 1
+    by_name = up == "merge" and job.min_size > 1
     own = done if by_name else first_id(job, node) + np.arange(len(done), dtype=np.uint64)
     given = np.zeros(0, np.uint64)
     if node != job.tree.root:
@@ -90,7 +90,7 @@ def relabel(job: SegmentJob, leaf: Node) -> dict[str, Any]:
     """Write a block of the segmentation."""
     (labels,) = load_arrays(job.file(job.fragments_step, leaf), "labels")
     lut = name_pieces(job, leaf)
-    if job.settings.min_size > 1:
+    if job.min_size > 1:
         names, ids = final_ids(job, leaf, "sizes")
         lut[1:] = ids[np.searchsorted(names, lut[1:])]
     with open_volume(job.output, "r+") as volume:

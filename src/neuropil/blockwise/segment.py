@@ -34,10 +34,9 @@ from neuropil.blockwise.runner import Key, ProgressCallback, Runner, children_of
 from neuropil.blockwise.sizes import size_leaf, size_node
 from neuropil.blockwise.tree import Node
 from neuropil.config import SegmentConfig
-from neuropil.config.mistakes import changed
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
-from neuropil.segmentation import segmentation_metadata, threshold_for, with_offsets
+from neuropil.segmentation import segmentation_metadata, settle, with_offsets
 from neuropil.volumes import Metadata, Volume, as_volume, can_be_written, put_in_place, spare_input, written_at
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.intermediate import WorkFolder, holding, work_folder
@@ -85,12 +84,10 @@ def segment_blocks(
     1
     """
     volume, folder = with_offsets(as_volume(affinities)), work_folder(work, output, "blocks")
-    threshold = threshold_for(volume, settings)[0]
-    if settings.method == "agglomerate":
-        settings = changed(settings, {"threshold": threshold}, "segment")
+    settings, _ = settle(volume, settings)
     job = _save_job(volume, output, settings, block or BLOCK, folder)
     with holding(job.folder):
-        segments = _segment(job, Runner(executor, progress), segmentation_metadata(volume, settings, threshold))
+        segments = _segment(job, Runner(executor, progress), segmentation_metadata(volume, settings))
         put_in_place(job.output, output, job.block)
         folder.end(job.folder)
     return segments
@@ -104,7 +101,7 @@ def _segment(job: SegmentJob, runner: Runner, metadata: Metadata) -> int:
         if task.key[0] in ("merge", "sizes"):
             counts[task.node] = summary["segments"]
 
-    small = job.settings.min_size > 1
+    small = job.min_size > 1
     runner.run_all(merge_tasks(job), count)
     if small:
         runner.run_all([*_id_tasks(job, "ids", "names"), *_size_tasks(job)], count)

@@ -100,7 +100,7 @@ def _elsewhere(job: SegmentJob, node: Node, names: Names) -> npt.NDArray[np.uint
 
 def _settled(job: SegmentJob, known: Sizes, encoding: Encoding) -> dict[str, Any]:
     """Join small segments whose whole group is known; what is left is for the parent."""
-    small = known.size < job.settings.min_size
+    small = known.size < job.min_size
     a, b = (np.searchsorted(known.names, end) for end in (known.edges.a, known.edges.b))
     both = small[a] & small[b]
     group = united(len(known.names), *_pairs(a[both], b[both]))
@@ -108,7 +108,7 @@ def _settled(job: SegmentJob, known: Sizes, encoding: Encoding) -> dict[str, Any
     waits[group[small & (known.outer > 0)]] = True
     waits = waits[group] & small
     settle = small & ~waits
-    target = _absorb(known, settle, settle[a] | settle[b], (a, b), job.score, encoding, job.settings.min_size)
+    target = _absorb(known, settle, settle[a] | settle[b], (a, b), job.score, encoding, job.min_size)
     needed = waits[a] | waits[b]
     kept = waits | (known.outer > 0)
     kept[a[needed]], kept[b[needed]] = True, True

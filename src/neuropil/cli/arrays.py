@@ -44,12 +44,13 @@ from neuropil.errors import NeuropilError
 @app.command()
 def predict(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CKPT|NAME", help="A checkpoint of `neuropil train`, or snemi3d.")
+        str,
+        typer.Argument(metavar="CKPT|NAME", help="A checkpoint of `neuropil train`, or a model of `neuropil models`."),
     ],
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="[z, y, x].")],
     out: Annotated[str, typer.Option("-o", metavar="AFFINITIES", help="Where to write; .zarr or .h5 suit best.")],
     tta: Annotated[
-        int | None, typer.Option(metavar="1|4|8|16", help="Symmetries to average. [default: the recipe's, 8]")
+        int | None, typer.Option(metavar="1|4|8|16", help="Symmetries to average. [default: the model's own]")
     ] = None,
     tta_mode: Annotated[TtaMode | None, typer.Option(help="How they are combined. [default: mean]")] = None,
     encoding: Annotated[StoredAs | None, typer.Option(help="How affinities are stored. [default: logit8]")] = None,
@@ -103,6 +104,8 @@ def predict(
             "weights.safetensors"
         )
     settings = changed(model.config.predict, given, "predict")
+    views = f"{settings.tta} view{'s'[: settings.tta > 1]}"
+    typer.echo(f"{views} ({'stored with the model' if tta is None else 'as asked'})")
     with open_volume(image) as volume:
         area = read_box(box, volume.box)
         if not by_blocks:
@@ -133,7 +136,8 @@ def segment(
     low: Low = None,
     high: High = None,
     min_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Join segments of fewer voxels to a neighbour.")
+        int | None,
+        typer.Option(metavar="N", help="Join segments of fewer voxels to a neighbour; else the number stored, else 0."),
     ] = None,
     fill: Annotated[bool | None, typer.Option("--fill", help="Grow segments over the background.")] = None,
     offsets: OffsetsOption = None,
@@ -163,7 +167,7 @@ def segment(
     from neuropil.blockwise import BlockProgress, open_executor, segment_blocks
     from neuropil.config import Config
     from neuropil.pipeline.beside import write_config_beside
-    from neuropil.segmentation import segment_volume, threshold_for
+    from neuropil.segmentation import segment_volume, settle
     from neuropil.segmentation.edits import EditLog
 
     by_blocks = asks_for_blocks(block, workers, scheduler, work)
@@ -184,10 +188,9 @@ def segment(
         by_blocks,
     )
     with open_affinities(affinities, offsets) as volume:
-        if settings.method == "agglomerate":
-            level, origin = threshold_for(volume, settings)
-            settings = settings.model_copy(update={"threshold": level})
-            typer.echo(f"threshold {level:g} ({origin})")
+        settings, lines = settle(volume, settings)
+        for line in lines:
+            typer.echo(line)
         log = None if edits is None else EditLog.read(edits)
         if log is not None and by_blocks:
             raise NeuropilError(f"--edits goes with memory, not with blocks; afterwards: neuropil apply {out} {edits}")

@@ -121,7 +121,7 @@ def read_segment(snippet: Path | None, options: dict[str, Any], by_blocks: bool 
     if by_blocks and values["method"] == "mutex" and not values["fragments"]:
         typer.echo("the mutex watershed by blocks is one of fragments, as --fragments makes it in memory")
         values["fragments"] = True
-    for name in unused_settings(values, values["method"], values["min_size"], values["fragments"]):
+    for name in unused_settings(values, values["method"], values["min_size"] or 0, values["fragments"]):
         if name in given:
             raise NeuropilError(f"--{name} does nothing with --method {values['method']}; leave it out")
     return Config.from_dict({"segment": values}, f"{snippet} and options" if snippet else "options").segment

@@ -178,14 +178,14 @@ def _evaluate(affinities: Path, labels: str, folder: Path, number: str) -> None:
     from neuropil.config import SegmentConfig
     from neuropil.evaluation import evaluate
     from neuropil.pipeline.scoring import score_table, write_json
-    from neuropil.segmentation import segment_volume, threshold_for
+    from neuropil.segmentation import segment_volume, settle
     from neuropil.volumes import open_volume
 
     settings = SegmentConfig()
     segmentation, scores_file = folder / f"segmentation{number}.h5", folder / f"scores{number}.json"
     with open_volume(affinities) as volume:
-        threshold, origin = threshold_for(volume, settings)
-        _say(f"threshold {threshold:g} ({origin})")
+        settings, lines = settle(volume, settings)
+        _say("\n".join(lines))
         segment_volume(volume, segmentation, settings)
     with open_volume(segmentation) as found, open_volume(labels) as truth:
         scores = evaluate(found, truth)

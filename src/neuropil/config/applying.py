@@ -92,11 +92,17 @@ class SegmentConfig(Section):
     )
     threshold: Fraction | None = Field(
         None,
-        description="Merge while the score is at least this affinity. None: the best on validation, else 0.5.",
+        description="Merge while the score is at least this affinity. None: the best on validation, else the one "
+        "stored with the affinities, else 0.5.",
     )
     low: Fraction = Field(1e-4, description="Watershed: edges must be above this; voxels with none are background.")
     high: Fraction = Field(0.9999, description="Watershed: edges of at least this affinity always unite.")
-    min_size: int = Field(0, ge=0, description="Voxels below which a segment joins its best neighbour. 0 = keep all.")
+    min_size: int | None = Field(
+        None,
+        ge=0,
+        description="Voxels below which a segment joins its best neighbour. 0 = keep all. None: with method "
+        "agglomerate the number stored with the affinities by the model that made them, else 0.",
+    )
     bias: Annotated[tuple[float, ...], Lenient, Field(min_length=1)] = Field(
         (-0.5,),
         description="Mutex watershed: added to affinities, one for all edges or one each; what is positive then joins, "
@@ -119,7 +125,7 @@ class SegmentConfig(Section):
     @model_validator(mode="after")
     def _check_used(self) -> SegmentConfig:
         fields, changed = type(self).model_fields, []
-        for name in unused_settings(fields, self.method, self.min_size, self.fragments):
+        for name in unused_settings(fields, self.method, self.min_size or 0, self.fragments):
             if getattr(self, name) != fields[name].default:
                 changed.append(f"{name} (got {getattr(self, name)})")
         if changed:

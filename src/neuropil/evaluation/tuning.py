@@ -167,7 +167,8 @@ def chosen(curves: Sequence[ThresholdCurve], settings: SegmentConfig, metric: Me
     """
     curve = average(curves)
     threshold, score = curve.best(metric, tolerance)
-    return Tuning(settings.model_copy(update={"threshold": threshold}), metric, score, curve, len(curves))
+    settled = settings.model_copy(update={"threshold": threshold, "min_size": settings.min_size or 0})
+    return Tuning(settled, metric, score, curve, len(curves))
 
 
 def _curve(pair: Pair, settings: SegmentConfig, box: Box | None, threads: int | None) -> ThresholdCurve:

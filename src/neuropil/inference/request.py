@@ -187,7 +187,7 @@ def make_request(
             f"expected a box inside the image, which holds {whole}, got {box}; the image is {image.path}"
         )
     offsets = parse_offsets(model.config.model.offsets)
-    warn_of_voxel_size(image, model.info.get("voxel_size") or model.config.data.voxel_size)
+    warn_of_voxel_size(image, model.voxel_size)
     keep = () if settings.keep == "channels" else kept_offsets(offsets, settings.keep)
     request = Request(model, image, box, settings, offsets, keep, targets, bf16)
     # A channel belongs to its voxel: it is blended like an edge that leads nowhere.

@@ -61,7 +61,7 @@ def predict_volume(
     Memory depends on the tile, not on the volume. Until all is done the output lies in ``OUTPUT.unfinished``; the same
     call continues it, whatever ended the run before, and ends with the same numbers. What was at ``output`` is
     replaced when the new one is complete. The output carries voxel size, origin, offsets, encoding and, where the
-    recipe has one, the ``threshold`` to segment at.
+    model has them, the threshold and minimum size to segment with.
 
     Args:
         checkpoint, image, box, device, devices, watch: as for :func:`predict`.
@@ -217,11 +217,13 @@ def _dtype(request: Request) -> np.dtype[Any]:
 
 def _metadata(request: Request) -> Metadata:
     """What travels with the affinities."""
-    config, settings = request.model.config, request.settings
+    settings = request.settings
     extra: dict[str, Any] = {
         "made_by": {
             "neuropil": version("neuropil"),
             "model": model_digest(request.model)[:16],
+            "name": request.model.info.get("name"),
+            "voxel_size": request.model.voxel_size,
             "image": request.image.path,
             "tta": settings.tta,
             "tta_mode": settings.tta_mode,
@@ -229,12 +231,9 @@ def _metadata(request: Request) -> Metadata:
             "context": list(request.context),
         }
     }
-    tuned = request.model.info.get("threshold")
-    threshold = config.segment.threshold if tuned is None else tuned
-    if threshold is not None:
-        extra["threshold"] = float(threshold)
+    extra |= request.model.goes_with
     return Metadata(
-        voxel_size=request.image.metadata.voxel_size or request.model.info.get("voxel_size") or config.data.voxel_size,
+        voxel_size=request.image.metadata.voxel_size or request.model.voxel_size,
         origin=request.image.metadata.origin if request.box == request.image.box else request.box.start,
         offsets=request.found,
         encoding=LOGIT8 if settings.encoding == "logit8" else None,

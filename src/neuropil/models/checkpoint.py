@@ -20,6 +20,7 @@ from torch import nn
 
 from neuropil.config import Config
 from neuropil.errors import NeuropilError
+from neuropil.geometry import VoxelSize
 from neuropil.models import build_network
 from neuropil.models.released import compacted, find_checkpoint, read_weights, write_weights
 
@@ -34,7 +35,29 @@ class Model:
     """float ``[B, 1, Z, Y, X]`` in [0, 1] → logits ``[B, E, Z, Y, X]``, in evaluation mode."""
     config: Config
     info: Mapping[str, Any]
-    """What else the checkpoint tells of itself: iteration, voxel size, threshold, scores."""
+    """What else the checkpoint tells of itself: name, iteration, voxel size, threshold, scores."""
+
+    @property
+    def voxel_size(self) -> VoxelSize | None:
+        """Voxel size (z, y, x) in nm of what it learned from, where that is known."""
+        size = self.info.get("voxel_size") or self.config.data.voxel_size
+        return None if size is None else (float(size[0]), float(size[1]), float(size[2]))
+
+    @property
+    def goes_with(self) -> dict[str, Any]:
+        """What segmentation takes from this model unless told otherwise: threshold, minimum size, the score of both.
+
+        >>> from neuropil.models.checkpoint import load_model
+        >>> load_model("snemi3d").goes_with
+        {'threshold': 0.165, 'min_size': 400, 'score': 'mean'}
+        """
+        segment, tuned = self.config.segment, self.info.get("threshold")
+        threshold = segment.threshold if tuned is None else tuned
+        if segment.method != "agglomerate":
+            return {}
+        found = {"threshold": None if threshold is None else float(threshold), "min_size": segment.min_size}
+        stored = {name: value for name, value in found.items() if value is not None}
+        return stored | ({"score": segment.score} if stored else {})
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:

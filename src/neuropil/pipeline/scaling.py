@@ -116,6 +116,6 @@ def memory_needed(affinities: Volume, settings: SegmentConfig | None = None, *, 
     settings = settings or SegmentConfig()
     stored = affinities.shape[0] * affinities.dtype.itemsize + (6 if affinities.dtype.kind == "f" else 0)
     graph = 0
-    if tuning or settings.min_size > 1:
+    if tuning or (settings.min_size or 0) > 1:
         graph = HISTOGRAM_BYTES if settings.score.startswith("q") else GRAPH_BYTES
     return prod(affinities.shape[1:]) * (stored + EXTRA_BYTES + graph)

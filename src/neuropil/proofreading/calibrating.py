@@ -11,7 +11,7 @@ from neuropil.evaluation.placing import common_box
 from neuropil.proofreading.calibration import Calibration, area_under_curve, calibration_error
 from neuropil.proofreading.candidates import proofreading_of
 from neuropil.proofreading.simulation import CALIBRATED_AT, Truth, calibrate
-from neuropil.segmentation import threshold_for
+from neuropil.segmentation import settle
 from neuropil.volumes import Volume, array_volume
 
 
@@ -26,8 +26,9 @@ def calibrate_on(affinities: Volume, labels: Volume) -> tuple[Calibration, list[
     """
     box = common_box(affinities, labels)
     volume = array_volume(affinities.read(box), replace(affinities.metadata, origin=box.start))
-    settings = SegmentConfig()
-    threshold = threshold_for(volume, settings)[0]
+    settings, _ = settle(volume, SegmentConfig())
+    threshold = settings.threshold
+    assert threshold is not None
     state = proofreading_of(volume, settings=settings)
     truth = Truth(state.cut.tree.nodes(state.fragments.read()), labels.read(box), state.cut.tree.fragments)
     luts = {level: state.cut.tree.cut(level) for level in {*CALIBRATED_AT, threshold}}

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from neuropil.config import SegmentConfig
 from neuropil.geometry import Box, Triple
+from neuropil.segmentation import merge_tree, settle
 from neuropil.segmentation.codes import Affinities
 from neuropil.segmentation.edited_cut import EditedCut, segments_of
 from neuropil.segmentation.scores import fixed_point
-from neuropil.segmentation.segment import merge_tree, threshold_for
 from neuropil.volumes import Volume, as_volume
 
 Integers = NDArray[np.int64]
@@ -213,12 +213,12 @@ def proofreading_of(
     >>> state.cut.lut.tolist(), len(state.candidates())
     ([0, 1], 0)
     """
-    settings = settings or SegmentConfig()
     volume = as_volume(affinities)
-    made = merge_tree(volume, settings)
-    threshold = threshold_for(volume, settings)[0]
+    settings, _ = settle(volume, settings or SegmentConfig())
+    made, threshold = merge_tree(volume, settings), settings.threshold
+    assert threshold is not None
     if segmentation is None:
-        lut = made.cut(threshold, settings.min_size)
+        lut = made.cut(threshold, settings.min_size or 0)
     else:
         lut = segments_of(made.placed(made.nodes), segmentation, made.tree.fragments)
     return Proofreading(EditedCut(made.tree, made.graph, made.sizes, lut, threshold), made.fragments)

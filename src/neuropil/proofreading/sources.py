@@ -13,7 +13,7 @@ from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box
 from neuropil.proofreading.candidates import Proofreading, proofreading_of
-from neuropil.segmentation import fill_background, merge_tree, threshold_for
+from neuropil.segmentation import fill_background, merge_tree, settle
 from neuropil.segmentation.edited_cut import segments_of
 from neuropil.segmentation.edits import Edit, EditLog, affinities_digest, section
 from neuropil.segmentation.segment import edited
@@ -33,7 +33,7 @@ def settings_of(segmentation: Volume, affinities: Volume) -> SegmentConfig:
         raise NeuropilError(
             f"expected a segmentation made by method agglomerate, got {settings.method}, in {segmentation.path}"
         )
-    return settings.model_copy(update={"threshold": threshold_for(affinities, settings)[0]})
+    return settle(affinities, settings)[0]
 
 
 def open_proofreading(

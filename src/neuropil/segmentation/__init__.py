@@ -12,7 +12,6 @@ from neuropil.segmentation.segment import (
     segment,
     segment_volume,
     segmentation_metadata,
-    threshold_for,
     with_offsets,
 )
 from neuropil.segmentation.signed import (
@@ -24,6 +23,7 @@ from neuropil.segmentation.signed import (
     within_reach,
 )
 from neuropil.segmentation.size_rule import merge_by_size
+from neuropil.segmentation.stored import settle
 
 __all__ = [
     "Agglomeration",
@@ -42,9 +42,9 @@ __all__ = [
     "segment",
     "segment_volume",
     "segmentation_metadata",
+    "settle",
     "signed_graph",
     "signed_part_graph",
-    "threshold_for",
     "watershed",
     "with_offsets",
     "within_reach",

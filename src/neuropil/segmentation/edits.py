@@ -72,10 +72,16 @@ class LogHeader:
                 )
 
 
-def log_header(affinities: Volume, settings: SegmentConfig, threshold: float) -> LogHeader:
-    """What a log about this segmentation of these affinities begins with."""
+def log_header(affinities: Volume, settings: SegmentConfig) -> LogHeader:
+    """What a log about this segmentation of these affinities begins with; its threshold is a number."""
+    assert settings.threshold is not None
     return LogHeader(
-        affinities_digest(affinities), settings.low, settings.high, settings.score, threshold, settings.min_size
+        affinities_digest(affinities),
+        settings.low,
+        settings.high,
+        settings.score,
+        settings.threshold,
+        settings.min_size or 0,
     )
 
 

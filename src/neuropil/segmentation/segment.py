@@ -30,6 +30,7 @@ from neuropil.segmentation.graph import RegionGraph, region_graph
 from neuropil.segmentation.merge_tree import MergeTree
 from neuropil.segmentation.mutex import mutex_watershed
 from neuropil.segmentation.signed import cluster_fragments, signed_graph
+from neuropil.segmentation.stored import settle
 from neuropil.volumes import Encoding, Metadata, Volume, array_volume, as_volume, create_volume, spare_input
 
 
@@ -52,7 +53,8 @@ def segment(
             if not given.
         threshold: affinity down to which segments merge, in place of the settings'. Where neither says it: the one
             stored with the affinities, else 0.5.
-        min_size: voxels below which a segment joins its best neighbour, in place of the settings'.
+        min_size: voxels below which a segment joins its best neighbour, in place of the settings'. Where neither says
+            it: for agglomeration the one stored with the affinities, else 0.
         offsets, encoding, threads: as for :func:`neuropil.watershed`.
         edits: a proofreader's decisions, applied after the minimum size and before filling.
 
@@ -70,13 +72,13 @@ def segment(
     """
     chosen = changed(settings or SegmentConfig(), {"threshold": threshold, "min_size": min_size}, "segment")
     volume = as_volume(affinities)
-    level = threshold_for(volume, chosen)[0]
+    chosen, _ = settle(volume, chosen)
     with _in_file(volume.path):
         codes = encode_affinities(volume, offsets, encoding, nearest=chosen.method != "mutex")
         if edits is not None:
-            found = _edited(volume, codes, chosen, level, edits)
+            found = _edited(volume, codes, chosen, edits)
         else:
-            found = _segments(codes, chosen, level, threads)
+            found = _segments(codes, chosen, threads)
         return fill_background(codes, found) if chosen.fill else found
 
 
@@ -159,26 +161,30 @@ def merge_tree(
     return Agglomeration(codes, placed, tree, threads)
 
 
-def _segments(codes: Volume, settings: SegmentConfig, threshold: float, threads: int | None) -> NDArray[Any]:
+def _segments(codes: Volume, settings: SegmentConfig, threads: int | None) -> NDArray[Any]:
     """Segments by the settings' method, small ones joined."""
+    min_size = settings.min_size or 0
     if settings.method == "agglomerate":
-        return merge_tree(codes, settings, threads=threads).segment(threshold, settings.min_size)
+        assert settings.threshold is not None
+        return merge_tree(codes, settings, threads=threads).segment(settings.threshold, min_size)
     if settings.method == "mutex":
         found = _mutex(codes, settings, threads)
     else:
         found = watershed(codes, low=settings.low, high=settings.high, threads=threads)
-    if settings.min_size <= 1:
+    if min_size <= 1:
         return found
-    return merge_tree(codes, settings, fragments=found, threads=threads).segment(np.inf, settings.min_size)
+    return merge_tree(codes, settings, fragments=found, threads=threads).segment(np.inf, min_size)
 
 
-def _edited(affinities: Volume, codes: Volume, settings: SegmentConfig, threshold: float, log: EditLog) -> NDArray[Any]:
+def _edited(affinities: Volume, codes: Volume, settings: SegmentConfig, log: EditLog) -> NDArray[Any]:
     """Segments with a proofreader's decisions."""
     if settings.method != "agglomerate":
         raise NeuropilError(f"edits are about the merge tree of method agglomerate, got method {settings.method}")
-    log.header.check(log_header(affinities, settings, threshold), log.path)
+    assert settings.threshold is not None
+    log.header.check(log_header(affinities, settings), log.path)
     made = merge_tree(codes, settings)
-    return edited(made, made.cut(threshold, settings.min_size), threshold, log.active())
+    lut = made.cut(settings.threshold, settings.min_size or 0)
+    return edited(made, lut, settings.threshold, log.active())
 
 
 def edited(made: Agglomeration, lut: NDArray[Any], threshold: float, edits: Iterable[Edit]) -> NDArray[Any]:
@@ -219,8 +225,7 @@ def segment_volume(
     Args:
         affinities: ``[edge, z, y, x]``.
         output: where to write; what was there is replaced when the new one is complete.
-        settings: method, score, threshold and the rest; without a threshold the one stored with the affinities, or
-            0.5, as :func:`threshold_for` has it.
+        settings: method, score, threshold and the rest; what they leave open as :func:`settle` has it.
         edits: a proofreader's decisions.
 
     Raises:
@@ -235,36 +240,13 @@ def segment_volume(
     """
     volume = with_offsets(as_volume(affinities))
     spare_input(volume, output)
-    threshold = threshold_for(volume, settings)[0]
+    settings, _ = settle(volume, settings)
     shape = volume.shape[1:]
     dtype = np.dtype(np.uint32 if prod(shape) < 2**32 else np.uint64)  # ids never outnumber voxels
-    metadata = segmentation_metadata(volume, settings, threshold)
+    metadata = segmentation_metadata(volume, settings)
     with create_volume(output, shape, dtype, metadata) as file:  # fails before the work
         file.write(file.box, segment(volume, settings, edits=edits).astype(dtype, copy=False))
     return Path(output)
-
-
-def threshold_for(affinities: Volume, settings: SegmentConfig) -> tuple[float, str]:
-    """The threshold to segment at, and where it is from: asked for, stored with the affinities, or 0.5.
-
-    Raises:
-        NeuropilError: what is stored as a threshold is none.
-
-    >>> from neuropil.volumes import Metadata, array_volume
-    >>> stored = array_volume(np.zeros((3, 1, 2, 2)), Metadata(extra={"threshold": 0.3}))
-    >>> threshold_for(stored, SegmentConfig()), threshold_for(stored, SegmentConfig(threshold=0.7))
-    ((0.3, 'stored with the affinities'), (0.7, 'as asked'))
-    """
-    if settings.threshold is not None:
-        return settings.threshold, "as asked"
-    stored = affinities.metadata.extra.get("threshold")
-    if stored is None:
-        return 0.5, "the default, since none is stored with the affinities"
-    if isinstance(stored, bool) or not isinstance(stored, int | float) or not 0 <= stored <= 1:
-        raise NeuropilError(
-            f"{affinities.path}: expected a stored threshold from 0 to 1, got {stored!r}; give --threshold"
-        )
-    return float(stored), "stored with the affinities"
 
 
 def with_offsets(affinities: Volume, offsets: Offsets | None = None) -> Volume:
@@ -289,11 +271,10 @@ def with_offsets(affinities: Volume, offsets: Offsets | None = None) -> Volume:
     return replace(affinities, metadata=replace(affinities.metadata, offsets=offsets or NEAREST))
 
 
-def segmentation_metadata(affinities: Volume, settings: SegmentConfig, threshold: float) -> Metadata:
-    """What travels with a segmentation: where it lies, and how it was made."""
-    cut = {"threshold": threshold} if settings.method == "agglomerate" else {}
-    made = {**settings.model_dump(mode="json"), **cut}
-    extra: dict[str, Any] = {**cut, "segment": made, "affinities": affinities.path}
+def segmentation_metadata(affinities: Volume, settings: SegmentConfig) -> Metadata:
+    """What travels with a segmentation: where it lies, and how it was made; settings as :func:`settle` gives them."""
+    cut = {"threshold": settings.threshold} if settings.method == "agglomerate" else {}
+    extra: dict[str, Any] = {**cut, "segment": settings.model_dump(mode="json"), "affinities": affinities.path}
     return Metadata(
         affinities.metadata.voxel_size, affinities.metadata.origin, extra=extra, shift=affinities.metadata.shift
     )

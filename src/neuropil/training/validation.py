@@ -90,7 +90,7 @@ def segmentation_scores(affinities: Volume, labels: NDArray[Any], settings: Segm
     found = merge_tree(affinities, settings)
     curve = threshold_curve(found.tree, found.fragments, found.placed(labels))
     best = {metric: curve.best(metric) for metric in METRICS}
-    if settings.min_size <= 1 and not settings.fill:
+    if (settings.min_size or 0) <= 1 and not settings.fill:
         return {metric: score for metric, (_, score) in best.items()}
     cut = {metric: segment(found.affinities, settings, threshold=at) for metric, (at, _) in best.items()}
     return {metric: getattr(evaluate(segmentation, labels), metric) for metric, segmentation in cut.items()}
