@@ -14,6 +14,9 @@ Keep = Literal["nearest", "all", "channels"]
 StoredAs = Literal["logit8", "uint8", "float16", "float32"]
 """How predicted affinities are stored."""
 
+Target = Literal["neuroglancer", "webknossos", "pychunkedgraph", "swc"]
+"""Programs that a segmentation can be exported to."""
+
 TtaMode = Literal["mean", "min", "max"]
 """How the views of test-time symmetries are combined."""
 

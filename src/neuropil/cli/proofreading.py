@@ -1,16 +1,20 @@
-"""Verbs of proofreading: rank, proofread, apply, edits."""
+"""Verbs of proofreading: rank, proofread, apply, edits, objects, export."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from neuropil.choices import Target
 from neuropil.cli.app import app
 from neuropil.cli.options import OffsetsOption, open_affinities
 from neuropil.errors import NeuropilError
+
+if TYPE_CHECKING:
+    from neuropil.proofreading.sources import Source
 
 AffinitiesArgument = Annotated[str, typer.Argument(metavar="AFFINITIES", help="[edge, z, y, x].")]
 SegmentationArgument = Annotated[str, typer.Argument(metavar="SEGMENTATION", help="Made from these affinities.")]
@@ -165,3 +169,61 @@ def edits(
     for edit in found.edits:
         typer.echo(f"{edit}{'' if edit.id in active or edit.kind == 'undo' else ', undone'}")
     typer.echo(f"{len(found.edits)} lines, {len(active)} decisions in force")
+
+
+@app.command()
+def objects(
+    segmentation: Annotated[str, typer.Argument(metavar="SEGMENTATION", help="[z, y, x].")],
+    out: Annotated[Path, typer.Option("-o", metavar="objects.csv", help="Where to write the table.")],
+    affinities: Annotated[
+        str | None, typer.Option(metavar="AFFINITIES", help="Adds the weakest merge and the confidence.")
+    ] = None,
+    calibration: CalibrationOption = None,
+    offsets: OffsetsOption = None,
+) -> None:
+    """Write a table of all segments: size, box, centre, border contact, parts, neighbours, confidence."""
+    from neuropil.proofreading.objects import objects_of, with_confidence, write_objects
+
+    with ExitStack() as stack:
+        source = _source(stack, segmentation, affinities, offsets, calibration)
+        rows = objects_of(source.segmentation)
+        if source.state is not None and source.calibration is not None:
+            rows = with_confidence(rows, source.state, source.calibration)
+        write_objects(rows, out)
+    typer.echo(f"wrote {out}: {len(rows)} segments")
+
+
+@app.command()
+def export(
+    segmentation: Annotated[str, typer.Argument(metavar="SEGMENTATION", help="[z, y, x], with a voxel size.")],
+    out: Annotated[Path, typer.Option("-o", metavar="DIR", help="A new or empty folder.")],
+    to: Annotated[Target, typer.Option(help="The program to export to.")],
+    affinities: Annotated[
+        str | None, typer.Option(metavar="AFFINITIES", help="Adds decisions; webknossos and pychunkedgraph need them.")
+    ] = None,
+    calibration: CalibrationOption = None,
+    offsets: OffsetsOption = None,
+) -> None:
+    """Export a segmentation to the program that a lab proofreads with."""
+    from neuropil.proofreading.export import export as write
+
+    with ExitStack() as stack:
+        typer.echo("\n".join(write(_source(stack, segmentation, affinities, offsets, calibration), out, to)))
+
+
+def _source(
+    stack: ExitStack, segmentation: str, affinities: str | None, offsets: str | None, calibration: Path | None
+) -> Source:
+    """A segmentation as typed and, with affinities, its fragments and a calibration."""
+    from neuropil.proofreading import load_calibration, open_proofreading
+    from neuropil.proofreading.sources import Source
+    from neuropil.volumes import open_volume
+
+    volume = stack.enter_context(open_volume(segmentation))
+    if affinities is None:
+        if calibration is not None:
+            raise NeuropilError("--calibration goes with --affinities")
+        return Source(volume)
+    known = stack.enter_context(open_affinities(affinities, offsets))
+    state, _ = open_proofreading(known, volume, typer.echo)
+    return Source(volume, state, load_calibration(calibration))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,27 @@ from numpy.typing import NDArray
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box
+from neuropil.proofreading.calibration import Calibration
 from neuropil.proofreading.candidates import Proofreading, proofreading_of
 from neuropil.segmentation import fill_background, merge_tree, settle
 from neuropil.segmentation.edited_cut import segments_of
 from neuropil.segmentation.edits import Edit, EditLog, affinities_digest, section
 from neuropil.segmentation.segment import edited
 from neuropil.volumes import Metadata, Volume, create_volume, spare_input
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A segmentation and, where affinities were given, the fragments and merge tree under it."""
+
+    segmentation: Volume
+    state: Proofreading | None = None
+    calibration: Calibration | None = None
+
+    @property
+    def nanometres(self) -> NDArray[np.float64]:
+        """Voxel size x, y, z; 1 where none is stored."""
+        return np.array((self.segmentation.metadata.voxel_size or (1.0, 1.0, 1.0))[::-1], np.float64)
 
 
 def settings_of(segmentation: Volume, affinities: Volume) -> SegmentConfig:

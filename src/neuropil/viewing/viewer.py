@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from neuropil.errors import NeuropilError
 from neuropil.evaluation.objects import ObjectError, worst_errors
 from neuropil.geometry import Triple
+from neuropil.proofreading.meshes import absent, needs_zmesh, surface
 from neuropil.viewing.layers import Layer, Voxels, grey_range
-from neuropil.viewing.meshes import absent, needs_zmesh, surface
 
 if TYPE_CHECKING:
     import neuroglancer

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from neuropil.viewing import meshes
-from neuropil.viewing.meshes import absent, object_box, surface
+from neuropil.proofreading import meshes
+from neuropil.proofreading.meshes import absent, object_box, surface
 from neuropil.volumes import Metadata, array_volume
 
 

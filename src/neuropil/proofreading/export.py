@@ -1,0 +1,223 @@
+"""Segmentations in the forms that other programs take: Neuroglancer, webKnossos, PyChunkedGraph, SWC."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.errors import NeuropilError
+from neuropil.evaluation.run_length import Skeleton, skeletonize
+from neuropil.proofreading.annotations import write_annotations
+from neuropil.proofreading.candidates import Proofreading
+from neuropil.proofreading.meshes import needs_zmesh
+from neuropil.proofreading.objects import SegmentRow, objects_of, with_confidence
+from neuropil.proofreading.ranking import rank
+from neuropil.proofreading.sources import Source
+from neuropil.proofreading.webknossos import write_webknossos
+from neuropil.volumes import Metadata, require_labels, write_volume
+
+LARGE = 1000
+"""Voxels from which a segment gets a mesh and a skeleton."""
+
+
+def to_neuroglancer(source: Source, folder: Path) -> list[str]:
+    """A precomputed segmentation with segment properties, meshes, skeletons, and ranked decisions as annotations.
+
+    Args:
+        source: the segmentation; decisions need affinities.
+        folder: gets ``segmentation/`` and, with affinities, ``decisions/``.
+
+    Returns:
+        Lines that say what was written and how to open it.
+    """
+    target = folder / "segmentation"
+    volume = require_labels(source.segmentation)
+    array = volume.read()
+    kind = np.uint64 if array.dtype.itemsize == 8 else np.uint32
+    place = Metadata(volume.metadata.voxel_size, volume.metadata.origin)
+    write_volume(f"precomputed://{target}", array.astype(kind), place)
+    rows = _rows(source)
+    _write_properties(target / "properties", rows)
+    meshes = _write_meshes(target / "mesh", source, array, [row.id for row in rows if row.voxels >= LARGE])
+    skeletons = _skeletons(source)
+    _write_skeletons(target / "skeletons", source, skeletons)
+    info = json.loads((target / "info").read_text(encoding="utf-8"))
+    info |= {"segment_properties": "properties", "mesh": "mesh", "skeletons": "skeletons"}
+    (target / "info").write_text(json.dumps(info), encoding="utf-8")
+    said = [f"wrote {target}: {len(rows)} segments, {meshes} meshes, {len(skeletons)} skeletons"]
+    layers: list[dict[str, Any]] = [
+        {"type": "segmentation", "name": "segmentation", "source": "precomputed://http://localhost:8000/segmentation"}
+    ]
+    if source.state is not None and source.calibration is not None:
+        ranking = rank(source.state, source.calibration)
+        write_annotations(folder / "decisions", source.state, ranking)
+        said.append(f"wrote {folder / 'decisions'}: {len(ranking.found)} ranked decisions")
+        layers.append(
+            {"type": "annotation", "name": "decisions", "source": "precomputed://http://localhost:8000/decisions"}
+        )
+    (folder / "state.json").write_text(json.dumps({"layers": layers}, indent=1), encoding="utf-8")
+    said.append(f"open it: neuropil view {target}; or serve {folder} (CORS, port 8000) and load {folder}/state.json")
+    return said
+
+
+def to_webknossos(source: Source, folder: Path) -> list[str]:
+    """A webKnossos dataset: fragments as segmentation layer, and the agglomerate file that joins them.
+
+    Raises:
+        NeuropilError: no affinities were given.
+    """
+    write_webknossos(folder, _needs_state(source, "webknossos"), source.nanometres)
+    return [
+        f"wrote {folder}: fragments (supervoxels) as a layer, agglomerates as HDF5 and Zarr 3",
+        "open it: copy the folder into webKnossos' binary data folder, or `webknossos upload`",
+    ]
+
+
+PCG_EDGE = np.dtype([("sv1", "<u8"), ("sv2", "<u8"), ("aff", "<f4"), ("area", "<u8")])
+"""An edge as PyChunkedGraph's ingest reads it."""
+
+
+def to_pychunkedgraph(source: Source, folder: Path) -> list[str]:
+    """Fragments as a precomputed volume of uint64, their weighted edges, and which segment each fragment is in.
+
+    ``edges.npy`` holds records sv1, sv2, aff (mean affinity), area (faces) of all pairs of touching fragments;
+    ``agglomeration.npy`` pairs of fragment and segment. Ids are those of the volume, counted from 1: chunk bits are
+    added by the ingest, which knows its chunk size.
+
+    Raises:
+        NeuropilError: no affinities were given.
+    """
+    state = _needs_state(source, "pychunkedgraph")
+    graph, tree = state.cut.graph, state.cut.tree
+    place = Metadata(source.segmentation.metadata.voxel_size, source.segmentation.metadata.origin)
+    nodes = tree.nodes(state.fragments.read()).astype(np.uint64)
+    write_volume(f"precomputed://{folder / 'supervoxels'}", nodes, place)
+    edges = np.zeros(len(graph), PCG_EDGE)
+    edges["sv1"], edges["sv2"], edges["aff"], edges["area"] = graph.a, graph.b, graph.mean, graph.count
+    np.save(folder / "edges.npy", edges)
+    pairs = np.stack([np.arange(len(state.cut.lut), dtype=np.uint64), state.cut.lut.astype(np.uint64)], axis=1)
+    np.save(folder / "agglomeration.npy", pairs[1:])
+    return [f"wrote {folder}: supervoxels/, edges.npy ({len(edges)} edges), agglomeration.npy"]
+
+
+def to_swc(source: Source, folder: Path) -> list[str]:
+    """One SWC file for each skeleton of a segment of at least 1,000 voxels; nm, x y z."""
+    skeletons = _skeletons(source)
+    for skeleton in skeletons:
+        lines = [f"# segment {skeleton.id}; x y z in nm", *_swc(skeleton, source.nanometres)]
+        (folder / f"{skeleton.id}.swc").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [f"wrote {folder}: {len(skeletons)} files"]
+
+
+TARGETS: dict[str, Callable[[Source, Path], list[str]]] = {
+    "neuroglancer": to_neuroglancer,
+    "webknossos": to_webknossos,
+    "pychunkedgraph": to_pychunkedgraph,
+    "swc": to_swc,
+}
+
+
+def export(source: Source, folder: Path, target: str) -> list[str]:
+    """Write one of ``TARGETS`` into a new or empty folder; returns the lines to print.
+
+    Raises:
+        NeuropilError: the folder holds something, or as the target's function.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise NeuropilError(f"expected a new or empty folder to export into, got {folder}")
+    if source.segmentation.metadata.voxel_size is None:
+        raise NeuropilError(f"expected a voxel size, which exports need; none is in {source.segmentation.path}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return TARGETS[target](source, folder)
+
+
+def _rows(source: Source) -> list[SegmentRow]:
+    """The object table, with confidence where affinities were given."""
+    rows = objects_of(source.segmentation)
+    if source.state is None or source.calibration is None:
+        return rows
+    return with_confidence(rows, source.state, source.calibration)
+
+
+def _needs_state(source: Source, target: str) -> Proofreading:
+    if source.state is None:
+        raise NeuropilError(f"--to {target} exports fragments (supervoxels) and their edges: give --affinities")
+    return source.state
+
+
+def _skeletons(source: Source) -> list[Skeleton]:
+    return skeletonize(source.segmentation, dust=LARGE)
+
+
+def _write_properties(folder: Path, rows: list[SegmentRow]) -> None:
+    """Segment properties of Neuroglancer: size and, where known, confidence and the weakest merge."""
+    columns = [("voxels", "size in voxels", [float(row.voxels) for row in rows])]
+    if any(row.confidence is not None for row in rows):
+        columns.append(("confidence", "probability of being right", [row.confidence or 0.0 for row in rows]))
+        columns.append(("weakest_merge", "lowest affinity of a merge", [row.weakest_merge or 1.0 for row in rows]))
+    properties = [
+        {"id": name, "type": "number", "description": text, "data_type": "float32", "values": values}
+        for name, text, values in columns
+    ]
+    inline = {"ids": [str(row.id) for row in rows], "properties": properties}
+    folder.mkdir(parents=True)
+    text = json.dumps({"@type": "neuroglancer_segment_properties", "inline": inline})
+    (folder / "info").write_text(text, encoding="utf-8")
+
+
+def _write_meshes(folder: Path, source: Source, array: NDArray[Any], ids: list[int]) -> int:
+    """Surfaces in nm, one file each, as Neuroglancer's single-resolution meshes have them."""
+    mesher = needs_zmesh().Mesher(tuple(source.nanometres))
+    mesher.mesh(np.asfortranarray(np.pad(array, 1).transpose(2, 1, 0)))
+    start = np.array(source.segmentation.box.start[::-1]) - 1  # of the padded array
+    folder.mkdir(parents=True)
+    (folder / "info").write_text(json.dumps({"@type": "neuroglancer_legacy_mesh"}), encoding="utf-8")
+    written = 0
+    for number in sorted(set(ids) & {int(n) for n in mesher.ids()}):
+        mesh = mesher.get(number, reduction_factor=50, max_error=float(source.nanometres.max()), voxel_centered=True)
+        mesher.erase(number)
+        vertices = np.asarray(mesh.vertices, np.float32) + (start * source.nanometres).astype(np.float32)
+        faces = np.asarray(mesh.faces, "<u4")
+        content = np.uint32(len(vertices)).tobytes() + vertices.astype("<f4").tobytes() + faces.tobytes()
+        (folder / f"{number}.ngmesh").write_bytes(content)
+        (folder / f"{number}:0").write_text(json.dumps({"fragments": [f"{number}.ngmesh"]}), encoding="utf-8")
+        written += 1
+    return written
+
+
+def _write_skeletons(folder: Path, source: Source, skeletons: list[Skeleton]) -> None:
+    """Skeletons in nm, one file each, as Neuroglancer's unsharded skeletons have them."""
+    folder.mkdir(parents=True)
+    transform = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
+    info = {"@type": "neuroglancer_skeletons", "transform": transform, "vertex_attributes": []}
+    (folder / "info").write_text(json.dumps(info), encoding="utf-8")
+    for skeleton in skeletons:
+        places = (skeleton.nodes[:, ::-1] * source.nanometres).astype("<f4")
+        counts = np.array([len(places), len(skeleton.edges)], "<u4").tobytes()
+        (folder / str(skeleton.id)).write_bytes(counts + places.tobytes() + skeleton.edges.astype("<u4").tobytes())
+
+
+def _swc(skeleton: Skeleton, nanometres: NDArray[np.float64]) -> list[str]:
+    """Lines of SWC: number, type 0, x, y, z, radius, parent; each part of the skeleton begins with a root, -1."""
+    near: dict[int, list[int]] = {}
+    for u, v in skeleton.edges.tolist():
+        near.setdefault(u, []).append(v)
+        near.setdefault(v, []).append(u)
+    lines: list[str] = []
+    number: dict[int, int] = {}
+    for root in sorted(near):
+        waiting = [] if root in number else [(root, -1)]
+        while waiting:
+            node, parent = waiting.pop()
+            if node in number:
+                continue
+            number[node] = len(number) + 1
+            x, y, z = (skeleton.nodes[node, ::-1] * nanometres).tolist()
+            lines.append(f"{number[node]} 0 {x:g} {y:g} {z:g} {nanometres.min():g} {parent}")
+            waiting += [(other, number[node]) for other in sorted(near[node], reverse=True)]
+    return lines
