@@ -15,7 +15,7 @@ from safetensors.torch import save
 from neuropil import Config, NeuropilError
 from neuropil.models import build_network
 from neuropil.models.checkpoint import export_weights, load_model, read_checkpoint, save_checkpoint
-from neuropil.models.released import WEIGHTS, compacted, find_checkpoint, model_card, released_models
+from neuropil.models.released import WEIGHTS, compacted, find_checkpoint, model_card, model_facts, released_models
 from neuropil.volumes import Metadata, open_volume, write_volume
 from real_data import data_file
 
@@ -137,6 +137,27 @@ def test_threshold_and_minimum_size_travel_with_the_model(tmp_path):
             made = segmentation.metadata.extra["segment"]
             assert f"{made['threshold']:g}" == threshold.split()[0]
             assert f"{made['min_size']}" == size.split()[0]
+
+
+def test_models_are_listed_with_what_tells_them_apart():
+    done = subprocess.run([sys.executable, "-m", "neuropil", "models"], check=True, capture_output=True, text=True)
+    for name in released_models():
+        facts, card = model_facts(name), model_card(name)
+        assert f"\n{name} " in "\n" + done.stdout
+        row = f"| labels as they are | {facts.adapted_rand_error:.3f} |"
+        assert row in card
+        assert f"| {facts.voi_split:.3f} | {facts.voi_merge:.3f} |" in card
+        for told in (facts.tissue, facts.licence, f"{facts.speed:.2g} Mvoxel/s", " nm (z, y, x)"):
+            assert told in done.stdout
+
+
+def test_a_card_that_lacks_a_fact_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("neuropil.models.released.WEIGHTS", tmp_path)
+    (tmp_path / "mine.safetensors").write_bytes((WEIGHTS / "fib25.safetensors").read_bytes())
+    (tmp_path / "mine.md").write_text("---\ntissue: any\n---\n# mine\n")
+    assert model_card("mine") == "# mine\n"
+    with pytest.raises(NeuropilError, match=r"facts of mine.*scored_on.*mine\.md"):
+        model_facts("mine")
 
 
 def test_info_prints_the_card():

@@ -65,6 +65,9 @@ def predict(
     surround: SurroundOption = None,
     context: ContextOption = None,
     compile_: CompileOption = None,
+    resample: Annotated[
+        bool | None, typer.Option("--resample", help="Show the network the image at the model's voxel size.")
+    ] = None,
     block: BlockOption = None,
     workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
@@ -76,6 +79,7 @@ def predict(
     from neuropil.compat.pytc.checkpoint import is_classic, load_any_model
     from neuropil.config.mistakes import changed
     from neuropil.inference import ProgressLine, predict_volume
+    from neuropil.inference.resampling import resampling_line
     from neuropil.pipeline.beside import write_config_beside
     from neuropil.volumes import open_volume
 
@@ -89,6 +93,7 @@ def predict(
         "surround": read_numbers(surround, "--surround", int),
         "context": read_numbers(context, "--context", int),
         "compile": compile_,
+        "resample": resample,
     }
     by_blocks = asks_for_blocks(block, workers, scheduler)
     if by_blocks and devices != 1:
@@ -108,6 +113,8 @@ def predict(
     typer.echo(f"{views} ({'stored with the model' if tta is None else 'as asked'})")
     with open_volume(image) as volume:
         area = read_box(box, volume.box)
+        if settings.resample:
+            typer.echo(resampling_line(volume, model))
         if not by_blocks:
             predict_volume(model, volume, out, settings, box=area, device=device, devices=devices, watch=ProgressLine())
         else:

@@ -19,10 +19,40 @@ if TYPE_CHECKING:
 
 @app.command()
 def info(
-    path: Annotated[str, typer.Argument(metavar="PATH|NAME", help="A volume, a checkpoint, or snemi3d.")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH|NAME", help="A volume, a checkpoint, or a model of `neuropil models`.")
+    ],
 ) -> None:
     """Say what a volume or a checkpoint holds."""
     typer.echo("\n".join(describe(path)))
+
+
+@app.command()
+def models() -> None:
+    """List the models that come with the package."""
+    typer.echo("\n".join(list_models()))
+
+
+def list_models() -> list[str]:
+    """A block of lines for each model of the package.
+
+    >>> list_models()[0].startswith("fib25 ")
+    True
+    """
+    from neuropil.models.released import model_facts, released_models
+
+    lines: list[str] = []
+    for name in released_models():
+        facts = model_facts(name)
+        views = f"{facts.views} view{'s'[: facts.views > 1]}"
+        voi = f"VI {facts.voi_split + facts.voi_merge:.3f} ({facts.voi_split:.3f} + {facts.voi_merge:.3f})"
+        lines += [
+            f"{name:<14} {facts.tissue}, {_by(facts.voxel_size)} nm (z, y, x)",
+            f"    scores     adapted Rand error {facts.adapted_rand_error:.3f}, {voi}, on {facts.scored_on}",
+            f"    speed      {facts.speed:.2g} Mvoxel/s with {views}, its default, on {facts.measured_on}",
+            f"    licence    {facts.licence}",
+        ]
+    return [*lines, "scores are validation figures; more of each: neuropil info NAME"]
 
 
 def describe(path: str) -> list[str]:
@@ -41,11 +71,12 @@ def describe(path: str) -> list[str]:
     ...     describe(f"{folder}/a.h5")[1:3]
     ['shape       4 × 5 × 6 (z, y, x), uint8, 120 bytes', 'voxel size  30 × 6 × 6 nm']
     """
+    from neuropil.models.released import released_models
     from neuropil.volumes import list_arrays, open_volume
     from neuropil.volumes.location import parse_location
 
     file = Path(path)
-    if path.isidentifier() and not file.exists():
+    if not file.exists() and (path.isidentifier() or path in released_models()):
         return _released(path)
     if file.suffix in (".pt", ".pth", ".ckpt", ".safetensors") or (file.is_file() and zipfile.is_zipfile(file)):
         return _checkpoint(file)

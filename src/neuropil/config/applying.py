@@ -32,6 +32,11 @@ class PredictConfig(Section):
         description="Voxels [z, y, x] around a box that the network sees, too, where the image goes on there. None: a "
         "quarter of the training patch; [0, 0, 0]: the box as if nothing were around it.",
     )
+    resample: bool = Field(
+        False,
+        description="Show the network the image at the voxel size that it learned from, at most a factor of 2 away; "
+        "affinities are on the image's grid.",
+    )
     pad: Overlap = Field(
         (0, 0, 0),
         description="Voxels [z, y, x] that the image is continued by at its faces, mirrored, and tiles lie on, too.",

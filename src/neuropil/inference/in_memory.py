@@ -30,6 +30,7 @@ def predict(
     surround: Sequence[int] | None = None,
     context: Sequence[int] | None = None,
     compile: bool | None = None,  # noqa: A002  (the recipe's word)
+    resample: bool | None = None,
     keep: Keep | None = None,
     device: str = "auto",
     devices: int = 1,
@@ -51,6 +52,8 @@ def predict(
         context: voxels (z, y, x) around each tile that are seen and dropped; mirrored where the image ends. As large
             as the network's field of view, tiles of any size give the same. None: as the recipe says, none.
         compile: try ``torch.compile`` on a tile, and keep what it makes if that is faster.
+        resample: show the network the image at the voxel size that it learned from, at most a factor of 2 away. The
+            affinities are on the image's grid.
         keep: ``nearest`` for the three nearest edges, ``all`` for every offset of the model.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
         devices: GPUs that share the tiles, from ``device`` on.
@@ -70,7 +73,7 @@ def predict(
     """
     model = as_model(checkpoint)
     given = {"tta": tta, "tta_mode": tta_mode, "tile": tile, "overlap": overlap, "keep": keep}
-    given |= {"surround": surround, "context": context, "compile": compile}
+    given |= {"surround": surround, "context": context, "compile": compile, "resample": resample}
     settings = changed(model.config.predict, given, "predict")
     with borrowed(image) as volume:
         request = make_request(model, volume, settings, box=box, device=device, devices=devices)

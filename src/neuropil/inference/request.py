@@ -18,6 +18,7 @@ from neuropil.geometry import Box, Offsets, Triple, VoxelSize, parse_offsets
 from neuropil.inference.channels import HERE, Channel, ChannelEngine, all_channels
 from neuropil.inference.engine import Engine, choose_devices, kept_offsets
 from neuropil.inference.memory import bytes_per_voxel, free_memory, reusing_memory
+from neuropil.inference.resampling import Factors, ResamplingEngine, factors
 from neuropil.inference.symmetries import channels_read
 from neuropil.inference.tiling import Tiling, choose_tile, lay_tiles, step_tiles
 from neuropil.inference.trial import compiled_if_faster
@@ -26,6 +27,8 @@ from neuropil.models.folding import can_be_cast, can_be_narrowed, for_prediction
 from neuropil.models.precision import computes_in_bf16
 from neuropil.models.unet import ResidualUNet
 from neuropil.volumes import Volume, require_image
+
+SAME: Factors = (1.0, 1.0, 1.0)
 
 LARGEST_TILE = {"cpu": 4_000_000, "cuda": 32_000_000}
 """Voxels of a tile beyond which nothing is gained."""
@@ -46,6 +49,8 @@ class Request:
     devices: tuple[torch.device, ...]
     bf16: bool
     """Whether to compute in bfloat16: where the hardware does it fast and right, and the recipe allows it."""
+    factor: Factors = SAME
+    """Voxels of the model's grid for one of the image's; all 1 unless it is to be resampled."""
 
     @property
     def device(self) -> torch.device:
@@ -53,9 +58,15 @@ class Request:
         return self.devices[0]
 
     @property
+    def patch(self) -> Triple:
+        """The patch trained on, in voxels of the image."""
+        z, y, x = (max(round(n / f), 1) for n, f in zip(self.model.config.training.patch, self.factor, strict=True))
+        return (z, y, x)
+
+    @property
     def frame(self) -> Box:
         """The box and what the network sees around it: as much of the surroundings as the image has."""
-        z, y, x = self.model.config.training.patch
+        z, y, x = self.patch
         around = (z // 4, y // 4, x // 4) if self.settings.surround is None else self.settings.surround
         pad = self.settings.pad
         z, y, x = (max(a, b) for a, b in zip(around, pad, strict=True))
@@ -102,6 +113,10 @@ class Request:
     def _engine(self, network: Callable[[Tensor], Tensor], device: torch.device, bf16: bool) -> Engine:
         views, mode = self.settings.tta, self.settings.tta_mode
         if self.about is None:
+            if self.factor != SAME:
+                return ResamplingEngine(
+                    network, self.channels, self.keep, views, mode, device=device, bf16=bf16, factor=self.factor
+                )
             return Engine(network, self.channels, self.keep, views, mode, device=device, bf16=bf16)
         turn = self.settings.views == "edges"
         return ChannelEngine(
@@ -119,7 +134,7 @@ class Request:
 
     def tiling(self) -> Tiling:
         """The tiles: as the settings say, else the cheapest that fit into memory."""
-        patch = self.model.config.training.patch
+        patch = self.patch
         # Sections at the end of a tile lack a neighbour that tells much; rows and columns lack less.
         overlap = self.settings.overlap or (patch[0] // 2, patch[1] // 4, patch[2] // 4)
         # Some networks are made for one size, and say which.
@@ -150,7 +165,7 @@ class Request:
         return (int(z), int(y), int(x))
 
     def _tile_voxels(self) -> int:
-        each = bytes_per_voxel(self.networks[0], self.device)
+        each = math.ceil(bytes_per_voxel(self.networks[0], self.device) * max(math.prod(self.factor), 1))
         sharing = self.devices.count(self.device)
         return max(min(LARGEST_TILE[self.device.type], free_memory(self.device) // (3 * each * sharing)), 1)
 
@@ -187,11 +202,24 @@ def make_request(
             f"expected a box inside the image, which holds {whole}, got {box}; the image is {image.path}"
         )
     offsets = parse_offsets(model.config.model.offsets)
-    warn_of_voxel_size(image, model.voxel_size)
+    factor = _factor(image, model, settings)
     keep = () if settings.keep == "channels" else kept_offsets(offsets, settings.keep)
-    request = Request(model, image, box, settings, offsets, keep, targets, bf16)
+    request = Request(model, image, box, settings, offsets, keep, targets, bf16, factor)
     # A channel belongs to its voxel: it is blended like an edge that leads nowhere.
     return request if request.about is None else replace(request, keep=(HERE,) * len(request.about))
+
+
+def _factor(image: Volume, model: Model, settings: PredictConfig) -> Factors:
+    """How the image is resampled; where it is not to be, a warning if it should be."""
+    if not settings.resample:
+        warn_of_voxel_size(image, model.voxel_size)
+        return SAME
+    if settings.keep != "nearest":
+        raise NeuropilError(
+            f"--resample: expected --keep nearest, got {settings.keep}: longer edges of the model's grid lead to no "
+            "voxels of the image's; leave --keep out"
+        )
+    return factors(image.metadata.voxel_size, model.voxel_size, image.path)
 
 
 def warn_of_voxel_size(image: Volume, trained: VoxelSize | None) -> None:
@@ -202,6 +230,6 @@ def warn_of_voxel_size(image: Volume, trained: VoxelSize | None) -> None:
     if any(max(a, b) > 1.2 * min(a, b) for a, b in zip(size, trained, strict=True)):
         warnings.warn(
             f"{image.path} has voxels of {size} nm (z, y, x), the model was trained on {tuple(trained)}: "
-            "expect worse results, or resample the image",
+            "expect worse results, or give --resample",
             stacklevel=3,
         )

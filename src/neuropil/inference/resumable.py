@@ -18,7 +18,8 @@ from neuropil.geometry import Box, Triple
 from neuropil.inference.journal import Journal
 from neuropil.inference.memory import free_memory
 from neuropil.inference.progress import Clock, Watch
-from neuropil.inference.request import Request, make_request
+from neuropil.inference.request import SAME, Request, make_request
+from neuropil.inference.resampling import voxels_of_image
 from neuropil.inference.stream import Affinities, Cells, Plan, predict_cells
 from neuropil.inference.tiling import Axis, Tiling
 from neuropil.models.checkpoint import Model, model_digest
@@ -232,6 +233,10 @@ def _metadata(request: Request) -> Metadata:
         }
     }
     extra |= request.model.goes_with
+    if request.factor != SAME:
+        extra["made_by"]["resampled"] = list(request.factor)
+        if "min_size" in extra:  # it counts voxels of the model's grid
+            extra["min_size"] = voxels_of_image(extra["min_size"], request.factor)
     return Metadata(
         voxel_size=request.image.metadata.voxel_size or request.model.voxel_size,
         origin=request.image.metadata.origin if request.box == request.image.box else request.box.start,

@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from neuropil.errors import NeuropilError
+from neuropil.geometry import VoxelSize
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Where ``NAME.safetensors`` and its card ``NAME.md`` lie in the package."""
@@ -61,7 +64,58 @@ def model_card(name: str) -> str | None:
     '# snemi3d'
     """
     path = WEIGHTS / f"{name}.md"
-    return path.read_text(encoding="utf-8") if name in released_models() and path.is_file() else None
+    return _parts_of_card(path)[1] if name in released_models() and path.is_file() else None
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What tells the models of the package apart: from the head of the card, voxel size and views from the weights."""
+
+    name: str
+    tissue: str
+    voxel_size: VoxelSize
+    """(z, y, x) in nm."""
+    views: int
+    """Symmetries that prediction averages by default."""
+    scored_on: str
+    adapted_rand_error: float
+    voi_split: float
+    voi_merge: float
+    """In bits."""
+    speed: float
+    """Mvoxel/s of prediction with the default views."""
+    measured_on: str
+    """The machine that the speed is of."""
+    licence: str
+
+
+def model_facts(name: str) -> ModelFacts:
+    """What a model of the package is for, and how good and fast it is.
+
+    Raises:
+        NeuropilError: no such model, or a card whose head lacks something.
+
+    >>> model_facts("snemi3d").voxel_size
+    (30.0, 6.0, 6.0)
+    """
+    weights = find_checkpoint(name)
+    with safe_open(weights, "pt") as file:
+        config = json.loads(file.metadata()["config"])
+    card = WEIGHTS / f"{name}.md"
+    try:
+        z, y, x = map(float, config["data"]["voxel_size"])
+        return ModelFacts(name=name, voxel_size=(z, y, x), views=config["predict"]["tta"], **_parts_of_card(card)[0])
+    except (TypeError, OSError) as error:
+        raise NeuropilError(f"expected a card with the facts of {name} at its head, got {error}, in {card}") from error
+
+
+def _parts_of_card(path: Path) -> tuple[dict[str, Any], str]:
+    """The facts at the head of a card, between two lines of three dashes, and the text below."""
+    text = path.read_text(encoding="utf-8")
+    if not text.startswith("---\n"):
+        return {}, text
+    head, _, body = text.removeprefix("---\n").partition("\n---\n")
+    return yaml.safe_load(head), body.lstrip()
 
 
 def compacted(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
