@@ -27,11 +27,11 @@ from neuropil import Box, Volume, evaluate, open_volume
 from neuropil.augment import apply_symmetry
 from neuropil.config.mistakes import changed
 from neuropil.inference.engine import Engine
-from neuropil.inference.progress import Clock, ProgressLine
 from neuropil.inference.request import Request, make_request
 from neuropil.inference.stream import Cells, Plan, predict_cells
 from neuropil.inference.symmetries import edges_inside, readings, symmetries, undone
 from neuropil.models.checkpoint import load_model
+from neuropil.progress import ProgressCounter, ProgressDisplay
 from neuropil.segmentation import merge_tree
 from neuropil.volumes import LOGIT8, Metadata, array_volume
 
@@ -85,7 +85,7 @@ def predict_counts(request: Request, counts: tuple[int, ...]) -> dict[int, Volum
     tiling = request.tiling()
     plan = Plan(tiling, Cells(request.box, request.box.shape), request.context, request.batch(tiling.shape))
     out: list[npt.NDArray[np.float32]] = []
-    clock = Clock(request.box.size, 0, ProgressLine())
+    clock = ProgressCounter("predict", request.box.size, 0, ProgressDisplay())
     predict_cells([engine], request.image, plan, lambda _, __, found: out.append(found), clock)
     clock.finish()
     placed = Metadata(origin=request.box.start, offsets=request.keep, encoding=LOGIT8)

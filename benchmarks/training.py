@@ -39,7 +39,7 @@ from neuropil.training.optimizers import make_optimizer, update_average
 from neuropil.training.ranks import start_fabric
 from neuropil.training.run import Run, Step, start_run
 from neuropil.training.run import plain as unwrapped
-from neuropil.training.stopping import Watch
+from neuropil.training.stopping import NanCheck
 from neuropil.volumes import array_volume
 
 KINDS = ("missing", "partly_missing", "blurred", "noisy", "motion", "cut_noise", "cut_blur")
@@ -118,7 +118,7 @@ def steps(config: Config, count: int, piece: int) -> dict[str, float]:
     with TemporaryDirectory() as folder:
         run, stream, monitor = run_of(config, Path(folder))
         plain = Plain(run, stream)
-        step, watch = Step(), Watch(run.folder, run.fabric.device)
+        step, watch = Step(), NanCheck(run.folder, run.fabric.device)
         seconds: dict[str, list[float]] = {"step": [], "plain step": [], "plain network": [], "share waiting": []}
         for part in range(count // piece + 1):  # the first piece warms up
             monitor.waited, start = 0.0, time.perf_counter()

@@ -19,6 +19,7 @@ ORDER = [
         "processor",
         "geometry",
         "choices",
+        "progress",
         "_native",
         "config",
         "synthetic",

@@ -138,13 +138,19 @@ def test_a_run_that_was_interrupted_is_continued(tmp_path, model, image, calls):
     assert (tmp_path / "a.zarr.unfinished").exists()
 
     counted, seen = Dies(model.network, 10**6), []
-    predict_volume(Model(counted, model.config, model.info), image, tmp_path / "a.zarr", watch=seen.append, **into())
+    predict_volume(
+        Model(counted, model.config, model.info),
+        image,
+        tmp_path / "a.zarr",
+        progress=lambda *said: seen.append(said),
+        **into(),
+    )
     np.testing.assert_array_equal(open_volume(tmp_path / "a.zarr").read(), open_volume(tmp_path / "whole.zarr").read())
-    assert seen[-1].done == seen[-1].total
+    assert seen[-1][1] == seen[-1][2]
     used = 10**6 - counted.left[0]
     if calls == 61:
         assert used < 4 * 3 * 3 * 4, "cells that were done must not be predicted again"
-        assert seen[0].done > seen[0].fresh
+        assert seen[0][1] > 0
 
 
 @pytest.mark.usefixtures("small_cells")
@@ -206,11 +212,11 @@ def test_an_older_output_stays_until_the_new_one_is_complete(tmp_path, model, im
 
 
 def test_two_runs_do_not_write_into_one_output(tmp_path, model, image):
-    def second(progress):
+    def second(step, done, total):
         with pytest.raises(NeuropilError, match="another process is predicting"):
             predict_volume(model, image, tmp_path / "a.zarr", **into())
 
-    predict_volume(model, image, tmp_path / "a.zarr", watch=second, **into())
+    predict_volume(model, image, tmp_path / "a.zarr", progress=second, **into())
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, model, image):
@@ -237,13 +243,13 @@ from neuropil.config import PredictConfig
 from neuropil.inference import predict_volume, resumable
 resumable.CELL = (4, 16, 16)
 left = int(sys.argv[4])
-def watch(progress):
+def watch(step, done, total):
     global left
     left -= 1
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
 how = PredictConfig(tile=(6, 24, 24), overlap=(2, 6, 6), tta=1)
-predict_volume(*sys.argv[1:4], how, device="cpu", watch=watch)
+predict_volume(*sys.argv[1:4], how, device="cpu", progress=watch)
 """
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from neuropil import NEAREST, Box, NeuropilError
 from neuropil.inference.engine import Engine
-from neuropil.inference.progress import Clock
 from neuropil.inference.stream import Canvas, Cells, Plan, columns, predict_cells, read_mirrored
 from neuropil.inference.tiling import lay_tiles
+from neuropil.progress import ProgressCounter
 from neuropil.volumes import array_volume
 
 SHAPE = (20, 70, 80)
@@ -39,7 +39,7 @@ def run(how, done=frozenset()):
         found[:, *box.slices] = affinities
 
     image = array_volume(np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8))
-    predict_cells([engine()], image, how, emit, Clock(1, 0, None), done)
+    predict_cells([engine()], image, how, emit, ProgressCounter("predict", 1, 0, None), done)
     assert len(seen) == len(set(seen)), "each cell is handed over once"
     return found, seen
 
@@ -112,4 +112,6 @@ def test_what_goes_wrong_while_writing_is_told():
         raise NeuropilError("the disk is full")
 
     with pytest.raises(NeuropilError, match="the disk is full"):
-        predict_cells([engine()], array_volume(np.zeros(SHAPE, np.uint8)), plan(), emit, Clock(1, 0, None))
+        predict_cells(
+            [engine()], array_volume(np.zeros(SHAPE, np.uint8)), plan(), emit, ProgressCounter("predict", 1, 0, None)
+        )

@@ -183,7 +183,7 @@ def test_tuning_by_blocks_that_was_stopped_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "BLOCK", (2, 2, 4))
 
     def tune(stop):
-        monkeypatch.setattr(scaling.BlockProgress, "__call__", stop)
+        monkeypatch.setattr(scaling.ProgressDisplay, "__call__", stop)
         return scaling.tune_either_way([(open_volume(tmp_path / "a.zarr"), labels)], SegmentConfig(), tmp_path)
 
     def stopped(self, step, done, total):

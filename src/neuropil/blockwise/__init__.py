@@ -3,14 +3,13 @@
 from neuropil.blockwise.evaluate import evaluate_blocks
 from neuropil.blockwise.executor import Cluster, Serial, open_executor
 from neuropil.blockwise.job import BLOCK
-from neuropil.blockwise.runner import BlockProgress, BlocksFailed
+from neuropil.blockwise.runner import BlocksFailed
 from neuropil.blockwise.segment import segment_blocks
 from neuropil.blockwise.tree import BlockTree
 from neuropil.blockwise.tune import tune_blocks
 
 __all__ = [
     "BLOCK",
-    "BlockProgress",
     "BlockTree",
     "BlocksFailed",
     "Cluster",

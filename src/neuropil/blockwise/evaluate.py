@@ -10,13 +10,14 @@ from typing import Any
 
 from neuropil.blockwise.executor import Executor, Task
 from neuropil.blockwise.job import BLOCK, Job, job_name, load_arrays
-from neuropil.blockwise.runner import ProgressCallback, Runner, children_of, tasks_of
+from neuropil.blockwise.runner import Runner, children_of, tasks_of
 from neuropil.blockwise.tree import Node, as_triple
 from neuropil.evaluation import Contingency, Scores, contingency
 from neuropil.evaluation.placing import place
 from neuropil.evaluation.scores import scores_of
 from neuropil.evaluation.table import total
 from neuropil.geometry import Box, Triple
+from neuropil.progress import ProgressCallback
 from neuropil.volumes import Volume, open_volume, stamp
 from neuropil.volumes.intermediate import holding, work_folder
 from neuropil.volumes.location import absolute_path

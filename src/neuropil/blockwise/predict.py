@@ -10,12 +10,11 @@ from typing import Any
 
 from neuropil.blockwise.executor import Executor, Summary, Task
 from neuropil.blockwise.job import BLOCK
-from neuropil.blockwise.runner import ProgressCallback, Runner
+from neuropil.blockwise.runner import Runner
 from neuropil.config import PredictConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple, blocks
 from neuropil.inference.journal import Journal
-from neuropil.inference.progress import Clock
 from neuropil.inference.request import Request, make_request
 from neuropil.inference.resumable import (
     begin_or_continue,
@@ -27,6 +26,7 @@ from neuropil.inference.resumable import (
 )
 from neuropil.inference.stream import Cells
 from neuropil.models.checkpoint import model_digest
+from neuropil.progress import ProgressCallback, ProgressCounter
 from neuropil.volumes import Volume, open_volume, spare_input
 from neuropil.volumes.location import absolute_path, parse_location
 
@@ -106,7 +106,9 @@ def predict_part(asked: tuple[str, ...], chosen: dict[str, Any], place: str, arr
     """Predict one block into the array of the whole."""
     request = _request(*asked)
     part = Box.parse(place)
-    predict_grid(Path(array), request, chosen, Cells(part, cell_shape(request)), Clock(part.size, 0, None))
+    predict_grid(
+        Path(array), request, chosen, Cells(part, cell_shape(request)), ProgressCounter("predict", part.size, 0, None)
+    )
     return {}
 
 

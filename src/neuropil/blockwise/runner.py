@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,7 @@ from neuropil.blockwise.executor import Executor, Failure, Serial, Summary, Task
 from neuropil.blockwise.job import Job, load_arrays, load_job, save_arrays
 from neuropil.blockwise.tree import Node
 from neuropil.errors import Unfinished
-
-ProgressCallback = Callable[[str, int, int], None]
-"""Called with the name of a step, how many of its blocks are done, and how many there are."""
+from neuropil.progress import ProgressCallback
 
 Key = tuple[str, Node]
 """A step and a block."""
@@ -142,21 +138,3 @@ def perform(kind: type[Job], folder: str, name: str, step: Step, node: Node) -> 
             file.unlink(missing_ok=True)
     (summary,) = load_arrays(path, "summary")
     return {"segments": int(summary[0]), "edges": int(summary[1])}
-
-
-class BlockProgress:
-    """Print progress step by step: in a terminal a line that is kept up to date, in a log one line per step."""
-
-    def __init__(self) -> None:
-        self.step, self.start, self.last = "", 0.0, 0.0
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        now, terminal = time.monotonic(), sys.stderr.isatty()
-        if step != self.step:
-            self.step, self.start = step, now
-        if done < total and (not terminal or now - self.last < 0.2):
-            return
-        self.last = now
-        end = "\n" if done == total or not terminal else ""
-        seconds = f"{now - self.start:.1f} s" if done > 1 else ""
-        print(f"{chr(13) if terminal else ''}{step}  {done} of {total} blocks  {seconds}   ", end=end, file=sys.stderr)

@@ -30,12 +30,13 @@ from neuropil.blockwise.job import BLOCK, SegmentJob, segment_job
 from neuropil.blockwise.merging import join_seams, merge_leaf, merge_node
 from neuropil.blockwise.mutex import find_pieces, join_pieces, leaves_around, sweep_leaf, sweep_node
 from neuropil.blockwise.relabel import create_output, name_regions, name_small_regions, relabel
-from neuropil.blockwise.runner import Key, ProgressCallback, Runner, children_of, tasks_of
+from neuropil.blockwise.runner import Key, Runner, children_of, tasks_of
 from neuropil.blockwise.sizes import size_leaf, size_node
 from neuropil.blockwise.tree import Node
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
+from neuropil.progress import ProgressCallback
 from neuropil.segmentation import segmentation_metadata, settle, with_offsets
 from neuropil.volumes import Metadata, Volume, as_volume, can_be_written, put_in_place, spare_input, written_at
 from neuropil.volumes.atomic import replacing

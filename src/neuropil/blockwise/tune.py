@@ -18,7 +18,7 @@ import numpy.typing as npt
 from neuropil.blockwise.edges import Names, united
 from neuropil.blockwise.executor import Executor, Task
 from neuropil.blockwise.job import BLOCK, SegmentJob, load_arrays, segment_job
-from neuropil.blockwise.runner import Key, ProgressCallback, Runner, children_of, tasks_of
+from neuropil.blockwise.runner import Key, Runner, children_of, tasks_of
 from neuropil.blockwise.segment import merge_tasks
 from neuropil.blockwise.tree import Node
 from neuropil.choices import Metric
@@ -30,6 +30,7 @@ from neuropil.evaluation.placing import common_box
 from neuropil.evaluation.table import EMPTY, from_pairs, sum_by
 from neuropil.evaluation.tuning import Tuning, chosen
 from neuropil.geometry import Box, Triple
+from neuropil.progress import ProgressCallback
 from neuropil.volumes import Volume, in_memory, open_volume, require_labels
 from neuropil.volumes.intermediate import holding, work_folder
 

@@ -39,6 +39,7 @@ from neuropil.cli.options import (
     read_voxel_size,
 )
 from neuropil.errors import NeuropilError
+from neuropil.progress import ProgressDisplay
 
 
 @app.command()
@@ -78,7 +79,7 @@ def predict(
     """
     from neuropil.compat.pytc.checkpoint import is_classic, load_any_model
     from neuropil.config.mistakes import changed
-    from neuropil.inference import ProgressLine, predict_volume
+    from neuropil.inference import predict_volume
     from neuropil.inference.resampling import resampling_line
     from neuropil.pipeline.beside import write_config_beside
     from neuropil.volumes import open_volume
@@ -116,16 +117,20 @@ def predict(
         if settings.resample:
             typer.echo(resampling_line(volume, model))
         if not by_blocks:
-            predict_volume(model, volume, out, settings, box=area, device=device, devices=devices, watch=ProgressLine())
+            with ProgressDisplay() as progress:
+                predict_volume(
+                    model, volume, out, settings, box=area, device=device, devices=devices, progress=progress
+                )
         else:
             # Workers with a GPU are started with `--resources "GPU=1"`: each then does one block at a time.
-            from neuropil.blockwise import BlockProgress, open_executor
+            from neuropil.blockwise import open_executor
             from neuropil.blockwise.predict import predict_blocks
 
-            with open_executor(workers, scheduler, {"GPU": 1} if device == "cuda" else None) as executor:
+            resources = {"GPU": 1.0} if device == "cuda" else None
+            with open_executor(workers, scheduler, resources) as executor, ProgressDisplay("blocks") as progress:
                 predict_blocks(
                     checkpoint, volume, out, settings, block=read_block(block), box=area, device=device,
-                    executor=executor, progress=BlockProgress(),
+                    executor=executor, progress=progress,
                 )  # fmt: skip
     write_config_beside(model.config.model_copy(update={"predict": settings}), out)
     typer.echo(f"wrote {out}")
@@ -171,7 +176,7 @@ def segment(
     With --block, --workers or --scheduler block by block, for volumes of any size. A run that was stopped goes on where
     it was when the same command is given again.
     """
-    from neuropil.blockwise import BlockProgress, open_executor, segment_blocks
+    from neuropil.blockwise import open_executor, segment_blocks
     from neuropil.config import Config
     from neuropil.pipeline.beside import write_config_beside
     from neuropil.segmentation import segment_volume, settle
@@ -206,10 +211,10 @@ def segment(
         if not by_blocks:
             segment_volume(volume, out, settings, log)
         else:
-            with open_executor(workers, scheduler) as executor:
+            with open_executor(workers, scheduler) as executor, ProgressDisplay("blocks") as progress:
                 segment_blocks(
                     volume, out, settings, block=read_block(block), executor=executor, work=work,
-                    progress=BlockProgress(),
+                    progress=progress,
                 )  # fmt: skip
     write_config_beside(Config(segment=settings), out)
     typer.echo(f"wrote {out}")
@@ -239,7 +244,7 @@ def tune(
 
     Leaves curve.csv, curve.png and segment.yaml in DIR; `neuropil segment --config DIR/segment.yaml` uses the best.
     """
-    from neuropil.blockwise import BlockProgress, open_executor, tune_blocks
+    from neuropil.blockwise import open_executor, tune_blocks
     from neuropil.evaluation.placing import common_box
     from neuropil.evaluation.search import search as searching
     from neuropil.evaluation.tuning import tune_pairs
@@ -265,10 +270,10 @@ def tune(
         if by_blocks:
             if search:
                 raise NeuropilError("--search segments many times, in memory; leave it out, or the options of blocks")
-            with open_executor(workers, scheduler) as executor:
+            with open_executor(workers, scheduler) as executor, ProgressDisplay("blocks") as progress:
                 found = tune_blocks(
                     pairs, settings, metric=metric, box=given, block=read_block(block), executor=executor,
-                    work=work, progress=BlockProgress(),
+                    work=work, progress=progress,
                 )  # fmt: skip
         elif search:
             found, tried = searching(pairs, settings, metric=metric, box=given)
@@ -316,7 +321,7 @@ def evaluate(
 ) -> None:
     """Score a segmentation against labels."""
 
-    from neuropil.blockwise import BlockProgress, evaluate_blocks, open_executor
+    from neuropil.blockwise import evaluate_blocks, open_executor
     from neuropil.evaluation import evaluate as run
     from neuropil.evaluation.run_length import run_length
     from neuropil.pipeline.scoring import score_table, write_json
@@ -335,10 +340,10 @@ def evaluate(
         elif border or components:
             raise NeuropilError("--border and --components look at whole sections; leave them out, or --block")
         else:
-            with open_executor(workers, scheduler) as executor:
+            with open_executor(workers, scheduler) as executor, ProgressDisplay("blocks") as progress:
                 scores = evaluate_blocks(
                     volume, truth, block=read_block(block), box=area, executor=executor, work=work,
-                    progress=BlockProgress(),
+                    progress=progress,
                 )  # fmt: skip
         if erl:
             scores = replace(scores, run_length=run_length(volume, truth, box=area, voxel_size=size))

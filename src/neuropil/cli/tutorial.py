@@ -111,7 +111,8 @@ def _infer(classic: Classic, options: argparse.Namespace) -> None:
     """Predict each image, then segment and score it where labels are given; one process does it all."""
     from neuropil.compat.pytc.checkpoint import load_any_model
     from neuropil.compat.pytc.matching import predictable
-    from neuropil.inference import ProgressLine, predict_volume
+    from neuropil.inference import predict_volume
+    from neuropil.progress import ProgressDisplay
 
     if _rank() > 0:
         return
@@ -126,7 +127,8 @@ def _infer(classic: Classic, options: argparse.Namespace) -> None:
     model = predictable(trained, classic.config.model_copy(update={"predict": _writing(classic, trained)}), checkpoint)
     for number, (image, output) in enumerate(zip(classic.images, classic.predictions, strict=True)):
         _make_folder(output)
-        predict_volume(model, image, output, device=used.device, devices=used.devices, watch=ProgressLine())
+        with ProgressDisplay() as progress:
+            predict_volume(model, image, output, device=used.device, devices=used.devices, progress=progress)
         _say(f"wrote {output}")
         if labels:
             folder = next(parent for parent in output.parents if parent.is_dir())

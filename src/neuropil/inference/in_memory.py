@@ -11,10 +11,10 @@ import numpy.typing as npt
 from neuropil.choices import Keep, TtaMode
 from neuropil.config.mistakes import changed
 from neuropil.geometry import Box
-from neuropil.inference.progress import Clock, Watch
 from neuropil.inference.request import Request, make_request
 from neuropil.inference.stream import Cells, Plan, predict_cells
 from neuropil.models.checkpoint import Model, as_model
+from neuropil.progress import ProgressCallback, ProgressCounter
 from neuropil.volumes import Volume, borrowed
 
 
@@ -34,7 +34,7 @@ def predict(
     keep: Keep | None = None,
     device: str = "auto",
     devices: int = 1,
-    watch: Watch | None = None,
+    progress: ProgressCallback | None = None,
 ) -> npt.NDArray[np.float32]:
     """Predict the affinities of an image, in memory. For volumes larger than that see :func:`predict_volume`.
 
@@ -57,7 +57,7 @@ def predict(
         keep: ``nearest`` for the three nearest edges, ``all`` for every offset of the model.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
         devices: GPUs that share the tiles, from ``device`` on.
-        watch: is told the progress after each batch of tiles.
+        progress: is told the progress after each batch of tiles.
 
     Returns:
         Probabilities, float32 ``[edge, z, y, x]`` of the box's shape; 0 for edges that leave the box.
@@ -77,17 +77,17 @@ def predict(
     settings = changed(model.config.predict, given, "predict")
     with borrowed(image) as volume:
         request = make_request(model, volume, settings, box=box, device=device, devices=devices)
-        return predict_request(request, watch)
+        return predict_request(request, progress)
 
 
-def predict_request(request: Request, watch: Watch | None = None) -> npt.NDArray[np.float32]:
+def predict_request(request: Request, progress: ProgressCallback | None = None) -> npt.NDArray[np.float32]:
     """Affinities of a request, in memory: float32 ``[edge, z, y, x]``."""
     out: list[npt.NDArray[np.float32]] = []
     tiling, bf16 = request.tiling(), request.bf16
     engines = request.engines(bf16, request.faster_compiled(tiling.shape, bf16))
     # One cell holds the whole box: tiles are blended straight into the result.
     plan = Plan(tiling, Cells(request.box, request.box.shape), request.context, request.batch(tiling.shape))
-    clock = Clock(request.box.size, 0, watch)
+    clock = ProgressCounter("predict", request.box.size, 0, progress)
     predict_cells(engines, request.image, plan, lambda _, __, found: out.append(found), clock)
     clock.finish()
     return out[0]

@@ -17,12 +17,12 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
 from neuropil.inference.journal import Journal
 from neuropil.inference.memory import free_memory
-from neuropil.inference.progress import Clock, Watch
 from neuropil.inference.request import SAME, Request, make_request
 from neuropil.inference.resampling import voxels_of_image
 from neuropil.inference.stream import Affinities, Cells, Plan, predict_cells
 from neuropil.inference.tiling import Axis, Tiling
 from neuropil.models.checkpoint import Model, model_digest
+from neuropil.progress import ProgressCallback, ProgressCounter
 from neuropil.volumes import (
     LOGIT8,
     Metadata,
@@ -55,7 +55,7 @@ def predict_volume(
     box: Box | None = None,
     device: str = "auto",
     devices: int = 1,
-    watch: Watch | None = None,
+    progress: ProgressCallback | None = None,
 ) -> None:
     """Predict the affinities of an image of any size, tile by tile, into a chunked volume.
 
@@ -65,7 +65,7 @@ def predict_volume(
     model has them, the threshold and minimum size to segment with.
 
     Args:
-        checkpoint, image, box, device, devices, watch: as for :func:`predict`.
+        checkpoint, image, box, device, devices, progress: as for :func:`predict`.
         output: where to write; ``.zarr`` and ``.h5`` suit large volumes.
         settings: symmetries, tiles, edges kept and the rest of a recipe's ``predict`` section; the model's own when
             not given.
@@ -90,7 +90,7 @@ def predict_volume(
         with Journal(unfinished(target)) as journal:
             chosen = begin_or_continue(journal, request)
             try:
-                _predict_into(journal, request, chosen, watch)
+                _predict_into(journal, request, chosen, progress)
             except NeuropilError:
                 if not journal.done():  # nothing to continue: wrong input leaves nothing behind
                     shutil.rmtree(journal.folder, ignore_errors=True)
@@ -131,10 +131,12 @@ def begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
     return chosen
 
 
-def _predict_into(journal: Journal, request: Request, chosen: dict[str, Any], watch: Watch | None) -> None:
+def _predict_into(
+    journal: Journal, request: Request, chosen: dict[str, Any], progress: ProgressCallback | None
+) -> None:
     """Predict the cells that are not done into the journal's array."""
     cells, done = Cells(request.box, cell_shape(request)), journal.done()
-    clock = Clock(request.box.size, sum(cells.cell(c).size for c in done), watch)
+    clock = ProgressCounter("predict", request.box.size, sum(cells.cell(c).size for c in done), progress)
     predict_grid(journal.array, request, chosen, cells, clock, done, journal.mark)
     clock.finish()
 
@@ -144,7 +146,7 @@ def predict_grid(
     request: Request,
     chosen: Mapping[str, Any],
     cells: Cells,
-    clock: Clock,
+    clock: ProgressCounter,
     done: Collection[Triple] = frozenset(),
     mark: Callable[[Triple], None] = lambda cell: None,
 ) -> None:

@@ -14,12 +14,12 @@ from neuropil.config import PredictConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets
 from neuropil.inference.engine import Engine
-from neuropil.inference.progress import Clock, Watch
 from neuropil.inference.request import Request, make_request
 from neuropil.inference.stream import Cells, Plan, predict_cells
 from neuropil.inference.symmetries import combine_descriptors
 from neuropil.models.checkpoint import Model
 from neuropil.models.folding import can_be_narrowed, for_prediction
+from neuropil.progress import ProgressCallback, ProgressCounter
 from neuropil.targets import auxiliaries
 from neuropil.targets.descriptors import CHANNELS
 from neuropil.volumes import Volume, borrowed
@@ -47,14 +47,14 @@ def predict_descriptors(
     *,
     box: Box | None = None,
     device: str = "auto",
-    watch: Watch | None = None,
+    progress: ProgressCallback | None = None,
 ) -> npt.NDArray[np.float32]:
     """Predict the local shape descriptors of an image, in memory, of a network trained with ``model.aux_descriptors``.
 
     Symmetries are combined by mean; vector parts are turned as vectors.
 
     Args:
-        checkpoint, image, settings, box, device, watch: as for :func:`neuropil.inference.predict_volume`.
+        checkpoint, image, settings, box, device, progress: as for :func:`neuropil.inference.predict_volume`.
 
     Returns:
         float32 ``[10, z, y, x]`` in [0, 1], as :func:`neuropil.targets.shape_descriptors` has them.
@@ -78,7 +78,7 @@ def predict_descriptors(
         out: list[npt.NDArray[np.float32]] = []
         tiling = request.tiling()
         plan = Plan(tiling, Cells(request.box, request.box.shape), request.context, request.batch(tiling.shape))
-        clock = Clock(request.box.size, 0, watch)
+        clock = ProgressCounter("descriptors", request.box.size, 0, progress)
         predict_cells([engine], volume, plan, lambda _, __, found: out.append(found), clock)
         clock.finish()
     return out[0]

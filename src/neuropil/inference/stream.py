@@ -30,8 +30,8 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets, Triple
 from neuropil.inference.engine import Engine
 from neuropil.inference.memory import reusing_memory
-from neuropil.inference.progress import Clock
 from neuropil.inference.tiling import Tiling
+from neuropil.progress import ProgressCounter
 from neuropil.volumes import Volume
 
 Affinities = npt.NDArray[np.float32]
@@ -91,7 +91,7 @@ def predict_cells(
     image: Volume,
     plan: Plan,
     emit: Emit,
-    clock: Clock,
+    clock: ProgressCounter,
     done: Collection[Triple] = frozenset(),
 ) -> None:
     """Predict every cell that is not done, and hand each over once.

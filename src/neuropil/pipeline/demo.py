@@ -172,16 +172,17 @@ class Judged:
 
 def judge(model: Model, stack: DemoData, out: Path, tta: int, threshold: float | None = None) -> Judged:
     """Segment and score the test sections, at a threshold that is given or else chosen on the validation sections."""
-    from neuropil.inference import ProgressLine, predict_volume
+    from neuropil.inference import predict_volume
+    from neuropil.progress import ProgressDisplay
     from neuropil.segmentation import segment_volume
 
     out.mkdir(parents=True, exist_ok=True)
     views = changed(model.config.predict, {"tta": tta}, "demo")
     for stale in out.glob("*.unfinished"):  # of a demo that was stopped: this one has another network
         shutil.rmtree(stale)
-    with open_volume(stack.image) as image, open_volume(stack.labels) as labels:
+    with open_volume(stack.image) as image, open_volume(stack.labels) as labels, ProgressDisplay() as progress:
         if threshold is None:
-            predict_volume(model, image, out / "validation.zarr", views, box=stack.validation, watch=ProgressLine())
+            predict_volume(model, image, out / "validation.zarr", views, box=stack.validation, progress=progress)
             with open_volume(out / "validation.zarr") as validation:
                 threshold = tune(validation, labels, model.config.segment, tolerance=PLATEAU).settings.threshold
             assert threshold is not None
@@ -190,7 +191,7 @@ def judge(model: Model, stack: DemoData, out: Path, tta: int, threshold: float |
             print(f"   threshold {threshold:.3f}: comes with the model")
         settings = model.config.segment.model_copy(update={"threshold": threshold})
         chosen = replace(model, config=model.config.model_copy(update={"segment": settings}))
-        predict_volume(chosen, image, out / "affinities.zarr", views, box=stack.test, watch=ProgressLine())
+        predict_volume(chosen, image, out / "affinities.zarr", views, box=stack.test, progress=progress)
         segment_volume(out / "affinities.zarr", out / "segmentation.h5", settings)
         with open_volume(out / "segmentation.h5") as written:
             scores = evaluate(written, labels, box=stack.test)

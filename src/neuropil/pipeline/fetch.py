@@ -19,14 +19,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, VoxelSize
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+from neuropil.progress import ProgressDisplay
 
 SNEMI3D_URL = "https://zenodo.org/records/7142003/files/snemi.zip"
 """Where ``fetch`` looks, unless an argument or ``NEUROPIL_SNEMI3D_URL`` says otherwise."""
@@ -171,12 +168,13 @@ def _download(url: str, archive: Path, md5: str) -> None:
     """Stream ``url`` into ``archive`` with a progress bar, and check what came."""
     digest = hashlib.md5(usedforsecurity=False)
     received = 0
-    with _connection(url) as (response, size), _progress(size) as (bar, task), archive.open("wb") as file:
+    with _connection(url) as (response, size), ProgressDisplay("bytes") as progress, archive.open("wb") as file:
         while chunk := _receive(response, url):
             file.write(chunk)
             digest.update(chunk)
             received += len(chunk)
-            bar.update(task, completed=received)
+            if size is not None:
+                progress("downloading", received, size)
     if size is not None and received < size:
         raise NeuropilError(f"{url} broke off after {received} of {size} bytes; try again")
     if digest.hexdigest() != md5:
@@ -206,18 +204,6 @@ def _receive(response: HTTPResponse, url: str) -> bytes:
         return response.read(_CHUNK)
     except (HTTPException, OSError) as error:
         raise NeuropilError(f"{url} broke off: {error or type(error).__name__}; try again") from error
-
-
-@contextmanager
-def _progress(size: int | None) -> Iterator[tuple[Progress, TaskID]]:
-    """A bar on stderr with megabytes, speed and time left; silent where stderr is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = ("downloading", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield bar, bar.add_task("download", total=size)
 
 
 def _unzip(archive: Path, stage: Path, url: str) -> None:

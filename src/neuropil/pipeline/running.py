@@ -14,13 +14,14 @@ from neuropil.config import Config, SegmentConfig, VolumePair, load_config
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import Scores, evaluate
 from neuropil.geometry import Box
-from neuropil.inference import ProgressLine, predict_volume
+from neuropil.inference import predict_volume
 from neuropil.inference.resumable import unfinished
 from neuropil.models.checkpoint import load_model
 from neuropil.pipeline.checking import check_volumes
 from neuropil.pipeline.scaling import segment_either_way, tune_either_way
 from neuropil.pipeline.scoring import score_table, write_json
 from neuropil.pipeline.steps import Steps, digest_of
+from neuropil.progress import ProgressDisplay
 from neuropil.training import train
 from neuropil.viewing.results import write_results
 from neuropil.volumes import Metadata, Volume, array_volume, open_volume
@@ -146,14 +147,9 @@ def _predict(job: _Job, checkpoint: Path, pair: VolumePair, output: Path, settin
         model = load_model(checkpoint)
         recipe = config.model_copy(update={"segment": settings, "data": model.config.data})
         image = open_volume(pair.image)
-        predict_volume(
-            replace(model, config=recipe),
-            image,
-            output,
-            box=_box(pair, image),
-            device=config.training.device,
-            watch=ProgressLine(),
-        )
+        box, chosen = _box(pair, image), replace(model, config=recipe)
+        with ProgressDisplay() as progress:
+            predict_volume(chosen, image, output, box=box, device=config.training.device, progress=progress)
         job.steps.finish(name, made_from)
     return output
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from neuropil.blockwise import BLOCK, BlockProgress, segment_blocks, tune_blocks
+from neuropil.blockwise import BLOCK, segment_blocks, tune_blocks
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.evaluation.tuning import PLATEAU, Tuning, tune_pairs
 from neuropil.inference.memory import free_memory
+from neuropil.progress import ProgressDisplay
 from neuropil.segmentation import segment_volume
 from neuropil.volumes import Volume, as_volume, open_volume, write_volume
 
@@ -34,7 +35,8 @@ def segment_either_way(affinities: Volume | Path | str, output: Path | str, sett
     volume = as_volume(affinities)
     if not chosen_way("segmenting", memory_needed(volume, settings), whole_volume_for(settings)):
         return segment_volume(volume, output, settings)
-    segment_blocks(volume, output, settings, block=BLOCK, progress=BlockProgress())
+    with ProgressDisplay("blocks") as progress:
+        segment_blocks(volume, output, settings, block=BLOCK, progress=progress)
     return Path(output)
 
 
@@ -59,7 +61,8 @@ def tune_either_way(pairs: Sequence[tuple[Volume, Volume]], settings: SegmentCon
         if not _holds(path, labels):  # written anew it would be another job
             write_volume(path, labels.read(), labels.metadata)
         stored.append((affinities, open_volume(path)))
-    found = tune_blocks(stored, settings, tolerance=PLATEAU, block=BLOCK, work=work, progress=BlockProgress())
+    with ProgressDisplay("blocks") as progress:
+        found = tune_blocks(stored, settings, tolerance=PLATEAU, block=BLOCK, work=work, progress=progress)
     shutil.rmtree(work)
     return found
 

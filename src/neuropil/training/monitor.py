@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from neuropil.config import Config
 from neuropil.geometry import NEAREST, Offsets
+from neuropil.progress import clock
 from neuropil.training.batches import Batch
 from neuropil.training.objective import Judgement
 
@@ -106,13 +107,3 @@ def rgb_channels(offsets: Offsets) -> list[int]:
     wanted = [offsets.index(o) for o in reversed(NEAREST) if o in offsets]
     rest = [c for c in range(len(offsets)) if c not in wanted]
     return [*wanted, *rest, *[0, 0, 0]][:3]
-
-
-def clock(seconds: float) -> str:
-    """Seconds as m:ss.
-
-    >>> clock(125)
-    '2:05'
-    """
-    whole = max(0, round(seconds))
-    return f"{whole // 60}:{whole % 60:02d}"
