@@ -1,11 +1,14 @@
 """The waterz door: same partitions as waterz on the same fragments, and clear words where it cannot follow."""
 
+import json
+
 import numpy as np
 import pytest
 
 import neuropil
 from neuropil import NeuropilError
 from neuropil.compat import waterz as ours
+from recorded import CLASSIC, needs_classic
 from reference.silence import silent
 
 
@@ -68,7 +71,7 @@ NAMES = {
 
 @pytest.mark.parametrize(("theirs", "score"), NAMES.items())
 def test_names_of_scores(theirs, score):
-    assert ours.score_of(theirs) == score
+    assert ours.parse_function(theirs).score == score
 
 
 def test_every_name_that_waterz_knows_is_taken_or_refused_as_one():
@@ -79,15 +82,14 @@ def test_every_name_that_waterz_knows_is_taken_or_refused_as_one():
     for name in names:
         if "Size<" in name:
             with pytest.raises(NeuropilError, match="no counterpart"):
-                ours.score_of(name)
+                ours.parse_function(name)
         else:
-            assert ours.score_of(name) in ("mean", *(f"q{q}" for q in codegen.QUANTILES))
+            assert ours.parse_function(name).score in ("mean", *(f"q{q}" for q in codegen.QUANTILES))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"gt": np.ones((2, 2, 2))}, "evaluate"),
         ({"return_region_graph": True}, "region_graph"),
         ({"scoring_function": "Multiply<MinSize<RegionGraphType>>"}, "Multiply<MinSize.*no counterpart"),
         (
@@ -134,3 +136,83 @@ def test_codes_of_a_byte_are_affinities_too():
     np.testing.assert_array_equal(
         next(ours.agglomerate(codes, [0.4], fragments=fragments)), tree.segment(fragments, at)
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "bins", "start_max"),
+    [
+        ("aff50_his256", 256, True),
+        ("aff75_his0", 0, True),
+        ("hist_quant_50", 0, False),
+        ("hist_quant_50_initmax", 0, True),
+        ("OneMinus<HistogramQuantileAffinity<RegionGraphType, 50, ScoreValue, 256, false>>", 256, False),
+        ("OneMinus<QuantileAffinity<RegionGraphType, 50, ScoreValue>>", 0, True),
+    ],
+)
+def test_quantiles_begin_with_the_largest_face_where_waterz_does(name, bins, start_max):
+    function = ours.parse_function(name)
+    assert (function.bins, function.start_max) == (bins, start_max)
+    assert ours.parse_function(ours.getScoreFunc("aff50_his256")) == ours.parse_function("aff50_his256")
+
+
+def test_other_forms_of_one_score_cut_the_same_tree():
+    affs = np.random.default_rng(5).random((3, 4, 5, 6))
+    mean = "MeanAffinity<RegionGraphType, ScoreValue>"
+    plain = [seg.max() for seg in ours.agglomerate(affs, [0.4], aff_threshold_low=0.5)]
+    for name, threshold in ((f"Square<OneMinus<{mean}>>", 0.16), (f"Invert<{mean}>", 1 / 0.6)):
+        assert [s.max() for s in ours.agglomerate(affs, [threshold], None, None, 0.5, scoring_function=name)] == plain
+
+
+@needs_classic
+@pytest.mark.parametrize(
+    ("recorded", "function", "apart"),
+    [
+        ("mean", "mean", 0),
+        ("max", "OneMinus<MaxAffinity<RegionGraphType, ScoreValue>>", 0),
+        ("aff50_his0", "aff50_his0", 0),
+        # With 256 bins scores tie, and the order among equals is that of waterz's heap.
+        ("aff50_his256", "aff50_his256", 0.01),
+        ("aff85_his256", "aff85_his256", 0.02),
+    ],
+)
+def test_recorded_segmentations_of_waterz(recorded, function, apart):
+    affinities = np.load(CLASSIC / "affinities.npz")
+    theirs = np.load(CLASSIC / "waterz.npz")
+    thresholds = [0.1, 0.3, 0.5, 0.7, 0.9]
+    results = ours.agglomerate(
+        affinities["affinities"], thresholds, fragments=theirs["fragments"], scoring_function=function
+    )
+    for threshold, mine in zip(thresholds, results, strict=True):
+        if (name := f"{recorded}/seg_{threshold}") in theirs:
+            error = ours.evaluate(mine, theirs[name])
+            assert 1 - min(error["V_Rand_split"], error["V_Rand_merge"]) <= apart + 1e-12, threshold
+
+
+@needs_classic
+def test_scores_are_those_that_waterz_tells():
+    theirs, labels = np.load(CLASSIC / "waterz.npz"), np.load(CLASSIC / "affinities.npz")["labels"]
+    told = json.loads((CLASSIC / "waterz.json").read_text())["functions"]["mean"]["at"]
+    for threshold in ("0.1", "0.5", "0.9"):
+        segmentation = theirs[f"mean/seg_{threshold}"]
+        assert ours.evaluate(segmentation, labels) == pytest.approx(told[threshold]["metrics"])
+        expected = told[threshold]["evaluate_total_volume"]
+        assert ours.evaluate_total_volume(segmentation, labels) == pytest.approx(expected)
+
+
+def test_the_helper_writes_files_and_decodes_what_predict_wrote(tmp_path):
+    from neuropil import Encoding, Metadata, open_volume, write_volume
+
+    affs = np.random.default_rng(6).random((3, 4, 8, 8), np.float32)
+    labels = np.ones((4, 8, 8), np.uint64)
+    logit8 = Encoding("logit8")
+    write_volume(tmp_path / "a.h5", logit8.encode(affs), Metadata(encoding=logit8))
+    with open_volume(tmp_path / "a.h5") as volume:
+        (mine,) = ours.waterz(volume, [0.3], f"{tmp_path}/seg_", "aff50_his256", gt=labels)
+    (plain,) = ours.waterz(logit8.decode(logit8.encode(affs)), [0.3])
+    np.testing.assert_array_equal(mine, plain)
+    np.testing.assert_array_equal(open_volume(tmp_path / "seg_aff50_his256_0.30.hdf").read(), mine)
+    assert set(json.loads((tmp_path / "seg_aff50_his256_0.30.json").read_text())) == {
+        *("V_Rand_split", "V_Rand_merge", "V_Info_split", "V_Info_merge")
+    }
+    with pytest.raises(NeuropilError, match="no option discrete"):
+        ours.waterz(affs, [0.3], discrete=3)

@@ -3,7 +3,7 @@
 from neuropil.segmentation.agglomeration import agglomerate, agglomerate_graph
 from neuropil.segmentation.fill import fill_background
 from neuropil.segmentation.fragments import watershed
-from neuropil.segmentation.graph import RegionGraph, region_graph
+from neuropil.segmentation.graph import RegionGraph, region_graph, start_with_largest
 from neuropil.segmentation.merge_tree import MergeTree
 from neuropil.segmentation.mutex import mutex_watershed
 from neuropil.segmentation.segment import (
@@ -45,6 +45,7 @@ __all__ = [
     "settle",
     "signed_graph",
     "signed_part_graph",
+    "start_with_largest",
     "watershed",
     "with_offsets",
     "within_reach",

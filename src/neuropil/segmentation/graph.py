@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +199,28 @@ def check_order(graph: RegionGraph) -> None:
     a, b = graph.a, graph.b
     if not ((a[1:] > a[:-1]) | ((a[1:] == a[:-1]) & (b[1:] > b[:-1]))).all():
         raise NeuropilError("the edges of a region graph are ordered by (a, b), each pair once")
+
+
+def start_with_largest(graph: RegionGraph) -> RegionGraph:
+    """The same graph, each edge with its largest face alone: quantiles are then those of the edges' largest faces.
+
+    waterz calls this ``InitWithMax``. Edges keep their keys.
+
+    >>> graph = region_graph(np.full((3, 1, 2, 2), 0.25), np.array([[[1, 2], [1, 2]]]))
+    >>> start_with_largest(graph).count.tolist()
+    [1]
+    """
+    one = np.ones(len(graph), np.uint64)
+    table = fixed_point(graph.encoding)[0]
+    return replace(
+        graph,
+        count=one,
+        sum=table[graph.max].astype(np.uint64),
+        min=graph.max,
+        bin_start=np.arange(len(graph) + 1, dtype=np.uint64),
+        bin_code=graph.max,
+        bin_count=one,
+    )
 
 
 def check_statistics(graph: RegionGraph, score: Score) -> None:
