@@ -7,6 +7,7 @@ devices with a batch of b learn what one learns with 2b.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -145,3 +146,87 @@ def squared_error(
     """
     difference = (predicted_BCZYX.float() - target_BCZYX.float()) ** 2
     return across((difference * validity_BCZYX).sum()) / across(validity_BCZYX.count_nonzero()).clamp(min=1)
+
+
+ClassicLoss = Literal["bce", "focal", "mse", "mae", "dice", "ws_dice"]
+Activation = Literal["none", "sigmoid", "tanh"]
+Balance = Literal["none", "rare", "grown"]
+
+
+def classic_weights(target_BCZYX: Tensor, validity_BCZYX: Tensor, balance: Balance = "rare") -> Tensor:
+    """Weights of voxels as PyTorch Connectomics has them: of each sample the rarer class weighs as much as the other.
+
+    The share of positives is taken over all channels and limited to 5 … 95 %; a sample of one class has weight 1.
+
+    Args:
+        target_BCZYX: bool.
+        validity_BCZYX: bool; where it is False the weight is 0.
+        balance: ``rare``: as said (its ``"1"``); ``grown``: positives are grown by a voxel in each section before they
+            are weighed (``"1-1"``); ``none``: the validity alone (``"0"``).
+
+    >>> target = torch.tensor([1, 1, 1, 0]).bool().reshape(1, 1, 1, 1, 4)
+    >>> classic_weights(target, torch.ones_like(target)).flatten().tolist()
+    [1.0, 1.0, 1.0, 3.0]
+    """
+    valid = validity_BCZYX.float().expand(target_BCZYX.shape)
+    if balance == "none":
+        return valid
+    axes = (1, 2, 3, 4)
+    positive = (target_BCZYX & validity_BCZYX).sum(axes, keepdim=True).float()
+    total = valid.sum(axes, keepdim=True)
+    both = (positive > 0) & (positive < total)
+    share = (positive / total.clamp(min=1)).clamp(0.05, 0.95)
+    shown = target_BCZYX
+    if balance == "grown":
+        flat = target_BCZYX.flatten(0, 2).float()[:, None]
+        shown = F.max_pool2d(flat, 3, 1, 1)[:, 0].reshape(target_BCZYX.shape) > 0
+    rare = torch.where(shown, ((1 - share) / share).clamp(min=1), (share / (1 - share)).clamp(min=1))
+    return torch.where(both, rare, torch.ones_like(rare)) * valid
+
+
+def classic_loss(
+    kind: ClassicLoss,
+    logits_BCZYX: Tensor,
+    target_BCZYX: Tensor,
+    weight_BCZYX: Tensor | None = None,
+    activation: Activation = "sigmoid",
+) -> Tensor:
+    """A loss of PyTorch Connectomics under our name for it, on one target of one device.
+
+    Cross-entropies take logits whatever the activation, as sigmoid and cross-entropy are one there. ``mse`` sums over
+    channels and averages over voxels; ``dice`` is that of each sample, all channels together, with 100 added above and
+    below, and takes no weights; ``ws_dice`` is its form for values around 0.
+
+    Args:
+        kind: what to compute.
+        logits_BCZYX: float, before any activation.
+        target_BCZYX: bool or float.
+        weight_BCZYX: how much each voxel counts; None: all alike.
+        activation: what is applied first.
+
+    >>> target = torch.tensor([1.0, 0.0]).reshape(1, 1, 1, 1, 2)
+    >>> round(classic_loss("bce", torch.zeros_like(target), target).item(), 4)
+    0.6931
+    """
+    logits, target = logits_BCZYX.float(), target_BCZYX.float()
+    weight = torch.ones_like(target) if weight_BCZYX is None else weight_BCZYX
+    if kind == "bce":
+        return F.binary_cross_entropy_with_logits(logits, target, weight)
+    if kind == "focal":
+        p = logits.sigmoid()
+        fading = 0.75 * target * (1 - p) ** 2 + 0.25 * (1 - target) * p**2
+        cost = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return (cost * fading * weight).mean()
+    predicted = {"none": logits, "sigmoid": logits.sigmoid(), "tanh": logits.tanh()}[activation]
+    if kind == "mse":
+        return (weight * (predicted - target) ** 2).sum() * logits.shape[1] / logits.numel()
+    if kind == "mae":
+        return (weight * (predicted - target).abs()).mean()
+    predicted, target = predicted.flatten(1), target.flatten(1)
+    if kind == "dice":
+        both, either = (predicted * target).sum(1), (predicted + target).sum(1)
+        return (1 - (2 * both + 100) / (either + 100)).mean()
+    share = 0.15 + 0.7 * target
+    found, true = share * (2 * predicted - 1), share * (2 * target - 1)
+    either = (found**2).sum(1) + (true**2).sum(1)
+    return (1 - (2 * (found * true).sum(1) + 100) / (either + 100)).mean()

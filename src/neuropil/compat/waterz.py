@@ -157,8 +157,8 @@ def parse_function(name: str) -> Function:
     why = next((why for other, why in _NOT_HERE.items() if re.search(other, text)), "it is unknown")
     raise NeuropilError(
         f"the waterz scoring function {name!r} has no counterpart: {why}; there are OneMinus<…>, Square<OneMinus<…>> "
-        "and Invert<…> of MeanAffinity, MaxAffinity, MinAffinity, QuantileAffinity, HistogramQuantileAffinity, and, short, "
-        "affmean, affNN, affNN_hisB, mean, hist_quant_NN, hist_quant_NN_initmax"
+        "and Invert<…> of MeanAffinity, MaxAffinity, MinAffinity, QuantileAffinity, HistogramQuantileAffinity, and, "
+        "short, affmean, affNN, affNN_hisB, mean, hist_quant_NN, hist_quant_NN_initmax"
     )
 
 

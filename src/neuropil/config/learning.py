@@ -76,6 +76,22 @@ class AugmentConfig(Section):
         return self
 
 
+class LossTerm(Section):
+    """A loss of PyTorch Connectomics on some channels of the network."""
+
+    loss: Literal["bce", "focal", "mse", "mae", "dice", "ws_dice"] = Field(description="Which; see neuropil.losses.")
+    channels: Annotated[tuple[int, int], Lenient] = Field(
+        description="First channel and the one after the last: edges of model.offsets come first, then auxiliary ones."
+    )
+    weight: float = Field(1.0, ge=0, description="How much it counts.")
+    balance: Literal["none", "rare", "grown"] = Field(
+        "rare",
+        description="rare: of each sample the rarer class weighs as much as the other; grown: so, with positives grown "
+        "by a voxel in each section; none: all voxels alike.",
+    )
+    activation: Literal["none", "sigmoid", "tanh"] = Field("sigmoid", description="What comes before mse, mae, dice.")
+
+
 class LossConfig(Section):
     """How a prediction is scored while learning, on valid edges; the loss is the weighted sum of its terms."""
 
@@ -113,6 +129,11 @@ class LossConfig(Section):
         description="Weight of the Dice loss on auxiliary targets of yes and no: erosions, contour, foreground.",
     )
     deep: float = Field(0.5, ge=0, description="Weight of the coarser levels together, with model.deep_supervision.")
+    terms: Annotated[tuple[LossTerm, ...], Lenient] = Field(
+        (),
+        description="Losses of PyTorch Connectomics, in place of all of the above: {loss, channels, weight, balance, "
+        "activation} each.",
+    )
 
 
 class OptimizerConfig(Section):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neuropil.config import Config, LossConfig
 from neuropil.errors import NeuropilError
-from neuropil.losses import Across, alone, balanced_bce, dice, focal, squared_error
+from neuropil.losses import Across, alone, balanced_bce, classic_loss, classic_weights, dice, focal, squared_error
 from neuropil.targets import AuxiliaryTarget
 from neuropil.training.batches import Batch
 
@@ -29,6 +29,8 @@ def judge(logits_BCZYX: Tensor, batch: Batch, config: Config, across: Across = a
     In evaluation mode the network gives affinities only, and only they are scored.
     """
     loss, edges = config.loss, len(config.model.offsets)
+    if loss.terms:
+        return _sum_up(_classic_terms(logits_BCZYX, batch, loss, across))
     weighed = _affinity_terms(logits_BCZYX[:, :edges], batch, loss, across)
     if logits_BCZYX.shape[1] > edges:
         at = edges
@@ -45,10 +47,35 @@ def judge(logits_BCZYX: Tensor, batch: Batch, config: Config, across: Across = a
                 part, batch.target_BEZYX, batch.validity_BEZYX, weight_cap=loss.weight_cap, across=across
             )
             weighed[f"level {level}"] = (loss.deep / len(coarse), cost)
+    return _sum_up(weighed)
+
+
+def _sum_up(weighed: dict[str, tuple[float, Tensor]]) -> Judgement:
     if not weighed:
         raise NeuropilError("loss: expected one term with a weight above 0, got none; set loss.bce")
     total = torch.stack([weight * term for weight, term in weighed.values()]).sum()
     return Judgement(total, {name: term.detach() for name, (_, term) in weighed.items()})
+
+
+def _classic_terms(
+    logits_BCZYX: Tensor, batch: Batch, loss: LossConfig, across: Across
+) -> dict[str, tuple[float, Tensor]]:
+    """Each term on its channels, the mean over devices; networks that leave auxiliary channels away are not asked."""
+    binary = [made for made in batch.auxiliary if made.task.kind == "binary"]
+    target = torch.cat([batch.target_BEZYX, *(made.target_BCZYX for made in binary)], 1)
+    valid = torch.cat(
+        [batch.validity_BEZYX, *(made.validity_BCZYX.expand(made.target_BCZYX.shape) for made in binary)], 1
+    )
+    devices = across(torch.ones((), device=logits_BCZYX.device))
+    weighed: dict[str, tuple[float, Tensor]] = {}
+    for term in loss.terms:
+        first, last = term.channels
+        if last > logits_BCZYX.shape[1]:
+            continue
+        weights = classic_weights(target[:, first:last], valid[:, first:last], term.balance)
+        cost = classic_loss(term.loss, logits_BCZYX[:, first:last], target[:, first:last], weights, term.activation)
+        weighed[f"{term.loss} {first}" if first else term.loss] = (term.weight, across(cost) / devices)
+    return weighed
 
 
 def _affinity_terms(

@@ -19,7 +19,8 @@ def test_defaults_are_the_classic_ones():
     settings = read_settings([])
     assert settings["MODEL.FILTERS"] == [28, 36, 48, 64, 80]
     assert settings["SOLVER.ITERATION_TOTAL"] == 40000
-    assert settings["INFERENCE.AUG_NUM"] is None
+    assert settings["INFERENCE.AUG_NUM"] == 8, "on by default, as the tutorial says"
+    assert settings["INFERENCE.STRIDE"] == [4, 128, 128]
 
 
 def test_later_files_win_and_words_win_over_all(tmp_path):
@@ -52,7 +53,8 @@ DATASET:
 """,
     )
     settings = read_settings([path])
-    assert settings["INFERENCE.AUG_NUM"] is None
+    assert settings["INFERENCE.AUG_NUM"] == 8, "on by default, as the tutorial says"
+    assert settings["INFERENCE.STRIDE"] == [4, 128, 128]
     assert plain(settings["INFERENCE.STRIDE"]) == [4, 64, 64]
     assert settings["SOLVER.STEPS"] == (100, 200)
     assert settings["SOLVER.ITERATION_TOTAL"] == 300

@@ -31,7 +31,9 @@ def test_the_tutorial_has_the_published_values():
     assert (network.isotropic, network.norm, network.squeeze, network.padding) == (False, "group", True, "replicate")
     assert config.model.offsets == ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
     assert config.model.label_erosion == 1
-    assert (config.loss.bce, config.loss.dice, config.loss.class_balance) == (1.0, 0.5, True)
+    bce, dice = config.loss.terms
+    assert (bce.loss, bce.weight, bce.balance, bce.channels, bce.activation) == ("bce", 1.0, "rare", (0, 3), "none")
+    assert (dice.loss, dice.weight, dice.balance, dice.activation) == ("dice", 0.5, "none", "sigmoid")
     optimizer, training, predict = config.optimizer, config.training, config.predict
     assert (optimizer.name, optimizer.learning_rate, optimizer.momentum) == ("sgd", 0.02, 0.9)
     assert (optimizer.schedule, optimizer.warmup, optimizer.weight_decay) == ("cosine", 1000, 1e-4)
@@ -56,14 +58,13 @@ def test_long_range_affinities_are_all_learned_and_predicted():
     assert len(config.model.offsets) == 12
     assert config.model.offsets[9:] == ((-4, 0, 0), (0, -27, 0), (0, 0, -27))
     assert config.predict.keep == "all"
-    # The sum over four targets of means over three edges is four times the mean over twelve.
-    assert (config.loss.bce, config.loss.dice) == (4.0, 2.0)
+    assert [term.channels for term in config.loss.terms] == [(n, n + 3) for n in (0, 0, 3, 3, 6, 6, 9, 9)]
 
 
 def test_several_erosion_rates_are_learned_besides():
     config = shipped("Affinity-UNet-MER").config
     assert (config.model.label_erosion, config.model.aux_erosions) == (1, (2, 4))
-    assert (config.loss.bce, config.loss.dice, config.loss.aux_erosions, config.loss.aux_dice) == (1, 0.5, 1, 0.5)
+    assert [(term.loss, term.channels) for term in config.loss.terms[2:4]] == [("bce", (3, 6)), ("dice", (3, 6))]
     assert build_network(config.model).head.out_channels == 9
 
 
@@ -88,17 +89,14 @@ def test_foreground_and_contour_are_learned_besides():
         *("MODEL.LOSS_WEIGHT", "[[1.0],[0.25],[0.75]]", "MODEL.WEIGHT_OPT", '[["1"],["1"],["1"]]'),
         *("MODEL.OUTPUT_ACT", "[[none],[none],[none]]"),
     ).config
-    assert (config.model.aux_foreground, config.loss.aux_foreground) == (True, 0.25)
-    assert (config.model.aux_contour, config.model.aux_contour_background, config.loss.aux_contour) == (2, False, 0.75)
-
-
-def test_unequal_weights_of_targets_become_weights_of_edges():
-    loss = given(
-        *("MODEL.TARGET_OPT", '["2", "2-2-9-9-v1"]', "MODEL.OUT_PLANES", "6", "MODEL.LABEL_EROSION", "[1, 1]"),
-        *("MODEL.LOSS_OPTION", "[[WeightedBCE],[WeightedBCE]]", "MODEL.LOSS_WEIGHT", "[[1.0],[0.5]]"),
-        *("MODEL.WEIGHT_OPT", '[["1"],["1"]]', "MODEL.OUTPUT_ACT", "[[none],[none]]"),
-    )
-    assert loss.config.loss.edge_weights == (1, 1, 1, 0.5, 0.5, 0.5)
+    assert config.model.aux_foreground
+    assert (config.model.aux_contour, config.model.aux_contour_background) == (2, False)
+    # The network's channels: edges, contour, foreground.
+    assert [(term.channels, term.weight) for term in config.loss.terms] == [
+        ((0, 3), 1.0),
+        ((3, 4), 0.75),
+        ((4, 5), 0.25),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +112,7 @@ def test_unequal_weights_of_targets_become_weights_of_edges():
             "MODEL.LABEL_EROSION",
             "expected one number, or 1, as MODEL.TARGET_OPT has, got 2",
         ),
-        (["MODEL.LOSS_OPTION", "[[WSDiceLoss]]"], "MODEL.LOSS_OPTION", "got 'WSDiceLoss'"),
+        (["MODEL.LOSS_OPTION", "[[GANLoss]]"], "MODEL.LOSS_OPTION", "got 'GANLoss'"),
         (["MODEL.WEIGHT_OPT", '[["2-5-5"]]'], "MODEL.WEIGHT_OPT", 'expected "0"'),
         (["MODEL.LOSS_WEIGHT", "[[1.0, 2.0]]"], "MODEL.LOSS_WEIGHT", "expected 1 values in MODEL.LOSS_WEIGHT"),
         (["MODEL.ISOTROPY", "[True]"], "MODEL.ISOTROPY", "MODEL.ISOTROPY as in MODEL.FILTERS, got 1 and 5"),

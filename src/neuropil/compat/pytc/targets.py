@@ -8,23 +8,21 @@ contour are learned besides and not predicted.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from neuropil.compat.pytc.draft import Draft
 from neuropil.geometry import NEAREST, Offsets
 
 _LOSSES = {
-    "WeightedBCEWithLogitsLoss": "bce",
-    "WeightedBCEWithLogits": "bce",
-    "WeightedBCE": "bce",
-    "WeightedBCELoss": "bce",
-    "WeightedBCEFocalLoss": "focal",
-    "WeightedBCEFocal": "focal",
-    "DiceLoss": "dice",
-    "Dice": "dice",
+    **dict.fromkeys(("WeightedBCEWithLogitsLoss", "WeightedBCEWithLogits", "WeightedBCE", "WeightedBCELoss"), "bce"),
+    **dict.fromkeys(("WeightedBCEFocalLoss", "WeightedBCEFocal"), "focal"),
+    **dict.fromkeys(("DiceLoss", "Dice"), "dice"),
+    **dict.fromkeys(("WSDiceLoss", "WSDice"), "ws_dice"),
     "WeightedMSE": "mse",
+    "WeightedMAE": "mae",
 }
+_BALANCES = {"0": "none", "1": "rare", "1-1": "grown"}
 _INSTEAD = {
     "1": "synaptic polarity is not learned here",
     "2": "long affinities are written 2-z-y-x-v1; v2 and pni store edges otherwise",
@@ -49,10 +47,8 @@ class Target(NamedTuple):
     background: bool
     """Whether the contour counts borders to the background, too."""
     erosion: int
-    losses: dict[str, float]
-    """Weight of each loss: bce, dice, focal, mse."""
-    balanced: bool
-    """Whether the rare class weighs more in the cross-entropy."""
+    terms: tuple[dict[str, Any], ...]
+    """Its losses: loss, weight, balance and activation of each."""
 
     @property
     def channels(self) -> int:
@@ -74,8 +70,14 @@ def put_targets(draft: Draft) -> None:
     draft.put("model.offsets", [list(o) for o in offsets], "MODEL.TARGET_OPT")
     draft.put("model.label_erosion", main[0].erosion, "MODEL.LABEL_EROSION")
     draft.put("predict.keep", "nearest" if set(offsets) == set(NEAREST) else "all", "MODEL.TARGET_OPT")
-    _put_losses(draft, main)
-    _put_auxiliaries(draft, others)
+    ordered = [*main, *_put_auxiliaries(draft, others)]
+    if ordered != targets:
+        draft.note(
+            "the network's channels are affinities, other erosions, contour, foreground, in this order: a checkpoint "
+            "of the classic program needs its targets in that order",
+            "MODEL.TARGET_OPT",
+        )
+    _put_losses(draft, ordered)
     wanted = sum(target.channels for target in targets)
     if draft.settings["MODEL.OUT_PLANES"] != wanted:
         raise draft.refuse(
@@ -103,7 +105,7 @@ def read_targets(draft: Draft) -> list[Target]:
     lists = [_per_target(draft, key, len(names)) for key in ("LOSS_OPTION", "LOSS_WEIGHT", "WEIGHT_OPT", "OUTPUT_ACT")]
     made = []
     for name, target, eroded, *losses in zip(names, targets, erosions, *lists, strict=True):
-        made.append(target._replace(erosion=eroded or 0, **_losses(draft, name, losses)))
+        made.append(target._replace(erosion=eroded or 0, terms=_losses(draft, name, losses)))
     return made
 
 
@@ -122,7 +124,7 @@ def _per_target(draft: Draft, key: str, count: int) -> list[list[Any]]:
 
 def _target(draft: Draft, name: str) -> Target:
     """What the text of a target means."""
-    none = Target("affinity", (), 0, False, 0, {}, True)
+    none = Target("affinity", (), 0, False, 0, ())
     if name == "2":
         return none._replace(offsets=_nearest(draft))
     if long := re.fullmatch(r"2-(\d+)-(\d+)-(\d+)-v1", name):
@@ -151,8 +153,8 @@ def _nearest(draft: Draft) -> Offsets:
     return NEAREST[1:]
 
 
-def _losses(draft: Draft, target: str, lists: Sequence[list[Any]]) -> dict[str, Any]:
-    """The weight of each loss of a target, and whether its classes are balanced."""
+def _losses(draft: Draft, target: str, lists: Sequence[list[Any]]) -> tuple[dict[str, Any], ...]:
+    """The losses of a target, with weight, balance of classes, and activation of each."""
     names, weights, balances, activations = lists
     for key, values in (("LOSS_WEIGHT", weights), ("WEIGHT_OPT", balances), ("OUTPUT_ACT", activations)):
         if len(values) != len(names):
@@ -162,34 +164,30 @@ def _losses(draft: Draft, target: str, lists: Sequence[list[Any]]) -> dict[str, 
                 f"got {values}",
                 "MODEL.LOSS_OPTION",
             )
-    found: dict[str, float] = {}
-    balanced = True
+    found = []
     for name, weight, balance, activation in zip(names, weights, balances, activations, strict=True):
         if name not in _LOSSES:
             raise draft.refuse("MODEL.LOSS_OPTION", f"expected one of {', '.join(_LOSSES)}, got {name!r}")
-        loss = _LOSSES[name]
-        if loss in found:
-            raise draft.refuse("MODEL.LOSS_OPTION", f"target {target!r} names {name} twice")
-        if str(balance) not in ("0", "1"):
-            raise draft.refuse(
-                "MODEL.WEIGHT_OPT", f'expected "0" (all alike) or "1" (rare class weighs more), got {balance!r}'
-            )
-        _check_activation(draft, name, activation)
-        found[loss] = float(weight)
-        if loss == "bce":
-            balanced = str(balance) == "1"
-        elif str(balance) == "1" and loss in ("focal", "mse"):
+        if str(balance) not in _BALANCES:
             raise draft.refuse(
                 "MODEL.WEIGHT_OPT",
-                f'{name} weighs all voxels alike: expected "0" in MODEL.WEIGHT_OPT, got "1"',
-                "MODEL.LOSS_OPTION",
+                'expected "0" (all alike), "1" (rare class weighs more) or "1-1" (so, positives grown), '
+                f"got {balance!r}",
             )
-    return {"losses": found, "balanced": balanced}
+        _check_activation(draft, name, activation)
+        term = {"loss": _LOSSES[name], "weight": float(weight), "balance": _BALANCES[str(balance)]}
+        found.append({**term, "activation": activation})
+    return tuple(found)
 
 
 def _check_activation(draft: Draft, loss: str, activation: str) -> None:
     """Losses know what they need; another activation in front of one would be another loss."""
-    fits = ("none",) if "Logits" in loss else ("none", "sigmoid") if loss.startswith("WeightedBCE") else ("sigmoid",)
+    if "Logits" in loss or "Focal" in loss:
+        fits: tuple[str, ...] = ("none",)
+    elif loss.startswith("WeightedBCE"):
+        fits = ("none", "sigmoid")
+    else:
+        fits = ("none", "sigmoid", "tanh") if loss.startswith("Weighted") else ("sigmoid",)
     if activation not in fits:
         raise draft.refuse(
             "MODEL.OUTPUT_ACT",
@@ -221,78 +219,30 @@ def _divide(draft: Draft, targets: list[Target]) -> tuple[list[Target], list[Tar
     return main, [target for target in targets if target not in main]
 
 
-def _put_losses(draft: Draft, main: list[Target]) -> None:
-    """The classic loss is the sum over targets of each one's mean; ours is the mean over all edges."""
-    first = main[0]
-    for key, get in (("LOSS_OPTION", _names), ("WEIGHT_OPT", _balanced)):
-        if any(get(target) != get(first) for target in main):
-            raise draft.refuse(f"MODEL.{key}", "expected the same for all affinity targets of one erosion")
-    for loss in ("bce", "dice", "focal", "mse"):
-        weights = [target.losses.get(loss, 0.0) for target in main]
-        alike = len(set(weights)) == 1
-        if not alike and loss != "bce":
-            raise draft.refuse("MODEL.LOSS_WEIGHT", f"expected one weight of {loss} for all affinities, got {weights}")
-        draft.put(f"loss.{loss}", sum(weights) if alike else float(len(main)), "MODEL.LOSS_WEIGHT")
-        if not alike:
-            per_edge = [weight for target, weight in zip(main, weights, strict=True) for _ in target.offsets]
-            draft.put("loss.edge_weights", per_edge, "MODEL.LOSS_WEIGHT")
-    draft.put("loss.class_balance", first.balanced, "MODEL.WEIGHT_OPT")
+def _put_losses(draft: Draft, ordered: list[Target]) -> None:
+    """The classic loss: the sum over targets, each on its channels."""
+    first, terms = 0, []
+    for target in ordered:
+        terms += [{**term, "channels": [first, first + target.channels]} for term in target.terms]
+        first += target.channels
+    draft.put("loss.terms", terms, "MODEL.LOSS_OPTION")
 
 
-def _names(target: Target) -> object:
-    return set(target.losses)
-
-
-def _balanced(target: Target) -> object:
-    return target.balanced
-
-
-def _put_auxiliaries(draft: Draft, others: list[Target]) -> None:
+def _put_auxiliaries(draft: Draft, others: list[Target]) -> list[Target]:
+    """What is learned besides; in the order in which the network has its channels."""
     erosions = [target for target in others if target.kind == "affinity"]
     contours = [target for target in others if target.kind == "contour"]
     foregrounds = [target for target in others if target.kind == "foreground"]
     if max(len(contours), len(foregrounds)) > 1 or len({t.erosion for t in erosions}) < len(erosions):
         raise draft.refuse("MODEL.TARGET_OPT", "the same target is asked for twice", "MODEL.LABEL_EROSION")
-    for target in others:
-        if set(target.losses) - {"bce", "dice"}:
-            raise draft.refuse(
-                "MODEL.LOSS_OPTION",
-                "targets besides the first affinities are learned by cross-entropy and Dice; "
-                f"got {sorted(target.losses)} for {target.kind}",
-            )
-        if not target.balanced:
-            raise draft.refuse(
-                "MODEL.WEIGHT_OPT",
-                'cross-entropy of targets besides the first affinities is balanced: expected "1", got "0" for '
-                f"{target.kind}",
-            )
-        if target.kind == "contour" and target.erosion:
+    for target in contours:
+        if target.erosion:
             draft.note("the contour is that of labels as they are, without erosion", "MODEL.LABEL_EROSION")
     if erosions:
         draft.put("model.aux_erosions", [target.erosion for target in erosions], "MODEL.LABEL_EROSION")
-        draft.put("loss.aux_erosions", _shared(draft, erosions, _bce), "MODEL.LOSS_WEIGHT")
     if contours:
         draft.put("model.aux_contour", contours[0].width, "MODEL.TARGET_OPT")
         draft.put("model.aux_contour_background", contours[0].background, "MODEL.TARGET_OPT")
-        draft.put("loss.aux_contour", contours[0].losses.get("bce", 0.0), "MODEL.LOSS_WEIGHT")
     if foregrounds:
         draft.put("model.aux_foreground", True, "MODEL.TARGET_OPT")
-        draft.put("loss.aux_foreground", foregrounds[0].losses.get("bce", 0.0), "MODEL.LOSS_WEIGHT")
-    if others:
-        draft.put("loss.aux_dice", _shared(draft, others, _dice), "MODEL.LOSS_WEIGHT")
-
-
-def _bce(target: Target) -> float:
-    return target.losses.get("bce", 0.0)
-
-
-def _dice(target: Target) -> float:
-    return target.losses.get("dice", 0.0)
-
-
-def _shared(draft: Draft, targets: Sequence[Target], weight: Callable[[Target], float]) -> float:
-    """The one weight of several targets."""
-    weights = {weight(target) for target in targets}
-    if len(weights) > 1:
-        raise draft.refuse("MODEL.LOSS_WEIGHT", f"expected one weight for all of these targets, got {sorted(weights)}")
-    return weights.pop()
+    return [*erosions, *contours, *foregrounds]
