@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from neuropil import NeuropilError
-from neuropil.augment import spoil_sections
+from neuropil.augment import defects, spoil_sections
 from neuropil.augment.defects import blurred
 from neuropil.config import AugmentConfig, Config
 
@@ -83,3 +83,20 @@ def test_shares_that_do_not_fit_are_refused():
         Config.from_dict({"augment": {"missing": 0.6, "noisy": 0.6}})
     with pytest.raises(NeuropilError, match="step and slip"):
         Config.from_dict({"augment": {"step": 0.6, "slip": 0.6}})
+
+
+def test_several_kinds_meet_where_they_are_drawn_by_themselves(monkeypatch):
+    """Each as often as its probability says, and two together as often as their product."""
+    shares = {"missing": 0.5, "partly_missing": 0.9, "motion": 0.5, "cut_noise": 0.75, "cut_blur": 0.5}
+    seen = []
+
+    def recorder(name):
+        return lambda image, *_: (seen[-1].add(name), image)[1]
+
+    monkeypatch.setattr(defects, "_KINDS", tuple((name, recorder(name), True) for name in KINDS))
+    for seed in range(2000):
+        seen.append(set())
+        spoil(stack(shape=(1, 2, 2)), seed, several=True, **shares)
+    for name in KINDS:
+        assert np.mean([name in one for one in seen]) == pytest.approx(shares.get(name, 0), abs=0.04)
+    assert np.mean([{"missing", "motion"} <= one for one in seen]) == pytest.approx(0.25, abs=0.04)

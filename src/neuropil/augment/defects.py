@@ -1,4 +1,4 @@
-"""Defects of sections as microscopes and knives make them: at most one kind in a sample."""
+"""Defects of sections as microscopes and knives make them: at most one kind in a sample, unless several may meet."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Defect = Callable[[Tensor, AugmentConfig, np.random.Generator], Tensor]
 
 
 def spoil_sections(image_ZYX: Tensor, augment: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """Damage some sections of one sample, or a box of it, in one way at most; the labels stay what they are.
+    """Damage some sections of one sample, or a box of it; the labels stay what they are.
 
     The network learns to carry neurons across sections it cannot see. One kind per sample, because all at once is
-    far worse than real stacks are.
+    far worse than real stacks are; with ``augment.several`` each kind is drawn by itself, boxes first.
 
     Args:
         image_ZYX: float in [0, 1], or bytes; left alone, and returned as it is where nothing is damaged.
@@ -32,14 +32,25 @@ def spoil_sections(image_ZYX: Tensor, augment: AugmentConfig, rng: np.random.Gen
     >>> 1 <= (dark.mean((1, 2)) < 1).sum() <= 5
     tensor(True)
     """
+    if augment.several:
+        for share, defect, whole in reversed(_KINDS):
+            if float(rng.random()) < getattr(augment, share):
+                image_ZYX = _damaged(image_ZYX, augment, rng, defect, whole)
+        return image_ZYX
     drawn = float(rng.random())
     for share, defect, whole in _KINDS:
         probability = getattr(augment, share)
         if drawn < probability:
-            unit = to_unit(image_ZYX) if image_ZYX.dtype == torch.uint8 else image_ZYX
-            return defect(unit, augment, rng) if whole else _some(unit, augment, rng, defect)
+            return _damaged(image_ZYX, augment, rng, defect, whole)
         drawn -= probability
     return image_ZYX
+
+
+def _damaged(
+    image_ZYX: Tensor, augment: AugmentConfig, rng: np.random.Generator, defect: Defect, whole: bool
+) -> Tensor:
+    unit = to_unit(image_ZYX) if image_ZYX.dtype == torch.uint8 else image_ZYX
+    return defect(unit, augment, rng) if whole else _some(unit, augment, rng, defect)
 
 
 def _some(image_ZYX: Tensor, augment: AugmentConfig, rng: np.random.Generator, defect: Defect) -> Tensor:

@@ -58,9 +58,12 @@ def draw_warp(rng: np.random.Generator, augment: AugmentConfig, patch: Triple, m
         return None
     size = np.array([patch[1], patch[2]]) + 2 * margin
     resample = rng.random() < augment.warp_probability and bends
-    matrix = _draw_matrix(rng, augment) if resample else np.eye(2)
+    stretched = bool(resample and augment.scale and _drawn(rng, augment.scale_probability))
+    bent = bool(resample and augment.elastic and _drawn(rng, augment.elastic_probability))
+    resample = bool(resample and (augment.rotate or stretched or bent))
+    matrix = _draw_matrix(rng, augment, stretched) if resample else np.eye(2)
     bend = None
-    if resample and augment.elastic:
+    if bent:
         points = (2, *(int(n) // augment.elastic_spacing + 2 for n in size))
         bend = rng.uniform(-augment.elastic, augment.elastic, points).astype(np.float32)
     steps, slips = np.zeros((2, patch[0], 2), np.int64)
@@ -79,9 +82,14 @@ def draw_warp(rng: np.random.Generator, augment: AugmentConfig, patch: Triple, m
     return Warp(matrix, bend, steps, slips, (y, x))
 
 
-def _draw_matrix(rng: np.random.Generator, augment: AugmentConfig) -> npt.NDArray[np.float64]:
+def _drawn(rng: np.random.Generator, share: float) -> bool:
+    """Whether something of this share is drawn; what always is needs no number."""
+    return share >= 1 or float(rng.random()) < share
+
+
+def _draw_matrix(rng: np.random.Generator, augment: AugmentConfig, stretched: bool) -> npt.NDArray[np.float64]:
     angle = math.radians(rng.uniform(-augment.rotate, augment.rotate))
-    sizes = np.exp(rng.uniform(-1, 1, 2) * math.log1p(augment.scale))
+    sizes = np.exp(rng.uniform(-1, 1, 2) * math.log1p(augment.scale if stretched else 0.0))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     matrix: npt.NDArray[np.float64] = turn * sizes
     return matrix

@@ -36,6 +36,8 @@ class AugmentConfig(Section):
     )
     elastic_spacing: int = Field(40, ge=4, description="Voxels between the points that elastic moves.")
     warp_probability: Fraction = Field(0.7, description="Share of samples that are turned, stretched and bent at all.")
+    scale_probability: Fraction = Field(1.0, description="Share of these that are stretched, where scale is not 0.")
+    elastic_probability: Fraction = Field(1.0, description="Share of these that are bent, where elastic is not 0.")
     step: Fraction = Field(
         0.0,
         description="Share of samples in which all sections from one on are displaced, image and labels alike: "
@@ -47,6 +49,11 @@ class AugmentConfig(Section):
         "0.15 suits serial sections.",
     )
     displacement: int = Field(17, ge=0, description="Largest displacement of a step or slip in y and x, in voxels.")
+    several: bool = Field(
+        False,
+        description="Draw each kind of defect by itself, so that several may meet in one sample. Otherwise a sample "
+        "has one kind at most.",
+    )
     missing: Fraction = Field(
         0.0,
         description="Share of samples with missing sections. A sample has one kind of defect at most: the seven "
@@ -68,10 +75,11 @@ class AugmentConfig(Section):
     def _check_shares(self) -> AugmentConfig:
         defects = self.missing + self.partly_missing + self.blurred + self.noisy
         defects += self.motion + self.cut_noise + self.cut_blur
+        defects = 0.0 if self.several else defects
         if defects > 1 + 1e-9 or self.step + self.slip > 1 + 1e-9:
             raise ValueError(
                 "expected the shares of defects (missing … cut_blur) and those of step and slip to add up to 1 or "
-                f"less, got {defects:g} and {self.step + self.slip:g}"
+                f"less, got {defects:g} and {self.step + self.slip:g}; several: true lets defects meet"
             )
         return self
 

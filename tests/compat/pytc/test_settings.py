@@ -53,8 +53,7 @@ DATASET:
 """,
     )
     settings = read_settings([path])
-    assert settings["INFERENCE.AUG_NUM"] == 8, "on by default, as the tutorial says"
-    assert settings["INFERENCE.STRIDE"] == [4, 128, 128]
+    assert settings["INFERENCE.AUG_NUM"] is None
     assert plain(settings["INFERENCE.STRIDE"]) == [4, 64, 64]
     assert settings["SOLVER.STEPS"] == (100, 200)
     assert settings["SOLVER.ITERATION_TOTAL"] == 300

@@ -1,5 +1,6 @@
 """What the shipped configurations and those of others ask for, as a typed recipe."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from neuropil import NeuropilError
 from neuropil.compat.pytc import read_settings, translate
 from neuropil.config import config_to_yaml, load_config
 from neuropil.models import build_network
+from recorded import CLASSIC, needs_classic
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "SNEMI"
 LEAST = ["MODEL.TARGET_OPT", '["2"]', "MODEL.OUT_PLANES", "3", "INFERENCE.STRIDE", "[4, 128, 128]"]
@@ -152,29 +154,17 @@ def test_schedules_and_averages():
     assert swa == 0.25
 
 
-def test_damage_is_shared_out_in_the_classic_proportion():
-    augment = given().config.augment
-    shares = [augment.missing, augment.partly_missing, augment.motion, augment.cut_noise, augment.cut_blur]
-    assert 0.99 < sum(shares) <= 1
-    assert shares == pytest.approx([p / 3.15 for p in (0.5, 0.9, 0.5, 0.75, 0.5)], abs=1e-3)
-    assert (augment.step, augment.slip, augment.displacement) == (0.25, 0.25, 16)
-    alone = given(
-        *(w for k in ("MISSINGPARTS", "MOTIONBLUR", "CUTNOISE", "CUTBLUR") for w in (f"AUGMENTOR.{k}.ENABLED", "False"))
-    )
-    assert alone.config.augment.missing == 0.5
-    nothing = given("AUGMENTOR.ENABLED", "False").config.augment
-    assert not any([nothing.flip, nothing.scale, nothing.elastic, nothing.contrast, nothing.step, nothing.missing])
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["AUGMENTOR.RESCALE.P", "0.25"], "RESCALE.P: RESCALE.P and ELASTIC.P are one number here: 0.75"),
+        (
+            ["AUGMENTOR.RESCALE.P", "0.25", "AUGMENTOR.ROTATE.ROT90", "False"],
+            "RESCALE.P: ROTATE.P and RESCALE.P and ELASTIC.P are one number here: 1",
+        ),
         (["AUGMENTOR.MOTIONBLUR.SECTIONS", "1"], "MOTIONBLUR.SECTIONS: MISSINGSECTION.NUM_SECTION and MOTIONBLUR.SECT"),
         (["AUGMENTOR.CUTNOISE.LENGTH_RATIO", "0.2"], "CUTBLUR.LENGTH_RATIO and CUTNOISE.LENGTH_RATIO are one number"),
         (["AUGMENTOR.FLIP.ENABLED", "False"], "FLIP.ENABLED: ROTATE.ROT90 still mirrors samples"),
         (["AUGMENTOR.ROTATE.P", "0.3"], "ROTATE.P: quarter turns are mirrorings"),
-        (["AUGMENTOR.MISSINGPARTS.P", "0.3"], "MISSINGPARTS.P: a sample has one kind of damage at most"),
         (["MODEL.FILTERS", "[4,8,16,16,16]", "MODEL.ARCHITECTURE", "unetr"], "MODEL.FILTERS changes nothing here"),
     ],
 )
@@ -279,3 +269,24 @@ def test_sections_by_themselves_have_two_edges():
     assert config.model.offsets == ((0, -1, 0), (0, 0, -1))
     with pytest.raises(NeuropilError, match=r"expected 3 in MODEL.OUT_PLANES"):
         given("MODEL.ARCHITECTURE", "unet_2d", "MODEL.OUT_PLANES", "2")
+
+
+@needs_classic
+def test_augmentors_are_drawn_as_often_as_in_the_classic_package():
+    drawn = json.loads((CLASSIC / "augment.json").read_text())["p"]
+    augment = shipped("Affinity-UNet").config.augment
+    ours = {
+        "Rescale": augment.warp_probability * augment.scale_probability,
+        "Elastic": augment.warp_probability * augment.elastic_probability,
+        "Grayscale": augment.intensity_probability,
+        "MissingParts": augment.partly_missing,
+        "MissingSection": augment.missing,
+        "MisAlignment": augment.step + augment.slip,
+        "MotionBlur": augment.motion,
+        "CutBlur": augment.cut_blur,
+        "CutNoise": augment.cut_noise,
+    }
+    assert augment.several
+    assert ours == {name: drawn[name] for name in ours}
+    nothing = given("AUGMENTOR.ENABLED", "False").config.augment
+    assert not any([nothing.flip, nothing.scale, nothing.elastic, nothing.contrast, nothing.step, nothing.missing])

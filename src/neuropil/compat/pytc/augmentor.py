@@ -1,7 +1,6 @@
 """``AUGMENTOR``: what varies in training, in our terms.
 
-The classic package lets all kinds of damage meet in one sample; here a sample has one kind at most, and the classic
-probabilities say in which proportion.
+Each kind is drawn by itself with its own probability, so that several meet in most samples, as in the classic package.
 """
 
 from __future__ import annotations
@@ -87,8 +86,13 @@ def _put_geometry(draft: Draft) -> None:
     # deviation as ALPHA times that has a uniform displacement of up to 0.28 ALPHA / SIGMA at each control point.
     draft.put("augment.elastic", 0.28 * alpha / sigma if bend else 0.0, "AUGMENTOR.ELASTIC.ALPHA")
     draft.put("augment.elastic_spacing", max(4, round(4 * sigma)), "AUGMENTOR.ELASTIC.SIGMA")
-    warps = {"ROTATE.P": free, "RESCALE.P": stretch, "ELASTIC.P": bend}
-    draft.put("augment.warp_probability", _largest(draft, warps), "AUGMENTOR.ELASTIC.P")
+    if free:  # a turn by any angle is one with bending and stretching here
+        warps = {"ROTATE.P": free, "RESCALE.P": stretch, "ELASTIC.P": bend}
+        draft.put("augment.warp_probability", _largest(draft, warps), "AUGMENTOR.ELASTIC.P")
+    else:
+        draft.put("augment.warp_probability", 1.0, "AUGMENTOR.ENABLED")
+        draft.put("augment.scale_probability", stretch, "AUGMENTOR.RESCALE.P")
+        draft.put("augment.elastic_probability", bend, "AUGMENTOR.ELASTIC.P")
     # Half of the misaligned samples are displaced from one section on, half in one section only.
     moved, moves = _share(draft, "MISALIGNMENT"), "AUGMENTOR.MISALIGNMENT.DISPLACEMENT"
     draft.put("augment.step", moved / 2, "AUGMENTOR.MISALIGNMENT.P")
@@ -106,14 +110,9 @@ def _put_grey_values(draft: Draft) -> None:
 def _put_defects(draft: Draft) -> None:
     settings = draft.settings
     shares = {ours: _share(draft, theirs) for theirs, ours in _DEFECTS.items()}
-    total = max(sum(shares.values()), 1.0)
-    if total > 1:
-        text = (
-            f"a sample has one kind of damage at most: probabilities, which add up to {total:g}, count 1/{total:g} each"
-        )
-        draft.note(text, *(f"AUGMENTOR.{theirs}.P" for theirs in _DEFECTS))
+    draft.put("augment.several", True, "AUGMENTOR.ENABLED")
     for theirs, ours in _DEFECTS.items():
-        draft.put(f"augment.{ours}", int(1000 * shares[ours] / total) / 1000, f"AUGMENTOR.{theirs}.P")
+        draft.put(f"augment.{ours}", shares[ours], f"AUGMENTOR.{theirs}.P")
     sections = _shared(draft, 1, inf, "MISSINGSECTION.NUM_SECTION", "MOTIONBLUR.SECTIONS")
     draft.put("augment.defect_sections", int(sections), "AUGMENTOR.MISSINGSECTION.NUM_SECTION")
     draft.put("augment.motion_length", settings["AUGMENTOR.MOTIONBLUR.KERNEL_SIZE"], "AUGMENTOR.MOTIONBLUR.KERNEL_SIZE")
