@@ -223,7 +223,7 @@ def _segmentations(
     for threshold in thresholds:
         reached = function.reached(threshold)
         segmentation = tree.segment(labels, reached).astype(np.uint64)
-        found = [segmentation]
+        found: list[Any] = [segmentation]
         if gt is not None:
             found.append(_metrics(segmentation, gt))
         if history:
@@ -320,7 +320,7 @@ def waterz(
     if fragments_mask is not None:
         fragments = np.where(fragments_mask, fragments, 0)
     found = []
-    results = agglomerate(array, thresholds, gt, fragments, *aff_threshold, scoring_function=merge_function)
+    results = agglomerate(array, thresholds, gt, fragments, scoring_function=merge_function)
     for threshold, result in zip(sorted(thresholds), results, strict=True):
         segmentation, scores = result if gt is not None else (result, None)
         if output_prefix is not None:
