@@ -214,5 +214,3 @@ def test_the_helper_writes_files_and_decodes_what_predict_wrote(tmp_path):
     assert set(json.loads((tmp_path / "seg_aff50_his256_0.30.json").read_text())) == {
         *("V_Rand_split", "V_Rand_merge", "V_Info_split", "V_Info_merge")
     }
-    with pytest.raises(NeuropilError, match="no option discrete"):
-        ours.waterz(affs, [0.3], discrete=3)

@@ -295,7 +295,9 @@ def waterz(
     fragments_mask: npt.NDArray[Any] | None = None,
     aff_threshold: Sequence[float] = (0.0001, 0.9999),
     return_seg: bool = True,
-    **changing_nothing: Any,
+    custom_fragments: bool = True,
+    discretize_queue: int = 256,
+    force_rebuild: bool = False,
 ) -> list[npt.NDArray[np.uint64]] | None:
     """Segmentations at each threshold; with ``output_prefix`` also written, one HDF5 file each, array ``main``.
 
@@ -307,13 +309,11 @@ def waterz(
         fragments_mask: [z, y, x], False where there is nothing.
         aff_threshold: low and high of the watershed.
         return_seg: whether the segmentations come back.
-        changing_nothing: ``discretize_queue``, ``force_rebuild``, ``custom_fragments``.
+        custom_fragments, discretize_queue, force_rebuild: without effect; see ``fragments``.
 
     Raises:
-        NeuropilError: as :func:`agglomerate`, or an option that waterz has not.
+        NeuropilError: as :func:`agglomerate`.
     """
-    if unknown := set(changing_nothing) - {"discretize_queue", "force_rebuild", "custom_fragments"}:
-        raise NeuropilError(f"waterz has no option {', '.join(sorted(unknown))}")
     array = _decoded(affs)
     if fragments is None:
         fragments = find_fragments(array, low=aff_threshold[0], high=aff_threshold[1])

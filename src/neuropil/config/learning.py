@@ -170,6 +170,10 @@ class OptimizerConfig(Section):
     decay: float = Field(0.5, gt=0, lt=1, description="Factor of one step down, for steps and plateau.")
     patience: int = Field(3, ge=1, description="Validations without progress that plateau waits for.")
     warmup: int = Field(50, ge=0, description="Iterations over which the learning rate rises from 0.")
+    warmup_factor: Fraction | None = Field(
+        None, description="Factor of the first iteration, from which it rises evenly to 1. None: 1 / warmup."
+    )
+    warmup_hold: bool = Field(False, description="Stay at warmup_factor until the warm-up is over, rather than rise.")
     clip: float = Field(1.0, ge=0, description="Largest gradient norm; a bad patch cannot undo the run. 0 = no limit.")
     ema: float = Field(
         0.99,

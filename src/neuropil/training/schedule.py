@@ -14,7 +14,13 @@ def learning_rate(settings: OptimizerConfig, iteration: int, done: float, drop: 
     >>> learning_rate(OptimizerConfig(schedule="steps", learning_rate=1.0, warmup=0), 10, done=0.8)
     0.25
     """
-    factor = rate(settings.schedule, iteration, settings.warmup, done) * drop
+    if settings.warmup_factor is None:
+        factor = rate(settings.schedule, iteration, settings.warmup, done) * drop
+    else:
+        start = settings.warmup_factor
+        risen = 0.0 if settings.warmup_hold else iteration / max(settings.warmup, 1)
+        factor = rate(settings.schedule, iteration, 0, done) * drop
+        factor *= 1.0 if iteration >= settings.warmup else start + (1 - start) * risen
     if settings.schedule == "steps":
         factor *= settings.decay ** sum(done >= milestone for milestone in settings.milestones)
     return settings.learning_rate * factor

@@ -10,6 +10,7 @@ from neuropil import NeuropilError
 from neuropil.compat.pytc import read_settings, translate
 from neuropil.config import config_to_yaml, load_config
 from neuropil.models import build_network
+from neuropil.training.schedule import learning_rate
 from recorded import CLASSIC, needs_classic
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "SNEMI"
@@ -290,3 +291,14 @@ def test_augmentors_are_drawn_as_often_as_in_the_classic_package():
     assert ours == {name: drawn[name] for name in ours}
     nothing = given("AUGMENTOR.ENABLED", "False").config.augment
     assert not any([nothing.flip, nothing.scale, nothing.elastic, nothing.contrast, nothing.step, nothing.missing])
+
+
+@needs_classic
+def test_learning_rates_are_those_of_the_classic_schedulers():
+    recorded = json.loads((CLASSIC / "lr.json").read_text())
+    for name, run in recorded.items():
+        words = [word for key, value in run["settings"].items() for word in (f"SOLVER.{key}", str(value))]
+        optimizer = given(*words).config.optimizer
+        total = run["settings"]["ITERATION_TOTAL"]
+        ours = [learning_rate(optimizer, iteration, iteration / total) for iteration, _ in run["lr"]]
+        assert ours == pytest.approx([rate for _, rate in run["lr"]], rel=1e-5, abs=1e-14), name

@@ -170,6 +170,10 @@ def _put_optimizer(draft: Draft) -> None:
     draft.put("optimizer.schedule", schedule, "SOLVER.LR_SCHEDULER_NAME")
     warmup = settings["SOLVER.WARMUP_ITERS"]
     draft.put("optimizer.warmup", warmup if warm else 0, "SOLVER.WARMUP_ITERS")
+    if warm:
+        draft.put("optimizer.warmup_factor", settings["SOLVER.WARMUP_FACTOR"], "SOLVER.WARMUP_FACTOR")
+        holds = draft.choose("SOLVER.WARMUP_METHOD", {"linear": False, "constant": True})
+        draft.put("optimizer.warmup_hold", holds, "SOLVER.WARMUP_METHOD")
     milestones = [step / max(total, 1) for step in settings["SOLVER.STEPS"] if step < total]
     draft.put("optimizer.milestones", milestones, "SOLVER.STEPS")
     draft.put("optimizer.decay", settings["SOLVER.GAMMA"], "SOLVER.GAMMA")
