@@ -6,9 +6,11 @@ from importlib.metadata import version
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import browser
 from neuropil import synthetic
+from neuropil.cli import app
 from neuropil.config import Config, SegmentConfig, config_to_yaml
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import evaluate, placing
@@ -187,3 +189,14 @@ def test_a_browser_shows_sections_curves_and_mistakes(page):
         assert driver.find_element("tag name", "body").text.count("Most split neurons") == 1
     finally:
         driver.quit()
+
+
+def test_the_segmentation_is_counted_against_the_labels_once(files, tmp_path, monkeypatch):
+    """Scores, pictures and worst mistakes share one contingency table, however the report is asked for."""
+    counted = []
+    count = placing.table_of
+    monkeypatch.setattr(placing, "table_of", lambda placed, *rest: counted.append(placed) or count(placed, *rest))
+    arguments = ["evaluate", files["segmentation"], files["labels"], "--report", str(tmp_path / "r.html")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert len([placed for placed in counted if placed.segmentation.path.startswith(files["segmentation"])]) == 1

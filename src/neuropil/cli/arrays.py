@@ -322,10 +322,11 @@ def evaluate(
     """Score a segmentation against labels."""
 
     from neuropil.blockwise import evaluate_blocks, open_executor
-    from neuropil.evaluation import evaluate as run
+    from neuropil.evaluation.placing import place
     from neuropil.evaluation.run_length import run_length
+    from neuropil.evaluation.scores import evaluate_placed
     from neuropil.pipeline.scoring import score_table, write_json
-    from neuropil.viewing.report import write_report
+    from neuropil.viewing.report import write_report_of
     from neuropil.volumes import open_volume
     from neuropil.volumes.atomic import prepare
 
@@ -335,8 +336,9 @@ def evaluate(
         for path in (json_file, report):
             if path is not None:
                 prepare(path)
+        placed = place(volume, truth, area)
         if not by_blocks:
-            scores = run(volume, truth, box=area, border=border, voxel_size=size, components=components)
+            scores = evaluate_placed(placed, border=border, voxel_size=size, components=components)
         elif border or components:
             raise NeuropilError("--border and --components look at whole sections; leave them out, or --block")
         else:
@@ -352,7 +354,7 @@ def evaluate(
             write_json(json_file, scores.to_json())
             typer.echo(f"wrote {json_file}")
         if report is not None:
-            write_report(report, volume, truth, box=area, image=image, affinities=affinities, scores=scores)
+            write_report_of(placed, report, image=image, affinities=affinities, scores=scores)
             typer.echo(f"wrote {report}")
 
 

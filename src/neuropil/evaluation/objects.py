@@ -10,7 +10,7 @@ import numpy as np
 from neuropil.errors import NeuropilError
 from neuropil.evaluation.blame import Blame, Cut
 from neuropil.evaluation.meeting import Meeting, meetings
-from neuropil.evaluation.placing import Source, place, table_of
+from neuropil.evaluation.placing import Placed, Source, place
 from neuropil.evaluation.table import Contingency, from_pairs, sizes_of_pairs
 from neuropil.geometry import Box, Triple
 
@@ -90,8 +90,12 @@ def worst_errors(
     >>> worst.splits[0].id, worst.merges[0].id, [piece.voxels for piece in worst.merges[0].pieces]
     (1, 5, [9, 6])
     """
-    placed = place(segmentation, labels, box)
-    table = table_of(placed).without_truth(0)
+    return worst_errors_in(place(segmentation, labels, box), count=count, cut=cut)
+
+
+def worst_errors_in(placed: Placed, *, count: int = 10, cut: Cut | None = None) -> WorstErrors:
+    """:func:`worst_errors` of volumes that are placed already."""
+    table = placed.table.without_truth(0)
     if not len(table):
         raise NeuropilError(f"nothing to judge: no voxel of {placed.box} has a label above 0")
     turned = from_pairs(table.segment, table.truth, table.count)

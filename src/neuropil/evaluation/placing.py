@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ class Placed:
     def voxel_size(self) -> VoxelSize | None:
         """nm, z y x, from whichever of the two knows it."""
         return self.labels.metadata.voxel_size or self.segmentation.metadata.voxel_size
+
+    @cached_property
+    def table(self) -> Contingency:
+        """The contingency table of the box, counted when it is first asked for and kept."""
+        return table_of(self)
 
     def slabs(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """(segmentation, labels) of whole sections, a few at a time; arrays in memory all at once, not copied."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import Contingency, Scores, ThresholdCurve, threshold_curve
 from neuropil.evaluation.blame import Cut
-from neuropil.evaluation.objects import ObjectError, WorstErrors, worst_errors
-from neuropil.evaluation.placing import Placed, Source, place, read_box, table_of
-from neuropil.evaluation.scores import scores_of
+from neuropil.evaluation.objects import ObjectError, WorstErrors, worst_errors_in
+from neuropil.evaluation.placing import Placed, Source, place, read_box
+from neuropil.evaluation.scores import evaluate_placed
 from neuropil.evaluation.tuning import draw_curve
 from neuropil.geometry import Box, Triple
 from neuropil.segmentation import merge_tree
@@ -105,12 +105,27 @@ def write_report(
     0.0
     """
     placed = place(segmentation, labels, box)
-    table = table_of(placed)
-    scores = scores or replace(scores_of(table), box=str(placed.box))
-    material = _material(placed, table, image, affinities)
+    return write_report_of(placed, path, image=image, affinities=affinities, scores=scores)
+
+
+def write_report_of(
+    placed: Placed,
+    path: str | Path,
+    *,
+    image: Source | None = None,
+    affinities: Source | None = None,
+    scores: Scores | None = None,
+) -> Scores:
+    """:func:`write_report` of volumes that are placed already: their contingency table is counted once for all of it.
+
+    Raises:
+        NeuropilError: as :func:`write_report`.
+    """
+    scores = scores or evaluate_placed(placed)
+    material = _material(placed, placed.table, image, affinities)
     made = _made(placed.segmentation)
     curve, cut = _merging(material.affinities, made, placed)
-    worst = worst_errors(placed.segmentation, placed.labels, box=placed.box, cut=cut)
+    worst = worst_errors_in(placed, cut=cut)
     body = [
         f"<h1>{escape(placed.segmentation.path)}</h1>",
         f"<p>against {escape(placed.labels.path)}, voxels {placed.box}</p>",
