@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuropil.cli.app import app
+from neuropil.errors import NeuropilError
 
 if TYPE_CHECKING:
     from neuropil.geometry import Offsets
@@ -20,11 +21,22 @@ if TYPE_CHECKING:
 @app.command()
 def info(
     path: Annotated[
-        str, typer.Argument(metavar="PATH|NAME", help="A volume, a checkpoint, or a model of `neuropil models`.")
-    ],
+        str | None, typer.Argument(metavar="PATH|NAME", help="A volume, a checkpoint, or a model of `neuropil models`.")
+    ] = None,
+    system: Annotated[
+        bool,
+        typer.Option("--system", help="This machine: torch, threads, instruction sets, GPUs, what is off and why."),
+    ] = False,
 ) -> None:
     """Say what a volume or a checkpoint holds."""
-    typer.echo("\n".join(describe(path)))
+    if system == (path is not None):
+        raise NeuropilError("info: expected a PATH or NAME, or --system for this machine; give one of them")
+    if system:
+        from neuropil.cli.system import describe_system
+
+        typer.echo("\n".join(describe_system()))
+    elif path is not None:
+        typer.echo("\n".join(describe(path)))
 
 
 @app.command()

@@ -1,0 +1,69 @@
+"""What ``neuropil info --system`` says, also of processors that are not here."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from neuropil.cli.system import describe_system
+from neuropil.processor import Processor
+
+ZEN4 = frozenset({"avx", "avx2", "avx512f", "avx512_bf16"})
+SAPPHIRE_RAPIDS = ZEN4 | {"amx_tile", "amx_bf16"}
+
+
+def told(flags, environ, fault="", tiles=False):
+    lines = describe_system(Processor(flags, environ, lambda: tiles), lambda: fault)
+    return "\n".join(lines)
+
+
+def test_a_processor_with_amx():
+    text = told(SAPPHIRE_RAPIDS, {})
+    assert "in use        AVX512_CORE_AMX by convolutions" in text
+    assert "switched off  AMX for networks that are not ours" in text
+    assert "check" not in text
+    assert "the check of convolutions with AMX failed: it hangs" in told(SAPPHIRE_RAPIDS, {}, "it hangs")
+
+
+@pytest.mark.parametrize(
+    ("environ", "why"),
+    [
+        ({"NEUROPIL_AMX": "0", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}, "AMX, since NEUROPIL_AMX is 0"),
+        ({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}, "AMX, since ONEDNN_MAX_CPU_ISA is AVX512_CORE_BF16"),
+        ({"DNNL_MAX_CPU_ISA": "AVX2"}, "bf16, since DNNL_MAX_CPU_ISA is AVX2"),
+    ],
+)
+def test_what_was_switched_off_and_why(environ, why):
+    text = told(SAPPHIRE_RAPIDS, environ)
+    assert f"switched off  {why}" in text
+    assert f"precision auto means {'bf16' if why.startswith('AMX') else 'fp32'}" in text
+
+
+def test_an_older_processor(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    text = told(frozenset({"avx", "avx2"}), {})
+    assert "instructions  avx2\n" in text
+    assert text.endswith("switched off  nothing")
+
+
+def run(*arguments, **environ):
+    command = [sys.executable, "-m", "neuropil", "info", *arguments]
+    return subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, check=False)
+
+
+def test_the_verb():
+    done = run("--system", CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 0, done.stderr
+    for word in (
+        f"torch         {torch.__version__}",
+        "threads",
+        "GPU           none",
+        "CUDA_VISIBLE_DEVICES hides them",
+    ):
+        assert word in done.stdout
+    for arguments in ((), ("snemi3d", "--system")):
+        done = run(*arguments)
+        assert done.returncode == 2
+        assert "expected a PATH or NAME, or --system" in done.stderr
