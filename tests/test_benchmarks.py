@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -143,3 +144,12 @@ def test_mirror_images_have_the_affinities_of_mirrored_labels(axis):
     codes = (255 * affinities_from_labels(labels, NEAREST)[0]).astype(np.uint8)
     twice = affinities_from_labels(np.concatenate([labels, np.flip(labels, axis)], axis), NEAREST)[0]
     np.testing.assert_array_equal(mirrored(codes, axis), (255 * twice).astype(np.uint8))
+
+
+def test_convolutions_are_right_in_processes_of_their_own(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks" / "convolutions.py"), "--only", "scan", "--cases", "4"]
+    done = subprocess.run([*command, "--repeats", "1", "--seconds", "120"], capture_output=True, text=True, check=True)
+    assert "wrong" in done.stdout.splitlines()[-5]
+    numbers = [[int(n) for n in line.split()[1:]] for line in done.stdout.splitlines()[-4:]]
+    assert sum(right for right, *_ in numbers) == 4
+    assert all(others == [0, 0, 0] for _, *others in numbers)

@@ -1,13 +1,17 @@
 """The check that runs in another process: what it finds, what it survives, what it remembers."""
 
 import json
+import random
+import subprocess
 import sys
 
+import pytest
 import torch
 
 from neuropil.models import selfcheck
 from neuropil.models.convolution import Convolution
 from neuropil.models.selfcheck import CASES, amx_fault, faults
+from neuropil.processor import this_processor
 
 
 def test_our_convolution_passes_here(tmp_path):
@@ -69,3 +73,24 @@ def test_plain_autograd_would_be_found_out_on_processors_that_compute_it_wrongly
     monkeypatch.setattr(Convolution, "forward", torch.nn.Conv3d.forward)
     said = list(faults(deep))
     assert all("gradient of the weight" in line for line in said)
+
+
+@pytest.mark.skipif(not this_processor().uses_amx, reason="this processor has no AMX, or it is switched off")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_fifty_shapes_with_amx(threads):
+    rng = random.Random(threads)
+    kernels = [(1, 1, 1), (1, 3, 3), (3, 3, 3), (1, 5, 5)]
+    cases = [
+        (
+            rng.choice([1, 2]),
+            rng.choice([12, 20, 32]),
+            rng.choice([1, 2, 4, 8]),
+            rng.choice([20, 64, 80]),
+            kernels[n % 4],
+        )
+        for n in range(25)
+    ]
+    code = f"import torch; torch.set_num_threads({threads}); from neuropil.models.selfcheck import faults; "
+    code += f"print(list(faults({cases})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.strip() == "[]"

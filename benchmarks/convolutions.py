@@ -1,0 +1,211 @@
+"""Are bf16 convolutions right on this processor, and what do right ones cost? Made for processors with AMX.
+
+    python benchmarks/convolutions.py --only scan [--cases 600] [--repeats 3] [--plain] [--seconds 10]
+    python benchmarks/convolutions.py --only speed [--runs 9]
+    python benchmarks/convolutions.py --only learn [--steps 50] [--config RECIPE]...
+
+``scan``: output and gradients of input, weight and bias of our convolution in bfloat16 against float32, over shapes,
+kernels, batches and threads, each case in fresh processes with dirty memory; what is wrong, crashes or hangs in one of
+them counts. ``--plain`` scans ``nn.Conv3d`` instead, which shows what torch computes wrongly here.
+
+``speed``: processor seconds of one thread, medians of alternating runs, ours beside ``nn.Conv3d``: forward and
+backward, and forward alone.
+
+``learn``: mean loss of the last ten of 50 steps in bf16 and in fp32, on the same samples of synthetic tissue, with one
+and two threads, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import multiprocessing
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+
+from neuropil import load_config, synthetic, train, write_volume
+from neuropil.models.convolution import Convolution
+from neuropil.models.selfcheck import faults
+
+KERNELS = ((1, 1, 1), (1, 3, 3), (3, 3, 3), (1, 5, 5))
+MOST = 10_000_000
+"""Values of the largest input."""
+Case = tuple[int, int, int, int, tuple[int, int, int]]
+"""Batch, channels, depth, height and kernel."""
+
+
+def cases(count: int) -> list[tuple[Case, int]]:
+    """Cases with their threads, spread over all combinations of up to 10 million values; the same ones each time."""
+    sizes = itertools.product((1, 2, 4), (1, 8, 12, 16, 20, 32, 48, 64, 80), (1, 2, 4, 6, 8, 16), (20, 64, 80, 96, 160))
+    fitting = [size for size in sizes if size[0] * size[1] * size[2] * size[3] ** 2 <= MOST]
+    every = [((*size, kernel), threads) for size in fitting for kernel in KERNELS for threads in (1, 2)]
+    return random.Random(0).sample(every, min(count, len(every)))
+
+
+def child(case: Case, threads: int, plain: bool, out: Any) -> None:
+    """A fresh process: what is wrong with one case."""
+    torch.set_num_threads(threads)
+    if plain:
+        Convolution.forward = nn.Conv3d.forward  # type: ignore[method-assign]
+    out.send(list(faults([case])))
+
+
+def outcome(case: Case, threads: int, plain: bool, seconds: float) -> str:
+    """``right``, ``wrong``, ``crashed`` or ``hung`` of a process forked from this one, which has computed nothing."""
+    context = multiprocessing.get_context("fork")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=child, args=(case, threads, plain, send))
+    process.start()
+    send.close()
+    try:
+        found = receive.recv() if receive.poll(seconds) else None
+    except EOFError:
+        process.join()
+        return "crashed"
+    if found is None:
+        process.kill()
+        process.join()
+        return "hung"
+    process.join(seconds)
+    if process.exitcode is None:
+        process.kill()
+        return "hung"
+    return "crashed" if process.exitcode else "wrong" if found else "right"
+
+
+def scan(count: int, repeats: int, plain: bool, seconds: float) -> None:
+    """A table of outcomes by kernel; every case that was not right each time is printed."""
+    table: Counter[tuple[tuple[int, int, int], str]] = Counter()
+    for case, threads in cases(count):
+        found = [outcome(case, threads, plain, seconds) for _ in range(repeats)]
+        worst = next((kind for kind in ("hung", "crashed", "wrong") if kind in found), "right")
+        table[case[4], worst] += 1
+        if worst != "right":
+            print(f"{worst:<8} batch, channels, depth, height, kernel {case}, {threads} threads: {found}", flush=True)
+    print("kernel      right  wrong  crashed  hung")
+    for kernel in KERNELS:
+        numbers = [table[kernel, kind] for kind in ("right", "wrong", "crashed", "hung")]
+        print(f"{'×'.join(map(str, kernel)):<10}  " + "  ".join(f"{n:5d}" for n in numbers))
+
+
+def speed(runs: int) -> None:
+    """Ours beside PyTorch's, one thread."""
+    torch.set_num_threads(1)
+    layers = (
+        (2, 16, 8, 96, (1, 3, 3)),
+        (2, 24, 8, 48, (3, 3, 3)),
+        (2, 48, 8, 24, (3, 3, 3)),
+        (1, 64, 16, 48, (3, 3, 3)),
+    )
+    print("batch, channels, depth, height, kernel   plain (ms)   ours/plain: training  forward")
+    for batch, channels, depth, height, kernel in layers:
+        own = Convolution(channels, channels, kernel).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        plain = nn.Conv3d(channels, channels, kernel, padding=tuple(k // 2 for k in kernel))
+        plain = plain.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        image = torch.randn(batch, channels, depth, height, height).bfloat16()
+        image = image.contiguous(memory_format=torch.channels_last_3d)
+        seconds: dict[tuple[str, bool], list[float]] = {}
+        for _, (name, module), learns in itertools.product(
+            range(runs + 1), (("own", own), ("plain", plain)), (True, False)
+        ):
+            seconds.setdefault((name, learns), []).append(timed(module, image, learns))
+        middle = {key: statistics.median(values[1:]) for key, values in seconds.items()}
+        ratios = [middle["own", learns] / middle["plain", learns] for learns in (True, False)]
+        label = f"{batch, channels, depth, height, kernel}"
+        print(f"{label:<40} {1000 * middle['plain', True]:10.1f} {ratios[0]:22.2f} {ratios[1]:8.2f}", flush=True)
+
+
+def timed(module: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor, learns: bool) -> float:
+    """Processor seconds of one call, and of its gradients where it learns."""
+    start = time.process_time()
+    with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16):
+        out = module(image.requires_grad_(learns))
+    if learns:
+        out.sum().backward()
+    return time.process_time() - start
+
+
+def learn(recipes: list[str], steps: int) -> None:
+    """Losses of each recipe, precision and number of threads, by processes of their own."""
+    print("recipe   threads   fp32     bf16     ratio")
+    for recipe, threads in itertools.product(recipes, (1, 2)):
+        found = {}
+        for precision in ("fp32", "bf16"):
+            command = [sys.executable, __file__, "--only", "one", "--config", recipe, "--steps", str(steps)]
+            done = subprocess.run(
+                [*command, "--precision", precision],
+                env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+                capture_output=True,
+                text=True,
+                timeout=3600,
+            )
+            found[precision] = float(done.stdout.split()[-1]) if done.returncode == 0 else float("nan")
+        ratio = found["bf16"] / found["fp32"]
+        print(f"{recipe}  {threads}  {found['fp32']:.4f}  {found['bf16']:.4f}  {ratio:.3f}", flush=True)
+
+
+def one_run(recipe: str, steps: int, precision: str) -> None:
+    """Train a recipe, smaller, on synthetic tissue; prints the mean loss of its last ten steps."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = load_config([] if recipe == "default" else [recipe])
+    depth = min(config.training.patch[0], 8)
+    with TemporaryDirectory() as folder:
+        image, labels = synthetic.neuropil((24, 192, 192), seed=0)
+        write_volume(f"{folder}/image.h5", image)
+        write_volume(f"{folder}/labels.h5", labels)
+        changed = config.to_dict()
+        changed["data"] |= {"train": [{"image": f"{folder}/image.h5", "labels": f"{folder}/labels.h5"}]}
+        changed["data"] |= {"validation": [], "test": None}
+        changed["training"] |= {"patch": [depth, 64, 64], "batch": 2, "iterations": steps, "minutes": None}
+        changed["training"] |= {"log_every": 1, "precision": precision, "device": "cpu", "workers": 0}
+        train(type(config).from_dict(changed, recipe), Path(folder) / "out")
+        events = EventAccumulator(f"{folder}/out/tensorboard", size_guidance={"scalars": 0})
+        events.Reload()
+        losses = [event.value for event in events.Scalars("loss/train")]
+    print(f"\n{statistics.mean(losses[-10:])}")
+
+
+def main() -> None:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("scan", "speed", "learn", "one"))
+    parser.add_argument("--cases", type=int, default=600)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--config", action="append")
+    parser.add_argument("--precision", default="auto")
+    given = parser.parse_args()
+    recipes = given.config or ["default", "configs/snemi3d/minutes.yaml", "configs/plane/sections.yaml"]
+    if given.only == "one":
+        one_run(recipes[0], given.steps, given.precision)
+        return
+    if "MALLOC_PERTURB_" not in os.environ:  # glibc reads it when a process starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"MALLOC_PERTURB_": "128"})
+    about = subprocess.run([sys.executable, "-m", "neuropil", "info", "--system"], capture_output=True, text=True)
+    print(about.stdout)
+    if given.only in (None, "scan"):
+        scan(given.cases, given.repeats, given.plain, given.seconds)
+    if given.only in (None, "learn"):
+        learn(recipes, given.steps)
+    if given.only in (None, "speed"):  # last: forked processes must find a torch that has not computed
+        speed(given.runs)
+
+
+if __name__ == "__main__":
+    main()
