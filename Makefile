@@ -5,13 +5,22 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 JOBS   ?= 2
 
-.PHONY: demo test test-slow test-browser check format bench sanitize docs wheel clean
+.PHONY: demo test test-gpu gpu test-slow test-browser check format bench sanitize docs wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/neuropil demo $(ARGS)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow" $(ARGS)
+	CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow and not gpu" $(ARGS)
+
+# What is about GPUs; the other tests do not see them.
+test-gpu: $(VENV)/.installed
+	$(BIN)/python -m pytest -q -m gpu $(ARGS)
+
+# How fast this machine's GPU trains and predicts, in at most 150 seconds, then the tests on it.
+gpu: $(VENV)/.installed
+	$(BIN)/python benchmarks/gpu.py $(ARGS)
+	$(BIN)/python -m pytest -q -m gpu
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -m slow $(ARGS)

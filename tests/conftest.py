@@ -1,7 +1,20 @@
 """What all tests share."""
 
+import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 # A busy machine is no failure: no time limit per example, and slow first draws are allowed.
 settings.register_profile("neuropil", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("neuropil")
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("no GPU is visible")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """The processor, and with `make test-gpu` a GPU: the same test on both."""
+    return request.param

@@ -1,9 +1,10 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from neuropil import NeuropilError
 from neuropil.config import ModelConfig
-from neuropil.models import ResidualUNet, build_network, check_spread
+from neuropil.models import ResidualUNet, build_network, check_spread, unet
 from neuropil.models.unet import fold, unfold
 
 SMALL = {"widths": (4, 6, 8), "downsample": ((1, 2, 2), (2, 2, 2))}
@@ -93,3 +94,18 @@ def test_wrong_depth_is_refused():
 def test_built_from_config():
     net = build_network(ModelConfig(widths=(4, 8), offsets=((-1, 0, 0), (0, 0, -3))))
     assert net(torch.rand(1, 1, 2, 8, 8)).shape == (1, 2, 2, 8, 8)
+
+
+@pytest.mark.parametrize("factor", [(1, 2, 2), (1, 3, 2), (2, 2, 2)])
+def test_upsampling_is_linear(factor):
+    x = torch.randn(2, 3, 4, 5, 6, requires_grad=True)
+    expected = F.interpolate(x, scale_factor=[float(f) for f in factor], mode="trilinear", align_corners=False)
+    found = unet._linear_upsample(x, factor)
+    torch.testing.assert_close(found, expected)
+    look = torch.randn(found.shape)
+    gradients = [torch.autograd.grad((out * look).sum(), x)[0] for out in (found, expected)]
+    torch.testing.assert_close(*gradients)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = unet._linear_upsample(x.bfloat16(), factor)
+    assert half.dtype == (torch.bfloat16 if factor[0] == 1 else torch.float32)
+    assert (half.float() - expected).norm() < 0.01 * expected.norm()

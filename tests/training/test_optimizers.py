@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from neuropil import Config
 from neuropil.training.optimizers import make_optimizer, measure_norms, start_average, update_average
@@ -32,7 +33,7 @@ def weights(values, **optimizer):
     """What the average of a weight becomes that takes these values, one per step."""
     config = config_of(**optimizer)
     network = nn.Linear(1, 1, bias=False)
-    average = start_average(network, config)
+    average = start_average(network)
     for i, value in enumerate(values):
         nn.init.constant_(network.weight, value)
         update_average(average, network, config, done=i / len(values))
@@ -48,10 +49,36 @@ def test_ema_forgets_the_start_and_ends_near_the_recent_past():
     assert weights([5, 7, 3], ema=0.0) == 3
 
 
+def test_an_average_holds_buffers_and_waits_for_nothing():
+    config, network = config_of(ema=0.5), nn.BatchNorm3d(2)
+    average = start_average(network)
+    assert average.n_averaged.device.type == "cpu"
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        for step in range(3):
+            nn.init.constant_(network.weight, step)
+            nn.init.constant_(network.running_mean, -step)
+            network.num_batches_tracked += 1
+            update_average(average, network, config, done=0)
+    # Of 0, 1, 2 with shares of 1, 1 - 2/11 and 1 - 3/12.
+    expected = 0.25 * (9 / 11) + 0.75 * 2
+    assert average.module.weight.tolist() == pytest.approx([expected] * 2)
+    assert average.module.running_mean.tolist() == pytest.approx([-expected] * 2)
+    assert average.module.num_batches_tracked.item() == 3
+    names = [event.key for event in seen.key_averages()]
+    assert "aten::_foreach_lerp_" in names
+
+
+def test_adam_is_fused_on_gpus_unless_its_gradients_are_scaled():
+    network = nn.Linear(2, 2)
+    for precision, device, fused in (("auto", "cuda", True), ("fp16", "cuda", None), ("auto", "cpu", None)):
+        config = Config.from_dict({"training": {"precision": precision}})
+        assert make_optimizer(network, config, device).defaults["fused"] is fused
+
+
 def test_norms_measured_anew_hold_the_mean_over_batches():
     torch.manual_seed(0)
     network = nn.Sequential(nn.BatchNorm3d(1))
-    average = start_average(network, config_of(swa=0.5))
+    average = start_average(network)
     batches = [torch.randn(2, 1, 2, 3, 3) + shift for shift in (1.0, 2.0, 6.0)]
     measure_norms(average, batches)
     norm = average.module[0]

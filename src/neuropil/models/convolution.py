@@ -10,6 +10,7 @@ Shape suffixes: B batch, C channel in, O channel out, N batch and section, Z Y X
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -51,10 +52,22 @@ class Convolution(nn.Conv3d):
 
 def _by_section(x_BCZYX: Tensor, weight_OCLM: Tensor, bias_O: Tensor | None) -> Tensor:
     """A convolution over y and x of every section."""
-    b, _, z, y, x = x_BCZYX.shape
     padding = (weight_OCLM.shape[2] // 2, weight_OCLM.shape[3] // 2)
-    out_NOYX = F.conv2d(_sections(x_BCZYX), weight_OCLM, bias_O, padding=padding)
-    return out_NOYX.permute(0, 2, 3, 1).reshape(b, z, y, x, -1).permute(0, 4, 1, 2, 3)
+    return by_section(lambda x_NCYX: F.conv2d(x_NCYX, weight_OCLM, bias_O, padding=padding), x_BCZYX)
+
+
+def by_section(function: Callable[[Tensor], Tensor], x_BCZYX: Tensor) -> Tensor:
+    """What a function makes of every section, channels last.
+
+    Args:
+        function: from ``[N, C, Y, X]`` to ``[N, O, V, U]``.
+        x_BCZYX: its sections become the batch, without a copy where channels are last.
+
+    >>> tuple(by_section(lambda x: F.max_pool2d(x, 2), torch.zeros(1, 2, 5, 8, 8)).shape)
+    (1, 2, 5, 4, 4)
+    """
+    out_NOVU = function(_sections(x_BCZYX)).permute(0, 2, 3, 1)
+    return out_NOVU.reshape(len(x_BCZYX), -1, *out_NOVU.shape[1:]).permute(0, 4, 1, 2, 3)
 
 
 def _sections(x_BCZYX: Tensor) -> Tensor:

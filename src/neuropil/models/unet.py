@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from neuropil.config import ModelConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
-from neuropil.models.convolution import Convolution
+from neuropil.models.convolution import Convolution, by_section
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -132,7 +132,10 @@ class Up(nn.Module):
 
 def _linear_upsample(x_BCZYX: Tensor, factor: Triple) -> Tensor:
     scale = [float(f) for f in factor]
-    return F.interpolate(x_BCZYX, scale_factor=scale, mode="trilinear", align_corners=False)
+    if scale[0] != 1:
+        return F.interpolate(x_BCZYX, scale_factor=scale, mode="trilinear", align_corners=False)
+    with torch.autocast(x_BCZYX.device.type, enabled=False):  # which would compute it in float32
+        return by_section(lambda x: F.interpolate(x, scale_factor=scale[1:], mode="bilinear"), x_BCZYX)
 
 
 class ResidualUNet(nn.Module):

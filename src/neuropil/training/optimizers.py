@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +11,14 @@ from torch.optim.swa_utils import AveragedModel
 from neuropil.config import Config
 
 
-def make_optimizer(network: nn.Module, config: Config) -> torch.optim.Optimizer:
-    """The optimizer of a recipe; norms and biases are not decayed, since pulling them to 0 only fights the norm."""
+def make_optimizer(network: nn.Module, config: Config, device: str = "cpu") -> torch.optim.Optimizer:
+    """The optimizer of a recipe; norms and biases are not decayed, since pulling them to 0 only fights the norm.
+
+    Args:
+        network: whose weights follow the gradient.
+        config: the recipe.
+        device: where they will lie, ``cuda`` for example. On GPUs Adam is fused, except with the scaler of fp16.
+    """
     settings = config.optimizer
     matrices = [p for p in network.parameters() if p.ndim > 1]
     vectors = [p for p in network.parameters() if p.ndim <= 1]
@@ -21,37 +26,34 @@ def make_optimizer(network: nn.Module, config: Config) -> torch.optim.Optimizer:
     if settings.name == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-    return kind(groups, lr=settings.learning_rate, betas=settings.betas)
+    fused = True if device == "cuda" and config.training.precision != "fp16" else None
+    return kind(groups, lr=settings.learning_rate, betas=settings.betas, fused=fused)
 
 
-def start_average(network: nn.Module, config: Config) -> AveragedModel:
-    """The average of the weights that is judged, predicted with and shipped."""
-    decay = None if config.optimizer.swa else config.optimizer.ema
-    return AveragedModel(network, multi_avg_fn=moving_average(decay), use_buffers=True)
+def start_average(network: nn.Module) -> AveragedModel:
+    """The average of the weights that is judged, predicted with and shipped; :func:`update_average` keeps it."""
+    return AveragedModel(network, use_buffers=True)
 
 
-def moving_average(decay: float | None) -> Any:
-    """How an average takes up new weights: a running average whose memory grows with the run, so that the random start
-    is forgotten at once; with None, the plain mean of all.
-    """
-
-    @torch.no_grad()
-    def update(averages: list[Tensor], currents: list[Tensor], count: Tensor | int) -> None:
-        seen = int(count)
-        keep = seen / (seen + 1) if decay is None else min(decay, (1 + seen) / (10 + seen))
-        for average, current in zip(averages, currents, strict=True):
-            if average.is_floating_point():
-                average.lerp_(current, 1 - keep)
-            else:
-                average.copy_(current)
-
-    return update
-
-
+@torch.no_grad()
 def update_average(average: AveragedModel, network: nn.Module, config: Config, done: float) -> None:
-    """Take up the weights of this step; with ``optimizer.swa``, only copy them until its share of the run begins."""
-    average.update_parameters(network)
-    if config.optimizer.swa and done < 1 - config.optimizer.swa:
+    """Take up the weights of this step, in a few kernels and without waiting for a GPU.
+
+    A running average whose memory grows with the run, so that the random start is forgotten at once; with
+    ``optimizer.swa`` the plain mean, which only copies until its share of the run begins.
+    """
+    settings, seen = config.optimizer, int(average.n_averaged)  # the count lies on the processor
+    keep = seen / (seen + 1) if settings.swa else min(settings.ema, (1 + seen) / (10 + seen))
+    held, new = ([*part.parameters(), *part.buffers()] for part in (average.module, network))
+    pairs = list(zip(held, new, strict=True))
+    floats = [pair for pair in pairs if pair[0].is_floating_point()] if seen else []
+    copied = [pair for pair in pairs if not (seen and pair[0].is_floating_point())]
+    if floats:
+        torch._foreach_lerp_([into for into, _ in floats], [by for _, by in floats], 1 - keep)
+    if copied:
+        torch._foreach_copy_([into for into, _ in copied], [by for _, by in copied])
+    average.n_averaged += 1
+    if settings.swa and done < 1 - settings.swa:
         average.n_averaged.zero_()
 
 

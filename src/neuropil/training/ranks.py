@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from neuropil.config import Config, TrainingConfig
 from neuropil.errors import NeuropilError
-from neuropil.models.precision import computes_in_bf16
+from neuropil.models.precision import computes_in_bf16, say
 
 
 def start_fabric(settings: TrainingConfig, own: bool) -> Fabric:
@@ -33,12 +34,18 @@ def start_fabric(settings: TrainingConfig, own: bool) -> Fabric:
         settings.strategy if settings.strategy != "auto" else "ddp" if _launched() or settings.devices > 1 else "auto"
     )
     devices = _local_ranks() if _launched() else settings.devices
+    precision = _precision(settings, accelerator, own)
+    if accelerator == "cuda" and precision == "32-true":
+        exact = "TF32, with 10 bits after the point" if torch.backends.cudnn.allow_tf32 else "float32 as it is"
+        say(f"convolutions in fp32 use {exact} (torch.backends.cudnn.allow_tf32)")
+    for name in ("lightning_fabric", "lightning_utilities"):  # which tells of options that are ours
+        logging.getLogger(name).setLevel(logging.WARNING)
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,
         num_nodes=_nodes(),
         strategy=strategy,
-        precision=_precision(settings, accelerator, own),
+        precision=precision,
     )
     fabric.launch()
     return fabric

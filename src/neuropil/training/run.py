@@ -123,8 +123,8 @@ def start_run(
         load_weights(bare, read_checkpoint(pretrained), Path(pretrained))
     bare = bare.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     bare = prepare_norms(bare, config, fabric)
-    network, optimizer = fabric.setup(bare, make_optimizer(bare, config))
-    average = start_average(plain(network), config)
+    network, optimizer = fabric.setup(bare, make_optimizer(bare, config, fabric.device.type))
+    average = start_average(plain(network))
     return Run(config, fabric, network, average, optimizer, folder, config.data.voxel_size or voxel_size, layout)
 
 

@@ -1,0 +1,67 @@
+"""The same on a GPU as on the processor: run on the latter by `make test`, on the former by `make test-gpu`."""
+
+import numpy as np
+import pytest
+import torch
+
+from neuropil import Config, predict, synthetic, train
+from neuropil.augment import to_unit
+from neuropil.config import AugmentConfig
+from neuropil.models import build_network
+from neuropil.models.checkpoint import Model
+from neuropil.models.convolution import Convolution
+from neuropil.training.batches import open_dataset, prepare
+from training_data import recipe, stripes, weights
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return stripes(tmp_path_factory.mktemp("stripes"))
+
+
+@pytest.mark.parametrize("kernel", [(1, 3, 3), (3, 3, 3)], ids=str)
+@pytest.mark.parametrize("half", [False, True])
+def test_convolutions(device, kernel, half):
+    torch.manual_seed(0)
+    own, x = Convolution(8, 8, kernel), torch.randn(2, 8, 3, 16, 16)
+    expected = own(x).detach()
+    with torch.autocast(device, torch.bfloat16, enabled=half):
+        found = own.to(device, memory_format=torch.channels_last_3d)(x.to(device)).float().cpu()
+    assert (found - expected).norm() <= (0.01 if half else 1e-3) * expected.norm()  # TF32
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_training_learns_and_repeats(device, data, tmp_path, precision):
+    options = [f"training.device={device}", f"training.precision={precision}", "training.iterations=3"]
+    first, again = (weights(train(recipe(data, *options), tmp_path / name)) for name in "ab")
+    torch.manual_seed(0)
+    fresh = build_network(recipe(data).model).state_dict()
+    assert any(not torch.equal(first[name], fresh[name]) for name in fresh if name.endswith("weight"))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_batches_are_those_of_the_processor(device, data):
+    augment = AugmentConfig(rotate=30, elastic=2, warp_probability=1.0, missing=0.5, slip=0.3)
+    config = recipe(data)
+    dataset = open_dataset(config.data.train, config, 0, augment)
+    samples = [dataset[n] for n in range(4)]
+    expected = prepare(samples, config, 0, augment)
+    moved = [type(s)(*(part.to(device) if isinstance(part, torch.Tensor) else part for part in s)) for s in samples]
+    found = prepare(moved, config, 0, augment)
+    assert (found.image_BCZYX.cpu() - expected.image_BCZYX).abs().mean() < 1e-3
+    assert (found.target_BEZYX.cpu() == expected.target_BEZYX).float().mean() > 0.999
+
+
+def test_prediction(device):
+    torch.manual_seed(0)
+    config = Config.from_dict({"training": {"precision": "fp32"}})
+    model = Model(build_network(config.model).eval(), config, {})
+    image = synthetic.neuropil((6, 64, 64), seed=0)[0]
+    image = image if isinstance(image, np.ndarray) else image.read()
+    found = predict(model, image, tta=4, device=device)
+    with torch.inference_mode():
+        once = model.network(to_unit(torch.from_numpy(image))[None, None]).sigmoid()
+    assert found.shape == (3, *image.shape)
+    assert np.isfinite(found).all()
+    assert np.abs(found - predict(model, image, tta=4, device="cpu")).max() < 5e-3
+    assert once.shape[2:] == image.shape
