@@ -18,6 +18,7 @@ from neuropil.config import AugmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple, VoxelSize
 from neuropil.volumes import Volume
+from neuropil.volumes.grey import grey_levels
 
 
 class Sample(NamedTuple):
@@ -149,6 +150,12 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         """In nm, of the first volume that tells."""
         sizes = [source.pair.image.metadata.voxel_size for source in self._sources]
         return next((size for size in sizes if size is not None), None)
+
+    @property
+    def grey_levels(self) -> tuple[float, float, float]:
+        """What the grey values are like: the 1st, 50th and 99th percentile, shares of 1, the mean over volumes."""
+        levels = np.mean([grey_levels(source.pair.image) for source in self._sources], axis=0)
+        return (float(levels[0]), float(levels[1]), float(levels[2]))
 
     def __len__(self) -> int:
         return self.length

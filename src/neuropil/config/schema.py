@@ -53,6 +53,17 @@ class VolumePair(Section):
     weight: float = Field(1.0, gt=0, description="How often it is drawn, relative to the other volumes, per voxel.")
 
 
+class IntensityConfig(Section):
+    """How grey values become shares of 1."""
+
+    scale: Literal["auto", "type", "range", "percentiles"] | Annotated[tuple[float, float], Lenient] = Field(
+        "auto",
+        description="auto: 8-bit images by their type, wider, signed and float ones by the range of a fixed sample of "
+        "the whole volume, where bytes in a wider type count like bytes. type: by the range of the type. range, "
+        "percentiles (0.5 and 99.5): of that sample. [LOW, HIGH]: these become 0 and 1. Kept with the model.",
+    )
+
+
 class DataConfig(Section):
     """Which volumes to learn from, to choose with and to report on."""
 
@@ -76,6 +87,7 @@ class DataConfig(Section):
     unlabelled: int | None = Field(
         None, ge=0, description="A label id that means 'not annotated': such voxels are not learned from."
     )
+    intensity: IntensityConfig = Field(IntensityConfig(), description="How grey values are read.")
     min_foreground: Fraction = Field(
         0.0, description="Share of a sample's voxels that must carry a label; poorer places are drawn again."
     )

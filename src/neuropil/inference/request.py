@@ -27,6 +27,7 @@ from neuropil.models.folding import can_be_cast, can_be_narrowed, for_prediction
 from neuropil.models.precision import computes_in_bf16
 from neuropil.models.unet import ResidualUNet
 from neuropil.volumes import Volume, require_image
+from neuropil.volumes.grey import scaled_image, warn_of_grey
 
 SAME: Factors = (1.0, 1.0, 1.0)
 
@@ -194,7 +195,7 @@ def make_request(
     own = isinstance(model.network, ResidualUNet)
     bf16 = computes_in_bf16(targets[0], model.config.training.precision, own, learns=False)
     settings = settings or model.config.predict
-    require_image(image)
+    image = require_image(image)
     whole = image.box
     box = whole if box is None else box
     if box.size == 0 or not whole.contains(box):
@@ -202,6 +203,9 @@ def make_request(
             f"expected a box inside the image, which holds {whole}, got {box}; the image is {image.path}"
         )
     offsets = parse_offsets(model.config.model.offsets)
+    image = scaled_image(image, model.config.data.intensity.scale)
+    levels = model.info.get("grey_levels")
+    warn_of_grey(image, None if levels is None else (levels[0], levels[1], levels[2]))
     factor = _factor(image, model, settings)
     keep = () if settings.keep == "channels" else kept_offsets(offsets, settings.keep)
     request = Request(model, image, box, settings, offsets, keep, targets, bf16, factor)

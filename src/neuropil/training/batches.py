@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +26,7 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
 from neuropil.targets import AuxiliaryTarget, affinity_targets, auxiliary_targets, erode_inside, label_margin
 from neuropil.volumes import open_volume
+from neuropil.volumes.grey import scaled_image
 
 
 class Batch(NamedTuple):
@@ -63,7 +65,8 @@ def open_dataset(
     Without augmentation it is one to judge on: its patches may be smaller than those of training. Volumes that fit are
     kept on ``device``, that of the processor by default.
     """
-    data, volumes = config.data, [open_pair(pair) for pair in pairs]
+    data, scale = config.data, config.data.intensity.scale
+    volumes = [replace(pair, image=scaled_image(pair.image, scale)) for pair in map(open_pair, pairs)]
     patch = config.training.patch
     if augment is None:  # to judge on, a volume with fewer sections than a training patch will do
         z, y, x = (min([n, *(pair.region().shape[axis] for pair in volumes)]) for axis, n in enumerate(patch))

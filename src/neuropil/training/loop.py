@@ -70,6 +70,7 @@ def train(
     home = fabric.device if settings.workers == 0 else None
     dataset = open_dataset(config.data.train, config, settings.seed, config.augment, home)
     run = start_run(config, fabric, dataset.voxel_size, out, pretrained, layout)
+    run = replace(run, grey_levels=dataset.grey_levels)
     step = restore(run, Path(resume)) if resume else Step()
     together = settings.devices if settings.strategy == "dp" else 1
     first = step.iteration * config.optimizer.accumulate

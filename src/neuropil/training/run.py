@@ -68,6 +68,8 @@ class Run:
     voxel_size: VoxelSize | None
     """nm, of the training volumes: prediction warns of images at another scale."""
     layout: Layout = PLAIN
+    grey_levels: tuple[float, float, float] | None = None
+    """Of the training volumes, shares of 1: prediction warns of images that look otherwise."""
 
     def keep(self, step: Step, last: int) -> None:
         """Give ``last.pt`` a numbered name too, and forget all but the ``last`` of those."""
@@ -96,6 +98,7 @@ class Run:
                 "iteration": step.iteration,
                 "minutes": round(step.seconds / 60, 2),
                 "voxel_size": list(self.voxel_size) if self.voxel_size else None,
+                "grey_levels": list(self.grey_levels) if self.grey_levels else None,
             },
         }
         save_checkpoint(path, content)

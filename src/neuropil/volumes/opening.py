@@ -16,6 +16,7 @@ from neuropil.errors import NeuropilError
 from neuropil.volumes.arrays import Listed
 from neuropil.volumes.formats import CHUNKED
 from neuropil.volumes.formats.base import Colour
+from neuropil.volumes.grey import ScaledStore, scaled_between
 from neuropil.volumes.location import parse_location
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.units import question
@@ -152,6 +153,9 @@ def borrowed(source: Volume | npt.NDArray[Any] | str | Path) -> Iterator[Volume]
 
 def _pickled(volume: Volume) -> tuple[Any, ...]:
     """Pickled for another process, a volume is opened again there; one in memory is copied."""
+    if isinstance(volume.store, ScaledStore):
+        inner = Volume(volume.path, volume.store.inner, volume.metadata, volume.mode)
+        return scaled_between, (inner, volume.store.low, volume.store.high)
     if in_memory(volume):
         return array_volume, (volume.read(), volume.metadata)
     return open_volume, (volume.path, volume.mode)

@@ -235,7 +235,10 @@ class ArrayStore:
 
 def in_memory(volume: Volume) -> bool:
     """Whether a volume is an array in memory, that no file holds."""
-    return type(volume.store) is ArrayStore  # a subclass maps a file
+    store = volume.store
+    while (inner := getattr(store, "inner", None)) is not None:  # turned or scaled
+        store = inner
+    return type(store) is ArrayStore  # a subclass maps a file
 
 
 def array_volume(array: npt.NDArray[Any], metadata: Metadata | None = None) -> Volume:

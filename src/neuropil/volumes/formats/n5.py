@@ -47,7 +47,7 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
     above = name.rpartition("/")[0]
     around = keys.read_json(location.container, f"{above}/attributes.json" if above else "attributes.json") or {}
     arrangement, metadata = n5_metadata(described.values, around if name else {}, path)
-    if not location.remote:
+    if not location.remote and mode == "r":
         grid = [-(-n // c) for n, c in zip(shape, described.values["blockSize"], strict=True)]
         check_chunks(location.container, name, grid, re.compile("/".join([r"(\d+)"] * len(grid))), path)
     handle = open_handle("n5", location.container, name, mode)

@@ -70,7 +70,7 @@ def _open(described: Described, location: Location, name: str, path: str, mode: 
     elif "dimension_separator" not in values and _nested(location.container, name, len(values["shape"])):
         between, extra = "/", {"metadata": {"dimension_separator": "/"}}
     grid = [-(-n // c) for n, c in zip(values["shape"], _chunk_shape(values), strict=True)]
-    if not location.remote:
+    if not location.remote and mode == "r":
         pattern = re.compile(re.escape(prefix) + re.escape(between).join([r"(\d+)"] * len(grid)))
         check_chunks(location.container, name, grid, pattern, path)
     return open_handle(described.driver, location.container, name, mode, extra)

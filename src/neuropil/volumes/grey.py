@@ -1,0 +1,202 @@
+"""Grey values: how those of an image of any type become shares of 1, the same for every box, block and worker."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.errors import NeuropilError, tell
+from neuropil.geometry import Box
+from neuropil.volumes.volume import Index, Store, Volume
+
+Scale = Literal["auto", "type", "range", "percentiles"] | tuple[float, float]
+"""auto: 8-bit images by their type, others by their range. type: from 0 to the largest value of an unsigned integer,
+all of a signed one, 0 to 1 of a float. range: from the smallest to the largest value. percentiles: from the 0.5th to
+the 99.5th. Two numbers: what becomes 0 and 1."""
+
+_SAMPLED = 2**22
+"""Voxels up to which all are looked at; of a larger image as many, in blocks on a grid."""
+
+_BLOCK = (8, 64, 64)
+
+_SECTIONS = 16
+"""Places in z that are sampled at most where each section is unpacked as a whole."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledStore:
+    """An image as float32 in [0, 1]; what lies beyond low and high is cut."""
+
+    inner: Store
+    low: float
+    high: float
+    path: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.inner.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float32)
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        return self.inner.chunks
+
+    def read(self, index: Index) -> npt.NDArray[Any]:
+        found = np.asarray(self.inner.read(index), np.float64)
+        if not np.isfinite(found).all():
+            raise NeuropilError(f"expected finite grey values, got NaN or infinity, in {self.path}; fill them first")
+        unit = (found - self.low) / ((self.high - self.low) or 1.0)
+        return np.clip(unit, 0, 1).astype(np.float32)
+
+    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
+        raise NeuropilError(f"a scaled image is only read; open {self.path} itself to write")
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def scaled_image(image: Volume, scale: Scale = "auto") -> Volume:
+    """An image as networks see it: uint8, which they divide by 255, or float32 in [0, 1].
+
+    Raises:
+        NeuropilError: values that are not finite where they are sampled, or a scale that does not ascend.
+
+    >>> from neuropil.volumes import array_volume
+    >>> bytes_in_16_bits = array_volume(np.arange(256, dtype=np.uint16).reshape(1, 16, 16))
+    >>> float(scaled_image(bytes_in_16_bits).read()[0, 0, 1] * 255)
+    1.0
+    """
+    if isinstance(image.store, ScaledStore):
+        return image
+    found = find_scale(image, scale)
+    return image if found is None else scaled_between(image, *found)
+
+
+def scaled_between(image: Volume, low: float, high: float) -> Volume:
+    """An image as float32, of which ``low`` becomes 0 and ``high`` 1.
+
+    >>> from neuropil.volumes import array_volume
+    >>> scaled_between(array_volume(np.full((1, 1, 1), 30)), 20, 40).read().item()
+    0.5
+    """
+    return Volume(image.path, ScaledStore(image.store, low, high, image.path), image.metadata)
+
+
+def find_scale(image: Volume, scale: Scale = "auto") -> tuple[float, float] | None:
+    """The values that become 0 and 1; None for an image that stays as it is: bytes by their type, shares of 1.
+
+    Raises:
+        NeuropilError: as :func:`scaled_image`.
+
+    >>> from neuropil.volumes import array_volume
+    >>> find_scale(array_volume(np.linspace(20000, 30000, 8).astype(np.uint16).reshape(2, 2, 2)))
+    (20000.0, 30000.0)
+    """
+    if isinstance(scale, tuple):
+        low, high = scale
+        if not low < high:
+            raise NeuropilError(f"expected a scale of two ascending numbers, got {scale}; see data.intensity.scale")
+        return scale
+    if scale == "type" or (scale == "auto" and image.dtype in (np.uint8, np.int8, np.bool_)):
+        return _of_type(image.dtype)
+    values = sample_values(image)
+    if scale == "percentiles":
+        low, high = (float(n) for n in np.percentile(values, (0.5, 99.5)))
+    else:
+        low, high = float(values.min()), float(values.max())
+    known = _known_depth(values, low, high, image.dtype) if scale == "auto" else (low, high)
+    if known is not None and known[0] == known[1]:
+        tell(f"all grey values of {image.path} that were sampled are {known[0]:g}")
+    return known
+
+
+def sample_values(image: Volume) -> npt.NDArray[np.float64]:
+    """A fixed sample of the whole image: all of a small one, of a large one blocks on a regular grid.
+
+    Raises:
+        NeuropilError: NaN or infinity among them.
+    """
+    paged = image.chunks is not None and image.chunks[-3:] == (1, *image.shape[-2:])
+    boxes = [image.box] if image.box.size <= _SAMPLED else _grid(image.box, paged)
+    values = np.concatenate([image.read(box).ravel() for box in boxes]).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise NeuropilError(f"expected finite grey values, got NaN or infinity, in {image.path}; fill them first")
+    return values
+
+
+def grey_levels(image: Volume) -> tuple[float, float, float]:
+    """The 1st, 50th and 99th percentile of an image as networks see it, shares of 1.
+
+    >>> from neuropil.volumes import array_volume
+    >>> grey_levels(array_volume(np.full((1, 2, 2), 51, np.uint8)))
+    (0.2, 0.2, 0.2)
+    """
+    values = sample_values(image) / (255 if image.dtype == np.uint8 else 1)
+    low, middle, high = (float(n) for n in np.percentile(values, (1, 50, 99)))
+    return (low, middle, high)
+
+
+def warn_of_grey(image: Volume, trained: tuple[float, float, float] | None) -> None:
+    """Warn where the grey values that a network would see lie far from those that it learned from.
+
+    Args:
+        image: as :func:`scaled_image` returns it.
+        trained: :func:`grey_levels` of the training volumes, where the model knows them.
+    """
+    low, middle, high = grey_levels(image)
+    flat = high - low < 0.05
+    far = False
+    if trained is not None:
+        spread = max(trained[2] - trained[0], 1e-6)
+        narrow = not 0.4 < max(high - low, 1e-6) / spread < 2.5
+        far = narrow or abs(middle - trained[1]) > 0.25
+    if flat or far:
+        known = "" if trained is None else f"; the model was trained on {trained[0]:.2f} to {trained[2]:.2f}"
+        warnings.warn(
+            f"the grey values of {image.path} fill {low:.2f} to {high:.2f} of the range from 0 to 1, middle "
+            f"{middle:.2f}{known}: expect worse results; data.intensity.scale says how grey values are read",
+            stacklevel=2,
+        )
+
+
+def _of_type(dtype: np.dtype[Any]) -> tuple[float, float] | None:
+    if dtype == np.uint8:
+        return None
+    if dtype.kind in "ui":
+        return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
+    return (0.0, 1.0)
+
+
+def _known_depth(values: npt.NDArray[np.float64], low: float, high: float, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Bytes in a wider type count like bytes, and shares of 1 as they are; all else by its range."""
+    if dtype.kind == "f" and low >= 0 and high <= 1:
+        return (0.0, 1.0)
+    if low >= 0 and high <= 255 and bool((values == np.rint(values)).all()):
+        return (0.0, 255.0)
+    if dtype.kind == "i" and low >= -128 and high <= 127:
+        return (-128.0, 127.0)
+    return (low, high)
+
+
+def _grid(whole: Box, paged: bool) -> list[Box]:
+    """Blocks at equal distances, together about as many voxels as are sampled."""
+    shape = [min(n, b) for n, b in zip(whole.shape, (1, *_BLOCK[1:]) if paged else _BLOCK, strict=True)]
+    blocks = _SAMPLED // int(np.prod(shape))
+    most = [n // b for n, b in zip(whole.shape, shape, strict=True)]
+    most[0] = min(most[0], _SECTIONS) if paged else most[0]
+    counts = [1, 1, 1]
+    while np.prod(counts) < blocks and counts != most:
+        axis = min((a for a in range(3) if counts[a] < most[a]), key=lambda a: counts[a] / most[a])
+        counts[axis] += 1
+    starts = [
+        [a + round(i * (n - b) / max(count - 1, 1)) for i in range(count)]
+        for a, n, b, count in zip(whole.start, whole.shape, shape, counts, strict=True)
+    ]
+    return [Box.at((z, y, x), shape) for z in starts[0] for y in starts[1] for x in starts[2]]
