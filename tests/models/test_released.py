@@ -169,14 +169,15 @@ def test_info_prints_the_card():
 
 
 @pytest.mark.slow
-def test_the_scores_on_the_card_are_those_of_the_commands_on_it(tmp_path):
-    card = model_card("snemi3d")
+@pytest.mark.parametrize("name", released_models())
+def test_the_scores_on_the_card_are_those_of_the_commands_on_it(name, tmp_path):
+    card = model_card(name)
     commands = re.findall(r"^    neuropil +(.+)$", card, re.MULTILINE)
     rows = re.findall(r"^\| labels[^|]*\|((?: \d\.\d{3} \|){5})$", card, re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["predict", "segment", "evaluate", "evaluate"]
     assert len(rows) == 2
-    for file in ("image.h5", "labels_z000-099.h5"):
-        (tmp_path / file).symlink_to(data_file(f"snemi3d/{file}"))
+    for file in set(re.findall(r"(\S+\.h5)/main", "\n".join(commands))):
+        (tmp_path / file).symlink_to(data_file(f"{name.split('-')[0]}/{file}"))
     for command in commands[:2]:
         subprocess.run([sys.executable, "-m", "neuropil", *command.split()], cwd=tmp_path, check=True)
     names = ("adapted_rand_error", "adapted_rand_precision", "adapted_rand_recall", "voi_split", "voi_merge")
@@ -185,4 +186,4 @@ def test_the_scores_on_the_card_are_those_of_the_commands_on_it(tmp_path):
         subprocess.run([sys.executable, "-m", "neuropil", *words], cwd=tmp_path, check=True)
         scores = json.loads((tmp_path / "scores.json").read_text())
         # Another processor rounds bfloat16 products elsewhere, or has none.
-        assert [scores[name] for name in names] == pytest.approx([float(n) for n in row.split("|")[:5]], abs=0.005)
+        assert [scores[key] for key in names] == pytest.approx([float(n) for n in row.split("|")[:5]], abs=0.005)

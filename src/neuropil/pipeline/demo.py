@@ -216,7 +216,8 @@ def show(stack: DemoData, out: Path, judged: dict[str, Judged], seconds: dict[st
             "recipe": "config.yaml in this folder",
         }
     facts |= {
-        "shipped model": f"neuropil info {SHIPPED}; threshold {judged['shipped'].threshold:.3f}",
+        "shipped model": f"neuropil info {SHIPPED}; threshold {judged['shipped'].threshold:.3f}, chosen on SNEMI3D's "
+        "sections 80–99",
         "segmented and scored": f"sections {_sections(stack.test)} ({stack.test})",
     }
     columns = {name: one.scores.to_json() for name, one in judged.items()}
