@@ -14,7 +14,10 @@ from neuropil.cli.options import OffsetsOption, open_affinities
 from neuropil.errors import NeuropilError
 
 if TYPE_CHECKING:
+    from neuropil.config import SegmentConfig
+    from neuropil.proofreading import Calibration, Proofreading
     from neuropil.proofreading.sources import Source
+    from neuropil.volumes import Volume
 
 AffinitiesArgument = Annotated[str, typer.Argument(metavar="AFFINITIES", help="[edge, z, y, x].")]
 SegmentationArgument = Annotated[str, typer.Argument(metavar="SEGMENTATION", help="Made from these affinities.")]
@@ -88,6 +91,8 @@ def proofread(
     seed: Annotated[int, typer.Option(min=0, help="Of the simulation's random numbers.")] = 0,
     calibration: CalibrationOption = None,
     offsets: OffsetsOption = None,
+    host: Annotated[str, typer.Option(help="Where to listen; by default only this machine can connect.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 0,
 ) -> None:
     """Answer ranked questions, in the browser or by labels."""
     from neuropil.proofreading import load_calibration, open_proofreading
@@ -103,7 +108,7 @@ def proofread(
     with ExitStack() as stack:
         volume = stack.enter_context(open_affinities(affinities, offsets))
         shown = stack.enter_context(open_volume(image))
-        state, _settings = open_proofreading(volume, stack.enter_context(open_volume(segmentation)), typer.echo)
+        state, settings = open_proofreading(volume, stack.enter_context(open_volume(segmentation)), typer.echo)
         if not shown.box.contains(state.fragments.box):
             raise NeuropilError(f"expected an image that covers {state.fragments.box}, got {shown.box} in {image}")
         chosen = load_calibration(calibration)
@@ -113,7 +118,35 @@ def proofread(
             typer.echo("\n".join(lines))
             typer.echo(f"wrote {out}/simulation.csv and simulation.png")
             return
-        raise NeuropilError("answering in the browser is not there yet; use --simulate LABELS -o DIR")
+        if edits is not None:
+            _answer(shown, volume, state, settings, chosen, edits, (host, port))
+
+
+def _answer(
+    image: Volume, affinities: Volume, state: Proofreading, settings: SegmentConfig, calibration: Calibration,
+    path: Path, address: tuple[str, int],
+) -> None:  # fmt: skip
+    """Serve the page until Ctrl-C; the log is held for as long."""
+    from neuropil.proofreading.session import Session
+    from neuropil.segmentation.edits import EditLog, log_header, session
+    from neuropil.viewing.proofreader import Proofreader
+    from neuropil.viewing.viewer import close_viewer, serve
+
+    assert settings.threshold is not None
+    log = EditLog.begin(path, log_header(affinities, settings))
+    with session(path):
+        if log.edits:
+            typer.echo(f"{len(log.active())} decisions of {path} are applied")
+        tree, graph, nodes = state.cut.tree, state.cut.graph, state.cut.tree.nodes(state.fragments.read())
+        try:
+            page = Proofreader(
+                image, Session(state, log, calibration),
+                lambda threshold: tree.lut(threshold, settings.min_size or 0, graph, nodes), *address,
+            )  # fmt: skip
+            serve(page.viewer, address[0], typer.echo)
+        finally:
+            close_viewer()
+    typer.echo(f"{len(log.active())} decisions in {path}; apply them: neuropil apply SEGMENTATION {path} -o OUT")
 
 
 @app.command()

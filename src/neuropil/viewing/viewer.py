@@ -180,8 +180,7 @@ def _space(glancer: ModuleType, layer: Layer, channels: bool = False) -> Any:
 def _shown(glancer: ModuleType, layer: Layer, segments: Sequence[int]) -> Any:
     start = list(layer.volume.metadata.start[::-1])
     if layer.kind == "segmentation":
-        source = _meshed()(Voxels(layer), _space(glancer, layer), voxel_offset=start, volume_type="segmentation")
-        source.meshes = _surfaces(layer, source.dimensions.scales)
+        source = segmentation_source(layer)
         chosen = {"segments": list(segments), "not_selected_alpha": 0.15} if segments else {}
         return glancer.SegmentationLayer(source=source, selected_alpha=0.45, **chosen)
     colours = layer.kind == "affinities"
@@ -191,6 +190,14 @@ def _shown(glancer: ModuleType, layer: Layer, segments: Sequence[int]) -> Any:
         return glancer.ImageLayer(source=source, shader=_RGB, opacity=0.5)
     controls = {"normalized": {"range": list(grey_range(layer))}}
     return glancer.ImageLayer(source=source, shader=_GREY, shader_controls=controls, opacity=1.0)
+
+
+def segmentation_source(layer: Layer) -> Any:
+    """The ids of a layer as Neuroglancer fetches them, with meshes of what is selected where zmesh is installed."""
+    start, space = list(layer.volume.metadata.start[::-1]), _space(_neuroglancer(), layer)
+    source = _meshed()(Voxels(layer), space, voxel_offset=start, volume_type="segmentation")
+    source.meshes = surfaces(layer, source.dimensions.scales)
+    return source
 
 
 def _marks(glancer: ModuleType, layer: Layer, mistakes: Sequence[ObjectError]) -> Any:
@@ -207,7 +214,7 @@ def _marks(glancer: ModuleType, layer: Layer, mistakes: Sequence[ObjectError]) -
     return glancer.LocalAnnotationLayer(_space(glancer, layer), annotations=points)
 
 
-def _surfaces(layer: Layer, scales: Any) -> Callable[[int], bytes | None]:
+def surfaces(layer: Layer, scales: Any) -> Callable[[int], bytes | None]:
     """Meshes of a layer's segments, each made once, when it is selected."""
 
     @cache

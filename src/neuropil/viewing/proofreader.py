@@ -1,0 +1,180 @@
+"""Proofreading in the browser: Neuroglancer at the next question, answered by keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from threading import RLock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Triple
+from neuropil.proofreading.session import Session
+from neuropil.viewing.layers import Layer, layers_of
+from neuropil.viewing.viewer import LOOPBACK, open_viewer, segmentation_source, surfaces
+from neuropil.volumes import Volume
+from neuropil.volumes.volume import Index
+
+KEYS = {
+    "join": ("keyj", "j", "join"),
+    "separate": ("keyx", "x", "separate"),
+    "keep": ("keyk", "k", "keep as it is"),
+    "unsure": ("keyu", "u", "unsure"),
+    "next": ("keyn", "n", "next, undecided"),
+    "undo": ("keyz", "z", "undo"),
+    "point-a": ("keya", "a", "mark point A under the mouse"),
+    "point-b": ("keyd", "d", "mark point B"),
+    "join-points": ("shift+keyj", "J", "join A and B"),
+    "separate-points": ("shift+keyx", "X", "separate A and B"),
+    "lower": ("bracketleft", "[", "threshold down"),
+    "higher": ("bracketright", "]", "threshold up"),
+}
+"""What each key does: Neuroglancer's name of the key, the key, the words."""
+STEP = 0.01
+"""Of the threshold."""
+
+
+class Relabelled:
+    """Fragments seen through a table: the segment, or the side of the question, of each; nothing is copied."""
+
+    def __init__(self, fragments: Volume, lut: Callable[[], NDArray[Any]], dtype: type) -> None:
+        self._fragments, self._lut = fragments, lut
+        self.shape, self.chunks = fragments.shape, fragments.chunks
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+
+    def read(self, index: Index) -> NDArray[Any]:
+        """The voxels of an index."""
+        return np.asarray(self._lut()[self._fragments.store.read(index)], self.dtype)
+
+    def write(self, index: Index, array: NDArray[Any]) -> None:
+        """Nothing is ever written."""
+        raise NeuropilError("a view of fragments is not written")
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class Proofreader:
+    """A viewer and a session that follow each other.
+
+    Args:
+        image: ``[z, y, x]``.
+        session: questions and decisions.
+        cut: the segment of each fragment at a threshold, for the keys ``[`` and ``]``.
+        host, port: where to listen; by default on this machine only, on any free port.
+    """
+
+    def __init__(
+        self, image: Volume, session: Session, cut: Callable[[float], NDArray[Any]], host: str = LOOPBACK, port: int = 0
+    ) -> None:
+        self.session, self.cut, self.points = session, cut, dict[str, Triple]()
+        self.lock = RLock()
+        fragments = session.state.fragments
+        nodes = replace(fragments, store=_Nodes(session, fragments))
+        size = image.metadata.voxel_size or fragments.metadata.voxel_size
+        place = replace(fragments.metadata, voxel_size=size)
+        segments = Volume("segmentation", Relabelled(nodes, lambda: session.state.cut.lut, np.uint64), place)
+        asked = Volume("question", Relabelled(nodes, session.sides, np.uint8), place)
+        shown = layers_of([image, segments], voxel_size=size)
+        self.viewer = open_viewer(shown, host=host, port=port)
+        self.segments = shown[1]
+        self.asked_layer = Layer("question", "segmentation", asked)
+        self.asked = segmentation_source(self.asked_layer)
+        with self.viewer.txn() as state:
+            state.layers["question"] = self._question_layer()
+            state.layers[shown[1].name].visible = False
+            state.layout = "xy-3d"
+        self._bind()
+        self.show()
+
+    def show(self, message: str = "") -> None:
+        """Go to the question, colour its two sides, say what is asked."""
+        question = self.session.question
+        self.asked.meshes = surfaces(self.asked_layer, self.asked.dimensions.scales)
+        self.asked.invalidate()
+        with self.viewer.txn() as state:
+            layer = state.layers["question"]
+            layer.source = self.asked
+            layer.segments = [1, 2]
+            if question is not None:
+                middle = [(p + q) / 2 + 0.5 for p, q in zip(question.a, question.b, strict=True)]
+                state.position = middle[::-1]
+        keys = "  ".join(f"{key} {words}" for _, key, words in KEYS.values())
+        with self.viewer.config_state.txn() as config:
+            config.status_messages["question"] = self.session.status()
+            config.status_messages["keys"] = keys
+            config.status_messages["message"] = message or " "
+
+    def act(self, name: str, at: Triple | None = None) -> None:
+        """Do what a key asks for; an error is shown and changes nothing."""
+        with self.lock:
+            try:
+                message = self._do(name, at)
+            except NeuropilError as error:
+                message = str(error)
+            self.show(message)
+
+    def _do(self, name: str, at: Triple | None) -> str:
+        session = self.session
+        if name in ("join", "separate", "keep", "unsure"):
+            return f"saved {session.answer(name)}"  # type: ignore[arg-type]
+        if name == "next":
+            session.skip()
+            return ""
+        if name == "undo":
+            return f"saved {session.undo()}"
+        if name in ("lower", "higher"):
+            step = STEP if name == "higher" else -STEP
+            threshold = min(max(round(session.base.cut.threshold + step, 6), 0.0), 1.0)
+            session.set_threshold(threshold, self.cut(threshold))
+            return f"threshold {threshold:g}"
+        if name in ("point-a", "point-b"):
+            if at is None:
+                raise NeuropilError("the mouse is not over a section")
+            self.points[name[-1]] = at
+            return f"points: {self.points}"
+        if len(self.points) < 2:
+            raise NeuropilError("mark two points first: a and d, with the mouse over a section")
+        kind = "join" if name == "join-points" else "separate"
+        return f"saved {session.decide(kind, self.points['a'], self.points['b'])}"  # type: ignore[arg-type]
+
+    def _bind(self) -> None:
+        for name, (event, _, _) in KEYS.items():
+            action = f"proofread-{name}"
+            self.viewer.actions.add(action, partial(self._on, name))
+            with self.viewer.config_state.txn() as config:
+                config.input_event_bindings.viewer[event] = action
+                config.input_event_bindings.data_view[event] = action
+
+    def _on(self, name: str, event: Any) -> None:
+        place = event.mouse_voxel_coordinates
+        at = None if place is None else tuple(int(c) for c in np.floor(np.asarray(place)[:3])[::-1])
+        self.act(name, at)  # type: ignore[arg-type]
+
+    def _question_layer(self) -> Any:
+        import neuroglancer
+
+        return neuroglancer.SegmentationLayer(
+            source=self.asked, segments=[1, 2], selected_alpha=0.45, segment_colors={1: "#2f7ed8", 2: "#f28f43"}
+        )
+
+
+class _Nodes:
+    """Fragments as the tree counts them, piece by piece."""
+
+    def __init__(self, session: Session, fragments: Volume) -> None:
+        self._session, self._fragments = session, fragments
+        self.shape, self.chunks, self.dtype = fragments.shape, fragments.chunks, fragments.dtype
+
+    def read(self, index: Index) -> NDArray[Any]:
+        return self._session.base.cut.tree.nodes(self._fragments.store.read(index))
+
+    def write(self, index: Index, array: NDArray[Any]) -> None:
+        raise NeuropilError("a view of fragments is not written")
+
+    def close(self) -> None:
+        pass
