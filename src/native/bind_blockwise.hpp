@@ -1,7 +1,7 @@
 // Python's view of the kernels for parts of a volume.
 #pragma once
 #include "bind_segmentation.hpp"
-#include "blockwise.hpp"
+#include "shared_forest.hpp"
 
 namespace neuropil {
 
@@ -68,24 +68,26 @@ Part<Score> part_of_columns(const Score& score, const EdgeColumns<uint64_t>& col
 // as the edges are read, so that the memory of columns that nobody else holds is free before merging takes its own.
 template <class Score>
 nb::tuple merged_columns(Score score, nb::list columns, const BinColumns& bins, List<const uint8_t> frozen,
-                         uint64_t top, const Reaches<Score>& enough) {
+                         uint64_t top, const Reaches<Score>& enough, int threads) {
     constexpr size_t CHUNK = 1 << 18, GRAIN = 10'000;
     std::vector<Part<Score>> parts;
     {
         const auto typed = nb::cast<EdgeColumns<uint64_t>>(nb::tuple(columns));
         const size_t count = std::get<0>(typed).size();
-        run_interruptibly(1, [&](const Run& run) {
-            for (size_t begin = 0; begin < count; begin += CHUNK) {
+        run_interruptibly(threads, [&](const Run& run) {
+            parts.resize((count + CHUNK - 1) / CHUNK, Part<Score>{score, {}});
+            parallel_for(run, int64_t(parts.size()), [&](int64_t i) {
                 run.check();
-                parts.push_back(part_of_columns(score, typed, bins, begin, std::min(count, begin + CHUNK)));
-            }
+                const size_t begin = size_t(i) * CHUNK;
+                parts[i] = part_of_columns(score, typed, bins, begin, std::min(count, begin + CHUNK));
+            });
         });
     }
     columns.clear();
     std::vector<Merge<Score>> merges;
     Part<Score> rest{score, {}};
     std::vector<uint8_t> blocked(frozen.data(), frozen.data() + frozen.size());
-    run_interruptibly(1, [&](const Run& run) {
+    run_interruptibly(threads, [&](const Run& run) {
         const uint64_t last = std::max<uint64_t>(frozen.size(), 1) - 1;
         BandMerger<Score> merger(std::move(parts), last, top, score, GRAIN, run);
         rest = merger.part(blocked, enough, merges);
@@ -100,18 +102,18 @@ void bind_on_blocks(nb::module_& m) {
     using Corner = std::tuple<int64_t, int64_t, int64_t>;
     auto triple = [](const Corner& c) { return Triple{std::get<0>(c), std::get<1>(c), std::get<2>(c)}; };
     m.def("block_watershed", [triple](Channel z, Channel y, Channel x, int flipped, Corner start, Corner stop, int low,
-                                      int high, Volume<uint32_t> labels, Volume<uint8_t> asks) {
+                                      int high, Volume<uint32_t> labels, Volume<uint8_t> asks, int threads) {
         const auto faces = make_faces<Code>(z, y, x, flipped);
         std::vector<uint32_t> first;
-        run_interruptibly(1, [&](const Run& run) {
-            first = block_watershed(faces, {triple(start), triple(stop)}, Code(low), Code(high), labels.data(),
-                                    asks.data(), run);
+        run_interruptibly(threads, [&](const Run& run) {
+            const Box box{triple(start), triple(stop)};
+            Watershed<Code, uint32_t>(faces, box, Code(low), Code(high), labels.data(), asks.data(), run)(&first);
         });
         return to_numpy(std::move(first));
     });
     m.def("merge_block", [triple](Channel z, Channel y, Channel x, int flipped, Volume<const uint32_t> fragments,
                                   List<const uint8_t> frozen, List<const uint32_t> value, ScoreTuple chosen,
-                                  Corner block, double stop, double scale) {
+                                  Corner block, double stop, double scale, int threads) {
         const AnyFaces faces = make_faces<Code>(z, y, x, flipped);
         return with_score<uint32_t>(chosen, [&](auto score) {
             using Score = decltype(score);
@@ -120,7 +122,7 @@ void bind_on_blocks(nb::module_& m) {
             std::vector<Merge<Score>> merges;
             Part<Score> rest{score, {}};
             std::vector<uint8_t> blocked(frozen.data(), frozen.data() + frozen.size());
-            run_interruptibly(1, [&](const Run& run) {
+            run_interruptibly(threads, [&](const Run& run) {
                 BlockMerger<Score> merger(faces, fragments.data(), uint32_t(frozen.size() - 1), value.data(), top,
                                           score, triple(block), run);
                 rest = merger.part(blocked, {stop, scale}, merges);
@@ -149,9 +151,9 @@ inline void bind_blockwise(nb::module_& m) {
     bind_on_blocks<uint8_t>(m);
     bind_on_blocks<uint16_t>(m);
     m.def("merge_frozen", [](nb::list columns, const BinColumns& bins, List<const uint8_t> frozen, ScoreTuple chosen,
-                             uint64_t top, double stop, double scale) {
+                             uint64_t top, double stop, double scale, int threads) {
         return with_score<uint64_t>(chosen, [&](auto score) {
-            return merged_columns(score, columns, bins, frozen, top, Reaches<decltype(score)>{stop, scale});
+            return merged_columns(score, columns, bins, frozen, top, Reaches<decltype(score)>{stop, scale}, threads);
         });
     });
     m.def("unite", [](uint64_t n, List<const uint64_t> a, List<const uint64_t> b) {

@@ -16,6 +16,11 @@ struct Shape {
     std::array<int64_t, 3> strides() const { return {y * x, x, 1}; }
 };
 
+// Half-open box of voxels.
+struct Box {
+    std::array<int64_t, 3> start, stop;
+};
+
 // codes[axis][v - shift[axis]] is the face between voxel v and the one before it on that axis. An offset of -1 stores
 // the face at v (shift 0); an offset of +1 stores it at the lower voxel (shift = stride). Faces that would leave the
 // volume are never asked for, so what an array holds there does not matter.

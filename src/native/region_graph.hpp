@@ -11,11 +11,6 @@
 
 namespace neuropil {
 
-// Half-open box of voxels.
-struct Box {
-    std::array<int64_t, 3> start, stop;
-};
-
 // Calls see(axis, upper voxel, lower label, upper label) for every face inside the volume that joins two different
 // regions and whose upper voxel lies in the box. Labels may be those of a part of the volume: labels[0] is voxel
 // `first`.

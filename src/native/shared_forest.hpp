@@ -52,4 +52,20 @@ class SharedForest {
     std::vector<Index> up_;
 };
 
+// The smallest member of the set of each of n things, after uniting pairs of them.
+inline std::vector<uint64_t> unite(uint64_t n, const uint64_t* a, const uint64_t* b, size_t pairs) {
+    std::vector<uint64_t> up(n);
+    for (uint64_t i = 0; i < n; ++i) up[i] = i;
+    auto find = [&](uint64_t v) {
+        for (; up[v] != v; v = up[v]) up[v] = up[up[v]];
+        return v;
+    };
+    for (size_t i = 0; i < pairs; ++i) {
+        const uint64_t p = find(a[i]), q = find(b[i]);
+        up[std::max(p, q)] = std::min(p, q);
+    }
+    for (uint64_t i = 0; i < n; ++i) up[i] = up[up[i]];  // what is smaller is settled
+    return up;
+}
+
 }  // namespace neuropil

@@ -1,6 +1,7 @@
 // Watershed as one Boruvka step: every voxel unites with its best neighbour, and faces at or above `high` always unite.
 // The set of unions is a function of each voxel's own six faces, so neither the order of work nor the number of
-// threads can show in the result. After Zlateski and Seung (2015), with their plateau search replaced by a tie rule.
+// threads can show in the result, and a block of a larger volume that is given with one voxel around it has the unions
+// of the whole volume inside it. After Zlateski and Seung (2015), with their plateau search replaced by a tie rule.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -17,6 +18,10 @@ enum Direction : uint8_t { NONE = 0, LOW_X = 1, LOW_Y = 2, LOW_Z = 3, HIGH_X = 4
 
 // What a voxel unites with among the voxels before it, one bit each; FOREGROUND says it has a face above `low`.
 enum Joins : uint8_t { JOIN_X = 1, JOIN_Y = 2, JOIN_Z = 4, FOREGROUND = 8 };
+
+// What a voxel at a face of its block asks for, besides JOIN_X, JOIN_Y and JOIN_Z with the voxel before it: the voxel
+// after it is its best neighbour.
+enum Asks : uint8_t { ASK_X = 16, ASK_Y = 32, ASK_Z = 64 };
 
 // The six faces of one row of voxels; rows outside the volume are zeros, which no threshold lets pass.
 template <class Code>
@@ -68,69 +73,77 @@ struct Stripe {
     int64_t z0, z1, y0, y1;
 };
 
-// Stripes of a volume, as many as keep some threads busy.
-inline std::vector<Stripe> stripes_of(const Shape& shape, int threads) {
+// Stripes of a box, as many as keep some threads busy.
+inline std::vector<Stripe> stripes_of(const Box& box, int threads) {
     constexpr int64_t VOXELS = 1 << 16;
-    const int64_t rows = std::max<int64_t>(1, VOXELS / std::max<int64_t>(1, shape.x));
-    const int64_t across = std::max<int64_t>(1, (shape.y + rows - 1) / rows);
+    const auto [z0, y0, x0] = box.start;
+    const int64_t z = box.stop[Z] - z0, y = box.stop[Y] - y0, x = box.stop[X] - x0;
+    const int64_t rows = std::max<int64_t>(1, VOXELS / std::max<int64_t>(1, x));
+    const int64_t across = std::max<int64_t>(1, (y + rows - 1) / rows);
     const int64_t wanted = std::max<int64_t>(1, 4 * threads / across);
-    const int64_t along = threads == 1 ? 1 : std::max<int64_t>(1, std::min(shape.z / 4, wanted));
+    const int64_t along = threads == 1 ? 1 : std::max<int64_t>(1, std::min(z / 4, wanted));
     std::vector<Stripe> stripes;
     for (int64_t i = 0; i < along; ++i)
         for (int64_t j = 0; j < across; ++j)
             stripes.push_back(
-                {shape.z * i / along, shape.z * (i + 1) / along, shape.y * j / across, shape.y * (j + 1) / across});
+                {z0 + z * i / along, z0 + z * (i + 1) / along, y0 + y * j / across, y0 + y * (j + 1) / across});
     return stripes;
 }
 
-// Directions and joins of a stripe, row by row, keeping one section of directions.
+// Directions and joins of a stripe of a box, row by row, keeping one section of directions. A voxel at a lower face of
+// the box joins the one before it where it wants to; what that one wants is not known here.
 template <class Code>
 class JoinScan {
   public:
-    JoinScan(const Faces<Code>& faces, Code low, Code high, const Stripe& stripe)
+    JoinScan(const Faces<Code>& faces, const Box& box, Code low, Code high, const Stripe& stripe)
         : faces_(faces),
+          box_(box),
           low_(low),
           high_(high),
-          n_(faces.shape.x),
-          first_(std::max<int64_t>(0, stripe.y0 - 1)),
+          n_(box.stop[X] - box.start[X]),
+          first_(std::max(box.start[Y], stripe.y0 - 1)),
           rows_(stripe.y1 - first_ + 1),
           padded_(n_ + 1),
           zeros_(n_ + 1),
           ring_(rows_ * (n_ + 1)),
           joins_(n_) {
-        for (int64_t y = first_; stripe.z0 > 0 && y < stripe.y1; ++y) direct(stripe.z0 - 1, y);
+        for (int64_t y = first_; stripe.z0 > box.start[Z] && y < stripe.y1; ++y) direct(stripe.z0 - 1, y);
     }
 
     // The joins of this row. Rows must come one after another, those of a section after the one before.
     Code* next(int64_t z, int64_t y, bool first) {
-        if (first && y > 0) direct(z, y - 1);
+        if (first && y > box_.start[Y]) direct(z, y - 1);
         const auto face = direct(z, y);
-        const Code* before_y = y ? directions(z, y - 1) : zeros_.data();
-        const Code* before_z = z ? directions(z - 1, y) : zeros_.data();
+        const Code* before_y = y > box_.start[Y] ? directions(z, y - 1) : zeros_.data();
+        const Code* before_z = z > box_.start[Z] ? directions(z - 1, y) : zeros_.data();
         joins_of_row(face, n_, high_, directions(z, y), before_y, before_z, joins_.data());
         return joins_.data();
     }
 
-  private:
-    // A row takes the place of the one before the row above it in the section before, which nobody needs any more.
+    // The directions of a row, as long as they are kept. A row takes the place of the one before the row above it in
+    // the section before, which nobody needs any more.
     Code* directions(int64_t z, int64_t y) {
         const int64_t row = z * (rows_ - 1) + y - first_;
         return ring_.data() + (row % rows_) * (n_ + 1) + 1;
     }
 
+  private:
     RowFaces<Code> direct(int64_t z, int64_t y) {
         const Shape& s = faces_.shape;
-        const int64_t voxel = (z * s.y + y) * n_;
+        const int64_t voxel = (z * s.y + y) * s.x + box_.start[X];
         const Code* none = zeros_.data();
+        if (box_.start[X] > 0) padded_[0] = faces_.at(X, voxel);
         for (int64_t i = 1; i < n_; ++i) padded_[i] = faces_.at(X, voxel + i);
+        if (box_.stop[X] < s.x) padded_[n_] = faces_.at(X, voxel + n_);
         const RowFaces<Code> face{padded_.data(), y ? faces_.row(Y, voxel) : none, z ? faces_.row(Z, voxel) : none,
-                                  y + 1 < s.y ? faces_.row(Y, voxel + n_) : none,
-                                  z + 1 < s.z ? faces_.row(Z, voxel + s.y * n_) : none};
+                                  y + 1 < s.y ? faces_.row(Y, voxel + s.x) : none,
+                                  z + 1 < s.z ? faces_.row(Z, voxel + s.y * s.x) : none};
         best_direction(face, n_, low_, directions(z, y));
         return face;
     }
 
     const Faces<Code>& faces_;
+    const Box box_;
     const Code low_, high_;  // a face passes when its code is greater
     const int64_t n_, first_, rows_;
     std::vector<Code> padded_, zeros_, ring_, joins_;
@@ -188,8 +201,9 @@ class VoxelForest {
     // A voxel of the tree that two voxels' trees become; most often they are one already.
     Index meet(Index a, Index b) { return a == b ? a : unite(a, b); }
 
-    // Numbers the roots from 1 in their order; returns how many there are. Voxels still point to them.
-    Index number_roots(int64_t voxels, const Run& run) {
+    // Numbers the roots from 1 in their order; returns how many there are, and notes the roots where that is wanted.
+    // Voxels still point to them.
+    Index number_roots(int64_t voxels, const Run& run, std::vector<Index>* roots = nullptr) {
         constexpr int64_t CHUNK = 1 << 18;
         const int64_t chunks = (voxels + CHUNK - 1) / CHUNK;
         auto each = [&](int64_t chunk, auto&& see) {
@@ -198,16 +212,19 @@ class VoxelForest {
         };
         std::vector<Index> before(chunks + 1, 0);
         auto count = [&](int64_t chunk) {
-            Index roots = 0;
-            each(chunk, [&](int64_t v) { roots += is_root(v); });
-            before[chunk + 1] = roots;
+            Index found = 0;
+            each(chunk, [&](int64_t v) { found += is_root(v); });
+            before[chunk + 1] = found;
         };
         parallel_for(run, chunks, count, "count roots");
         for (int64_t chunk = 0; chunk < chunks; ++chunk) before[chunk + 1] += before[chunk];
+        if (roots) roots->resize(before[chunks]);
         auto number = [&](int64_t chunk) {
             Index id = before[chunk];
             each(chunk, [&](int64_t v) {
-                if (is_root(v)) cell_[v] = ++id;
+                if (!is_root(v)) return;
+                if (roots) (*roots)[id] = Index(v);
+                cell_[v] = ++id;
             });
         };
         parallel_for(run, chunks, number, "number roots");
@@ -253,19 +270,33 @@ class VoxelForest {
     Index* cell_;
 };
 
+// The watershed of a volume, or of a box of it: then the array holds one voxel around the box where the volume goes on,
+// so that all six faces of the voxels of the box are known. Unions across the faces of the box are left to whoever sees
+// both sides; a whole volume is the box that has none.
 template <class Code, class Index>
 class Watershed {
   public:
     Watershed(const Faces<Code>& faces, Code low, Code high, Index* labels, const Run& run)
+        : Watershed(faces, {{0, 0, 0}, {faces.shape.z, faces.shape.y, faces.shape.x}}, low, high, labels, nullptr,
+                    run) {}
+
+    // `asks` gets the joins of voxels at the faces of the box; labels around the box become 0.
+    Watershed(const Faces<Code>& faces, const Box& box, Code low, Code high, Index* labels, uint8_t* asks,
+              const Run& run)
         : faces_(faces),
+          box_(box),
           low_(low),
           high_(high),
+          labels_(labels),
+          asks_(asks),
           forest_(labels),
           run_(run),
-          stripes_(stripes_of(faces.shape, run.threads)) {}
+          stripes_(stripes_of(box, run.threads)) {}
 
-    // Returns the number of fragments; labels run from 1 in the order of their smallest voxel.
-    Index operator()() {
+    // Returns the number of fragments; labels run from 1 in the order of their smallest voxel, which are noted where
+    // that is wanted.
+    Index operator()(std::vector<Index>* first = nullptr) {
+        if (asks_) std::fill(labels_, labels_ + faces_.shape.size(), Index(0));
         std::vector<std::vector<std::pair<Index, Index>>> across(stripes_.size());
         parallel_for(
             run_, int64_t(stripes_.size()), [&](int64_t i) { across[i] = unite_stripe(stripes_[i]); }, "unite");
@@ -276,43 +307,60 @@ class Watershed {
                 for (const auto& [v, before] : across[i]) forest_.unite_shared(v, before);
             },
             "unite across");
-        const Index count = forest_.number_roots(faces_.shape.size(), run_);
+        const Index count = forest_.number_roots(faces_.shape.size(), run_, first);
         parallel_for(run_, int64_t(stripes_.size()), [&](int64_t i) { resolve_stripe(stripes_[i]); }, "resolve");
         return count;
     }
 
   private:
+    int64_t width() const { return box_.stop[X] - box_.start[X]; }
+
+    int64_t voxel_of(int64_t z, int64_t y) const { return (z * faces_.shape.y + y) * faces_.shape.x + box_.start[X]; }
+
     // Unites the voxels of a stripe, and returns the pairs of voxels that are one across its first rows and section.
     std::vector<std::pair<Index, Index>> unite_stripe(const Stripe& stripe) {
         const auto stride = faces_.shape.strides();
-        const int64_t n = faces_.shape.x;
         std::vector<std::pair<Index, Index>> across;
-        JoinScan<Code> scan(faces_, low_, high_, stripe);
-        std::vector<int64_t> more(n);
+        JoinScan<Code> scan(faces_, box_, low_, high_, stripe);
+        std::vector<int64_t> more(width());
         for (int64_t z = stripe.z0; z < stripe.z1; ++z) {
             run_.check();
             for (int64_t y = stripe.y0; y < stripe.y1; ++y) {
                 Code* joins = scan.next(z, y, y == stripe.y0);
-                const int64_t voxel = z * stride[Z] + y * stride[Y];
-                if (y == stripe.y0 && y > 0) set_aside(joins, voxel, JOIN_Y, stride[Y], across);
-                if (z == stripe.z0 && z > 0) set_aside(joins, voxel, JOIN_Z, stride[Z], across);
+                const int64_t voxel = voxel_of(z, y);
+                if (asks_) ask(joins, scan.directions(z, y), z, y);
+                if (y == stripe.y0 && y > box_.start[Y]) set_aside(joins, voxel, JOIN_Y, stride[Y], across);
+                if (z == stripe.z0 && z > box_.start[Z]) set_aside(joins, voxel, JOIN_Z, stride[Z], across);
                 unite_row(joins, voxel, more);
             }
         }
         return across;
     }
 
+    // Notes what the voxels of a row at the faces of the box ask for, and drops their joins across these.
+    void ask(Code* joins, const Code* direction, int64_t z, int64_t y) const {
+        const int64_t n = width();
+        const bool first_y = y == box_.start[Y], first_z = z == box_.start[Z];
+        const bool rim = first_y || first_z || y + 1 == box_.stop[Y] || z + 1 == box_.stop[Z];
+        uint8_t* asks = asks_ + voxel_of(z, y);
+        for (int64_t i = 0; i < n; i += rim ? 1 : std::max<int64_t>(1, n - 1))
+            asks[i] = uint8_t((joins[i] & (JOIN_X | JOIN_Y | JOIN_Z)) | (direction[i] == HIGH_X) * ASK_X |
+                              (direction[i] == HIGH_Y) * ASK_Y | (direction[i] == HIGH_Z) * ASK_Z);
+        const Code inside = Code(~((first_y ? JOIN_Y : 0) | (first_z ? JOIN_Z : 0)));
+        for (int64_t i = 0; (first_y || first_z) && i < n; ++i) joins[i] &= inside;
+        joins[0] &= Code(~JOIN_X);
+    }
+
     void resolve_stripe(const Stripe& stripe) {
-        const Shape& s = faces_.shape;
         for (int64_t z = stripe.z0; z < stripe.z1; ++z) {
             run_.check();
-            forest_.resolve((z * s.y + stripe.y0) * s.x, (z * s.y + stripe.y1) * s.x);
+            for (int64_t y = stripe.y0; y < stripe.y1; ++y) forest_.resolve(voxel_of(z, y), voxel_of(z, y) + width());
         }
     }
 
     void set_aside(Code* joins, int64_t voxel, Joins join, int64_t stride,
                    std::vector<std::pair<Index, Index>>& across) const {
-        for (int64_t i = 0; i < faces_.shape.x; ++i) {
+        for (int64_t i = 0; i < width(); ++i) {
             if (!(joins[i] & join)) continue;
             joins[i] &= Code(~join);
             across.emplace_back(Index(voxel + i), Index(voxel + i - stride));
@@ -324,9 +372,9 @@ class Watershed {
     void unite_row(const Code* joins, int64_t voxel, std::vector<int64_t>& more) {
         constexpr int AXES = JOIN_X | JOIN_Y | JOIN_Z;
         const auto stride = faces_.shape.strides();
-        const int64_t back[AXES + 1] = {0, 1, stride[Y], 1, stride[Z], 1, stride[Y], 1};
+        const int64_t n = width(), back[AXES + 1] = {0, 1, stride[Y], 1, stride[Z], 1, stride[Y], 1};
         size_t count = 0;
-        for (int64_t i = 0; i < faces_.shape.x; ++i) {
+        for (int64_t i = 0; i < n; ++i) {
             const int axes = joins[i] & AXES;
             const int64_t v = voxel + i;
             forest_.root(v);
@@ -345,7 +393,10 @@ class Watershed {
     }
 
     const Faces<Code>& faces_;
+    const Box box_;
     const Code low_, high_;
+    Index* labels_;
+    uint8_t* asks_;
     VoxelForest<Index> forest_;
     const Run& run_;
     const std::vector<Stripe> stripes_;

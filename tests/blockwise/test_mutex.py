@@ -67,19 +67,6 @@ def test_every_block_shape_with_heavy_ties(tmp_path, block):
         np.testing.assert_array_equal(partition(found), partition(expected), err_msg=f"{bias} {size}")
 
 
-@pytest.mark.parametrize("seed", [2, 5])
-def test_small_segments_of_several_parts_join_the_same_neighbours(tmp_path, seed):
-    """Attractive edges that jump make segments of parts that do not touch, over several blocks."""
-    meta = Metadata(offsets=(*neuropil.NEAREST, (5, 3, -2), (-4, -5, 0), (6, -5, 2)))
-    array = (np.random.default_rng(seed).integers(0, 4, (6, 7, 7, 8)) * 80).astype(np.uint8)
-    bias = (-0.3, -0.5, -0.7, -0.7, -0.3, -0.2)
-    config = SegmentConfig(method="mutex", fragments=True, bias=bias, min_size=12, low=0.4, high=0.9)
-    found = by_blocks(tmp_path, array, meta, config, (6, 2, 5))
-    expected = segment(open_volume(tmp_path / "a.zarr"), config)
-    assert expected.max() > 6
-    np.testing.assert_array_equal(partition(found), partition(expected))
-
-
 @pytest.mark.slow
 def test_workers(tmp_path):
     config, meta = SegmentConfig(method="mutex", fragments=True), Metadata(offsets=LONG)

@@ -4,7 +4,6 @@
 #include <cstdlib>
 
 #include "batches.hpp"
-#include "blockwise.hpp"
 #include "chance.hpp"
 #include "fill.hpp"
 #include "merge_blocks.hpp"
@@ -58,7 +57,9 @@ void check_block(const Volume& volume) {
     }
     std::vector<uint32_t> labels(shape.size());
     std::vector<uint8_t> asks(shape.size());
-    const auto first = block_watershed(volume.faces, box, uint8_t(20), uint8_t(250), labels.data(), asks.data(), Run());
+    std::vector<uint32_t> first;
+    const Run run{random(1, 4)};
+    Watershed<uint8_t, uint32_t>(volume.faces, box, 20, 250, labels.data(), asks.data(), run)(&first);
     const auto whole = fragments_of(volume, 1);
     std::map<uint32_t, uint32_t> fragment;
     for (int64_t v = 0; v < shape.size(); ++v) {
@@ -70,6 +71,7 @@ void check_block(const Volume& volume) {
         if (labels[v]) expect(fragment.insert({labels[v], whole[v]}).first->second == whole[v], "watershed of a block");
     }
     expect(first.size() == fragment.size(), "first voxels of a block");
+    for (size_t i = 0; i < first.size(); ++i) expect(labels[first[i]] == i + 1, "order of first voxels of a block");
     if (int64_t(box.stop[Z] - box.start[Z]) * (box.stop[Y] - box.start[Y]) * (box.stop[X] - box.start[X]) ==
         shape.size())
         expect(labels == whole, "watershed of the whole as a block");
@@ -98,7 +100,7 @@ void check_halves(const Volume& volume, const std::vector<uint32_t>& labels) {
     const Shape& shape = volume.shape;
     const std::vector<uint64_t> wide(labels.begin(), labels.end());
     const uint64_t count = *std::max_element(wide.begin(), wide.end());
-    const Run run;
+    const Run run{random(1, 4)};
     const int64_t half = shape.z / 2;
     std::vector<Merge<Score>> merges;
     std::vector<Part<Score>> rests;

@@ -160,6 +160,7 @@ def merge(
     score: Score,
     encoding: Encoding,
     threshold: float,
+    threads: int = 1,
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.float64], Edges, npt.NDArray[np.uint8]]:
     """Merge regions 0 … ``len(held)`` as far as this part of the volume allows, down to a threshold.
 
@@ -168,6 +169,7 @@ def merge(
         held: above 0 for regions that must wait, such as those that reach beyond this part. A region whose best
             neighbour waits does so, too, and gets its number.
         score, encoding, threshold: what is compared, and where merging stops.
+        threads: the result does not depend on it.
 
     Returns:
         the two ends of every merge, the first being the smaller one and the name of both, each after those that it
@@ -175,7 +177,7 @@ def merge(
     """
     (a, b, found), left, left_bins, waits = _native.merge_frozen(
         columns, bins, held, score.arguments(encoding), score.top(encoding),
-        stop_at(threshold, score, encoding), fixed_point(encoding)[1],
+        stop_at(threshold, score, encoding), fixed_point(encoding)[1], threads,
     )  # fmt: skip
     return a, b, score.affinities(found, encoding), Edges.of(left, left_bins), waits
 

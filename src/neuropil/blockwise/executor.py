@@ -19,7 +19,7 @@ TRIES = 3
 """How often a block is tried before it has failed for good."""
 
 KILLS = 20
-"""How many workers may die over a block, whoever killed them, before it has failed for good."""
+"""How many workers may die during a block, for whatever reason, before it has failed for good."""
 
 NO_WORKERS = 120.0
 """Seconds without any worker after which a run on a local cluster fails."""
@@ -142,7 +142,7 @@ class Cluster:
             known[future.key] = (task, attempt)
             future.add_done_callback(ended.put)
 
-        for task in islice(waiting, self._room()):
+        for task in islice(waiting, self._queue_length()):
             submit(task, 0)
         while known:
             future = self._next(ended)
@@ -175,7 +175,7 @@ class Cluster:
                 raise
             raise Unfinished(SCHEDULER_LOST) from error
 
-    def _room(self) -> int:
+    def _queue_length(self) -> int:
         """How many tasks may be with the scheduler: enough that no worker waits."""
         threads: int = sum(self.client.nthreads().values())
         return max(4 * threads, 16)

@@ -22,7 +22,7 @@ from neuropil.blockwise.tree import BlockTree, Node, as_triple
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Box, Offsets, Triple
-from neuropil.segmentation.codes import face_codes
+from neuropil.segmentation.codes import face_codes, thread_count
 from neuropil.segmentation.mutex import channel_biases
 from neuropil.segmentation.scores import Score
 from neuropil.volumes import Encoding, Volume, in_memory, open_volume, stamp
@@ -53,6 +53,11 @@ class Job:
     @cached_property
     def tree(self) -> BlockTree:
         return BlockTree(self.shape, self.block)
+
+    def threads(self, node: Node) -> int:
+        """Threads for a block: where a level of the tree has fewer blocks than a machine has cores, other workers
+        have nothing to do."""
+        return max(1, thread_count(None) // self.tree.count(node[0]))
 
     def place(self, node: Node) -> Box:
         """The voxels of a block, as progress and errors name them."""
@@ -214,8 +219,8 @@ def naming(volume: Volume) -> Iterator[None]:
     try:
         yield
     except NeuropilError as error:
-        told = str(error)
-        raise NeuropilError(told if volume.path in told else f"{volume.path}: {told}") from error
+        message = str(error)
+        raise NeuropilError(message if volume.path in message else f"{volume.path}: {message}") from error
 
 
 def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any] | int]) -> None:

@@ -52,7 +52,7 @@ class Part:
         level: for each the level of the tree at which it can go on.
         piece: fragments of the smallest blocks that touch a face of this block, by name, ascending.
         outer: for each the faces that it touches, one bit each (:attr:`BlockTree.outer`).
-        region: for each the region it now belongs to. A region is frozen while it has any of these.
+        region: for each the region it is now part of. A region is frozen while it has any of these.
     """
 
     names: Names
@@ -131,7 +131,7 @@ def watershed_leaf(job: SegmentJob, node: Node) -> LeafFragments:
     labels, asks = np.empty(grown.shape, np.uint32), np.zeros(grown.shape, np.uint8)
     first = _native.block_watershed(
         *faces.arguments, inner.start, inner.stop, faces.first_above(job.settings.low),
-        faces.last_below(job.settings.high), labels, asks,
+        faces.last_below(job.settings.high), labels, asks, job.threads(node),
     )  # fmt: skip
     name = _global(first, grown, job.shape) + np.uint64(1)
     return LeafFragments(faces, labels, asks, name, grown, inner, _outer_planes(job.tree.outer(node), inner))
@@ -150,7 +150,7 @@ def merge_leaf(job: SegmentJob, node: Node) -> dict[str, Any]:
     table, scale = fixed_point(faces.encoding)
     (a, b, scores), columns, bins, level = _native.merge_block(
         *faces.arguments, labels, levels_of(job.tree, node, outer), table, job.score.arguments(faces.encoding), BLOCK,
-        stop_at(job.threshold, job.score, faces.encoding), scale,
+        stop_at(job.threshold, job.score, faces.encoding), scale, job.threads(node),
     )  # fmt: skip
     rest = Edges.of(columns, bins)
     region = united(len(name) + 1, a, b)
@@ -288,7 +288,7 @@ def merge_node(job: SegmentJob, node: Node) -> dict[str, Any]:
     edges = Edges.joined(inside())
     columns, bins = list(edges.columns), edges.bins
     del edges
-    a, b, scores, rest, level = merge(columns, bins, held, job.score, job.codes, job.threshold)
+    a, b, scores, rest, level = merge(columns, bins, held, job.score, job.codes, job.threshold, job.threads(node))
     every = np.arange(len(names), dtype=np.uint64)
     new = one < every  # pieces of one fragment: no threshold separates them
     final = united(len(names), np.concatenate([one, a]), np.concatenate([every, b]))

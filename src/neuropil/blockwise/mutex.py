@@ -35,7 +35,7 @@ class Signed:
         names: regions that may still grow, ascending.
         piece: fragments of the smallest blocks within reach of a face of this block, by name, ascending.
         ends: for each and each of the six faces within reach, its voxel nearest to the face, on its axis, [piece, 6].
-        region: for each the region it now belongs to. A region is frozen while it has any of these.
+        region: for each the region it is now part of. A region is frozen while it has any of these.
         edges: (a, b, rank, voxel) of the edges that are left, between regions or, outside of this block, fragments.
         bars: [pair, 2], regions that exclude each other.
     """

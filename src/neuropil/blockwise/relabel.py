@@ -25,7 +25,7 @@ Ids = npt.NDArray[np.uint64]
 
 
 DOWN = {"merge": "ids", "sizes": "sized"}
-"""The step that hands down the ids of what a step on the way up has found."""
+"""For each step up the tree the step down the tree that passes the ids of its regions to the children."""
 
 
 def name_regions(job: SegmentJob, node: Node, up: str = "merge") -> dict[str, Any]:

@@ -103,7 +103,7 @@ def tasks_of(
 
     Args:
         job: saved in its folder.
-        name: of the step; its files are called so.
+        name: of the step, and of its files.
         step: a function of a module, since other processes import it.
         level: of the tree of blocks; 0 is the smallest blocks.
         label: what progress and errors call it.

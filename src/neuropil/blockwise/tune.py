@@ -49,8 +49,8 @@ def tune_blocks(
 ) -> Tuning:
     """:func:`neuropil.evaluation.tuning.tune_pairs` of volumes in files, block by block: the same curve.
 
-    Each block hands up what its merges do to the scores, summed by the score at which they happen. So no list of all
-    fragments or merges exists anywhere; what grows is the curve, at 64 bytes for each score that merges have.
+    Each block passes the effect of its merges on the scores to its parent, summed by the score at which they happen. So
+    no list of all fragments or merges exists anywhere; only the curve grows, at 64 bytes for each score of a merge.
 
     Args:
         pairs, settings, metric, tolerance, box: as for ``tune_pairs``; volumes in files.

@@ -11,7 +11,7 @@ from neuropil.blockwise import evaluate_blocks, job, segment_blocks, tune_blocks
 from neuropil.config import SegmentConfig
 from neuropil.errors import Unfinished
 from neuropil.volumes import intermediate, open_volume, write_volume
-from neuropil.volumes.intermediate import GONE, holding
+from neuropil.volumes.intermediate import GONE, folder_beside, holding
 
 SETTINGS = SegmentConfig(threshold=0.5)
 
@@ -171,3 +171,8 @@ def test_scores_of_another_version_are_not_gone_on_with(tmp_path, verbs, monkeyp
     with pytest.raises(KeyboardInterrupt):
         verbs["evaluate"](work=tmp_path / "scratch", progress=stop)
     assert len(list((tmp_path / "scratch").glob("*/job.json"))) == 2
+
+
+def test_the_folder_is_named_after_the_bucket(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert folder_beside("precomputed://gs://lab/p") == Path("gs_lab_p.blocks")

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,10 +174,3 @@ def test_no_chunk_is_shared_by_two_blocks(tmp_path, array, name, block):
     for box in blocks(Box.whole(written.shape), written.store.chunks):
         around = [(s // b, (e - 1) // b) for s, e, b in zip(box.start, box.stop, block, strict=True)]
         assert all(first == last for first, last in around), f"chunk {box} lies in one block"
-
-
-def test_the_folder_between_is_named_after_the_bucket(tmp_path, monkeypatch):
-    from neuropil.volumes.intermediate import folder_beside
-
-    monkeypatch.chdir(tmp_path)
-    assert folder_beside("precomputed://gs://lab/p") == Path("gs_lab_p.blocks")
