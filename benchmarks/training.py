@@ -27,9 +27,10 @@ import torch
 
 from neuropil import Config, load_config
 from neuropil.config import AugmentConfig
-from neuropil.dataset import LabelledVolume, VolumeDataset
+from neuropil.dataset import VolumeDataset
 from neuropil.losses import class_weights
 from neuropil.models import build_network
+from neuropil.sources import LabelledVolume
 from neuropil.targets import label_margin
 from neuropil.training.batches import Batch, Numbers, batches, prepare
 from neuropil.training.loop import learn, prepared

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from neuropil import Box, NeuropilError
 from neuropil.config import AugmentConfig
-from neuropil.dataset import LabelledVolume, VolumeDataset, Wanted, collate, sample_rng
+from neuropil.dataset import VolumeDataset, Wanted, collate, sample_rng
+from neuropil.sources import LabelledVolume
 from neuropil.targets import erode_labels
 from neuropil.training.batches import Numbers, batches, in_plain_words
 from neuropil.volumes import Metadata, array_volume, create_volume, open_volume, write_volume

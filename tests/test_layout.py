@@ -26,6 +26,7 @@ ORDER = [
         "volumes",
         "targets",
         "augment",
+        "sources",
         "dataset",
     ),
     *("models", "losses", "segmentation", "inference", "evaluation", "training", "blockwise", "proofreading"),

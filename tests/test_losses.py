@@ -5,7 +5,7 @@ from threading import Barrier
 import pytest
 import torch
 
-from neuropil.losses import balanced_bce, class_weights, dice, focal, squared_error
+from neuropil.losses import balanced_bce, class_weights, dice, focal, squared_error, taught_bce
 
 
 def _bce(p, t):
@@ -128,3 +128,14 @@ def test_two_halves_that_share_their_sums_learn_what_the_whole_learns(loss):
         for rank, (value, gradient) in enumerate(pool.map(learn, range(2))):
             assert value == pytest.approx(expected.item(), rel=1e-5)
             assert torch.allclose(gradient, whole.grad[parts[rank]], atol=1e-7)
+
+
+def test_a_teacher_is_matched_where_it_speaks():
+    """Against the library's function on the edges that count; least where the student says the same."""
+    torch.manual_seed(0)
+    logits, soft = torch.randn(1, 3, 2, 4, 4), torch.rand(1, 3, 2, 4, 4)
+    valid = torch.rand(soft.shape) > 0.4
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits[valid], soft[valid])
+    assert taught_bce(logits, soft, valid).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert taught_bce(torch.logit(soft), soft, valid) < taught_bce(torch.logit(soft) + 0.1, soft, valid)
+    assert taught_bce(logits, soft, torch.zeros_like(valid)) == 0

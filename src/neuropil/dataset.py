@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from neuropil.augment import Warp, draw_warp
 from neuropil.config import AugmentConfig
 from neuropil.errors import NeuropilError
-from neuropil.geometry import Box, Triple, VoxelSize
-from neuropil.volumes import Volume
+from neuropil.geometry import Box, Offsets, Triple, VoxelSize
+from neuropil.sources import LabelledVolume, Source, Taught
 from neuropil.volumes.grey import grey_levels
 
 
@@ -30,7 +27,7 @@ class Sample(NamedTuple):
     """int32 ids of this sample only, 0 = background or masked; ``margin`` voxels wider than the patch in y and x, or as
     wide as the image where there is a warp."""
     mask_ZYX: Tensor
-    """bool, which labels may be used; as wide as the labels."""
+    """bool, which voxels may be learned from; as wide as the labels."""
     number: int
     """The sample's number; with the seed it decides everything drawn for it."""
     warp: Warp | None = None
@@ -38,40 +35,10 @@ class Sample(NamedTuple):
     real_YX: Tensor | None = None
     """bool, as wide as the image: where it was read. Beyond the border of the region its last voxels are repeated.
     None: read everywhere."""
-
-
-@dataclass(frozen=True)
-class LabelledVolume:
-    """An image with its labels, and the part of them to draw from."""
-
-    image: Volume
-    labels: Volume
-    mask: Volume | None = None
-    box: Box | None = None
-    weight: float = 1.0
-
-    def region(self) -> Box:
-        """The box to draw from.
-
-        Raises:
-            NeuropilError: image and labels do not overlap, differ in shape with neither box nor origin, or the box
-                reaches outside of either.
-        """
-        image, labels = self.image.box, self.labels.box
-        placed = any(volume.metadata.origin is not None for volume in (self.image, self.labels))
-        if self.box is None and not placed and image != labels:
-            raise NeuropilError(
-                f"image {self.image.path} has shape {image.shape} and labels {self.labels.path} have {labels.shape}; "
-                "give both the same shape, store an `origin` attribute with them, or name a `box`"
-            )
-        overlap = image.intersect(labels)
-        box = overlap if self.box is None else self.box
-        if box.size == 0 or not overlap.contains(box):
-            raise NeuropilError(
-                f"the box {box} must lie inside image {self.image.path} ({image}) "
-                f"and labels {self.labels.path} ({labels})"
-            )
-        return box
+    taught: Taught | None = None
+    """What a teacher says of the patch; None where there is none, or where labels were displaced."""
+    labelled: bool = True
+    """Whether there are labels at all; without, they are 0 and mean nothing."""
 
 
 class Wanted(NamedTuple):
@@ -100,6 +67,7 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         unlabelled: an id that means "not labelled", masked out; None where 0 is true background.
         wanted: what a place must hold to be taken; None: nothing.
         memory: bytes that may be kept; volumes beyond are read box by box.
+        offsets: edges that are to be learned from a teacher's affinities, where pairs have those.
         device: where volumes are kept. Samples of those lie there too, and need no copy to be trained on.
         length: how many samples an epoch has; the stream itself never ends.
 
@@ -125,6 +93,7 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         unlabelled: int | None = None,
         wanted: Wanted | None = None,
         memory: float = 4e9,
+        offsets: Offsets = (),
         device: torch.device | None = None,
         length: int = 2**31,
     ) -> None:
@@ -132,13 +101,15 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
             raise NeuropilError("training needs at least one image with labels; fill `data.train`")
         self.patch, self.seed, self.margin, self.length = patch, seed, margin, length
         self.augment, self.wanted = augment, wanted
-        self._sources: list[_Source] = []
+        self._sources: list[Source] = []
         for pair in pairs:
-            self._sources.append(_Source(pair, patch, unlabelled, memory, device or torch.device("cpu")))
+            home = device or torch.device("cpu")
+            self._sources.append(Source(pair, patch, unlabelled, memory, home, offsets))
             memory -= self._sources[-1].kept
         if not any(source.may_teach for source in self._sources):
+            labels = pairs[0].labels
             raise NeuropilError(
-                f"expected neurons, got no voxel with an id above 0 that may be used in {pairs[0].labels.path}"
+                f"expected neurons, got no voxel with an id above 0 that may be used in {labels and labels.path}"
                 f"{f' and {len(pairs) - 1} more' if len(pairs) > 1 else ''}; look at labels, mask and box in the recipe"
             )
         positions = np.array([source.pair.weight * math.prod(source.positions) for source in self._sources])
@@ -165,21 +136,23 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         warp = None
         if self.augment is not None:
             warp = draw_warp(sample_rng(self.seed, number, part=2), self.augment, self.patch, self.margin)
-        if warp is None:
-            return Sample(source.image(patch), *source.labels(patch.grow((0, self.margin, self.margin))), number)
-        wide = patch.grow((0, *warp.reach))
-        image, real = source.wide_image(wide)
-        return Sample(image, *source.labels(wide), number, warp, real)
+        labelled = source.pair.labels is not None
+        if warp is not None and warp.moves_labels and not labelled:
+            warp = None  # the only truth there is cannot follow
+        taught = None if warp is not None and warp.moves_labels else source.taught(patch)
+        wide = patch.grow((0, self.margin, self.margin) if warp is None else (0, *warp.reach))
+        image, real = (source.image(patch), None) if warp is None else source.wide_image(wide)
+        return Sample(image, *source.labels(wide), number, warp, real, taught, labelled)
 
-    def _place(self, rng: np.random.Generator) -> tuple[_Source, Box]:
+    def _place(self, rng: np.random.Generator) -> tuple[Source, Box]:
         """A volume and a patch in it that holds what is wanted."""
-        best: tuple[float, _Source, Box] | None = None
+        best: tuple[float, Source, Box] | None = None
         for _ in range(self.wanted.attempts if self.wanted else 1):
             # What rng.choice with these shares does, without checking them each time.
             source = self._sources[int(self._until.searchsorted(rng.random(), side="right"))]
             start = [a + int(rng.integers(0, n)) for a, n in zip(source.region.start, source.positions, strict=True)]
             patch = Box.at(start, self.patch)
-            if self.wanted is None:
+            if self.wanted is None or source.pair.labels is None:
                 return source, patch
             labels, mask = source.labels(patch)
             foreground = float(((labels > 0) & mask).float().mean())
@@ -212,124 +185,3 @@ def sample_rng(seed: int, number: int, part: int = 0) -> np.random.Generator:
 def collate(samples: Sequence[Sample]) -> list[Sample]:
     """A batch as it travels: the samples side by side, because those with a warp are wider than the others."""
     return list(samples)
-
-
-class _Source:
-    """One pair, read once where it is small enough to be kept, on the device that trains; else box by box."""
-
-    def __init__(
-        self, pair: LabelledVolume, patch: Triple, unlabelled: int | None, memory: float, device: torch.device
-    ) -> None:
-        self.pair, self.region, self.unlabelled = pair, pair.region(), unlabelled
-        _check_kinds(pair)
-        if any(n < p for n, p in zip(self.region.shape, patch, strict=True)):
-            raise NeuropilError(
-                f"the patch {patch} is larger than {pair.image.path} ({self.region.shape} voxels to draw from); "
-                "make training.patch smaller"
-            )
-        self.positions = tuple(n - p + 1 for n, p in zip(self.region.shape, patch, strict=True))
-        # The image, labels as int32, and the mask.
-        size = self.region.size * (pair.image.dtype.itemsize + 5)
-        fits = size <= memory
-        self.kept = size if fits else 0
-        self._image = _read_grey(pair.image, self.region).to(device) if fits else None
-        self.may_teach = True
-        """Whether any voxel carries a label that may be used; of volumes that are not kept nobody knows."""
-        self._labels: tuple[Tensor, Tensor] | None = None
-        if fits:
-            labels, mask = self._read_labels(self.region)
-            self.may_teach = bool(((labels > 0) & mask).any())
-            self._labels = labels.to(device), mask.to(device)
-
-    def image(self, box: Box) -> Tensor:
-        if self._image is None:
-            return _read_grey(self.pair.image, box)
-        return self._image[box.relative_to(self.region.start).slices].clone()
-
-    def wide_image(self, box: Box) -> tuple[Tensor, Tensor | None]:
-        """The image of a box that may reach out of the region in y and x, and where it does not (None: nowhere)."""
-        inside = box.intersect(self.region)
-        image = self.image(inside)
-        if inside == box:
-            return image, None
-        real = torch.ones(image.shape[1:], dtype=torch.bool, device=image.device)
-        for axis in (1, 2):
-            # The last voxels are repeated; indices say so for every dtype and device.
-            at = torch.arange(box.start[axis], box.stop[axis], device=image.device)
-            at = at.clamp(inside.start[axis], inside.stop[axis] - 1) - inside.start[axis]
-            bits = image.view(torch.int16) if image.dtype == torch.uint16 else image  # GPUs index no uint16
-            image = bits.index_select(axis, at).view(image.dtype)
-        return image, F.pad(real, _lack(box, inside)[:4])
-
-    def labels(self, box: Box) -> tuple[Tensor, Tensor]:
-        """Labels and mask of a box that may reach out of the region: there 0, and not to be used."""
-        inside = box.intersect(self.region)
-        if self._labels is None:
-            labels, mask = self._read_labels(inside)
-        else:
-            labels, mask = (part[inside.relative_to(self.region.start).slices].clone() for part in self._labels)
-        lack = _lack(box, inside)
-        return (F.pad(labels, lack), F.pad(mask, lack)) if any(lack) else (labels, mask)
-
-    def _read_labels(self, box: Box) -> tuple[Tensor, Tensor]:
-        labels = self.pair.labels.read(box)
-        if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
-            raise NeuropilError(
-                f"ids must not be negative, {self.pair.labels.path} holds {labels.min()}; give what is not labelled an "
-                "id of its own (data.unlabelled), or a mask"
-            )
-        if self.pair.mask is None and self.unlabelled is None:
-            return torch.from_numpy(_compact(labels)), torch.ones(labels.shape, dtype=torch.bool)
-        mask = np.ones(labels.shape, bool) if self.pair.mask is None else self.pair.mask.read(box) != 0
-        if self.unlabelled is not None:
-            mask &= labels != self.unlabelled
-        # What nobody knows is no neuron: it erodes none beside it, and is not counted where neurons are.
-        labels = np.where(mask, labels, labels.dtype.type(0))
-        return torch.from_numpy(_compact(labels)), torch.from_numpy(mask)
-
-
-def _check_kinds(pair: LabelledVolume) -> None:
-    """Refuse what cannot be an image or its labels, whatever the voxels are."""
-    if pair.labels.dtype.kind not in "iu":
-        raise NeuropilError(f"labels must be integers, {pair.labels.path} holds {pair.labels.dtype}")
-    if pair.image.dtype not in (np.uint8, np.uint16) and pair.image.dtype.kind != "f":
-        raise NeuropilError(
-            f"an image must be uint8, uint16 or float in [0, 1]; {pair.image.path} holds {pair.image.dtype}"
-        )
-    if len(pair.image.shape) != 3 or len(pair.labels.shape) != 3:
-        raise NeuropilError(
-            f"image and labels must be [z, y, x], got {pair.image.path} {pair.image.shape} and "
-            f"{pair.labels.path} {pair.labels.shape}"
-        )
-
-
-def _read_grey(image: Volume, box: Box) -> Tensor:
-    """Voxels of an image; of floats every one that is read is looked at."""
-    array = image.read(box)
-    if array.dtype.kind == "f" and array.size and not (array.min() >= 0 and array.max() <= 1):
-        raise NeuropilError(
-            f"a float image must be finite and lie in [0, 1]; {image.path} holds {array.min():g} to {array.max():g}; "
-            "rescale it, or store it as uint8"
-        )
-    return _tensor(array)
-
-
-def _tensor(array: npt.NDArray[Any]) -> Tensor:
-    """An array as a tensor. Pages of a TIFF may come read-only, and torch warns of those: they are copied."""
-    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
-
-
-def _lack(box: Box, inside: Box) -> list[int]:
-    """Voxels of a box before and behind the part of it that is there, last axis first, as padding is written."""
-    ends = zip(box.start, box.stop, inside.start, inside.stop, strict=True)
-    return [n for a, b, c, d in reversed(list(ends)) for n in (c - a, b - d)]
-
-
-def _compact(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
-    """Ids of any size as int32, which every device computes with; 0 stays 0."""
-    if labels.size == 0 or (labels.min() >= 0 and labels.max() < 2**31 - 1):
-        return labels.astype(np.int32)
-    ids, compact = np.unique(labels, return_inverse=True)
-    shift = 0 if ids.size and ids[0] == 0 else 1
-    small: npt.NDArray[np.int32] = (compact.reshape(labels.shape) + shift).astype(np.int32)
-    return small

@@ -74,7 +74,7 @@ def test_bytes_of_shipped_patches_vary_to_the_last_bit():
 @pytest.mark.parametrize("seed", range(4))
 def test_an_image_turned_before_is_one_turned_after(seed):
     image = torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (5, 32, 32), dtype=np.uint8))
-    symmetry = Symmetry(True, False, True, True)
+    symmetry = Symmetry(True, False, True, (0, 2, 1))
     after = apply_symmetry(vary_intensity(image, STRONG, np.random.default_rng(seed)), symmetry)
     before = vary_intensity(apply_symmetry(image, symmetry), STRONG, np.random.default_rng(seed), backwards=True)
     assert torch.equal(before, after)

@@ -5,10 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuropil import Config
-from neuropil.augment import Symmetry, Warp, apply_symmetry, apply_warp, draw_warp
+from neuropil.augment import Warp, apply_symmetry, apply_warp, draw_symmetry, draw_warp
 from neuropil.augment.warp import _positions
 from neuropil.config import AugmentConfig
-from neuropil.dataset import LabelledVolume, VolumeDataset
+from neuropil.dataset import VolumeDataset
+from neuropil.sources import LabelledVolume
 from neuropil.targets import affinity_targets
 from neuropil.training.batches import prepare
 from neuropil.volumes import array_volume
@@ -94,7 +95,7 @@ def test_a_step_moves_image_and_labels_from_one_section_on():
 def test_targets_of_warped_labels_are_warped_targets(seed, offsets):
     """With whole-voxel displacement and symmetries, edges stay edges: the two orders must agree where both know."""
     rng = np.random.default_rng(seed)
-    symmetry = Symmetry(*(bool(b) for b in rng.integers(0, 2, 4)))
+    symmetry = draw_symmetry(rng)
     shift = rng.integers(-3, 4, 2)
     warp = Warp(np.eye(2), None, np.tile(shift, (3, 1)), np.zeros((3, 2), np.int64), (5, 5))
     patch = (3, 10, 10)
@@ -107,7 +108,7 @@ def test_targets_of_warped_labels_are_warped_targets(seed, offsets):
     y, x = 5 + shift
     signs = [-1 if flip else 1 for flip in symmetry[:3]]
     for e, offset in enumerate(offsets):
-        swapped = (offset[0], offset[2], offset[1]) if symmetry.transpose else offset
+        swapped = (offset[0], offset[2], offset[1]) if symmetry.axes == (0, 2, 1) else offset
         before = tuple(s * o for s, o in zip(signs, swapped, strict=True))
         values, valid = affinity_targets(labels, [before], mask)
         values, valid = (apply_symmetry(t[0, :, y : y + 10, x : x + 10], symmetry) for t in (values, valid))

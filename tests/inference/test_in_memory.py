@@ -52,7 +52,21 @@ class Identity(nn.Module):
 
 
 def model(network, offsets=NEAREST):
-    return Model(network, Config.from_dict({"model": {"offsets": offsets}, "training": {"precision": "fp32"}}), {})
+    isotropic = {"offsets": offsets, "downsample": [[2, 2, 2]] * 3, "anisotropic_levels": 0}
+    return Model(
+        network, Config.from_dict({"model": isotropic, "training": {"precision": "fp32"}}), {"voxel_size": [9] * 3}
+    )
+
+
+def test_axes_are_exchanged_only_of_isotropic_models():
+    network, image = Oracle(NEAREST), np.zeros((4, 9, 9), np.uint8)
+    for settings, info in (
+        ({}, {"voxel_size": [9, 9, 9]}),
+        ({"downsample": [[2, 2, 2]] * 3, "anisotropic_levels": 0}, {}),
+    ):
+        config = Config.from_dict({"model": {"offsets": NEAREST, **settings}})
+        with pytest.raises(NeuropilError, match="expected a model of isotropic voxels"):
+            predict(Model(network, config, info), image, tta=48)
 
 
 def truth(labels, offsets):
@@ -81,7 +95,7 @@ def answers(labels):
 
 @pytest.mark.parametrize("tile", [None, (5, 30, 29)], ids=str)
 @pytest.mark.parametrize("mode", ["mean", "min", "max"])
-@pytest.mark.parametrize("tta", [1, 4, 8, 16])
+@pytest.mark.parametrize("tta", [1, 4, 8, 16, 48])
 @pytest.mark.parametrize("offsets", [NEAREST, TWELVE, SKEWED], ids=["nearest", "twelve", "skewed"])
 def test_an_oracle_comes_back_exactly(labels, answers, offsets, tta, mode, tile):
     """Symmetries undone in space only lose 99 % of the boundaries, even of a perfect predictor."""

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from neuropil import Config, NeuropilError
+from neuropil.augment import undone
 from neuropil.config import PredictConfig
 from neuropil.inference import predict_descriptors, symmetries
-from neuropil.inference.symmetries import combine_descriptors, turn_descriptors, undone
+from neuropil.inference.symmetries import combine_descriptors, turn_descriptors
 from neuropil.models import build_network
 from neuropil.models.checkpoint import Model
 from neuropil.targets import shape_descriptors

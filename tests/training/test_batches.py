@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from neuropil import Config
-from neuropil.dataset import LabelledVolume, VolumeDataset, sample_rng
+from neuropil.dataset import VolumeDataset, sample_rng
+from neuropil.sources import LabelledVolume
 from neuropil.targets import erode_labels, label_margin, meetings, signed_distance
 from neuropil.training.batches import prepare
 from neuropil.volumes import array_volume

@@ -152,8 +152,24 @@ def test_refuses_what_is_no_checkpoint(tmp_path, make, message):
 
 def test_refuses_weights_of_another_network(data, tmp_path):
     first = train(recipe(data, "training.iterations=1"), tmp_path / "first")
+    with pytest.raises(NeuropilError, match=r"no weights of .* name and shape"):
+        train(recipe(data, "training.iterations=1", "model.widths=[5,7]"), tmp_path / "second", pretrained=first)
     with pytest.raises(NeuropilError, match="do not fit"):
-        train(recipe(data, "training.iterations=1", "model.widths=[5,6]"), tmp_path / "second", pretrained=first)
+        train(recipe(data, "training.iterations=2", "model.widths=[5,6]"), tmp_path / "third", resume=first)
+
+
+def test_a_deeper_network_takes_what_fits_and_says_what_does_not(data, tmp_path, capsys):
+    first = train(recipe(data, "training.iterations=1"), tmp_path / "first")
+    deeper = recipe(data, "training.iterations=1", "optimizer.learning_rate=1e-12", "model.widths=[4,6,8]")
+    second = train(deeper, tmp_path / "second", pretrained=first)
+    start, kept = read_checkpoint(first)["average"], weights(second)
+    assert all(torch.allclose(start[k], kept[k], atol=1e-6) for k in start if "weight" in k)
+    said = capsys.readouterr().out
+    assert f"took {len(start)} of {len(kept)} tensors from {first}" in said
+    assert "  encoder.2.enter.0.weight [8, 6, 3, 3, 3]: fresh\n" in said
+    assert said.count(": fresh") == len(kept) - len(start)
+    train(recipe(data, "training.iterations=1", 'model.offsets="nearest"'), tmp_path / "third", pretrained=first)
+    assert "  head.weight [9, 4, 1, 1, 1]: left in the file\n" in capsys.readouterr().out
 
 
 def test_refuses_a_folder_that_cannot_be_written(data, tmp_path):

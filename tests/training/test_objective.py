@@ -3,9 +3,10 @@ import pytest
 import torch
 
 from neuropil import Config, NeuropilError
-from neuropil.dataset import LabelledVolume, VolumeDataset
+from neuropil.dataset import VolumeDataset
 from neuropil.losses import balanced_bce
 from neuropil.models import build_network
+from neuropil.sources import LabelledVolume
 from neuropil.targets import label_margin
 from neuropil.training.batches import prepare
 from neuropil.training.objective import judge

@@ -46,6 +46,8 @@ class Intensity(NamedTuple):
     """Raise each section to the power 2**±gamma."""
     probability: float
     """Share of samples that are varied at all."""
+    by_section: float = 0.5
+    """Share of these in which each section varies by itself; in the others all vary alike."""
 
 
 def vary_intensity(
@@ -53,7 +55,7 @@ def vary_intensity(
 ) -> Tensor:
     """Give each section of one sample its own contrast, brightness and gamma.
 
-    Half of the varied samples move all sections alike, the other half each by itself
+    Some of the varied samples move all sections alike, the others each by itself
     (K. Lee et al. 2017, arXiv:1706.00120, section 3.3, vary grey values per section).
 
     Args:
@@ -71,7 +73,7 @@ def vary_intensity(
     """
     sections = image_ZYX.shape[0]
     draws = rng.uniform(-1, 1, (3, sections))
-    if rng.random() < 0.5:
+    if rng.random() < 1 - intensity.by_section:
         draws[:] = draws[:, :1]
     varied = rng.random() < intensity.probability
     if backwards:

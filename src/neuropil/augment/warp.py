@@ -35,6 +35,16 @@ class Warp(NamedTuple):
     reach: tuple[int, int]
     """Voxels of the source needed around the patch on each side, in y and x."""
 
+    @property
+    def resamples(self) -> bool:
+        """Whether voxels come from between voxels."""
+        return self.bend is not None or not np.array_equal(self.matrix, np.eye(2))
+
+    @property
+    def moves_labels(self) -> bool:
+        """Whether labels lie elsewhere than before; a slip moves the image alone."""
+        return self.resamples or bool(self.steps.any())
+
 
 def draw_warp(rng: np.random.Generator, augment: AugmentConfig, patch: Triple, margin: int = 0) -> Warp | None:
     """Draw the geometry of one sample; None where nothing is to be resampled.
@@ -135,10 +145,9 @@ def apply_warp(
     """
     (height, width), moved = patch[1:], warp.steps + warp.slips
     pad_y, pad_x = warp.reach[0] - margin, warp.reach[1] - margin
-    resample = warp.bend is not None or not np.array_equal(warp.matrix, np.eye(2))
     # Masked voxels travel as -1, so that labels and mask are one gather.
     ids = torch.where(mask_ZST, labels_ZST, -1)
-    if not resample:
+    if not warp.resamples:
         ids = _slide(ids, warp.steps, pad_y, pad_x)
         image = _slide(image_ZST, moved, *warp.reach)
         seen = None if real is None else _slide(real.expand_as(mask_ZST), moved, pad_y, pad_x)

@@ -51,7 +51,7 @@ def predict(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="[z, y, x].")],
     out: Annotated[str, typer.Option("-o", metavar="AFFINITIES", help="Where to write; .zarr or .h5 suit best.")],
     tta: Annotated[
-        int | None, typer.Option(metavar="1|4|8|16", help="Symmetries to average. [default: the model's own]")
+        int | None, typer.Option(metavar="1|4|8|16|48", help="Symmetries to average. [default: the model's own]")
     ] = None,
     tta_mode: Annotated[TtaMode | None, typer.Option(help="How they are combined. [default: mean]")] = None,
     encoding: Annotated[StoredAs | None, typer.Option(help="How affinities are stored. [default: logit8]")] = None,

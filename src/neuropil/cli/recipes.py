@@ -127,6 +127,10 @@ def train(
     pretrained: Annotated[
         str | None, typer.Option(metavar="CKPT|NAME", help="Start from the weights of this one, or of snemi3d.")
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(metavar="CKPT|NAME", help="Learn this one's affinities beside the labels, or without any."),
+    ] = None,
     out: OutFolder = None,
 ) -> None:
     """Train a network.
@@ -136,7 +140,8 @@ def train(
     from neuropil.training import train as run
 
     config = read_recipe(recipes, sets)
-    typer.echo(f"wrote {run(config, out or out_folder(recipes), resume=resume, pretrained=pretrained)}")
+    folder = out or out_folder(recipes)
+    typer.echo(f"wrote {run(config, folder, resume=resume, pretrained=pretrained, teacher=teacher)}")
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """Recipes: YAML files → one typed, strict, documented :class:`Config`.
 
 ``schema.py`` and ``learning.py`` say what a recipe may hold, ``files.py`` reads it (several files, then ``--set``),
-``mistakes.py`` says what is wrong with it, and ``text.py`` writes it back with a comment on every field.
+``mistakes.py`` says what is wrong with it, ``trainable.py`` what training needs besides, and ``text.py`` writes it back
+with a comment on every field.
 """
 
 from neuropil.config.applying import PredictConfig as PredictConfig
@@ -15,5 +16,5 @@ from neuropil.config.schema import Config as Config
 from neuropil.config.schema import DataConfig as DataConfig
 from neuropil.config.schema import ModelConfig as ModelConfig
 from neuropil.config.schema import VolumePair as VolumePair
-from neuropil.config.schema import check_trainable as check_trainable
 from neuropil.config.text import config_to_yaml as config_to_yaml
+from neuropil.config.trainable import check_trainable as check_trainable

@@ -13,10 +13,10 @@ from neuropil.config.section import Fraction, Lenient, Overlap, Section, Shape, 
 class PredictConfig(Section):
     """How the network is run over a volume."""
 
-    tta: Literal[1, 4, 8, 16] = Field(
+    tta: Literal[1, 4, 8, 16, 48] = Field(
         8,
         description="Symmetries to average over: 1 none, 4 flips of y and x, 8 also y and x exchanged, "
-        "16 also flips of z. Better and as many times slower.",
+        "16 also flips of z, 48 all orders of the axes (isotropic models). Better and as many times slower.",
     )
     tta_mode: TtaMode = Field(
         "mean", description="How symmetries are combined; min cuts where any view cuts: fewer mergers, more splits."

@@ -15,6 +15,16 @@ class AugmentConfig(Section):
 
     flip: bool = Field(True, description="Mirror each axis in half of the samples.")
     transpose: bool = Field(True, description="Exchange y and x in half of the samples.")
+    cube: bool = Field(
+        False,
+        description="Put the axes in any order: the 48 symmetries of a cube, for isotropic voxels. training.patch must "
+        "be a cube.",
+    )
+    by_section: Fraction = Field(
+        0.5,
+        description="Share of the samples of varied grey values in which each section varies by itself; 0 for volumes "
+        "that are not made of sections.",
+    )
     contrast: float = Field(
         0.5,
         ge=0,
@@ -122,6 +132,12 @@ class LossConfig(Section):
     focal: float = Field(0.0, ge=0, description="Weight of the focal loss on affinities. 0 = not used.")
     focal_gamma: float = Field(2.0, ge=0, description="How fast the focal loss forgets edges that are right.")
     mse: float = Field(0.0, ge=0, description="Weight of the squared error of affinities. 0 = not used.")
+    teacher: float = Field(
+        1.0,
+        gt=0,
+        description="Weight of cross-entropy against a teacher's affinities, where there are any (`train --teacher`, "
+        "data.train[].teacher); it is added to the terms of the labels.",
+    )
     edge_weights: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Lenient] | None = Field(
         None,
         description="How much each edge of model.offsets counts in the cross-entropy. None: all alike.",

@@ -31,7 +31,6 @@ from neuropil.config.section import (
     an_offset_list,
     named_offsets,
 )
-from neuropil.errors import NeuropilError
 
 
 class VolumePair(Section):
@@ -51,6 +50,11 @@ class VolumePair(Section):
         "None: all of it, or where image and labels overlap.",
     )
     weight: float = Field(1.0, gt=0, description="How often it is drawn, relative to the other volumes, per voxel.")
+    teacher: Path | None = Field(
+        None,
+        description="Affinities of another network to learn from beside the labels, or instead of them, as "
+        "`neuropil predict MODEL IMAGE --keep all` writes them. `train --teacher MODEL` makes them.",
+    )
 
 
 class IntensityConfig(Section):
@@ -69,9 +73,9 @@ class DataConfig(Section):
 
     train: Annotated[tuple[VolumePair, ...], Lenient] = Field(
         (),
-        description="Volumes to learn from, each {image, labels, mask, box, weight}: image [z, y, x]; labels, 0 = "
-        'background; mask, 0 = do not use; box "Z0:Z1,Y0:Y1,X0:X1", all of it by default; weight 1, how often it is '
-        "drawn per voxel. Relative paths count from the current directory; ${NAME} is an environment variable.",
+        description="Volumes to learn from, each {image, labels, mask, box, weight, teacher}: image [z, y, x]; labels, "
+        '0 = background; mask, 0 = do not use; box "Z0:Z1,Y0:Y1,X0:X1", all of it by default; weight 1, how often it '
+        "is drawn per voxel. Relative paths count from the current directory; ${NAME} is an environment variable.",
     )
     validation: Annotated[tuple[VolumePair, ...], Lenient] = Field(
         (), description="Volumes to choose the best checkpoint and the threshold on; never learned from."
@@ -312,35 +316,3 @@ class Config(Section):
         [0.9, 0.99]
         """
         return self.model_dump(mode="json")
-
-
-def check_trainable(config: Config) -> None:
-    """Refuse a recipe that says too little to train with.
-
-    Raises:
-        NeuropilError: no training volume, one without labels, no length of training, no held-out volume where one is
-            needed, or weights that do not fit the edges.
-
-    >>> check_trainable(Config())
-    Traceback (most recent call last):
-    ...
-    neuropil.errors.NeuropilError: data.train: expected at least one volume with image and labels, got none
-    """
-    if not config.data.train:
-        raise NeuropilError("data.train: expected at least one volume with image and labels, got none")
-    for section, pairs in (("train", config.data.train), ("validation", config.data.validation)):
-        for index, pair in enumerate(pairs):
-            if pair.labels is None:
-                raise NeuropilError(f"data.{section}[{index}].labels: expected the labels of {pair.image}, got none")
-    if not config.data.validation:
-        if config.optimizer.schedule == "plateau":
-            raise NeuropilError("optimizer.schedule: plateau goes by the loss on data.validation; name a volume there")
-        if config.training.segment_validation is not None:
-            raise NeuropilError("training.segment_validation: expected a volume in data.validation, got none")
-    weights, edges = config.loss.edge_weights, len(config.model.offsets)
-    if weights is not None and (len(weights) != edges or not any(weights)):
-        raise NeuropilError(
-            f"loss.edge_weights: expected {edges} numbers, as many as model.offsets, not all 0, got {list(weights)}"
-        )
-    if config.training.iterations is None and config.training.minutes is None:
-        raise NeuropilError("training: expected iterations or minutes (or both), got neither; add training.minutes")

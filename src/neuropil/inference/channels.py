@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from neuropil.augment import Symmetry, apply_symmetry
+from neuropil.augment import Symmetry, apply_symmetry, edges_inside, readings, undone
 from neuropil.config import ModelConfig
 from neuropil.geometry import NEAREST, Offsets, Triple
 from neuropil.inference.engine import Engine
-from neuropil.inference.symmetries import edges_inside, readings, symmetries, undone
+from neuropil.inference.symmetries import symmetries
 from neuropil.targets import auxiliaries
 
 HERE: Triple = (0, 0, 0)

@@ -41,8 +41,9 @@ def predict(
     Args:
         checkpoint: a checkpoint of ``neuropil train``, or a loaded model.
         image: ``[z, y, x]``, uint8, uint16 or float in [0, 1].
-        tta: 1, 4, 8 or 16 test-time symmetries: none, flips of y and x, also y and x exchanged, also z flipped
-            (K. Lee et al. 2017, arXiv:1706.00120). None: as the model's recipe says, 8 unless it says otherwise.
+        tta: 1, 4, 8, 16 or 48 test-time symmetries: none, flips of y and x, also y and x exchanged, also z flipped
+            (K. Lee et al. 2017, arXiv:1706.00120), all orders of the axes (isotropic models). None: as the
+            model's recipe says, 8 unless it says otherwise.
         tta_mode: ``mean``, ``min`` or ``max`` over the symmetries.
         box: the part to predict, in voxels of the image; None for all.
         tile: voxels (z, y, x) predicted at once; None: the cheapest that fit into memory.

@@ -202,6 +202,8 @@ def make_request(
         raise NeuropilError(
             f"expected a box inside the image, which holds {whole}, got {box}; the image is {image.path}"
         )
+    if settings.tta == 48:
+        require_isotropic(model)
     offsets = parse_offsets(model.config.model.offsets)
     image = scaled_image(image, model.config.data.intensity.scale)
     levels = model.info.get("grey_levels")
@@ -224,6 +226,23 @@ def _factor(image: Volume, model: Model, settings: PredictConfig) -> Factors:
             "voxels of the image's; leave --keep out"
         )
     return factors(image.metadata.voxel_size, model.voxel_size, image.path)
+
+
+def require_isotropic(model: Model) -> None:
+    """Refuse to show a model other axes as z, unless all are alike to it.
+
+    Raises:
+        NeuropilError: voxels that are not cubes, or a network that treats z by itself.
+    """
+    size, network = model.voxel_size, model.config.model
+    cubes = size is not None and max(size) <= 1.2 * min(size)
+    even = all(len(set(factor)) == 1 for factor in (network.stem, *network.downsample))
+    own = network.architecture == "residual_unet" and (network.anisotropic_levels > 0 or not even)
+    if not cubes or own:
+        raise NeuropilError(
+            f"tta 48 puts axes in any order: expected a model of isotropic voxels, got voxels of {size} nm, stem "
+            f"{network.stem}, downsample {network.downsample}, anisotropic_levels {network.anisotropic_levels}; use 16"
+        )
 
 
 def warn_of_voxel_size(image: Volume, trained: VoxelSize | None) -> None:

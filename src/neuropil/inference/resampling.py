@@ -17,10 +17,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from neuropil.augment import edges_inside
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple, VoxelSize
 from neuropil.inference.engine import Engine
-from neuropil.inference.symmetries import combine_views, edges_inside
+from neuropil.inference.symmetries import combine_views
 from neuropil.models.checkpoint import Model
 from neuropil.volumes import Volume
 

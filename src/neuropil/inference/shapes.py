@@ -92,6 +92,8 @@ def _channels(request: Request) -> range:
             "expected a residual_unet that learned shape descriptors; train one with model.aux_descriptors: true"
         )
     _, sigma_y, sigma_x = model.aux_descriptor_sigma
+    if request.settings.tta == 48:
+        raise NeuropilError("expected tta 1, 4, 8 or 16 for shape descriptors, got 48")
     if request.settings.tta >= 8 and sigma_y != sigma_x:
         raise NeuropilError(
             f"tta {request.settings.tta} exchanges y and x, but model.aux_descriptor_sigma differs there "

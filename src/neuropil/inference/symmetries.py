@@ -1,8 +1,7 @@
 """Test-time symmetries act on edges, not only on voxels.
 
-A view shows the network the image flipped or with y and x exchanged. Undoing that in space is half of the way back:
-a flip also turns edges round, so that the edge from v to v + o is found at its other end, and exchanging y and x
-exchanges channels. :func:`readings` says for every channel wanted where a view holds it, if it does.
+A view shows the network the image flipped or with axes exchanged. Undoing that in space is half of the way back:
+:func:`neuropil.augment.readings` says for every channel wanted where a view holds it, if it does.
 
 Shape suffixes: B batch, E edge (channel), Z Y X space.
 """
@@ -11,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from neuropil.augment import Symmetry, apply_symmetry
+from neuropil.augment import Symmetry, apply_symmetry, edges_inside, moved, readings, undone
 from neuropil.choices import TtaMode
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Offsets, Triple
@@ -27,65 +25,26 @@ Probabilities = Callable[[Tensor, Sequence[int]], Tensor]
 """From images ``[B, Z, Y, X]`` and channel numbers to float32 probabilities ``[B, len(channels), Z, Y, X]``."""
 
 
-class Reading(NamedTuple):
-    """Where the un-flipped prediction F of a view holds an edge: ``A[v] = F[channel, v + shift]``."""
-
-    channel: int
-    shift: Triple
-
-
 def symmetries(tta: int) -> tuple[Symmetry, ...]:
-    """The views of ``--tta``: 1 none, 4 flips of y and x, 8 also with y and x exchanged, 16 also with z flipped.
+    """The views of ``--tta``: 1 none, 4 flips of y and x, 8 also with y and x exchanged, 16 also with z flipped, 48 all
+    orders of the axes, for isotropic models.
 
     The first is always the image as it is.
 
     Raises:
         NeuropilError: another number.
 
-    >>> [len(symmetries(n)) for n in (1, 4, 8, 16)]
-    [1, 4, 8, 16]
+    >>> [len(symmetries(n)) for n in (1, 4, 8, 16, 48)]
+    [1, 4, 8, 16, 48]
     """
-    if tta not in (1, 4, 8, 16):
-        raise NeuropilError(f"expected 1, 4, 8 or 16 test-time symmetries (tta), got {tta}")
+    if tta not in (1, 4, 8, 16, 48):
+        raise NeuropilError(f"expected 1, 4, 8, 16 or 48 test-time symmetries (tta), got {tta}")
     off, both = (False,), (False, True)
-    choices = product(both if tta == 16 else off, both if tta >= 8 else off, *[both if tta >= 4 else off] * 2)
-    return tuple(Symmetry(z, y, x, transpose) for z, transpose, y, x in choices)
-
-
-def turned(offset: Triple, view: Symmetry) -> Triple:
-    """An offset as the view sees it.
-
-    >>> turned((-1, 0, -9), Symmetry(True, False, False, True))
-    (1, -9, 0)
-    """
-    z, y, x = (-o if flip else o for o, flip in zip(offset, view[:3], strict=True))
-    return (z, x, y) if view.transpose else (z, y, x)
-
-
-def undone(x_ZYX: Tensor, view: Symmetry) -> Tensor:
-    """The inverse of showing a view: exchange y and x back, then flip back, on the last three axes."""
-    back = x_ZYX.transpose(-1, -2) if view.transpose else x_ZYX
-    axes = [axis for axis, flip in zip((-3, -2, -1), view[:3], strict=True) if flip]
-    return back.flip(axes) if axes else back
-
-
-def readings(view: Symmetry, offsets: Offsets, keep: Offsets) -> tuple[Reading | None, ...]:
-    """For every offset kept, where a view holds it: at its own end, at the other end (a shift by the offset), or not.
-
-    >>> readings(Symmetry(False, True, False, False), ((0, -1, 0), (0, 0, -3)), ((0, -1, 0), (0, 0, -3)))
-    (Reading(channel=0, shift=(0, -1, 0)), Reading(channel=1, shift=(0, 0, 0)))
-    """
-    channels = {offset: channel for channel, offset in enumerate(offsets)}
-    found: list[Reading | None] = []
-    for offset in keep:
-        z, y, x = turned(offset, view)
-        if (z, y, x) in channels:
-            found.append(Reading(channels[z, y, x], (0, 0, 0)))
-        elif (-z, -y, -x) in channels:
-            found.append(Reading(channels[-z, -y, -x], offset))
-        else:
-            found.append(None)
-    return tuple(found)
+    orders: list[Triple] = [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
+    used = orders[: 6 if tta == 48 else 2 if tta >= 8 else 1]
+    along_z, along_yx = both if tta >= 16 else off, both if tta >= 4 else off
+    flips = product(along_z, used, along_yx, along_yx)
+    return tuple(Symmetry(z, y, x, axes) for z, axes, y, x in flips)
 
 
 def channels_read(tta: int, offsets: Offsets, keep: Offsets) -> tuple[int, ...]:
@@ -96,16 +55,6 @@ def channels_read(tta: int, offsets: Offsets, keep: Offsets) -> tuple[int, ...]:
     """
     views = [readings(view, offsets, keep) for view in symmetries(tta)]
     return tuple(sorted({reading.channel for found in views for reading in found if reading}))
-
-
-def edges_inside(offset: Triple, shape: Sequence[int]) -> tuple[slice, slice, slice]:
-    """The voxels v of an array for which v + offset lies in it too; empty slices where there are none.
-
-    >>> edges_inside((-1, 0, 9), (4, 5, 6))
-    (slice(1, 4, None), slice(0, 5, None), slice(0, 0, None))
-    """
-    z, y, x = (slice(min(max(-o, 0), n), max(n - max(o, 0), 0)) for o, n in zip(offset, shape, strict=True))
-    return (z, y, x)
 
 
 def combine_views(
@@ -136,7 +85,7 @@ def combine_views(
         for e, reading in enumerate(found):
             if reading is None:
                 continue
-            place, source = inside[e], _moved(inside[e], reading.shift)
+            place, source = inside[e], moved(inside[e], reading.shift)
             _combine(out[:, e][:, *place], held[:, channels.index(reading.channel)][:, *source], mode, seen[e] == 0)
             seen[e] += 1
     if mode == "mean":
@@ -153,10 +102,10 @@ def turn_descriptors(found_BCZYX: Tensor, view: Symmetry) -> Tensor:
     zero, so that changing the sign is 1 − value.
 
     >>> one = torch.arange(10.0).reshape(1, 10, 1, 1, 1) / 10
-    >>> turn_descriptors(one, Symmetry(False, True, False, False))[0, :, 0, 0, 0].mul(10).round().int().tolist()
+    >>> turn_descriptors(one, Symmetry(False, True, False))[0, :, 0, 0, 0].mul(10).round().int().tolist()
     [0, 9, 2, 3, 4, 5, 4, 7, 2, 9]
     """
-    order = [0, 2, 1, 3, 5, 4, 7, 6, 8, 9] if view.transpose else range(10)
+    order = [0, 2, 1, 3, 5, 4, 7, 6, 8, 9] if view.axes == (0, 2, 1) else range(10)
     z, y, x = view[:3]
     turned_round = [z, y, x, False, False, False, z != y, z != x, y != x, False]
     channels = [found_BCZYX[:, channel] for channel in order]
@@ -178,11 +127,6 @@ def combine_descriptors(image_BZYX: Tensor, descriptors: Callable[[Tensor], Tens
         total = found if total is None else total.add_(found)
     assert total is not None
     return total / len(views)
-
-
-def _moved(place: tuple[slice, slice, slice], shift: Triple) -> tuple[slice, slice, slice]:
-    z, y, x = (slice(s.start + d, s.stop + d) if s.stop > s.start else s for s, d in zip(place, shift, strict=True))
-    return (z, y, x)
 
 
 def _combine(into: Tensor, values: Tensor, mode: TtaMode, first: bool) -> None:

@@ -155,6 +155,25 @@ def load_weights(network: nn.Module, content: Mapping[str, Any], path: Path) -> 
         ) from error
 
 
+def load_matching(network: nn.Module, content: Mapping[str, Any], path: Path) -> list[str]:
+    """Put every tensor of a checkpoint whose name and shape agree into a network, averaged ones first.
+
+    Returns:
+        A line on each tensor that was left: those of the network that keep their fresh values, those of the file that
+        have no place.
+
+    Raises:
+        NeuropilError: not one agrees.
+    """
+    weights, state = content.get("average") or content["weights"], network.state_dict()
+    fitting = {name: value for name, value in weights.items() if name in state and value.shape == state[name].shape}
+    if not any(value.ndim > 1 for value in fitting.values()):
+        raise NeuropilError(f"no weights of {path} have the name and shape of any in the network of this config")
+    network.load_state_dict(fitting, strict=False)
+    fresh = [f"{name} {list(state[name].shape)}: fresh" for name in state if name not in fitting]
+    return fresh + [f"{name} {list(weights[name].shape)}: left in the file" for name in weights if name not in fitting]
+
+
 def export_weights(
     checkpoint: Path | str,
     path: Path | str,

@@ -55,7 +55,8 @@ def _drawable(where: str, pair: VolumePair, patch: Triple) -> Box:
     """The region that training draws patches from."""
     opened = open_pair(pair)
     require_image(opened.image)
-    require_labels(opened.labels)
+    if opened.labels is not None:
+        require_labels(opened.labels)
     region = opened.region()
     if any(n < p for n, p in zip(region.shape, patch, strict=True)):
         raise NeuropilError(

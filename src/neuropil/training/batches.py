@@ -13,19 +13,22 @@ from torch.utils.data import DataLoader
 
 from neuropil.augment import (
     Intensity,
+    Symmetry,
     apply_symmetry,
     apply_warp,
     draw_symmetry,
     spoil_sections,
     to_unit,
+    turn_affinities,
     vary_intensity,
 )
-from neuropil.config import AugmentConfig, Config, ModelConfig, VolumePair
-from neuropil.dataset import LabelledVolume, Sample, VolumeDataset, Wanted, collate, sample_rng
+from neuropil.config import AugmentConfig, Config, VolumePair
+from neuropil.dataset import Sample, VolumeDataset, Wanted, collate, sample_rng
 from neuropil.errors import NeuropilError
-from neuropil.geometry import Box, Triple
+from neuropil.geometry import Box, Offsets
+from neuropil.sources import LabelledVolume, Taught
 from neuropil.targets import AuxiliaryTarget, affinity_targets, auxiliary_targets, erode_inside, label_margin
-from neuropil.volumes import open_volume
+from neuropil.volumes import LOGIT8, open_volume
 from neuropil.volumes.grey import scaled_image
 
 
@@ -42,15 +45,18 @@ class Batch(NamedTuple):
     """int32, the ids that the targets were made from; for pictures."""
     auxiliary: tuple[AuxiliaryTarget, ...] = ()
     """What else is learned from the labels."""
+    taught_BEZYX: Tensor | None = None
+    """float32 in [0, 1], the affinities of a teacher; None where no volume has one."""
+    taught_validity_BEZYX: Tensor | None = None
+    """bool, where the teacher says anything."""
 
 
 def open_pair(pair: VolumePair) -> LabelledVolume:
     """Open the volumes that one entry of ``data.train`` names; no voxel is read yet."""
-    if pair.labels is None:
-        raise ValueError("a pair without labels reached training; the config should have refused it")
-    image, labels = open_volume(pair.image), open_volume(pair.labels)
+    image = open_volume(pair.image)
+    labels, mask, teacher = (open_volume(p) if p else None for p in (pair.labels, pair.mask, pair.teacher))
     box = None if pair.box is None else Box.parse(pair.box, image.box)
-    return LabelledVolume(image, labels, open_volume(pair.mask) if pair.mask else None, box, pair.weight)
+    return LabelledVolume(image, labels, mask, box, pair.weight, teacher)
 
 
 def open_dataset(
@@ -81,6 +87,7 @@ def open_dataset(
         unlabelled=config.data.unlabelled,
         wanted=wanted,
         memory=_room(config.data.memory * 1e9, device),
+        offsets=config.model.offsets,
         device=device,
     )
 
@@ -149,13 +156,47 @@ def prepare(samples: Sequence[Sample], config: Config, seed: int, augment: Augme
 
     The geometry comes first and the targets after it, so that targets are those of what the network sees.
     """
-    margin = label_margin(config.model)
-    varied = [_vary(sample, config.training.patch, margin, seed, augment) for sample in samples]
-    image_BZYX, labels_BZYX, mask_BZYX = (_together(part) for part in zip(*varied, strict=True))
-    target, validity = _targets(labels_BZYX, mask_BZYX, margin, config.model)
-    more = auxiliary_targets(labels_BZYX, mask_BZYX, config.model, margin)
-    shown = labels_BZYX[..., margin : labels_BZYX.shape[-2] - margin, margin : labels_BZYX.shape[-1] - margin]
-    return Batch(image_BZYX[:, None], target, validity, shown, more)
+    varied = [_vary(sample, config, seed, augment) for sample in samples]
+    image_BZYX = _together([v.image_ZYX for v in varied])
+    labels_BZHW, mask_BZHW = _together([v.labels_ZHW for v in varied]), _together([v.mask_ZHW for v in varied])
+    # What was turned onto another side is eroded already.
+    cube, model = augment is not None and augment.cube, config.model
+    margin, erosion = (0, 0) if cube else (label_margin(model), model.label_erosion)
+    shown, usable = (_cut(part, margin) for part in (labels_BZHW, mask_BZHW))
+    if not all(sample.labelled for sample in samples):
+        mask_BZHW = (
+            mask_BZHW & torch.tensor([s.labelled for s in samples], device=mask_BZHW.device)[:, None, None, None]
+        )
+    eroded = erode_inside(labels_BZHW, erosion, margin)
+    target, validity = affinity_targets(eroded, model.offsets, _cut(mask_BZHW, margin))
+    more = auxiliary_targets(labels_BZHW, mask_BZHW, model, margin)
+    batch = Batch(image_BZYX[:, None], target, validity, shown, more)
+    if augment is None or all(pair.teacher is None for pair in config.data.train):
+        return batch
+    triples = zip(samples, varied, usable, strict=True)
+    soft = [soft_targets(s.taught, v.symmetry, model.offsets, mask) for s, v, mask in triples]
+    taught, taught_validity = (_together(part) for part in zip(*soft, strict=True))
+    return batch._replace(taught_BEZYX=taught, taught_validity_BEZYX=taught_validity)
+
+
+def soft_targets(
+    taught: Taught | None, symmetry: Symmetry, offsets: Offsets, usable_ZYX: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What a teacher says of a sample after its symmetry: probabilities and where they are known, ``[E, Z, Y, X]``.
+
+    Args:
+        taught: of the patch as stored; None: nothing is known.
+        symmetry: what the sample went through.
+        offsets: the edges to learn.
+        usable_ZYX: bool, the voxels that may be learned from, after the symmetry.
+    """
+    shape = (len(offsets), *usable_ZYX.shape)
+    if taught is None:
+        return usable_ZYX.new_zeros(shape, dtype=torch.float32), usable_ZYX.new_zeros(shape)
+    codes, held = turn_affinities(taught.codes_EZYX, taught.offsets, offsets, symmetry)
+    table = torch.from_numpy(LOGIT8.table).to(codes.device, torch.float32)
+    soft = table.index_select(0, codes.flatten().int()).reshape(shape)
+    return soft, held & affinity_targets(usable_ZYX, offsets)[0]
 
 
 def _together(parts: Sequence[Tensor]) -> Tensor:
@@ -163,13 +204,21 @@ def _together(parts: Sequence[Tensor]) -> Tensor:
     return parts[0][None].contiguous() if len(parts) == 1 else torch.stack(list(parts))
 
 
-def _vary(
-    sample: Sample, patch: Triple, margin: int, seed: int, augment: AugmentConfig | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Image, labels and mask of a sample after warp, defects, grey values and symmetry."""
+class _Varied(NamedTuple):
+    """A sample after warp, defects, grey values and symmetry."""
+
+    image_ZYX: Tensor
+    labels_ZHW: Tensor
+    mask_ZHW: Tensor
+    symmetry: Symmetry
+
+
+def _vary(sample: Sample, config: Config, seed: int, augment: AugmentConfig | None) -> _Varied:
+    """A sample after warp, defects, grey values and symmetry."""
+    patch, margin = config.training.patch, label_margin(config.model)
     image, labels, mask = sample.image_ZYX, sample.labels_ZYX, sample.mask_ZYX
     if augment is None:
-        return to_unit(image), labels, mask
+        return _Varied(to_unit(image), labels, mask, Symmetry(False, False, False))
     # Bytes stay what they are as long as they can: to brighten them is to look in a table.
     if sample.warp is not None or image.dtype != torch.uint8:
         image = to_unit(image)
@@ -178,13 +227,16 @@ def _vary(
     image = spoil_sections(image, augment, sample_rng(seed, sample.number, part=3))
     rng = sample_rng(seed, sample.number, part=1)
     # Flips and transposes move voxels without changing them: the one interpolation stays the warp's.
-    symmetry = draw_symmetry(rng, augment.flip, augment.transpose and patch[1] == patch[2])
+    symmetry = draw_symmetry(rng, augment.flip, augment.transpose and patch[1] == patch[2], augment.cube)
+    if augment.cube:  # erosion is of sections as they were cut
+        labels, mask = erode_inside(labels, config.model.label_erosion, margin), _cut(mask, margin)
     image, labels, mask = (apply_symmetry(part, symmetry) for part in (image, labels, mask))
-    intensity = Intensity(augment.contrast, augment.brightness, augment.gamma, augment.intensity_probability)
-    return vary_intensity(image, intensity, rng, backwards=symmetry.flip_z), labels, mask
+    spread = (augment.contrast, augment.brightness, augment.gamma)
+    intensity = Intensity(*spread, augment.intensity_probability, augment.by_section)
+    image = vary_intensity(image, intensity, rng, backwards=symmetry.flip_z)
+    return _Varied(image, labels, mask, symmetry)
 
 
-def _targets(labels_BZHW: Tensor, mask_BZHW: Tensor, margin: int, model: ModelConfig) -> tuple[Tensor, Tensor]:
-    """Affinities of the eroded labels, once their margin has done its work."""
-    inner = (..., slice(margin, mask_BZHW.shape[-2] - margin), slice(margin, mask_BZHW.shape[-1] - margin))
-    return affinity_targets(erode_inside(labels_BZHW, model.label_erosion, margin), model.offsets, mask_BZHW[inner])
+def _cut(x_ZHW: Tensor, margin: int) -> Tensor:
+    """Without the margin in y and x."""
+    return x_ZHW[..., margin : x_ZHW.shape[-2] - margin, margin : x_ZHW.shape[-1] - margin]

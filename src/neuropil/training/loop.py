@@ -25,6 +25,7 @@ from neuropil.training.ranks import across, agree, share_norms, start_fabric
 from neuropil.training.run import PLAIN, Layout, Run, Step, plain, restore, start_run, write_config
 from neuropil.training.schedule import learning_rate
 from neuropil.training.stopping import NanCheck, StopRequest
+from neuropil.training.teacher import taught_by
 from neuropil.training.validation import Validation
 
 
@@ -34,6 +35,7 @@ def train(
     resume: Path | str | None = None,
     pretrained: Path | str | None = None,
     layout: Layout = PLAIN,
+    teacher: Path | str | None = None,
 ) -> Path:
     """Train a network as the config says.
 
@@ -42,6 +44,8 @@ def train(
         out: folder for ``checkpoints/last.pt``, ``checkpoints/best.pt``, ``config.yaml`` and ``tensorboard/``.
         resume: a checkpoint to continue exactly: weights, average, optimizer, iteration, clock and sample stream.
         pretrained: a checkpoint to take only the weights from.
+        teacher: a checkpoint or the name of a model whose affinities are learned beside the labels, and in their place
+            where a volume has none; computed once, into ``out/teacher``.
         layout: names of numbered checkpoints and of the folder of events, where other programs expect their own.
 
     Returns:
@@ -59,12 +63,14 @@ def train(
     """
     if resume and pretrained:
         raise NeuropilError("--resume continues a run and --pretrained starts a new one; give only one of them")
-    check_trainable(config)
     settings, out = config.training, Path(out)
+    check_trainable(config, taught=teacher is not None)
     write_config(config, out)
 
     # What it learns from. Sample n is a function of the seed and n alone, so going on only takes the iteration.
     fabric = start_fabric(settings, is_own(config.model))
+    if teacher:
+        config = taught_by(teacher, config, out, fabric)
     tell_idle_edges(config, fabric.global_rank == 0)
     # Volumes stay on the device that trains, and samples are cut out there; helping processes need them in memory.
     home = fabric.device if settings.workers == 0 else None

@@ -9,7 +9,17 @@ from torch import Tensor
 
 from neuropil.config import Config, LossConfig
 from neuropil.errors import NeuropilError
-from neuropil.losses import Across, alone, balanced_bce, classic_loss, classic_weights, dice, focal, squared_error
+from neuropil.losses import (
+    Across,
+    alone,
+    balanced_bce,
+    classic_loss,
+    classic_weights,
+    dice,
+    focal,
+    squared_error,
+    taught_bce,
+)
 from neuropil.targets import AuxiliaryTarget
 from neuropil.training.batches import Batch
 
@@ -104,6 +114,9 @@ def _affinity_terms(
         weighed["focal"] = (loss.focal, focal(logits_BEZYX, target, valid, loss.focal_gamma, across))
     if loss.mse:
         weighed["mse"] = (loss.mse, squared_error(logits_BEZYX.float().sigmoid(), target, valid, across))
+    if batch.taught_BEZYX is not None and batch.taught_validity_BEZYX is not None:
+        cost = taught_bce(logits_BEZYX, batch.taught_BEZYX, batch.taught_validity_BEZYX, across)
+        weighed["teacher"] = (loss.teacher, cost)
     return weighed
 
 

@@ -17,7 +17,7 @@ from neuropil.config import Config, config_to_yaml
 from neuropil.errors import NeuropilError
 from neuropil.geometry import VoxelSize
 from neuropil.models import build_network, check_spread
-from neuropil.models.checkpoint import load_weights, read_checkpoint, save_checkpoint
+from neuropil.models.checkpoint import load_matching, load_weights, read_checkpoint, save_checkpoint
 from neuropil.training.optimizers import make_optimizer, start_average
 from neuropil.training.ranks import prepare_norms
 
@@ -99,6 +99,7 @@ class Run:
                 "minutes": round(step.seconds / 60, 2),
                 "voxel_size": list(self.voxel_size) if self.voxel_size else None,
                 "grey_levels": list(self.grey_levels) if self.grey_levels else None,
+                "taught": any(pair.teacher for pair in self.config.data.train),
             },
         }
         save_checkpoint(path, content)
@@ -123,7 +124,11 @@ def start_run(
     torch.manual_seed(config.training.seed)
     bare: nn.Module = build_network(config.model)
     if pretrained:
-        load_weights(bare, read_checkpoint(pretrained), Path(pretrained))
+        left = load_matching(bare, read_checkpoint(pretrained), Path(pretrained))
+        if fabric.global_rank == 0:
+            count = len(bare.state_dict()) - sum(line.endswith("fresh") for line in left)
+            print(f"took {count} of {len(bare.state_dict())} tensors from {pretrained}; the rest:", flush=True)
+            print("\n".join(f"  {line}" for line in left or ["nothing"]), flush=True)
     bare = bare.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     bare = prepare_norms(bare, config, fabric)
     network, optimizer = fabric.setup(bare, make_optimizer(bare, config, fabric.device.type))
@@ -150,6 +155,10 @@ def restore(run: Run, path: Path) -> Step:
         raise NeuropilError(
             f"{path} holds only weights, which --resume cannot continue; start with --pretrained {path}"
         )
+    taught = any(pair.teacher for pair in run.config.data.train)
+    if bool(content["info"].get("taught")) != taught:
+        was = "learned from a teacher" if not taught else "learned without a teacher"
+        raise NeuropilError(f"{path} {was}; {'give it again' if not taught else 'leave --teacher out'}")
     load_weights(run.average.module, content, path)
     load_weights(plain(run.network), {"weights": content["weights"]}, path)
     run.optimizer.load_state_dict(content["optimizer"])

@@ -65,6 +65,7 @@ class Validation:
         shape = [min(n, m) for n, m in zip(wanted, region.shape, strict=True)]
         start = [a + (n - m) // 2 for a, n, m in zip(region.start, region.shape, shape, strict=True)]
         box = Box.at(start, shape)
+        assert pair.labels is not None  # check_trainable asked for them
         model = Model(run.average.module, self.config, {})
         affinities = predict(model, pair.image.read(box), tta=1, device=str(self.fabric.device))
         run.average.train()

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from neuropil import Box, NeuropilError, create_volume, open_volume, write_volume
-from neuropil.dataset import LabelledVolume, VolumeDataset
+from neuropil.dataset import VolumeDataset
+from neuropil.sources import LabelledVolume
 from neuropil.volumes.formats import tiles
 
 SHAPE, TILE = (3, 23, 31), (8, 10)
