@@ -1,6 +1,7 @@
 """The benchmarks run, at a size where what they measure means nothing."""
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -153,3 +154,33 @@ def test_convolutions_are_right_in_processes_of_their_own(tmp_path):
     numbers = [[int(n) for n in line.split()[1:]] for line in done.stdout.splitlines()[-4:]]
     assert sum(right for right, *_ in numbers) == 4
     assert all(others == [0, 0, 0] for _, *others in numbers)
+
+
+def test_what_a_gpu_is_measured_by_runs_on_a_processor(benchmark, tmp_path):
+    parts = ("card", "train narrow", "predict narrow", "segment")
+    chosen = [word for part in parts for word in ("--only", part)]
+    said = benchmark("gpu.py", "--tiny", "--device", "cpu", "--out", tmp_path / "gpu.jsonl", *chosen)
+    found = {line["part"]: line for line in map(json.loads, (tmp_path / "gpu.jsonl").read_text().splitlines())}
+    assert tuple(found) == parts
+    assert "failed" not in said
+    for part in ("train narrow", "predict narrow"):
+        assert found[part]["share of alone"] == pytest.approx(found[part]["package"] / found[part]["alone"])
+    assert found["segment"]["2 threads (s)"] > 0
+
+
+@pytest.mark.slow
+def test_training_by_the_clock_leaves_weights_and_scores(data, tmp_path):
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(
+        "model: {widths: [4, 6], downsample: [[1, 2, 2]]}\n"
+        "training: {patch: [4, 32, 32], batch: 1, device: cpu, checkpoint_every: 5}\npredict: {tta: 1}\n"
+    )
+    out = tmp_path / "out"
+    environ = os.environ | {"NEUROPIL_DATA": str(data), "OUT": str(out), "SCORED": "0:8"}
+    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
+    for weights in ([], [str(out / "weights.safetensors")]):
+        command = ["bash", str(ROOT / "scripts" / "gpu_train.sh"), "0.03", str(recipe), *weights]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr + done.stdout
+        assert 0 <= json.loads((out / "scores.json").read_text())["adapted_rand_error"] <= 1
+        assert (out / "weights.safetensors").stat().st_size < 16 * 2**20
