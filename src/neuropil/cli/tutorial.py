@@ -77,9 +77,14 @@ def main(words: Sequence[str] | None = None) -> int:
 def _read(options: argparse.Namespace) -> Classic:
     """The configuration, and on the first process a line on each key that changes nothing."""
     from neuropil.compat.pytc import read_settings, translate
+    from neuropil.compat.pytc.settings import SAVED, settings_to_yaml
 
     files = [path for path in (options.config_base, options.config_file) if path]
-    classic = translate(read_settings(files, options.overrides))
+    settings = read_settings(files, options.overrides)
+    classic = translate(settings)
+    if not options.inference and _rank() == 0:
+        classic.output.mkdir(parents=True, exist_ok=True)
+        (classic.output / SAVED).write_text(settings_to_yaml(settings), encoding="utf-8")
     for note in classic.notes:
         _say(f"note: {note}")
     return classic

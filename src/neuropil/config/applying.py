@@ -46,6 +46,9 @@ class PredictConfig(Section):
         description="Voxels [z, y, x] from tile to tile; the last of an axis is moved inward. None: tiles are laid "
         "evenly, with the overlap.",
     )
+    batch: int | None = Field(
+        None, ge=1, description="Tiles in one call of the network. None: as many as fill a GPU; one on a processor."
+    )
     blend: Literal["bump", "gaussian"] = Field(
         "bump",
         description="How tiles count where they overlap: bump falls off towards their faces, edge by edge; gaussian "

@@ -148,7 +148,9 @@ class Request:
         return replace(lay_tiles(self.frame, tile, overlap, self.keep, self.multiple), blend=self.settings.blend)
 
     def batch(self, tile: Triple) -> int:
-        """Tiles in one call of the network: on a GPU as many as fill it, on a processor one."""
+        """Tiles in one call of the network: as asked, else on a GPU as many as fill it, on a processor one."""
+        if self.settings.batch is not None:
+            return self.settings.batch
         if self.device.type == "cpu":
             return 1
         return min(max(self._tile_voxels() // math.prod(tile), 1), 16)

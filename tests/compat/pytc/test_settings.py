@@ -1,12 +1,15 @@
 """Files in the classic vocabulary, as people write them."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from neuropil import NeuropilError
-from neuropil.compat.pytc import VOCABULARY, read_settings
-from neuropil.compat.pytc.settings import plain
+from neuropil.compat.pytc import VOCABULARY, read_settings, translate
+from neuropil.compat.pytc.settings import SAVED, plain, settings_to_yaml
+from recorded import CLASSIC, needs_classic
 
 
 def written(folder, name, text):
@@ -138,3 +141,25 @@ def test_any_values_are_read_or_refused_by_name(tmp_path_factory, values):
             assert any(f"command line: {name}: " in line for name in values) or "'" in line
     else:
         assert set(settings.given) == set(values)
+
+
+def test_what_a_run_saves_is_read_again(tmp_path):
+    settings = read_settings([], ["MODEL.TARGET_OPT", '["2"]', "MODEL.OUT_PLANES", "3", "INFERENCE.AUG_NUM", "None"])
+    (tmp_path / SAVED).write_text(settings_to_yaml(settings))
+    again = read_settings([tmp_path / SAVED])
+    assert all(plain(again[name]) == plain(settings[name]) for name in VOCABULARY)
+    assert replace(translate(again), notes=()).config == translate(settings).config
+    # The native recipe that training writes beside it stands for the same.
+    (tmp_path / "config.yaml").write_text("training:\n  iterations: 2\n")
+    assert read_settings([tmp_path / "config.yaml"])["INFERENCE.AUG_NUM"] is None
+    (tmp_path / SAVED).unlink()
+    with pytest.raises(NeuropilError, match=r"is a recipe of neuropil, and no classic.yaml lies beside it"):
+        read_settings([tmp_path / "config.yaml"])
+
+
+@needs_classic
+def test_configurations_that_the_classic_program_saved_are_read():
+    saved = sorted(CLASSIC.glob("*.yaml"))
+    assert len(saved) > 8
+    for path in saved:
+        assert translate(read_settings([path])).config.training.batch == 2

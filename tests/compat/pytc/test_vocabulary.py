@@ -147,6 +147,7 @@ CHANGES = {
     "DATASET.PAD_SIZE": "[1, 2, 3]",
     "SOLVER.NAME": "AdamW",
     "SOLVER.WARMUP_METHOD": "constant",
+    "INFERENCE.SAMPLES_PER_BATCH": "2",
     "SOLVER.LR_SCHEDULER_NAME": "WarmupCosineLR",
     "SOLVER.GAMMA": "0.3",
     "SOLVER.BETAS": "(0.8, 0.99)",

@@ -54,6 +54,8 @@ def written(draft: Draft, settings: PredictConfig) -> PredictConfig:
         NeuropilError: another blend, padding that is not mirrored, or an encoding that there is not.
     """
     theirs = draft.settings
+    if theirs["INFERENCE.SAMPLES_PER_BATCH"] < 1:
+        raise draft.refuse("INFERENCE.SAMPLES_PER_BATCH", "expected a whole number of at least 1")
     pad = "INFERENCE.PAD_SIZE" if theirs["INFERENCE.PAD_SIZE"] is not None else "DATASET.PAD_SIZE"
     draft.choose("DATASET.PAD_MODE", {"reflect": "reflect"}, "images are continued by their mirror image")
     assert settings.tile is not None
@@ -65,6 +67,7 @@ def written(draft: Draft, settings: PredictConfig) -> PredictConfig:
         "surround": (0, 0, 0),
         "stride": tuple(t - o for t, o in zip(settings.tile, settings.overlap, strict=True)),
         "blend": draft.choose("INFERENCE.BLENDING", {"gaussian": "gaussian", "bump": "bump"}),
+        "batch": theirs["INFERENCE.SAMPLES_PER_BATCH"] if "INFERENCE.SAMPLES_PER_BATCH" in theirs.given else None,
         "encoding": draft.choose("INFERENCE.OUTPUT_ENCODING", encodings),
     }
     return settings.model_copy(update=changes)

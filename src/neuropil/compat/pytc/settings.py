@@ -16,6 +16,9 @@ from neuropil.compat.pytc.vocabulary import VOCABULARY, Key
 from neuropil.config.files import Loader, read_yaml
 from neuropil.errors import NeuropilError
 
+SAVED = "classic.yaml"
+"""The configuration of a run in classic words, in its folder."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -69,7 +72,7 @@ def read_settings(files: Sequence[Path | str], overrides: Sequence[str] = ()) ->
     """
     given: dict[str, Any] = {}
     places: dict[str, str] = {}
-    for path in files:
+    for path in map(_in_classic_words, files):
         values, lines = read_yaml(Path(path))
         for key, value in _leaves(values):
             name = ".".join(key)
@@ -87,6 +90,39 @@ def read_settings(files: Sequence[Path | str], overrides: Sequence[str] = ()) ->
     if problems:
         raise NeuropilError("\n".join(problems))
     return Settings(given, places)
+
+
+def _in_classic_words(path: Path | str) -> Path:
+    """A file, or for a native recipe the one in classic words that ``scripts/main.py`` left beside it.
+
+    Raises:
+        NeuropilError: a native recipe alone.
+    """
+    path = Path(path)
+    values = read_yaml(path)[0]
+    if not values or any(str(section).isupper() for section in values):
+        return path
+    if not {"data", "model", "training"} & set(map(str, values)):
+        return path
+    if (beside := path.with_name(SAVED)).is_file():
+        return beside
+    raise NeuropilError(f"{path} is a recipe of neuropil, and no {SAVED} lies beside it: neuropil train {path}")
+
+
+def settings_to_yaml(settings: Settings) -> str:
+    """All keys with their values, as the classic program saves them: :func:`read_settings` reads it again.
+
+    >>> "BASE_LR: 0.5" in settings_to_yaml(read_settings([], ["SOLVER.BASE_LR", "0.5"]))
+    True
+    """
+    tree: dict[str, Any] = {}
+    for name, key in VOCABULARY.items():
+        *sections, last = name.split(".")
+        level = tree
+        for section in sections:
+            level = level.setdefault(section, {})
+        level[last] = plain(settings.given.get(name, key.default))
+    return yaml.safe_dump(tree, sort_keys=False)
 
 
 def plain(value: Any) -> Any:

@@ -120,8 +120,13 @@ def _put_data(draft: Draft) -> None:
         _put_volumes(draft, section, prefix, folder)
     foreground = max(0, settings["DATASET.REJECT_SAMPLING.SIZE_THRES"]) / prod(draft.size("MODEL.INPUT_SIZE"))
     draft.put("data.min_foreground", foreground, "DATASET.REJECT_SAMPLING.SIZE_THRES")
-    ids = max(0, settings["DATASET.REJECT_SAMPLING.DIVERSITY"])
-    draft.put("data.min_ids", ids, "DATASET.REJECT_SAMPLING.DIVERSITY")
+    wanted = settings["DATASET.REJECT_SAMPLING.DIVERSITY"]
+    if wanted > 1:
+        draft.note(
+            f"the classic package counts the background, too: {wanted} ids are {wanted - 1} neurons here",
+            "DATASET.REJECT_SAMPLING.DIVERSITY",
+        )
+    draft.put("data.min_ids", max(0, wanted - 1), "DATASET.REJECT_SAMPLING.DIVERSITY")
 
 
 def _put_volumes(draft: Draft, section: str, prefix: str, folder: str | None) -> None:
@@ -170,10 +175,10 @@ def _put_optimizer(draft: Draft) -> None:
     draft.put("optimizer.schedule", schedule, "SOLVER.LR_SCHEDULER_NAME")
     warmup = settings["SOLVER.WARMUP_ITERS"]
     draft.put("optimizer.warmup", warmup if warm else 0, "SOLVER.WARMUP_ITERS")
-    if warm:
-        draft.put("optimizer.warmup_factor", settings["SOLVER.WARMUP_FACTOR"], "SOLVER.WARMUP_FACTOR")
-        holds = draft.choose("SOLVER.WARMUP_METHOD", {"linear": False, "constant": True})
-        draft.put("optimizer.warmup_hold", holds, "SOLVER.WARMUP_METHOD")
+    factor = settings["SOLVER.WARMUP_FACTOR"]
+    draft.put("optimizer.warmup_factor", factor if warm else None, "SOLVER.WARMUP_FACTOR")
+    holds = draft.choose("SOLVER.WARMUP_METHOD", {"linear": False, "constant": True})
+    draft.put("optimizer.warmup_hold", holds and warm, "SOLVER.WARMUP_METHOD")
     milestones = [step / max(total, 1) for step in settings["SOLVER.STEPS"] if step < total]
     draft.put("optimizer.milestones", milestones, "SOLVER.STEPS")
     draft.put("optimizer.decay", settings["SOLVER.GAMMA"], "SOLVER.GAMMA")

@@ -285,7 +285,7 @@ _INFERENCE = {
     "DO_EVAL": _refused(True, "leave it out; norms use what they measured in training"),
     "TEST_NUM": _refused(1, "start one process per volume, each with its own INFERENCE.IMAGE_NAME"),
     "TEST_ID": _accepted(0, "it belongs to TEST_NUM, which is refused"),
-    "SAMPLES_PER_BATCH": _accepted(4, "as many tiles go through the network at once as the device has room for"),
+    "SAMPLES_PER_BATCH": _honoured(4),
     "MODEL_RETURN_FEATS": _refused(None, "leave it out; the network returns affinities"),
     # Two keys of our own.
     "OUTPUT_ENCODING": _honoured("uint8"),
