@@ -243,7 +243,7 @@ def _weights(length: int, starts: tuple[int, ...], offset: int) -> npt.NDArray[n
 
 @lru_cache(maxsize=32)
 def _gaussian_share(shape: Triple, near: tuple[tuple[int, ...], ...]) -> npt.NDArray[np.float32]:
-    own = _gaussian(shape)
+    own = gaussian_window(shape)
     total = np.zeros(shape, np.float32)
     for shift in itertools.product(*near):
         here = tuple(slice(max(d, 0), n + min(d, 0)) for d, n in zip(shift, shape, strict=True))
@@ -255,7 +255,7 @@ def _gaussian_share(shape: Triple, near: tuple[tuple[int, ...], ...]) -> npt.NDA
 
 
 @lru_cache(maxsize=4)
-def _gaussian(shape: Triple) -> npt.NDArray[np.float32]:
+def gaussian_window(shape: Triple) -> npt.NDArray[np.float32]:
     """``exp(-r² / 2σ²) + 1e-4``, each axis from -1 to 1 across the tile, as the classic package has it."""
     axes = [np.linspace(-1, 1, n) ** 2 for n in shape]
     squared = axes[0][:, None, None] + axes[1][:, None] + axes[2]

@@ -1,0 +1,132 @@
+"""``connectomics.data.utils``: volumes, targets, weights and blending windows under their classic names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from neuropil.errors import NeuropilError
+from neuropil.geometry import NEAREST, Offsets
+from neuropil.inference.tiling import gaussian_window
+from neuropil.losses import Balance, classic_weights
+from neuropil.targets import affinity_targets, erode_labels, meetings
+from neuropil.volumes import open_volume, write_volume
+
+Array = npt.NDArray[Any]
+
+
+def readvol(filename: str | Path, dataset: str | None = None, drop_channel: bool = False) -> Array:
+    """A whole volume, ``[z, y, x]`` or ``[c, z, y, x]``: of HDF5 the array ``dataset``, or the only one."""
+    path = f"{filename}/{dataset}" if dataset else str(filename)
+    with open_volume(path) as volume:
+        array = volume.read()
+    return array[0] if drop_channel and array.ndim == 4 else array
+
+
+def savevol(filename: str | Path, vol: Array, dataset: str = "main", format: str = "h5") -> None:  # noqa: A002
+    """Write a volume; HDF5 as the array ``dataset``."""
+    if format not in ("h5", "tif", "png"):
+        raise NeuropilError(f"expected the format h5, tif or png, got {format!r}")
+    write_volume(f"{filename}/{dataset}" if format == "h5" else filename, vol)
+
+
+def reduce_label(label: Array) -> Array:
+    """Ids made compact, 0 stays 0, in the smallest unsigned type.
+
+    >>> reduce_label(np.array([0, 7, 7, 300])).tolist()
+    [0, 1, 1, 2]
+    """
+    ids = np.unique(label[label > 0])
+    compact = np.where(label > 0, np.searchsorted(ids, label) + 1, 0)
+    return compact.astype(np.min_scalar_type(max(len(ids), 1)))
+
+
+def seg_widen_border(seg: Array, tsz_h: int = 1) -> Array:
+    """Erosion: voxels whose window of (2n+1)² in their section holds two ids become background.
+
+    >>> seg_widen_border(np.array([[[1, 1, 2, 2]]]), 1).tolist()
+    [[[1, 0, 0, 2]]]
+    """
+    return erode_labels(_tensor(seg), tsz_h).numpy().astype(seg.dtype)
+
+
+def seg_to_targets(label: Array, topts: Sequence[str], erosion_rates: Any = None) -> list[Array]:
+    """Targets of labels ``[z, y, x]`` by their classic names, float32 ``[c, z, y, x]`` each.
+
+    Affinities whose partner lies outside have what the classic package gives them: the foreground for ``2``, the edge
+    repeated for ``2-z-y-x-v1``.
+
+    Args:
+        label: integers, 0 = background.
+        topts: ``0``, ``2``, ``2-z-y-x-v1``, ``4-width-background``.
+        erosion_rates: voxels of erosion, one number or one for each target.
+
+    Raises:
+        NeuropilError: a target that is not here.
+
+    >>> [one.shape for one in seg_to_targets(np.ones((2, 3, 4), np.int64), ["2", "0"])]
+    [(3, 2, 3, 4), (1, 2, 3, 4)]
+    """
+    rates = erosion_rates if isinstance(erosion_rates, list | tuple) else [erosion_rates] * len(topts)
+    return [_target(label, str(name), int(rate or 0)) for name, rate in zip(topts, rates, strict=True)]
+
+
+def _target(label: Array, name: str, erosion: int) -> Array:
+    ids = erode_labels(_tensor(label), erosion) if erosion else _tensor(label)
+    kind, *numbers = name.split("-")
+    if name == "0":
+        return (ids > 0).numpy().astype(np.float32)[None]
+    if name == "2":
+        found, inside = affinity_targets(ids, NEAREST)
+        return torch.where(inside, found, (ids > 0).expand_as(found)).numpy().astype(np.float32)
+    if kind == "2" and len(numbers) == 4 and numbers[3] == "v1":
+        z, y, x = map(int, numbers[:3])
+        offsets: Offsets = ((-z, 0, 0), (0, -y, 0), (0, 0, -x))
+        padded = np.pad(label if not erosion else ids.numpy(), ((z, 0), (y, 0), (x, 0)), mode="edge")
+        found, _ = affinity_targets(_tensor(padded), offsets)
+        return found.numpy()[:, z:, y:, x:].astype(np.float32)
+    if kind == "4":
+        width, background = map(int, [*numbers, *["1"] * (2 - len(numbers))])
+        solid = torch.where(ids > 0, ids, ids.max() + 1) if background else ids
+        return meetings(solid, width).numpy().astype(np.float32)[None]
+    raise NeuropilError(f"the target {name!r} is not here; there are 0, 2, 2-z-y-x-v1 and 4-width-background")
+
+
+def seg_to_weights(targets: Sequence[Array], wopts: Sequence[Sequence[str]], mask: Array | None = None) -> list[Any]:
+    """Weights of targets for each of their losses, as ``WEIGHT_OPT`` names them: ``0``, ``1``, ``1-1``.
+
+    ``0`` without a mask is an array of one zero, which means none, as there.
+    """
+    balances: dict[str, Balance] = {"0": "none", "1": "rare", "1-1": "grown"}
+    found = []
+    for target, options in zip(targets, wopts, strict=True):
+        truth = torch.from_numpy(np.ascontiguousarray(target)) > 0
+        valid = torch.ones_like(truth) if mask is None else torch.from_numpy(mask > 0).expand(truth.shape)
+        weights: list[Array] = []
+        for option in options:
+            if option not in balances:
+                raise NeuropilError(f"expected a weight of {', '.join(balances)}, got {option!r}")
+            if option == "0" and mask is None:
+                weights.append(np.zeros(1))
+            else:
+                weights.append(classic_weights(truth[None], valid[None], balances[option])[0].numpy())
+        found.append(weights)
+    return found
+
+
+def blend_gaussian(sz: Sequence[int], sigma: float = 0.2, mu: float = 0.0) -> Array:
+    """The classic blending window ``[z, y, x]``: a Gaussian around the middle, 1e-4 added."""
+    if (sigma, mu) != (0.2, 0.0):
+        raise NeuropilError(f"expected sigma 0.2 and mu 0, the classic values, got {sigma} and {mu}")
+    z, y, x = sz
+    return gaussian_window((z, y, x))
+
+
+def _tensor(array: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array).astype(np.int64))
