@@ -238,6 +238,8 @@ def _put_auxiliaries(draft: Draft, others: list[Target]) -> list[Target]:
     for target in contours:
         if target.erosion:
             draft.note("the contour is that of labels as they are, without erosion", "MODEL.LABEL_EROSION")
+    if contours and contours[0].background:
+        draft.note("the contour to the background is a voxel narrower on each side", "MODEL.TARGET_OPT")
     if erosions:
         draft.put("model.aux_erosions", [target.erosion for target in erosions], "MODEL.LABEL_EROSION")
     if contours:

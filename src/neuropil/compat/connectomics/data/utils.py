@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from neuropil.errors import NeuropilError
@@ -64,7 +65,7 @@ def seg_to_targets(label: Array, topts: Sequence[str], erosion_rates: Any = None
 
     Args:
         label: integers, 0 = background.
-        topts: ``0``, ``2``, ``2-z-y-x-v1``, ``4-width-background``.
+        topts: ``0``, ``2``, ``2-z-y-x-v1``, ``4-1-1``, ``4-width-0``.
         erosion_rates: voxels of erosion, one number or one for each target.
 
     Raises:
@@ -93,9 +94,13 @@ def _target(label: Array, name: str, erosion: int) -> Array:
         return found.numpy()[:, z:, y:, x:].astype(np.float32)
     if kind == "4":
         width, background = map(int, [*numbers, *["1"] * (2 - len(numbers))])
-        solid = torch.where(ids > 0, ids, ids.max() + 1) if background else ids
-        return meetings(solid, width).numpy().astype(np.float32)[None]
-    raise NeuropilError(f"the target {name!r} is not here; there are 0, 2, 2-z-y-x-v1 and 4-width-background")
+        if not background:
+            return meetings(ids, width).numpy().astype(np.float32)[None]
+        if width == 1:  # grown by a cross of a voxel
+            border = meetings(torch.where(ids > 0, ids, ids.max() + 1), 1)[:, None].float()
+            border = torch.maximum(F.max_pool2d(border, (3, 1), 1, (1, 0)), F.max_pool2d(border, (1, 3), 1, (0, 1)))
+            return border[:, 0].numpy()[None]
+    raise NeuropilError(f"the target {name!r} is not here; there are 0, 2, 2-z-y-x-v1, 4-1-1 and 4-width-0")
 
 
 def seg_to_weights(targets: Sequence[Array], wopts: Sequence[Sequence[str]], mask: Array | None = None) -> list[Any]:
