@@ -5,33 +5,28 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from neuropil import __version__
 from neuropil.errors import NeuropilError
-from neuropil.viewing.inline import table_tag
 from neuropil.volumes import Volume
 from neuropil.volumes.location import config_beside
 
 _PACKAGES = ("numpy", "torch", "tensorstore", "h5py")
 
 
-def facts_part(segmentation: Volume, affinities: Volume | None) -> list[str]:
-    """The last part of a report: attributes and config of a segmentation and of what it was made from."""
-    parts = ["<h2>How it was made</h2>", table_tag((), list(_stored(segmentation).items()))]
-    if affinities is not None:
-        parts += ["<h3>its affinities</h3>", table_tag((), list(_stored(affinities).items()))]
-    shown: set[Path] = set()
-    for volume in (segmentation, *([affinities] if affinities else [])):
-        for path in configs_of(volume):
-            if path not in shown:
-                shown.add(path)
-                text = escape(path.read_text(encoding="utf-8"))
-                parts.append(f"<details><summary>config: {escape(str(path))}</summary><pre>{text}</pre></details>")
-    return [*parts, f"<p>{escape(versions())}</p>"]
+def facts_of(segmentation: Volume, affinities: Volume | None) -> dict[str, Any]:
+    """The last part of a report: attributes and configs of a segmentation and of what it was made from."""
+    volumes = [segmentation, *([affinities] if affinities else [])]
+    paths = dict.fromkeys(path for volume in volumes for path in configs_of(volume))
+    return {
+        "segmentation": list(_stored(segmentation).items()),
+        "affinities": list(_stored(affinities).items()) if affinities else [],
+        "configs": [(str(path), path.read_text(encoding="utf-8")) for path in paths],
+        "versions": versions(),
+    }
 
 
 def configs_of(volume: Volume) -> list[Path]:

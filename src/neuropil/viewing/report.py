@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +21,10 @@ from neuropil.geometry import Box, Triple
 from neuropil.segmentation import merge_tree
 from neuropil.viewing.colours import RGB, affinity_rgb, error_overlay, grey_rgb, matched, overlay
 from neuropil.viewing.definitions import DEFINITIONS
-from neuropil.viewing.facts import facts_part
-from neuropil.viewing.inline import STYLE, crosshair, figure_tag, picture_tag, table_tag
+from neuropil.viewing.facts import facts_of
+from neuropil.viewing.inline import Picture, crosshair, picture, plot
+from neuropil.viewing.page import write_html
 from neuropil.volumes import Volume, as_volume, open_volume
-from neuropil.volumes.atomic import replacing
 
 _SECTIONS = 3
 _WIDEST = 2048
@@ -126,19 +126,18 @@ def write_report_of(
     made = _made(placed.segmentation)
     curve, cut = _merging(material.affinities, made, placed)
     worst = worst_errors_in(placed, cut=cut)
-    body = [
-        f"<h1>{escape(placed.segmentation.path)}</h1>",
-        f"<p>against {escape(placed.labels.path)}, voxels {placed.box}</p>",
-        *_score_part(scores),
-        *_curve_part(curve, made.threshold, material.affinities),
-        *_section_part(material),
-        *_error_part(worst, material),
-        *facts_part(placed.segmentation, material.affinities),
-    ]
-    head = f'<meta charset="utf-8"><title>neuropil report</title><style>{STYLE}</style>'
-    page = "\n".join(['<!doctype html>\n<html lang="en">', f"<head>{head}</head><body>", *body, "</body></html>\n"])
-    with replacing(Path(path)) as file:
-        file.write_text(page, encoding="utf-8")
+    values = {
+        "title": placed.segmentation.path,
+        "against": placed.labels.path,
+        "box": placed.box,
+        "scores": _scores(scores),
+        "curve": None if curve is None else _curve(curve, made.threshold),
+        "too_large": _too_large(material.affinities),
+        "sections": _sections(material),
+        "errors": _errors(worst, material),
+        "facts": facts_of(placed.segmentation, material.affinities),
+    }
+    write_html(path, "report.html", values)
     return scores
 
 
@@ -190,78 +189,69 @@ def _made(segmentation: Volume) -> SegmentConfig:
     return SegmentConfig.model_validate(stored) if isinstance(stored, Mapping) else SegmentConfig()
 
 
-def _score_part(scores: Scores) -> list[str]:
-    values = scores.to_json()
-    rows = [(name, f"{values[key]:.4f}", meaning) for key, name, meaning in DEFINITIONS if key in values]
-    variants = [
-        (name, *(f"{part[key]:.4f}" for key in ("error", "precision", "recall")))
-        for name, part in values["adapted_rand"].items()
-    ]
-    matching = scores.matching
-    found = [
-        (f"{iou:.2f}", f"{precision:.4f}", f"{recall:.4f}", f"{average:.4f}")
-        for iou, precision, recall, average in zip(
-            matching.iou, matching.precision, matching.recall, matching.average_precision, strict=True
-        )
-    ]
-    about = (
-        f"{scores.scored:,} of {scores.voxels:,} voxels have a label above 0 and are scored; "
-        f"{scores.objects:,} objects, {scores.segments:,} segments on them."
-    )
-    return [
-        "<h2>Scores</h2>",
-        f"<p>{about}</p>",
-        table_tag(("score", "", "what it says"), rows),
-        "<details><summary>Variants of adapted Rand, and objects matched one by one</summary>",
-        table_tag(("adapted Rand as in", "error", "precision", "recall"), variants),
-        table_tag(("IoU above", "precision", "recall", "AP = found / (found + invented + missed)"), found),
-        f"<p>mean AP {matching.mean_average_precision:.4f}</p></details>",
-    ]
+def _scores(scores: Scores) -> dict[str, Any]:
+    """Rows of the tables of scores."""
+    values, matching = scores.to_json(), scores.matching
+    columns = (matching.iou, matching.precision, matching.recall, matching.average_precision)
+    return {
+        "about": f"{scores.scored:,} of {scores.voxels:,} voxels have a label above 0 and are scored; "
+        f"{scores.objects:,} objects, {scores.segments:,} segments on them.",
+        "rows": [(name, f"{values[key]:.4f}", meaning) for key, name, meaning in DEFINITIONS if key in values],
+        "variants": [
+            (name, *(f"{part[key]:.4f}" for key in ("error", "precision", "recall")))
+            for name, part in values["adapted_rand"].items()
+        ],
+        "matching": [
+            (f"{iou:.2f}", *(f"{number:.4f}" for number in numbers)) for iou, *numbers in zip(*columns, strict=True)
+        ],
+        "mean_ap": f"{matching.mean_average_precision:.4f}",
+    }
 
 
-def _curve_part(curve: ThresholdCurve | None, threshold: float | None, affinities: Volume | None) -> list[str]:
-    if curve is None and affinities is not None and affinities.box.size > _MOST:
-        return [
-            f"<p>No curve of thresholds here: {escape(affinities.path)} is large; see <code>neuropil tune</code>.</p>"
-        ]
-    if curve is None:
-        return []
+def _too_large(affinities: Volume | None) -> str | None:
+    """The affinities of which no curve is drawn."""
+    return affinities.path if affinities is not None and affinities.box.size > _MOST else None
+
+
+def _curve(curve: ThresholdCurve, threshold: float | None) -> Picture:
     drawn = draw_curve(curve)
     if threshold is not None:
         for axes in drawn.axes:
             axes.axvline(threshold, color="tab:gray", linewidth=1)
     best = [f"lowest {name} {score:.4f} at {at:.4f}" for name, (at, score) in _optima(curve)]
     here = "" if threshold is None else f" This segmentation was cut at {threshold:.4f} (grey line)."
-    return ["<h2>Every threshold</h2>", figure_tag(drawn, "; ".join(best) + "." + here)]
+    return plot(drawn, "; ".join(best) + "." + here)
 
 
 def _optima(curve: ThresholdCurve) -> list[tuple[str, tuple[float, float]]]:
     return [("adapted Rand error", curve.best("adapted_rand_error")), ("VI", curve.best("voi"))]
 
 
-def _section_part(material: _Material) -> list[str]:
+def _sections(material: _Material) -> list[dict[str, Any]]:
+    """Pictures of a few sections."""
     box = material.placed.box
     depth, high, wide = box.shape
     # Of huge sections the middle: more would not be seen at the size of the page anyway.
     part = (min(high, _WIDEST), min(wide, _WIDEST))
     corner = (box.start[1] + (high - part[0]) // 2, box.start[2] + (wide - part[1]) // 2)
-    parts = ["<h2>Sections</h2>"]
+    sections = []
     for z in sorted({box.start[0] + depth * (2 * k + 1) // (2 * _SECTIONS) for k in range(_SECTIONS)}):
         shown = Box.at((z, *corner), (1, *part))
-        pictures = "".join(picture_tag(picture, caption) for caption, picture in material.panels(shown))
-        parts.append(f"<h3>section {z}</h3><div class='row'>{pictures}</div>")
-    return parts
+        pictures = [picture(voxels, caption) for caption, voxels in material.panels(shown)]
+        sections.append({"z": z, "pictures": pictures})
+    return sections
 
 
-def _error_part(worst: WorstErrors, material: _Material) -> list[str]:
-    parts = []
-    for title, errors in (("Most split neurons", worst.splits), ("Segments that merge most", worst.merges)):
-        parts.append(f"<h2>{title}</h2>" + ("" if errors else "<p>None.</p>"))
-        parts += [_one_error(error, material) for error in errors]
-    return parts
+def _errors(worst: WorstErrors, material: _Material) -> list[dict[str, Any]]:
+    """The worst mistakes of both kinds."""
+    groups = {"Most split neurons": worst.splits, "Segments that merge most": worst.merges}
+    return [
+        {"title": title, "errors": [_one_error(error, material) for error in errors]}
+        for title, errors in groups.items()
+    ]
 
 
-def _one_error(error: ObjectError, material: _Material) -> str:
+def _one_error(error: ObjectError, material: _Material) -> dict[str, Any]:
     whole, part = ("neuron", "segment") if error.kind == "split" else ("segment", "neuron")
     pieces = ", ".join(f"{part} {p.id}: {100 * p.voxels / error.voxels:.1f} %" for p in error.pieces[:5])
     more = error.more + max(0, len(error.pieces) - 5)
@@ -271,11 +261,9 @@ def _one_error(error: ObjectError, material: _Material) -> str:
     elif error.score is not None:
         text += f". Its two largest pieces would be one from threshold {error.score:.4f} down"
     window, mark = _window(error.position, material.placed.box)
-    pictures = "".join(
-        picture_tag(crosshair(picture, mark), caption, zoom=2) for caption, picture in material.panels(window)
-    )
+    pictures = [picture(crosshair(voxels, mark), caption, zoom=2) for caption, voxels in material.panels(window)]
     at = " ".join(str(n) for n in error.position)
-    return f"<h3>{whole} {error.id}, at z y x = {at}</h3><p>{text}.</p><div class='row'>{pictures}</div>"
+    return {"head": f"{whole} {error.id}, at z y x = {at}", "text": text, "pictures": pictures}
 
 
 def _window(at: Triple, box: Box) -> tuple[Box, tuple[int, int]]:
