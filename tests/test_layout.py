@@ -16,6 +16,7 @@ MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 ORDER = [
     *(
         "errors",
+        "inputs",
         "processor",
         "geometry",
         "choices",

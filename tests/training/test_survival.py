@@ -194,3 +194,23 @@ def test_the_last_k_checkpoints_are_kept(data, tmp_path):
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["best.pt", "iteration_00000005.pt", "iteration_00000006.pt", "last.pt"]
     assert equal(weights(tmp_path / "checkpoints" / names[2]), weights(tmp_path / "checkpoints" / "last.pt"))
+
+
+HANGING = """
+import hashlib, sys
+from neuropil.training.stopping import StopRequest
+with StopRequest(float(sys.argv[1])):
+    print("begun", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # native code that gives no signal handler a turn
+"""
+
+
+@pytest.mark.parametrize(("longest", "signals"), [(600, 2), (0.2, 1)])
+def test_a_step_that_hangs_ends_at_the_second_request_or_after_a_while(longest, signals):
+    words = [sys.executable, "-c", HANGING, str(longest)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        for _ in range(signals):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+        assert process.wait(60) == 128 + signal.SIGTERM

@@ -1,12 +1,17 @@
 """The program: its verbs in order, and what becomes of an error.
 
-Exit codes: 0 done, 2 wrong input (one message on stderr), 1 anything else, 130 stopped with Ctrl-C.
+Exit codes: 0 done, 2 wrong input (one message on stderr), 1 anything else, 128 + n stopped by signal n
+(130: Ctrl-C).
 """
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -55,6 +60,33 @@ def _allowances(
 _WITHOUT_VOLUMES = ("fetch", "models", "edits", "config")
 
 
+class Stopped(BaseException):
+    """A signal that ends the program: what is unfinished is cleaned up as after an error."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a verb as Ctrl-C does; one that was ignored at the start (nohup) stays ignored."""
+
+    def stop(number: int, _: object) -> None:
+        raise Stopped(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class _Verbs(TyperGroup):
     """Turns what a user may have done wrong into one message and the right exit code."""
 
@@ -73,9 +105,12 @@ class _Verbs(TyperGroup):
         return command
 
     def invoke(self, ctx: Any) -> Any:
+        from neuropil.inputs import guarding_inputs
+
         warnings.showwarning = _warn
         try:
-            return super().invoke(ctx)
+            with guarding_inputs(), stopped_by_signals():
+                return super().invoke(ctx)
         except NeuropilError as error:
             _fail(str(error))
         except Unfinished as error:
@@ -85,6 +120,9 @@ class _Verbs(TyperGroup):
             raise
         except OSError as error:  # a missing file, a full disk, a folder that may not be written
             _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
+        except Stopped as stop:
+            print(f"stopped by {signal.Signals(stop.number).name}", file=sys.stderr)
+            sys.exit(128 + stop.number)
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
             sys.exit(130)

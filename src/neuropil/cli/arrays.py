@@ -370,7 +370,7 @@ def convert(
     Voxel size, origin, offsets and encoding go with it where the format can hold them. A checkpoint, one of PyTorch
     Connectomics too, becomes a file of weights to share, whose name ends in .safetensors.
     """
-    from neuropil.volumes import open_volume
+    from neuropil.volumes import open_volume, spare_input
     from neuropil.volumes.convert import convert_volume
 
     if target.endswith(".safetensors"):
@@ -379,5 +379,6 @@ def convert(
         typer.echo(f"wrote {export_any(source, target)}")
         return
     volume = open_volume(source)
+    spare_input(volume, target)
     convert_volume(volume, target, box=read_box(box, volume.box), voxel_size=read_voxel_size(voxel_size))
     typer.echo(f"wrote {target}")

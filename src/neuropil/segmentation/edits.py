@@ -91,7 +91,7 @@ def affinities_digest(affinities: Volume) -> str:
     >>> import numpy as np
     >>> from neuropil.volumes import array_volume
     >>> affinities_digest(array_volume(np.zeros((3, 2, 4, 4), np.uint8)))[:8]
-    'b2b:6c00'
+    'b2b:2eba'
     """
     metadata = affinities.metadata
     described = {

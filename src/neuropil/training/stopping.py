@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
 from pathlib import Path
@@ -14,22 +15,42 @@ from torch import Tensor
 from neuropil.errors import NeuropilError
 from neuropil.training.batches import Batch
 
+LONGEST_STEP = 30.0
+"""Seconds that a step may take after a request to terminate, before the run is ended without its checkpoint."""
+
 
 class StopRequest:
-    """While entered, SIGINT (Ctrl-C) and SIGTERM are noted, not obeyed at once: the step is finished, then saved.
+    """While entered, Ctrl-C, SIGTERM and SIGHUP are noted, not obeyed at once: the step is finished, then saved.
 
-    A second SIGINT ends the run where it stands.
+    A second one ends the run where it stands, as does a step that is not finished ``LONGEST_STEP`` seconds after the
+    first SIGTERM or SIGHUP, even one that hangs in native code. A SIGHUP that was ignored at the start stays ignored.
     """
 
-    def __init__(self) -> None:
-        self.signal: int | None = None
+    def __init__(self, longest_step: float = LONGEST_STEP) -> None:
+        self._longest, self._signal = longest_step, 0
+        self._noticed = threading.Event()
         self._before: dict[int, object] = {}
+        self._pipe: tuple[int, int] | None = None
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that asked to stop; reading it says that the loop has seen it."""
+        if not self._signal:
+            return None
+        self._noticed.set()
+        return self._signal
 
     def __enter__(self) -> StopRequest:
         # Only the main thread may handle signals; a run in another one is stopped by whoever started it.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
+            self._pipe = os.pipe()
+            os.set_blocking(self._pipe[1], False)
+            # Python's own handlers wait for native code to return; the bytes in this pipe do not.
+            signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+            threading.Thread(target=self._watch, args=(self._pipe[0],), daemon=True).start()
         return self
 
     def __exit__(
@@ -37,16 +58,38 @@ class StopRequest:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+        if self._pipe is not None:
+            signal.set_wakeup_fd(-1)
+            self._noticed.set()
+            os.close(self._pipe[1])  # ends the thread
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal == signal.SIGINT == number:
+        if self._signal == signal.SIGINT == number:
             raise KeyboardInterrupt
-        self.signal = number
+        self._signal = number
+
+    def _watch(self, pipe: int) -> None:
+        """In a thread: end the process at the second request, or when no step finishes after the first."""
+        first = 0
+        while content := os.read(pipe, 1):
+            number = content[0]
+            if number not in (signal.SIGTERM, signal.SIGHUP):
+                continue
+            if first:
+                os._exit(128 + number)
+            first = number
+            threading.Thread(target=self._wait, args=(number,), daemon=True).start()
+        os.close(pipe)
+
+    def _wait(self, number: int) -> None:
+        if not self._noticed.wait(self._longest):
+            print(f"stopped by {signal.Signals(number).name}: no step finished in time, last.pt is older", flush=True)
+            os._exit(128 + number)
 
     def obey(self) -> None:
-        """End the program as the signal asks: Ctrl-C as always, SIGTERM with its exit code."""
-        if self.signal == signal.SIGTERM:
-            raise SystemExit(128 + signal.SIGTERM)
+        """End the program as the signal asks: Ctrl-C as always, the others with their exit code."""
+        if self._signal in (signal.SIGTERM, signal.SIGHUP):
+            raise SystemExit(128 + self._signal)
         raise KeyboardInterrupt
 
 

@@ -54,8 +54,9 @@ def parse_location(path: str | Path) -> Location:
     Raises:
         NeuropilError: no such file and no known extension to make one, or an extension that is not known.
 
-    >>> parse_location("data/a.h5/volumes/raw")
-    Location(format='hdf5', container='data/a.h5', array='volumes/raw')
+    >>> found = parse_location("data/a.h5/volumes/raw")
+    >>> str(found.format), found.container, found.array
+    ('hdf5', 'data/a.h5', 'volumes/raw')
     >>> parse_location("precomputed://gs://bucket/image").container
     'gs://bucket/image'
     """

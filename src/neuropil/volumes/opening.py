@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
+from neuropil.inputs import note_input
 from neuropil.volumes.arrays import Listed
 from neuropil.volumes.formats import CHUNKED
 from neuropil.volumes.formats.base import Colour
@@ -48,6 +49,7 @@ def open_volume(path: str | Path, mode: Mode = "r", colour: Colour = "") -> Volu
     """
     location = parse_location(path)
     volume = location.format.open(replace(location, colour=colour), mode)
+    note_input(location.container)
     question(volume.metadata.voxel_size, volume.path)
     return volume
 

@@ -105,7 +105,7 @@ def create_hdf5(
     if container.is_dir():
         raise NeuropilError(f"cannot write {container}: it is a folder; choose another name")
     path = f"{location.container}/{name}"
-    with replacing(container) as temporary:
+    with replacing(container, keeps_inside=True) as temporary:
         with writable(path):
             file = h5py.File(temporary, "w", rdcc_nbytes=_CACHE)
         try:

@@ -106,6 +106,8 @@ def create_sections(
         with replacing(pattern) as temporary, writable(str(pattern)):
             _save(temporary, pattern.suffix.lower(), volume.read()[0], metadata)
         return
+    if pattern.parent.is_file():
+        raise NeuropilError(f"expected a folder for the sections {pattern.name}, got the file {pattern.parent}")
     with replacing(pattern.parent) as folder:
         with writable(str(pattern)):
             folder.mkdir()
