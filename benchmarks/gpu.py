@@ -29,6 +29,7 @@ from neuropil.inference.in_memory import predict_request
 from neuropil.inference.request import make_request
 from neuropil.models import build_network, is_own
 from neuropil.models.checkpoint import Model
+from neuropil.sources import LabelledVolume
 from neuropil.targets import label_margin
 from neuropil.training.batches import Numbers, batches
 from neuropil.training.loop import learn, prepared
@@ -38,11 +39,6 @@ from neuropil.training.ranks import start_fabric
 from neuropil.training.run import Step, plain, start_run
 from neuropil.training.stopping import NanCheck
 from neuropil.volumes import array_volume
-
-try:
-    from neuropil.sources import LabelledVolume
-except ImportError:
-    from neuropil.dataset import LabelledVolume
 
 WIDTHS = {"narrow": (24, 32, 48, 64), "middle": (48, 64, 96, 128), "wide": (64, 96, 128, 160)}
 

@@ -19,6 +19,7 @@ import json
 import platform
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,12 +28,12 @@ import torch
 
 from neuropil import Config, load_config
 from neuropil.config import AugmentConfig
-from neuropil.dataset import VolumeDataset
+from neuropil.dataset import VolumeDataset, collate
 from neuropil.losses import class_weights
 from neuropil.models import build_network
 from neuropil.sources import LabelledVolume
 from neuropil.targets import label_margin
-from neuropil.training.batches import Batch, Numbers, batches, prepare
+from neuropil.training.batches import Batch, Numbers, batches, prepare, vary_and_pack
 from neuropil.training.loop import learn, prepared
 from neuropil.training.monitor import Monitor
 from neuropil.training.objective import judge
@@ -82,7 +83,8 @@ def run_of(config: Config, folder: Path) -> tuple[Run, Iterator[Batch], Monitor]
     )
     run = start_run(config, fabric, None, folder, None)
     pin = config.training.workers > 0 and fabric.device.type == "cuda"
-    samples = batches(data, Numbers(0, config.training.batch), config.training.workers, pin=pin)
+    together = partial(vary_and_pack, config=config) if config.training.workers else collate
+    samples = batches(data, Numbers(0, config.training.batch), config.training.workers, pin, together)
     return run, prepared(run, samples), Monitor(folder / "tensorboard", config, 0)
 
 

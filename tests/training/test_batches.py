@@ -1,5 +1,8 @@
 """What the network is shown and asked, of volumes that not all is known of."""
 
+from functools import partial
+from itertools import islice
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,7 @@ from neuropil import Config
 from neuropil.dataset import VolumeDataset, sample_rng
 from neuropil.sources import LabelledVolume
 from neuropil.targets import erode_labels, label_margin, meetings, signed_distance
-from neuropil.training.batches import prepare
+from neuropil.training.batches import Numbers, batches, complete, prepare, vary_and_pack
 from neuropil.volumes import array_volume
 
 PLAIN = {"flip": False, "transpose": False}
@@ -86,3 +89,21 @@ def test_the_border_of_a_volume_is_no_border_of_a_neuron():
     assert not (contour.target_BCZYX & contour.validity_BCZYX).any()
     assert distance.validity_BCZYX[0, 0, 0, 4].int().tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
     assert distance.target_BCZYX[distance.validity_BCZYX].unique().numel() == 1
+
+
+@pytest.mark.parametrize("largest", [40, 70_000])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_helping_processes_augment_is_what_this_one_would(largest, workers):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, (4, 12, 12)).repeat(4, 1).repeat(4, 2).astype(np.uint32) * (largest // 4)
+    augment = {"rotate": 30, "elastic": 2, "warp_probability": 0.5, "missing": 0.4, "slip": 0.4}
+    config, data = drawn({"label_erosion": 1}, (3, 24, 24), labels, augment=augment)
+    stream = batches(data, Numbers(0, 2), workers, False, partial(vary_and_pack, config=config))
+    for number, varied in enumerate(islice(stream, 4)):
+        kinds = {v.labels_ZHW.dtype for v in varied}
+        assert (torch.int32 in kinds) == (largest > 2**15)
+        found = complete(varied, config, config.augment)
+        expected = prepare([data[2 * number], data[2 * number + 1]], config, config.training.seed, config.augment)
+        for one, other in zip(found[:4], expected[:4], strict=True):
+            assert one.dtype == other.dtype
+            assert torch.equal(one, other)

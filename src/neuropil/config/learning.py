@@ -240,7 +240,7 @@ class TrainingConfig(Section):
     workers: int = Field(
         0,
         ge=0,
-        description="Processes that draw samples; 0 = the training process itself, right for small volumes.",
+        description="Processes that draw samples and augment them; 0 = the training process itself, on its device.",
     )
     log_every: int = Field(10, ge=1, description="Iterations between progress lines and TensorBoard scalars.")
     image_every: int = Field(200, ge=1, description="Iterations between TensorBoard pictures.")

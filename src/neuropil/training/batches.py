@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -134,15 +134,21 @@ class Numbers:
             iteration += 1
 
 
-def batches(dataset: VolumeDataset, numbers: Numbers, workers: int, pin: bool) -> Iterator[list[Sample]]:
-    """Endless batches of samples in order, drawn by ``workers`` processes (0 = by this one)."""
+def batches(
+    dataset: VolumeDataset,
+    numbers: Numbers,
+    workers: int,
+    pin: bool,
+    together: Callable[[Sequence[Sample]], Any] = collate,
+) -> Iterator[Any]:
+    """Endless batches in order, drawn by ``workers`` processes (0 = by this one), which also put them together."""
     if workers == 0 and not pin:  # what the loader would do, without its ceremony
-        return (collate([dataset[number] for number in chosen]) for chosen in numbers)
+        return (together([dataset[number] for number in chosen]) for chosen in numbers)
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=numbers,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=together,
         pin_memory=pin,
         persistent_workers=workers > 0,
         # Copies of this process share what is in memory; open files and their threads must not be shared.
@@ -156,25 +162,54 @@ def prepare(samples: Sequence[Sample], config: Config, seed: int, augment: Augme
 
     The geometry comes first and the targets after it, so that targets are those of what the network sees.
     """
-    varied = [_vary(sample, config, seed, augment) for sample in samples]
+    return complete(vary(samples, config, seed, augment), config, augment)
+
+
+class Varied(NamedTuple):
+    """A sample after warp, defects, grey values and symmetry."""
+
+    image_ZYX: Tensor
+    labels_ZHW: Tensor
+    mask_ZHW: Tensor
+    symmetry: Symmetry
+    taught: Taught | None
+    """As the sample has it: before the symmetry."""
+    labelled: bool
+
+
+def vary(samples: Sequence[Sample], config: Config, seed: int, augment: AugmentConfig | None) -> list[Varied]:
+    """Augment samples where they lie: in a process that draws them, or on the device that trains."""
+    return [_vary(sample, config, seed, augment) for sample in samples]
+
+
+def vary_and_pack(samples: Sequence[Sample], config: Config) -> list[Varied]:
+    """:func:`vary` as the recipe says, with ids in 16 bits where they fit: what goes from one process to another."""
+    varied = vary(samples, config, config.training.seed, config.augment)
+    small = [v.labels_ZHW.numel() == 0 or int(v.labels_ZHW.max()) < 2**15 for v in varied]
+    return [
+        v._replace(labels_ZHW=v.labels_ZHW.to(torch.int16)) if fits else v
+        for v, fits in zip(varied, small, strict=True)
+    ]
+
+
+def complete(varied: Sequence[Varied], config: Config, augment: AugmentConfig | None) -> Batch:
+    """A batch of augmented samples with its targets, made on the device it lies on."""
     image_BZYX = _together([v.image_ZYX for v in varied])
-    labels_BZHW, mask_BZHW = _together([v.labels_ZHW for v in varied]), _together([v.mask_ZHW for v in varied])
+    labels_BZHW, mask_BZHW = _together([v.labels_ZHW.int() for v in varied]), _together([v.mask_ZHW for v in varied])
     # What was turned onto another side is eroded already.
     cube, model = augment is not None and augment.cube, config.model
     margin, erosion = (0, 0) if cube else (label_margin(model), model.label_erosion)
     shown, usable = (_cut(part, margin) for part in (labels_BZHW, mask_BZHW))
-    if not all(sample.labelled for sample in samples):
-        mask_BZHW = (
-            mask_BZHW & torch.tensor([s.labelled for s in samples], device=mask_BZHW.device)[:, None, None, None]
-        )
+    if not all(v.labelled for v in varied):
+        mask_BZHW = mask_BZHW & torch.tensor([v.labelled for v in varied], device=mask_BZHW.device)[:, None, None, None]
     eroded = erode_inside(labels_BZHW, erosion, margin)
     target, validity = affinity_targets(eroded, model.offsets, _cut(mask_BZHW, margin))
     more = auxiliary_targets(labels_BZHW, mask_BZHW, model, margin)
     batch = Batch(image_BZYX[:, None], target, validity, shown, more)
     if augment is None or all(pair.teacher is None for pair in config.data.train):
         return batch
-    triples = zip(samples, varied, usable, strict=True)
-    soft = [soft_targets(s.taught, v.symmetry, model.offsets, mask) for s, v, mask in triples]
+    pairs = zip(varied, usable, strict=True)
+    soft = [soft_targets(v.taught, v.symmetry, model.offsets, mask) for v, mask in pairs]
     taught, taught_validity = (_together(part) for part in zip(*soft, strict=True))
     return batch._replace(taught_BEZYX=taught, taught_validity_BEZYX=taught_validity)
 
@@ -204,21 +239,12 @@ def _together(parts: Sequence[Tensor]) -> Tensor:
     return parts[0][None].contiguous() if len(parts) == 1 else torch.stack(list(parts))
 
 
-class _Varied(NamedTuple):
-    """A sample after warp, defects, grey values and symmetry."""
-
-    image_ZYX: Tensor
-    labels_ZHW: Tensor
-    mask_ZHW: Tensor
-    symmetry: Symmetry
-
-
-def _vary(sample: Sample, config: Config, seed: int, augment: AugmentConfig | None) -> _Varied:
+def _vary(sample: Sample, config: Config, seed: int, augment: AugmentConfig | None) -> Varied:
     """A sample after warp, defects, grey values and symmetry."""
     patch, margin = config.training.patch, label_margin(config.model)
     image, labels, mask = sample.image_ZYX, sample.labels_ZYX, sample.mask_ZYX
     if augment is None:
-        return _Varied(to_unit(image), labels, mask, Symmetry(False, False, False))
+        return Varied(to_unit(image), labels, mask, Symmetry(False, False, False), sample.taught, sample.labelled)
     # Bytes stay what they are as long as they can: to brighten them is to look in a table.
     if sample.warp is not None or image.dtype != torch.uint8:
         image = to_unit(image)
@@ -234,7 +260,7 @@ def _vary(sample: Sample, config: Config, seed: int, augment: AugmentConfig | No
     spread = (augment.contrast, augment.brightness, augment.gamma)
     intensity = Intensity(*spread, augment.intensity_probability, augment.by_section)
     image = vary_intensity(image, intensity, rng, backwards=symmetry.flip_z)
-    return _Varied(image, labels, mask, symmetry)
+    return Varied(image, labels, mask, symmetry, sample.taught, sample.labelled)
 
 
 def _cut(x_ZHW: Tensor, margin: int) -> Tensor:
