@@ -118,6 +118,9 @@ def _put_data(draft: Draft) -> None:
     folder = None if settings["DATASET.IS_ABSOLUTE_PATH"] else "DATASET.INPUT_PATH"
     for section, prefix in (("train", "DATASET."), ("validation", "DATASET.VAL_")):
         _put_volumes(draft, section, prefix, folder)
+    draft.note("for --inference alone: patches to train on lie inside the volume", "DATASET.PAD_SIZE")
+    scale = "range" if settings["DATASET.NORMALIZE_RANGE"] else "type"
+    draft.put("data.intensity.scale", scale, "DATASET.NORMALIZE_RANGE")
     foreground = max(0, settings["DATASET.REJECT_SAMPLING.SIZE_THRES"]) / prod(draft.size("MODEL.INPUT_SIZE"))
     draft.put("data.min_foreground", foreground, "DATASET.REJECT_SAMPLING.SIZE_THRES")
     wanted = settings["DATASET.REJECT_SAMPLING.DIVERSITY"]

@@ -146,7 +146,7 @@ _DATASET = {
     "PAD_SIZE": _honoured([2, 64, 64]),
     "PAD_MODE": _honoured("reflect"),
     "ENSURE_MIN_SIZE": _refused(False, "make MODEL.INPUT_SIZE as small as the smallest volume"),
-    "NORMALIZE_RANGE": _accepted(True, "grey values count as a share of what their number format holds"),
+    "NORMALIZE_RANGE": _honoured(True),
     "LABEL_BINARY": _refused(False, "give one id per neuron"),
     "LABEL_MAG": _refused(0, _RESAMPLE),
     "DO_CHUNK_TITLE": _accepted(0, _TILES),

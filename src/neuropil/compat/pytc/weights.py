@@ -77,8 +77,9 @@ def read_classic(path: Path) -> dict[str, Any] | None:
             return None
         kind = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise NeuropilError(
-            f"{path}: expected tensors and plain values, got {kind[1] if kind else 'other objects'}, which only "
-            "running code of the file could load; save its state_dict alone, with the program that made it"
+            f"{path} is not a neuropil checkpoint: expected tensors and plain values, got "
+            f"{kind[1] if kind else 'other objects'}, which only running code of the file could load; save its "
+            "state_dict alone, with the program that made it"
         ) from error
     except (RuntimeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile):
         return None
