@@ -208,14 +208,16 @@ recipes = st.fixed_dictionaries(
 )
 
 
-@given(recipes, st.booleans())
-@example({"data": {"test": {"image": "0\x85"}}}, False)
-@example({"data": {"test": {"image": "é"}}}, False)
-@example({"data": {"train": [{"image": "0E0"}, {"image": "1_0"}, {"image": "12:30"}, {"image": "no"}]}}, False)
-def test_written_and_read_again_is_the_same(tmp_path_factory, recipe, comments):
+@given(recipes, st.booleans(), st.booleans())
+@example({"data": {"test": {"image": "0\x85"}}}, False, True)
+@example({"data": {"test": {"image": "é"}}}, False, True)
+@example({"data": {"train": [{"image": "0E0"}, {"image": "1_0"}, {"image": "12:30"}, {"image": "no"}]}}, False, False)
+@example({"model": {"widths": [8, 16], "architecture": "residual_unet"}}, True, False)
+@example({"model": {"architecture": "unetr"}}, True, False)
+def test_written_and_read_again_is_the_same(tmp_path_factory, recipe, comments, full):
     config = Config.from_dict(recipe)
     path = tmp_path_factory.getbasetemp() / "recipe.yaml"
-    path.write_text(config_to_yaml(config, comments), encoding="utf-8")
+    path.write_text(config_to_yaml(config, comments, full), encoding="utf-8")
     assert load_config([path]) == config
     assert Config.from_dict(config.to_dict()) == config
 

@@ -8,11 +8,21 @@ from hypothesis import strategies as st
 from neuropil.config import check_trainable
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box
+from neuropil.models import build_network
+from neuropil.models.checkpoint import load_model
+from neuropil.pipeline.checking import check_volumes
 from neuropil.pipeline.own_data import downsampling, flat_levels, new_recipe, offsets_for, patch_for, split
-from neuropil.volumes import Metadata, write_volume
+from neuropil.training.run import start_from
+from neuropil.volumes import Metadata, open_volume, write_volume
 
 sizes = st.tuples(st.floats(4, 60), st.floats(3, 40), st.floats(3, 40))
 shapes = st.tuples(st.integers(16, 600), st.integers(16, 2000), st.integers(16, 2000))
+
+
+GREY = np.random.default_rng(0).integers(0, 255, (9, 32, 32)).astype(np.uint8)
+REGIONS = np.repeat(np.repeat(np.arange(1, 17, dtype=np.uint8).reshape(1, 4, 4), 8, 1), 8, 2) * np.ones(
+    (9, 1, 1), np.uint8
+)
 
 
 @given(sizes)
@@ -58,7 +68,7 @@ def test_the_usual_data_get_the_usual_choices():
 def test_a_recipe_names_what_it_read(tmp_path):
     write_volume(tmp_path / "i.h5", np.zeros((60, 64, 64), np.uint8), Metadata(voxel_size=(8, 8, 8)))
     write_volume(tmp_path / "l.h5", np.ones((60, 64, 64), np.uint16))
-    recipe = new_recipe(f"{tmp_path}/i.h5", f"{tmp_path}/l.h5", minutes=3)
+    recipe = new_recipe([(f"{tmp_path}/i.h5", f"{tmp_path}/l.h5")], minutes=3)
     check_trainable(recipe.config)
     assert recipe.config.model.anisotropic_levels == 0
     assert recipe.config.training.minutes == 3
@@ -70,15 +80,111 @@ def test_a_recipe_names_what_it_read(tmp_path):
     [
         (np.zeros((9, 32, 32), np.uint8), np.ones((8, 32, 32), np.uint8), {}, "--box"),
         (np.zeros((9, 32, 32), np.uint8), np.ones((9, 32, 32), np.float32), {}, "integer ids"),
+        (np.zeros((9, 32, 32), np.uint8), np.full((9, 32, 32), -1, np.int32), {}, "ids from 0"),
+        (np.zeros((9, 32, 32), np.uint8), np.zeros((9, 32, 32), np.uint32), {}, "nothing but 0"),
+        (REGIONS, GREY, {}, "exchange the two"),
+        (GREY, GREY, {}, "looks like an image"),
+        (GREY, REGIONS, {"masks": ("a", "b")}, "one mask for each"),
         (np.zeros((3, 9, 32, 32), np.uint8), np.ones((9, 32, 32), np.uint8), {}, "expected an image"),
         (np.zeros((9, 32, 32), np.uint8), np.ones((9, 32, 32), np.uint8), {"voxel_size": None}, "--voxel-size"),
         (np.zeros((1, 32, 32), np.uint8), np.ones((1, 32, 32), np.uint8), {}, "label more"),
         (np.zeros((9, 32, 32), np.uint8), np.ones((8, 32, 32), np.uint8), {"box": "0:9,:,:"}, "inside"),
     ],
-    ids=["shapes", "float labels", "4-D image", "voxel size", "too small", "box outside"],
+    ids=[
+        "shapes",
+        "float labels",
+        "negative ids",
+        "no labels",
+        "swapped",
+        "two images",
+        "masks",
+        "4-D image",
+        "voxel size",
+        "too small",
+        "box outside",
+    ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, image, labels, settings, says):
     write_volume(tmp_path / "i.h5", image)
     write_volume(tmp_path / "l.h5", labels)
     with pytest.raises(NeuropilError, match=says):
-        new_recipe(f"{tmp_path}/i.h5", f"{tmp_path}/l.h5", **{"voxel_size": (30.0, 6.0, 6.0), **settings})
+        new_recipe([(f"{tmp_path}/i.h5", f"{tmp_path}/l.h5")], **{"voxel_size": (30.0, 6.0, 6.0), **settings})
+
+
+def write_pair(folder, name, labels, size=(8.0, 8.0, 8.0)):
+    """An image of noise and its labels; their paths."""
+    grey = np.random.default_rng(1).integers(0, 255, labels.shape).astype(np.uint8)
+    image, truth = f"{folder}/{name}_image.h5", f"{folder}/{name}_labels.h5"
+    write_volume(image, grey, Metadata(voxel_size=size))
+    write_volume(truth, labels)
+    return image, truth
+
+
+def labelled_in(pair):
+    """How many voxels of a pair's box have an id."""
+    with open_volume(pair.labels) as labels:
+        return np.count_nonzero(labels.read(Box.parse(pair.box, labels.box)))
+
+
+def test_every_part_holds_labels_where_most_of_the_stack_is_empty(tmp_path):
+    labels = np.zeros((200, 64, 64), np.uint16)
+    labels[20:46] = 1
+    config = new_recipe([write_pair(tmp_path, "a", labels)]).config
+    parts = (*config.data.train, *config.data.validation, config.data.test)
+    assert all(labelled_in(part) > 0 for part in parts)
+    assert sum(labelled_in(part) for part in {part.box: part for part in parts}.values()) == 26 * 64 * 64
+    assert len(check_volumes(config)) == 3
+
+
+def test_several_volumes_are_learned_from_whole_but_for_the_largest(tmp_path):
+    pairs = [write_pair(tmp_path, str(n), np.ones((n, 60, 60), np.uint8)) for n in (60, 80, 64)]
+    data = new_recipe(pairs).config.data
+    assert [pair.image for pair in data.train] == [pairs[1][0], pairs[0][0], pairs[2][0]]
+    assert data.validation[0].image == data.test.image == pairs[1][0]
+    assert data.train[1].box == "0:60,0:60,0:60"
+
+
+def test_volumes_of_different_voxel_size_are_refused(tmp_path):
+    pairs = [write_pair(tmp_path, str(n), np.ones((40, 60, 60), np.uint8), (n, 8, 8)) for n in (8.0, 16.0)]
+    with pytest.raises(NeuropilError, match=r"16 × 8 × 8 nm, in .*_image\.h5"):
+        new_recipe(pairs)
+
+
+def test_a_small_isotropic_box_gets_a_patch_that_is_not_flat(tmp_path):
+    config = new_recipe([write_pair(tmp_path, "a", np.ones((60, 60, 60), np.uint8))]).config
+    assert config.training.patch == (24, 56, 56)
+    check_volumes(config)
+
+
+@pytest.mark.parametrize("far", [True, False])
+def test_zero_is_guessed_from_where_zeros_lie(tmp_path, far):
+    labels = np.ones((40, 128, 128), np.uint8)
+    labels[:, ::8] = 0
+    if far:
+        labels[:, 40:, 20:120] = 0
+    recipe = new_recipe([write_pair(tmp_path, "a", labels)])
+    assert recipe.config.data.unlabelled == (0 if far else None)
+    assert any("0 is not annotated" in line for line in recipe.reasons) == far
+
+
+def test_what_is_masked_does_not_count(tmp_path):
+    pair = write_pair(tmp_path, "a", np.ones((60, 64, 64), np.uint8))
+    mask = np.zeros((60, 64, 64), np.uint8)
+    mask[10:50] = 1
+    write_volume(tmp_path / "m.h5", mask)
+    data = new_recipe([pair], masks=[f"{tmp_path}/m.h5"]).config.data
+    assert data.train[0].mask == f"{tmp_path}/m.h5"
+    assert data.train[0].box.startswith("10:")
+    assert data.test.box.split(",")[0].endswith(":50")
+
+
+def test_a_recipe_from_a_trained_model_takes_its_network(tmp_path):
+    pair = write_pair(tmp_path, "a", np.ones((60, 256, 256), np.uint8), (40.0, 6.0, 6.0))
+    recipe = new_recipe([pair], pretrained="snemi3d")
+    known = load_model("snemi3d").config
+    assert recipe.config.model == known.model
+    assert recipe.config.optimizer.learning_rate == known.optimizer.learning_rate / 4
+    start_from(build_network(recipe.config.model), recipe.config, "snemi3d")
+    own = new_recipe([pair]).config
+    with pytest.raises(NeuropilError, match=r"model.widths .*config new IMAGE LABELS --pretrained snemi3d"):
+        start_from(build_network(own.model), own, "snemi3d")

@@ -21,6 +21,14 @@ Sets = Annotated[
 OutFolder = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Default: outputs/ and the name of the recipe.")
 ]
+Pretrained = Annotated[
+    str | None,
+    typer.Option("--pretrained", metavar="CKPT|NAME", help="Start from the weights of this one, or of snemi3d."),
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option("--minutes", min=0.01, metavar="M", help="How long to train, in place of the recipe's time."),
+]
 BoxOption = Annotated[
     str | None,
     typer.Option(
@@ -89,11 +97,16 @@ WorkOption = Annotated[
 ]
 
 
-def read_recipe(recipes: list[str], sets: list[str] | None) -> Config:
-    """The recipe of a command line; ``section.key=value`` among the files counts as one more ``--set``."""
+def read_recipe(recipes: list[str], sets: list[str] | None, minutes: float | None = None) -> Config:
+    """The recipe of a command line; ``section.key=value`` among the files counts as one more ``--set``.
+
+    ``minutes``, where given, is how long to train, whatever the recipe says.
+    """
     from neuropil.config import load_config
 
-    return load_config([text for text in recipes if not is_set(text)], [*(sets or []), *filter(is_set, recipes)])
+    length = [] if minutes is None else [f"training.minutes={minutes}", "training.iterations=null"]
+    files = [text for text in recipes if not is_set(text)]
+    return load_config(files, [*(sets or []), *filter(is_set, recipes), *length])
 
 
 def is_set(text: str) -> bool:
@@ -137,14 +150,14 @@ def read_numbers(text: str | None, option: str, kind: type[int] | type[float]) -
         raise NeuropilError(f"{option} {text}: expected numbers with commas between them") from None
 
 
-def read_pairs(paths: list[str]) -> list[tuple[str, str]]:
-    """Affinities and labels, taken in turns.
+def read_pairs(paths: list[str], first: str = "affinities", second: str = "labels") -> list[tuple[str, str]]:
+    """Affinities (or images) and labels, taken in turns.
 
     >>> read_pairs(["a.h5", "t.h5", "b.h5", "u.h5"])
     [('a.h5', 't.h5'), ('b.h5', 'u.h5')]
     """
     if len(paths) % 2:
-        raise NeuropilError(f"expected pairs of affinities and labels, got {paths[-1]} without labels")
+        raise NeuropilError(f"expected pairs of {first} and {second}, got {paths[-1]} without {second}")
     return list(zip(paths[::2], paths[1::2], strict=True))
 
 

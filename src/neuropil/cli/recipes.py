@@ -10,11 +10,14 @@ import typer
 from neuropil.cli.app import app, config_verbs
 from neuropil.cli.options import (
     BoxOption,
+    Minutes,
     OutFolder,
+    Pretrained,
     Recipes,
     Sets,
     VoxelSizeOption,
     out_folder,
+    read_pairs,
     read_recipe,
     read_voxel_size,
 )
@@ -50,27 +53,36 @@ def fetch(
 
 @config_verbs.command("new")
 def config_new(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The image.")],
-    labels: Annotated[str, typer.Argument(metavar="LABELS", help="Its truth.")],
+    volumes: Annotated[
+        list[str], typer.Argument(metavar="IMAGE LABELS [IMAGE LABELS]...", help="Images, each with its truth.")
+    ],
     out: Annotated[Path | None, typer.Option("-o", metavar="FILE", help="Where to write; else it is printed.")] = None,
+    mask: Annotated[
+        list[str] | None, typer.Option(metavar="MASK", help="1 = use; one for each image, in their order.")
+    ] = None,
     box: BoxOption = None,
     voxel_size: VoxelSizeOption = None,
     minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 60.0,
+    pretrained: Pretrained = None,
+    full: Annotated[bool, typer.Option("--full", help="Write the defaults, too.")] = False,
 ) -> None:
     """Write a recipe for your own data.
 
-    Network, patch, offsets and the split into training, validation and test follow from shape and voxel size.
+    Network, patch, offsets and the split into training, validation and test follow from labels and voxel size.
     """
     from neuropil.config import config_to_yaml
     from neuropil.pipeline.own_data import new_recipe
 
-    recipe = new_recipe(image, labels, box=box, voxel_size=read_voxel_size(voxel_size), minutes=minutes)
-    text = "".join(f"# {reason}\n" for reason in recipe.reasons) + "\n" + config_to_yaml(recipe.config)
+    pairs, size = read_pairs(volumes, "image", "labels"), read_voxel_size(voxel_size)
+    recipe = new_recipe(pairs, masks=mask or (), box=box, voxel_size=size, minutes=minutes, pretrained=pretrained)
+    head = "".join(f"# {reason}\n" for reason in recipe.reasons)
+    text = head + "\n" + config_to_yaml(recipe.config, full=full)
     if out is None:
         typer.echo(text, nl=False)
     else:
         out.write_text(text, encoding="utf-8")
-        typer.echo("\n".join(recipe.reasons) + f"\nwrote {out}; now: neuropil run {out}")
+        start = f" --pretrained {pretrained}" if pretrained else ""
+        typer.echo("\n".join(recipe.reasons) + f"\nwrote {out}; now: neuropil run {out}{start}")
 
 
 @config_verbs.command("show")
@@ -124,24 +136,30 @@ def train(
     recipes: Recipes,
     sets: Sets = None,
     resume: Annotated[Path | None, typer.Option(metavar="CKPT", help="Go on with this checkpoint, exactly.")] = None,
-    pretrained: Annotated[
-        str | None, typer.Option(metavar="CKPT|NAME", help="Start from the weights of this one, or of snemi3d.")
-    ] = None,
+    pretrained: Pretrained = None,
     teacher: Annotated[
         str | None,
         typer.Option(metavar="CKPT|NAME", help="Learn this one's affinities beside the labels, or without any."),
     ] = None,
     out: OutFolder = None,
+    minutes: Minutes = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the run of another recipe in DIR.")] = False,
 ) -> None:
     """Train a network.
 
     Leaves checkpoints/last.pt, checkpoints/best.pt, config.yaml and tensorboard/ in DIR.
     """
     from neuropil.training import train as run
+    from neuropil.training.run import check_folder
 
-    config = read_recipe(recipes, sets)
-    folder = out or out_folder(recipes)
-    typer.echo(f"wrote {run(config, folder, resume=resume, pretrained=pretrained, teacher=teacher)}")
+    config, folder = read_recipe(recipes, sets, minutes), out or out_folder(recipes)
+    if not force and resume is None:
+        check_folder(config, folder)
+    last = run(config, folder, resume=resume, pretrained=pretrained, teacher=teacher)
+    typer.echo(
+        f"wrote {last}, the end of the run, to --resume from; to predict with: {last.with_name('best.pt')}, the lowest "
+        "validation loss"
+    )
 
 
 @app.command()
@@ -149,6 +167,8 @@ def run(
     recipes: Recipes,
     sets: Sets = None,
     out: OutFolder = None,
+    pretrained: Pretrained = None,
+    minutes: Minutes = None,
 ) -> None:
     """Train, predict, segment and evaluate.
 
@@ -157,4 +177,4 @@ def run(
     """
     from neuropil.pipeline.running import run as run_all
 
-    run_all(read_recipe(recipes, sets), out or out_folder(recipes))
+    run_all(read_recipe(recipes, sets, minutes), out or out_folder(recipes), pretrained=pretrained)

@@ -25,32 +25,42 @@ _Dumper.yaml_implicit_resolvers = {
 }
 
 
-def config_to_yaml(config: Config, comments: bool = True) -> str:
+def config_to_yaml(config: Config, comments: bool = True, full: bool = True) -> str:
     """The recipe as YAML that ``load_config`` reads back to an equal one.
+
+    Args:
+        config: the recipe.
+        comments: say above each field what it means.
+        full: write every field; else only those that differ from the defaults.
 
     >>> config_to_yaml(Config(), comments=False).splitlines()[:3]
     ['data:', '  train: []', '  validation: []']
+    >>> config_to_yaml(Config.from_dict({"training": {"minutes": 6}}), comments=False, full=False).split()
+    ['training:', 'minutes:', '6.0']
     """
     parts = []
     for name in type(config).model_fields:
         section: Section = getattr(config, name)
         about = _comment(section.__doc__ or "", "") if comments else []
-        parts.append("\n".join([*about, f"{name}:", *_lines(section, "  ", comments)]))
+        if lines := _lines(section, "  ", comments, full):
+            parts.append("\n".join([*about, f"{name}:", *lines]))
     return ("\n\n" if comments else "\n").join(parts) + "\n"
 
 
-def _lines(section: Section, indent: str, comments: bool) -> list[str]:
+def _lines(section: Section, indent: str, comments: bool, full: bool = True) -> list[str]:
     lines: list[str] = []
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
+        if not full and not field.is_required() and value == field.default:
+            continue
         if comments:
             lines += _comment((field.description or "") + _default(field, value), indent)
         if isinstance(value, Section):
-            lines += [f"{indent}{name}:", *_lines(value, indent + "  ", comments=False)]
+            lines += [f"{indent}{name}:", *_lines(value, indent + "  ", comments=False, full=full)]
         elif isinstance(value, tuple) and value and isinstance(value[0], Section):
             lines.append(f"{indent}{name}:")
             for item in value:
-                inner = _lines(item, indent + "    ", comments=False)
+                inner = _lines(item, indent + "    ", comments=False, full=full)
                 lines += [f"{indent}  - {inner[0].strip()}", *inner[1:]]
         else:
             lines.append(f"{indent}{name}: {_flow(value)}")

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from math import prod
 
-from neuropil.config import Config, DataConfig, ModelConfig, TrainingConfig, VolumePair
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig, VolumePair
+from neuropil.config.mistakes import changed
+from neuropil.config.schema import IntensityConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Box, Offsets, Triple, VoxelSize
 from neuropil.volumes import Volume, open_volume, require_image, require_labels
+from neuropil.volumes.counting import BETWEEN, LabelCount, count_labels, looks_like_image, looks_like_labels
 
 PATCH_VOXELS = 16 * 144 * 144
 """Voxels of a patch: what a small network trains on in about a second on two cores."""
 
 LONG_NM = (54, 162)
 """Reach of the long offsets: a third of a neurite and a whole one."""
+
+
+FAR = 0.3
+"""Share of zeros far from any id above which 0 is taken for "not annotated"."""
+
+FINE_TUNING = 0.25
+"""Learning rate from a trained model on, as a share of the one it was trained with."""
+
+VALIDATION, TEST = 0.2, 0.2
+"""Shares of the labelled voxels of a volume to choose with and to report on."""
 
 
 @dataclass(frozen=True)
@@ -27,55 +43,173 @@ class Recipe:
     reasons: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Labelled:
+    """An image with its labels, and where these are."""
+
+    names: VolumePair
+    image: Volume
+    labels: Volume
+    count: LabelCount
+
+    def lines(self) -> list[str]:
+        count, first = self.count, self.image
+        return [
+            f"image  {first.path}: {first.shape} {first.dtype}",
+            f"labels {self.labels.path}: {self.labels.shape} {self.labels.dtype}, {count.share:.1%} labelled, all "
+            f"within {count.box}",
+        ]
+
+
 def new_recipe(
-    image: str, labels: str, *, box: str | None = None, voxel_size: VoxelSize | None = None, minutes: float = 60.0
+    pairs: Sequence[tuple[str, str]],
+    *,
+    masks: Sequence[str] = (),
+    box: str | None = None,
+    voxel_size: VoxelSize | None = None,
+    minutes: float = 60.0,
+    pretrained: str | None = None,
 ) -> Recipe:
-    """A sound recipe for an image and its labels; nothing but their headers is read.
+    """A sound recipe for images and their labels; the labels are read once.
+
+    One volume is split in three along an axis, so that each part holds labels. Of several, the one with most labels is,
+    and the others are learned from whole.
 
     Args:
-        image: path of the image ``[z, y, x]``.
-        labels: path of the labels, of the same shape or placed by ``origin``.
-        box: the labelled part, ``Z0:Z1,Y0:Y1,X0:X1`` in voxels of the image; all of it by default.
+        pairs: path of each image ``[z, y, x]``, and of its labels, of the same shape or placed by ``origin``.
+        masks: a mask for each pair, 1 = use; or none.
+        box: the labelled part, ``Z0:Z1,Y0:Y1,X0:X1`` in voxels of the image; where there are labels by default.
         voxel_size: nm, z y x, where the files do not say it.
         minutes: how long to train.
+        pretrained: a checkpoint, or the name of a model of the package, to start from: network, offsets, grey scale and
+            patch are then its own, and the learning rate a quarter of its own.
 
     Raises:
-        NeuropilError: unreadable files, shapes that differ with neither box nor origin, float labels, no voxel size,
-            or too few voxels to keep some for validation.
+        NeuropilError: unreadable files, shapes that differ with neither box nor origin, labels that are floats, look
+            like an image, hold negative ids or nothing, no voxel size, volumes of different voxel size, or too few
+            voxels to keep some for validation.
 
     >>> import numpy as np, tempfile
     >>> from neuropil.volumes import Metadata, write_volume
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_volume(f"{folder}/i.h5", np.zeros((80, 256, 256), np.uint8), Metadata(voxel_size=(30, 6, 6)))
     ...     write_volume(f"{folder}/l.h5", np.ones((80, 256, 256), np.uint32))
-    ...     recipe = new_recipe(f"{folder}/i.h5", f"{folder}/l.h5")
+    ...     recipe = new_recipe([(f"{folder}/i.h5", f"{folder}/l.h5")])
     >>> recipe.config.model.downsample, recipe.config.data.train[0].box
     (((1, 2, 2), (1, 2, 2), (2, 2, 2)), '0:48,0:256,0:256')
     """
-    picture, truth = require_image(open_volume(image)), require_labels(open_volume(labels))
-    size = voxel_size or picture.metadata.voxel_size or truth.metadata.voxel_size
-    if size is None:
-        raise NeuropilError(f"neither {image} nor {labels} says how large a voxel is; give --voxel-size Z,Y,X in nm")
-    region = labelled_region(picture, truth, box)
-    downsample = downsampling(size)
-    patch, axis = patch_for(size, region.shape, downsample)
-    train, validation, test = split(region, axis, patch)
+    if masks and len(masks) != len(pairs):
+        raise NeuropilError(f"--mask: expected one mask for each of the {len(pairs)} images, or none, got {len(masks)}")
+    given = [VolumePair(image=i, labels=t, mask=m) for (i, t), m in zip_longest(pairs, masks)]
+    volumes = [_look(names, box) for names in given]
+    size = voxel_size or _common_size(volumes)
+    z, y, x = (min(v.count.box.shape[axis] for v in volumes) for axis in range(3))
+    model, optimizer, intensity = _beginning(pretrained, size)
+    patch, axis = patch_for(size, (z, y, x), (model.stem, *model.downsample))
+    if pretrained is None:
+        model = changed(model, {"offsets": offsets_for(size, patch)}, "config new")
 
-    boxes = [VolumePair(image=image, labels=labels, box=str(part)) for part in (train, validation, test)]
-    flat = flat_levels(size, downsample)
+    main = max(volumes, key=lambda v: v.count.voxels)
+    train, validation, test = (
+        main.names.model_copy(update={"box": str(part)})
+        for part in split(main.count.box, axis, patch, main.count.along[axis])
+    )
+    others = [v.names.model_copy(update={"box": str(v.count.box)}) for v in volumes if v is not main]
+    zero = 0 if not masks and any(v.count.far_zeros > FAR for v in volumes) else None
     config = Config(
-        data=DataConfig(train=(boxes[0],), validation=(boxes[1],), test=boxes[2], voxel_size=size),
-        model=ModelConfig(downsample=downsample, anisotropic_levels=flat, offsets=offsets_for(size, patch)),
+        data=DataConfig(
+            train=(train, *others),
+            validation=(validation,),
+            test=test,
+            voxel_size=size,
+            unlabelled=zero,
+            intensity=intensity,
+        ),
+        model=model,
+        optimizer=optimizer,
         training=TrainingConfig(patch=patch, batch=1, minutes=minutes),
     )
+    whole = f" and {len(others)} whole volume{'s'[: len(others) > 1]}" if others else ""
+    start = () if pretrained is None else (f"starts from {pretrained}: its network, offsets and grey scale",)
     reasons = (
-        f"image  {picture.path}: {picture.shape} {picture.dtype}",
-        f"labels {truth.path}: {truth.shape} {truth.dtype}",
-        f"voxels of {_by(size)} nm: {flat or 'no'} flat level{'' if flat == 1 else 's'}, patches of "
-        f"{_by(n * s for n, s in zip(patch, size, strict=True))} nm",
-        f"trains on {train}, chooses on {validation}, reports on {test}",
+        *(line for volume in volumes for line in volume.lines()),
+        _zero_line(volumes, zero, bool(masks)),
+        _size_line(size, model, patch),
+        *start,
+        f"trains on {train.box}{whole}, chooses on {validation.box}, reports on {test.box}",
     )
     return Recipe(config, reasons)
+
+
+def _look(names: VolumePair, box: str | None) -> _Labelled:
+    """Open an image and its labels, and count these."""
+    assert names.labels is not None
+    picture, truth = require_image(open_volume(names.image)), open_volume(names.labels)
+    if looks_like_labels(picture) and looks_like_image(truth):
+        raise NeuropilError(
+            f"expected IMAGE LABELS, but {picture.path} holds regions of equal numbers, as labels do, and {truth.path} "
+            "grey values; exchange the two"
+        )
+    if truth.dtype.kind != "f" and looks_like_image(truth):
+        raise NeuropilError(
+            f"expected one id per neuron, got what looks like an image, in {truth.path}; name the labels"
+        )
+    region = labelled_region(picture, require_labels(truth), box)
+    count = count_labels(truth, region, open_volume(names.mask) if names.mask else None)
+    if not count.voxels:
+        raise NeuropilError(f"expected labels, got nothing but 0, in {truth.path}, box {region}; name a labelled part")
+    return _Labelled(names, picture, truth, count)
+
+
+def _common_size(volumes: Sequence[_Labelled]) -> VoxelSize:
+    """The size of a voxel, which all volumes must share."""
+    sizes = [v.image.metadata.voxel_size or v.labels.metadata.voxel_size for v in volumes]
+    for volume, size in zip(volumes, sizes, strict=True):
+        first, image, labels = sizes[0], volume.image.path, volume.labels.path
+        if size is None or first is None:
+            raise NeuropilError(
+                f"neither {image} nor {labels} says how large a voxel is; give --voxel-size Z,Y,X in nm"
+            )
+        if any(abs(a - b) > 0.05 * b for a, b in zip(size, first, strict=True)):
+            raise NeuropilError(
+                f"expected voxels of {_by(first)} nm in all volumes, as in {volumes[0].image.path}, got {_by(size)} "
+                f"nm, in {image}; write a recipe for each size"
+            )
+    assert sizes[0] is not None
+    return sizes[0]
+
+
+def _beginning(pretrained: str | None, size: VoxelSize) -> tuple[ModelConfig, OptimizerConfig, IntensityConfig]:
+    """Network, optimizer and grey scale: for these voxels, or those of a trained model, with smaller steps."""
+    if pretrained is None:
+        factors = downsampling(size)
+        model = ModelConfig(downsample=factors, anisotropic_levels=flat_levels(size, factors))
+        return model, OptimizerConfig(), IntensityConfig()
+    from neuropil.models.checkpoint import read_checkpoint
+
+    known = Config.from_dict(read_checkpoint(pretrained)["config"], f"the config in {pretrained}")
+    if known.model.architecture != "residual_unet":
+        raise NeuropilError(f"--pretrained: expected a residual_unet, got {known.model.architecture}, in {pretrained}")
+    rate = known.optimizer.learning_rate * FINE_TUNING
+    optimizer = changed(OptimizerConfig(), {"learning_rate": rate, "warmup": 20}, "config new")
+    return known.model, optimizer, known.data.intensity
+
+
+def _zero_line(volumes: Sequence[_Labelled], zero: int | None, masked: bool) -> str:
+    """What 0 is taken for, and why."""
+    if masked:
+        return "0 is background where the mask is not 0"
+    share = max(v.count.far_zeros for v in volumes)
+    found = f"{share:.0%} of the zeros lie more than {BETWEEN} voxels from any id"
+    if zero is None:
+        return f"0 is background ({found}); if it means not annotated, set data.unlabelled: 0"
+    return f"0 is not annotated ({found}); if it is background, remove data.unlabelled"
+
+
+def _size_line(size: VoxelSize, model: ModelConfig, patch: Triple) -> str:
+    flat = model.anisotropic_levels
+    extent = _by(n * s for n, s in zip(patch, size, strict=True))
+    return f"voxels of {_by(size)} nm: {flat or 'no'} flat level{'' if flat == 1 else 's'}, patches of {extent} nm"
 
 
 def labelled_region(image: Volume, labels: Volume, box: str | None) -> Box:
@@ -137,7 +271,8 @@ def flat_levels(size: VoxelSize, downsample: tuple[Triple, ...]) -> int:
 def patch_for(size: VoxelSize, shape: Triple, downsample: tuple[Triple, ...]) -> tuple[Triple, int]:
     """A patch about as deep as wide in nm, whole at the coarsest level; and the axis along which to split the data.
 
-    Along that axis the patch is kept to a fifth of the data, which is then enough to choose with, and wider instead.
+    Along that axis the patch is kept to a fifth of the data, which is then enough to choose with, and wider instead;
+    in small boxes to two fifths.
 
     Raises:
         NeuropilError: too few voxels for a patch to learn from and one to choose with.
@@ -149,7 +284,7 @@ def patch_for(size: VoxelSize, shape: Triple, downsample: tuple[Triple, ...]) ->
     edge = (PATCH_VOXELS * prod(size)) ** (1 / 3)  # nm
     wanted = [edge / n for n in size]
     axis = max(range(3), key=lambda a: (min(shape[a] / wanted[a], 3), -a))  # z, where three patches fit in it
-    room = [max(n // 5, min(n // 2, 8)) if a == axis else n for a, n in enumerate(shape)]
+    room = [_held_back(n, w) if a == axis else n for a, (n, w) in enumerate(zip(shape, wanted, strict=True))]
     stretch = max(wanted[axis] / room[axis], 1) ** 0.5 if room[axis] else 1
     long = [n / stretch**2 if a == axis else n * stretch for a, n in enumerate(wanted)]
     z, y, x = (min(max(round(n / t), 1), r // t) * t for n, r, t in zip(long, room, step, strict=True))
@@ -159,6 +294,12 @@ def patch_for(size: VoxelSize, shape: Triple, downsample: tuple[Triple, ...]) ->
             "more, or join volumes by hand under data.train"
         )
     return (z, y, x), axis
+
+
+def _held_back(length: int, wanted: float) -> int:
+    """How much of an axis may be held back to choose with: a fifth, or two where a fifth is far less than a patch."""
+    small = length // 5 < wanted / 2
+    return max(length // 5, min(length * 2 // 5, round(wanted)) if small else 0, min(length // 2, 8))
 
 
 def offsets_for(size: VoxelSize, patch: Triple) -> Offsets:
@@ -177,18 +318,32 @@ def offsets_for(size: VoxelSize, patch: Triple) -> Offsets:
     return tuple(found)
 
 
-def split(region: Box, axis: int, patch: Triple) -> tuple[Box, Box, Box]:
+def split(region: Box, axis: int, patch: Triple, along: NDArray[np.int64] | None = None) -> tuple[Box, Box, Box]:
     """Boxes to learn from, to choose with and to report on, one behind the other along an axis.
 
-    Validation and test take a fifth each, validation at least a patch. Where less than a patch would be left to learn
-    from, the test is the validation box again.
+    Validation and test take a fifth of the labelled voxels each, validation at least a patch. Where less than a patch
+    would be left to learn from, the test is the validation box again. Every box holds labels if the first and the last
+    plane of the region do.
+
+    Args:
+        region: what to split.
+        axis: along which.
+        patch: voxels of a sample.
+        along: labelled voxels of each plane of the region along the axis; all alike by default.
 
     >>> [str(box) for box in split(Box.whole((80, 8, 8)), 0, (16, 8, 8))]
     ['0:48,0:8,0:8', '48:64,0:8,0:8', '64:80,0:8,0:8']
+    >>> sparse = np.array([5] * 10 + [0] * 60 + [5] * 10)
+    >>> [str(box) for box in split(Box.whole((80, 8, 8)), 0, (4, 8, 8), sparse)]
+    ['0:72,0:8,0:8', '72:76,0:8,0:8', '76:80,0:8,0:8']
     """
     length = region.shape[axis]
-    choose = max(length // 5, patch[axis])
-    report = length // 5 if length - choose - length // 5 >= patch[axis] else 0
+    held = np.cumsum(np.ones(length, np.int64) if along is None else along)
+    first, last = (int(np.searchsorted(held, round(n * held[-1]))) + 1 for n in (1 - VALIDATION - TEST, 1 - TEST))
+    report = length - last
+    choose = max(last - first, patch[axis])
+    if length - choose - report < patch[axis]:
+        choose, report = max(report, patch[axis]), 0
     edges = [0, length - choose - report, length - report, length]
     boxes = []
     for begin, end in pairwise(edges):

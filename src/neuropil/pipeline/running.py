@@ -17,21 +17,20 @@ from neuropil.geometry import Box
 from neuropil.inference import predict_volume
 from neuropil.inference.resumable import unfinished
 from neuropil.models.checkpoint import load_model
+from neuropil.models.released import find_checkpoint
 from neuropil.pipeline.checking import check_volumes
 from neuropil.pipeline.scaling import segment_either_way, tune_either_way
 from neuropil.pipeline.scoring import score_table, write_json
 from neuropil.pipeline.steps import Steps, digest_of
 from neuropil.progress import ProgressDisplay
 from neuropil.training import train
+from neuropil.training.run import IRRELEVANT
 from neuropil.viewing.results import write_results
 from neuropil.volumes import Metadata, Volume, array_volume, open_volume
 from neuropil.volumes.location import parse_location
 
-IRRELEVANT = {"device", "workers", "log_every", "image_every", "checkpoint_every"}
-"""Settings of training that change nothing about what is learnt."""
 
-
-def run(config: Config, out: Path | str) -> Path:
+def run(config: Config, out: Path | str, pretrained: str | None = None) -> Path:
     """Train, predict ``data.test``, segment it at the threshold that is best on ``data.validation``, and score it.
 
     A step is skipped when it is done and nothing that it was made from has changed: the part of the recipe that
@@ -43,6 +42,7 @@ def run(config: Config, out: Path | str) -> Path:
             labels in ``data.test`` nothing is scored.
         out: gets ``checkpoints/``, ``config.yaml``, ``affinities.zarr``, ``segmentation.h5``, ``scores.json``, and
             where there is something to score ``figure.png`` and ``index.html``.
+        pretrained: a checkpoint, or the name of a model of the package, whose weights to start from.
 
     Returns:
         Path of ``scores.json``.
@@ -55,7 +55,7 @@ def run(config: Config, out: Path | str) -> Path:
     if test is None:
         raise NeuropilError("data.test: expected the volume to segment, got none; `neuropil train` only trains")
     out.mkdir(parents=True, exist_ok=True)
-    job = _Job(config, out, Steps(out))
+    job = _Job(config, out, Steps(out), pretrained)
 
     with job.step("train"):
         checkpoint = _train(job)
@@ -72,8 +72,8 @@ def run(config: Config, out: Path | str) -> Path:
 class _Job:
     """A recipe, where its results go, what is done of it, and how long each step took."""
 
-    def __init__(self, config: Config, out: Path, steps: Steps) -> None:
-        self.config, self.out, self.steps = config, out, steps
+    def __init__(self, config: Config, out: Path, steps: Steps, pretrained: str | None) -> None:
+        self.config, self.out, self.steps, self.pretrained = config, out, steps, pretrained
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -101,10 +101,12 @@ def _train(job: _Job) -> Path:
         **{name: getattr(config, name).model_dump(mode="json") for name in ("model", "augment", "loss", "optimizer")},
     }
     pairs = [*config.data.train, *config.data.validation]
-    made_from = digest_of(settings, *(path for pair in pairs for path in (pair.image, pair.labels, pair.mask)))
+    start = None if job.pretrained is None else find_checkpoint(job.pretrained)
+    files = (path for pair in pairs for path in (pair.image, pair.labels, pair.mask))
+    made_from = digest_of(settings, *files, start)
     interrupted = last if job.steps.begun("train", made_from) and last.exists() else None
     if not job.skip("train", made_from, last, best):
-        train(config, job.out, resume=interrupted)
+        train(config, job.out, resume=interrupted, pretrained=None if interrupted else start)
         job.steps.finish("train", made_from)
     return best
 

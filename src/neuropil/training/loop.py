@@ -251,7 +251,7 @@ def validate(run: Run, step: Step, validation: Validation, monitor: Monitor) -> 
     if loss is None:
         run.save("best.pt", step)
         return step
-    monitor.validation(step.iteration, loss, scores)
+    monitor.validation(step.iteration, loss, scores, step.best)
     settings = run.config.optimizer
     if loss <= step.best:
         step = replace(step, best=loss, stale=0)

@@ -67,12 +67,15 @@ class Monitor:
         # A terminal keeps one line; a log file gets a line each time.
         print(line, end="\r" if sys.stdout.isatty() else "\n", flush=True)
 
-    def validation(self, iteration: int, loss: float, scores: dict[str, float]) -> None:
+    def validation(self, iteration: int, loss: float, scores: dict[str, float], best_before: float) -> None:
         """Write the loss on held-out patches, and the scores of a segmentation where there is one."""
         if self.writer is not None:
             self.writer.add_scalar("loss/validation", loss, iteration)
             for name, score in scores.items():
                 self.writer.add_scalar(f"validation/{name}", score, iteration)
+            told = "".join(f"  {name.replace('_', ' ')} {score:.4f}" for name, score in scores.items())
+            best = "  (best so far: best.pt)" if loss <= best_before else ""
+            print(f"iteration {iteration:6d}  validation loss {loss:.4f}{told}{best}", flush=True)
 
     def pictures(self, iteration: int, batch: Batch, logits_BEZYX: Tensor) -> None:
         """Image, labels, target and predicted affinities of the middle section of the first sample, side by side."""

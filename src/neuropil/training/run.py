@@ -13,13 +13,16 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from neuropil.config import Config, config_to_yaml
+from neuropil.config import Config, config_to_yaml, load_config
 from neuropil.errors import NeuropilError
 from neuropil.geometry import VoxelSize
 from neuropil.models import build_network, check_spread
 from neuropil.models.checkpoint import load_matching, load_weights, read_checkpoint, save_checkpoint
 from neuropil.training.optimizers import make_optimizer, start_average
 from neuropil.training.ranks import prepare_norms
+
+IRRELEVANT = {"device", "workers", "log_every", "image_every", "checkpoint_every"}
+"""Settings of training that change nothing about what is learned."""
 
 
 @dataclass(frozen=True)
@@ -124,16 +127,65 @@ def start_run(
     torch.manual_seed(config.training.seed)
     bare: nn.Module = build_network(config.model)
     if pretrained:
-        left = load_matching(bare, read_checkpoint(pretrained), Path(pretrained))
-        if fabric.global_rank == 0:
-            count = len(bare.state_dict()) - sum(line.endswith("fresh") for line in left)
-            print(f"took {count} of {len(bare.state_dict())} tensors from {pretrained}; the rest:", flush=True)
-            print("\n".join(f"  {line}" for line in left or ["nothing"]), flush=True)
+        start_from(bare, config, pretrained, loud=fabric.global_rank == 0)
     bare = bare.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     bare = prepare_norms(bare, config, fabric)
     network, optimizer = fabric.setup(bare, make_optimizer(bare, config, fabric.device.type))
     average = start_average(plain(network))
     return Run(config, fabric, network, average, optimizer, folder, config.data.voxel_size or voxel_size, layout)
+
+
+def start_from(network: nn.Module, config: Config, pretrained: Path | str, loud: bool = True) -> None:
+    """Put the weights of a trained model that fit into a new network, and say (if ``loud``) which do not, and why.
+
+    Raises:
+        NeuropilError: not one fits; the keys of the model section that differ are named.
+    """
+    content = read_checkpoint(pretrained)
+    theirs = Config.from_dict(content["config"], f"the config in {pretrained}").model
+    names = [name for name in type(theirs).model_fields if getattr(theirs, name) != getattr(config.model, name)]
+    keys = ", ".join(f"model.{n} {getattr(theirs, n)} there, {getattr(config.model, n)} here" for n in names)
+    mend = (
+        f"for a recipe of the same network: neuropil config new IMAGE LABELS --pretrained {pretrained} -o RECIPE.yaml"
+    )
+    try:
+        left = load_matching(network, content, Path(pretrained))
+    except NeuropilError as error:
+        raise NeuropilError(f"{error}: {keys}; {mend}") from error
+    if loud:
+        count = len(network.state_dict())
+        took = count - sum(line.endswith("fresh") for line in left)
+        print(f"took {took} of {count} tensors from {pretrained}; the rest:", flush=True)
+        print("\n".join(f"  {line}" for line in left or ["nothing"]), flush=True)
+        if left:
+            print(f"differs: {keys}; {mend}", flush=True)
+
+
+def check_folder(config: Config, out: Path) -> None:
+    """Refuse to train into a folder that holds the run of another recipe, whose checkpoints would be replaced.
+
+    Raises:
+        NeuropilError: so it is; the keys that differ are named.
+    """
+    known = out / "config.yaml"
+    if not (out / "checkpoints" / "last.pt").exists() or not known.exists():
+        return
+    theirs, ours = _learned_from(load_config([known])), _learned_from(config)
+    names = [key for key in ours if ours[key] != theirs.get(key)]
+    if names:
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        raise NeuropilError(
+            f"expected an empty folder or a run of this recipe, got one that differs in {', '.join(names[:4])}"
+            f"{more}, in {out}; choose another --out, or replace that run with --force"
+        )
+
+
+def _learned_from(config: Config) -> dict[str, Any]:
+    """Every setting that changes what is learned, as ``section.key``."""
+    sections = ("data", "model", "augment", "loss", "optimizer", "training")
+    found = {f"{s}.{key}": value for s in sections for key, value in config.to_dict()[s].items()}
+    spare = {"data.test", *(f"training.{name}" for name in IRRELEVANT)}
+    return {key: value for key, value in found.items() if key not in spare}
 
 
 def plain(network: Any) -> nn.Module:
