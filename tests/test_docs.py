@@ -91,7 +91,7 @@ def test_commands_have_the_verbs_and_options_that_they_are_shown_with(page):
                 assert word.split("=")[0] in known, f"{page.name}: {word} in {shlex.join(words)}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tour.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/tour.md", "docs/first_week.md"])
 def test_sessions_can_be_typed(page, workplace, monkeypatch):
     """The commands of a page one after the other; nobody looks at what the viewer shows."""
     monkeypatch.setattr("neuropil.viewing.viewer.serve", lambda *_: None)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -268,8 +269,11 @@ def test_arrays_that_hold_no_affinities(folder, affinities, change, says):
 # --- tune and evaluate -----------------------------------------------------------------------------------------------
 
 
+EXACT = ("--metric", "adapted_rand_error", "--tolerance", "0")
+
+
 def test_tune_finds_the_threshold_that_evaluate_confirms(folder):
-    code, out, _ = neuropil("tune", "affinities.h5", "labels.h5", "-o", "tuned")
+    code, out, _ = neuropil("tune", "affinities.h5", "labels.h5", "-o", "tuned", *EXACT)
     assert code == 0
     assert "lowest adapted Rand error" in out
     with open("tuned/curve.csv") as file:
@@ -289,7 +293,7 @@ def test_tune_averages_over_pairs(folder):
     write_volume("other_labels.h5", other)
     values = synthetic.affinities(other, NEAREST, noise=0.6, seed=9)
     write_volume("other.h5", LOGIT8.encode(values), Metadata(None, None, NEAREST, LOGIT8))
-    code, out, _ = neuropil("tune", "affinities.h5", "labels.h5", "other.h5", "other_labels.h5", "-o", "tuned")
+    code, out, _ = neuropil("tune", "affinities.h5", "labels.h5", "other.h5", "other_labels.h5", "-o", "tuned", *EXACT)
     assert code == 0
     assert "scored on 5:15,0:40,0:44 of affinities.h5\nscored on 0:6,0:30,0:34 of other.h5" in out
     assert "on 2 volumes" in (folder / "tuned/segment.yaml").read_text()
@@ -377,3 +381,23 @@ def test_float_labels_are_refused(tmp_path):
     assert code == 2
     assert "integer ids" in err
     assert "b.h5" in err
+
+
+def test_evaluate_refuses_an_image(folder, truth):
+    grey = np.random.default_rng(0).integers(0, 255, truth.shape).astype(np.uint8)
+    write_volume("image.h5", grey, Metadata(origin=(5, 0, 0)))
+    code, out, err = neuropil("evaluate", "image.h5", "labels.h5", "--json", "scores.json")
+    assert (code, out) == (2, "")
+    assert "got what looks like an image (uint8" in err
+    assert "image.h5" in err
+    assert not (folder / "scores.json").exists()
+
+
+def test_tune_shows_both_optima_and_their_widths(folder):
+    code, out, _ = neuropil("tune", "affinities.h5", "labels.h5", "-o", "tuned")
+    assert code == 0
+    lines = out.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:3]] == ["lowest VI in bits", "lowest adapted Rand error"]
+    low, high = (float(word) for word in re.search(r"worse from (\S+) to (\S+);", lines[1]).groups())
+    threshold = yaml.safe_load((folder / "tuned/segment.yaml").read_text())["segment"]["threshold"]
+    assert threshold == pytest.approx((low + high) / 2, abs=1e-4)

@@ -10,7 +10,7 @@ from neuropil.config import SegmentConfig, load_config
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import contingency, evaluate, threshold_curve
 from neuropil.evaluation.scores import Sums
-from neuropil.evaluation.tuning import draw_curve, tune, tune_pairs
+from neuropil.evaluation.tuning import PLATEAU, draw_curve, tune, tune_pairs
 from neuropil.geometry import Box
 from neuropil.segmentation import agglomerate, watershed
 from neuropil.volumes import Metadata, array_volume
@@ -60,21 +60,46 @@ def test_segments_the_whole_and_scores_the_box(volumes):
     fragments = watershed(affinities, low=0.01, high=0.99)
     segmentation = agglomerate(affinities, fragments).segment(fragments, tuning.settings.threshold)
     scores = evaluate(segmentation[2:6, :, :60], labels[2:6, :, :60])
-    assert tuning.score == pytest.approx(scores.adapted_rand_error, abs=1e-12)
+    assert tuning.score == pytest.approx(scores.voi, abs=1e-9)
 
 
 def test_files(volumes, tmp_path):
-    tuning = tune_pairs(volumes[:1])
+    tuning = tune_pairs(volumes[:1], tolerance=0)
     tuning.save(tmp_path / "new" / "folder")
     folder = tmp_path / "new" / "folder"
     assert load_config([folder / "segment.yaml"]).segment == tuning.settings
     assert f"{tuning.score:.4f}" in (folder / "segment.yaml").read_text()
     assert (folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
     rows = list(csv.DictReader((folder / "curve.csv").open()))
-    assert min(float(row["adapted_rand_error"]) for row in rows) == pytest.approx(tuning.score)
+    assert min(float(row["voi"]) for row in rows) == pytest.approx(tuning.score)
     assert [float(row["threshold"]) for row in rows] == sorted((float(row["threshold"]) for row in rows), reverse=True)
     assert len(rows) <= 1002
     assert sorted(path.name for path in folder.iterdir()) == ["curve.csv", "curve.png", "segment.yaml"]
+
+
+def test_by_default_the_middle_of_the_plateau_of_vi(volumes):
+    tuning = tune_pairs(volumes)
+    low, high = tuning.curve.plateau("voi", PLATEAU)
+    assert tuning.metric == "voi"
+    assert tuning.settings.threshold == pytest.approx((low + high) / 2)
+    inside = tuning.curve.voi[tuning.curve.step(np.linspace(low, high, 50)[1:])]
+    assert inside.max() <= tuning.curve.voi.min() + PLATEAU
+    beside = [tuning.curve.voi[tuning.curve.step(n)] for n in (low, high + 1e-12)]
+    assert min(beside) > tuning.curve.voi.min() + PLATEAU
+    first, second = tuning.lines()[:2]
+    assert f"to {high:.4f}; chosen by this" in first
+    assert second.startswith("lowest adapted Rand error")
+    assert "chosen" not in second
+
+
+@pytest.mark.parametrize(("sizes", "warned"), [([1] * 12, False), ([1] * 4, True), ([40] + [1] * 12, True)])
+def test_too_few_neurons_and_one_that_dominates_are_told(sizes, warned):
+    labels = np.repeat(np.arange(1, len(sizes) + 1), sizes)[None, None] * np.ones((2, 3, 1), np.int64)
+    affinities = np.full((3, *labels.shape), 0.9)
+    affinities[2, :, :, 1:][labels[..., 1:] != labels[..., :-1]] = 0.1
+    tuning = tune(affinities, labels)
+    assert tuning.neurons == pytest.approx(sum(sizes) ** 2 / sum(n * n for n in sizes))
+    assert any(line.startswith("warning") for line in tuning.lines()) == warned
 
 
 def test_small_numbers_survive_in_the_snippet(volumes, tmp_path):

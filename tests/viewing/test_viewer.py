@@ -144,7 +144,7 @@ def test_a_browser_shows_affinities_as_colours(files, tissue, driver):
 def test_a_browser_shows_a_mesh_where_its_segment_is(files, tissue, driver):
     """Segment 1000 fills the right of the volume, and so does what 3-D shows of it."""
     pytest.importorskip("zmesh", reason="the extra `mesh` is not installed")
-    arguments = (files["segmentation.h5"], "--mesh", "1000", "--at", "64,80,110")
+    arguments = (files["segmentation.h5"], "--select", "1000", "--at", "64,80,110")
     with viewing(*arguments) as (_, link, _):
         driver.get(link)
 
@@ -187,13 +187,13 @@ def test_refuses(tissue):
     ("words", "said"),
     [
         (
-            "segmentation.h5 --mesh 1000,4711",
-            "--mesh 1000,4711: expected ids of .*segmentation.h5/main, where no .* 4711",
+            "segmentation.h5 --select 1000,4711",
+            "--select 1000,4711: expected ids of .*segmentation.h5/main, where no .* 4711",
         ),
-        ("segmentation.h5 --mesh 0", "--mesh 0: expected ids from 1, got 0; 0 is background"),
-        ("segmentation.h5 --mesh -3", "expected ids from 1, got -3"),
-        ("image.tif --mesh 5", "--mesh 5: expected a segmentation to take segments from, got none"),
-        ("segmentation.h5 --mesh 5.5", "--mesh 5.5"),
+        ("segmentation.h5 --select 0", "--select 0: expected ids from 1, got 0; 0 is background"),
+        ("segmentation.h5 --select -3", "expected ids from 1, got -3"),
+        ("image.tif --select 5", "--select 5: expected a segmentation to take segments from, got none"),
+        ("segmentation.h5 --select 5.5", "--select 5.5"),
     ],
 )
 def test_segments_that_cannot_be_drawn_are_named(files, words, said):

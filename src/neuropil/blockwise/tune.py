@@ -28,7 +28,7 @@ from neuropil.evaluation import Contingency, ThresholdCurve, contingency
 from neuropil.evaluation.changes import Changes
 from neuropil.evaluation.placing import common_box
 from neuropil.evaluation.table import EMPTY, from_pairs, sum_by
-from neuropil.evaluation.tuning import Tuning, chosen
+from neuropil.evaluation.tuning import PLATEAU, Tuning, chosen
 from neuropil.geometry import Box, Triple
 from neuropil.progress import ProgressCallback
 from neuropil.volumes import Volume, in_memory, open_volume, require_labels
@@ -39,8 +39,8 @@ def tune_blocks(
     pairs: Sequence[tuple[Volume, Volume]],
     settings: SegmentConfig | None = None,
     *,
-    metric: Metric = "adapted_rand_error",
-    tolerance: float = 0.0,
+    metric: Metric = "voi",
+    tolerance: float = PLATEAU,
     box: Box | None = None,
     block: Triple | None = None,
     executor: Executor | None = None,

@@ -46,7 +46,10 @@ from neuropil.progress import ProgressDisplay
 def predict(
     checkpoint: Annotated[
         str,
-        typer.Argument(metavar="CKPT|NAME", help="A checkpoint of `neuropil train`, or a model of `neuropil models`."),
+        typer.Argument(
+            metavar="CKPT|NAME",
+            help="A checkpoint, or a model of `neuropil models`; A,B: several as one.",
+        ),
     ],
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="[z, y, x].")],
     out: Annotated[str, typer.Option("-o", metavar="AFFINITIES", help="Where to write; .zarr or .h5 suit best.")],
@@ -81,6 +84,7 @@ def predict(
     from neuropil.config.mistakes import changed
     from neuropil.inference import predict_volume
     from neuropil.inference.resampling import resampling_line
+    from neuropil.models.ensemble import load_ensemble
     from neuropil.pipeline.beside import write_config_beside
     from neuropil.volumes import open_volume
 
@@ -101,7 +105,12 @@ def predict(
         raise NeuropilError(
             "each block is done on one device; leave out --devices, or --block, --workers and --scheduler"
         )
-    model, said = load_any_model(checkpoint)
+    members = [] if Path(checkpoint).exists() or "," not in checkpoint else checkpoint.split(",")
+    if members and by_blocks:
+        raise NeuropilError("an ensemble is predicted in one process; leave out --block, --workers and --scheduler")
+    model, said = load_any_model(checkpoint) if not members else (load_ensemble(members, tta_mode or "mean"), None)
+    if members:
+        typer.echo(f"{tta_mode or 'mean'} of {len(members)} models")
     if said:
         typer.echo(said, err=True)
     if by_blocks and is_classic(model):
@@ -228,7 +237,10 @@ def tune(
         list[str] | None, typer.Argument(metavar="[AFFINITIES LABELS]...", help="Further pairs: scores are averaged.")
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="Leave curve and settings here.")] = None,
-    metric: Annotated[Metric, typer.Option(help="What the best threshold minimises.")] = "adapted_rand_error",
+    metric: Annotated[Metric, typer.Option(help="What the best threshold minimises.")] = "voi",
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Take the middle of thresholds at most this much worse; 0: the very best.")
+    ] = 0.02,
     search: Annotated[bool, typer.Option("--search", help="Try other low, high and min-size as well.")] = False,
     score: Score = None,
     low: Low = None,
@@ -240,7 +252,7 @@ def tune(
     scheduler: SchedulerOption = None,
     work: WorkOption = None,
 ) -> None:
-    """Score every threshold against labels.
+    """Score every threshold against labels; take the middle of those about as good as the best.
 
     Leaves curve.csv, curve.png and segment.yaml in DIR; `neuropil segment --config DIR/segment.yaml` uses the best.
     """
@@ -272,18 +284,15 @@ def tune(
                 raise NeuropilError("--search segments many times, in memory; leave it out, or the options of blocks")
             with open_executor(workers, scheduler) as executor, ProgressDisplay("blocks") as progress:
                 found = tune_blocks(
-                    pairs, settings, metric=metric, box=given, block=read_block(block), executor=executor,
-                    work=work, progress=progress,
+                    pairs, settings, metric=metric, tolerance=tolerance, box=given, block=read_block(block),
+                    executor=executor, work=work, progress=progress,
                 )  # fmt: skip
         elif search:
-            found, tried = searching(pairs, settings, metric=metric, box=given)
+            found, tried = searching(pairs, settings, metric=metric, tolerance=tolerance, box=given)
             typer.echo("\n".join(trial.line() for trial in tried))
         else:
-            found = tune_pairs(pairs, settings, metric=metric, box=given)
-    words: dict[Metric, str] = {"adapted_rand_error": "adapted Rand error", "voi": "VI in bits"}
-    for name, title in words.items():
-        threshold, value = found.curve.best(name)
-        typer.echo(f"lowest {title:<18}  {value:.4f} at threshold {threshold:.4f}")
+            found = tune_pairs(pairs, settings, metric=metric, tolerance=tolerance, box=given)
+    typer.echo("\n".join(found.lines()))
     if out is not None:
         found.save(out)
         typer.echo(f"wrote {out}/segment.yaml (threshold {found.settings.threshold:.4f}), curve.csv and curve.png")
@@ -325,13 +334,15 @@ def evaluate(
     from neuropil.evaluation.placing import place
     from neuropil.evaluation.run_length import run_length
     from neuropil.evaluation.scores import evaluate_placed
-    from neuropil.pipeline.scoring import score_table, write_json
+    from neuropil.pipeline.scoring import write_json
     from neuropil.viewing.report import write_report_of
     from neuropil.volumes import open_volume
     from neuropil.volumes.atomic import prepare
+    from neuropil.volumes.counting import refuse_image
 
     size, by_blocks = read_voxel_size(voxel_size), asks_for_blocks(block, workers, scheduler, work)
     with open_volume(segmentation) as volume, open_volume(labels) as truth:
+        refuse_image(volume)
         area = read_box(box, volume.box)
         for path in (json_file, report):
             if path is not None:
@@ -349,7 +360,7 @@ def evaluate(
                 )  # fmt: skip
         if erl:
             scores = replace(scores, run_length=run_length(volume, truth, box=area, voxel_size=size))
-        typer.echo("\n".join(score_table(scores)))
+        typer.echo(str(scores))
         if json_file is not None:
             write_json(json_file, scores.to_json())
             typer.echo(f"wrote {json_file}")

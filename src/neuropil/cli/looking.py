@@ -24,7 +24,9 @@ def view(
         str | None,
         typer.Option(metavar="Z,Y,X", help="Open at this voxel. [default: the worst mistake, or the middle]"),
     ] = None,
-    mesh: Annotated[str | None, typer.Option(metavar="ID,...", help="Segments to draw in 3-D, too.")] = None,
+    select: Annotated[
+        str | None, typer.Option(metavar="ID,...", help="Segments to select: drawn in 3-D, too, with zmesh.")
+    ] = None,
     offsets: OffsetsOption = None,
     voxel_size: VoxelSizeOption = None,
     host: Annotated[str, typer.Option(help="Where to listen; by default only this machine can connect.")] = "127.0.0.1",
@@ -56,7 +58,7 @@ def view(
         if layers[0].volume.metadata.voxel_size is None:
             typer.echo("no voxel size is stored: taken as 1 nm; say it with --voxel-size Z,Y,X")
         mistakes = mistakes_in(layers)
-        segments = [int(n) for n in read_numbers(mesh, "--mesh", int) or []]
+        segments = [int(n) for n in read_numbers(select, "--select", int) or []]
         try:
             viewer = open_viewer(layers, at=_voxel(at), mistakes=mistakes, segments=segments, host=host, port=port)
             serve(viewer, host, typer.echo)

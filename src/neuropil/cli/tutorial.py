@@ -184,7 +184,7 @@ def _evaluate(affinities: Path, labels: str, folder: Path, number: str) -> None:
     """Segment affinities with the defaults, score the result, leave both beside them, numbered as they are."""
     from neuropil.config import SegmentConfig
     from neuropil.evaluation import evaluate
-    from neuropil.pipeline.scoring import score_table, write_json
+    from neuropil.pipeline.scoring import write_json
     from neuropil.segmentation import segment_volume, settle
     from neuropil.volumes import open_volume
 
@@ -196,7 +196,7 @@ def _evaluate(affinities: Path, labels: str, folder: Path, number: str) -> None:
         segment_volume(volume, segmentation, settings)
     with open_volume(segmentation) as found, open_volume(labels) as truth:
         scores = evaluate(found, truth)
-    _say("\n".join(score_table(scores)))
+    _say(str(scores))
     write_json(scores_file, scores.to_json())
     _say(f"wrote {segmentation} and {scores_file}")
 

@@ -80,16 +80,18 @@ class ThresholdCurve:
         low = float(self.thresholds[step + 1]) if step + 1 < len(self) else min(0.0, high)
         return low, high
 
-    def best(self, metric: Metric = "adapted_rand_error", tolerance: float = 0.0) -> tuple[float, float]:
-        """(threshold, score) where the metric is lowest.
+    def plateau(self, metric: Metric, tolerance: float = 0.0) -> tuple[float, float]:
+        """(low, high): the thresholds around the optimum whose score is worse by at most the tolerance.
 
-        All thresholds between two merges that matter score the same, so the answer is the middle of the widest
-        interval with the lowest score: the threshold that small changes of the affinities hurt least. A positive
-        ``tolerance`` widens that interval to the neighbouring steps that are worse by no more than that; the score
-        returned is the one at the threshold returned. Thresholds are affinities: steps above 1 are left aside.
+        Of several such intervals that hold an optimum it is the widest. Steps above 1 are left aside.
 
         Raises:
             NeuropilError: an unknown metric or a negative tolerance.
+
+        >>> ones = np.ones(3)
+        >>> steps = ThresholdCurve(np.array([1, 0.6, 0.2]), np.arange(3), ones, ones, ones, np.array([1, 0.1, 2]), ones)
+        >>> steps.plateau("voi"), steps.plateau("voi", 0.9)
+        ((0.2, 0.6), (0.2, 1.0))
         """
         if metric not in ("adapted_rand_error", "voi") or tolerance < 0:
             raise NeuropilError(
@@ -101,13 +103,26 @@ class ThresholdCurve:
         near = np.concatenate([[False], values <= values.min() + tolerance, [False]])
         edges = np.flatnonzero(near[1:] != near[:-1])  # starts and ends of runs of good steps, alternating
         runs = [(first, last) for first, last in edges.reshape(-1, 2) if values[first:last].min() == values.min()]
-        low, high = max(
+        return max(
             ((self.interval(last - 1)[0], self.interval(first)[1]) for first, last in runs),
             key=lambda interval: interval[1] - interval[0],
         )
+
+    def best(self, metric: Metric = "adapted_rand_error", tolerance: float = 0.0) -> tuple[float, float]:
+        """(threshold, score) where the metric is lowest.
+
+        All thresholds between two merges that matter score the same, so the answer is the middle of the widest
+        interval with the lowest score: the threshold that small changes of the affinities hurt least. A positive
+        ``tolerance`` widens that interval to the neighbouring steps that are worse by no more than that; the score
+        returned is the one at the threshold returned. Thresholds are affinities: steps above 1 are left aside.
+
+        Raises:
+            NeuropilError: an unknown metric or a negative tolerance.
+        """
+        low, high = self.plateau(metric, tolerance)
         middle = (low + high) / 2
         threshold = middle if low < middle <= high else high
-        return threshold, float(values[self.step(threshold)])
+        return threshold, float(getattr(self, metric)[self.step(threshold)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,6 +85,31 @@ class Scores:
         """Variation of information, split + merge, in bits."""
         return self.voi_split + self.voi_merge
 
+    def __str__(self) -> str:
+        """The table that ``neuropil evaluate`` prints.
+
+        >>> print(evaluate(np.array([[[1, 2]]]), np.array([[[1, 1]]])))
+        scored              2 of 2 voxels, 0:1,0:1,0:2
+        adapted Rand error  0.3333   precision 1.0000  recall 0.5000
+          CREMI variant     0.3333   scikit-image variant 1.0000
+        VI in bits          1.0000   split 1.0000  merge 0.0000
+        Rand index          0.000000   CREMI score 0.5774
+        objects             1 in the truth, 2 segments on them
+        """
+        run = self.run_length
+        length = "" if run is None else f"{run.erl:.0f} nm of {run.truth:.0f} expected (NERL {run.nerl:.4f})"
+        lines = [
+            f"scored              {self.scored:,} of {self.voxels:,} voxels{f', {self.box}' if self.box else ''}",
+            f"adapted Rand error  {self.adapted_rand_error:.4f}   precision {self.adapted_rand_precision:.4f}  "
+            f"recall {self.adapted_rand_recall:.4f}",
+            f"  CREMI variant     {self.cremi.error:.4f}   scikit-image variant {self.scikit_image.error:.4f}",
+            f"VI in bits          {self.voi:.4f}   split {self.voi_split:.4f}  merge {self.voi_merge:.4f}",
+            f"Rand index          {self.rand_index:.6f}   CREMI score {self.cremi_score:.4f}",
+            f"objects             {self.objects:,} in the truth, {self.segments:,} segments on them",
+            *([f"run length          {length}"] if length else []),
+        ]
+        return "\n".join(lines)
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers under the names of ``neuropil evaluate --json``."""
         run = {} if self.run_length is None else self.run_length.to_json()

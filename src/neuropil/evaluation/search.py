@@ -11,7 +11,7 @@ from neuropil.choices import Metric
 from neuropil.config import SegmentConfig
 from neuropil.evaluation.placing import Source
 from neuropil.evaluation.scores import evaluate
-from neuropil.evaluation.tuning import Pair, Tuning, tune_pairs
+from neuropil.evaluation.tuning import PLATEAU, Pair, Tuning, tune_pairs
 from neuropil.geometry import Box
 from neuropil.segmentation import Agglomeration, merge_tree
 
@@ -27,7 +27,8 @@ def search(
     pairs: Sequence[Pair],
     settings: SegmentConfig | None = None,
     *,
-    metric: Metric = "adapted_rand_error",
+    metric: Metric = "voi",
+    tolerance: float = PLATEAU,
     box: Box | None = None,
     threads: int | None = None,
     values: Mapping[str, Sequence[float]] = SEARCHED,
@@ -38,7 +39,7 @@ def search(
     is tried at the threshold found. What comes later is only taken if it is better.
 
     Args:
-        pairs, settings, metric, box, threads: as for :func:`tune_pairs`.
+        pairs, settings, metric, tolerance, box, threads: as for :func:`tune_pairs`.
         values: what to try for each of the three.
 
     Returns:
@@ -53,16 +54,15 @@ def search(
     >>> len(tried), best.settings.min_size
     (4, 0)
     """
-    best = tune_pairs(pairs, settings, metric=metric, box=box, threads=threads)
+    best = tune_pairs(pairs, settings, metric=metric, tolerance=tolerance, box=box, threads=threads)
     tried = [best]
     for name in ("high", "low"):
         start = best.settings
         for value in values.get(name, ()):
             if value == getattr(start, name) or not _is_sound(start, name, value):
                 continue
-            tried.append(
-                tune_pairs(pairs, start.model_copy(update={name: value}), metric=metric, box=box, threads=threads)
-            )
+            other = start.model_copy(update={name: value})
+            tried.append(tune_pairs(pairs, other, metric=metric, tolerance=tolerance, box=box, threads=threads))
         best = min(tried, key=lambda tuning: tuning.score)
     found = [(merge_tree(pair[0], best.settings, threads=threads), pair[1]) for pair in pairs]
     for size in values.get("min_size", ()):

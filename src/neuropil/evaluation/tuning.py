@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 Pair = tuple[Source, Source]
 """Affinities ``[edge, z, y, x]`` and the labels ``[z, y, x]`` to score them against."""
 
+PLATEAU = 0.02
+"""How much worse than the best (bits, or adapted Rand error) a threshold may score to stand away from the cliff."""
+
+ENOUGH = 10
+"""Neurons of equal size below which one of them decides."""
+
+_TITLES: dict[Metric, str] = {"voi": "VI in bits", "adapted_rand_error": "adapted Rand error"}
+
 _ROWS = 1000
 """Rows of ``curve.csv``, about: a million merges make more steps than anybody reads."""
 
@@ -45,6 +53,26 @@ class Tuning:
     curve: ThresholdCurve
     volumes: int
     """Over how many volumes the scores are averaged."""
+    neurons: float = float("inf")
+    """How many neurons of equal size the truth is worth: (sum of sizes)² / sum of squared sizes, over all volumes."""
+
+    def lines(self) -> list[str]:
+        """Both optima, how wide each is, and a warning where the truth is too small to tell."""
+        found = []
+        for metric, title in _TITLES.items():
+            threshold, score = self.curve.best(metric)
+            low, high = self.curve.plateau(metric, PLATEAU)
+            chosen = "; chosen by this" if metric == self.metric else ""
+            found.append(
+                f"lowest {title:<18}  {score:.4f} at threshold {threshold:.4f}; at most {PLATEAU} worse from {low:.4f} "
+                f"to {high:.4f}{chosen}"
+            )
+        if self.neurons < ENOUGH:
+            found.append(
+                f"warning: these labels are worth {self.neurons:.1f} neurons of equal size, fewer than {ENOUGH}: one "
+                "decides, and the threshold may not hold elsewhere; label a larger box"
+            )
+        return found
 
     def save(self, folder: str | Path) -> None:
         """Write ``curve.csv``, ``curve.png`` and ``segment.yaml`` (for ``neuropil segment --config``).
@@ -73,8 +101,8 @@ class Tuning:
         body = yaml.safe_dump({"segment": self.settings.model_dump()}, sort_keys=False)
         rand, voi = self.curve.best("adapted_rand_error"), self.curve.best("voi")
         header = [
-            f"# Chosen by `neuropil tune` on {self.volumes} volume{'s'[: self.volumes > 1]} for the lowest "
-            f"{self.metric}: {self.score:.4f}.",
+            f"# Chosen by `neuropil tune` on {self.volumes} volume{'s'[: self.volumes > 1]}, amid the best: "
+            f"{self.metric} {self.score:.4f}.",
             f"# Lowest adapted Rand error {rand[1]:.4f} at threshold {rand[0]:.4f}; "
             f"lowest VI {voi[1]:.4f} bits at {voi[0]:.4f}.",
         ]
@@ -83,7 +111,8 @@ class Tuning:
     def _write_csv(self, path: Path) -> None:
         curve = self.curve
         columns = (*AVERAGED, "voi")
-        chosen = [curve.step(curve.best(metric)[0]) for metric in ("adapted_rand_error", "voi")]
+        used = [] if self.settings.threshold is None else [self.settings.threshold]
+        chosen = [curve.step(n) for n in (curve.best("adapted_rand_error")[0], curve.best("voi")[0], *used)]
         steps = np.unique([*curve.step(np.linspace(0, 1, _ROWS)).tolist(), *chosen])
         with path.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
@@ -93,17 +122,13 @@ class Tuning:
                 rows.writerow([repr(float(curve.thresholds[step])), int(curve.merges[step]), *scores])
 
 
-PLATEAU = 0.02
-"""How much worse than the best a threshold may score on the volume it is chosen on, to stand away from the cliff."""
-
-
 def tune(
     affinities: Source,
     labels: Source,
     settings: SegmentConfig | None = None,
     *,
-    metric: Metric = "adapted_rand_error",
-    tolerance: float = 0.0,
+    metric: Metric = "voi",
+    tolerance: float = PLATEAU,
     box: Box | None = None,
     threads: int | None = None,
 ) -> Tuning:
@@ -117,9 +142,9 @@ def tune(
         labels: the truth, ``[z, y, x]``.
         settings: ``low``, ``high`` and ``score`` to use; the defaults if not given. What comes after the threshold,
             ``min_size`` and ``fill``, plays no part.
-        metric: what to minimise: ``adapted_rand_error`` or ``voi``.
-        tolerance: take the middle of all neighbouring thresholds that score at most this much worse than the best;
-            ``PLATEAU`` where the threshold is for other data, since the optimum may stand beside a cliff.
+        metric: what to minimise: ``voi``, or ``adapted_rand_error``, which in small boxes hangs on one merge.
+        tolerance: take the middle of all neighbouring thresholds that score at most this much worse than the best,
+            since the threshold is for other data and the optimum may stand beside a cliff. 0: the exact optimum.
         box: which voxels of the image to compare.
         threads: how many to use; all available cores by default.
 
@@ -139,8 +164,8 @@ def tune_pairs(
     pairs: Sequence[Pair],
     settings: SegmentConfig | None = None,
     *,
-    metric: Metric = "adapted_rand_error",
-    tolerance: float = 0.0,
+    metric: Metric = "voi",
+    tolerance: float = PLATEAU,
     box: Box | None = None,
     threads: int | None = None,
 ) -> Tuning:
@@ -168,7 +193,15 @@ def chosen(curves: Sequence[ThresholdCurve], settings: SegmentConfig, metric: Me
     curve = average(curves)
     threshold, score = curve.best(metric, tolerance)
     settled = settings.model_copy(update={"threshold": threshold, "min_size": settings.min_size or 0})
-    return Tuning(settled, metric, score, curve, len(curves))
+    return Tuning(settled, metric, score, curve, len(curves), sum(map(_neurons, curves)))
+
+
+def _neurons(curve: ThresholdCurve) -> float:
+    """How many neurons of equal size the truth behind a curve is worth; no limit where its sums are not known."""
+    if curve.sums is None:
+        return float("inf")
+    sums = curve.sums.constant
+    return sums.scored**2 / sums.truths if sums.truths else 0.0
 
 
 def _curve(pair: Pair, settings: SegmentConfig, box: Box | None, threads: int | None) -> ThresholdCurve:

@@ -16,7 +16,7 @@ from neuropil.config import Config, load_config
 from neuropil.config.mistakes import changed
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import Scores, evaluate
-from neuropil.evaluation.tuning import PLATEAU, tune
+from neuropil.evaluation.tuning import tune
 from neuropil.geometry import Box, VoxelSize
 from neuropil.models import build_network
 from neuropil.models.checkpoint import Model, load_model
@@ -184,9 +184,11 @@ def judge(model: Model, stack: DemoData, out: Path, tta: int, threshold: float |
         if threshold is None:
             predict_volume(model, image, out / "validation.zarr", views, box=stack.validation, progress=progress)
             with open_volume(out / "validation.zarr") as validation:
-                threshold = tune(validation, labels, model.config.segment, tolerance=PLATEAU).settings.threshold
+                tuning = tune(validation, labels, model.config.segment)
+            threshold = tuning.settings.threshold
             assert threshold is not None
-            print(f"   threshold {threshold:.3f}: the best on sections {_sections(stack.validation)}")
+            print("".join(f"   {line}\n" for line in tuning.lines()), end="")
+            print(f"   threshold {threshold:.3f}: chosen on sections {_sections(stack.validation)}")
         else:
             print(f"   threshold {threshold:.3f}: comes with the model")
         settings = model.config.segment.model_copy(update={"threshold": threshold})

@@ -20,7 +20,7 @@ from neuropil.models.checkpoint import load_model
 from neuropil.models.released import find_checkpoint
 from neuropil.pipeline.checking import check_volumes
 from neuropil.pipeline.scaling import segment_either_way, tune_either_way
-from neuropil.pipeline.scoring import score_table, write_json
+from neuropil.pipeline.scoring import write_json
 from neuropil.pipeline.steps import Steps, digest_of
 from neuropil.progress import ProgressDisplay
 from neuropil.training import train
@@ -122,16 +122,18 @@ def _choose(job: _Job, checkpoint: Path) -> SegmentConfig:
     folder, predicted = job.out / "validation", []
     for index, pair in enumerate(pairs):
         predicted.append(_predict(job, checkpoint, pair, folder / f"{index}.zarr", settings))
-    found = folder / "segment.yaml"
+    snippet = folder / "segment.yaml"
     asked = [settings.model_dump(mode="json"), [pair.model_dump(mode="json") for pair in pairs]]
     made_from = digest_of(asked, *predicted, *(path for pair in pairs for path in (pair.labels, pair.mask)))
-    if not job.skip("tune", made_from, found):
+    if not job.skip("tune", made_from, snippet):
         volumes = [open_volume(path) for path in predicted]
         labelled = [(v, _labels(pair, v.box)) for v, pair in zip(volumes, pairs, strict=True)]
-        tune_either_way(labelled, settings, folder).save(folder)
+        found = tune_either_way(labelled, settings, folder)
+        print("\n".join(found.lines()), flush=True)
+        found.save(folder)
         job.steps.finish("tune", made_from)
-    settings = load_config([found]).segment
-    print(f"threshold {settings.threshold:.4f}, the best on validation", flush=True)
+    settings = load_config([snippet]).segment
+    print(f"threshold {settings.threshold:.4f}, chosen on validation", flush=True)
     return settings
 
 
@@ -173,7 +175,7 @@ def _evaluate(job: _Job, affinities: Path, segmentation: Path, settings: Segment
     scores: Scores | None = None
     if test.labels is not None:
         scores = evaluate(open_volume(segmentation), _labels(test, box))
-        print("\n".join(score_table(scores)))
+        print(str(scores))
     values: dict[str, Any] = scores.to_json() if scores else {}
     facts = {
         "threshold": settings.threshold,

@@ -13,7 +13,7 @@ import torch
 from neuropil.blockwise import BLOCK, segment_blocks, tune_blocks
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
-from neuropil.evaluation.tuning import PLATEAU, Tuning, tune_pairs
+from neuropil.evaluation.tuning import Tuning, tune_pairs
 from neuropil.inference.memory import free_memory
 from neuropil.progress import ProgressDisplay
 from neuropil.segmentation import segment_volume
@@ -53,7 +53,7 @@ def tune_either_way(pairs: Sequence[tuple[Volume, Volume]], settings: SegmentCon
     """
     needed = max(memory_needed(affinities, settings, tuning=True) for affinities, _ in pairs)
     if not chosen_way("tuning", needed, ""):
-        return tune_pairs(pairs, settings, tolerance=PLATEAU)
+        return tune_pairs(pairs, settings)
     work = folder / "tune.blocks"
     stored: list[tuple[Volume, Volume]] = []
     for number, (affinities, labels) in enumerate(pairs):
@@ -62,7 +62,7 @@ def tune_either_way(pairs: Sequence[tuple[Volume, Volume]], settings: SegmentCon
             write_volume(path, labels.read(), labels.metadata)
         stored.append((affinities, open_volume(path)))
     with ProgressDisplay("blocks") as progress:
-        found = tune_blocks(stored, settings, tolerance=PLATEAU, block=BLOCK, work=work, progress=progress)
+        found = tune_blocks(stored, settings, block=BLOCK, work=work, progress=progress)
     shutil.rmtree(work)
     return found
 

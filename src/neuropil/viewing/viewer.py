@@ -154,13 +154,13 @@ def _check_segments(layer: Layer | None, segments: Sequence[int]) -> None:
     """Refuse to select what would not be seen."""
     chosen = ",".join(map(str, segments))
     if layer is None:
-        raise NeuropilError(f"--mesh {chosen}: expected a segmentation to take segments from, got none; name one")
+        raise NeuropilError(f"--select {chosen}: expected a segmentation to take segments from, got none; name one")
     if min(segments) < 1:
-        raise NeuropilError(f"--mesh {chosen}: expected ids from 1, got {min(segments)}; 0 is background")
+        raise NeuropilError(f"--select {chosen}: expected ids from 1, got {min(segments)}; 0 is background")
     needs_zmesh()
     if missing := absent(layer.volume, segments):
         raise NeuropilError(
-            f"--mesh {chosen}: expected ids of {layer.volume.path}, where no voxel has {', '.join(map(str, missing))}"
+            f"--select {chosen}: expected ids of {layer.volume.path}, where no voxel has {', '.join(map(str, missing))}"
         )
 
 

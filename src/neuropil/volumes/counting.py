@@ -118,6 +118,20 @@ def looks_like_image(volume: Volume) -> bool:
     return sample.size > 1 and len(np.unique(sample)) > 32 and _constant(sample) < 0.3
 
 
+def refuse_image(volume: Volume) -> Volume:
+    """The volume itself, if it does not look like an image where a segmentation is expected.
+
+    Raises:
+        NeuropilError: grey values, as ``looks_like_image`` finds them.
+    """
+    if len(volume.shape) == 3 and looks_like_image(volume):
+        raise NeuropilError(
+            f"expected a segmentation, one id per neuron, got what looks like an image ({volume.dtype}, most voxels "
+            f"differ from their neighbour), in {volume.path}; name the segmentation, such as segmentation.h5"
+        )
+    return volume
+
+
 def looks_like_labels(volume: Volume) -> bool:
     """Whether nearly all voxels equal their neighbour, as ids do, and more than two values occur.
 
