@@ -98,10 +98,10 @@ def _cropped(section: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _near(section: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Where a label lies within ``BETWEEN`` rows and columns."""
     width = 2 * BETWEEN + 1
-    sums = np.pad(section.astype(np.int64), BETWEEN).cumsum(0).cumsum(1)
-    sums = np.pad(sums, ((1, 0), (1, 0)))
-    inside: NDArray[np.int64] = sums[width:, width:] - sums[width:, :-width] - sums[:-width, width:]
-    return inside + sums[:-width, :-width] > 0
+    padded: NDArray[np.int64] = np.pad(section.astype(np.int64), BETWEEN)
+    sums = np.pad(padded.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    inside = sums[width:, width:] - sums[width:, :-width] - sums[:-width, width:] + sums[:-width, :-width]
+    return np.asarray(inside > 0)
 
 
 def looks_like_image(volume: Volume) -> bool:
