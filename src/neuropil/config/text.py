@@ -72,7 +72,7 @@ def _comment(text: str, indent: str) -> list[str]:
 
 
 def _default(field: FieldInfo, value: object) -> str:
-    if field.is_required() or value == field.default:
+    if field.is_required() or value == field.default or isinstance(field.default, Section):
         return ""
     return f" (default {_flow(field.default)})"
 

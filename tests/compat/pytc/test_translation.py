@@ -175,7 +175,7 @@ def test_what_is_done_in_another_way_than_written_is_told(words, said):
 
 
 def test_a_contour_of_eroded_labels_is_told():
-    words = [*("MODEL.TARGET_OPT", '["2", "4-1-1"]', "MODEL.OUT_PLANES", "4", "MODEL.LABEL_EROSION", "1")]
+    words = [*("MODEL.TARGET_OPT", '["2", "4-1-0"]', "MODEL.OUT_PLANES", "4", "MODEL.LABEL_EROSION", "1")]
     for key, value in (
         ("LOSS_OPTION", "WeightedBCE"),
         ("LOSS_WEIGHT", 1.0),
@@ -183,7 +183,7 @@ def test_a_contour_of_eroded_labels_is_told():
         ("OUTPUT_ACT", "none"),
     ):
         words += [f"MODEL.{key}", f"[[{value}],[{value}]]"]
-    (note,) = given(*words).notes
+    *_, note = given(*words).notes
     assert note == "command line: MODEL.LABEL_EROSION: the contour is that of labels as they are, without erosion"
 
 
