@@ -99,8 +99,13 @@ def read_checkpoint(checkpoint: Path | str) -> dict[str, Any]:
         return read_weights(path)
     wrong = f"{path} is not a neuropil checkpoint"
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # torch stores a checksum of each record, and does not look at it
+            if damaged is not None:
+                raise NeuropilError(f"{path} is damaged: its record {damaged} is not what its checksum is of")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
         # Of a file that is no archive torch tells the byte it stumbled over, and how to run what may lie in it.
         reason = str(error).strip().splitlines()[:1] if zipfile.is_zipfile(path) else []
         said = reason[0][:200] if reason else "it is damaged, truncated or something else"

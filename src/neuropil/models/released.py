@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,7 @@ def write_weights(
     if path.suffix != ".safetensors":
         raise NeuropilError(f"expected a name that ends in .safetensors for weights, got {path}")
     header = {"format": FORMAT, "config": json.dumps(config), "info": json.dumps(info)}
+    header["digest"] = weights_digest(weights, header)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,6 +180,34 @@ def read_weights(path: Path) -> dict[str, Any]:
                     "`neuropil convert checkpoints/best.pt model.safetensors` writes it"
                 )
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            _check_digest(path, weights, header)
             return {"config": json.loads(header["config"]), "info": json.loads(header["info"]), "weights": weights}
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise NeuropilError(f"{path} is not a file of weights: {error}; is the download complete?") from error
+
+
+def weights_digest(weights: Mapping[str, torch.Tensor], header: Mapping[str, str]) -> str:
+    """A checksum of names, types, shapes and bytes of weights, and of the config and info that go with them.
+
+    >>> header = {"config": "{}", "info": "{}"}
+    >>> one, other = ({"w": torch.tensor([number])} for number in (1.0, 2.0))
+    >>> weights_digest(one, header) == weights_digest(other, header), weights_digest(one, header)[:4]
+    (False, 'b2b:')
+    """
+    digest = blake2b(digest_size=16)
+    digest.update(json.dumps([header.get("config"), header.get("info")]).encode())
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return f"b2b:{digest.hexdigest()}"
+
+
+def _check_digest(path: Path, weights: Mapping[str, torch.Tensor], header: Mapping[str, str]) -> None:
+    """Refuse weights that are not those that were written; say where a file has no checksum."""
+    stored = header.get("digest")
+    if stored is None:
+        if path.parent != WEIGHTS:
+            print(f"note: {path} has no checksum, as files of version 0.1 had none; its weights are not verified")
+    elif stored != weights_digest(weights, header):
+        raise NeuropilError(f"{path} is damaged: its weights or config are not those that its checksum is of")
