@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from neuropil import NEAREST, Box, Config, affinities_from_labels, evaluate, open_volume, synthetic, write_volume
+from neuropil.config import PredictConfig
 from neuropil.inference import predict_volume
 from neuropil.models import build_network
 from neuropil.models.checkpoint import save_checkpoint
@@ -86,7 +87,7 @@ def test_symmetries_are_scored_as_predict_and_segment_would(data, tmp_path, benc
     # What one pass over all views says of four is what `predict` and `segment` say with four.
     box = Box.parse("60:64,:,:", open_volume(stack[1]).box)
     for tta in (1, 4):
-        predict_volume(stack[0], stack[1], tmp_path / "a.zarr", box=box, tta=tta)
+        predict_volume(stack[0], stack[1], tmp_path / "a.zarr", PredictConfig(tta=tta), box=box)
         found = segment(open_volume(tmp_path / "a.zarr"), threshold=0.4, min_size=5)
         scores = evaluate(found, open_volume(stack[2]).read(box))
         assert curves[str(tta)]["0.4"]["voi_split"] == scores.voi_split
