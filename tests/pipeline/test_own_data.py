@@ -5,13 +5,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from neuropil.config import check_trainable
+from neuropil.config import Config, check_trainable
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box
 from neuropil.models import build_network
 from neuropil.models.checkpoint import load_model
 from neuropil.pipeline.checking import check_volumes
-from neuropil.pipeline.own_data import downsampling, flat_levels, new_recipe, offsets_for, patch_for, split
+from neuropil.pipeline.own_data import LEAST, downsampling, flat_levels, new_recipe, offsets_for, patch_for, split
+from neuropil.training.batches import open_dataset
 from neuropil.training.run import start_from
 from neuropil.volumes import Metadata, open_volume, write_volume
 
@@ -188,3 +189,15 @@ def test_a_recipe_from_a_trained_model_takes_its_network(tmp_path):
     own = new_recipe([pair]).config
     with pytest.raises(NeuropilError, match=r"model.widths .*config new IMAGE LABELS --pretrained snemi3d"):
         start_from(build_network(own.model), own, "snemi3d")
+
+
+def test_sparse_labels_are_drawn_until_a_patch_holds_some(tmp_path):
+    labels = np.zeros((60, 256, 256), np.uint8)
+    labels[:, 40:90, 40:90] = labels[:, 170:220, 170:220] = 1
+    config = new_recipe([write_pair(tmp_path, "a", labels)]).config
+    assert config.data.min_foreground == LEAST
+    patches = open_dataset(config.data.train, config, seed=0)
+    assert all((patches[number].labels_ZYX > 0).any() for number in range(20))
+    everywhere = open_dataset(config.data.train, Config(training=config.training), seed=0)
+    assert not all((everywhere[number].labels_ZYX > 0).any() for number in range(20))
+    assert new_recipe([write_pair(tmp_path, "b", labels * 0 + 1)]).config.data.min_foreground == 0

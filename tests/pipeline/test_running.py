@@ -126,9 +126,9 @@ def test_training_that_was_interrupted_goes_on(data, tmp_path, monkeypatch, caps
     resumed = []
     train = running.train
 
-    def interrupted(config, out, resume=None):
+    def interrupted(config, out, resume=None, pretrained=None):
         resumed.append(resume)
-        path = train(config, out, resume=resume)
+        path = train(config, out, resume=resume, pretrained=pretrained)
         if len(resumed) == 1:
             raise KeyboardInterrupt
         return path

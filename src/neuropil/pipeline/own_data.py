@@ -31,6 +31,9 @@ FAR = 0.3
 FINE_TUNING = 0.25
 """Learning rate from a trained model on, as a share of the one it was trained with."""
 
+SPARSE, LEAST = 0.5, 0.01
+"""Share of labelled voxels in their box below which patches are drawn by labels, and what a patch must then hold."""
+
 VALIDATION, TEST = 0.2, 0.2
 """Shares of the labelled voxels of a volume to choose with and to report on."""
 
@@ -124,6 +127,7 @@ def new_recipe(
             voxel_size=size,
             unlabelled=zero,
             intensity=intensity,
+            min_foreground=LEAST if any(v.count.voxels < SPARSE * v.count.box.size for v in volumes) else 0.0,
         ),
         model=model,
         optimizer=optimizer,
