@@ -44,7 +44,7 @@ format: $(VENV)/.installed
 	$(BIN)/clang-format -i $(NATIVE_SOURCES)
 
 bench: $(VENV)/.bench
-	for script in benchmarks/*.py; do $(BIN)/python $$script $(ARGS) || exit 1; done
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 # The kernels on random volumes under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer. Leaks are not looked
 # for: that needs a tracer, which containers forbid or starve, and memory here is owned by vectors alone.

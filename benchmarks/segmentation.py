@@ -5,6 +5,7 @@
     python benchmarks/segmentation.py … --only "neuropil mean;waterz mean"     some rows (--list shows all)
     python benchmarks/segmentation.py … --repeat 3 --write real                median of three; table to docs/scores.md
     python benchmarks/segmentation.py … --scaling [--largest 268]              twice the volume, and twice again
+    python benchmarks/segmentation.py … --hostile [--voxels 262144]            inputs made for the worst case
 
 Every measurement runs in a process of its own: seconds of the call, and by how much memory rose at its highest above
 what was there before (on Linux the highest mark is set back first). Peers get the same values, decoded to the type
@@ -34,6 +35,7 @@ import numpy as np
 
 import neuropil
 from neuropil import synthetic
+from neuropil.config import SegmentConfig
 from neuropil.segmentation import agglomerate_graph
 from neuropil.segmentation.codes import face_codes
 
@@ -93,6 +95,16 @@ def ours(volume: Any, labels: Any, score: str, threads: int) -> Result:
     result = meter.result(fragments.size)
     result["note"] = f"{int(fragments.max()):,} fragments"
     return {**result, **best_of((tree.segment(fragments, t) for t in THRESHOLDS), labels)}
+
+
+def ours_in_one(volume: Any, labels: Any, min_size: int) -> Result:
+    """From affinities to the segmentation at 0.5 in one call: merging stops there."""
+    affinities = volume.read()
+    meant = {"offsets": volume.metadata.offsets, "encoding": volume.metadata.encoding, "min_size": min_size}
+    meter = Meter()
+    settings = SegmentConfig(low=LOW, high=HIGH)
+    segmentation = meter("all", lambda: neuropil.segment(affinities, settings, threshold=0.5, **meant))
+    return {**meter.result(segmentation.size), "note": f"{int(segmentation.max()):,} segments"}
 
 
 def our_graph(volume: Any, labels: Any, threads: int) -> Result:
@@ -191,6 +203,8 @@ def mirrored(codes_EZYX: Any, axis: int) -> Any:
 RUNS: dict[str, Callable[[Any, Any], Result]] = {
     "neuropil mean": partial(ours, score="mean", threads=CORES),
     "neuropil mean, 1 thread": partial(ours, score="mean", threads=1),
+    "neuropil segment": partial(ours_in_one, min_size=0),
+    "neuropil segment, minimum size 400": partial(ours_in_one, min_size=400),
     "waterz mean": partial(waterz, scoring_function=WATERZ_MEAN, queue=0),
     "neuropil graph, then mean": partial(our_graph, threads=CORES),
     "neuropil q50": partial(ours, score="q50", threads=CORES),
@@ -205,6 +219,8 @@ RUNS: dict[str, Callable[[Any, Any], Result]] = {
 SCALING = {f"{n} times": partial(tiled, times=n) for n in (1, 2, 4, 8, 16)}
 RATIOS = (
     ("neuropil mean", "waterz mean"),
+    ("neuropil segment", "waterz mean"),
+    ("neuropil segment, minimum size 400", "waterz mean"),
     ("neuropil q50", "waterz median, 256 bins"),
     ("neuropil mutex", "mwatershed"),
     ("neuropil mutex", "bioimage-cpp mutex"),
@@ -266,6 +282,7 @@ def measure_all(names: list[str], paths: tuple[Path, Path], repeat: int) -> dict
         if results:
             middle = statistics.median_low(result["seconds"] for result in results)
             rows[name] = {**results[0], **next(result for result in results if result["seconds"] == middle)}
+            rows[name]["spread"] = [f(result["seconds"] for result in results) for f in (min, max)]
     return rows
 
 
@@ -280,7 +297,10 @@ def table(rows: dict[str, Result], voxels: int) -> list[str]:
         scores = f"{r['are']:.4f} | {r['split']:.3f} | {r['merge']:.3f}" if "are" in r else "| | "
         note = f" ({r['note']})" if "note" in r else ""
         rate = here / r["seconds"] / 1e6
-        lines.append(f"| {name}{note} | {r['seconds']:.2f} | {rate:.2f} | {r['extra']:.1f} | {scores} |")
+        seconds = f"{r['seconds']:.2f}"
+        if len(set(r.get("spread", ()))) > 1:
+            seconds += " ({:.2f}–{:.2f})".format(*r["spread"])
+        lines.append(f"| {name}{note} | {seconds} | {rate:.2f} | {r['extra']:.1f} | {scores} |")
         if len(r["stages"]) > 1:
             for stage, seconds in r["stages"].items():
                 lines.append(f"| – {stage} | {seconds:.2f} | {here / seconds / 1e6:.1f} | | | | |")
@@ -298,6 +318,13 @@ def write_between(page: Path, name: str, text: str) -> None:
     page.write_text(f"{head}{begin}\n{text.strip()}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
+def print_worst_cases(affinities: Path, voxels: int) -> None:
+    sys.path.append(str(Path(__file__).parent))
+    from hostile import worst_cases
+
+    print("\n".join(worst_cases(neuropil.open_volume(affinities), voxels)))
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--affinities")
@@ -309,6 +336,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=1, help="runs per row, of which the median counts")
     parser.add_argument("--scaling", action="store_true", help="mean agglomeration of ever larger volumes instead")
     parser.add_argument("--largest", type=float, default=270, help="Mvoxel of the largest volume of --scaling")
+    parser.add_argument(
+        "--hostile", action="store_true", help="time per voxel of inputs made for the worst case instead"
+    )
+    parser.add_argument("--voxels", type=int, default=1 << 18, help="size of the inputs of --hostile")
     parser.add_argument("--write", choices=("real", "synthetic", "scaling"), help="table of docs/scores.md to renew")
     parser.add_argument("--out", type=Path, help="a file for the table")
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -329,6 +360,9 @@ def main() -> None:
     z, y, x = (int(n) for n in options.crop.split(","))
     with tempfile.TemporaryDirectory() as folder:
         paths = prepare(Path(folder), options, (z, y, x))
+        if options.hostile:
+            print_worst_cases(paths[0], options.voxels)
+            return
         shape = neuropil.open_volume(paths[1]).shape
         voxels = int(np.prod(shape))
         if options.scaling:

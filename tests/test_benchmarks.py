@@ -16,6 +16,7 @@ from neuropil.inference import predict_volume
 from neuropil.models import build_network
 from neuropil.models.checkpoint import save_checkpoint
 from neuropil.segmentation import segment
+from reference.hostile import CASES
 
 ROOT = Path(__file__).parents[1]
 
@@ -122,6 +123,12 @@ def test_the_segmentation_is_timed_stage_by_stage(benchmark, tmp_path):
     assert "4×24×24 voxels of synthetic affinities" in said
     assert all(f"| – {stage} |" in said for stage in ("watershed", "graph and merging"))
     assert (tmp_path / "table.md").read_text(encoding="utf-8").strip() == said.strip()
+
+
+def test_inputs_for_the_worst_case_are_beside_the_volume(benchmark):
+    said = benchmark("segmentation.py", "--crop", "4,24,24", "--hostile", "--voxels", 300)
+    assert "| the volume |" in said
+    assert said.count("\n| ") == len(CASES) + 1 + 1
 
 
 def test_a_table_stands_between_its_markers(tmp_path):

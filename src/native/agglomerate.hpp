@@ -21,13 +21,6 @@ struct Merge {
     typename Score::Stats stats;
 };
 
-// Edges between regions named by their smallest fragments, and the score object that owns their stats.
-template <class Score>
-struct Part {
-    Score score;
-    std::vector<Edge<Score>> edges;
-};
-
 // The same numbered: regions 0, 1, …, their names, and which of them must wait.
 template <class Score>
 struct LocalPart {
@@ -103,8 +96,7 @@ struct Reaches {
 template <class Score, class Waits>
 Part<Score> rest_of(const MergingGraph<Score>& graph, const std::vector<typename Score::Index>& name,
                     const Score& score, Waits&& waits) {
-    Part<Score> rest{Score(score), {}};
-    if constexpr (!std::is_empty_v<Score>) rest.score = score.empty();
+    Part<Score> rest{score.empty(), {}};
     auto stays = [&](const auto& edge) { return edge.a != MergingGraph<Score>::NONE && waits(edge); };
     rest.edges.reserve(std::count_if(graph.edges().begin(), graph.edges().end(), stays));
     for (const auto& edge : graph.edges()) {

@@ -80,12 +80,10 @@ nb::tuple bin_columns(const std::vector<Edge<Quantile<Index>>>& edges, const Qua
     auto fill = [&](const Run& run) {
         each_chunk(run, int64_t(edges.size()), [&](int64_t begin, int64_t end) {
             for (int64_t e = begin; e < end; ++e) {
-                const auto& stats = edges[e].stats;
-                for (uint32_t i = 0; i < stats.bins; ++i) {
-                    const uint32_t bin = score.bins_of(stats)[i];
-                    code.push_back(score.bin_code(bin));
-                    count.push_back(score.bin_count(bin));
-                }
+                score.each_bin(edges[e].stats, [&](uint16_t bin, uint64_t faces) {
+                    if (code.size() == start.back() || code.back() != bin) code.push_back(bin), count.push_back(0);
+                    count.back() += faces;
+                });
                 start.push_back(code.size());
             }
         });
@@ -190,6 +188,27 @@ nb::tuple tree_columns(const AnyFaces& faces, const Index* fragments, Index coun
     });
 }
 
+// The segment of each fragment, merged down to `stop`, small ones joined.
+template <class Index>
+NewList<Index> segments_column(const AnyFaces& faces, Volume<const Index> fragments, Index count,
+                               List<const uint32_t> value, const ScoreTuple& chosen, std::array<int64_t, 3> block,
+                               double stop, double scale, uint64_t min_size, int threads) {
+    return with_score<Index>(chosen, [&](auto score) {
+        using Score = decltype(score);
+        const uint64_t top = std::is_same_v<Score, Mean<Index>> ? value.data()[value.size() - 1] : value.size() - 1;
+        std::vector<Index> segments;
+        auto kernel = [&](const Run& run) {
+            BlockMerger<Score> merger(faces, fragments.data(), count, value.data(), top, score, block, run);
+            auto [region, parts] = merger.regions({stop, scale});
+            std::vector<uint64_t> voxels;
+            if (min_size > 1) voxels = count_labels(fragments.data(), faces.shape.size(), size_t(count) + 1, run);
+            segments = segments_of(region, std::move(parts), score, voxels, min_size, run);
+        };
+        run_interruptibly(threads, kernel, "segments");
+        return to_numpy(std::move(segments));
+    });
+}
+
 template <class Code, class Index>
 void bind_on_voxels(nb::module_& m) {
     using Channel = Volume<const Code>;
@@ -219,9 +238,17 @@ void bind_on_voxels(nb::module_& m) {
         const auto faces = make_faces<Code>(z, y, x, flipped);
         return tree_columns<Index>(faces, fragments.data(), count, value, chosen, shape, scale, threads);
     });
-    m.def("fill_background", [](Channel z, Channel y, Channel x, int flipped, Volume<Index> labels) {
+    m.def("segment_fragments", [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments,
+                                  Index count, List<const uint32_t> value, ScoreTuple chosen,
+                                  std::tuple<int64_t, int64_t, int64_t> block, double stop, double scale,
+                                  uint64_t min_size, int threads) {
+        const std::array<int64_t, 3> shape{std::get<0>(block), std::get<1>(block), std::get<2>(block)};
         const auto faces = make_faces<Code>(z, y, x, flipped);
-        run_interruptibly(1, [&](const Run& run) { fill_background(faces, labels.data(), run); });
+        return segments_column<Index>(faces, fragments, count, value, chosen, shape, stop, scale, min_size, threads);
+    });
+    m.def("fill_background", [](Channel z, Channel y, Channel x, int flipped, Volume<Index> labels, int threads) {
+        const auto faces = make_faces<Code>(z, y, x, flipped);
+        run_interruptibly(threads, [&](const Run& run) { fill_background(faces, labels.data(), run); }, "fill");
     });
 }
 

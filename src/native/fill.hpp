@@ -3,9 +3,27 @@
 #include <vector>
 
 #include "faces.hpp"
-#include "parallel.hpp"
+#include "labels.hpp"
 
 namespace neuropil {
+
+// Background voxels with a labelled neighbour, in order.
+template <class Index, class EachNeighbour>
+std::vector<int64_t> background_at_labels(const Index* labels, int64_t count, EachNeighbour&& each_neighbour,
+                                          const Run& run) {
+    const int64_t pieces = pieces_of(run, count);
+    std::vector<std::vector<int64_t>> found(pieces);
+    each_piece(run, count, pieces, "find background", [&](int64_t p, int64_t begin, int64_t end) {
+        for (int64_t v = begin; v < end; ++v) {
+            if (labels[v]) continue;
+            bool touches = false;
+            each_neighbour(v, [&](int64_t other, auto) { touches = touches || labels[other]; });
+            if (touches) found[p].push_back(v);
+        }
+    });
+    for (int64_t p = 1; p < pieces; ++p) found[0].insert(found[0].end(), found[p].begin(), found[p].end());
+    return std::move(found[0]);
+}
 
 // In each round every background voxel with a labelled neighbour takes the label across its best face, ties in the
 // order -x, -y, -z, +x, +y, +z; labels given in a round are seen in the next one only. Voxels out of reach stay 0.
@@ -22,14 +40,9 @@ void fill_background(const Faces<Code>& faces, Index* labels, const Run& run) {
         if (y + 1 < shape.y) see(v + stride[Y], faces.at(Y, v + stride[Y]));
         if (z + 1 < shape.z) see(v + stride[Z], faces.at(Z, v + stride[Z]));
     };
-    std::vector<int64_t> front, next;
+    std::vector<int64_t> next, front = background_at_labels(labels, shape.size(), each_neighbour, run);
     std::vector<bool> queued(shape.size(), false);
-    for (int64_t v = 0; v < shape.size(); ++v) {
-        if (v % (1 << 20) == 0) run.check();
-        if (labels[v]) continue;
-        each_neighbour(v, [&](int64_t other, Code) { queued[v] = queued[v] || labels[other]; });
-        if (queued[v]) front.push_back(v);
-    }
+    for (const int64_t v : front) queued[v] = true;
     std::vector<Index> taken;
     while (!front.empty()) {
         run.check();

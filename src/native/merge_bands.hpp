@@ -14,6 +14,7 @@
 
 #include "agglomerate.hpp"
 #include "parallel.hpp"
+#include "piece_edges.hpp"
 #include "shared_forest.hpp"
 
 namespace neuropil {
@@ -42,6 +43,15 @@ class BandMerger {
     std::vector<std::vector<Merge<Score>>> operator()() {
         merge_down_to(0);
         return std::move(merges_);
+    }
+
+    // What each region has become, by the smallest of its regions, once merging has come to `enough`; and the edges
+    // that are left, in parts and by names of whatever time.
+    std::pair<std::vector<Index>, std::vector<Part<Score>>> regions(const Reaches<Score>& enough) {
+        enough_ = enough;
+        merge_down_to(enough.lowest(top_));
+        for (Index& name : name_) name = name_[name];  // names are smaller, so they are settled
+        return {std::move(name_), std::move(parts_)};
     }
 
     // All merges of a graph that is part of a larger one, each after those that it needs: merging ends at `enough`;
@@ -249,10 +259,11 @@ class BandMerger {
     // Sorts the edges within components by their pieces.
     Pieces distribute(Pieces pieces) {
         const size_t count = pieces.sizes.size();
-        std::vector<std::vector<InPart>> found(parts_.size());
+        std::vector<std::vector<PieceEdges>> found(parts_.size());
+        auto piece = [&](const Edge<Score>& edge) { return number_[forest_[edge.a]]; };
         parallel_for(
             run_, int64_t(parts_.size()),
-            [&](int64_t p) { found[p] = sort_inner(parts_[p].edges, pieces.inner[p], count); }, "distribute");
+            [&](int64_t p) { found[p] = sort_by_piece(parts_[p].edges, pieces.inner[p], count, piece); }, "distribute");
         std::vector<uint32_t> order(count), place(count);
         std::iota(order.begin(), order.end(), 0);
         std::stable_sort(order.begin(), order.end(),
@@ -262,42 +273,6 @@ class BandMerger {
         for (uint32_t p = 0; p < parts_.size(); ++p)
             for (const auto& [piece, begin, end] : found[p]) pieces.ranges[place[piece]].push_back({p, begin, end});
         return pieces;
-    }
-
-    // Edges of one piece that belong to one part.
-    struct InPart {
-        uint32_t piece, begin, end;
-    };
-
-    // Where the edges of each piece lie; pieces without any are left out, so that all parts together take time for
-    // their edges alone.
-    std::vector<InPart> sort_inner(std::vector<Edge<Score>>& edges, uint32_t inner, size_t pieces) {
-        std::vector<InPart> found;
-        const size_t count = edges.size() - inner;
-        auto piece = [&](const Edge<Score>& edge) { return number_[forest_[edge.a]]; };
-        auto note = [&](uint32_t p, uint32_t begin, uint32_t end) {
-            if (begin < end) found.push_back({p, begin, end});
-        };
-        Operations steps;
-        steps += count;
-        if (4 * count < pieces) {
-            std::sort(edges.begin() + inner, edges.end(),
-                      [&](const auto& e, const auto& f) { return piece(e) < piece(f); });
-            uint32_t begin = inner;
-            for (uint32_t e = inner; e < edges.size(); ++e)
-                if (piece(edges[e]) != piece(edges[begin])) note(piece(edges[begin]), begin, e), begin = e;
-            if (count) note(piece(edges[begin]), begin, uint32_t(edges.size()));
-            return found;
-        }
-        steps += pieces;
-        const std::vector<Edge<Score>> unsorted(edges.begin() + inner, edges.end());
-        std::vector<uint32_t> next(pieces + 1, 0);
-        for (const auto& edge : unsorted) ++next[piece(edge)];
-        uint32_t before = inner;
-        for (auto& size : next) before += std::exchange(size, before);
-        for (uint32_t p = 0; p < pieces; ++p) note(p, next[p], next[p + 1]);
-        for (const auto& edge : unsorted) edges[next[piece(edge)]++] = edge;
-        return found;
     }
 
     void merge_pieces(const Pieces& pieces, uint64_t floor) {

@@ -66,4 +66,35 @@ std::vector<typename Score::Index> absorb_small(std::vector<LocalEdge<Score>> ed
     return result;
 }
 
+// The segment of each fragment 0 … n, from what it has become and the edges that are left (see BandMerger::regions):
+// numbered from 1 in the order of their smallest fragments, those with fewer voxels than `min_size` joined or 0.
+// `voxels` are those of each fragment; not looked at where nothing is too small.
+template <class Score>
+std::vector<typename Score::Index> segments_of(const std::vector<typename Score::Index>& region,
+                                               std::vector<Part<Score>> parts, Score score,
+                                               const std::vector<uint64_t>& voxels, uint64_t min_size, const Run& run) {
+    using Index = typename Score::Index;
+    std::vector<Index> segment(region.size(), 0);
+    Index count = 0;
+    for (size_t f = 1; f < region.size(); ++f) segment[f] = region[f] == f ? ++count : segment[region[f]];
+    if (min_size <= 1) return segment;
+    std::vector<uint64_t> sizes(size_t(count) + 1, 0);
+    for (size_t f = 1; f < region.size(); ++f) sizes[segment[f]] += voxels[f];
+    std::vector<LocalEdge<Score>> edges;
+    for (auto& part : parts) {
+        run.check();
+        for (const auto& edge : part.edges) {
+            const uint32_t a = uint32_t(segment[edge.a]), b = uint32_t(segment[edge.b]);
+            if (a != b) edges.push_back({std::min(a, b), std::max(a, b), score.adopt(part.score, edge.stats)});
+        }
+        part = Part<Score>{score.empty(), {}};
+    }
+    const auto joined = absorb_small(std::move(edges), score, std::move(sizes), min_size, run);
+    std::vector<Index> number(size_t(count) + 1, 0);
+    Index next = 0;
+    for (size_t s = 1; s < number.size(); ++s) number[s] = joined[s] == s ? ++next : number[joined[s]];
+    for (Index& s : segment) s = number[s];
+    return segment;
+}
+
 }  // namespace neuropil

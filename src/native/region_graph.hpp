@@ -2,6 +2,7 @@
 // graphs of parts of a volume add up exactly.
 #pragma once
 #include <algorithm>
+#include <bit>
 #include <vector>
 
 #include "edge_table.hpp"
@@ -10,6 +11,29 @@
 #include "scores.hpp"
 
 namespace neuropil {
+
+// A grid of boxes over a volume.
+class Grid {
+  public:
+    Grid(const Shape& shape, std::array<int64_t, 3> block) : extent_{shape.z, shape.y, shape.x}, block_(block) {
+        for (int axis : {Z, Y, X}) count_[axis] = std::max<int64_t>(1, (extent_[axis] + block[axis] - 1) / block[axis]);
+    }
+
+    int64_t size() const { return count_[Z] * count_[Y] * count_[X]; }
+
+    Box box(int64_t i) const {
+        const std::array<int64_t, 3> at{i / (count_[Y] * count_[X]), i / count_[X] % count_[Y], i % count_[X]};
+        Box box;
+        for (int axis : {Z, Y, X}) {
+            box.start[axis] = at[axis] * block_[axis];
+            box.stop[axis] = std::min(extent_[axis], box.start[axis] + block_[axis]);
+        }
+        return box;
+    }
+
+  private:
+    std::array<int64_t, 3> extent_, block_, count_;
+};
 
 // Calls see(axis, upper voxel, lower label, upper label) for every face inside the volume that joins two different
 // regions and whose upper voxel lies in the box. Labels may be those of a part of the volume: labels[0] is voxel
@@ -41,6 +65,33 @@ void each_boundary_face(const Shape& shape, const Label* labels, const std::arra
     }
 }
 
+// The pairs of labels that were looked up last, and what was found. Boundaries go on from row to row and from section
+// to section, so most pairs are among them: few look-ups reach a table that no cache holds.
+template <class Label>
+class RecentPairs {
+  public:
+    explicit RecentPairs(int64_t faces)
+        : shift_(64 - std::clamp<int>(std::bit_width(uint64_t(faces)) - 5, 4, 12)),
+          seen_(size_t(1) << (64 - shift_), {0, 0, 0}) {}
+
+    // What `look_up(a, b)` has found, a < b, neither of them 0.
+    template <class LookUp>
+    uint32_t operator()(Label a, Label b, LookUp&& look_up) {
+        Seen& seen = seen_[(a * 0x9e3779b97f4a7c15ull + b * 0xc2b2ae3d27d4eb4full) >> shift_];
+        if (seen.a != a || seen.b != b) seen = {a, b, look_up(a, b)};
+        return seen.found;
+    }
+
+  private:
+    struct Seen {
+        Label a, b;
+        uint32_t found;
+    };
+
+    const int shift_;
+    std::vector<Seen> seen_;
+};
+
 // Adds the faces whose upper voxel lies in the box to the table of edges between their labels.
 template <class Score, class Label>
 void scan_faces(const AnyFaces& faces, const Label* labels, const std::array<int64_t, 3>& stride,
@@ -48,19 +99,41 @@ void scan_faces(const AnyFaces& faces, const Label* labels, const std::array<int
                 EdgeTable<Edge<Score, Label>, Label>& table, const Run& run) {
     using Index = typename Score::Index;
     const auto whole = faces.shape.strides();
-    Label seen_a[3] = {0, 0, 0}, seen_b[3] = {0, 0, 0};
-    uint32_t seen_at[3] = {0, 0, 0};
-    each_boundary_face(faces.shape, labels, stride, first, box, run, [&](int axis, int64_t voxel, Label a, Label b) {
-        if (seen_a[axis] != a || seen_b[axis] != b) {
-            seen_a[axis] = a, seen_b[axis] = b;
-            seen_at[axis] = table(a, b);
-        }
+    RecentPairs<Label> recent((box.stop[Z] - box.start[Z]) * (box.stop[Y] - box.start[Y]) *
+                              (box.stop[X] - box.start[X]));
+    auto see = [&](int axis, int64_t voxel, Label low, Label high) {
+        const uint32_t at = recent(std::min(low, high), std::max(low, high), table);
         const uint16_t code = faces.at(axis, voxel);
         const Index key = Index(3 * (voxel - whole[axis]) + axis);
-        score.add_face(table.edges()[seen_at[axis]].stats, code, value[code], key);
-        score.record(seen_at[axis], code);
-    });
+        score.add_face(table.edges()[at].stats, code, value[code], key);
+        score.record(at, code);
+    };
+    each_boundary_face(faces.shape, labels, stride, first, box, run, see);
 }
+
+constexpr int64_t VOXELS_PER_EDGE = 13;  // a block of 32 x 16 x 256 voxels stands for 10,000 edges
+
+// The edges whose faces have their upper voxel in the box, in the order in which they are met.
+template <class Score>
+Part<Score> scan_block(const AnyFaces& faces, const typename Score::Index* fragments, const uint32_t* value,
+                       const Box& box, const Score& score, const Run& run) {
+    using Index = typename Score::Index;
+    int64_t voxels = 1;
+    for (int axis : {Z, Y, X}) voxels *= box.stop[axis] - box.start[axis];
+    Part<Score> part{score, {}};
+    EdgeTable<Edge<Score>, Index> table{size_t(voxels / VOXELS_PER_EDGE)};
+    scan_faces(faces, fragments, faces.shape.strides(), {0, 0, 0}, value, box, part.score, table, run);
+    part.score.finish(table.edges());
+    part.edges.assign(table.edges().begin(), table.edges().end());  // no larger than they need be
+    return part;
+}
+
+struct ByEnds {
+    template <class Edge>
+    bool operator()(const Edge& e, const Edge& f) const {
+        return e.a != f.a ? e.a < f.a : e.b < f.b;
+    }
+};
 
 // Everything a user may want to know of an edge, as a score that nothing is compared by.
 template <class I>
@@ -88,6 +161,7 @@ struct Summary {
     template <class Edges>
     static void finish(Edges&) {}
     static Stats adopt(const Summary&, const Stats& stats) { return stats; }
+    static Summary empty() { return Summary(); }
 };
 
 // The faces whose upper voxel lies in the box, pooled; edges ordered by (a, b). Arrays hold the box and the voxels
@@ -99,46 +173,66 @@ std::vector<Edge<Score>> part_graph(const AnyFaces& faces, const typename Score:
     scan_faces(faces, fragments, faces.shape.strides(), {0, 0, 0}, value, box, score, table, run);
     score.finish(table.edges());
     auto& edges = table.edges();
-    sort_checked(run, edges.begin(), edges.end(),
-                 [](const auto& e, const auto& f) { return e.a != f.a ? e.a < f.a : e.b < f.b; });
+    sort_checked(run, edges.begin(), edges.end(), ByEnds());
     return std::move(edges);
 }
 
-// The whole graph, edges ordered by (a, b).
+// The edges of parts, sorted by (a, b), whose a lies in [first, last): each pair once, ordered by (a, b).
+template <class Score>
+Part<Score> pool_range(const std::vector<Part<Score>>& parts, typename Score::Index first, typename Score::Index last,
+                       const Score& score, const Run& run) {
+    Part<Score> all{score, {}};
+    auto before = [](const auto& edge, typename Score::Index a) { return edge.a < a; };
+    for (const auto& part : parts) {
+        run.check();
+        auto edge = std::lower_bound(part.edges.begin(), part.edges.end(), first, before);
+        for (; edge != part.edges.end() && edge->a < last; ++edge)
+            all.edges.push_back({edge->a, edge->b, all.score.adopt(part.score, edge->stats)});
+    }
+    sort_checked(run, all.edges.begin(), all.edges.end(), ByEnds());
+    size_t kept = 0;
+    for (size_t e = 1; e < all.edges.size(); ++e) {
+        auto& pair = all.edges[kept];
+        if (pair.a == all.edges[e].a && pair.b == all.edges[e].b)
+            all.score.pool(pair.stats, all.edges[e].stats);
+        else
+            all.edges[++kept] = all.edges[e];
+    }
+    if (!all.edges.empty()) all.edges.resize(kept + 1);
+    return all;
+}
+
+// The whole graph, edges ordered by (a, b): blocks are scanned, then ranges of labels put together, on all threads.
 template <class Score>
 std::vector<Edge<Score>> region_graph(const AnyFaces& faces, const typename Score::Index* fragments,
                                       const uint32_t* value, Score& score, const Run& run) {
     using Index = typename Score::Index;
-    const Shape& shape = faces.shape;
-    const int64_t pieces = std::max<int64_t>(1, std::min<int64_t>(run.threads, shape.z));
-    std::vector<EdgeTable<Edge<Score>, Index>> tables(pieces);
-    std::vector<Score> scores(pieces, score);
-    parallel_for(
-        run, pieces,
-        [&](int64_t p) {
-            const Box box{{shape.z * p / pieces, 0, 0}, {shape.z * (p + 1) / pieces, shape.y, shape.x}};
-            scan_faces(faces, fragments, shape.strides(), {0, 0, 0}, value, box, scores[p], tables[p], run);
-            scores[p].finish(tables[p].edges());
-        },
-        "scan faces");
-    score = std::move(scores[0]);
-    for (int64_t p = 1; p < pieces; ++p) {
-        for (size_t e = 0; e < tables[p].edges().size(); ++e) {
-            if (e % 65536 == 0) run.check();
-            const auto& edge = tables[p].edges()[e];
-            const size_t known = tables[0].edges().size(), at = tables[0](edge.a, edge.b);
-            const auto stats = score.adopt(scores[p], edge.stats);
-            if (at == known)
-                tables[0].edges()[at].stats = stats;
-            else
-                score.pool(tables[0].edges()[at].stats, stats);
-        }
-        tables[p] = EdgeTable<Edge<Score>, Index>();
+    const Grid grid(faces.shape, {32, 16, 256});
+    std::vector<Part<Score>> parts(grid.size(), Part<Score>{score, {}});
+    auto scan = [&](int64_t i) {
+        parts[i] = scan_block(faces, fragments, value, grid.box(i), score, run);
+        std::sort(parts[i].edges.begin(), parts[i].edges.end(), ByEnds());
+    };
+    parallel_for(run, grid.size(), scan, "scan blocks");
+    Index largest = 0;
+    for (const auto& part : parts)
+        if (!part.edges.empty()) largest = std::max(largest, part.edges.back().a);
+    const int64_t ranges = run.threads > 1 ? 8 * run.threads : 1;
+    auto start = [&](int64_t r) { return Index(Wide(largest + 1) * r / ranges); };
+    std::vector<Part<Score>> pooled(ranges, Part<Score>{score, {}});
+    auto pool = [&](int64_t r) { pooled[r] = pool_range(parts, start(r), start(r + 1), score, run); };
+    parallel_for(run, ranges, pool, "pool edges");
+    std::vector<Part<Score>>().swap(parts);
+    size_t count = 0;
+    for (const auto& part : pooled) count += part.edges.size();
+    std::vector<Edge<Score>> edges;
+    edges.reserve(count);
+    for (auto& part : pooled) {
+        run.check();
+        for (const auto& edge : part.edges) edges.push_back({edge.a, edge.b, score.adopt(part.score, edge.stats)});
+        part = Part<Score>{score.empty(), {}};
     }
-    auto& edges = tables[0].edges();
-    sort_checked(run, edges.begin(), edges.end(),
-                 [](const auto& e, const auto& f) { return e.a != f.a ? e.a < f.a : e.b < f.b; });
-    return std::move(edges);
+    return edges;
 }
 
 }  // namespace neuropil

@@ -9,6 +9,7 @@
 #include "merge_blocks.hpp"
 #include "min_size.hpp"
 #include "mutex_watershed.hpp"
+#include "segments.hpp"
 #include "signed_graph.hpp"
 #include "signed_part.hpp"
 #include "size_rule.hpp"
@@ -148,11 +149,10 @@ void check_region_graph(const Volume& volume, const std::vector<uint32_t>& label
         auto next = faces.begin();
         const auto& bins = histograms[e].stats;
         expect(ends == std::pair(histograms[e].a, histograms[e].b) && bins.count == faces.size(), "histograms");
-        for (uint32_t i = 0; i < bins.bins; ++i) {
-            const uint32_t bin = quantile.bins_of(bins)[i];
-            for (uint32_t n = 0; n < quantile.bin_count(bin); ++n)
-                expect((next++)->first == quantile.bin_code(bin), "histograms");
-        }
+        quantile.each_bin(bins, [&](uint16_t code, uint64_t count) {
+            for (uint64_t n = 0; n < count; ++n) expect((next++)->first == code, "histograms");
+        });
+        expect(next == faces.end(), "all faces in histograms");
         ++e;
     }
 }
@@ -361,6 +361,9 @@ int main(int count, char** arguments) {
         batches::check<int64_t>();
         check_min_size<Mean<uint32_t>>(volume, labels);
         check_min_size<Extreme<uint32_t, false>>(volume, labels);
+        segments::check<Mean<uint32_t>>(volume, labels);
+        segments::check<Extreme<uint32_t, true>>(volume, labels);
+        segments::check_encode();
         check_size_rule(volume, labels);
         const auto rank = sweep_ranks();
         const auto mutex = mutex_of(signed_edges(volume, rank), nullptr, random(1, 5));

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import neuropil
 from neuropil import NeuropilError
-from neuropil.segmentation import agglomerate_graph
+from neuropil.segmentation import agglomerate_graph, segment_fragments
 from neuropil.segmentation.scores import fixed_point
 from neuropil.volumes import LINEAR8, LOGIT8, LOGIT16
 from reference import agglomeration as slow
@@ -104,6 +104,36 @@ def test_minimum_size_equals_the_reference(drawn, score, threshold, min_size):
     kept, voxels = np.unique(segmentation[segmentation > 0], return_counts=True)
     assert (voxels >= min_size).all()
     np.testing.assert_array_equal(kept, np.arange(1, len(kept) + 1))
+
+
+@settings(max_examples=200)
+@given(
+    cases_with_fragments(), scores, st.sampled_from((-1.0, 0.0, 0.2, 0.5, 0.9, 1.0, 1.1, np.inf)),
+    st.sampled_from((0, 1, 2, 9, 40)), st.integers(1, 8),
+)  # fmt: skip
+def test_one_threshold_is_the_cut_of_the_tree(drawn, score, threshold, min_size, threads):
+    """Also where fragments have large ids, and with the minimum size on the graph that merging has left."""
+    case, fragments = drawn
+    meant = {"offsets": case.offsets, "encoding": case.encoding}
+    graph = neuropil.region_graph(case.array, fragments, histograms=True, **meant)
+    expected = neuropil.agglomerate(case.array, fragments, score, **meant).segment(
+        fragments, threshold, min_size, graph
+    )
+    options = {"min_size": min_size, "block": (2, 3, 4), "threads": threads, **meant}
+    found = segment_fragments(case.array, fragments, threshold, score, **options)
+    np.testing.assert_array_equal(found, expected)
+    far = np.where(fragments > 0, fragments.astype(np.uint64) + 2**60, 0)
+    found = segment_fragments(case.array, far, threshold, score, **options)
+    np.testing.assert_array_equal(partition(found), partition(expected))
+    np.testing.assert_array_equal(found == 0, expected == 0)
+
+
+def test_what_is_no_threshold_or_size_is_refused():
+    affinities, fragments = np.zeros((3, 1, 1, 2)), np.array([[[1, 2]]])
+    with pytest.raises(NeuropilError, match="NaN"):
+        segment_fragments(affinities, fragments, np.nan)
+    with pytest.raises(NeuropilError, match="min_size"):
+        segment_fragments(affinities, fragments, 0.5, min_size=2.5)
 
 
 def waterz_mean(affinities, fragments, thresholds):

@@ -108,7 +108,7 @@ def test_floats_are_encoded_once(monkeypatch):
     """Whatever the settings ask for after it; encoded affinities are taken as they are by every kernel."""
     calls = []
     encode = Encoding.encode
-    monkeypatch.setattr(Encoding, "encode", lambda self, values: calls.append(values.shape) or encode(self, values))
+    monkeypatch.setattr(Encoding, "encode", lambda self, p, threads=1: calls.append(p.shape) or encode(self, p))
     affinities = np.random.default_rng(0).random((4, 3, 8, 8), np.float32)
     volume = array_volume(affinities, Metadata(offsets=(*NEAREST, (0, 0, -2))))
     for settings, channels in [

@@ -98,3 +98,21 @@ def test_limits_are_checked():
         Encoding("logit8", 0.9, 0.1)
     with pytest.raises(NeuropilError, match="uint8 codes"):
         LOGIT8.decode(np.zeros(3, np.uint16))
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda e: f"{e.kind}-{e.min}")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_float32_gets_the_codes_of_the_formula(encoding, threads):
+    """Every threshold and its neighbours, random values, the smallest floats: what float64 and the logarithm say."""
+    edges = encoding.thresholds
+    assert edges.shape == (encoding.codes - 1,)
+    assert (np.diff(edges) >= 0).all()
+    rng = np.random.default_rng(0)
+    small, near_one = 10 ** -rng.uniform(0, 45, 9999), 1 - 10 ** -rng.uniform(0, 8, 9999)
+    around = np.nextafter(edges, 0), np.nextafter(edges, 1)
+    p = np.concatenate([edges, *around, rng.random(99_999), small, near_one, [0, -0.0, 1, 0.5]]).astype(np.float32)
+    p = np.minimum(p, np.float32(1))
+    expected = encoding.encode(p.astype(np.float64))
+    np.testing.assert_array_equal(encoding.encode(p, threads), expected)
+    half = p.astype(np.float16)
+    np.testing.assert_array_equal(encoding.encode(half, threads), encoding.encode(half.astype(np.float64)))

@@ -1,6 +1,6 @@
 """Affinities to fragments (supervoxels), fragments to a merge tree, a merge tree to a segmentation."""
 
-from neuropil.segmentation.agglomeration import agglomerate, agglomerate_graph
+from neuropil.segmentation.agglomeration import agglomerate, agglomerate_graph, segment_fragments
 from neuropil.segmentation.fill import fill_background
 from neuropil.segmentation.fragments import watershed
 from neuropil.segmentation.graph import RegionGraph, region_graph, start_with_largest
@@ -40,6 +40,7 @@ __all__ = [
     "mutex_watershed",
     "region_graph",
     "segment",
+    "segment_fragments",
     "segment_volume",
     "segmentation_metadata",
     "settle",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy.typing as npt
 
 from neuropil import _native
+from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
-from neuropil.segmentation.codes import Affinities, Labels, face_codes, steps, thread_count
+from neuropil.segmentation.codes import Affinities, Labels, face_codes, steps, thread_count, voxel_count
 from neuropil.segmentation.graph import RegionGraph, nodes_of
 from neuropil.segmentation.merge_tree import MergeTree
+from neuropil.segmentation.relabel import largest_label, relabelled
 from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
 
@@ -53,14 +58,61 @@ def agglomerate(
     """
     chosen = Score.parse(score)
     block = steps(block, "block")
-    faces = face_codes(affinities, offsets, encoding)
-    labels, ids = nodes_of(fragments, faces)
+    faces = face_codes(affinities, offsets, encoding, threads)
+    labels, ids = nodes_of(fragments, faces, threads)
     table, scale = fixed_point(faces.encoding)
-    count = len(ids) or int(labels.max(initial=0))
+    count = len(ids) or largest_label(labels, threads)
     a, b, scores = _native.agglomerate(
         *faces.arguments, labels, count, table, chosen.arguments(faces.encoding), block, scale, thread_count(threads)
     )
     return MergeTree(a, b, chosen.affinities(scores, faces.encoding), count, ids, score)
+
+
+def segment_fragments(
+    affinities: Affinities,
+    fragments: Labels,
+    threshold: float,
+    score: str = "mean",
+    *,
+    min_size: int = 0,
+    block: Triple = BLOCK,
+    offsets: str | Sequence[Sequence[int]] | None = None,
+    encoding: Encoding | None = None,
+    threads: int | None = None,
+) -> npt.NDArray[Any]:
+    """The segmentation at one threshold, without the rest of the tree: what ``agglomerate(…).segment(…)`` gives.
+
+    Merging stops at the threshold, and the minimum size runs on the graph that is then left.
+
+    Args:
+        affinities, fragments, score, block, offsets, encoding, threads: as for :func:`agglomerate`.
+        threshold, min_size: as for :meth:`neuropil.MergeTree.segment`.
+
+    Returns:
+        uint32 (uint64 where ids need it) [z, y, x]; ids from 1 in the order of their smallest fragments.
+
+    Raises:
+        NeuropilError: as :func:`agglomerate`, a NaN, or a minimum size that is no whole number.
+
+    >>> import numpy as np
+    >>> affinities = np.full((3, 1, 1, 3), 0.9)
+    >>> affinities[2, 0, 0, 2] = 0.2
+    >>> segment_fragments(affinities, np.array([[[1, 2, 3]]]), 0.5).tolist()
+    [[[1, 1, 2]]]
+    """
+    chosen = Score.parse(score)
+    block, min_size = steps(block, "block"), voxel_count(min_size, "min_size")
+    if not threshold == threshold:
+        raise NeuropilError("a threshold is an affinity, got NaN")
+    faces = face_codes(affinities, offsets, encoding, threads)
+    labels, ids = nodes_of(fragments, faces, threads)
+    table, scale = fixed_point(faces.encoding)
+    stop = float(threshold) if chosen.kind == "mean" else float(faces.last_below(threshold) + 1)
+    lut = _native.segment_fragments(
+        *faces.arguments, labels, len(ids) or largest_label(labels, threads), table, chosen.arguments(faces.encoding),
+        block, stop, scale, min_size, thread_count(threads),
+    )  # fmt: skip
+    return relabelled(labels, lut, threads)
 
 
 def agglomerate_graph(graph: RegionGraph, score: str = "mean", *, threads: int | None = None) -> MergeTree:

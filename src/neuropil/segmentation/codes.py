@@ -70,8 +70,9 @@ def face_codes(
     affinities: Affinities,
     offsets: str | Sequence[Sequence[int]] | None = None,
     encoding: Encoding | None = None,
+    threads: int | None = None,
 ) -> FaceCodes:
-    """The three nearest channels of affinities as integer codes; floats become 16-bit logit codes here.
+    """The three nearest channels of affinities as integer codes; floats become 16-bit logit codes here, on all threads.
 
     ``offsets`` and ``encoding`` come from the volume where they are not given; an array of three channels without
     offsets has the default neighbourhood. An axis of one voxel needs no channel, having no faces.
@@ -86,7 +87,7 @@ def face_codes(
     array, parsed, encoding = _read(affinities, offsets, encoding)
     chosen, flipped = _nearest(array.shape, parsed)
     none = np.zeros(array.shape[1:] if None in chosen else 0, encoding.dtype)
-    z, y, x = (none if channel is None else _codes(array[channel], encoding) for channel in chosen)
+    z, y, x = (none if channel is None else _codes(array[channel], encoding, threads) for channel in chosen)
     return FaceCodes(z, y, x, flipped, encoding)
 
 
@@ -115,6 +116,7 @@ def all_codes(
     affinities: Affinities,
     offsets: str | Sequence[Sequence[int]] | None = None,
     encoding: Encoding | None = None,
+    threads: int | None = None,
 ) -> tuple[npt.NDArray[Any], Offsets, Encoding]:
     """All channels of affinities as integer codes [edge, z, y, x], with offsets and encoding.
 
@@ -125,7 +127,7 @@ def all_codes(
     dtype('uint16')
     """
     array, parsed, encoding = _read(affinities, offsets, encoding)
-    return _codes(array, encoding), parsed, encoding
+    return _codes(array, encoding, threads), parsed, encoding
 
 
 def encode_affinities(
@@ -134,13 +136,14 @@ def encode_affinities(
     encoding: Encoding | None = None,
     *,
     nearest: bool = False,
+    threads: int | None = None,
 ) -> Volume:
     """Affinities as a volume in memory of integer codes, with offsets and encoding: every kernel takes it as it is.
 
     Floats become 16-bit logit codes here, once, however many kernels follow; what is encoded already is not copied.
 
     Args:
-        affinities, offsets, encoding: as for :func:`face_codes`.
+        affinities, offsets, encoding, threads: as for :func:`face_codes`.
         nearest: of floats encode only the channels of nearest neighbours.
 
     Raises:
@@ -154,9 +157,10 @@ def encode_affinities(
     array, parsed, encoding = _read(volume, offsets, encoding)
     if nearest and array.dtype.kind == "f":
         kept = sorted({channel for channel in _nearest(array.shape, parsed)[0] if channel is not None})
-        array, parsed = array[kept], tuple(parsed[channel] for channel in kept)
+        if len(kept) < len(array):
+            array, parsed = array[kept], tuple(parsed[channel] for channel in kept)
     metadata = replace(volume.metadata, offsets=parsed, encoding=encoding)
-    return replace(array_volume(_codes(array, encoding), metadata), path=volume.path)
+    return replace(array_volume(_codes(array, encoding, threads), metadata), path=volume.path)
 
 
 def label_array(labels: Labels, shape: tuple[int, ...] | None = None, name: str = "fragments") -> npt.NDArray[Any]:
@@ -271,7 +275,7 @@ def _encoding(array: npt.NDArray[Any], encoding: Encoding | None) -> Encoding:
     raise NeuropilError(f"expected affinities as {wanted}; got {array.dtype}")
 
 
-def _codes(channel: npt.NDArray[Any], encoding: Encoding) -> npt.NDArray[Any]:
+def _codes(channel: npt.NDArray[Any], encoding: Encoding, threads: int | None) -> npt.NDArray[Any]:
     if channel.dtype.kind == "f":
-        return encoding.encode(channel)
+        return encoding.encode(channel, thread_count(threads))
     return np.ascontiguousarray(channel, dtype=encoding.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil import _native
-from neuropil.segmentation.codes import Affinities, Labels, face_codes, label_array
+from neuropil.segmentation.codes import Affinities, Labels, face_codes, label_array, thread_count
 from neuropil.volumes import Encoding
 
 
@@ -19,6 +19,7 @@ def fill_background(
     *,
     offsets: str | Sequence[Sequence[int]] | None = None,
     encoding: Encoding | None = None,
+    threads: int | None = None,
 ) -> npt.NDArray[Any]:
     """Give every background voxel the label of a segment, layer by layer.
 
@@ -28,7 +29,7 @@ def fill_background(
     Args:
         affinities: [edge, z, y, x] as for :func:`neuropil.watershed`.
         segmentation: [z, y, x], integers, 0 = to be filled; not changed.
-        offsets, encoding: as for :func:`neuropil.watershed`.
+        offsets, encoding, threads: as for :func:`neuropil.watershed`.
 
     Returns:
         uint32, or uint64 where the segmentation is, [z, y, x].
@@ -39,8 +40,8 @@ def fill_background(
     >>> fill_background(np.zeros((3, 1, 1, 4)), np.array([[[0, 7, 0, 0]]])).tolist()
     [[[7, 7, 7, 7]]]
     """
-    faces = face_codes(affinities, offsets, encoding)
+    faces = face_codes(affinities, offsets, encoding, threads)
     labels = label_array(segmentation, faces.shape, "the segmentation")
     filled = labels.astype(np.uint64 if labels.dtype.itemsize == 8 else np.uint32)
-    _native.fill_background(*faces.arguments, filled)
+    _native.fill_background(*faces.arguments, filled, thread_count(threads))
     return filled

@@ -54,7 +54,7 @@ def watershed(
     """
     if not 0 <= low < high:
         raise NeuropilError(f"expected 0 <= low < high, got low {low} and high {high}")
-    faces = face_codes(affinities, offsets, encoding)
+    faces = face_codes(affinities, offsets, encoding, threads)
     fragments = np.empty(faces.shape, faces.index)
     _native.watershed(
         *faces.arguments, faces.first_above(low), faces.last_below(high), fragments, thread_count(threads)

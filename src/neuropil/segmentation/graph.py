@@ -22,6 +22,7 @@ from neuropil.segmentation.codes import (
     thread_count,
 )
 from neuropil.segmentation.columns import check_columns, check_ids, load_fields, no_ids, save_fields, saved
+from neuropil.segmentation.relabel import largest_label
 from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
 
@@ -138,20 +139,22 @@ def region_graph(
     >>> len(graph), int(graph.count[0]), round(float(graph.mean[0]), 4)
     (1, 2, 0.25)
     """
-    faces = face_codes(affinities, offsets, encoding)
-    labels, ids = nodes_of(fragments, faces)
+    faces = face_codes(affinities, offsets, encoding, threads)
+    labels, ids = nodes_of(fragments, faces, threads)
     arguments = (*faces.arguments, labels, fixed_point(faces.encoding)[0], thread_count(threads))
     a, b, count, total, key, largest, smallest = _native.region_graph(*arguments)
     none = np.zeros(0, np.uint64), np.zeros(0, np.uint16), np.zeros(0, np.uint64)
     start, code, number = _native.face_histograms(*arguments) if histograms else none
-    nodes = len(ids) or int(labels.max(initial=0))
+    nodes = len(ids) or largest_label(labels, threads)
     return RegionGraph(a, b, count, total, key, largest, smallest, nodes, faces.encoding, start, code, number, ids)
 
 
-def nodes_of(fragments: Labels, faces: FaceCodes) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint64]]:
+def nodes_of(
+    fragments: Labels, faces: FaceCodes, threads: int | None = None
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint64]]:
     """Fragments as nodes of a graph: as they are where ids are dense (then no ids), else as positions among the ids."""
     labels = label_array(fragments, faces.shape)
-    if int(labels.max(initial=0)) <= max(2 * labels.size, 1 << 16):
+    if largest_label(labels, threads) <= max(2 * labels.size, 1 << 16):
         return labels.astype(faces.index, copy=False), no_ids()
     ids = np.unique(labels).astype(np.uint64)
     ids = ids[ids > 0]

@@ -14,6 +14,7 @@ from neuropil.errors import NeuropilError
 from neuropil.segmentation.codes import Labels, label_array, voxel_count
 from neuropil.segmentation.columns import check_ids, described, load_fields, no_ids, save_fields, saved
 from neuropil.segmentation.graph import RegionGraph, positions
+from neuropil.segmentation.relabel import count_labels, largest_label, relabelled
 from neuropil.segmentation.scores import Score
 
 
@@ -89,7 +90,7 @@ class MergeTree:
         labels = label_array(fragments)
         if len(self.ids):
             return positions(labels, self.ids)
-        if int(labels.max(initial=0)) > self.fragments:
+        if largest_label(labels) > self.fragments:
             raise NeuropilError(f"the tree has {self.fragments} fragments, the labels go up to {labels.max()}")
         return labels
 
@@ -118,8 +119,7 @@ class MergeTree:
         [[[1, 1, 0]]]
         """
         nodes = self.nodes(fragments)
-        segmentation: npt.NDArray[Any] = self.lut(threshold, min_size, graph, nodes)[nodes]
-        return segmentation
+        return relabelled(nodes, self.lut(threshold, min_size, graph, nodes))
 
     def lut(
         self, threshold: float, min_size: int, graph: RegionGraph | None, nodes: npt.NDArray[Any]
@@ -136,7 +136,7 @@ class MergeTree:
         if graph is None:
             raise NeuropilError("min_size needs the graph: segment(…, graph=region_graph(affinities, fragments))")
         self._check_graph(graph)
-        sizes = np.bincount(nodes.reshape(-1), minlength=self.fragments + 1)
+        sizes = count_labels(nodes, self.fragments + 1)
         return _absorb_small(lut, sizes, graph, min_size, Score.parse(self.pooling))
 
     def _check_graph(self, graph: RegionGraph) -> None:
@@ -176,7 +176,7 @@ def kernels_for(nodes: int) -> tuple[np.dtype[Any], Any]:
 
 
 def _absorb_small(
-    lut: npt.NDArray[Any], fragment_sizes: npt.NDArray[np.int64], graph: RegionGraph, min_size: int, score: Score
+    lut: npt.NDArray[Any], fragment_sizes: npt.NDArray[np.uint64], graph: RegionGraph, min_size: int, score: Score
 ) -> npt.NDArray[Any]:
     """The lut of a cut, with segments below the minimum size joined or dropped, numbered anew without gaps."""
     sizes = np.bincount(lut, weights=fragment_sizes).astype(np.uint64)

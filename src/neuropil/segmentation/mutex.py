@@ -60,7 +60,7 @@ def mutex_watershed(
     >>> mutex_watershed(affinities, [(0, 0, -1), (0, 0, -2)], bias=-0.2).tolist()
     [[[1, 1, 1, 1]]]
     """
-    array, parsed, encoding = all_codes(affinities, offsets, encoding)
+    array, parsed, encoding = all_codes(affinities, offsets, encoding, threads)
     shape = array.shape[1:]
     strides = steps(strides, "strides")
     if array[0].size >= _native.INDEX_LIMIT:

@@ -20,7 +20,7 @@ from neuropil.config import SegmentConfig
 from neuropil.config.mistakes import changed
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets
-from neuropil.segmentation.agglomeration import agglomerate
+from neuropil.segmentation.agglomeration import agglomerate, segment_fragments
 from neuropil.segmentation.codes import Affinities, Labels, encode_affinities
 from neuropil.segmentation.edited_cut import EditedCut
 from neuropil.segmentation.edits import Edit, EditLog, log_header
@@ -74,12 +74,12 @@ def segment(
     volume = as_volume(affinities)
     chosen, _ = settle(volume, chosen)
     with _in_file(volume.path):
-        codes = encode_affinities(volume, offsets, encoding, nearest=chosen.method != "mutex")
+        codes = encode_affinities(volume, offsets, encoding, nearest=chosen.method != "mutex", threads=threads)
         if edits is not None:
             found = _edited(volume, codes, chosen, edits)
         else:
             found = _segments(codes, chosen, threads)
-        return fill_background(codes, found) if chosen.fill else found
+        return fill_background(codes, found, threads=threads) if chosen.fill else found
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def merge_tree(
     """
     settings, volume = settings or SegmentConfig(), as_volume(affinities)
     with _in_file(volume.path):
-        codes = encode_affinities(volume, nearest=True)
+        codes = encode_affinities(volume, nearest=True, threads=threads)
         if fragments is None:
             fragments = watershed(codes, low=settings.low, high=settings.high, threads=threads)
         tree = agglomerate(codes, fragments, settings.score, threads=threads)
@@ -164,16 +164,15 @@ def merge_tree(
 def _segments(codes: Volume, settings: SegmentConfig, threads: int | None) -> NDArray[Any]:
     """Segments by the settings' method, small ones joined."""
     min_size = settings.min_size or 0
-    if settings.method == "agglomerate":
-        assert settings.threshold is not None
-        return merge_tree(codes, settings, threads=threads).segment(settings.threshold, min_size)
     if settings.method == "mutex":
         found = _mutex(codes, settings, threads)
     else:
         found = watershed(codes, low=settings.low, high=settings.high, threads=threads)
-    if min_size <= 1:
+    if settings.method != "agglomerate" and min_size <= 1:
         return found
-    return merge_tree(codes, settings, fragments=found, threads=threads).segment(np.inf, min_size)
+    threshold = settings.threshold if settings.method == "agglomerate" else np.inf
+    assert threshold is not None
+    return segment_fragments(codes, found, threshold, settings.score, min_size=min_size, threads=threads)
 
 
 def _edited(affinities: Volume, codes: Volume, settings: SegmentConfig, log: EditLog) -> NDArray[Any]:

@@ -110,7 +110,7 @@ def signed_graph(
     >>> graph.count.tolist(), graph.mean.round(2).tolist()
     ([2], [0.4])
     """
-    array, parsed, encoding = all_codes(affinities, offsets, encoding)
+    array, parsed, encoding = all_codes(affinities, offsets, encoding, threads)
     _, z, y, x = array.shape
     labels = label_array(fragments, (z, y, x))
     whole = Box.whole((z, y, x))

@@ -72,18 +72,53 @@ class Encoding:
         values[[0, -1]] = 0, 1
         return np.asarray(values, np.float64)
 
-    def encode(self, probabilities: npt.ArrayLike) -> npt.NDArray[Any]:
+    @cached_property
+    def thresholds(self) -> npt.NDArray[np.float32]:
+        """The smallest float32 of every code from 1 on, ascending, float32 [codes - 1].
+
+        >>> float(LOGIT8.thresholds[-1].round(4))
+        0.9999
+        """
+        wanted = np.arange(1, self.codes)
+        steps = (wanted - 0.5) / (self.codes - 1)
+        if self.kind == "linear8":
+            near = steps
+        else:
+            low, high = _logit(self.min), _logit(self.max)
+            near = 1 / (1 + np.exp(-(low + (high - low) * steps)))
+            near[[0, -1]] = self.min, self.max
+        # Positive floats stand in the order of their bits: a binary search around where the threshold should be.
+        middle = near.astype(np.float32).view(np.int32)
+        below, reached = middle - 16, middle + 16
+        while (reached - below > 1).any():
+            half = (below + reached) // 2
+            enough = self._encode(half.view(np.float32).astype(np.float64)) >= wanted
+            below, reached = np.where(enough, below, half), np.where(enough, half, reached)
+        return reached.view(np.float32)
+
+    def encode(self, probabilities: npt.ArrayLike, threads: int = 1) -> npt.NDArray[Any]:
         """Nearest codes (in the logit for the logit kinds) of probabilities, same shape; uint8 or uint16.
 
         Raises:
             NeuropilError: NaN or a value outside [0, 1].
         """
+        from neuropil import _native
+
         values = np.ascontiguousarray(probabilities)
         codes = np.empty(values.shape, self.dtype)
         flat, out = values.reshape(-1), codes.reshape(-1)
+        if values.dtype == np.float32:
+            if not _native.encode(self.thresholds, flat, out, threads):
+                _check_range(values)
+            return codes
+        narrow = values.dtype == np.float16  # float32 holds all of them
         for start in range(0, flat.size, _BLOCK):
             part = slice(start, start + _BLOCK)
-            out[part] = self._encode(flat[part].astype(np.float64))
+            if narrow:
+                out[part] = self.encode(flat[part].astype(np.float32), threads)
+            else:
+                _check_range(flat[part])
+                out[part] = self._encode(flat[part].astype(np.float64))
         return codes
 
     def decode(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -120,11 +155,6 @@ class Encoding:
         return cls(stored["kind"], **ends)
 
     def _encode(self, p: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-        lowest, highest = p.min(), p.max()  # NaN anywhere makes both NaN
-        if not (lowest >= 0 and highest <= 1):
-            missing = int(np.isnan(p).sum())
-            found = f", values from {np.nanmin(p)} to {np.nanmax(p)}" if missing < p.size else ""
-            raise NeuropilError(f"affinities must lie in [0, 1], with no NaN; got {missing} NaN{found}")
         top = self.codes - 1
         if self.kind == "linear8":
             return np.rint(p * top)
@@ -135,6 +165,14 @@ class Encoding:
         codes[p <= self.min] = 0
         codes[p >= self.max] = top
         return codes
+
+
+def _check_range(p: npt.NDArray[Any]) -> None:
+    lowest, highest = p.min(), p.max()  # NaN anywhere makes both NaN
+    if not (lowest >= 0 and highest <= 1):
+        missing = int(np.isnan(p).sum())
+        found = f", values from {np.nanmin(p)} to {np.nanmax(p)}" if missing < p.size else ""
+        raise NeuropilError(f"affinities must lie in [0, 1], with no NaN; got {missing} NaN{found}")
 
 
 def _logit(p: float) -> float:

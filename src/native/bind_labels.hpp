@@ -1,0 +1,51 @@
+// Python's view of passes over all voxels: labels that are counted and renamed, affinities that become codes.
+#pragma once
+#include "bind_segmentation.hpp"
+#include "encode.hpp"
+#include "labels.hpp"
+
+namespace neuropil {
+
+template <class Label>
+void bind_on_labels(nb::module_& m) {
+    using Labels = List<const Label>;
+    m.def("largest_label", [](Labels labels, int threads) {
+        Label largest = 0;
+        run_interruptibly(threads, [&](const Run& run) { largest = largest_label(labels.data(), labels.size(), run); });
+        return largest;
+    });
+    m.def("count_labels", [](Labels labels, size_t names, int threads) {
+        std::vector<uint64_t> counts;
+        auto count = [&](const Run& run) { counts = count_labels(labels.data(), labels.size(), names, run); };
+        run_interruptibly(threads, count);
+        return to_numpy(std::move(counts));
+    });
+    auto relabels = [&]<class Name>(Name) {
+        m.def("relabel", [](Labels labels, List<const Name> table, List<Name> out, int threads) {
+            auto rename = [&](const Run& run) { relabel(labels.data(), labels.size(), table.data(), out.data(), run); };
+            run_interruptibly(threads, rename, "relabel");
+        });
+    };
+    relabels(uint32_t());
+    relabels(uint64_t());
+}
+
+template <class Code>
+void bind_encode(nb::module_& m) {
+    m.def("encode", [](List<const float> thresholds, List<const float> p, List<Code> codes, int threads) {
+        const Encoder encoder(thresholds.data(), thresholds.size());
+        bool good = false;
+        auto all = [&](const Run& run) { good = encode(encoder, p.data(), p.size(), codes.data(), run); };
+        run_interruptibly(threads, all, "encode");
+        return good;
+    });
+}
+
+inline void bind_labels(nb::module_& m) {
+    bind_on_labels<uint32_t>(m);
+    bind_on_labels<uint64_t>(m);
+    bind_encode<uint8_t>(m);
+    bind_encode<uint16_t>(m);
+}
+
+}  // namespace neuropil
