@@ -3,7 +3,7 @@
     python benchmarks/segmentation.py                                          synthetic affinities
     python benchmarks/segmentation.py --affinities A.zarr --labels L.h5        real ones, as `predict` writes them
     python benchmarks/segmentation.py … --only "neuropil mean;waterz mean"     some rows (--list shows all)
-    python benchmarks/segmentation.py … --repeat 3 --write real                median of three; table to docs/scores.md
+    python benchmarks/segmentation.py … --repeat 3 --write real                median of three; table to docs/speed.md
     python benchmarks/segmentation.py … --scaling [--largest 268]              twice the volume, and twice again
     python benchmarks/segmentation.py … --hostile [--voxels 262144]            inputs made for the worst case
 
@@ -43,7 +43,7 @@ LOW, HIGH = 1e-4, 0.9999
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
 WATERZ_MEAN = "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>"
 WATERZ_MEDIAN = "OneMinus<HistogramQuantileAffinity<RegionGraphType, 50, ScoreValue, 256>>"
-SCORES_PAGE = Path(__file__).parents[1] / "docs" / "scores.md"
+SPEED_PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 Result = dict[str, Any]
 Call = Callable[[], Any]
@@ -340,7 +340,7 @@ def parse() -> argparse.Namespace:
         "--hostile", action="store_true", help="time per voxel of inputs made for the worst case instead"
     )
     parser.add_argument("--voxels", type=int, default=1 << 18, help="size of the inputs of --hostile")
-    parser.add_argument("--write", choices=("real", "synthetic", "scaling"), help="table of docs/scores.md to renew")
+    parser.add_argument("--write", choices=("real", "synthetic", "scaling"), help="table of docs/speed.md to renew")
     parser.add_argument("--out", type=Path, help="a file for the table")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
@@ -381,7 +381,7 @@ def main() -> None:
     if options.out:
         options.out.write_text(text, encoding="utf-8")
     if options.write:
-        write_between(SCORES_PAGE, options.write, text)
+        write_between(SPEED_PAGE, options.write, text)
 
 
 if __name__ == "__main__":

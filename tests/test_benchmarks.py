@@ -142,8 +142,8 @@ def test_a_table_stands_between_its_markers(tmp_path):
     )
     with pytest.raises(SystemExit, match="markers"):
         script["write_between"](page, "scaling", "new")
-    scores = (ROOT / "docs" / "scores.md").read_text(encoding="utf-8")
-    assert all(f"<!-- segmentation {name}: begin -->" in scores for name in ("real", "synthetic", "scaling"))
+    speed = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    assert all(f"<!-- segmentation {name}: begin -->" in speed for name in ("real", "synthetic", "scaling"))
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
