@@ -319,9 +319,9 @@ def test_beyond_the_border_the_last_voxels_are_repeated(dtype):
         ([filled(np.float32, 3)], (1, 4, 4), "finite and lie in .*; an array in memory holds 3 to 3; rescale"),
         ([filled(np.float16, np.nan)], (1, 4, 4), "an array in memory holds nan to nan"),
         (
-            [filled(np.uint8, 3, labels=np.int16(-1))],
+            [filled(np.uint8, 3, labels=np.int16(-2))],
             (1, 4, 4),
-            "ids must not be negative, an array in memory holds -1",
+            "ids must not be negative, an array in memory holds -2",
         ),
         ([filled(np.uint8, 3, labels=np.uint16(0))] * 3, (1, 4, 4), "no voxel with an id .* in memory and 2 more"),
         ([filled(np.uint8, 3, mask=np.uint8(0))], (1, 4, 4), "no voxel with an id above 0 that may be used"),

@@ -147,14 +147,17 @@ class Source:
             known = np.ones(box.shape, bool) if self.pair.mask is None else self.pair.mask.read(box) != 0
             return torch.zeros(box.shape, dtype=torch.int32), torch.from_numpy(known)
         labels = self.pair.labels.read(box)
-        if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
+        signed = labels.dtype.kind == "i" and labels.size > 0
+        if signed and labels.min() < -1:
             raise NeuropilError(
                 f"ids must not be negative, {self.pair.labels.path} holds {labels.min()}; give what is not labelled an "
                 "id of its own (data.unlabelled), or a mask"
             )
-        if self.pair.mask is None and self.unlabelled is None:
+        left = labels == -1 if signed else np.zeros((), bool)  # -1 is a way to say: not labelled
+        if self.pair.mask is None and self.unlabelled is None and not left.any():
             return torch.from_numpy(_compact(labels)), torch.ones(labels.shape, dtype=torch.bool)
         mask = np.ones(labels.shape, bool) if self.pair.mask is None else self.pair.mask.read(box) != 0
+        mask &= ~left
         if self.unlabelled is not None:
             mask &= labels != self.unlabelled
         # What nobody knows is no neuron: it erodes none beside it, and is not counted where neurons are.

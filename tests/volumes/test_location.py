@@ -69,5 +69,5 @@ def test_what_means_nothing(tmp_path):
     ]:
         with pytest.raises(NeuropilError, match=message):
             open_volume(path)
-    with pytest.raises(NeuropilError, match=r"unknown extension '\.npy'"):
-        write_volume(tmp_path / "a.npy", np.zeros((1, 2, 3)))
+    with pytest.raises(NeuropilError, match=r"unknown extension '\.npz'"):
+        write_volume(tmp_path / "a.npz", np.zeros((1, 2, 3)))

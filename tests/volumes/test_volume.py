@@ -60,7 +60,7 @@ def test_offsets_count_channels():
 
 def test_labels_and_images_are_told_apart():
     with pytest.raises(NeuropilError, match=r"integer ids.*float32"):
-        require_labels(array_volume(np.zeros((1, 2, 3), "f4")))
+        require_labels(array_volume(np.full((1, 2, 3), 0.5, "f4"))).read()
     with pytest.raises(NeuropilError, match=r"labels \[z, y, x\]"):
         require_labels(array_volume(np.zeros((1, 1, 2, 3), "u4")))
     with pytest.raises(NeuropilError, match=r"image \[z, y, x\]"):

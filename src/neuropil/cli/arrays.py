@@ -18,6 +18,7 @@ from neuropil.cli.options import (
     ContextOption,
     DevicesOption,
     High,
+    IgnoreOption,
     Low,
     OffsetsOption,
     OverlapOption,
@@ -33,6 +34,7 @@ from neuropil.cli.options import (
     open_affinities,
     read_block,
     read_box,
+    read_ignore,
     read_numbers,
     read_pairs,
     read_segment,
@@ -247,6 +249,7 @@ def tune(
     high: High = None,
     offsets: OffsetsOption = None,
     box: BoxOption = None,
+    ignore: IgnoreOption = None,
     block: BlockOption = None,
     workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
@@ -261,8 +264,9 @@ def tune(
     from neuropil.evaluation.search import search as searching
     from neuropil.evaluation.tuning import tune_pairs
     from neuropil.geometry import Box
-    from neuropil.volumes import Volume, open_volume, require_labels
+    from neuropil.volumes import Volume, open_volume
     from neuropil.volumes.atomic import prepare
+    from neuropil.volumes.scored import scored_labels
 
     by_blocks = asks_for_blocks(block, workers, scheduler, work)
     settings = read_segment(None, {"score": score, "low": low, "high": high})
@@ -271,7 +275,8 @@ def tune(
         area: Box | None = None
         for one, other in read_pairs([affinities, labels, *(more or [])]):
             volume, truth = stack.enter_context(open_affinities(one, offsets)), stack.enter_context(open_volume(other))
-            before, area = area, common_box(volume, require_labels(truth), read_box(box, volume.box))
+            truth = scored_labels(truth, read_ignore(ignore, by_blocks))
+            before, area = area, common_box(volume, truth, read_box(box, volume.box))
             if box is not None and before not in (None, area):
                 raise NeuropilError(f"--box {box} is {before} in one volume and {area} in {one}; write out its ends")
             typer.echo(f"scored on {area}" + (f" of {one}" if more else ""))
@@ -313,6 +318,7 @@ def evaluate(
         str | None, typer.Option(metavar="AFFINITIES", help="For the report; by default those the segmentation names.")
     ] = None,
     box: BoxOption = None,
+    ignore: IgnoreOption = None,
     border: Annotated[
         float, typer.Option(metavar="NM", min=0, help="CREMI variant: leave out truth so near a border.")
     ] = 0.0,
@@ -339,9 +345,11 @@ def evaluate(
     from neuropil.volumes import open_volume
     from neuropil.volumes.atomic import prepare
     from neuropil.volumes.counting import refuse_image
+    from neuropil.volumes.scored import scored_labels
 
     size, by_blocks = read_voxel_size(voxel_size), asks_for_blocks(block, workers, scheduler, work)
-    with open_volume(segmentation) as volume, open_volume(labels) as truth:
+    with open_volume(segmentation) as volume, open_volume(labels) as stored:
+        truth = scored_labels(stored, read_ignore(ignore, by_blocks)) if ignore else stored
         refuse_image(volume)
         area = read_box(box, volume.box)
         for path in (json_file, report):

@@ -29,6 +29,9 @@ Minutes = Annotated[
     float | None,
     typer.Option("--minutes", min=0.01, metavar="M", help="How long to train, in place of the recipe's time."),
 ]
+IgnoreOption = Annotated[
+    str | None, typer.Option("--ignore", metavar="ID,…", help="Ids of the labels that mean: not labelled, not scored.")
+]
 BoxOption = Annotated[
     str | None,
     typer.Option(
@@ -212,3 +215,19 @@ def read_voxel_size(text: str | None) -> VoxelSize | None:
     if min(z, y, x) <= 0:
         raise NeuropilError(f"--voxel-size {text}: expected three sizes in nm, Z,Y,X, for example 30,6,6")
     return (z, y, x)
+
+
+def read_ignore(text: str | None, by_blocks: bool = False) -> tuple[int, ...]:
+    """The ids of ``--ignore``.
+
+    >>> read_ignore("7,18446744073709551615")
+    (7, 18446744073709551615)
+    """
+    if text is None:
+        return ()
+    if by_blocks:
+        raise NeuropilError("--ignore does not work by blocks; write labels in which these ids are 0, or drop --block")
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise NeuropilError(f"expected ids as --ignore 7,9, got {text!r}") from None

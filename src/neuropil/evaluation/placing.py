@@ -15,6 +15,7 @@ from neuropil.errors import NeuropilError
 from neuropil.evaluation.table import Contingency, contingency, total
 from neuropil.geometry import Box, VoxelSize, blocks
 from neuropil.volumes import Volume, as_volume, require_labels
+from neuropil.volumes.scored import check_sizes, scored_labels
 from neuropil.volumes.volume import ArrayStore
 
 Source = Volume | NDArray[Any] | str | Path
@@ -70,12 +71,16 @@ def place(segmentation: Source, labels: Source, box: Box | None = None) -> Place
     >>> place(np.zeros((9, 8, 7), int), np.zeros((9, 8, 7), int), Box((0, 0, 0), (5, 8, 7))).box.shape
     (5, 8, 7)
     """
-    s, t = require_labels(as_volume(segmentation)), require_labels(as_volume(labels))
+    s, t = require_labels(as_volume(segmentation)), scored_labels(as_volume(labels))
     return Placed(s, t, common_box(s, t, box))
 
 
 def common_box(first: Volume, second: Volume, box: Box | None = None) -> Box:
-    """The box in which two volumes are compared, channels aside: see :func:`place`."""
+    """The box in which two volumes are compared, channels aside: see :func:`place`.
+
+    Voxels of another size are refused where origins say which ones meet, and told where shapes are equal.
+    """
+    check_sizes(first, second)
     if box is not None:
         for volume in (first, second):
             if not volume.box.contains(box) or box.size == 0:

@@ -28,7 +28,7 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets
 from neuropil.sources import LabelledVolume, Taught
 from neuropil.targets import AuxiliaryTarget, affinity_targets, auxiliary_targets, erode_inside, label_margin
-from neuropil.volumes import LOGIT8, open_volume
+from neuropil.volumes import LOGIT8, open_volume, require_labels
 from neuropil.volumes.grey import scaled_image
 
 
@@ -55,6 +55,7 @@ def open_pair(pair: VolumePair) -> LabelledVolume:
     """Open the volumes that one entry of ``data.train`` names; no voxel is read yet."""
     image = open_volume(pair.image)
     labels, mask, teacher = (open_volume(p) if p else None for p in (pair.labels, pair.mask, pair.teacher))
+    labels = None if labels is None else require_labels(labels)
     box = None if pair.box is None else Box.parse(pair.box, image.box)
     return LabelledVolume(image, labels, mask, box, pair.weight, teacher)
 

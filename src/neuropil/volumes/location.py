@@ -116,7 +116,8 @@ def _split(text: str) -> tuple[Format, str, str] | None:
     """Cut behind the first part with a known suffix; a temporary `.partial` after it is let through."""
     parts = text.rstrip("/").split("/")
     for i, part in enumerate(parts):
-        form = _BY_SUFFIX.get(PurePosixPath(part.removesuffix(".partial")).suffix.lower())
+        name = PurePosixPath(part.removesuffix(".partial"))
+        form = _BY_SUFFIX.get("".join(name.suffixes[-2:]).lower()) or _BY_SUFFIX.get(name.suffix.lower())
         last = i == len(parts) - 1
         if form is not None and (form.several or last):
             return form, "/".join(parts[: i + 1]), "/".join(parts[i + 1 :])

@@ -20,8 +20,9 @@ from neuropil.volumes.formats.base import Colour
 from neuropil.volumes.grey import ScaledStore, scaled_between
 from neuropil.volumes.location import parse_location
 from neuropil.volumes.metadata import Metadata
+from neuropil.volumes.scored import UnlabelledStore, scored_labels
 from neuropil.volumes.units import question
-from neuropil.volumes.volume import Mode, Volume, array_volume, check_array, in_memory
+from neuropil.volumes.volume import Mode, Volume, WholeStore, array_volume, check_array, in_memory, require_labels
 
 
 def open_volume(path: str | Path, mode: Mode = "r", colour: Colour = "") -> Volume:
@@ -158,6 +159,10 @@ def _pickled(volume: Volume) -> tuple[Any, ...]:
     if isinstance(volume.store, ScaledStore):
         inner = Volume(volume.path, volume.store.inner, volume.metadata, volume.mode)
         return scaled_between, (inner, volume.store.low, volume.store.high)
+    if isinstance(volume.store, UnlabelledStore):
+        return scored_labels, (replace(volume, store=volume.store.inner), volume.store.ignore)
+    if isinstance(volume.store, WholeStore):
+        return require_labels, (replace(volume, store=volume.store.inner),)
     if in_memory(volume):
         return array_volume, (volume.read(), volume.metadata)
     return open_volume, (volume.path, volume.mode)

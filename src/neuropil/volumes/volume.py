@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import Box
 from neuropil.volumes.arrangement import Arrangement
 from neuropil.volumes.metadata import Metadata
@@ -124,6 +124,8 @@ class Volume:
         index = self._index(self.box if box is None else box)
         with readable(self.path):
             array = self.store.read(index)
+        if box is None and not array[..., ::16, ::16].any() and not array.any():
+            tell(f"all voxels of {self.path} are 0")
         return np.ascontiguousarray(array, dtype=self.dtype)
 
     def write(self, box: Box, array: npt.NDArray[Any]) -> None:
@@ -167,6 +169,42 @@ class Volume:
         if not self.box.contains(box):
             raise NeuropilError(f"box {box} leaves {self.path}, which holds {self.box}")
         return (slice(None),) * (len(self.shape) - 3) + box.relative_to(self.metadata.start).slices
+
+
+@dataclass(frozen=True, eq=False)
+class WholeStore:
+    """Ids that are stored as floats, read as integers; a fraction or a negative number is refused."""
+
+    inner: Store
+    path: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.inner.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.uint64 if self.inner.dtype.itemsize > 4 else np.uint32)
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        return self.inner.chunks
+
+    def read(self, index: Index) -> npt.NDArray[Any]:
+        found = np.asarray(self.inner.read(index))
+        most = 2 ** (np.finfo(found.dtype).nmant + 1)  # beyond, floats have no room for every whole number
+        if not bool(((found == np.rint(found)) & (found >= 0) & (found <= most)).all()):
+            raise NeuropilError(
+                f"expected integer ids as labels, got {found.dtype} that are no whole numbers from 0 to {most}, in "
+                f"{self.path}; store them as uint32 or uint64"
+            )
+        return found.astype(self.dtype)
+
+    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
+        raise NeuropilError(f"ids in floats are only read; write {self.path} as uint32 or uint64")
+
+    def close(self) -> None:
+        self.inner.close()
 
 
 def check_array(shape: Sequence[int], dtype: np.dtype[Any], path: str) -> None:
@@ -274,18 +312,17 @@ def require_image(volume: Volume) -> Volume:
 
 
 def require_labels(volume: Volume) -> Volume:
-    """The volume itself, if it can be labels or a segmentation: `[z, y, x]`, integers.
+    """The volume itself, if it can be labels or a segmentation: `[z, y, x]`, integers; floats that hold whole numbers,
+    as some programs write ids, are read as such.
 
     Raises:
-        NeuropilError: another number of axes, or floats.
+        NeuropilError: another number of axes; fractions, when they are read.
 
     >>> require_labels(array_volume(np.zeros((2, 3, 4), np.uint64))).shape
     (2, 3, 4)
     """
     if len(volume.shape) != 3:
         raise NeuropilError(f"expected labels [z, y, x], got shape {volume.shape}, in {volume.path}")
-    if volume.dtype.kind not in "bui":
-        raise NeuropilError(
-            f"expected integer ids as labels, got {volume.dtype}, in {volume.path}; store them as uint32 or uint64"
-        )
+    if volume.dtype.kind == "f":
+        return replace(volume, store=WholeStore(volume.store, volume.path))
     return volume

@@ -3,7 +3,7 @@
 To add one, write a module that exports a ``FORMAT`` and list it here.
 """
 
-from neuropil.volumes.formats import hdf5, n5, precomputed, sections, tiff, tiles, zarr
+from neuropil.volumes.formats import hdf5, mrc, n5, nifti, npy, nrrd, precomputed, sections, tiff, tiles, zarr
 from neuropil.volumes.formats.base import Creator, Format, Location, Stamp
 
 FORMATS: tuple[Format, ...] = (
@@ -14,6 +14,10 @@ FORMATS: tuple[Format, ...] = (
     zarr.FORMAT,
     n5.FORMAT,
     precomputed.FORMAT,
+    npy.FORMAT,
+    mrc.FORMAT,
+    nifti.FORMAT,
+    nrrd.FORMAT,
 )
 """All formats. Where a folder fits two of them, the first one has it."""
 

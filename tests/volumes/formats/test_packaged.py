@@ -1,0 +1,92 @@
+"""MRC, NIfTI, NRRD and NPY, as mrcfile, nibabel, pynrrd and NumPy write them."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from neuropil.errors import NeuropilError
+from neuropil.geometry import Box
+from neuropil.volumes import open_volume, write_volume
+
+IMAGE = np.random.default_rng(0).integers(1, 250, (4, 20, 30)).astype(np.uint8)
+
+
+def same(path, expected, size, start=(0, 0, 0)):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        volume = open_volume(path)
+    assert volume.shape == expected.shape
+    assert (volume.read() == expected).all()
+    box = Box.at([n + 1 for n in volume.box.start], (2, 3, 2))
+    assert (volume.read(box) == expected[1:3, 1:4, 1:3]).all()
+    assert volume.metadata.voxel_size == (None if size is None else pytest.approx(size, rel=1e-4))
+    assert volume.metadata.start == start
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "u2", "f4"])
+def test_mrc(tmp_path, dtype):
+    mrcfile = pytest.importorskip("mrcfile")
+    array = (IMAGE // 2).astype(dtype)
+    with mrcfile.new(tmp_path / "a.mrc") as file:
+        file.set_data(array)
+        file.voxel_size = (60.0, 60.0, 300.0)  # Å; x, y, z
+        file.header.origin = (120.0, 0.0, 300.0)
+    same(tmp_path / "a.mrc", array, (30, 6, 6), (1, 0, 2))
+    with mrcfile.mmap(tmp_path / "a.mrc", "r+") as file:
+        file.header.mapc, file.header.maps = 3, 1  # columns are z, sections are x
+    same(tmp_path / "a.mrc", array.transpose(2, 1, 0), (30, 6, 6), (1, 0, 2))
+
+
+@pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
+@pytest.mark.parametrize(("unit", "nm"), [("micron", 1000), ("mm", 1e6), ("unknown", None)])
+def test_nifti(tmp_path, suffix, unit, nm):
+    nibabel = pytest.importorskip("nibabel")
+    size = np.array([6, 7, 30]) / (nm or 1)
+    image = nibabel.Nifti1Image(IMAGE.T, np.diag([*size, 1]))
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / f"a.{suffix}")
+    same(tmp_path / f"a.{suffix}", IMAGE, None if nm is None else (30, 7, 6))
+
+
+def test_turned_nifti_is_refused(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    turned = np.array([[0, 6, 0, 0], [6, 0, 0, 0], [0, 0, 30, 0], [0, 0, 0, 1.0]])
+    nibabel.save(nibabel.Nifti1Image(IMAGE.T, turned), tmp_path / "a.nii")
+    with pytest.raises(NeuropilError, match="turned"):
+        open_volume(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("encoding", ["raw", "gzip"])
+def test_nrrd(tmp_path, encoding):
+    nrrd = pytest.importorskip("nrrd")
+    header = {
+        "space directions": np.diag([0.006, 0.007, 0.03]), "space units": ["microns"] * 3, "encoding": encoding,
+        "space origin": [0.012, 0, 0.03], "space dimension": 3, "kinds": ["domain"] * 3,
+    }  # fmt: skip
+    nrrd.write(str(tmp_path / "a.nrrd"), IMAGE.T, header)
+    same(tmp_path / "a.nrrd", IMAGE, (30, 7, 6), (1, 0, 2))
+    header["space directions"] = np.array([[0, 0.006, 0], [0.007, 0, 0], [0, 0, 0.03]])
+    nrrd.write(str(tmp_path / "b.nrrd"), IMAGE.T, header)
+    with pytest.raises(NeuropilError, match="order x, y, z"):
+        open_volume(tmp_path / "b.nrrd")
+
+
+def test_npy(tmp_path):
+    np.save(tmp_path / "a.npy", np.asfortranarray(IMAGE))
+    same(tmp_path / "a.npy", IMAGE, None)
+    write_volume(tmp_path / "b.npy", IMAGE)
+    assert (np.load(tmp_path / "b.npy") == IMAGE).all()
+    (tmp_path / "b.npy").write_bytes((tmp_path / "b.npy").read_bytes()[:500])
+    with pytest.raises(NeuropilError, match=r"b\.npy"):
+        open_volume(tmp_path / "b.npy")
+
+
+@pytest.mark.parametrize("name", ["a.mrc", "a.nii", "a.nrrd"])
+def test_damaged_files_are_told(tmp_path, name):
+    for content in (b"", b"\0" * 100, b"\0" * 2000):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(NeuropilError, match=name):
+            open_volume(tmp_path / name).read()
+    with pytest.raises(NeuropilError, match="only read, not written"):
+        write_volume(tmp_path / name, IMAGE)

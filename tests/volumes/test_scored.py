@@ -1,0 +1,60 @@
+"""Labels as other programs have them: ids as floats, -1 and other ids for "not labelled", voxels of another size."""
+
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+
+from neuropil.errors import NeuropilError, Note
+from neuropil.evaluation.placing import common_box, place
+from neuropil.volumes import Metadata, array_volume, open_volume, require_labels
+from neuropil.volumes.scored import scored_labels
+
+LABELS = np.random.default_rng(0).integers(0, 5, (3, 8, 9))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
+def test_ids_in_floats_are_read_and_fractions_refused(tmp_path, dtype):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["labels"] = LABELS.astype(dtype)
+        file["half"] = LABELS + 0.5
+        file["large"] = np.full((1, 2, 2), 2.0**54 * 3)
+    volume = require_labels(open_volume(tmp_path / "a.h5/labels"))
+    assert volume.dtype.kind == "u"
+    assert (volume.read() == LABELS).all()
+    assert (pickle.loads(pickle.dumps(volume)).read() == LABELS).all()
+    for name in ("half", "large"):
+        with pytest.raises(NeuropilError, match=rf"whole numbers.*{name}"):
+            require_labels(open_volume(tmp_path / "a.h5" / name)).read()
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i4", "i8"])
+def test_minus_one_is_not_labelled(dtype):
+    labels = np.where(LABELS == 2, -1, LABELS).astype(dtype)
+    placed = place(array_volume(LABELS), array_volume(labels))
+    assert set(np.unique(placed.labels.read())) == {0, 1, 3, 4}
+    with pytest.raises(NeuropilError, match="--ignore"):
+        scored_labels(array_volume(labels - 3)).read()
+
+
+def test_ids_to_ignore_of_any_size():
+    labels = LABELS.astype(np.uint64)
+    labels[0] = 2**64 - 1
+    kept = scored_labels(array_volume(labels), (2**64 - 1, 3, -7)).read()
+    assert not kept[0].any()
+    assert set(np.unique(kept)) == {0, 1, 2, 4}
+    assert (kept[1:][kept[1:] > 0] == LABELS[1:][kept[1:] > 0]).all()
+
+
+def test_voxels_of_another_size_are_told_or_refused():
+    a = array_volume(LABELS, Metadata(voxel_size=(30, 6, 6)))
+    with pytest.warns(Note, match="voxels of different size, 30 × 6 × 6 and 30 × 12 × 12 nm"):
+        common_box(a, array_volume(LABELS, Metadata(voxel_size=(30, 12, 12))))
+    with pytest.raises(NeuropilError, match="origins do not say"):
+        common_box(a, array_volume(LABELS, Metadata(voxel_size=(30, 12, 12), origin=(0, 0, 0))))
+
+
+def test_a_volume_of_zeros_is_told():
+    with pytest.warns(Note, match="are 0"):
+        array_volume(np.zeros((3, 40, 40), np.uint8)).read()
