@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
-from neuropil.volumes.volume import Index, Store, Volume, require_labels
+from neuropil.volumes.volume import Index, Store, Volume, in_memory, require_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,8 @@ def scored_labels(labels: Volume, ignore: Collection[int] = ()) -> Volume:
     [[[0, 7, 0]]]
     """
     whole = require_labels(labels)
-    if whole.dtype.kind not in "i" and not ignore:
+    known = in_memory(whole) and whole.dtype.kind == "i" and bool(whole.read().min() >= 0)  # looked at, not copied
+    if not ignore and (known or whole.dtype.kind != "i"):
         return whole
     return replace(whole, store=UnlabelledStore(whole.store, tuple(ignore), whole.path))
 
