@@ -54,3 +54,7 @@ def unused_settings(names: Iterable[str], method: str, min_size: int, fragments:
     if method == "mutex" and fragments:
         used |= _USED["watershed"]
     return tuple(name for name in names if name not in used)
+
+
+Colours = Literal["image", "segmentation"]
+"""What colours in TIFF and PNG mean where that is asked for: brightness, or ids."""

@@ -7,7 +7,17 @@ import pytest
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box
-from neuropil.volumes import LOGIT8, Metadata, convert, convert_volume, list_arrays, open_volume, write_volume
+from neuropil.volumes import (
+    LOGIT8,
+    Metadata,
+    array_volume,
+    convert,
+    convert_volume,
+    list_arrays,
+    open_volume,
+    write_volume,
+)
+from neuropil.volumes.convert import Voxels
 
 FORMATS = ["a.h5/x", "a.tif", "a.zarr", "zarr2://a.zarr/y", "a.n5", "precomputed://p", "a.ome.zarr"]
 FULL = Metadata((30.0, 6.0, 6.5), (60, 0, 7), ((-1, 0, 0), (0, -9, 0)), LOGIT8, {"threshold": 0.3})
@@ -76,3 +86,28 @@ def test_what_a_container_holds(tmp_path, name):
     expected = {"a.h5/x": "x", "zarr2://a.zarr/y": "y", "precomputed://p": "1_2_3", "a.ome.zarr": "0"}.get(name, "")
     container = at(tmp_path, name).removesuffix("/x").removesuffix("/y")
     assert {key: str(value) for key, value in list_arrays(container).items()} == {expected: "3×4×5 uint16"}
+
+
+@pytest.mark.parametrize(
+    ("voxels", "array", "expected"),
+    [
+        (Voxels(scale_range=(20000, 20255)), np.arange(19990, 20270), np.clip(np.arange(-10, 270), 0, 255)),
+        (Voxels(dtype="uint16"), np.array([0, 7, 65535], np.int64), np.array([0, 7, 65535])),
+        (Voxels(kind="segmentation"), np.array([0, 7, 200], np.uint8), np.array([0, 7, 200])),
+        (Voxels(dtype="uint8"), np.array([0.0, 7.0]), np.array([0, 7])),
+    ],
+)
+def test_voxels_become_what_is_asked_for(tmp_path, voxels, array, expected):
+    volume = array_volume(array[np.newaxis, np.newaxis])
+    convert_volume(volume, tmp_path / "a.h5", voxels=voxels)
+    copy = open_volume(tmp_path / "a.h5")
+    assert copy.read()[0, 0].tolist() == expected.tolist()
+    assert copy.dtype == (voxels.dtype or ("uint32" if voxels.kind else "uint8"))
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("uint8", 256), ("uint8", -1), ("uint16", 0.5), ("int8", 2**63)])
+def test_nothing_is_cut_in_silence(tmp_path, dtype, value):
+    array = np.full((1, 1, 3), value, np.uint64 if value == 2**63 else None)
+    with pytest.raises(NeuropilError, match="cannot hold"):
+        convert_volume(array_volume(array), tmp_path / "a.h5", voxels=Voxels(dtype=dtype))
+    assert not list(tmp_path.iterdir())

@@ -231,3 +231,18 @@ def read_ignore(text: str | None, by_blocks: bool = False) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise NeuropilError(f"expected ids as --ignore 7,9, got {text!r}") from None
+
+
+def read_range(text: str | None) -> tuple[float, float] | None:
+    """The two numbers of ``--scale-range``.
+
+    >>> read_range("0,4095")
+    (0.0, 4095.0)
+    """
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise NeuropilError(f"expected two numbers as --scale-range 0,4095, got {text!r}") from None
+    return (low, high)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple, VoxelSize, blocks
 from neuropil.volumes.opening import create_volume
 from neuropil.volumes.volume import Volume
@@ -15,8 +20,80 @@ SLAB_BYTES = 2**28
 """About how much is held in memory at a time."""
 
 
+@dataclass(frozen=True)
+class Voxels:
+    """What voxels become in a copy.
+
+    Args:
+        dtype: their type; None: that of the source, or what ``kind`` and ``scale_range`` ask for.
+        kind: ``segmentation``: ids, in uint32 or uint64, as viewers want them; ``image``: grey values; "": as they are.
+        scale_range: what becomes the smallest and the largest value of the type, uint8 unless one is given; what lies
+            beyond is cut.
+    """
+
+    dtype: str | None = None
+    kind: Literal["", "image", "segmentation"] = ""
+    scale_range: tuple[float, float] | None = None
+
+    def of(self, source: Volume) -> np.dtype[Any]:
+        """The type of the copy.
+
+        Raises:
+            NeuropilError: an unknown type, or a range that does not ascend.
+        """
+        if self.scale_range is not None and not self.scale_range[0] < self.scale_range[1]:
+            raise NeuropilError(f"expected --scale-range LOW,HIGH ascending, got {self.scale_range}")
+        if self.dtype is not None:
+            try:
+                return np.dtype(self.dtype)
+            except TypeError:
+                raise NeuropilError(f"expected a type such as uint8, got --dtype {self.dtype}") from None
+        if self.scale_range is not None:
+            return np.dtype(np.uint8)
+        if self.kind == "segmentation":
+            return np.dtype(np.uint64 if source.dtype.itemsize > 4 else np.uint32)
+        return source.dtype
+
+    def convert(self, array: NDArray[Any], dtype: np.dtype[Any], path: str) -> NDArray[Any]:
+        """Voxels in the type of the copy.
+
+        Raises:
+            NeuropilError: values that it cannot hold; nothing is cut or rounded unless ``scale_range`` says so.
+        """
+        if self.scale_range is not None:
+            low, high = self.scale_range
+            unit = np.clip((array.astype(np.float64) - low) / (high - low), 0, 1)
+            if dtype.kind == "f":
+                return unit.astype(dtype)
+            least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+            return np.rint(unit * (most - least) + least).astype(dtype)
+        if array.dtype == dtype or np.can_cast(array.dtype, dtype, "safe"):
+            return array.astype(dtype)
+        with np.errstate(all="ignore"):
+            turned = array.astype(dtype)
+        same = (
+            turned.astype(np.float64) == array.astype(np.float64)
+            if "f" in array.dtype.kind + dtype.kind
+            else ((turned == array) & ((turned < 0) == (array < 0)))
+        )
+        if dtype.kind != "f" and not bool(np.all(same)):
+            worst = array[~same].flat[0]
+            raise NeuropilError(
+                f"{dtype} cannot hold {worst}, which {path} has; name another --dtype, or --scale-range LOW,HIGH"
+            )
+        return turned
+
+
+AS_THEY_ARE = Voxels()
+
+
 def convert_volume(
-    source: Volume, path: str | Path, *, box: Box | None = None, voxel_size: VoxelSize | None = None
+    source: Volume,
+    path: str | Path,
+    *,
+    box: Box | None = None,
+    voxel_size: VoxelSize | None = None,
+    voxels: Voxels = AS_THEY_ARE,
 ) -> None:
     """Write a volume, or a box of it, under another name, whose ending decides the format. Metadata come along.
 
@@ -25,6 +102,7 @@ def convert_volume(
         path: where to.
         box: the part to copy, in voxels of the image; the copy carries its start as ``origin``.
         voxel_size: nm, z y x, instead of what the source says.
+        voxels: what becomes of the values.
 
     Raises:
         NeuropilError: a box that leaves the source, or what :func:`create_volume` refuses.
@@ -44,10 +122,11 @@ def convert_volume(
         origin=source.metadata.origin if box == source.box else box.start,
         voxel_size=voxel_size or source.metadata.voxel_size,
     )
-    with create_volume(path, (*channels, *box.shape), source.dtype, metadata) as copy:
+    dtype = voxels.of(source)
+    with create_volume(path, (*channels, *box.shape), dtype, metadata) as copy:
         lead = channels[0] if channels else 1
         for part in blocks(box, _part(box.shape, copy.chunks, source.chunks, lead * source.dtype.itemsize)):
-            copy.write(part, source.read(part))
+            copy.write(part, voxels.convert(source.read(part), dtype, source.path).astype(copy.dtype))
 
 
 def _part(shape: Triple, target: Sequence[int] | None, source: Sequence[int] | None, voxel: int) -> Triple:
