@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, Note
 from neuropil.inputs import note_input
 from neuropil.volumes.arrays import Listed
 from neuropil.volumes.formats import CHUNKED
@@ -22,7 +22,16 @@ from neuropil.volumes.location import parse_location
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.scored import UnlabelledStore, scored_labels
 from neuropil.volumes.units import question
-from neuropil.volumes.volume import Mode, Volume, WholeStore, array_volume, check_array, in_memory, require_labels
+from neuropil.volumes.volume import (
+    Mode,
+    Volume,
+    WholeStore,
+    array_volume,
+    check_array,
+    first_line,
+    in_memory,
+    require_labels,
+)
 
 
 def open_volume(path: str | Path, mode: Mode = "r", colour: Colour = "") -> Volume:
@@ -49,7 +58,8 @@ def open_volume(path: str | Path, mode: Mode = "r", colour: Colour = "") -> Volu
     ((4, 5, 6), (30.0, 6.0, 6.0))
     """
     location = parse_location(path)
-    volume = location.format.open(replace(location, colour=colour), mode)
+    with _damage_told(path):
+        volume = location.format.open(replace(location, colour=colour), mode)
     note_input(location.container)
     question(volume.metadata.voxel_size, volume.path)
     return volume
@@ -69,7 +79,20 @@ def list_arrays(path: str | Path) -> dict[str, Listed]:
     ['volumes/raw 4×5×6 uint8']
     """
     location = parse_location(path)
-    return location.format.list(location)
+    with _damage_told(path):
+        return location.format.list(location)
+
+
+@contextmanager
+def _damage_told(path: str | Path) -> Iterator[None]:
+    """A damaged description makes libraries, and what reads their answers, stumble in many ways: one error for all."""
+    try:
+        yield
+    except (NeuropilError, Note):
+        raise
+    except Exception as error:
+        problem = f"{type(error).__name__}: {first_line(error)}"
+        raise NeuropilError(f"cannot open {path}: its description is damaged ({problem})") from error
 
 
 @contextmanager
