@@ -1,6 +1,7 @@
 """What a user types: one thin function per verb. Each imports the rooms it needs when it runs: help is instant."""
 
 from neuropil.cli import arrays as arrays
+from neuropil.cli import converting as converting
 from neuropil.cli import info as info
 from neuropil.cli import looking as looking
 from neuropil.cli import proofreading as proofreading

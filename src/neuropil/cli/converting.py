@@ -1,0 +1,49 @@
+"""The verb that copies a volume into another format: convert."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from neuropil.choices import Colours
+from neuropil.cli.app import app
+from neuropil.cli.options import BoxOption, VoxelSizeOption, read_box, read_range, read_voxel_size
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A volume, or a checkpoint.")],
+    target: Annotated[str, typer.Argument(metavar="OUT", help="Its copy; the ending decides the format.")],
+    box: BoxOption = None,
+    voxel_size: VoxelSizeOption = None,
+    kind: Annotated[
+        Colours | None,
+        typer.Option("--type", help="What colours become, and how viewers show it: grey values, or ids."),
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="Type of the copy, as uint8; nothing is cut.")
+    ] = None,
+    scale_range: Annotated[
+        str | None, typer.Option(metavar="LOW,HIGH", help="These become the ends of the type (uint8); beyond is cut.")
+    ] = None,
+) -> None:
+    """Copy a volume into another format.
+
+    Voxel size, origin, offsets and encoding go with it where the format can hold them. A checkpoint, one of PyTorch
+    Connectomics too, becomes a file of weights to share, whose name ends in .safetensors.
+    """
+    from neuropil.volumes import open_volume, spare_input
+    from neuropil.volumes.convert import Voxels, convert_volume
+
+    if target.endswith(".safetensors"):
+        from neuropil.compat.pytc.checkpoint import export_any
+
+        typer.echo(f"wrote {export_any(source, target)}")
+        return
+    volume = open_volume(source, colour=kind or "")
+    spare_input(volume, target)
+    voxels = Voxels(dtype, kind or "", read_range(scale_range))
+    area, size = read_box(box, volume.box), read_voxel_size(voxel_size)
+    convert_volume(volume, target, box=area, voxel_size=size, voxels=voxels)
+    typer.echo(f"wrote {target}")
