@@ -105,7 +105,7 @@ def test_set_changes_one_place_of_an_alias(tmp_path):
         ("training: {patch: [16, 144]}", ":1: training.patch:", "expected three numbers [z, y, x]; got [16, 144]"),
         ("training: {patch: [16, 144, a]}", ":1: training.patch[2]:", "expected a whole number, got 'a'"),
         ("augment: {flip: 1}", ":1: augment.flip:", "expected true or false, got 1"),
-        ("predict: {tta: 3}", ":1: predict.tta:", "expected 1, 4, 8 or 16, got 3"),
+        ("predict: {tta: 3}", ":1: predict.tta:", "expected 1, 4, 8, 16 or 48, got 3"),
         ("segment: {score: median}", ":1: segment.score:", "expected mean, max, min or qNN"),
         ("segment: {low: 0.9, high: 0.1}", ":1: segment:", "expected low < high"),
         ("model: {offsets: [[0, 0, 0]]}", ":1: model.offsets:", "must join different voxels"),
