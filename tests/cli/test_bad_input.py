@@ -237,8 +237,10 @@ def test_an_output_never_replaces_its_own_input(folder, command):
 
 
 def test_an_image_refused_leaves_nothing_and_stands_in_no_way(folder):
-    write_volume("float.h5", IMAGE.astype(np.float32))
-    assert "must be finite and lie in [0, 1]" in refused("predict", "model.pt", "float.h5", "-o", "out.h5")
+    image = IMAGE.astype(np.float32)
+    image[0, 0, 0] = np.nan
+    write_volume("float.h5", image)
+    assert "expected finite grey values, got NaN" in refused("predict", "model.pt", "float.h5", "-o", "out.h5")
     assert not list(Path().glob("*.unfinished"))
     assert CliRunner().invoke(app, list(PREDICT)).exit_code == 0
 
