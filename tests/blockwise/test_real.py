@@ -19,6 +19,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 BOX = Box((80, 320, 420), (88, 350, 454))
+WIDE = Box((80, 300, 400), (88, 360, 464))
+"""For the threshold curve, which needs more fragments than BOX holds."""
 BLOCKS = [
     (3, 14, 12), (8, 30, 20), (1, 30, 34), (8, 1, 34), (8, 30, 1), (99, 99, 99), (5, 29, 34), (2, 30, 11), (8, 15, 17),
 ]  # fmt: skip
@@ -27,14 +29,14 @@ BLOCKS = [
 
 @pytest.fixture(scope="module")
 def predicted(tmp_path_factory):
-    """Affinities of a box of held-out sections, all that the model predicts; their nearest ones; and the labels."""
+    """The folder of affinities of a box of held-out sections: all that the model predicts, and their nearest ones."""
     folder = tmp_path_factory.mktemp("real")
     for keep in ("nearest", "all"):
         image = open_volume(SNEMI3D / "image.h5")
         predict_volume(
             "snemi3d", image, folder / f"{keep}.zarr", PredictConfig(tta=1, keep=keep), box=BOX, device="cpu"
         )
-    return folder, open_volume(SNEMI3D / "labels_z000-099.h5")
+    return folder
 
 
 def check(folder, name, config, block, out, executor=None, least=15):
@@ -56,27 +58,27 @@ def shapes_and_scores():
 
 @pytest.mark.parametrize(("block", "score"), list(shapes_and_scores()))
 def test_every_score_and_shape(tmp_path, predicted, score, block):
-    check(predicted[0], "nearest.zarr", SegmentConfig(score=score, threshold=0.3), block, tmp_path)
+    check(predicted, "nearest.zarr", SegmentConfig(score=score, threshold=0.3, min_size=0), block, tmp_path)
 
 
 @pytest.mark.parametrize("score", ["mean", "q75"])
 def test_small_segments_join_the_same_neighbours(tmp_path, predicted, score):
     config = SegmentConfig(score=score, threshold=0.9, min_size=12)
-    check(predicted[0], "nearest.zarr", config, (3, 9, 13), tmp_path, least=3)
+    check(predicted, "nearest.zarr", config, (3, 9, 13), tmp_path, least=3)
 
 
 @pytest.mark.parametrize("block", [(4, 15, 17), (3, 13, 34), (99, 99, 99)], ids=str)
 def test_the_mutex_watershed_of_fragments_with_long_edges(tmp_path, predicted, block):
-    folder, _ = predicted
-    offsets = open_volume(folder / "all.zarr").metadata.offsets
+    offsets = open_volume(predicted / "all.zarr").metadata.offsets
     assert max(max(map(abs, offset)) for offset in offsets) > 4
-    check(folder, "all.zarr", SegmentConfig(method="mutex", fragments=True, bias=(-0.5,)), block, tmp_path)
+    check(predicted, "all.zarr", SegmentConfig(method="mutex", fragments=True, bias=(-0.5,)), block, tmp_path)
 
 
-def test_every_threshold(tmp_path, predicted):
-    folder, labels = predicted
-    pair = (open_volume(folder / "nearest.zarr"), labels)
-    found = tune_blocks([pair], block=(3, 13, 17), work=tmp_path / "work").curve
+def test_every_threshold(tmp_path):
+    image, path = open_volume(SNEMI3D / "image.h5"), tmp_path / "nearest.zarr"
+    predict_volume("snemi3d", image, path, PredictConfig(tta=1, keep="nearest"), box=WIDE, device="cpu")
+    pair = (open_volume(path), open_volume(SNEMI3D / "labels_z000-099.h5"))
+    found = tune_blocks([pair], block=(3, 23, 31), work=tmp_path / "work").curve
     expected = tune_pairs([pair]).curve
     assert len(expected) > 300
     for name in ("thresholds", "merges", "adapted_rand_error"):
@@ -92,11 +94,13 @@ def test_workers_do_not_show(tmp_path, predicted, workers):
         for number, (score, block) in enumerate([("mean", (4, 15, 12)), ("q50", (3, 30, 17)), ("min", (8, 10, 34))]):
             out = tmp_path / str(number)
             out.mkdir()
-            check(predicted[0], "nearest.zarr", SegmentConfig(score=score, threshold=0.3), block, out, executor)
+            check(
+                predicted, "nearest.zarr", SegmentConfig(score=score, threshold=0.3, min_size=0), block, out, executor
+            )
 
 
 def test_fragments_are_those_of_the_whole(tmp_path, predicted):
-    affinities = open_volume(predicted[0] / "nearest.zarr")
+    affinities = open_volume(predicted / "nearest.zarr")
     segment_blocks(affinities, tmp_path / "s.zarr", SegmentConfig(method="watershed"), block=(3, 10, 7))
     found = open_volume(tmp_path / "s.zarr").read()
     np.testing.assert_array_equal(partition(found), partition(neuropil.watershed(affinities)))
