@@ -21,7 +21,7 @@ from neuropil.errors import NeuropilError, Note, Unfinished
 
 ORDER = [
     *("demo", "fetch", "config", "train", "predict", "segment", "tune", "evaluate", "run"),
-    *("rank", "proofread", "apply", "edits", "export", "objects", "view", "info", "models", "convert"),
+    *("rank", "proofread", "apply", "edits", "export", "objects", "view", "info", "models", "check", "convert"),
 ]
 """Verbs as help lists them: in the order in which they are used."""
 
