@@ -35,6 +35,15 @@ OFFSET_PRESETS: dict[str, Offsets] = {
 """Edges by name: the three nearest, the twelve of the SNEMI3D recipe, the two within a section."""
 
 
+def default_offsets(channels: int) -> Offsets | None:
+    """What channels are taken for where nothing says so: three the nearest, two the plane; None for other numbers.
+
+    >>> default_offsets(2), default_offsets(12)
+    (((0, -1, 0), (0, 0, -1)), None)
+    """
+    return {2: OFFSET_PRESETS["plane"], 3: NEAREST}.get(channels)
+
+
 @dataclass(frozen=True, order=True)
 class Box:
     """A half-open box of voxels, ``start <= v < stop``, z y x.

@@ -214,3 +214,21 @@ def test_the_helper_writes_files_and_decodes_what_predict_wrote(tmp_path):
     assert set(json.loads((tmp_path / "seg_aff50_his256_0.30.json").read_text())) == {
         *("V_Rand_split", "V_Rand_merge", "V_Info_split", "V_Info_merge")
     }
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("reach", [-1, 0, 1.5, 3])
+def test_border_masks_are_within_a_distance_of_borders_in_each_section(axis, reach):
+    labels = np.random.default_rng(7).integers(0, 3, (2, 4, 5)).repeat(3, 1).repeat(4, 2).astype(np.uint16)
+    expected = labels.copy()
+    for section, out in zip(np.moveaxis(labels, axis, 0), np.moveaxis(expected, axis, 0), strict=True):
+        padded = np.pad(section, 1, mode="edge")
+        around = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+        border = np.argwhere(np.any([section != other for other in around], axis=0))
+        for at in np.ndindex(section.shape):
+            if len(border) and np.hypot(*(border - at).T).min() <= max(reach, 0):
+                out[at] = 99
+    mine = ours.create_border_mask(labels, reach, 99, axis)
+    assert mine.dtype == labels.dtype
+    np.testing.assert_array_equal(mine, expected)
+    assert labels.max() < 3, "the input is left alone"

@@ -81,6 +81,8 @@ def test_offsets_are_those_given_then_those_stored_then_the_nearest():
     assert with_offsets(LINE, turned).metadata.offsets == turned
     assert with_offsets(array_volume(AFFINITIES, Metadata(offsets=turned))).metadata.offsets == turned
     assert with_offsets(array_volume(AFFINITIES)).metadata.offsets == NEAREST
+    assert with_offsets(array_volume(AFFINITIES[1:])).metadata.offsets == NEAREST[1:]
+    assert np.array_equal(segment(array_volume(AFFINITIES[1:]), SegmentConfig()), segment(LINE, SegmentConfig()))
 
 
 def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import neuropil
 from neuropil import NeuropilError, affinities_from_labels
 from neuropil.targets import affinity_targets
 from reference.targets import affinities
@@ -48,12 +49,25 @@ def test_an_offset_longer_than_the_volume_is_nowhere_valid():
 
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [(np.zeros((2, 2), int), "z, y, x"), (np.zeros((1, 2, 2)), "integers")],
-    ids=["two axes", "floats"],
+    [(np.zeros(2, int), "z, y, x"), (np.zeros((1, 2, 2)), "integers")],
+    ids=["one axis", "floats"],
 )
 def test_refuses(labels, message):
     with pytest.raises(NeuropilError, match=message):
         affinities_from_labels(labels)
+
+
+def test_one_section_has_two_directions_and_segments_back():
+    labels = np.zeros((6, 8), np.uint16)
+    labels[:3], labels[3:, :4], labels[3:, 4:] = 7, 5, 9
+    mask = np.arange(8) < 6 + np.zeros((6, 1), int)
+    got = affinities_from_labels(labels, mask=mask)
+    same = affinities_from_labels(labels[None], [(0, -1, 0), (0, 0, -1)], mask[None])
+    assert got.values.shape == (2, 1, 6, 8)
+    assert np.array_equal(got.values, same.values)
+    assert np.array_equal(got.validity, same.validity)
+    back = neuropil.watershed(affinities_from_labels(labels).values)
+    assert np.array_equal(back[0], np.select([labels == 7, labels == 5], [1, 2], 3))
 
 
 def test_refuses_a_mask_of_another_shape():

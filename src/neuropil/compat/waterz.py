@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import evaluate as score_segmentation
+from neuropil.evaluation.placing import without_borders
 from neuropil.segmentation import agglomerate as merge_all
 from neuropil.segmentation import region_graph, start_with_largest
 from neuropil.segmentation import watershed as find_fragments
@@ -265,6 +266,31 @@ def evaluate_total_volume(segmentation: npt.NDArray[Any], gt: npt.NDArray[Any]) 
     """The same under the names ``voi_split``, ``voi_merge``, ``rand_split`` and ``rand_merge``."""
     told = _metrics(segmentation, gt)
     return {name.lower().replace("v_info", "voi").replace("v_rand", "rand"): value for name, value in told.items()}
+
+
+def create_border_mask(
+    input_data: npt.NDArray[Any], max_dist: float, background_label: int, axis: int = 0
+) -> npt.NDArray[Any]:
+    """Labels with ``background_label`` near borders, section by section; a copy.
+
+    Args:
+        input_data: labels, three axes.
+        max_dist: largest distance in voxels from a voxel that differs from one of its four neighbours; below 0 is 0.
+        background_label: what goes there.
+        axis: sections lie across it.
+
+    Raises:
+        NeuropilError: labels that have not three axes.
+
+    >>> create_border_mask(np.array([[[1, 1, 1, 2, 2, 2]]]), 1, 9).tolist()
+    [[[1, 9, 9, 9, 9, 2]]]
+    """
+    if np.ndim(input_data) != 3:
+        raise NeuropilError(f"expected labels of three axes, got shape {np.shape(input_data)}")
+    sections = np.moveaxis(np.asarray(input_data), axis, 0)
+    places = np.unique(sections, return_inverse=True)[1].reshape(sections.shape) + 1
+    near = without_borders(places, max(max_dist, 0), (1, 1, 1)) == 0
+    return np.moveaxis(np.where(near, background_label, sections).astype(sections.dtype), 0, axis)
 
 
 def getScoreFunc(name: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
-from neuropil.geometry import NEAREST, Offsets, Triple, parse_offsets
+from neuropil.geometry import NEAREST, Offsets, Triple, default_offsets, parse_offsets
 from neuropil.volumes import LINEAR8, LOGIT16, Encoding, Volume, array_volume, as_volume
 from neuropil.volumes.volume import without_mask
 
@@ -75,7 +75,8 @@ def face_codes(
     """The three nearest channels of affinities as integer codes; floats become 16-bit logit codes here, on all threads.
 
     ``offsets`` and ``encoding`` come from the volume where they are not given; an array of three channels without
-    offsets has the default neighbourhood. An axis of one voxel needs no channel, having no faces.
+    offsets has the default neighbourhood, one of two channels that of a plane. An axis of one voxel needs no channel,
+    having no faces.
 
     Raises:
         NeuropilError: not [edge, z, y, x]; a type that holds no affinities; offsets missing or without one of the
@@ -247,12 +248,13 @@ def _read(
 
 def _offsets(array: npt.NDArray[Any], offsets: str | Sequence[Sequence[int]] | None) -> Offsets:
     if offsets is None:
-        if array.shape[0] != 3:
+        known = default_offsets(array.shape[0])
+        if known is None:
             raise NeuropilError(
                 f"affinities with {array.shape[0]} channels need offsets, one z,y,x per channel: offsets=…, or "
                 "--offsets on the command line"
             )
-        return NEAREST
+        return known
     parsed = parse_offsets(offsets)
     if len(parsed) != array.shape[0]:
         raise NeuropilError(f"expected one offset per channel, got {len(parsed)} for {array.shape[0]} channels")

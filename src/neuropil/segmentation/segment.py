@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from neuropil.config import SegmentConfig
 from neuropil.config.mistakes import changed
 from neuropil.errors import NeuropilError
-from neuropil.geometry import NEAREST, Offsets
+from neuropil.geometry import Offsets, default_offsets
 from neuropil.segmentation.agglomeration import agglomerate, segment_fragments
 from neuropil.segmentation.codes import Affinities, Labels, encode_affinities
 from neuropil.segmentation.edited_cut import EditedCut
@@ -249,7 +249,7 @@ def segment_volume(
 
 
 def with_offsets(affinities: Volume, offsets: Offsets | None = None) -> Volume:
-    """The same volume with the edge of each channel: as given, as stored, or the nearest ones where there are three.
+    """The same volume with the edge of each channel: as given, as stored, or nearest: three, or two in a plane.
 
     Raises:
         NeuropilError: no ``[edge, z, y, x]``, more or fewer channels than offsets, or none known.
@@ -261,13 +261,13 @@ def with_offsets(affinities: Volume, offsets: Offsets | None = None) -> Volume:
     if len(affinities.shape) != 4:
         raise NeuropilError(f"expected affinities [edge, z, y, x], got shape {affinities.shape}, in {affinities.path}")
     channels = affinities.shape[0]
-    offsets = offsets or affinities.metadata.offsets
-    if offsets is None and channels != len(NEAREST):
+    offsets = offsets or affinities.metadata.offsets or default_offsets(channels)
+    if offsets is None:
         raise NeuropilError(
             f"{affinities.path} has {channels} channels and no offsets; say which edges they are: "
             '--offsets "z,y,x;z,y,x;…"'
         )
-    return replace(affinities, metadata=replace(affinities.metadata, offsets=offsets or NEAREST))
+    return replace(affinities, metadata=replace(affinities.metadata, offsets=offsets))
 
 
 def segmentation_metadata(affinities: Volume, settings: SegmentConfig) -> Metadata:

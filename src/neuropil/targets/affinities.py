@@ -26,31 +26,39 @@ class Affinities(NamedTuple):
 
 
 def affinities_from_labels(
-    labels: npt.NDArray[np.integer], offsets: str | Sequence[Sequence[int]] = NEAREST, mask: npt.ArrayLike | None = None
+    labels: npt.NDArray[np.integer],
+    offsets: str | Sequence[Sequence[int]] | None = None,
+    mask: npt.ArrayLike | None = None,
 ) -> Affinities:
     """The affinities that a perfect network would predict for these labels.
 
     Args:
-        labels: ``[z, y, x]``, integers, 0 = background.
-        offsets: edges as (dz, dy, dx); edge e of voxel v joins it to ``v + offsets[e]``.
-        mask: ``[z, y, x]``, 1 where the labels may be used; None uses all.
+        labels: ``[z, y, x]``, integers, 0 = background; ``[y, x]`` is one section.
+        offsets: edges as (dz, dy, dx); edge e of voxel v joins it to ``v + offsets[e]``. None: the three nearest, of
+            ``[y, x]`` the two of the plane.
+        mask: of the labels' shape, 1 where they may be used; None uses all.
 
     Returns:
-        values (float32) and validity (bool), both ``[E, z, y, x]``. Edges that leave the volume are 0 and invalid.
+        values (float32) and validity (bool), both ``[E, z, y, x]``, z = 1 for one section. Edges that leave the
+        volume are 0 and invalid.
 
     Raises:
-        NeuropilError: labels not integers, not three axes, or a mask of another shape.
+        NeuropilError: labels not integers, not two or three axes, or a mask of another shape.
 
     >>> values, validity = affinities_from_labels(np.array([[[7, 7, 9, 0, 0]]]), "0,0,-1")
     >>> values[0, 0, 0].tolist(), validity[0, 0, 0].tolist()
     ([0.0, 1.0, 0.0, 0.0, 0.0], [False, True, True, True, True])
     """
     labels = np.asarray(labels)
-    if labels.ndim != 3 or labels.dtype.kind not in "iu":
-        raise NeuropilError(f"labels must be integers [z, y, x], got {labels.dtype} of shape {labels.shape}")
+    if labels.ndim not in (2, 3) or labels.dtype.kind not in "iu":
+        raise NeuropilError(f"labels must be integers [z, y, x] or [y, x], got {labels.dtype} of shape {labels.shape}")
     if mask is not None and np.shape(mask) != labels.shape:
         raise NeuropilError(f"the mask must have the labels' shape {labels.shape}, got {np.shape(mask)}")
+    if offsets is None:
+        offsets = NEAREST if labels.ndim == 3 else "plane"
     parsed = parse_offsets(offsets)
+    if labels.ndim == 2:
+        labels, mask = labels[None], None if mask is None else np.asarray(mask)[None]
     # Only equality and "not 0" matter, so the bits of unsigned ids may be read as signed ones.
     wide = np.ascontiguousarray(labels.astype(labels.dtype.newbyteorder("=")).astype(np.uint64)).view(np.int64)
     use = None if mask is None else torch.from_numpy(np.array(mask, dtype=bool))
