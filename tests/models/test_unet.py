@@ -107,5 +107,5 @@ def test_upsampling_is_linear(factor):
     torch.testing.assert_close(*gradients)
     with torch.autocast("cpu", torch.bfloat16):
         half = unet._linear_upsample(x.bfloat16(), factor)
-    assert half.dtype == torch.bfloat16 or factor[0] != 1  # trilinear: as this version of torch has it
+    assert half.dtype == torch.bfloat16 or factor[0] != 1  # trilinear in autocast: as torch has it
     assert (half.float() - expected).norm() < 0.01 * expected.norm()

@@ -80,7 +80,7 @@ def test_a_recipe_names_what_it_read(tmp_path):
     ("image", "labels", "settings", "says"),
     [
         (np.zeros((9, 32, 32), np.uint8), np.ones((8, 32, 32), np.uint8), {}, "--box"),
-        (np.zeros((9, 32, 32), np.uint8), np.ones((9, 32, 32), np.float32), {}, "integer ids"),
+        (np.zeros((9, 32, 32), np.uint8), np.full((9, 32, 32), 0.5, np.float32), {}, "integer ids"),
         (np.zeros((9, 32, 32), np.uint8), np.full((9, 32, 32), -1, np.int32), {}, "ids from 0"),
         (np.zeros((9, 32, 32), np.uint8), np.zeros((9, 32, 32), np.uint32), {}, "nothing but 0"),
         (REGIONS, GREY, {}, "exchange the two"),
@@ -93,7 +93,7 @@ def test_a_recipe_names_what_it_read(tmp_path):
     ],
     ids=[
         "shapes",
-        "float labels",
+        "fractions as labels",
         "negative ids",
         "no labels",
         "swapped",

@@ -88,8 +88,8 @@ def new_recipe(
             patch are then its own, and the learning rate a quarter of its own.
 
     Raises:
-        NeuropilError: unreadable files, shapes that differ with neither box nor origin, labels that are floats, look
-            like an image, hold negative ids or nothing, no voxel size, volumes of different voxel size, or too few
+        NeuropilError: unreadable files, shapes that differ with neither box nor origin, labels that are fractions,
+            look like an image, hold negative ids or nothing, no voxel size, volumes of different voxel size, or too few
             voxels to keep some for validation.
 
     >>> import numpy as np, tempfile
