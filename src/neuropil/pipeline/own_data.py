@@ -158,7 +158,8 @@ def _look(names: VolumePair, box: str | None) -> _Labelled:
         raise NeuropilError(
             f"expected one id per neuron, got what looks like an image, in {truth.path}; name the labels"
         )
-    region = labelled_region(picture, require_labels(truth), box)
+    truth = require_labels(truth)
+    region = labelled_region(picture, truth, box)
     count = count_labels(truth, region, open_volume(names.mask) if names.mask else None)
     if not count.voxels:
         raise NeuropilError(f"expected labels, got nothing but 0, in {truth.path}, box {region}; name a labelled part")
