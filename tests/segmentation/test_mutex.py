@@ -58,7 +58,7 @@ def test_bad_input_is_refused():
     affinities = np.zeros((2, 2, 2, 2))
     offsets = [(0, 0, -1), (0, 0, -2)]
     with pytest.raises(NeuropilError, match="offsets"):
-        neuropil.mutex_watershed(affinities)
+        neuropil.mutex_watershed(np.zeros((4, 2, 2, 2)))
     with pytest.raises(NeuropilError, match="bias"):
         neuropil.mutex_watershed(affinities, offsets, bias=[0.5])
     with pytest.raises(NeuropilError, match="bias"):
