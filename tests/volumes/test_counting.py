@@ -50,5 +50,7 @@ def test_tissue_and_its_truth_are_told_apart():
     assert [looks_like_image(v) for v in (image, labels, small)] == [True, False, False]
     assert [looks_like_labels(v) for v in (image, labels, small)] == [False, True, True]
     assert refuse_image(small) is small
+    floats = array_volume(labels.read().astype(np.float32))
+    assert refuse_image(floats) is floats
     with pytest.raises(NeuropilError, match="looks like an image"):
         refuse_image(image)

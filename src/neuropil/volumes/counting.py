@@ -121,10 +121,12 @@ def looks_like_image(volume: Volume) -> bool:
 def refuse_image(volume: Volume) -> Volume:
     """The volume itself, if it does not look like an image where a segmentation is expected.
 
+    Floats pass: ``require_labels`` reads whole numbers in them as ids and refuses others.
+
     Raises:
         NeuropilError: grey values, as ``looks_like_image`` finds them.
     """
-    if len(volume.shape) == 3 and looks_like_image(volume):
+    if len(volume.shape) == 3 and volume.dtype.kind != "f" and looks_like_image(volume):
         raise NeuropilError(
             f"expected a segmentation, one id per neuron, got what looks like an image ({volume.dtype}, most voxels "
             f"differ from their neighbour), in {volume.path}; name the segmentation, such as segmentation.h5"
