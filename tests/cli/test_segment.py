@@ -374,13 +374,16 @@ def test_what_cannot_be_compared(tmp_path, monkeypatch, first, second, options, 
     assert not (tmp_path / "scores.json").exists()
 
 
-def test_float_labels_are_refused(tmp_path):
+def test_fractions_as_labels_are_refused_and_whole_floats_are_ids(tmp_path):
     write_volume(tmp_path / "a.h5", np.ones((4, 5, 6), np.uint32))
-    write_volume(tmp_path / "b.h5", np.ones((4, 5, 6), np.float32))
+    write_volume(tmp_path / "b.h5", np.full((4, 5, 6), 0.5, np.float32))
     code, _, err = neuropil("evaluate", tmp_path / "a.h5", tmp_path / "b.h5")
     assert code == 2
     assert "integer ids" in err
     assert "b.h5" in err
+    write_volume(tmp_path / "c.h5", np.ones((4, 5, 6), np.float32))
+    assert neuropil("evaluate", tmp_path / "c.h5", tmp_path / "a.h5")[0] == 0
+    assert neuropil("evaluate", tmp_path / "a.h5", tmp_path / "c.h5")[0] == 0
 
 
 def test_evaluate_refuses_an_image(folder, truth):
