@@ -50,7 +50,8 @@ class StopRequest:
             os.set_blocking(self._pipe[1], False)
             # Python's own handlers wait for native code to return; the bytes in this pipe do not.
             signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-            threading.Thread(target=self._watch, args=(self._pipe[0],), daemon=True).start()
+            self._watcher = threading.Thread(target=self._watch, args=(self._pipe[0],), daemon=True)
+            self._watcher.start()
         return self
 
     def __exit__(
@@ -61,7 +62,8 @@ class StopRequest:
         if self._pipe is not None:
             signal.set_wakeup_fd(-1)
             self._noticed.set()
-            os.close(self._pipe[1])  # ends the thread
+            os.close(self._pipe[1])  # ends the thread, which must not outlive the interpreter
+            self._watcher.join(5)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._signal == signal.SIGINT == number:
