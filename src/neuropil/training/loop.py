@@ -32,7 +32,7 @@ from neuropil.training.batches import (
 from neuropil.training.monitor import Monitor
 from neuropil.training.objective import Judgement, judge
 from neuropil.training.optimizers import measure_norms, update_average
-from neuropil.training.ranks import across, agree, share_norms, start_fabric
+from neuropil.training.ranks import across, agree, end_group_at_exit, share_norms, start_fabric
 from neuropil.training.run import PLAIN, Layout, Run, Step, plain, restore, start_run, write_config
 from neuropil.training.schedule import learning_rate
 from neuropil.training.stopping import NanCheck, StopRequest
@@ -111,6 +111,7 @@ def train(
         step = validate(run, step, validation, monitor)
         run.save("last.pt", step)
         run.keep(step, settings.keep_last)
+    end_group_at_exit()
     return out / "checkpoints" / "last.pt"
 
 
@@ -158,6 +159,7 @@ def go_on(
             run.keep(step, settings.keep_last)
         if stop:
             print(f"\nstopped at iteration {step.iteration}; go on with --resume {run.folder}/checkpoints/last.pt")
+            end_group_at_exit()
             request.obey()
     return step
 

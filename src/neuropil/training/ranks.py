@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from typing import Any, Literal
@@ -49,6 +50,21 @@ def start_fabric(settings: TrainingConfig, own: bool) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def end_group_at_exit() -> None:
+    """Once no rank waits for another: at exit, end the threads of gloo before the interpreter ends.
+
+    A thread that lets go of a tensor after that aborts the process. Not for a rank that fails in the middle of a step:
+    it would wait for the other ranks, which wait for it.
+    """
+    if dist.is_available() and dist.is_initialized():
+        atexit.register(_end_group)
+
+
+def _end_group() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _precision(settings: TrainingConfig, accelerator: str, own: bool) -> Literal["16-mixed", "bf16-mixed", "32-true"]:
