@@ -117,7 +117,7 @@ def test_masks_and_the_unlabelled_id():
     mask = np.ones((2, 4, 4), np.uint8)
     mask[1, 3, 3] = 0
     source = LabelledVolume(array_volume(image), array_volume(labels), array_volume(mask))
-    sample = VolumeDataset([source], (2, 4, 4), unlabelled=2**64 - 1)[0]
+    sample = VolumeDataset([source], (2, 4, 4), unlabelled=[2**64 - 1])[0]
     assert sample.mask_ZYX.sum() == 30
     assert not sample.mask_ZYX[0, 0, 0]
     assert not sample.mask_ZYX[1, 3, 3]
@@ -168,7 +168,7 @@ def test_masked_ids_are_not_counted(memory):
     labels[:, :, 4:8], labels[:, :, 8:20], labels[:, :, 20:] = 2, 2**64 - 2, 3
     mask[:, :, 20:] = 0
     source = LabelledVolume(*(array_volume(array) for array in (np.zeros(labels.shape, np.uint8), labels, mask)))
-    data = VolumeDataset([source], (2, 8, 8), unlabelled=2**64 - 2, wanted=Wanted(ids=2, attempts=500), memory=memory)
+    data = VolumeDataset([source], (2, 8, 8), unlabelled=[2**64 - 2], wanted=Wanted(ids=2, attempts=500), memory=memory)
     for number in range(30):
         sample = data[number]
         assert sample.labels_ZYX[sample.mask_ZYX].unique().tolist() == [1, 2]

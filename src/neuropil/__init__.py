@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from neuropil.volumes import LOGIT8 as LOGIT8
     from neuropil.volumes import Encoding as Encoding
     from neuropil.volumes import Metadata as Metadata
+    from neuropil.volumes import Tissue as Tissue
     from neuropil.volumes import Volume as Volume
     from neuropil.volumes import array_volume as array_volume
     from neuropil.volumes import create_volume as create_volume
+    from neuropil.volumes import in_tissue as in_tissue
     from neuropil.volumes import open_volume as open_volume
     from neuropil.volumes import write_volume as write_volume
 
@@ -63,6 +65,8 @@ _HOME = {
     "Volume": "volumes",
     "Metadata": "volumes",
     "Encoding": "volumes",
+    "Tissue": "volumes",
+    "in_tissue": "volumes",
     "LOGIT8": "volumes",
     "affinities_from_labels": "targets",
     "train": "training",
@@ -97,6 +101,7 @@ __all__ = [
     "RegionGraph",
     "Scores",
     "ThresholdCurve",
+    "Tissue",
     "Volume",
     "affinities_from_labels",
     "agglomerate",
@@ -105,6 +110,7 @@ __all__ = [
     "create_volume",
     "evaluate",
     "fill_background",
+    "in_tissue",
     "load_config",
     "mutex_watershed",
     "open_volume",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +64,7 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         seed: first half of each sample's random stream.
         margin: voxels of labels around the patch in y and x, so that erosion at its border sees what lies beyond.
         augment: how samples will be warped, so that enough is read around them; None: not at all.
-        unlabelled: an id that means "not labelled", masked out; None where 0 is true background.
+        unlabelled: ids that mean "not labelled", masked out; without 0 that is true background.
         wanted: what a place must hold to be taken; None: nothing.
         memory: bytes that may be kept; volumes beyond are read box by box.
         offsets: edges that are to be learned from a teacher's affinities, where pairs have those.
@@ -90,7 +90,7 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         seed: int = 0,
         margin: int = 0,
         augment: AugmentConfig | None = None,
-        unlabelled: int | None = None,
+        unlabelled: Collection[int] = (),
         wanted: Wanted | None = None,
         memory: float = 4e9,
         offsets: Offsets = (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -70,7 +71,7 @@ class Source:
         self,
         pair: LabelledVolume,
         patch: Triple,
-        unlabelled: int | None,
+        unlabelled: Collection[int],
         memory: float,
         device: torch.device,
         offsets: Offsets,
@@ -154,12 +155,14 @@ class Source:
                 "id of its own (data.unlabelled), or a mask"
             )
         left = labels == -1 if signed else np.zeros((), bool)  # -1 is a way to say: not labelled
-        if self.pair.mask is None and self.unlabelled is None and not left.any():
+        held = np.iinfo(labels.dtype)
+        gone = [number for number in self.unlabelled if held.min <= number <= held.max]
+        if self.pair.mask is None and not gone and not left.any():
             return torch.from_numpy(_compact(labels)), torch.ones(labels.shape, dtype=torch.bool)
         mask = np.ones(labels.shape, bool) if self.pair.mask is None else self.pair.mask.read(box) != 0
         mask &= ~left
-        if self.unlabelled is not None:
-            mask &= labels != self.unlabelled
+        for number in gone:
+            mask &= labels != number
         # What nobody knows is no neuron: it erodes none beside it, and is not counted where neurons are.
         labels = np.where(mask, labels, labels.dtype.type(0))
         return torch.from_numpy(_compact(labels)), torch.from_numpy(mask)

@@ -46,7 +46,7 @@ def test_another_job_has_another_name(tmp_path, changes):
     write_volume(tmp_path / "t.zarr", np.ones((2, 4, 4), np.uint8))
     options = {"settings": SETTINGS, "block": (2, 2, 4), "folder": tmp_path, "output": "s.zarr"}
     if "truth" in changes:
-        changes = {"truth": str(tmp_path / "t.zarr"), "scored": "0:2,0:4,0:4"}
+        changes = {"truth": open_volume(tmp_path / "t.zarr"), "scored": "0:2,0:4,0:4"}
     names = [segment_job(open_volume(tmp_path / "a.zarr"), **(options | more)).folder for more in ({}, {}, changes)]
     assert names[0] == names[1] != names[2]
 

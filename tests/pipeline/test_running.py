@@ -152,7 +152,7 @@ def test_without_labels_there_are_no_scores(data, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_a_mask_leaves_voxels_out_of_the_score(data, tmp_path):
+def test_a_mask_and_ignored_ids_are_left_out_of_the_score(data, tmp_path):
     mask = np.ones((24, 48, 48), np.uint8)
     mask[:, :24] = 0
     write_volume(tmp_path / "mask.h5", mask)
@@ -162,10 +162,11 @@ def test_a_mask_leaves_voxels_out_of_the_score(data, tmp_path):
         "mask": f"{tmp_path}/mask.h5",
         "box": "18:24,:,:",
     }
-    run(recipe(data, data={"test": test}), tmp_path / "out")
-    scores = json.loads((tmp_path / "out/scores.json").read_text())
     labels = open_volume(data / "labels.h5").read()[18:24, 24:]
-    assert scores["scored"] == np.count_nonzero(labels)
+    gone = int(labels.max())
+    run(recipe(data, data={"test": test, "unlabelled": gone}), tmp_path / "out")
+    scores = json.loads((tmp_path / "out/scores.json").read_text())
+    assert scores["scored"] == np.count_nonzero((labels > 0) & (labels != gone))
 
 
 @pytest.mark.usefixtures("no_pictures")

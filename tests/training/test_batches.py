@@ -3,6 +3,7 @@
 from functools import partial
 from itertools import islice
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -11,8 +12,8 @@ from neuropil import Config
 from neuropil.dataset import VolumeDataset, sample_rng
 from neuropil.sources import LabelledVolume
 from neuropil.targets import erode_labels, label_margin, meetings, signed_distance
-from neuropil.training.batches import Numbers, batches, complete, prepare, vary_and_pack
-from neuropil.volumes import array_volume
+from neuropil.training.batches import Numbers, batches, complete, open_dataset, prepare, vary_and_pack
+from neuropil.volumes import Metadata, array_volume, write_volume
 
 PLAIN = {"flip": False, "transpose": False}
 SLIPPED = {**PLAIN, "slip": 1.0, "displacement": 1}
@@ -25,7 +26,11 @@ def drawn(model, patch, labels, unlabelled=None, mask=None, augment=PLAIN):
     volumes = [None if array is None else array_volume(array) for array in (labels.astype(np.uint8), labels, mask)]
     pair = LabelledVolume(*volumes)
     data = VolumeDataset(
-        [pair], patch, margin=label_margin(config.model), augment=config.augment, unlabelled=unlabelled
+        [pair],
+        patch,
+        margin=label_margin(config.model),
+        augment=config.augment,
+        unlabelled=() if unlabelled is None else [unlabelled],
     )
     return config, data
 
@@ -107,3 +112,25 @@ def test_what_helping_processes_augment_is_what_this_one_would(largest, workers)
         for one, other in zip(found[:4], expected[:4], strict=True):
             assert one.dtype == other.dtype
             assert torch.equal(one, other)
+
+
+def test_a_mask_of_larger_voxels_and_several_ignored_ids(tmp_path):
+    """The mask as h5py writes it, twice and four times as coarse; two ids and -1 are not learned from."""
+    rng = np.random.default_rng(0)
+    labels, coarse = rng.integers(-1, 5, (4, 16, 24)), rng.random((4, 8, 6)) < 0.7
+    write_volume(tmp_path / "image.h5", rng.integers(0, 255, labels.shape, np.uint8), Metadata((30, 6, 6)))
+    with h5py.File(tmp_path / "truth.h5", "w") as file:
+        file["labels"], file["mask"] = labels, coarse.astype(np.uint8)
+        file["labels"].attrs["resolution"], file["mask"].attrs["resolution"] = (30, 6, 6), (30, 12, 24)
+    pair = {
+        "image": str(tmp_path / "image.h5"),
+        "labels": str(tmp_path / "truth.h5/labels"),
+        "mask": str(tmp_path / "truth.h5/mask"),
+    }
+    data = {"train": [pair], "unlabelled": [2, 4]}
+    config = Config.from_dict({"data": data, "training": {"patch": labels.shape}, "model": {"offsets": [[0, 0, -1]]}})
+    sample = open_dataset(config.data.train, config, seed=0)[0]
+    expected = coarse.repeat(2, 1).repeat(4, 2) & ~np.isin(labels, (-1, 2, 4))
+    margin = (sample.mask_ZYX.shape[1] - labels.shape[1]) // 2
+    inner = (slice(None), slice(margin, margin + 16), slice(margin, margin + 24))
+    np.testing.assert_array_equal(sample.mask_ZYX.numpy()[inner], expected)

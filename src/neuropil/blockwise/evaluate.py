@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from neuropil.blockwise.executor import Executor, Task
 from neuropil.blockwise.job import BLOCK, Job, job_name, load_arrays
 from neuropil.blockwise.runner import Runner, children_of, tasks_of
@@ -21,6 +23,7 @@ from neuropil.progress import ProgressCallback
 from neuropil.volumes import Volume, open_volume, stamp
 from neuropil.volumes.intermediate import holding, work_folder
 from neuropil.volumes.location import absolute_path
+from neuropil.volumes.scored import ALL, Scored
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,14 @@ class ScoreJob(Job):
         segmentation, labels: paths of the volumes.
         start: first voxel of the box, in voxels of the image.
         made: when the volumes were written; see :func:`neuropil.volumes.stamp`.
+        labels_as: how the labels are scored.
     """
 
     segmentation: str
     labels: str
     start: Triple
     made: list[list[Any]]
+    labels_as: Scored = ALL
 
     def place(self, node: Node) -> Box:
         """The voxels of a block, in voxels of the image."""
@@ -78,7 +83,7 @@ def evaluate_blocks(
     """
     placed = place(segmentation, labels, box)
     folder = work_folder(work, segmentation.path, "scores.blocks")
-    job = _score_job(segmentation, labels, placed.box, block or BLOCK, folder.path)
+    job = _score_job(segmentation, placed.labels, placed.box, block or BLOCK, folder.path)
     folder.begin()
     job.save()
     with holding(job.folder):
@@ -93,8 +98,9 @@ def _score_job(segmentation: Volume, labels: Volume, box: Box, block: Triple, fo
     paths = [absolute_path(volume.path) for volume in (segmentation, labels)]
     made = [stamp(path) for path in paths]
     size = as_triple(min(b, n) for b, n in zip(block, box.shape, strict=True))
-    place = folder.resolve() / job_name(paths, box.start, box.stop, size, made)
-    return ScoreJob(str(place), box.shape, size, paths[0], paths[1], box.start, made)
+    labels_as = Scored.of(labels)
+    place = folder.resolve() / job_name(paths, box.start, box.stop, size, made, *labels_as.identity())
+    return ScoreJob(str(place), box.shape, size, paths[0], paths[1], box.start, made, labels_as)
 
 
 def score_tasks(job: ScoreJob) -> list[list[Task]]:
@@ -112,7 +118,7 @@ def count_pairs(job: ScoreJob, node: Node) -> dict[str, Any]:
         table = total(_table(job, child) for child in job.tree.children(node))
     else:
         box = job.place(node)
-        with open_volume(job.segmentation) as segmentation, open_volume(job.labels) as labels:
+        with open_volume(job.segmentation) as segmentation, job.labels_as.open(job.labels) as labels:
             table = contingency(segmentation.read(box), labels.read(box), threads=1)
     return {"truth": table.truth, "segment": table.segment, "count": table.count}
 
@@ -124,8 +130,9 @@ def _table(job: ScoreJob, node: Node) -> Contingency:
 def _remove_useless(work: Path, job: ScoreJob) -> None:
     """Remove tables that nobody will ask for again, left by runs that were stopped: of this box in other blocks, and of
     volumes that have changed since. Those of other volumes and boxes stay: their runs may still be going on."""
-    same = ("segmentation", "labels", "start", "shape")
-    wanted = [json.loads(json.dumps(getattr(job, name))) for name in same]
+    same = ("segmentation", "labels", "start", "shape", "labels_as")
+    own = json.loads(TypeAdapter(ScoreJob).dump_json(job))
+    wanted = [own[name] for name in same]
     for file in work.glob("*/job.json"):
         try:
             other = json.loads(file.read_text())

@@ -25,9 +25,12 @@ from neuropil.geometry import NEAREST, Box, Offsets, Triple
 from neuropil.segmentation.codes import face_codes, thread_count
 from neuropil.segmentation.mutex import channel_biases
 from neuropil.segmentation.scores import Score
-from neuropil.volumes import Encoding, Volume, in_memory, open_volume, stamp
+from neuropil.segmentation.segment import with_offsets
+from neuropil.volumes import Encoding, Tissue, Volume, in_memory, in_tissue, open_volume, stamp
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.location import absolute_path
+from neuropil.volumes.scored import ALL, Scored
+from neuropil.volumes.tissue import tissue_of
 
 FORMAT = 7
 """Raised when intermediate files of an earlier version can no longer be used."""
@@ -88,6 +91,8 @@ class SegmentJob(Job):
         output: path of the array that blocks of the segmentation are written into.
         truth: path of the labels to score every threshold against, where that is wanted.
         scored: box of the image to score in.
+        tissue: which voxels count; None: all do.
+        truth_as: how the labels are scored.
     """
 
     affinities: str
@@ -97,6 +102,8 @@ class SegmentJob(Job):
     output: str = ""
     truth: str = ""
     scored: str = ""
+    tissue: Tissue | None = None
+    truth_as: Scored = ALL
 
     @cached_property
     def score(self) -> Score:
@@ -115,8 +122,8 @@ class SegmentJob(Job):
 
     @cached_property
     def volume(self) -> Volume:
-        """The affinities, opened."""
-        return open_volume(self.affinities)
+        """The affinities, opened, 0 outside of the tissue."""
+        return in_tissue(with_offsets(open_volume(self.affinities), self.offsets), self.tissue)
 
     @cached_property
     def codes(self) -> Encoding:
@@ -147,15 +154,15 @@ def segment_job(
     folder: Path,
     *,
     output: Path | str = "",
-    truth: str = "",
+    truth: Volume | None = None,
     scored: str = "",
 ) -> SegmentJob:
     """The job for settings with a threshold, in a folder of its own inside ``folder``; not yet saved.
 
     Args:
-        affinities: ``[edge, z, y, x]``, in a file.
+        affinities: ``[edge, z, y, x]``, in a file; with tissue laid over it where not all counts.
         output: where the segmentation goes in the end, if there is to be one.
-        truth, scored: as for :class:`SegmentJob`.
+        truth: the labels to score against, as they are scored; scored: the box, as for :class:`SegmentJob`.
 
     Raises:
         NeuropilError: affinities that are in memory only, or are none; biases that do not fit their channels.
@@ -170,13 +177,19 @@ def segment_job(
     shape, path = as_triple(affinities.shape[1:]), absolute_path(affinities.path)
     block = as_triple(min(b, n) for b, n in zip(block, shape, strict=True))
     made = [settings.model_dump(mode="json"), block, absolute_path(str(output)) if output else ""]
-    if truth:
-        truth = absolute_path(truth)
-        made += [truth, stamp(truth), scored]
+    laid, labels, truth_as = tissue_of(affinities), "", ALL
+    if truth is not None:
+        labels, truth_as = absolute_path(truth.path), Scored.of(truth)
+        made += [labels, stamp(labels), scored, *truth_as.identity()]
+    if laid is not None:
+        made += laid.tissue.identity()
     encoding = meta.encoding and meta.encoding.to_json()
     stored = [path, list(affinities.shape), str(affinities.dtype), meta.start, offsets, encoding, stamp(path)]
     place = folder.resolve() / job_name(stored, made)
-    return SegmentJob(str(place), shape, block, path, offsets, meta.encoding, settings, str(output), truth, scored)
+    tissue = None if laid is None else laid.tissue
+    return SegmentJob(
+        str(place), shape, block, path, offsets, meta.encoding, settings, str(output), labels, scored, tissue, truth_as
+    )
 
 
 def _check_affinities(affinities: Volume, settings: SegmentConfig, offsets: Offsets) -> None:

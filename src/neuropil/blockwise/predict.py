@@ -29,6 +29,7 @@ from neuropil.models.checkpoint import model_digest
 from neuropil.progress import ProgressCallback, ProgressCounter
 from neuropil.volumes import Volume, open_volume, spare_input
 from neuropil.volumes.location import absolute_path, parse_location
+from neuropil.volumes.tissue import Tissue
 
 
 def predict_blocks(
@@ -40,6 +41,7 @@ def predict_blocks(
     block: Triple | None = None,
     box: Box | None = None,
     device: str = "auto",
+    tissue: Tissue | None = None,
     executor: Executor | None = None,
     progress: ProgressCallback | None = None,
 ) -> None:
@@ -54,7 +56,7 @@ def predict_blocks(
         output: where to write; Zarr is written by all workers at once.
         settings: as for :func:`neuropil.inference.predict_volume`.
         block: voxels (z, y, x) of a block, rounded up to whole chunks of the output; 128, 512, 512 when not given.
-        box, device: as for :func:`neuropil.inference.predict_volume`.
+        box, device, tissue: as for :func:`neuropil.inference.predict_volume`.
         executor: who does the work; this process when not given.
         progress: called after each block.
 
@@ -64,7 +66,7 @@ def predict_blocks(
     """
     target = parse_location(output)
     spare_input(image, output)
-    request = make_request(checkpoint, image, settings, box=box, device=device)
+    request = make_request(checkpoint, image, settings, box=box, device=device, tissue=tissue)
     check_output(request, target)
     with Journal(unfinished(target)) as journal:
         given = (checkpoint, absolute_path(image.path), device)
@@ -91,7 +93,8 @@ def _plan(
     groups = {str(part): list(cells.touched(part)) for part in blocks(whole, (z, y, x))}
     model = str(Path(checkpoint).absolute()) if Path(checkpoint).is_file() else str(checkpoint)
     made_from = json.dumps((journal.begun() or {}).get("asked"))
-    asked = (model, image, str(whole), request.settings.model_dump_json(), device, made_from)
+    left = json.dumps(None if request.tissue is None else request.tissue.tissue.to_json())
+    asked = (model, image, str(whole), request.settings.model_dump_json(), device, left, made_from)
     tasks = [
         Task(
             predict_part, (asked, chosen, place, str(journal.array.resolve())), "predicting", place, ("predict", (0, i))
@@ -113,13 +116,14 @@ def predict_part(asked: tuple[str, ...], chosen: dict[str, Any], place: str, arr
 
 
 @lru_cache(maxsize=1)
-def _request(checkpoint: str, image: str, box: str, settings: str, device: str, made_from: str) -> Request:
+def _request(checkpoint: str, image: str, box: str, settings: str, device: str, tissue: str, made_from: str) -> Request:
     """The same request in a worker, which loads the model once.
 
     Workers outlive runs. ``made_from`` has digests of model and image, so that neither is taken for an older one.
     """
     chosen = PredictConfig.model_validate_json(settings)
-    request = make_request(checkpoint, open_volume(image), chosen, box=Box.parse(box), device=device)
+    area, left = Box.parse(box), Tissue.from_json(json.loads(tissue))
+    request = make_request(checkpoint, open_volume(image), chosen, box=area, device=device, tissue=left)
     if model_digest(request.model) != json.loads(made_from)["model"]:
         raise NeuropilError(f"{checkpoint} holds another model for this worker than where the run was started")
     return request

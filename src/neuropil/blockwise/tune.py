@@ -31,8 +31,9 @@ from neuropil.evaluation.table import EMPTY, from_pairs, sum_by
 from neuropil.evaluation.tuning import PLATEAU, Tuning, chosen
 from neuropil.geometry import Box, Triple
 from neuropil.progress import ProgressCallback
-from neuropil.volumes import Volume, in_memory, open_volume, require_labels
+from neuropil.volumes import Volume, in_memory
 from neuropil.volumes.intermediate import holding, work_folder
+from neuropil.volumes.scored import scored_labels
 
 
 def tune_blocks(
@@ -96,10 +97,11 @@ def curve_by_blocks(
         raise NeuropilError(f'only the method "agglomerate" has a threshold to tune, got {settings.method!r}')
     if in_memory(labels):
         raise NeuropilError("blocks are read by any process: expected labels in a file, got an array in memory")
-    scored = common_box(affinities, require_labels(labels), box)
+    truth = scored_labels(labels)
+    scored = common_box(affinities, truth, box)
     wanted = SegmentConfig(low=settings.low, high=settings.high, score=settings.score, threshold=0.0)
     folder = work_folder(work, affinities.path, "tune.blocks")
-    job = segment_job(affinities, wanted, block or BLOCK, folder.path, truth=labels.path, scored=str(scored))
+    job = segment_job(affinities, wanted, block or BLOCK, folder.path, truth=truth, scored=str(scored))
     folder.begin()
     job.save()
     with holding(job.folder):
@@ -131,7 +133,7 @@ def count_rows(job: SegmentJob, leaf: Node) -> dict[str, Any]:
     table = EMPTY
     if placed.size:
         inside = placed.relative_to(box.shift(start).start).slices
-        with open_volume(job.truth) as truth:
+        with job.truth_as.open(job.truth) as truth:
             table = contingency(labels[inside], truth.read(placed), threads=1)
     named = np.concatenate([np.zeros(1, np.uint64), name])
     return _settled(job, leaf, Contingency(table.truth, named[table.segment.astype(np.intp)], table.count), [])

@@ -20,10 +20,12 @@ from neuropil.cli.options import (
     High,
     IgnoreOption,
     Low,
+    MaskOption,
     OffsetsOption,
     OverlapOption,
     SchedulerOption,
     Score,
+    SkipOption,
     Snippet,
     SurroundOption,
     TileOption,
@@ -38,6 +40,7 @@ from neuropil.cli.options import (
     read_numbers,
     read_pairs,
     read_segment,
+    read_tissue,
     read_voxel_size,
 )
 from neuropil.errors import NeuropilError
@@ -64,6 +67,8 @@ def predict(
         Keep | None, typer.Option(help="The three edges that segmentation needs, or all. [default: nearest]")
     ] = None,
     box: BoxOption = None,
+    mask: MaskOption = None,
+    skip_sections: SkipOption = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where to compute.")] = "auto",
     devices: DevicesOption = 1,
     tile: TileOption = None,
@@ -125,13 +130,15 @@ def predict(
     typer.echo(f"{views} ({'stored with the model' if tta is None else 'as asked'})")
     with open_volume(image) as volume:
         area = read_box(box, volume.box)
+        tissue = read_tissue(volume, mask, skip_sections, area)
         if settings.resample:
             typer.echo(resampling_line(volume, model))
         if not by_blocks:
             with ProgressDisplay() as progress:
                 predict_volume(
-                    model, volume, out, settings, box=area, device=device, devices=devices, progress=progress
-                )
+                    model, volume, out, settings, box=area, device=device, devices=devices, tissue=tissue,
+                    progress=progress,
+                )  # fmt: skip
         else:
             # Workers with a GPU are started with `--resources "GPU=1"`: each then does one block at a time.
             from neuropil.blockwise import open_executor
@@ -141,7 +148,7 @@ def predict(
             with open_executor(workers, scheduler, resources) as executor, ProgressDisplay("blocks") as progress:
                 predict_blocks(
                     checkpoint, volume, out, settings, block=read_block(block), box=area, device=device,
-                    executor=executor, progress=progress,
+                    tissue=tissue, executor=executor, progress=progress,
                 )  # fmt: skip
     write_config_beside(model.config.model_copy(update={"predict": settings}), out)
     typer.echo(f"wrote {out}")
@@ -177,6 +184,8 @@ def segment(
     edits: Annotated[
         Path | None, typer.Option(metavar="LOG", help="Apply a proofreader's decisions after the minimum size.")
     ] = None,
+    mask: MaskOption = None,
+    skip_sections: SkipOption = None,
     block: BlockOption = None,
     workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
@@ -192,6 +201,7 @@ def segment(
     from neuropil.pipeline.beside import write_config_beside
     from neuropil.segmentation import segment_volume, settle
     from neuropil.segmentation.edits import EditLog
+    from neuropil.volumes import in_tissue
 
     by_blocks = asks_for_blocks(block, workers, scheduler, work)
     settings = read_segment(
@@ -214,6 +224,7 @@ def segment(
         settings, lines = settle(volume, settings)
         for line in lines:
             typer.echo(line)
+        volume = in_tissue(volume, read_tissue(volume, mask, skip_sections))
         log = None if edits is None else EditLog.read(edits)
         if log is not None and by_blocks:
             raise NeuropilError(f"--edits goes with memory, not with blocks; afterwards: neuropil apply {out} {edits}")
@@ -250,6 +261,8 @@ def tune(
     offsets: OffsetsOption = None,
     box: BoxOption = None,
     ignore: IgnoreOption = None,
+    mask: MaskOption = None,
+    skip_sections: SkipOption = None,
     block: BlockOption = None,
     workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
@@ -264,7 +277,7 @@ def tune(
     from neuropil.evaluation.search import search as searching
     from neuropil.evaluation.tuning import tune_pairs
     from neuropil.geometry import Box
-    from neuropil.volumes import Volume, open_volume
+    from neuropil.volumes import Volume, in_tissue, open_volume
     from neuropil.volumes.atomic import prepare
     from neuropil.volumes.scored import scored_labels
 
@@ -275,7 +288,8 @@ def tune(
         area: Box | None = None
         for one, other in read_pairs([affinities, labels, *(more or [])]):
             volume, truth = stack.enter_context(open_affinities(one, offsets)), stack.enter_context(open_volume(other))
-            truth = scored_labels(truth, read_ignore(ignore, by_blocks))
+            tissue = read_tissue(volume, mask, skip_sections)
+            volume, truth = in_tissue(volume, tissue), scored_labels(truth, read_ignore(ignore), tissue)
             before, area = area, common_box(volume, truth, read_box(box, volume.box))
             if box is not None and before not in (None, area):
                 raise NeuropilError(f"--box {box} is {before} in one volume and {area} in {one}; write out its ends")
@@ -319,6 +333,8 @@ def evaluate(
     ] = None,
     box: BoxOption = None,
     ignore: IgnoreOption = None,
+    mask: MaskOption = None,
+    skip_sections: SkipOption = None,
     border: Annotated[
         float, typer.Option(metavar="NM", min=0, help="CREMI variant: leave out truth so near a border.")
     ] = 0.0,
@@ -349,9 +365,9 @@ def evaluate(
 
     size, by_blocks = read_voxel_size(voxel_size), asks_for_blocks(block, workers, scheduler, work)
     with open_volume(segmentation) as volume, open_volume(labels) as stored:
-        truth = scored_labels(stored, read_ignore(ignore, by_blocks)) if ignore else stored
         refuse_image(volume)
         area = read_box(box, volume.box)
+        truth = scored_labels(stored, read_ignore(ignore), read_tissue(volume, mask, skip_sections, area))
         for path in (json_file, report):
             if path is not None:
                 prepare(path)

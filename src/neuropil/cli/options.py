@@ -12,7 +12,7 @@ from neuropil.errors import NeuropilError
 if TYPE_CHECKING:
     from neuropil.config import Config, SegmentConfig
     from neuropil.geometry import Box, Triple, VoxelSize
-    from neuropil.volumes import Volume
+    from neuropil.volumes import Tissue, Volume
 
 Recipes = Annotated[list[str], typer.Argument(metavar="CONFIG", help="YAML recipes, merged in order: later ones win.")]
 Sets = Annotated[
@@ -31,6 +31,14 @@ Minutes = Annotated[
 ]
 IgnoreOption = Annotated[
     str | None, typer.Option("--ignore", metavar="ID,…", help="Ids of the labels that mean: not labelled, not scored.")
+]
+MaskOption = Annotated[
+    str | None,
+    typer.Option("--mask", metavar="VOLUME", help="1 = tissue; the rest is background. Larger voxels are fine."),
+]
+SkipOption = Annotated[
+    str | None,
+    typer.Option("--skip-sections", metavar="auto|LIST", help="Leave sections out: 3,17-19, or those that are bad."),
 ]
 BoxOption = Annotated[
     str | None,
@@ -217,7 +225,17 @@ def read_voxel_size(text: str | None) -> VoxelSize | None:
     return (z, y, x)
 
 
-def read_ignore(text: str | None, by_blocks: bool = False) -> tuple[int, ...]:
+def read_tissue(volume: Volume, mask: str | None, skip: str | None, area: Box | None = None) -> Tissue | None:
+    """The tissue that ``--mask`` and ``--skip-sections`` leave of a volume; what they leave out is printed."""
+    from neuropil.volumes.skipping import choose_tissue
+
+    tissue, lines = choose_tissue(volume, mask, skip, area)
+    for line in lines:
+        typer.echo(line)
+    return tissue
+
+
+def read_ignore(text: str | None) -> tuple[int, ...]:
     """The ids of ``--ignore``.
 
     >>> read_ignore("7,18446744073709551615")
@@ -225,8 +243,6 @@ def read_ignore(text: str | None, by_blocks: bool = False) -> tuple[int, ...]:
     """
     if text is None:
         return ()
-    if by_blocks:
-        raise NeuropilError("--ignore does not work by blocks; write labels in which these ids are 0, or drop --block")
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:

@@ -48,13 +48,15 @@ def rank(
     from neuropil.proofreading.calibrating import calibrate_on
     from neuropil.proofreading.summary import summary_of
     from neuropil.volumes import open_volume, require_labels
+    from neuropil.volumes.tissue import as_segmented
 
     if calibrate is not None and calibration is not None:
         raise NeuropilError("expected --calibrate or --calibration, got both")
     out = out or (None if summary else Path("decisions.csv"))
     with ExitStack() as stack:
-        volume = stack.enter_context(open_affinities(affinities, offsets))
-        state, _ = open_proofreading(volume, stack.enter_context(open_volume(segmentation)), typer.echo)
+        segments = stack.enter_context(open_volume(segmentation))
+        volume = as_segmented(stack.enter_context(open_affinities(affinities, offsets)), segments)
+        state, _ = open_proofreading(volume, segments, typer.echo)
         chosen = load_calibration(calibration)
         if calibrate is not None:
             known = stack.enter_context(open_affinities(calibrate[0], offsets))
@@ -98,6 +100,7 @@ def proofread(
     from neuropil.proofreading import load_calibration, open_proofreading
     from neuropil.proofreading.simulation import simulate_into
     from neuropil.volumes import open_volume, require_labels
+    from neuropil.volumes.tissue import as_segmented
 
     if (edits is None) == (simulate is None):
         raise NeuropilError("expected either --edits LOG or --simulate LABELS -o DIR")
@@ -106,9 +109,10 @@ def proofread(
     if edits is not None and (out is not None or wrong or seed):
         raise NeuropilError("-o, --wrong and --seed go with --simulate, not with --edits")
     with ExitStack() as stack:
-        volume = stack.enter_context(open_affinities(affinities, offsets))
+        segments = stack.enter_context(open_volume(segmentation))
+        volume = as_segmented(stack.enter_context(open_affinities(affinities, offsets)), segments)
         shown = stack.enter_context(open_volume(image))
-        state, settings = open_proofreading(volume, stack.enter_context(open_volume(segmentation)), typer.echo)
+        state, settings = open_proofreading(volume, segments, typer.echo)
         if not shown.box.contains(state.fragments.box):
             raise NeuropilError(f"expected an image that covers {state.fragments.box}, got {shown.box} in {image}")
         chosen = load_calibration(calibration)
@@ -163,11 +167,13 @@ def apply(
     from neuropil.proofreading.sources import apply_log
     from neuropil.segmentation.edits import EditLog
     from neuropil.volumes import open_volume
+    from neuropil.volumes.tissue import as_segmented
 
     with ExitStack() as stack:
         found = EditLog.read(log)
-        volume = stack.enter_context(open_affinities(affinities, offsets)) if affinities is not None else None
-        apply_log(stack.enter_context(open_volume(segmentation)), found, volume, out)
+        segments = stack.enter_context(open_volume(segmentation))
+        known = None if affinities is None else stack.enter_context(open_affinities(affinities, offsets))
+        apply_log(segments, found, None if known is None else as_segmented(known, segments), out)
     typer.echo(f"wrote {out} with {len(found.active())} decisions of {log}")
 
 
@@ -251,12 +257,13 @@ def _source(
     from neuropil.proofreading import load_calibration, open_proofreading
     from neuropil.proofreading.sources import Source
     from neuropil.volumes import open_volume
+    from neuropil.volumes.tissue import as_segmented
 
     volume = stack.enter_context(open_volume(segmentation))
     if affinities is None:
         if calibration is not None:
             raise NeuropilError("--calibration goes with --affinities")
         return Source(volume)
-    known = stack.enter_context(open_affinities(affinities, offsets))
+    known = as_segmented(stack.enter_context(open_affinities(affinities, offsets)), volume)
     state, _ = open_proofreading(known, volume, typer.echo)
     return Source(volume, state, load_calibration(calibration))

@@ -88,8 +88,10 @@ class DataConfig(Section):
         description="Size of a voxel in nm [z, y, x]. None: as the files say. Kept with the model, so that "
         "prediction can warn of an image at another scale.",
     )
-    unlabelled: int | None = Field(
-        None, ge=0, description="A label id that means 'not annotated': such voxels are not learned from."
+    unlabelled: int | Annotated[tuple[int, ...], Lenient] | None = Field(
+        None,
+        description="A label id, or a list of them, that means 'not annotated': such voxels are neither learned from "
+        "nor scored. -1 always does.",
     )
     intensity: IntensityConfig = Field(IntensityConfig(), description="How grey values are read.")
     min_foreground: Fraction = Field(
@@ -106,6 +108,12 @@ class DataConfig(Section):
         description="GB of volumes that each process may keep, in the order of the list, on the device that trains (or "
         "in memory, with training.workers); the rest is read box by box. Start workers where that is slow.",
     )
+
+    @property
+    def ignored(self) -> tuple[int, ...]:
+        """The ids that mean "not annotated"."""
+        ids = self.unlabelled
+        return () if ids is None else (ids,) if isinstance(ids, int) else ids
 
 
 Architecture = Literal[

@@ -16,6 +16,7 @@ from neuropil.inference.stream import Cells, Plan, predict_cells
 from neuropil.models.checkpoint import Model, as_model
 from neuropil.progress import ProgressCallback, ProgressCounter
 from neuropil.volumes import Volume, borrowed
+from neuropil.volumes.tissue import Tissue
 
 
 def predict(
@@ -34,6 +35,7 @@ def predict(
     keep: Keep | None = None,
     device: str = "auto",
     devices: int = 1,
+    tissue: Tissue | None = None,
     progress: ProgressCallback | None = None,
 ) -> npt.NDArray[np.float32]:
     """Predict the affinities of an image, in memory. For volumes larger than that see :func:`predict_volume`.
@@ -58,6 +60,7 @@ def predict(
         keep: ``nearest`` for the three nearest edges, ``all`` for every offset of the model.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
         devices: GPUs that share the tiles, from ``device`` on.
+        tissue: which voxels count; edges of others are 0, and tiles without any are not computed.
         progress: is told the progress after each batch of tiles.
 
     Returns:
@@ -77,7 +80,7 @@ def predict(
     given |= {"surround": surround, "context": context, "compile": compile, "resample": resample}
     settings = changed(model.config.predict, given, "predict")
     with borrowed(image) as volume:
-        request = make_request(model, volume, settings, box=box, device=device, devices=devices)
+        request = make_request(model, volume, settings, box=box, device=device, devices=devices, tissue=tissue)
         return predict_request(request, progress)
 
 
@@ -87,7 +90,8 @@ def predict_request(request: Request, progress: ProgressCallback | None = None) 
     tiling, bf16 = request.tiling(), request.bf16
     engines = request.engines(bf16, request.faster_compiled(tiling.shape, bf16))
     # One cell holds the whole box: tiles are blended straight into the result.
-    plan = Plan(tiling, Cells(request.box, request.box.shape), request.context, request.batch(tiling.shape))
+    cells, batch = Cells(request.box, request.box.shape), request.batch(tiling.shape)
+    plan = Plan(tiling, cells, request.context, batch, tissue=request.tissue)
     clock = ProgressCounter("predict", request.box.size, 0, progress)
     predict_cells(engines, request.image, plan, lambda _, __, found: out.append(found), clock)
     clock.finish()

@@ -28,6 +28,7 @@ from neuropil.models.precision import computes_in_bf16
 from neuropil.models.unet import ResidualUNet
 from neuropil.volumes import Volume, require_image
 from neuropil.volumes.grey import scaled_image, warn_of_grey
+from neuropil.volumes.tissue import Tissue, TissueMap, tissue_map
 
 SAME: Factors = (1.0, 1.0, 1.0)
 
@@ -52,6 +53,8 @@ class Request:
     """Whether to compute in bfloat16: where the hardware does it fast and right, and the recipe allows it."""
     factor: Factors = SAME
     """Voxels of the model's grid for one of the image's; all 1 unless it is to be resampled."""
+    tissue: TissueMap | None = None
+    """Which voxels count; None: all do."""
 
     @property
     def device(self) -> torch.device:
@@ -186,11 +189,12 @@ def make_request(
     box: Box | None = None,
     device: str = "auto",
     devices: int = 1,
+    tissue: Tissue | None = None,
 ) -> Request:
     """Load the model, and check that image, box and model fit; without ``settings`` the model's recipe has them.
 
     Raises:
-        NeuropilError: no checkpoint, no image [z, y, x], a box outside of it, no such device.
+        NeuropilError: no checkpoint, no image [z, y, x], a box outside of it, no such device, a mask that does not fit.
     """
     targets = choose_devices(device, devices)
     model = as_model(checkpoint)
@@ -212,7 +216,8 @@ def make_request(
     warn_of_grey(image, None if levels is None else (levels[0], levels[1], levels[2]))
     factor = _factor(image, model, settings)
     keep = () if settings.keep == "channels" else kept_offsets(offsets, settings.keep)
-    request = Request(model, image, box, settings, offsets, keep, targets, bf16, factor)
+    laid = tissue_map(image, tissue) if tissue else None
+    request = Request(model, image, box, settings, offsets, keep, targets, bf16, factor, laid)
     # A channel belongs to its voxel: it is blended like an edge that leads nowhere.
     return request if request.about is None else replace(request, keep=(HERE,) * len(request.about))
 

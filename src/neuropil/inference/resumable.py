@@ -38,6 +38,7 @@ from neuropil.volumes import (
 from neuropil.volumes.formats import Location
 from neuropil.volumes.intermediate import folder_beside
 from neuropil.volumes.location import parse_location
+from neuropil.volumes.tissue import KEY, Tissue
 
 CELL: Triple = (32, 256, 256)
 """Voxels of a chunk of the output: 6 MB in three 8-bit channels, so that a run loses little when it is killed."""
@@ -55,6 +56,7 @@ def predict_volume(
     box: Box | None = None,
     device: str = "auto",
     devices: int = 1,
+    tissue: Tissue | None = None,
     progress: ProgressCallback | None = None,
 ) -> None:
     """Predict the affinities of an image of any size, tile by tile, into a chunked volume.
@@ -65,7 +67,7 @@ def predict_volume(
     model has them, the threshold and minimum size to segment with.
 
     Args:
-        checkpoint, image, box, device, devices, progress: as for :func:`predict`.
+        checkpoint, image, box, device, devices, tissue, progress: as for :func:`predict`.
         output: where to write; ``.zarr`` and ``.h5`` suit large volumes.
         settings: symmetries, tiles, edges kept and the rest of a recipe's ``predict`` section; the model's own when
             not given.
@@ -85,7 +87,7 @@ def predict_volume(
     target = parse_location(output)
     with borrowed(image) as volume:
         spare_input(volume, output)
-        request = make_request(checkpoint, volume, settings, box=box, device=device, devices=devices)
+        request = make_request(checkpoint, volume, settings, box=box, device=device, devices=devices, tissue=tissue)
         check_output(request, target)
         with Journal(unfinished(target)) as journal:
             chosen = begin_or_continue(journal, request)
@@ -111,6 +113,7 @@ def begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
         "image": image_digest(request.image),
         "box": str(request.box),
         **request.settings.model_dump(mode="json"),
+        **({} if request.tissue is None else {KEY: request.tissue.tissue.identity()}),
     }
     begun = journal.begun()
     if begun is not None and journal.done():
@@ -171,7 +174,7 @@ def predict_grid(
             mark(cell)
 
         memory = min(WAITING, free_memory(torch.device("cpu")) // 4)
-        plan = Plan(tiling, cells, request.context, request.batch(tiling.shape), memory, request.box)
+        plan = Plan(tiling, cells, request.context, request.batch(tiling.shape), memory, request.box, request.tissue)
         engines = request.engines(chosen["bf16"], chosen.get("compiled", False))
         predict_cells(engines, request.image, plan, write, clock, done)
 
@@ -235,6 +238,8 @@ def _metadata(request: Request) -> Metadata:
         }
     }
     extra |= request.model.goes_with
+    if request.tissue is not None:
+        extra[KEY] = request.tissue.tissue.to_json()
     if request.factor != SAME:
         extra["made_by"]["resampled"] = list(request.factor)
         if "min_size" in extra:  # it counts voxels of the model's grid

@@ -33,6 +33,7 @@ from neuropil.inference.memory import reusing_memory
 from neuropil.inference.tiling import Tiling
 from neuropil.progress import ProgressCounter
 from neuropil.volumes import Volume
+from neuropil.volumes.tissue import TissueMap
 
 Affinities = npt.NDArray[np.float32]
 Emit = Callable[[Triple, Box, Affinities], None]
@@ -84,6 +85,8 @@ class Plan:
     """Bytes of affinities that may wait for further tiles."""
     bounds: Box | None = None
     """What edges must not leave, where the cells are a part of it only; None: the cells' box."""
+    tissue: TissueMap | None = None
+    """Which voxels count, where not all do: edges of others are 0, and tiles without any are not computed."""
 
 
 def predict_cells(
@@ -166,12 +169,16 @@ class Canvas:
         needs: Counter[Triple] = Counter()
         jobs = []
         for tile in _indices(Box.whole(tiling.counts)):
-            touched = [c for c in cells.touched(tiling.support(tile, self.keep)) if c in wanted]
-            if touched:
+            support = tiling.support(tile, self.keep)
+            touched = [c for c in cells.touched(support) if c in wanted]
+            if touched and self._has_tissue(support.intersect(cells.box)):
                 jobs.append(tile)
                 needs.update(touched)
         self.waiting = {c: needs[c] for c in sorted(wanted)}
         return jobs
+
+    def _has_tissue(self, part: Box) -> bool:
+        return self.plan.tissue is None or bool(self.plan.tissue.inside(part).any())
 
     def finish_untouched(self) -> None:
         """Hand over cells that no tile touches: they hold no edge at all."""
@@ -211,6 +218,8 @@ class Canvas:
             painted = np.zeros((len(self.keep), *box.shape), np.float32)
         elif self.plan.tiling.box != (bounds := self.plan.bounds or self.plan.cells.box):
             _clear_leaving(painted, box, bounds, self.keep)
+        if self.plan.tissue is not None:
+            self.plan.tissue.clear_edges(painted, box, self.keep)
         self.emit(cell, box, painted)
 
 

@@ -17,6 +17,7 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Box, Offsets, Triple, VoxelSize
 from neuropil.volumes import Volume, open_volume, require_image, require_labels
 from neuropil.volumes.counting import BETWEEN, LabelCount, count_labels, looks_like_image, looks_like_labels
+from neuropil.volumes.tissue import open_mask
 
 PATCH_VOXELS = 16 * 144 * 144
 """Voxels of a patch: what a small network trains on in about a second on two cores."""
@@ -160,7 +161,7 @@ def _look(names: VolumePair, box: str | None) -> _Labelled:
         )
     truth = require_labels(truth)
     region = labelled_region(picture, truth, box)
-    count = count_labels(truth, region, open_volume(names.mask) if names.mask else None)
+    count = count_labels(truth, region, open_mask(names.mask, picture) if names.mask else None)
     if not count.voxels:
         raise NeuropilError(f"expected labels, got nothing but 0, in {truth.path}, box {region}; name a labelled part")
     return _Labelled(names, picture, truth, count)

@@ -26,8 +26,9 @@ from neuropil.progress import ProgressDisplay
 from neuropil.training import train
 from neuropil.training.run import IRRELEVANT
 from neuropil.viewing.results import write_results
-from neuropil.volumes import Metadata, Volume, array_volume, open_volume
+from neuropil.volumes import Metadata, Tissue, Volume, array_volume, open_volume
 from neuropil.volumes.location import parse_location
+from neuropil.volumes.scored import scored_labels
 
 
 def run(config: Config, out: Path | str, pretrained: str | None = None) -> Path:
@@ -123,11 +124,12 @@ def _choose(job: _Job, checkpoint: Path) -> SegmentConfig:
     for index, pair in enumerate(pairs):
         predicted.append(_predict(job, checkpoint, pair, folder / f"{index}.zarr", settings))
     snippet = folder / "segment.yaml"
-    asked = [settings.model_dump(mode="json"), [pair.model_dump(mode="json") for pair in pairs]]
+    every = [pair.model_dump(mode="json") for pair in pairs]
+    asked = [settings.model_dump(mode="json"), every, job.config.data.ignored]
     made_from = digest_of(asked, *predicted, *(path for pair in pairs for path in (pair.labels, pair.mask)))
     if not job.skip("tune", made_from, snippet):
         volumes = [open_volume(path) for path in predicted]
-        labelled = [(v, _labels(pair, v.box)) for v, pair in zip(volumes, pairs, strict=True)]
+        labelled = [(v, _labels(job.config, pair, v.box)) for v, pair in zip(volumes, pairs, strict=True)]
         found = tune_either_way(labelled, settings, folder)
         print("\n".join(found.lines()), flush=True)
         found.save(folder)
@@ -174,7 +176,7 @@ def _evaluate(job: _Job, affinities: Path, segmentation: Path, settings: Segment
     box = open_volume(segmentation).box
     scores: Scores | None = None
     if test.labels is not None:
-        scores = evaluate(open_volume(segmentation), _labels(test, box))
+        scores = evaluate(open_volume(segmentation), _labels(job.config, test, box))
         print(str(scores))
     values: dict[str, Any] = scores.to_json() if scores else {}
     facts = {
@@ -190,7 +192,7 @@ def _evaluate(job: _Job, affinities: Path, segmentation: Path, settings: Segment
             image=open_volume(test.image),
             affinities=open_volume(affinities),
             segmentation=open_volume(segmentation),
-            labels=_labels(test, box),
+            labels=_labels(job.config, test, box),
             scores=scores,
             facts=facts,
         )
@@ -207,11 +209,9 @@ def _box(pair: VolumePair, image: Volume) -> Box | None:
     return image.box.intersect(open_volume(pair.labels).box)
 
 
-def _labels(pair: VolumePair, box: Box) -> Volume:
-    """The labels of a box, placed there; voxels that the mask leaves out become 0 and are not scored."""
+def _labels(config: Config, pair: VolumePair, box: Box) -> Volume:
+    """The labels of a box, placed there; 0 where the mask or their id says that they are not annotated."""
     assert pair.labels is not None
-    labels = open_volume(pair.labels)
-    array = labels.read(box)
-    if pair.mask is not None:
-        array[open_volume(pair.mask).read(box) == 0] = 0
-    return array_volume(array, Metadata(labels.metadata.voxel_size, box.start))
+    tissue = None if pair.mask is None else Tissue(pair.mask)
+    labels = scored_labels(open_volume(pair.labels), config.data.ignored, tissue)
+    return array_volume(labels.read(box), Metadata(labels.metadata.voxel_size, box.start))

@@ -20,6 +20,7 @@ from neuropil.segmentation.edited_cut import segments_of
 from neuropil.segmentation.edits import Edit, EditLog, affinities_digest, section
 from neuropil.segmentation.segment import edited
 from neuropil.volumes import Metadata, Volume, create_volume, spare_input
+from neuropil.volumes.tissue import tissue_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,4 +159,7 @@ def _edited(segmentation: Volume, log: EditLog, affinities: Volume, edits: Seque
     threshold = made_with.threshold
     assert threshold is not None
     found = edited(made, lut, threshold, edits)
-    return fill_background(made.affinities, found) if made_with.fill else found
+    found = fill_background(made.affinities, found) if made_with.fill else found
+    if made_with.fill and (laid := tissue_of(affinities)) is not None:
+        laid.clear(found, affinities.box)
+    return found

@@ -32,6 +32,7 @@ from neuropil.segmentation.mutex import mutex_watershed
 from neuropil.segmentation.signed import cluster_fragments, signed_graph
 from neuropil.segmentation.stored import settle
 from neuropil.volumes import Encoding, Metadata, Volume, array_volume, as_volume, create_volume, spare_input
+from neuropil.volumes.tissue import KEY, tissue_of
 
 
 def segment(
@@ -75,11 +76,15 @@ def segment(
     chosen, _ = settle(volume, chosen)
     with _in_file(volume.path):
         codes = encode_affinities(volume, offsets, encoding, nearest=chosen.method != "mutex", threads=threads)
+        laid = tissue_of(volume)
         if edits is not None:
             found = _edited(volume, codes, chosen, edits)
         else:
-            found = _segments(codes, chosen, threads)
-        return fill_background(codes, found, threads=threads) if chosen.fill else found
+            found = _segments(codes, chosen, threads, None if laid is None else laid.inside(volume.box))
+        found = fill_background(codes, found, threads=threads) if chosen.fill else found
+        if laid is not None and chosen.fill:
+            laid.clear(found, volume.box)
+        return found
 
 
 @dataclass(frozen=True)
@@ -161,11 +166,13 @@ def merge_tree(
     return Agglomeration(codes, placed, tree, threads)
 
 
-def _segments(codes: Volume, settings: SegmentConfig, threads: int | None) -> NDArray[Any]:
-    """Segments by the settings' method, small ones joined."""
+def _segments(
+    codes: Volume, settings: SegmentConfig, threads: int | None, inside: NDArray[np.bool_] | None
+) -> NDArray[Any]:
+    """Segments by the settings' method, small ones joined; where not all is ``inside``, the codes outside are 0."""
     min_size = settings.min_size or 0
     if settings.method == "mutex":
-        found = _mutex(codes, settings, threads)
+        found = _mutex(codes, settings, threads, inside)
     else:
         found = watershed(codes, low=settings.low, high=settings.high, threads=threads)
     if settings.method != "agglomerate" and min_size <= 1:
@@ -197,11 +204,13 @@ def edited(made: Agglomeration, lut: NDArray[Any], threshold: float, edits: Iter
     return np.asarray(cut.lut[made.nodes])
 
 
-def _mutex(codes: Volume, settings: SegmentConfig, threads: int | None) -> NDArray[Any]:
+def _mutex(
+    codes: Volume, settings: SegmentConfig, threads: int | None, inside: NDArray[np.bool_] | None
+) -> NDArray[Any]:
     """The mutex watershed, of voxels or of fragments."""
     bias = settings.bias if len(settings.bias) > 1 else settings.bias[0]
     if not settings.fragments:
-        return mutex_watershed(codes, bias=bias, strides=settings.strides, threads=threads)
+        return mutex_watershed(codes, bias=bias, strides=settings.strides, mask=inside, threads=threads)
     fragments = watershed(codes, low=settings.low, high=settings.high, threads=threads)
     graph = signed_graph(codes, fragments, bias=bias, strides=settings.strides, threads=threads)
     return cluster_fragments(graph, fragments)
@@ -274,6 +283,8 @@ def segmentation_metadata(affinities: Volume, settings: SegmentConfig) -> Metada
     """What travels with a segmentation: where it lies, and how it was made; settings as :func:`settle` gives them."""
     cut = {"threshold": settings.threshold} if settings.method == "agglomerate" else {}
     extra: dict[str, Any] = {**cut, "segment": settings.model_dump(mode="json"), "affinities": affinities.path}
+    if (laid := tissue_of(affinities)) is not None:
+        extra[KEY] = laid.tissue.to_json()
     return Metadata(
         affinities.metadata.voxel_size, affinities.metadata.origin, extra=extra, shift=affinities.metadata.shift
     )

@@ -30,6 +30,7 @@ from neuropil.sources import LabelledVolume, Taught
 from neuropil.targets import AuxiliaryTarget, affinity_targets, auxiliary_targets, erode_inside, label_margin
 from neuropil.volumes import LOGIT8, open_volume, require_labels
 from neuropil.volumes.grey import scaled_image
+from neuropil.volumes.tissue import open_mask
 
 
 class Batch(NamedTuple):
@@ -54,7 +55,8 @@ class Batch(NamedTuple):
 def open_pair(pair: VolumePair) -> LabelledVolume:
     """Open the volumes that one entry of ``data.train`` names; no voxel is read yet."""
     image = open_volume(pair.image)
-    labels, mask, teacher = (open_volume(p) if p else None for p in (pair.labels, pair.mask, pair.teacher))
+    labels, teacher = (open_volume(p) if p else None for p in (pair.labels, pair.teacher))
+    mask = open_mask(pair.mask, image) if pair.mask else None
     labels = None if labels is None else require_labels(labels)
     box = None if pair.box is None else Box.parse(pair.box, image.box)
     return LabelledVolume(image, labels, mask, box, pair.weight, teacher)
@@ -67,7 +69,7 @@ def open_dataset(
     augment: AugmentConfig | None = None,
     device: torch.device | None = None,
 ) -> VolumeDataset:
-    """The dataset over these entries with the patch, margin of labels and unlabelled id of the config.
+    """The dataset over these entries with the patch, margin of labels and unlabelled ids of the config.
 
     Without augmentation it is one to judge on: its patches may be smaller than those of training. Volumes that fit are
     kept on ``device``, that of the processor by default.
@@ -85,7 +87,7 @@ def open_dataset(
         seed=seed,
         margin=label_margin(config.model),
         augment=augment,
-        unlabelled=config.data.unlabelled,
+        unlabelled=config.data.ignored,
         wanted=wanted,
         memory=_room(config.data.memory * 1e9, device),
         offsets=config.model.offsets,

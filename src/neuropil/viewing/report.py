@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from neuropil.config import SegmentConfig
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, tell
 from neuropil.evaluation import Contingency, Scores, ThresholdCurve, threshold_curve
 from neuropil.evaluation.blame import Cut
 from neuropil.evaluation.objects import ObjectError, WorstErrors, worst_errors_in
@@ -25,6 +25,7 @@ from neuropil.viewing.facts import facts_of
 from neuropil.viewing.inline import Picture, crosshair, picture, plot
 from neuropil.viewing.page import write_html
 from neuropil.volumes import Volume, as_volume, open_volume
+from neuropil.volumes.tissue import as_segmented
 
 _SECTIONS = 3
 _WIDEST = 2048
@@ -178,7 +179,12 @@ def _merging(
     """The curve over all thresholds, and the tree with the threshold at which it was cut, where they are known."""
     if affinities is None or made.method != "agglomerate" or affinities.box.size > _MOST:
         return None, None
-    found = merge_tree(affinities, made)
+    try:
+        seen = as_segmented(affinities, placed.segmentation)
+    except NeuropilError as error:
+        tell(f"no curve is drawn: {error}")
+        return None, None
+    found = merge_tree(seen, made)
     curve = threshold_curve(found.tree, found.fragments, placed.labels, box=placed.box)
     return curve, None if made.threshold is None else Cut(found.tree, found.fragments, made.threshold)
 

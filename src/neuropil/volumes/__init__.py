@@ -6,6 +6,8 @@ from neuropil.volumes.finishing import can_be_written, put_in_place, written_at
 from neuropil.volumes.identity import image_digest, spare_input, stamp
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.opening import as_volume, borrowed, create_volume, list_arrays, open_volume, write_volume
+from neuropil.volumes.pickling import _pickled as _pickled
+from neuropil.volumes.tissue import Tissue, in_tissue
 from neuropil.volumes.volume import Volume, array_volume, in_memory, require_image, require_labels
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "LOGIT16",
     "Encoding",
     "Metadata",
+    "Tissue",
     "Volume",
     "array_volume",
     "as_volume",
@@ -23,6 +26,7 @@ __all__ = [
     "create_volume",
     "image_digest",
     "in_memory",
+    "in_tissue",
     "list_arrays",
     "open_volume",
     "put_in_place",

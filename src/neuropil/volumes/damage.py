@@ -14,6 +14,11 @@ from neuropil.volumes.volume import Volume
 
 LARGEST = 512
 """Pixels along y and x that are looked at; larger sections are thinned out."""
+READ_WHOLE = 1 << 26
+"""Pixels up to which a section is read whole."""
+_PATCH = 64
+_NEAR = 5
+"""Sections on both sides that tell what is usual."""
 BLACK = 0.5
 """Share of pixels at the darkest value from which a section is black, where its neighbours are not."""
 
@@ -27,7 +32,7 @@ class BadSection:
     why: str
 
 
-def bad_sections(image: Volume) -> list[BadSection]:
+def bad_sections(image: Volume, box: Box | None = None) -> list[BadSection]:
     """Find damaged sections, each judged by itself and beside its neighbours; read one section at a time.
 
     A section is named when it has one grey value; when more than half of it is at the darkest or brightest value of
@@ -41,7 +46,7 @@ def bad_sections(image: Volume) -> list[BadSection]:
     >>> bad_sections(array_volume(stack))
     [BadSection(z=2, why='black: one grey value, 0')]
     """
-    box = image.box
+    box = image.box if box is None else box
     sections = [_thin(image, box, z) for z in range(box.start[0], box.stop[0])]
     low, high = _ends(image.dtype, sections)
     at_ends = np.array([[np.mean(s <= low), np.mean(s >= high)] for s in sections])
@@ -52,9 +57,9 @@ def bad_sections(image: Volume) -> list[BadSection]:
             kind = "black" if value <= low else "white" if value >= high else "empty"
             found[i] = f"{kind}: one grey value, {value:g}"
             continue
-        near = [j for j in (i - 1, i + 1) if 0 <= j < len(sections)]
+        near = [j for j in range(max(i - _NEAR, 0), min(i + _NEAR + 1, len(sections))) if j != i]
         for end, name in enumerate(("black", "saturated")):
-            usual = max((at_ends[j, end] for j in near if j not in found), default=0.0)
+            usual = float(np.median([at_ends[j, end] for j in near])) if near else 0.0
             if at_ends[i, end] > BLACK and usual < BLACK / 2:
                 found[i] = f"{name}: {100 * at_ends[i, end]:.0f} % of it at {(low, high)[end]:g}"
         if i and i - 1 not in found and np.array_equal(section, sections[i - 1]):
@@ -70,9 +75,24 @@ def bad_sections(image: Volume) -> list[BadSection]:
 
 
 def _thin(image: Volume, box: Box, z: int) -> NDArray[Any]:
+    """Every n-th pixel of a section; of a very large one patches at equal distances, side by side."""
+    _, high, wide = box.shape
+    if high * wide > READ_WHOLE:
+        rows = []
+        for y in _starts(box.start[1], high):
+            shape = (1, min(_PATCH, high), min(_PATCH, wide))
+            patches = [image.read(Box.at((z, y, x), shape))[0] for x in _starts(box.start[2], wide)]
+            rows.append(np.concatenate(patches, axis=1))
+        return np.concatenate(rows)
     section = image.read(Box((z, *box.start[1:]), (z + 1, *box.stop[1:])))[0]
     step = max(1, -(-max(section.shape) // LARGEST))
     return np.asarray(section[::step, ::step])
+
+
+def _starts(first: int, length: int) -> list[int]:
+    """Where the patches of a very large section begin along an axis."""
+    count = max(1, min(LARGEST // _PATCH, length // _PATCH))
+    return [first + i * (length - _PATCH) // max(count - 1, 1) for i in range(count)]
 
 
 def _ends(dtype: np.dtype[Any], sections: list[NDArray[Any]]) -> tuple[float, float]:

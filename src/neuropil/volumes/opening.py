@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copyreg
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,20 +16,15 @@ from neuropil.inputs import note_input
 from neuropil.volumes.arrays import Listed
 from neuropil.volumes.formats import CHUNKED
 from neuropil.volumes.formats.base import Colour
-from neuropil.volumes.grey import ScaledStore, scaled_between
 from neuropil.volumes.location import parse_location
 from neuropil.volumes.metadata import Metadata
-from neuropil.volumes.scored import UnlabelledStore, scored_labels
 from neuropil.volumes.units import question
 from neuropil.volumes.volume import (
     Mode,
     Volume,
-    WholeStore,
     array_volume,
     check_array,
     first_line,
-    in_memory,
-    require_labels,
 )
 
 
@@ -175,20 +169,3 @@ def borrowed(source: Volume | npt.NDArray[Any] | str | Path) -> Iterator[Volume]
     finally:
         if volume is not source:
             volume.close()
-
-
-def _pickled(volume: Volume) -> tuple[Any, ...]:
-    """Pickled for another process, a volume is opened again there; one in memory is copied."""
-    if isinstance(volume.store, ScaledStore):
-        inner = Volume(volume.path, volume.store.inner, volume.metadata, volume.mode)
-        return scaled_between, (inner, volume.store.low, volume.store.high)
-    if isinstance(volume.store, UnlabelledStore):
-        return scored_labels, (replace(volume, store=volume.store.inner), volume.store.ignore)
-    if isinstance(volume.store, WholeStore):
-        return require_labels, (replace(volume, store=volume.store.inner),)
-    if in_memory(volume):
-        return array_volume, (volume.read(), volume.metadata)
-    return open_volume, (volume.path, volume.mode)
-
-
-copyreg.pickle(Volume, _pickled)

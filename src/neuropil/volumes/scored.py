@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
+from neuropil.volumes.opening import open_volume
+from neuropil.volumes.tissue import Tissue, in_tissue, tissue_of
 from neuropil.volumes.volume import Index, Store, Volume, in_memory, require_labels
 
 
@@ -56,11 +58,46 @@ class UnlabelledStore:
         self.inner.close()
 
 
-def scored_labels(labels: Volume, ignore: Collection[int] = ()) -> Volume:
-    """Labels in which -1 and the ids of ``ignore`` are 0, which is not scored.
+@dataclass(frozen=True)
+class Scored:
+    """How labels are scored, as plain values that any process can be sent: ids that mean "not labelled", and tissue."""
+
+    ignore: tuple[int, ...] = ()
+    tissue: Tissue | None = None
+
+    @classmethod
+    def of(cls, labels: Volume) -> Scored:
+        """What was laid over labels.
+
+        >>> from neuropil.volumes import array_volume
+        >>> Scored.of(scored_labels(array_volume(np.ones((1, 2, 2), int)), [9])).ignore
+        (9,)
+        """
+        laid, store = tissue_of(labels), labels.store
+        while not isinstance(store, UnlabelledStore) and hasattr(store, "inner"):
+            store = store.inner
+        ignore = store.ignore if isinstance(store, UnlabelledStore) else ()
+        return cls(ignore, None if laid is None else laid.tissue)
+
+    def identity(self) -> list[Any]:
+        """What is another once the ids, the mask or the sections have changed; empty where all is scored."""
+        ignored = [list(self.ignore)] if self.ignore else []
+        return [*ignored, *(self.tissue.identity() if self.tissue else [])]
+
+    def open(self, path: str) -> Volume:
+        """The labels at a path, as they are scored."""
+        return scored_labels(open_volume(path), self.ignore, self.tissue)
+
+
+ALL = Scored()
+"""Labels of which all is scored."""
+
+
+def scored_labels(labels: Volume, ignore: Collection[int] = (), tissue: Tissue | None = None) -> Volume:
+    """Labels in which -1, the ids of ``ignore`` and what is no tissue are 0, which is not scored.
 
     Raises:
-        NeuropilError: no labels; other negative ids, when they are read.
+        NeuropilError: no labels; other negative ids, when they are read; a mask that does not fit.
 
     >>> from neuropil.volumes import array_volume
     >>> scored_labels(array_volume(np.array([[[-1, 7, 9]]])), [9]).read().tolist()
@@ -68,9 +105,9 @@ def scored_labels(labels: Volume, ignore: Collection[int] = ()) -> Volume:
     """
     whole = require_labels(labels)
     known = in_memory(whole) and whole.dtype.kind == "i" and bool(whole.read().min() >= 0)  # looked at, not copied
-    if not ignore and (known or whole.dtype.kind != "i"):
-        return whole
-    return replace(whole, store=UnlabelledStore(whole.store, tuple(ignore), whole.path))
+    if ignore or not (known or whole.dtype.kind != "i"):
+        whole = replace(whole, store=UnlabelledStore(whole.store, tuple(ignore), whole.path))
+    return in_tissue(whole, tissue)
 
 
 def check_sizes(first: Volume, second: Volume) -> None:
