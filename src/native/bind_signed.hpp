@@ -1,6 +1,7 @@
 // Python's view of what is done on graphs after, or instead of, greedy merging: signed clusters, and merging by size.
 #pragma once
 #include "bind_segmentation.hpp"
+#include "queue_order.hpp"
 #include "signed_graph.hpp"
 #include "signed_part.hpp"
 #include "size_rule.hpp"
@@ -133,6 +134,23 @@ void bind_size_rule(nb::module_& m) {
     });
 }
 
+// For scores that are codes: not for the mean.
+template <class Index>
+nb::tuple queue_order_columns(const EdgeColumns<Index>& columns, const BinColumns& bins, const ScoreTuple& chosen,
+                              size_t nodes, bool first_in_first_out) {
+    return with_score<Index>(chosen, [&](auto score) {
+        using Score = decltype(score);
+        std::vector<Merge<Score>> merges;
+        if constexpr (!std::is_same_v<Score, Mean<Index>>)
+            run_interruptibly(1, [&](const Run& run) {
+                auto part = make_part(std::move(score), columns, bins, run);
+                merges = first_in_first_out ? QueueOrder<Score, BinQueue>(part, nodes, run)()
+                                            : QueueOrder<Score, HeapQueue>(part, nodes, run)();
+            });
+        return merge_columns(merges, 1);
+    });
+}
+
 inline void bind_signed(nb::module_& m) {
     bind_signed_graph<uint8_t>(m);
     bind_signed_graph<uint16_t>(m);
@@ -144,6 +162,8 @@ inline void bind_signed(nb::module_& m) {
     m.def("signed_part", &signed_part);
     bind_size_rule<uint32_t>(m);
     bind_size_rule<uint64_t>(m);
+    m.def("agglomerate_in_queue_order", &queue_order_columns<uint32_t>);
+    m.def("agglomerate_in_queue_order", &queue_order_columns<uint64_t>);
 }
 
 }  // namespace neuropil

@@ -17,8 +17,8 @@ from typing import Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from neuropil.compat.waterz.scores import metrics
 from neuropil.errors import NeuropilError, tell
-from neuropil.evaluation import evaluate
 from neuropil.segmentation import RegionGraph, merge_by_size, region_graph, watershed
 from neuropil.volumes import LINEAR8, Volume, write_volume
 
@@ -164,14 +164,14 @@ def zwatershed_and_stats(
     tell("zwatershed_and_stats: the limit of size is the same at every affinity (the first versions: size × affinity²)")
     found = zwatershed(affs, threshes, T_aff, T_aff_relative, T_dust, T_merge)
     assert found is not None
-    scores = [evaluate(seg, gt) for seg in found[0]]
-    split, merge = [s.snemi3d.recall for s in scores], [s.snemi3d.precision for s in scores]
+    scores = [metrics(seg, gt) for seg in found[0]]
+    split, merge = [s["V_Rand_split"] for s in scores], [s["V_Rand_merge"] for s in scores]
     stats: dict[str, Any] = {
         "V_Rand": max((2 * s * m / (s + m) for s, m in zip(split, merge, strict=True) if s + m), default=0.0),
         "V_Rand_split": split,
         "V_Rand_merge": merge,
-        "V_Info_split": [s.voi_split for s in scores],
-        "V_Info_merge": [s.voi_merge for s in scores],
+        "V_Info_split": [s["V_Info_split"] for s in scores],
+        "V_Info_merge": [s["V_Info_merge"] for s in scores],
     }
     kept = threshes if save_threshes is None else save_threshes
     return [seg for threshold, seg in zip(sorted(threshes), found[0], strict=True) if threshold in kept], stats

@@ -1,8 +1,13 @@
 """Affinities to fragments (supervoxels), fragments to a merge tree, a merge tree to a segmentation."""
 
-from neuropil.segmentation.agglomeration import agglomerate, agglomerate_graph, segment_fragments
+from neuropil.segmentation.agglomeration import (
+    agglomerate,
+    agglomerate_graph,
+    agglomerate_in_queue_order,
+    segment_fragments,
+)
 from neuropil.segmentation.fill import fill_background
-from neuropil.segmentation.fragments import watershed
+from neuropil.segmentation.fragments import flood_sections, watershed
 from neuropil.segmentation.graph import RegionGraph, region_graph, start_with_largest
 from neuropil.segmentation.merge_tree import MergeTree
 from neuropil.segmentation.mutex import mutex_watershed
@@ -33,8 +38,10 @@ __all__ = [
     "add_signed_graphs",
     "agglomerate",
     "agglomerate_graph",
+    "agglomerate_in_queue_order",
     "cluster_fragments",
     "fill_background",
+    "flood_sections",
     "merge_by_size",
     "merge_tree",
     "mutex_watershed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy.typing as npt
 
@@ -134,4 +134,36 @@ def agglomerate_graph(graph: RegionGraph, score: str = "mean", *, threads: int |
         graph.columns, graph.bins, chosen.arguments(graph.encoding), chosen.top(graph.encoding),
         fixed_point(graph.encoding)[1], thread_count(threads),
     )  # fmt: skip
+    return MergeTree(a, b, chosen.affinities(scores, graph.encoding), graph.nodes, graph.ids, score)
+
+
+def agglomerate_in_queue_order(graph: RegionGraph, score: str, queue: Literal["heap", "bins"] = "heap") -> MergeTree:
+    """Merge one by one, equal scores in the order of a queue, as programs with a queue of edges do (waterz).
+
+    The tree is that of :func:`agglomerate_graph` but for ties. Edges queue by their score, at first in the order of
+    the graph; where two edges become one, the one with the better score stays in its place (of equals that of the
+    region with the larger name) and queues again with the score of both when it comes to the front. ``heap``: equals
+    leave a binary heap in its own order; ``bins``: first in, first out. This runs on one core.
+
+    Args:
+        graph: sorted by (a, b), as :func:`neuropil.region_graph` makes it; a quantile needs histograms.
+        score: ``max``, ``min`` or a quantile: scores that are codes.
+        queue: how equals queue.
+
+    Raises:
+        NeuropilError: ``mean``, or as :func:`agglomerate_graph`.
+
+    >>> import numpy as np
+    >>> from neuropil import region_graph
+    >>> graph = region_graph(np.full((3, 1, 1, 3), 0.25), np.array([[[1, 2, 3]]]))
+    >>> agglomerate_in_queue_order(graph, "max", "bins").b.tolist()
+    [2, 3]
+    """
+    chosen = Score.parse(score)
+    if chosen.kind == "mean":
+        raise NeuropilError("a queue holds codes: expected the score max, min or qNN, got 'mean'")
+    graph.check(chosen)
+    a, b, scores = _native.agglomerate_in_queue_order(
+        graph.columns, graph.bins, chosen.arguments(graph.encoding), graph.nodes, queue == "bins"
+    )
     return MergeTree(a, b, chosen.affinities(scores, graph.encoding), graph.nodes, graph.ids, score)

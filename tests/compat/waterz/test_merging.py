@@ -13,7 +13,7 @@ from reference.silence import silent
 
 
 def same_partition(a, b):
-    pairs = np.unique(np.stack([a.ravel(), b.ravel()]), axis=1).shape[1]
+    pairs = len(np.unique(a.ravel().astype(np.uint64) << 32 | b.ravel().astype(np.uint64)))
     return len(np.unique(a)) == len(np.unique(b)) == pairs
 
 
@@ -48,45 +48,6 @@ def test_thresholds_come_in_ascending_order_whatever_was_asked():
         assert merges == same_merges
 
 
-NAMES = {
-    "affmean": "mean",
-    "aff50_his256": "q50",
-    "aff75_his0": "q75",
-    "aff50": "q50",
-    "aff5": "q5",
-    "mean": "mean",
-    "hist_quant_10": "q10",
-    "hist_quant_85_initmax": "q85",
-    "OneMinus< EdgeStatisticValue<RegionGraphType, MaxAffinityProvider<RegionGraphType, ScoreValue> > >": "max",
-    "OneMinus<EdgeStatisticValue<RegionGraphType,VectorQuantileProvider<RegionGraphType,30,ScoreValue,true>>>": "q30",
-    " OneMinus <\tMeanAffinity < RegionGraphType ,ScoreValue >\n> ": "mean",
-    "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>": "mean",
-    "OneMinus<MinAffinity<RegionGraphType,ScoreValue>>": "min",
-    "OneMinus<HistogramQuantileAffinity<RegionGraphType, 85, ScoreValue, 256>>": "q85",
-    "OneMinus<MaxAffinity<RegionGraphType, ScoreValue>>": "max",
-    "OneMinus<HistogramQuantileAffinity<RegionGraphType, 25, ScoreValue, 256, false>>": "q25",
-    "OneMinus<QuantileAffinity<RegionGraphType, 40, ScoreValue>>": "q40",
-}
-
-
-@pytest.mark.parametrize(("theirs", "score"), NAMES.items())
-def test_names_of_scores(theirs, score):
-    assert ours.parse_function(theirs).score == score
-
-
-def test_every_name_that_waterz_knows_is_taken_or_refused_as_one():
-    """Its wheels hold functions compiled ahead, in its own spelling: all but those of sizes have a counterpart."""
-    codegen = pytest.importorskip("waterz._codegen")
-    names = {codegen.normalize(spec.scoring_function) for spec in codegen.iter_specs()}
-    assert len(names) > 20
-    for name in names:
-        if "Size<" in name:
-            with pytest.raises(NeuropilError, match="no counterpart"):
-                ours.parse_function(name)
-        else:
-            assert ours.parse_function(name).score in ("mean", *(f"q{q}" for q in codegen.QUANTILES))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -112,6 +73,8 @@ def test_every_name_that_waterz_knows_is_taken_or_refused_as_one():
         ({"scoring_function": "aff"}, "no counterpart"),
         ({"scoring_function": "hist_quant_50_max"}, "no counterpart"),
         ({"scoring_function": None}, "None has no counterpart"),
+        ({"scoring_function": "Random<RegionGraphType>"}, "Random.*another one at every run"),
+        ({"scoring_function": "Constant<RegionGraphType, 1>"}, "Constant.*all or nothing"),
     ],
 )
 def test_the_rest_is_refused_by_name(options, message):
@@ -138,23 +101,6 @@ def test_codes_of_a_byte_are_affinities_too():
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "bins", "start_max"),
-    [
-        ("aff50_his256", 256, True),
-        ("aff75_his0", 0, True),
-        ("hist_quant_50", 0, False),
-        ("hist_quant_50_initmax", 0, True),
-        ("OneMinus<HistogramQuantileAffinity<RegionGraphType, 50, ScoreValue, 256, false>>", 256, False),
-        ("OneMinus<QuantileAffinity<RegionGraphType, 50, ScoreValue>>", 0, True),
-    ],
-)
-def test_quantiles_begin_with_the_largest_face_where_waterz_does(name, bins, start_max):
-    function = ours.parse_function(name)
-    assert (function.bins, function.start_max) == (bins, start_max)
-    assert ours.parse_function(ours.getScoreFunc("aff50_his256")) == ours.parse_function("aff50_his256")
-
-
 def test_other_forms_of_one_score_cut_the_same_tree():
     affs = np.random.default_rng(5).random((3, 4, 5, 6))
     mean = "MeanAffinity<RegionGraphType, ScoreValue>"
@@ -163,40 +109,73 @@ def test_other_forms_of_one_score_cut_the_same_tree():
         assert [s.max() for s in ours.agglomerate(affs, [threshold], None, None, 0.5, scoring_function=name)] == plain
 
 
+RECORDED = {
+    "mean": "mean",
+    "max": "OneMinus<MaxAffinity<RegionGraphType, ScoreValue>>",
+    "minimum": "OneMinus<MinAffinity<RegionGraphType, ScoreValue>>",
+    "aff50_his0": "aff50_his0",
+    "aff50_his256": "aff50_his256",
+    "aff85_his256": "aff85_his256",
+    "aff50_his256_noinitmax": "OneMinus<HistogramQuantileAffinity<RegionGraphType, 50, ScoreValue, 256, false>>",
+}
+THRESHOLDS = [0.1, 0.3, 0.5, 0.7, 0.9]
+
+
 @needs_classic
-@pytest.mark.parametrize(
-    ("recorded", "function", "apart"),
-    [
-        ("mean", "mean", 0),
-        ("max", "OneMinus<MaxAffinity<RegionGraphType, ScoreValue>>", 0),
-        ("aff50_his0", "aff50_his0", 0),
-        # With 256 bins scores tie, and the order among equals is that of waterz's heap.
-        ("aff50_his256", "aff50_his256", 0.02),
-        ("aff85_his256", "aff85_his256", 0.02),
-    ],
-)
-def test_recorded_segmentations_of_waterz(recorded, function, apart):
-    affinities = np.load(CLASSIC / "affinities.npz")
-    theirs = np.load(CLASSIC / "waterz.npz")
-    thresholds = [0.1, 0.3, 0.5, 0.7, 0.9]
-    results = ours.agglomerate(
-        affinities["affinities"], thresholds, fragments=theirs["fragments"], scoring_function=function
-    )
-    for threshold, mine in zip(thresholds, results, strict=True):
+@pytest.mark.parametrize("recorded", RECORDED)
+def test_recorded_segmentations_of_waterz(recorded):
+    affinities, theirs = np.load(CLASSIC / "affinities.npz")["affinities"], np.load(CLASSIC / "waterz.npz")
+    options = {"fragments": theirs["fragments"], "scoring_function": RECORDED[recorded]}
+    for threshold, mine in zip(THRESHOLDS, ours.agglomerate(affinities, THRESHOLDS, **options), strict=True):
         if (name := f"{recorded}/seg_{threshold}") in theirs:
-            error = ours.evaluate(mine, theirs[name])
-            assert 1 - min(error["V_Rand_split"], error["V_Rand_merge"]) <= apart + 1e-12, threshold
+            assert same_partition(mine, theirs[name]), threshold
 
 
 @needs_classic
-def test_scores_are_those_that_waterz_tells():
-    theirs, labels = np.load(CLASSIC / "waterz.npz"), np.load(CLASSIC / "affinities.npz")["labels"]
-    told = json.loads((CLASSIC / "waterz.json").read_text())["functions"]["mean"]["at"]
-    for threshold in ("0.1", "0.5", "0.9"):
-        segmentation = theirs[f"mean/seg_{threshold}"]
-        assert ours.evaluate(segmentation, labels) == pytest.approx(told[threshold]["metrics"])
-        expected = told[threshold]["evaluate_total_volume"]
-        assert ours.evaluate_total_volume(segmentation, labels) == pytest.approx(expected)
+@pytest.mark.parametrize("recorded", ["aff50_his256", "aff85_his256", "aff50_his256_noinitmax"])
+def test_recorded_merges_one_by_one(recorded):
+    """Scores of 256 bins tie: the order among equals is that of waterz's heap."""
+    affinities, theirs = np.load(CLASSIC / "affinities.npz")["affinities"], np.load(CLASSIC / "waterz.npz")
+    options = {"fragments": theirs["fragments"], "scoring_function": RECORDED[recorded]}
+    results = ours.agglomerate(affinities, THRESHOLDS, **options, return_merge_history=True)
+    for threshold, (_, merges) in zip(THRESHOLDS, results, strict=True):
+        assert [[m["a"], m["b"]] for m in merges] == theirs[f"{recorded}/merges_{threshold}"].tolist()
+
+
+@needs_classic
+@pytest.mark.parametrize("recorded", ["aff50_his256/own", "aff50_his256/fragments", "aff85_his256/fragments"])
+def test_the_helper_is_that_of_waterz_with_its_queue_of_bins(recorded):
+    affinities, theirs = np.load(CLASSIC / "affinities.npz")["affinities"], np.load(CLASSIC / "waterz.npz")
+    fragments = None if recorded.endswith("own") else theirs["fragments"]
+    found = ours.waterz(affinities, THRESHOLDS, None, recorded.split("/")[0], None, fragments)
+    for threshold, mine in zip(THRESHOLDS, found, strict=True):
+        if (name := f"helper/{recorded}/seg_{threshold}") in theirs:
+            assert same_partition(mine, theirs[name]), threshold
+
+
+@needs_classic
+@pytest.mark.parametrize("seeds", ["maxima_distance", "minima", "grid"])
+def test_fragments_of_sections_are_those_of_waterz(seeds):
+    affinities, theirs = np.load(CLASSIC / "affinities.npz")["affinities"], np.load(CLASSIC / "waterz.npz")
+    np.testing.assert_array_equal(ours.watershed(affinities, seeds), theirs[f"watershed/{seeds}"])
+
+
+@pytest.mark.parametrize("queue", [0, 256])
+@pytest.mark.parametrize("percent", [25, 50, 85])
+def test_ties_everywhere_merge_as_in_waterz(percent, queue):
+    """Affinities from a file of bytes, few of them different: most scores are equal to others."""
+    waterz = pytest.importorskip("waterz")
+    rng = np.random.default_rng(percent)
+    affs = (rng.integers(0, 12, (3, 8, 20, 20)) * 23 / 255).astype(np.float32)
+    fragments = (np.arange(1, 8 * 20 * 20 + 1, dtype=np.uint64).reshape(8, 20, 20) // 3 + 1).astype(np.uint64)
+    thresholds = [0.1, 0.25, 0.4, 0.6]
+    function = ours.getScoreFunc(f"aff{percent}_his256")
+    options = {"scoring_function": function, "discretize_queue": queue}
+    with silent():
+        theirs = [s.copy() for s in waterz.agglomerate(affs, thresholds, fragments=fragments.copy(), **options)]
+    mine = list(ours.agglomerate(affs, thresholds, fragments=fragments, **options))
+    assert 1 < len(np.unique(theirs[-1])) < len(np.unique(theirs[0])) < len(np.unique(fragments))
+    assert all(same_partition(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
 def test_the_helper_writes_files_and_decodes_what_predict_wrote(tmp_path):
@@ -214,21 +193,3 @@ def test_the_helper_writes_files_and_decodes_what_predict_wrote(tmp_path):
     assert set(json.loads((tmp_path / "seg_aff50_his256_0.30.json").read_text())) == {
         *("V_Rand_split", "V_Rand_merge", "V_Info_split", "V_Info_merge")
     }
-
-
-@pytest.mark.parametrize("axis", [0, 1, 2])
-@pytest.mark.parametrize("reach", [-1, 0, 1.5, 3])
-def test_border_masks_are_within_a_distance_of_borders_in_each_section(axis, reach):
-    labels = np.random.default_rng(7).integers(0, 3, (2, 4, 5)).repeat(3, 1).repeat(4, 2).astype(np.uint16)
-    expected = labels.copy()
-    for section, out in zip(np.moveaxis(labels, axis, 0), np.moveaxis(expected, axis, 0), strict=True):
-        padded = np.pad(section, 1, mode="edge")
-        around = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-        border = np.argwhere(np.any([section != other for other in around], axis=0))
-        for at in np.ndindex(section.shape):
-            if len(border) and np.hypot(*(border - at).T).min() <= max(reach, 0):
-                out[at] = 99
-    mine = ours.create_border_mask(labels, reach, 99, axis)
-    assert mine.dtype == labels.dtype
-    np.testing.assert_array_equal(mine, expected)
-    assert labels.max() < 3, "the input is left alone"
