@@ -2,9 +2,14 @@
 
 from itertools import product
 
+import h5py
 import numpy as np
 import pytest
+import tifffile
+import zarr
+from typer.testing import CliRunner
 
+from neuropil.cli import app
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box
 from neuropil.volumes import (
@@ -74,7 +79,7 @@ def test_within_one_file(tmp_path):
 )
 def test_parts_are_whole_chunks_that_fit_in_memory(chunks, source, voxel):
     shape = (1000, 9000, 9000)
-    part = convert._part(shape, chunks, source, voxel)
+    part = convert.part_shape(shape, chunks, source, voxel)
     assert all(p % c == 0 for p, c in zip(part, chunks or (1, 1, 1), strict=True))
     assert np.prod(part) * voxel <= convert.SLAB_BYTES
     assert np.prod(part) * voxel > convert.SLAB_BYTES / 8
@@ -111,3 +116,48 @@ def test_nothing_is_cut_in_silence(tmp_path, dtype, value):
     with pytest.raises(NeuropilError, match="cannot hold"):
         convert_volume(array_volume(array), tmp_path / "a.h5", voxels=Voxels(dtype=dtype))
     assert not list(tmp_path.iterdir())
+
+
+def stored_xyz(folder, array, form):
+    """The array with its axes turned to x, y, z, in a file that does not name them, by the format's own library."""
+    turned = np.ascontiguousarray(array.T)
+    if form == "h5":
+        with h5py.File(folder / "a.h5", "w") as file:
+            file["main"] = turned
+            file["main"].attrs["resolution"] = (6, 7, 30)
+    elif form == "npy":
+        np.save(folder / "a.npy", turned)
+    elif form == "tif":
+        tifffile.imwrite(folder / "a.tif", turned)
+    else:
+        stored = zarr.open_array(folder / "a.zarr", mode="w", shape=turned.shape, dtype=turned.dtype, chunks=(4, 4, 4))
+        stored[:] = turned
+        stored.attrs["resolution"] = [6, 7, 30]
+    return folder / f"a.{form}"
+
+
+@pytest.mark.parametrize("form", ["h5", "npy", "tif", "zarr"])
+def test_axes_are_named_by_the_user(tmp_path, form):
+    array = np.random.default_rng(0).integers(0, 255, (4, 6, 9), np.uint8)
+    source = stored_xyz(tmp_path, array, form)
+    done = CliRunner().invoke(app, ["convert", str(source), str(tmp_path / "b.h5"), "--axes", "xyz"])
+    assert done.exit_code == 0, done.output
+    found = open_volume(tmp_path / "b.h5")
+    np.testing.assert_array_equal(found.read(), array)
+    assert found.metadata.voxel_size == ((30, 7, 6) if form in ("h5", "zarr") else None)
+
+
+def test_axes_that_do_not_fit_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((5, 4, 6, 9), np.uint8))
+    for axes, told in (
+        ("xyz", "names 3 axes, but"),
+        ("tzyx", "expected axes z, y, x and at most one of channels"),
+        ("zzyx", "each of t, c, z, y, x at most once"),
+        ("abc", "each of t, c, z, y, x at most once"),
+    ):
+        with pytest.raises(NeuropilError, match=told):
+            open_volume(tmp_path / "a.npy", axes=axes)
+    assert open_volume(tmp_path / "a.npy", axes="x,c,y,z").shape == (4, 9, 6, 5)
+    write_volume(tmp_path / "a.precomputed", np.zeros((5, 4, 6), np.uint8))
+    with pytest.raises(NeuropilError, match="says itself which axes it has"):
+        open_volume(tmp_path / "a.precomputed", axes="xyz")

@@ -17,6 +17,10 @@ def convert(
     target: Annotated[str, typer.Argument(metavar="OUT", help="Its copy; the ending decides the format.")],
     box: BoxOption = None,
     voxel_size: VoxelSizeOption = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Axes of IN as stored, where it does not say them: xyz, t,c,z,y,x."),
+    ] = None,
     kind: Annotated[
         Colours | None,
         typer.Option("--type", help="What colours become, and how viewers show it: grey values, or ids."),
@@ -27,6 +31,13 @@ def convert(
     scale_range: Annotated[
         str | None, typer.Option(metavar="LOW,HIGH", help="These become the ends of the type (uint8); beyond is cut.")
     ] = None,
+    downsample: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="N coarser levels beside it, for viewers: images by mean, ids by mode."),
+    ] = None,
+    sharded: Annotated[
+        bool, typer.Option("--sharded", help="Pack many chunks into one file (Zarr 3, precomputed).")
+    ] = False,
 ) -> None:
     """Copy a volume into another format.
 
@@ -41,9 +52,15 @@ def convert(
 
         typer.echo(f"wrote {export_any(source, target)}")
         return
-    volume = open_volume(source, colour=kind or "")
+    volume = open_volume(source, colour=kind or "", axes=axes or "")
     spare_input(volume, target)
     voxels = Voxels(dtype, kind or "", read_range(scale_range))
     area, size = read_box(box, volume.box), read_voxel_size(voxel_size)
-    convert_volume(volume, target, box=area, voxel_size=size, voxels=voxels)
+    if downsample is None:
+        convert_volume(volume, target, box=area, voxel_size=size, voxels=voxels, sharded=sharded)
+    else:
+        from neuropil.volumes.pyramid import Pyramid, convert_pyramid
+
+        pyramid = Pyramid(downsample, sharded)
+        convert_pyramid(volume, target, pyramid, box=area, voxel_size=size, voxels=voxels, say=typer.echo)
     typer.echo(f"wrote {target}")

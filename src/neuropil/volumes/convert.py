@@ -94,6 +94,7 @@ def convert_volume(
     box: Box | None = None,
     voxel_size: VoxelSize | None = None,
     voxels: Voxels = AS_THEY_ARE,
+    sharded: bool = False,
 ) -> None:
     """Write a volume, or a box of it, under another name, whose ending decides the format. Metadata come along.
 
@@ -103,6 +104,7 @@ def convert_volume(
         box: the part to copy, in voxels of the image; the copy carries its start as ``origin``.
         voxel_size: nm, z y x, instead of what the source says.
         voxels: what becomes of the values.
+        sharded: as for :func:`create_volume`.
 
     Raises:
         NeuropilError: a box that leaves the source, or what :func:`create_volume` refuses.
@@ -123,13 +125,13 @@ def convert_volume(
         voxel_size=voxel_size or source.metadata.voxel_size,
     )
     dtype = voxels.of(source)
-    with create_volume(path, (*channels, *box.shape), dtype, metadata) as copy:
+    with create_volume(path, (*channels, *box.shape), dtype, metadata, sharded=sharded) as copy:
         lead = channels[0] if channels else 1
-        for part in blocks(box, _part(box.shape, copy.chunks, source.chunks, lead * source.dtype.itemsize)):
+        for part in blocks(box, part_shape(box.shape, copy.chunks, source.chunks, lead * source.dtype.itemsize)):
             copy.write(part, voxels.convert(source.read(part), dtype, source.path).astype(copy.dtype))
 
 
-def _part(shape: Triple, target: Sequence[int] | None, source: Sequence[int] | None, voxel: int) -> Triple:
+def part_shape(shape: Triple, target: Sequence[int] | None, source: Sequence[int] | None, voxel: int) -> Triple:
     """How much to copy at a time: whole chunks of the target, wide enough that chunks of the source are unpacked once,
     as far as memory allows."""
     part = list(target[-3:]) if target else [1, 1, 1]

@@ -15,7 +15,7 @@ from neuropil.errors import NeuropilError, Note
 from neuropil.inputs import note_input
 from neuropil.volumes.arrays import Listed
 from neuropil.volumes.formats import CHUNKED
-from neuropil.volumes.formats.base import Colour
+from neuropil.volumes.formats.base import Colour, Location
 from neuropil.volumes.location import parse_location
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.units import question
@@ -28,7 +28,7 @@ from neuropil.volumes.volume import (
 )
 
 
-def open_volume(path: str | Path, mode: Mode = "r", colour: Colour = "") -> Volume:
+def open_volume(path: str | Path, mode: Mode = "r", colour: Colour = "", axes: str = "") -> Volume:
     """Open an array in a file, a bucket or a stack of sections. No voxel is read; `read(box)` does that.
 
     ``path`` names a container and, after it, an array inside: ``a.h5/main``, ``b.zarr/volumes/raw``, ``c.tif``,
@@ -40,6 +40,8 @@ def open_volume(path: str | Path, mode: Mode = "r", colour: Colour = "") -> Volu
         mode: ``r`` to read, ``r+`` to change what is there.
         colour: what colours in TIFF and PNG mean: ``image``, their brightness; ``segmentation``, ids as VAST exports
             them, 65536·R + 256·G + B. Without it they are refused.
+        axes: names of the axes as stored, such as ``xyz`` or ``z,y,x,c``, in place of what the file says; sizes that
+            are stored beside the array are in the same order.
 
     Raises:
         NeuropilError: no such file or array, several arrays and none named, not 3 or 4 axes, no voxels, damaged.
@@ -53,10 +55,22 @@ def open_volume(path: str | Path, mode: Mode = "r", colour: Colour = "") -> Volu
     """
     location = parse_location(path)
     with _damage_told(path):
-        volume = location.format.open(replace(location, colour=colour), mode)
+        volume = location.format.open(replace(location, colour=colour, axes=_axes(axes, location)), mode)
     note_input(location.container)
     question(volume.metadata.voxel_size, volume.path)
     return volume
+
+
+def _axes(text: str, location: Location) -> tuple[str, ...]:
+    """Names of axes as typed; empty where none are."""
+    if not text:
+        return ()
+    names = tuple(part.strip().lower() for part in (text.split(",") if "," in text else text))
+    if not {"x", "y"} <= set(names) <= set("tczyx") or len(set(names)) != len(names):
+        raise NeuropilError(f"--axes: expected each of t, c, z, y, x at most once, as xyz or t,c,z,y,x; got {text!r}")
+    if not location.format.axes:
+        raise NeuropilError(f"--axes {text}: {location.format.title} says itself which axes it has; leave it out")
+    return names
 
 
 def list_arrays(path: str | Path) -> dict[str, Listed]:
@@ -96,11 +110,13 @@ def create_volume(
     dtype: npt.DTypeLike,
     metadata: Metadata | None = None,
     chunks: Sequence[int] | None = None,
+    sharded: bool = False,
 ) -> Iterator[Volume]:
     """A new volume to fill box by box. It takes its name when the block is left; after an exception nothing of it
     remains, and what had that name before is still there.
 
     A file name without an array makes ``main`` in HDF5 and the root array in Zarr 3. Voxels never written are 0.
+    ``sharded`` packs many chunks into one file, which formats of folders can (Zarr 3, precomputed): write whole ones.
 
     Raises:
         NeuropilError: not 3 or 4 axes, no voxels, a dtype that the format cannot hold, or a folder that cannot
@@ -119,6 +135,11 @@ def create_volume(
     if create is None:
         other = Path(location.container).with_suffix(CHUNKED.suffixes[0])
         raise NeuropilError(f"{location.format.title} is only read, not written; write {other} instead")
+    if sharded and not location.format.sharded:
+        raise NeuropilError(
+            f"{location.format.title} cannot pack chunks into shards; Zarr 3 and precomputed can: {path}"
+        )
+    location = replace(location, sharded=sharded)
     with create(location, tuple(int(n) for n in shape), kind, metadata or Metadata(), chunks) as volume:
         yield volume
 

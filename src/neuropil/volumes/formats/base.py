@@ -34,6 +34,8 @@ class Location:
         array: the array inside; "" where none is named.
         scheme: what stood before ``://`` to name the format; "" where the path itself tells it.
         colour: what colours mean; "": they are refused.
+        axes: names of the axes as stored, in place of what the file says; empty: as it says.
+        sharded: whether a new array packs many chunks into one file.
     """
 
     format: Format
@@ -41,6 +43,8 @@ class Location:
     array: str = ""
     scheme: str = ""
     colour: Colour = ""
+    axes: tuple[str, ...] = ()
+    sharded: bool = False
 
     @property
     def remote(self) -> bool:
@@ -56,6 +60,19 @@ class Location:
     def at(self, array: str) -> Location:
         """Another array of the same container."""
         return replace(self, array=array)
+
+    def names(self, shape: Sequence[int], found: Sequence[str | None] | None) -> Sequence[str | None] | None:
+        """The names of the axes of a stored array: those that were asked for, else those that were found.
+
+        Raises:
+            NeuropilError: more or fewer were asked for than there are.
+        """
+        if self.axes and len(self.axes) != len(shape):
+            raise NeuropilError(
+                f"--axes {''.join(self.axes)} names {len(self.axes)} axes, but {self.path} has {len(shape)}, of length "
+                f"{', '.join(map(str, shape))}"
+            )
+        return self.axes or found
 
     def whole_file(self) -> str:
         """The container of a format that holds one array.
@@ -101,6 +118,8 @@ class Format:
         markers: files in a folder, by which one without a known suffix is recognised.
         schemes: what may stand before ``://`` to name the format; it can then be read from a URL.
         several: whether a container holds arrays by name.
+        axes: whether the axes of a stored array may be named by the user.
+        sharded: whether many chunks can be packed into one file.
         folder: whether an array is a folder of chunks, which many processes may write at once and which can be renamed.
         settle: gives an output the name of the array inside that it gets where none was named.
     """
@@ -117,6 +136,8 @@ class Format:
     schemes: tuple[str, ...] = ()
     several: bool = False
     folder: bool = False
+    axes: bool = False
+    sharded: bool = False
     settle: Callable[[Location], Location] = _as_named
 
     def __repr__(self) -> str:

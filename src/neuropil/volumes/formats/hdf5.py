@@ -77,9 +77,8 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
         path = f"{location.container}/{name}"
         hdf5_links.check_readable(dataset, location.container, path)
         attributes = _stored_attributes(dataset, path)
-        arrangement = arrange(
-            dataset.shape, _axes(dataset, attributes), path, True if "offsets" in attributes else None
-        )
+        names = location.names(dataset.shape, _axes(dataset, attributes))
+        arrangement = arrange(dataset.shape, names, path, True if "offsets" in attributes else None)
         metadata = Metadata.from_attributes(attributes, path, arrangement)
         return Volume(path, arranged(Hdf5Store(file, dataset), arrangement), metadata, mode)
     except BaseException:
@@ -251,5 +250,6 @@ FORMAT = Format(
     create=create_hdf5,
     signatures=(b"\x89HDF\r\n\x1a\n",),
     several=True,
+    axes=True,
     settle=settle,
 )

@@ -38,6 +38,11 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
     check_local(location)
     name = location.array.strip("/")
     described = describe(location.container, name)
+    if described is None and (
+        keys.read_json(location.container, f"{name}/attributes.json" if name else "attributes.json") or {}
+    ).get("multiScale"):
+        name = f"{name}/s0".strip("/")  # the finest level of a pyramid
+        described = describe(location.container, name)
     if described is None:
         name = choose_listed(list_n5(location), location)
         described = describe(location.container, name)
@@ -46,7 +51,8 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
     shape = described.values["dimensions"]
     above = name.rpartition("/")[0]
     around = keys.read_json(location.container, f"{above}/attributes.json" if above else "attributes.json") or {}
-    arrangement, metadata = n5_metadata(described.values, around if name else {}, path)
+    values = dict(described.values) | ({"axes": list(location.names(shape, None) or ())} if location.axes else {})
+    arrangement, metadata = n5_metadata(values, around if name else {}, path)
     if not location.remote and mode == "r":
         grid = [-(-n // c) for n, c in zip(shape, described.values["blockSize"], strict=True)]
         check_chunks(location.container, name, grid, re.compile("/".join([r"(\d+)"] * len(grid))), path)
@@ -192,5 +198,6 @@ FORMAT = Format(
     markers=("attributes.json",),
     schemes=("n5",),
     several=True,
+    axes=True,
     folder=True,
 )

@@ -24,7 +24,8 @@ def open_npy(location: Location, mode: Mode = "r") -> Volume:
         raise NeuropilError(f"no such file: {path}")
     with readable(path):
         mapped = np.load(path, mmap_mode=mode, allow_pickle=False)
-    return Volume(path, arranged(ArrayStore(mapped), arrange(mapped.shape, None, path)), Metadata(), mode)
+    arrangement = arrange(mapped.shape, location.names(mapped.shape, None), path)
+    return Volume(path, arranged(ArrayStore(mapped), arrangement), Metadata(), mode)
 
 
 @contextmanager
@@ -45,5 +46,5 @@ def create_npy(
 
 FORMAT = Format(
     name="npy", title="NPY", suffixes=(".npy",), open=open_npy, list=list_one, stamp=stamp_file, create=create_npy,
-    signatures=(b"\x93NUMPY",),
+    signatures=(b"\x93NUMPY",), axes=True,
 )  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from neuropil.errors import NeuropilError, tell
+from neuropil.geometry import Triple, VoxelSize
 from neuropil.volumes.arrangement import Arrangement
 from neuropil.volumes.metadata import JSON, Metadata, parse_voxel_size
 from neuropil.volumes.units import nanometres
@@ -80,20 +81,46 @@ def ome_place(attributes: Mapping[str, Any], name: str) -> OmePlace | None:
     return None
 
 
-def ome_attributes(metadata: Metadata, name: str, channels: bool) -> dict[str, JSON]:
-    """Attributes of a group by which OME-Zarr 0.5 readers find its one array ``name``."""
-    size = metadata.voxel_size or (1.0, 1.0, 1.0)
-    unit: dict[str, JSON] = {"unit": "nanometer"} if metadata.voxel_size else {}
-    lead: list[JSON] = [1.0] if channels else []
+@dataclass(frozen=True)
+class Level:
+    """One array of a pyramid: its name, the size of a voxel and the place of the first one's middle (z, y, x).
+
+    In nm, or in voxels of the finest level where the size of those is not known.
+    """
+
+    name: str
+    size: VoxelSize
+    place: VoxelSize
+    known: bool
+
+    @classmethod
+    def of(cls, name: str, metadata: Metadata) -> Level:
+        """The finest level."""
+        z, y, x = metadata.position or metadata.start
+        return cls(name, metadata.voxel_size or (1.0, 1.0, 1.0), (z, y, x), metadata.voxel_size is not None)
+
+    def coarser(self, name: str, factors: Triple) -> Level:
+        """The next level, of which a voxel is ``factors`` of this one's.
+
+        >>> Level("0", (30.0, 6.0, 6.0), (0.0, 0.0, 0.0), True).coarser("1", (1, 2, 2)).place
+        (0.0, 3.0, 3.0)
+        """
+        moved = [p + (f - 1) / 2 * s for p, f, s in zip(self.place, factors, self.size, strict=True)]
+        size = [f * s for f, s in zip(factors, self.size, strict=True)]
+        return replace(self, name=name, size=(size[0], size[1], size[2]), place=(moved[0], moved[1], moved[2]))
+
+
+def ome_attributes(levels: Sequence[Level], channels: bool, method: str = "") -> dict[str, JSON]:
+    """Attributes of a group by which OME-Zarr 0.5 readers find its arrays, finest first; ``method``: how coarser ones
+    were made."""
+    unit: dict[str, JSON] = {"unit": "nanometer"} if levels[0].known else {}
     axes: list[JSON] = [{"name": "c", "type": "channel"}] if channels else []
     axes += [{"name": axis, "type": "space", **unit} for axis in "zyx"]
-    scale: list[JSON] = [*lead, *size]
-    place = metadata.position or metadata.start
-    shift: list[JSON] = [*([0.0] if channels else []), *(float(n) for n in place)]
-    steps: list[JSON] = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
-    image: dict[str, JSON] = {
-        "name": "image",
-        "axes": axes,
-        "datasets": [{"path": name, "coordinateTransformations": steps}],
-    }
-    return {"ome": {"version": "0.5", "multiscales": [image]}}
+    datasets: list[JSON] = []
+    for level in levels:
+        scale: list[JSON] = [*([1.0] if channels else []), *level.size]
+        shift: list[JSON] = [*([0.0] if channels else []), *(float(n) for n in level.place)]
+        steps: list[JSON] = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
+        datasets.append({"path": level.name, "coordinateTransformations": steps})
+    image: dict[str, JSON] = {"name": "image", "axes": axes, "datasets": datasets}
+    return {"ome": {"version": "0.5", "multiscales": [image | ({"type": method} if method else {})]}}

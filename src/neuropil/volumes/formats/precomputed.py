@@ -24,6 +24,7 @@ from neuropil.volumes.volume import Mode, Volume, arranged
 _TYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "f4")
 _KEY = "neuropil"  # where the info file keeps our attributes
 _AXES = "axes"
+_SHARD_BITS = 6  # 64 chunks of half a million voxels each in one file
 
 
 def open_precomputed(location: Location, mode: Mode = "r") -> Volume:
@@ -68,7 +69,7 @@ def create_precomputed(
     kind = allowed(dtype, _TYPES, location)
 
     def make(container: str, array: str, pieces: tuple[int, ...]) -> Any:
-        handle = open_new(_spec(shape, kind, metadata, pieces), container, array)
+        handle = open_new(precomputed_spec(shape, kind, metadata, pieces, location.sharded), container, array)
         info = keys.read_json(container, "info") or {}
         keys.write_json(container, "info", {**info, **precomputed_info(metadata, len(shape))})
         return _present(handle, len(shape))
@@ -106,7 +107,8 @@ def precomputed_metadata(info: Mapping[str, Any], scale: Mapping[str, Any], path
     size = None if unknown else parse_voxel_size(list(reversed(scale["resolution"])), "resolution")
     x, y, z = scale.get("voxel_offset", (0, 0, 0))
     # The format always has an offset; whether one of zero was meant is kept beside it.
-    return replace(metadata, voxel_size=size, origin=(int(z), int(y), int(x)) if z or y or x else metadata.origin)
+    start = (int(z), int(y), int(x))
+    return replace(metadata, voxel_size=size, origin=start if any(start) or metadata.origin is not None else None)
 
 
 def precomputed_info(metadata: Metadata, axes: int) -> dict[str, JSON]:
@@ -133,8 +135,11 @@ def precomputed_offset(metadata: Metadata) -> Triple:
     return (x, y, z)
 
 
-def _spec(shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: tuple[int, ...]) -> dict[str, Any]:
-    """uint32 and uint64 volumes are segmentations, which Neuroglancer shows in colours; all else is an image."""
+def precomputed_spec(
+    shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: tuple[int, ...], sharded: bool = False
+) -> dict[str, Any]:
+    """What TensorStore makes a scale of. uint32 and uint64 volumes are segmentations, which Neuroglancer shows in
+    colours; all else is an image."""
     ids = len(shape) == 3 and dtype in (np.uint32, np.uint64)
     encoding: dict[str, Any] = {"encoding": "raw"}
     if ids:
@@ -153,7 +158,23 @@ def _spec(shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chun
             "voxel_offset": list(precomputed_offset(metadata)),
             "chunk_size": list(reversed(chunks[-3:])),
             **encoding,
+            **({"sharding": _sharding(shape[-3:], chunks[-3:])} if sharded else {}),
         },
+    }
+
+
+def _sharding(shape: tuple[int, ...], chunks: tuple[int, ...]) -> dict[str, Any]:
+    """How chunks are packed into files: neighbours together, up to 64 in one."""
+    bits = sum((-(-n // c) - 1).bit_length() for n, c in zip(shape, chunks, strict=True))
+    inside = min(bits, _SHARD_BITS)
+    return {
+        "@type": "neuroglancer_uint64_sharded_v1",
+        "hash": "identity",
+        "preshift_bits": inside,
+        "minishard_bits": 0,
+        "shard_bits": bits - inside,
+        "minishard_index_encoding": "gzip",
+        "data_encoding": "gzip",
     }
 
 
@@ -168,5 +189,6 @@ FORMAT = Format(
     markers=("info",),
     schemes=("precomputed",),
     several=True,
+    sharded=True,
     folder=True,
 )

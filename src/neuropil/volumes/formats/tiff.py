@@ -78,7 +78,7 @@ def open_tiff(location: Location, mode: Mode = "r") -> Volume:
         file = _parse(path)
         try:
             stack = find_stack(file, path, location.colour)
-            arrangement = arrange(stack.shape, stack.names, path)
+            arrangement = arrange(stack.shape, location.names(stack.shape, stack.names), path)
             metadata = read_metadata(file, path)
             store: Any = _mapped(path, stack, mode) if stack.mapped else None
             if store is not None:
@@ -230,4 +230,5 @@ FORMAT = Format(
     stamp=stamp_file,
     create=create_tiff,
     signatures=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    axes=True,
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from neuropil.errors import NeuropilError
 from neuropil.volumes import arrays
 from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.formats import keys
@@ -25,12 +26,15 @@ from neuropil.volumes.formats.chunked import (
     open_handle,
 )
 from neuropil.volumes.formats.making import create_chunked, open_new
-from neuropil.volumes.formats.ome import ome_attributes, ome_images, ome_place
+from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images, ome_place
 from neuropil.volumes.metadata import Metadata, axis_names
 from neuropil.volumes.volume import Mode, Volume, arranged
 
 _OLD = "zarr2"
 """The scheme that asks for version 2."""
+
+_SHARD = (2, 4, 4)
+"""Chunks along z, y, x of one file where they are packed."""
 
 _IMAGE = ".ome.zarr"
 """The ending that asks for an OME-Zarr image."""
@@ -50,6 +54,7 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     image = ome_place(attributes(location.container, group), last) if last else None
     names = image.axes if image else described.values.get("dimension_names") or axis_names(own)
     keep = True if "offsets" in own else False if image else None  # OME-Zarr images often have one channel, written out
+    names = location.names(described.listed.shape, names)
     arrangement = arrange(described.listed.shape, names, path, keep)
     metadata = Metadata.from_attributes(own, path, arrangement)
     if image is not None and metadata.voxel_size is None:
@@ -113,10 +118,12 @@ def create_zarr(
     image = location.container.rstrip("/").endswith(_IMAGE) and location.array == "0"
     inside_old = not location.remote and bool(location.array) and Path(location.container, ".zgroup").is_file()
     old = location.scheme == _OLD or inside_old
+    if old and location.sharded:
+        raise NeuropilError(f"--sharded needs Zarr 3, but {location.path} is of version 2; write it under another name")
 
     def make(container: str, array: str, pieces: tuple[int, ...]) -> Any:
         if not old:
-            return open_new(_spec(shape, dtype, metadata, pieces), container, array)
+            return open_new(_spec(shape, dtype, metadata, pieces, location.sharded), container, array)
         handle = open_new(_old_spec(shape, dtype, pieces), container, array)
         keys.write_json(
             container,
@@ -130,7 +137,8 @@ def create_zarr(
         if old:
             name, text = ".zgroup", {"zarr_format": 2}
         elif top and image:
-            text = {**text, "attributes": ome_attributes(metadata, location.array, len(shape) == 4)}
+            level = Level.of(location.array, metadata)
+            text = {**text, "attributes": ome_attributes([level], len(shape) == 4)}
         if not (folder / name).exists() or text.get("attributes"):
             (folder / name).write_text(json.dumps(text))
 
@@ -192,18 +200,28 @@ def _consolidated(container: str) -> Iterator[tuple[str, arrays.Listed]]:
             yield key.removesuffix("/.zarray"), Described("zarr", node).listed
 
 
-def _spec(shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: tuple[int, ...]) -> dict[str, Any]:
+def _spec(
+    shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: tuple[int, ...], sharded: bool
+) -> dict[str, Any]:
     blosc = {"cname": "zstd", "clevel": 1, "shuffle": "shuffle", "typesize": dtype.itemsize, "blocksize": 0}
+    codecs: list[dict[str, Any]] = [
+        {"name": "bytes", "configuration": {"endian": "little"}},
+        {"name": "blosc", "configuration": blosc},
+    ]
+    files = chunks
+    if sharded:
+        index = [codecs[0], {"name": "crc32c"}]
+        inside = {"chunk_shape": list(chunks), "codecs": codecs, "index_codecs": index}
+        codecs = [{"name": "sharding_indexed", "configuration": inside}]
+        sides = zip(shape[-3:], chunks[-3:], _SHARD, strict=True)
+        files = (*chunks[:-3], *(c * min(s, -(-n // c)) for n, c, s in sides))
     return {
         "driver": "zarr3",
         "metadata": {
             "shape": list(shape),
             "data_type": dtype.name,
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks)}},
-            "codecs": [
-                {"name": "bytes", "configuration": {"endian": "little"}},
-                {"name": "blosc", "configuration": blosc},
-            ],
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(files)}},
+            "codecs": codecs,
             "fill_value": False if dtype.kind == "b" else 0,
             "dimension_names": ["c", "z", "y", "x"][-len(shape) :],
             "attributes": metadata.to_attributes(),
@@ -236,6 +254,8 @@ FORMAT = Format(
     markers=("zarr.json", ".zarray", ".zgroup"),
     schemes=("zarr", "zarr3", _OLD),
     several=True,
+    axes=True,
+    sharded=True,
     folder=True,
     settle=settle,
 )
