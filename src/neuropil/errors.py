@@ -1,6 +1,8 @@
 """What a user may have done wrong. The command line prints these as one message and exits with code 2 or 1."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class NeuropilError(ValueError):
@@ -13,6 +15,22 @@ class Note(UserWarning):
 
 class Unfinished(RuntimeError):
     """Work that could not be finished, for reasons that the message names; the command line exits with code 1."""
+
+
+@contextmanager
+def in_file(path: str) -> Iterator[None]:
+    """Name a file in the errors of what is done with it, once.
+
+    >>> with in_file("a.h5"):
+    ...     raise NeuropilError("expected labels")
+    Traceback (most recent call last):
+    ...
+    neuropil.errors.NeuropilError: a.h5: expected labels
+    """
+    try:
+        yield
+    except NeuropilError as error:
+        raise error if path in str(error) else NeuropilError(f"{path}: {error}") from None
 
 
 def tell(message: str) -> None:

@@ -364,8 +364,11 @@ def evaluate(
     from neuropil.volumes.scored import scored_labels
 
     size, by_blocks = read_voxel_size(voxel_size), asks_for_blocks(block, workers, scheduler, work)
+    if report is not None and report.suffix.lower() not in (".html", ".htm"):
+        raise NeuropilError(f"--report {report}: a report is a page for a browser; give it a name that ends in .html")
     with open_volume(segmentation) as volume, open_volume(labels) as stored:
-        refuse_image(volume)
+        for given in (volume, stored):
+            refuse_image(given)
         area = read_box(box, volume.box)
         truth = scored_labels(stored, read_ignore(ignore), read_tissue(volume, mask, skip_sections, area))
         for path in (json_file, report):

@@ -257,9 +257,10 @@ def _source(
     from neuropil.proofreading import load_calibration, open_proofreading
     from neuropil.proofreading.sources import Source
     from neuropil.volumes import open_volume
+    from neuropil.volumes.counting import refuse_image
     from neuropil.volumes.tissue import as_segmented
 
-    volume = stack.enter_context(open_volume(segmentation))
+    volume = refuse_image(stack.enter_context(open_volume(segmentation)))
     if affinities is None:
         if calibration is not None:
             raise NeuropilError("--calibration goes with --affinities")

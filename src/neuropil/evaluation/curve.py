@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from neuropil import _native
 from neuropil.choices import Metric
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, in_file
 from neuropil.evaluation.placing import Source, place, table_of
 from neuropil.evaluation.scores import Sums
 from neuropil.evaluation.table import Contingency, Ids
@@ -162,7 +162,9 @@ def threshold_curve(
     >>> curve.best("adapted_rand_error"), curve.best("voi")
     ((0.6, 0.0), (0.6, 0.0))
     """
-    return curve_of(tree, table_of(place(fragments, labels, box), threads))
+    placed = place(fragments, labels, box)
+    with in_file(placed.labels.path):
+        return curve_of(tree, table_of(placed, threads))
 
 
 def curve_of(tree: Tree, table: Contingency) -> ThresholdCurve:

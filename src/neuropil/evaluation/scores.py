@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, in_file
 from neuropil.evaluation.components import with_connected_parts
 from neuropil.evaluation.matching import Matching, match_objects
 from neuropil.evaluation.placing import Placed, Source, place, table_of, without_borders
@@ -232,7 +232,9 @@ def evaluate_placed(
         if size is None or border < 0:
             raise NeuropilError(f"a border must be positive and needs a voxel size; got {border} nm and {size}")
         bordered = table_of(placed, threads, lambda part: without_borders(part, border, size))
-    return replace(scores_of(table, bordered), box=str(placed.box), border=border)
+    with in_file(placed.labels.path):
+        scores = scores_of(table, bordered)
+    return replace(scores, box=str(placed.box), border=border)
 
 
 def scores_of(table: Contingency, bordered: Contingency | None = None) -> Scores:

@@ -5,8 +5,7 @@ watershed → merge tree → cut at a threshold → minimum size → filling; or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from neuropil.config import SegmentConfig
 from neuropil.config.mistakes import changed
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, in_file
 from neuropil.geometry import Offsets, default_offsets
 from neuropil.segmentation.agglomeration import agglomerate, segment_fragments
 from neuropil.segmentation.codes import Affinities, Labels, encode_affinities
@@ -74,7 +73,7 @@ def segment(
     chosen = changed(settings or SegmentConfig(), {"threshold": threshold, "min_size": min_size}, "segment")
     volume = as_volume(affinities)
     chosen, _ = settle(volume, chosen)
-    with _in_file(volume.path):
+    with in_file(volume.path):
         codes = encode_affinities(volume, offsets, encoding, nearest=chosen.method != "mutex", threads=threads)
         laid = tissue_of(volume)
         if edits is not None:
@@ -156,7 +155,7 @@ def merge_tree(
     [0.9, 0.2]
     """
     settings, volume = settings or SegmentConfig(), as_volume(affinities)
-    with _in_file(volume.path):
+    with in_file(volume.path):
         codes = encode_affinities(volume, nearest=True, threads=threads)
         if fragments is None:
             fragments = watershed(codes, low=settings.low, high=settings.high, threads=threads)
@@ -214,15 +213,6 @@ def _mutex(
     fragments = watershed(codes, low=settings.low, high=settings.high, threads=threads)
     graph = signed_graph(codes, fragments, bias=bias, strides=settings.strides, threads=threads)
     return cluster_fragments(graph, fragments)
-
-
-@contextmanager
-def _in_file(path: str) -> Iterator[None]:
-    """Name the file of the affinities in an error, once."""
-    try:
-        yield
-    except NeuropilError as error:
-        raise error if path in str(error) else NeuropilError(f"{path}: {error}") from None
 
 
 def segment_volume(
