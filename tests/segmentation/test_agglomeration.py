@@ -216,7 +216,9 @@ def test_bad_input_is_refused():
         neuropil.agglomerate(affinities, fragments, score="average")
     tree = neuropil.agglomerate(affinities, fragments)
     with pytest.raises(NeuropilError, match="graph"):
-        tree.segment(fragments, 0.5, min_size=5)
+        replace(tree, graph=None).segment(fragments, 0.5, min_size=5)  # as a tree that was loaded
+    with pytest.raises(NeuropilError, match="between 0 and 1, got 50"):
+        tree.segment(fragments, 50)
     with pytest.raises(NeuropilError, match="go up to 9"):
         tree.segment(fragments + 7, 0.5)
 
@@ -231,3 +233,17 @@ def test_graphs_with_64_bit_nodes_give_the_same_tree():
     np.testing.assert_array_equal(tree.score, wide_tree.score)
     segmentation = tree.segment(fragments, 0.5, min_size=20, graph=graph)
     np.testing.assert_array_equal(wide_tree.segment(fragments, 0.5, min_size=20, graph=wide), segmentation)
+    np.testing.assert_array_equal(wide_tree.segment(fragments, 0.5, min_size=20), segmentation)
+
+
+@pytest.mark.parametrize("score", ["mean", "q75"])
+def test_a_minimum_size_needs_no_graph_by_hand(tmp_path, score):
+    affinities = np.random.default_rng(6).integers(0, 6, (3, 6, 7, 8), np.uint8) * 50
+    fragments = neuropil.watershed(affinities, low=0.3)
+    graph = neuropil.region_graph(affinities, fragments, histograms=True)
+    tree = neuropil.agglomerate(affinities, fragments, score)
+    expected = tree.segment(fragments, 0.6, 20, graph)
+    np.testing.assert_array_equal(tree.segment(fragments, 0.6, min_size=20), expected)
+    tree.save(tmp_path / "tree.npz")
+    loaded = neuropil.MergeTree.load(tmp_path / "tree.npz")
+    np.testing.assert_array_equal(loaded.segment(fragments, 0.6, 20, graph), expected)

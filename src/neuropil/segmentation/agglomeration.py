@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from neuropil import _native
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
 from neuropil.segmentation.codes import Affinities, Labels, face_codes, steps, thread_count, voxel_count
-from neuropil.segmentation.graph import RegionGraph, nodes_of
+from neuropil.segmentation.graph import RegionGraph, nodes_of, region_graph
 from neuropil.segmentation.merge_tree import MergeTree
 from neuropil.segmentation.relabel import largest_label, relabelled
 from neuropil.segmentation.scores import Score, fixed_point
@@ -65,7 +66,11 @@ def agglomerate(
     a, b, scores = _native.agglomerate(
         *faces.arguments, labels, count, table, chosen.arguments(faces.encoding), block, scale, thread_count(threads)
     )
-    return MergeTree(a, b, chosen.affinities(scores, faces.encoding), count, ids, score)
+    graph = partial(
+        region_graph, affinities, fragments, histograms=chosen.kind == "quantile", offsets=offsets, encoding=encoding,
+        threads=threads,
+    )  # fmt: skip
+    return MergeTree(a, b, chosen.affinities(scores, faces.encoding), count, ids, score, graph)
 
 
 def segment_fragments(
@@ -134,7 +139,7 @@ def agglomerate_graph(graph: RegionGraph, score: str = "mean", *, threads: int |
         graph.columns, graph.bins, chosen.arguments(graph.encoding), chosen.top(graph.encoding),
         fixed_point(graph.encoding)[1], thread_count(threads),
     )  # fmt: skip
-    return MergeTree(a, b, chosen.affinities(scores, graph.encoding), graph.nodes, graph.ids, score)
+    return MergeTree(a, b, chosen.affinities(scores, graph.encoding), graph.nodes, graph.ids, score, lambda: graph)
 
 
 def agglomerate_in_queue_order(graph: RegionGraph, score: str, queue: Literal["heap", "bins"] = "heap") -> MergeTree:
@@ -166,4 +171,4 @@ def agglomerate_in_queue_order(graph: RegionGraph, score: str, queue: Literal["h
     a, b, scores = _native.agglomerate_in_queue_order(
         graph.columns, graph.bins, chosen.arguments(graph.encoding), graph.nodes, queue == "bins"
     )
-    return MergeTree(a, b, chosen.affinities(scores, graph.encoding), graph.nodes, graph.ids, score)
+    return MergeTree(a, b, chosen.affinities(scores, graph.encoding), graph.nodes, graph.ids, score, lambda: graph)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -66,10 +65,10 @@ def save_fields(path: str | Path, values: Mapping[str, Any]) -> None:
         np.savez(file, **values)
 
 
-def load_fields(path: str | Path, cls: type) -> dict[str, Any]:
-    """The fields of a dataclass from an .npz file."""
+def load_fields(path: str | Path, names: Iterable[str]) -> dict[str, Any]:
+    """Arrays of these names from an .npz file."""
     with np.load(path, allow_pickle=False) as stored:
-        return {field.name: stored[field.name] for field in fields(cls)}
+        return {name: stored[name] for name in names}
 
 
 @contextmanager

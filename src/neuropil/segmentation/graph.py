@@ -104,7 +104,7 @@ class RegionGraph:
             NeuropilError: the file is not a saved region graph.
         """
         with saved(path, "region graph"):
-            stored = load_fields(path, cls)
+            stored = load_fields(path, (field.name for field in fields(cls)))
             encoding = Encoding.from_json(json.loads(str(stored["encoding"])))
             graph = cls(**{**stored, "nodes": int(stored["nodes"]), "encoding": encoding})
             check_edges(graph)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,8 @@ class MergeTree:
     fragments: int
     ids: npt.NDArray[np.uint64] = field(default_factory=no_ids)
     pooling: str = "mean"
+    graph: Callable[[], RegionGraph] | None = field(default=None, repr=False, compare=False)
+    """Makes the region graph that the merges were made from, for a minimum size; a tree that was loaded has none."""
 
     def __post_init__(self) -> None:
         columns = self.a, self.b, self.score
@@ -104,20 +108,23 @@ class MergeTree:
         """The segmentation at a threshold.
 
         With ``min_size``: while a segment has fewer voxels than that, the smallest (of equals the one with the
-        smallest fragment) joins the neighbour with the best pooled edge; one without neighbours becomes 0. This needs
-        the region graph the tree was made from; edges are pooled as they were for the tree.
+        smallest fragment) joins the neighbour with the best pooled edge; one without neighbours becomes 0. Edges are
+        pooled as they were for the tree. It needs the region graph, which is made anew where it is not given; a tree
+        that was loaded from a file must be given it.
 
         Returns:
             uint32 (uint64 where ids need it) [z, y, x]; ids from 1 in the order of their smallest fragments.
 
         Raises:
-            NeuropilError: labels that are not this tree's fragments, ``min_size`` without the graph or with another
-                volume's, or no whole number; a NaN.
+            NeuropilError: labels that are not this tree's fragments; ``min_size`` that is no whole number, with a graph
+                of another volume, or without one in a tree that was loaded; a NaN, or a number that is no affinity.
 
         >>> tree = MergeTree(np.array([1]), np.array([2]), np.array([0.7]), fragments=2)
         >>> tree.segment(np.array([[[1, 2, 0]]]), threshold=0.5).tolist()
         [[[1, 1, 0]]]
         """
+        if math.isfinite(threshold) and not -1 <= threshold <= 2:  # a little beyond is a way to say all, or nothing
+            raise NeuropilError(f"a threshold is an affinity between 0 and 1, got {threshold}")
         nodes = self.nodes(fragments)
         return relabelled(nodes, self.lut(threshold, min_size, graph, nodes))
 
@@ -133,8 +140,11 @@ class MergeTree:
         lut = self.cut(threshold)
         if min_size <= 1:
             return lut
-        if graph is None:
+        if graph is None and self.graph is None:
             raise NeuropilError("min_size needs the graph: segment(…, graph=region_graph(affinities, fragments))")
+        if graph is None:
+            assert self.graph is not None
+            graph = self.graph()
         self._check_graph(graph)
         sizes = count_labels(nodes, self.fragments + 1)
         return _absorb_small(lut, sizes, graph, min_size, Score.parse(self.pooling))
@@ -152,7 +162,7 @@ class MergeTree:
         Raises:
             NeuropilError: it cannot be written there.
         """
-        save_fields(path, {field.name: getattr(self, field.name) for field in fields(self)})
+        save_fields(path, {name: getattr(self, name) for name in _STORED})
 
     @classmethod
     def load(cls, path: str | Path) -> MergeTree:
@@ -162,10 +172,13 @@ class MergeTree:
             NeuropilError: the file is not a saved merge tree.
         """
         with saved(path, "merge tree"):
-            stored = load_fields(path, cls)
+            stored = load_fields(path, _STORED)
             pooling = str(stored["pooling"])
             Score.parse(pooling)
             return cls(**{**stored, "fragments": int(stored["fragments"]), "pooling": pooling})
+
+
+_STORED = tuple(field.name for field in fields(MergeTree) if field.name != "graph")
 
 
 def kernels_for(nodes: int) -> tuple[np.dtype[Any], Any]:
