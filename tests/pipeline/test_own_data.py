@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
 
 from neuropil.config import Config, check_trainable
 from neuropil.errors import NeuropilError
@@ -11,59 +9,15 @@ from neuropil.geometry import Box
 from neuropil.models import build_network
 from neuropil.models.checkpoint import load_model
 from neuropil.pipeline.checking import check_volumes
-from neuropil.pipeline.own_data import LEAST, downsampling, flat_levels, new_recipe, offsets_for, patch_for, split
+from neuropil.pipeline.own_data import LEAST, new_recipe
 from neuropil.training.batches import open_dataset
 from neuropil.training.run import start_from
 from neuropil.volumes import Metadata, open_volume, write_volume
-
-sizes = st.tuples(st.floats(4, 60), st.floats(3, 40), st.floats(3, 40))
-shapes = st.tuples(st.integers(16, 600), st.integers(16, 2000), st.integers(16, 2000))
-
 
 GREY = np.random.default_rng(0).integers(0, 255, (9, 32, 32)).astype(np.uint8)
 REGIONS = np.repeat(np.repeat(np.arange(1, 17, dtype=np.uint8).reshape(1, 4, 4), 8, 1), 8, 2) * np.ones(
     (9, 1, 1), np.uint8
 )
-
-
-@given(sizes)
-def test_voxels_become_rounder_level_by_level(size):
-    factors = downsampling(size)
-    before, now = max(size) / min(size), list(size)
-    for factor in factors:
-        now = [n * f for n, f in zip(now, factor, strict=True)]
-        assert max(factor) == 2
-    assert max(now) / min(now) <= max(before, 2)
-    assert flat_levels(size, factors) <= len(factors) + 1
-
-
-@given(sizes, shapes)
-def test_patch_split_and_offsets_fit_the_volume(size, shape):
-    factors = downsampling(size)
-    try:
-        patch, axis = patch_for(size, shape, factors)
-    except NeuropilError:
-        assume(False)
-    step = np.prod(factors, axis=0)
-    assert all(p % s == 0 for p, s in zip(patch, step, strict=True))
-    region = Box.at((5, 6, 7), shape)
-    train, validation, test = split(region, axis, patch)
-    for box in (train, validation):
-        assert all(n >= p for n, p in zip(box.shape, patch, strict=True))
-    for box in (train, validation, test):
-        assert region.contains(box)
-        assert box.size
-    assert train.intersect(validation).size == train.intersect(test).size == 0
-    assert test == validation or test.intersect(validation).size == 0
-    offsets = offsets_for(size, patch)
-    assert len(set(offsets)) == len(offsets)
-    assert all(abs(o) <= max(p // 2, 1) for offset in offsets for o, p in zip(offset, patch, strict=True))
-
-
-def test_the_usual_data_get_the_usual_choices():
-    assert patch_for((30, 6, 6), (80, 1024, 1024), downsampling((30, 6, 6))) == ((16, 144, 144), 0)
-    assert flat_levels((40, 4, 4), downsampling((40, 4, 4))) == 2
-    assert patch_for((8, 8, 8), (520, 520, 520), downsampling((8, 8, 8))) == ((72, 72, 72), 0)
 
 
 def test_a_recipe_names_what_it_read(tmp_path):
@@ -153,8 +107,21 @@ def test_volumes_of_different_voxel_size_are_refused(tmp_path):
 
 def test_a_small_isotropic_box_gets_a_patch_that_is_not_flat(tmp_path):
     config = new_recipe([write_pair(tmp_path, "a", np.ones((60, 60, 60), np.uint8))]).config
-    assert config.training.patch == (24, 56, 56)
+    assert config.training.patch == (32, 32, 32)
     check_volumes(config)
+
+
+@pytest.mark.parametrize(("minutes", "stem", "patch", "step"), [(7, (2, 2, 2), 96, 16), (240, (1, 1, 1), 72, 8)])
+def test_isotropic_data_are_turned_like_cubes_and_coarse_where_time_is_short(tmp_path, minutes, stem, patch, step):
+    pair = write_pair(tmp_path, "a", np.ones((100, 160, 160), np.uint8))
+    config = new_recipe([pair], minutes=minutes).config
+    assert (config.model.stem, config.training.patch) == (stem, (patch, patch, patch))
+    assert config.augment.cube
+    assert config.augment.by_section == 0
+    check_trainable(config)
+    # What is chosen on may be thinner than a patch, yet whole at the coarsest level.
+    shape = open_dataset(config.data.validation, config, seed=0)[0].image_ZYX.shape
+    assert all(n % step == 0 for n in shape)
 
 
 @pytest.mark.parametrize("far", [True, False])

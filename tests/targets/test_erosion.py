@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuropil import NeuropilError
-from neuropil.targets import erode_inside, erode_labels
+from neuropil.targets import erode_inside, erode_labels, erode_volume
 from reference.targets import erode
 
 SMALL = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=7)
@@ -52,3 +52,20 @@ def test_leaves_the_input_alone():
 def test_refuses_other_dtypes(labels):
     with pytest.raises(NeuropilError, match="signed integer"):
         erode_labels(labels, 1)
+
+
+def test_erosion_in_all_planes_knows_no_direction():
+    rng = np.random.default_rng(0)
+    labels = torch.from_numpy(rng.integers(0, 4, (9, 9, 9)).repeat(3, 0).repeat(3, 1).repeat(3, 2).astype(np.int32))
+    eroded = erode_volume(labels, 1, 0)
+    for order in ((1, 0, 2), (2, 1, 0), (1, 2, 0)):
+        turned = erode_volume(labels.permute(order).contiguous(), 1, 0)
+        assert torch.equal(turned, eroded.permute(order))
+    # A voxel stays exactly where no plane through it shows two neurons within the window.
+    padded = np.pad(labels.numpy(), 1)
+    for z, y, x in rng.integers(0, 27, (300, 3)):
+        cube = padded[z : z + 3, y : y + 3, x : x + 3]
+        planes = [np.setdiff1d(np.unique(p), [0]) for p in (cube[1], cube[:, 1], cube[:, :, 1])]
+        whole = all(len(ids) < 2 for ids in planes)
+        assert eroded[z, y, x] == (labels[z, y, x] if whole else 0)
+    assert torch.equal(erode_volume(labels, 1, 2), eroded[:, 2:-2, 2:-2])

@@ -10,7 +10,7 @@ from neuropil.targets.auxiliary import (
 )
 from neuropil.targets.descriptors import shape_descriptors
 from neuropil.targets.distance import signed_distance
-from neuropil.targets.erosion import erode_inside, erode_labels, meetings
+from neuropil.targets.erosion import erode_inside, erode_labels, erode_volume, meetings
 
 __all__ = [
     "Affinities",
@@ -22,6 +22,7 @@ __all__ = [
     "auxiliary_targets",
     "erode_inside",
     "erode_labels",
+    "erode_volume",
     "label_margin",
     "meetings",
     "shape_descriptors",

@@ -55,6 +55,30 @@ def erode_inside(labels_ZHW: Tensor, steps: int, margin: int) -> Tensor:
     return (_cut(labels_ZHW, margin) * ~_by_torch(near, steps)).contiguous()
 
 
+def erode_volume(labels_ZHW: Tensor, steps: int, margin: int) -> Tensor:
+    """Eroded in the three planes through each voxel, for isotropic voxels: no direction is special.
+
+    A voxel is left out where the window of (2·steps+1)² voxels of any of these planes holds two different positive
+    ids; windows are clipped at the first and last section.
+
+    Args:
+        labels_ZHW: signed integers, three axes, 0 = background.
+        steps: half-width of the window in voxels; 0 only cuts.
+        margin: voxels to leave out on each side in y and x, as :func:`erode_inside` does.
+
+    >>> erode_volume(torch.tensor([[[1, 1, 1]], [[1, 1, 1]], [[2, 2, 2]]]), 1, 0)[:, 0, 1].tolist()
+    [1, 0, 0]
+    """
+    eroded = erode_inside(labels_ZHW, steps, margin)
+    if steps == 0:
+        return eroded
+    for order in ((1, 0, 2), (2, 0, 1)):  # planes of z and x, of z and y
+        met = meetings(labels_ZHW.permute(order).contiguous(), steps)
+        back = met.permute([order.index(axis) for axis in range(3)])
+        eroded = eroded * ~_cut(back, margin)
+    return eroded
+
+
 def meetings(labels_ZYX: Tensor, steps: int) -> Tensor:
     """Where the in-section window of (2·steps+1)² voxels holds two different positive ids: the contour of instances.
 
