@@ -357,3 +357,37 @@ def test_what_is_wrong_with_a_volume_that_is_read_lazily_is_told_in_plain_words(
 
 def test_one_volume_without_labels_among_others_is_background_to_learn():
     assert VolumeDataset([filled(np.uint8, 3, labels=np.uint8(0)), pair()], (1, 4, 4)).in_memory
+
+
+def test_samples_of_sparse_labels_hold_usable_voxels_and_the_more_the_likelier():
+    image = array_volume(np.zeros((20, 80, 80), np.uint8))
+    labels = np.zeros((20, 80, 80), np.uint32)
+    labels[4:8, 10:14, 60:64] = 1
+    labels[12:18, 40:72, 8:40] = 2
+    source = LabelledVolume(image, array_volume(labels))
+    data = VolumeDataset([source], (4, 16, 16), unlabelled=[0])
+    held = [data[n].mask_ZYX.sum().item() for n in range(200)]
+    assert min(held) > 0
+    # Drawn by voxels, the large part is met about a hundred times as often as the small one.
+    small = [n for n in range(200) if (data[n].labels_ZYX == 1).any()]
+    assert len(small) < 15
+    assert data.possible((-1, 0, 0))
+    assert not data.possible((0, 0, -60))
+
+
+def test_volumes_that_are_not_kept_draw_again_until_a_voxel_counts():
+    image = array_volume(np.zeros((8, 64, 64), np.uint8))
+    labels = np.zeros((8, 64, 64), np.uint32)
+    labels[:, 20:40, 20:40] = 1
+    data = VolumeDataset([LabelledVolume(image, array_volume(labels))], (4, 16, 16), unlabelled=[0], memory=0)
+    assert all(data[n].mask_ZYX.any() for n in range(60))
+
+
+def test_volumes_that_count_everywhere_draw_the_places_they_always_drew():
+    image, labels = array_volume(np.zeros((8, 64, 64), np.uint8)), array_volume(np.ones((8, 64, 64), np.uint32))
+    data = VolumeDataset([LabelledVolume(image, labels)], (4, 16, 16), seed=3)
+    for number in range(5):
+        rng, used = sample_rng(3, number), sample_rng(3, number)
+        rng.random()
+        assert data._place(used)[1].start == tuple(int(rng.integers(0, n)) for n in (5, 49, 49))
+        assert used.random() == rng.random()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -59,13 +58,15 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
     independent streams, and a run that is resumed goes on with the samples it would have drawn.
 
     Args:
-        pairs: where to draw from, each with probability proportional to weight × number of patch positions.
+        pairs: where to draw from, each with probability proportional to weight × number of patch positions; of a volume
+            of which less than half may be learned from, to that share, too, and places in it are drawn by the usable
+            voxels they hold. A place without a usable voxel is never taken, if there is another.
         patch: size of a patch in voxels (z, y, x).
         seed: first half of each sample's random stream.
         margin: voxels of labels around the patch in y and x, so that erosion at its border sees what lies beyond.
         augment: how samples will be warped, so that enough is read around them; None: not at all.
         unlabelled: ids that mean "not labelled", masked out; without 0 that is true background.
-        wanted: what a place must hold to be taken; None: nothing.
+        wanted: what else a place must hold to be taken; None: nothing.
         memory: bytes that may be kept; volumes beyond are read box by box.
         offsets: edges that are to be learned from a teacher's affinities, where pairs have those.
         device: where volumes are kept. Samples of those lie there too, and need no copy to be trained on.
@@ -112,7 +113,7 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
                 f"expected neurons, got no voxel with an id above 0 that may be used in {labels and labels.path}"
                 f"{f' and {len(pairs) - 1} more' if len(pairs) > 1 else ''}; look at labels, mask and box in the recipe"
             )
-        positions = np.array([source.pair.weight * math.prod(source.positions) for source in self._sources])
+        positions = np.array([source.pair.weight * source.room for source in self._sources])
         self._until = (positions / positions.sum()).cumsum()
         self._until /= self._until[-1]
 
@@ -146,23 +147,43 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
 
     def _place(self, rng: np.random.Generator) -> tuple[Source, Box]:
         """A volume and a patch in it that holds what is wanted."""
+        wanted = self.wanted or Wanted()
         best: tuple[float, Source, Box] | None = None
-        for _ in range(self.wanted.attempts if self.wanted else 1):
+        for _ in range(wanted.attempts):
             # What rng.choice with these shares does, without checking them each time.
             source = self._sources[int(self._until.searchsorted(rng.random(), side="right"))]
-            start = [a + int(rng.integers(0, n)) for a, n in zip(source.region.start, source.positions, strict=True)]
-            patch = Box.at(start, self.patch)
-            if self.wanted is None or source.pair.labels is None:
+            patch = Box.at(source.start(rng, self.patch), self.patch)
+            if self.wanted is None and source.usable_everywhere:
                 return source, patch
             labels, mask = source.labels(patch)
-            foreground = float(((labels > 0) & mask).float().mean())
-            ids = torch.unique(labels[:, ::4, ::4]) if self.wanted.ids else labels[:0]
-            if foreground >= self.wanted.foreground and int(ids.count_nonzero()) >= self.wanted.ids:
+            if source.pair.labels is None:
+                foreground, held = 0.0, bool(mask.any())
+            else:
+                foreground = float(((labels > 0) & mask).float().mean())
+                ids = torch.unique(labels[:, ::4, ::4]) if wanted.ids else labels[:0]
+                enough = foreground >= wanted.foreground and int(ids.count_nonzero()) >= wanted.ids
+                held = enough and bool(mask.any())
+            if held:
                 return source, patch
             if best is None or foreground > best[0]:
                 best = (foreground, source, patch)
         assert best is not None
         return best[1:]
+
+    def possible(self, offset: Triple) -> bool:
+        """Whether any edge of an offset can be learned from: both its ends in usable planes of some volume.
+
+        Volumes that are not kept in memory are taken to have such edges.
+
+        >>> from neuropil.volumes import array_volume
+        >>> image, labels = np.zeros((8, 16, 16), np.uint8), np.zeros((8, 16, 16), np.uint32)
+        >>> labels[::4] = 1  # every fourth section is annotated
+        >>> pair = LabelledVolume(array_volume(image), array_volume(labels))
+        >>> data = VolumeDataset([pair], (8, 8, 8), unlabelled=[0])
+        >>> data.possible((-1, 0, 0)), data.possible((-4, 0, 0)), data.possible((0, 0, -1))
+        (False, True, True)
+        """
+        return any(source.possible(offset) for source in self._sources)
 
     @property
     def in_memory(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -64,6 +65,10 @@ class LabelledVolume:
         return box
 
 
+SPARSE = 0.5
+"""Share of usable voxels below which places are drawn by those, and not evenly."""
+
+
 class Source:
     """One pair, read once where it is small enough to be kept, on the device that trains; else box by box."""
 
@@ -92,15 +97,64 @@ class Source:
         self._image = _read_grey(pair.image, self.region).to(device) if fits else None
         self.may_teach = True
         """Whether any voxel carries a label that may be used; of volumes that are not kept nobody knows."""
+        self.usable_everywhere = pair.mask is None and (
+            pair.labels is None or (not unlabelled and pair.labels.dtype.kind == "u")
+        )
+        """Whether every voxel may be learned from; of volumes that are not kept only if nothing can say otherwise."""
         self._labels: tuple[Tensor, Tensor] | None = None
+        self._planes: list[npt.NDArray[np.bool_]] | None = None
+        self._by_section: npt.NDArray[np.int64] | None = None
+        share = 1.0
         if fits:
             labels, mask = self._read_labels(self.region)
             self.may_teach = bool(((labels > 0) & mask).any()) or pair.teacher is not None
             self._labels = labels.to(device), mask.to(device)
+            self.usable_everywhere = bool(mask.all())
+            share = self._look_at(mask)
+        self.room = math.prod(self.positions) * share
+        """Patch positions, fewer where voxels are that may not be learned from."""
         self._taught: Taught | None = None
         if fits and pair.teacher is not None:
             codes, edges = self._read_taught(pair.teacher, self.region)
             self._taught = Taught(codes.to(device), edges)
+
+    def _look_at(self, mask: Tensor) -> float:
+        """Note where voxels may be learned from, if not everywhere: the share by which the volume is drawn."""
+        if self.usable_everywhere:
+            return 1.0
+        counts = mask.numpy()
+        self._planes = [counts.any(axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+        by_section = counts.sum(axis=(1, 2), dtype=np.int64)
+        share = float(by_section.sum() / mask.numel())
+        if not 0 < share < SPARSE:
+            return 1.0
+        self._by_section = by_section.cumsum()
+        return share
+
+    def start(self, rng: np.random.Generator, patch: Triple) -> list[int]:
+        """First voxel of a patch: any place alike, or, where few voxels are usable, the likelier the more it holds."""
+        if self._by_section is None or self._labels is None:
+            return [a + int(rng.integers(0, n)) for a, n in zip(self.region.start, self.positions, strict=True)]
+        # A usable voxel, all alike; then one of the places whose patch holds it.
+        number = int(rng.integers(0, self._by_section[-1]))
+        z = int(self._by_section.searchsorted(number, side="right"))
+        inside = number - (int(self._by_section[z - 1]) if z else 0)
+        y, x = divmod(int(self._labels[1][z].flatten().nonzero()[inside]), self.region.shape[2])
+        found = []
+        for at, first, size, room in zip((z, y, x), self.region.start, patch, self.positions, strict=True):
+            low, high = max(0, at - size + 1), min(at, room - 1)
+            found.append(first + int(rng.integers(low, high + 1)))
+        return found
+
+    def possible(self, offset: Triple) -> bool:
+        """Whether both ends of an edge can lie in planes that hold a usable voxel; True where nobody looked."""
+        if self._planes is None:
+            return True
+        for usable, step in zip(self._planes, offset, strict=True):
+            far = abs(step)
+            if not (usable[far:] & usable[: len(usable) - far]).any():
+                return False
+        return True
 
     def image(self, box: Box) -> Tensor:
         if self._image is None:

@@ -3,15 +3,18 @@ import threading
 from contextlib import closing
 from types import SimpleNamespace
 
+import h5py
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from neuropil import NeuropilError, load_config, train
+from neuropil import Config, NeuropilError, load_config, train, write_volume
 from neuropil.models.checkpoint import load_model, read_checkpoint
 from neuropil.training.batches import Numbers, batches, open_dataset
 from neuropil.training.loop import prepared, validate
 from neuropil.training.run import Step, start_run
+from neuropil.volumes import Metadata
 from training_data import equal, recipe, stripes, weights
 
 
@@ -243,3 +246,54 @@ def test_validation_segments_when_asked(data, tmp_path):
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert {"validation/adapted_rand_error", "validation/voi", "loss/validation"} <= set(events.Tags()["scalars"])
+
+
+def test_resuming_tells_what_has_changed(tmp_path, capsys):
+    data = stripes(tmp_path)
+    half = train(recipe(data, "training.iterations=2", "optimizer.schedule=constant"), tmp_path / "half")
+    capsys.readouterr()
+    train(recipe(data, "training.iterations=3", "optimizer.schedule=constant"), tmp_path / "same", resume=half)
+    told = capsys.readouterr().out
+    assert "note: training.iterations was 2, is 3 from here on" in told
+    assert "has changed" not in told
+    config = recipe(data, "training.iterations=3", "optimizer.schedule=constant", "loss.dice=0.5")
+    labels = config.data.train[0].labels
+    with h5py.File(labels.split(".h5")[0] + ".h5", "r+") as file:
+        file.attrs["note"] = "proofread once more"
+    train(config, tmp_path / "other", resume=half)
+    told = capsys.readouterr().out
+    assert "note: loss.dice was 0.0, is 0.5 from here on" in told
+    assert f"note: {labels} has changed since the checkpoint" in told
+
+
+def test_edges_between_sections_that_are_never_both_labelled_are_told(tmp_path, capsys):
+    image, labels = np.zeros((16, 48, 48), np.uint8), np.zeros((16, 48, 48), np.uint32)
+    labels[::4] = np.arange(48) // 12 + 1
+    write_volume(tmp_path / "image.h5", image)
+    write_volume(tmp_path / "labels.h5", labels)
+    values = recipe(tmp_path, "training.iterations=1").to_dict()
+    values["data"]["train"] = [{"image": f"{tmp_path}/image.h5", "labels": f"{tmp_path}/labels.h5"}]
+    values["data"]["unlabelled"] = 0
+    train(Config.from_dict(values), tmp_path / "out")
+    assert "never both ends labelled and so never learned: model.offsets [(-1, 0, 0)" in capsys.readouterr().out
+    values["model"]["offsets"] = [[-1, 0, 0]]
+    with pytest.raises(NeuropilError, match="the labels hold both ends of none"):
+        train(Config.from_dict(values), tmp_path / "none")
+
+
+def test_volumes_of_two_voxel_sizes_are_refused(tmp_path):
+    pairs = []
+    for nm in (6.0, 12.0):
+        for kind, dtype in (("image", np.uint8), ("labels", np.uint32)):
+            size = Metadata(voxel_size=(30.0, nm, nm))
+            write_volume(tmp_path / f"{kind}{nm:g}.h5", np.ones((16, 48, 48), dtype), size)
+        pairs.append({"image": f"{tmp_path}/image{nm:g}.h5", "labels": f"{tmp_path}/labels{nm:g}.h5"})
+    values = recipe(tmp_path, "training.iterations=1").to_dict()
+    values["data"]["train"] = pairs
+    with pytest.raises(NeuropilError, match=r"expected voxels of \(30.0, 6.0, 6.0\) nm .* got .*12.0.*image12.h5"):
+        train(Config.from_dict(values), tmp_path / "out")
+
+
+def test_a_run_by_the_clock_says_how_many_steps_it_will_make(data, tmp_path, capsys):
+    train(recipe(data, "training.iterations=12", "training.minutes=60"), tmp_path)
+    assert "about 12 steps in 60 minutes\n" in capsys.readouterr().out

@@ -90,4 +90,5 @@ def test_learning_rates():
     steps = config_of(schedule="steps", milestones=[0.5, 0.9], decay=0.1, learning_rate=1.0, warmup=0).optimizer
     assert [round(learning_rate(steps, 99, done), 6) for done in (0.2, 0.5, 0.95)] == [1.0, 0.1, 0.01]
     plateau = config_of(schedule="plateau", learning_rate=1.0, warmup=10).optimizer
-    assert learning_rate(plateau, 4, 0.9, drop=0.25) == pytest.approx(0.125)
+    assert learning_rate(plateau, 4, 0.01, drop=0.25) == pytest.approx(0.125)
+    assert learning_rate(plateau, 4, 0.05, drop=0.25) == 0.25, "warm after 5 % of the run, however slow the steps"

@@ -185,7 +185,9 @@ class OptimizerConfig(Section):
     )
     decay: float = Field(0.5, gt=0, lt=1, description="Factor of one step down, for steps and plateau.")
     patience: int = Field(3, ge=1, description="Validations without progress that plateau waits for.")
-    warmup: int = Field(50, ge=0, description="Iterations over which the learning rate rises from 0.")
+    warmup: int = Field(
+        50, ge=0, description="Iterations over which the learning rate rises from 0; at most 5 % of the run."
+    )
     warmup_factor: Fraction | None = Field(
         None, description="Factor of the first iteration, from which it rises evenly to 1. None: 1 / warmup."
     )

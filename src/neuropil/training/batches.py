@@ -27,7 +27,14 @@ from neuropil.dataset import Sample, VolumeDataset, Wanted, collate, sample_rng
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets
 from neuropil.sources import LabelledVolume, Taught
-from neuropil.targets import AuxiliaryTarget, affinity_targets, auxiliary_targets, erode_inside, label_margin
+from neuropil.targets import (
+    AuxiliaryTarget,
+    affinity_targets,
+    auxiliary_targets,
+    erode_inside,
+    erode_volume,
+    label_margin,
+)
 from neuropil.volumes import LOGIT8, open_volume, require_labels
 from neuropil.volumes.grey import scaled_image
 from neuropil.volumes.tissue import open_mask
@@ -76,6 +83,7 @@ def open_dataset(
     """
     data, scale = config.data, config.data.intensity.scale
     volumes = [replace(pair, image=scaled_image(pair.image, scale)) for pair in map(open_pair, pairs)]
+    _check_sizes(volumes)
     patch = config.training.patch
     if augment is None:  # to judge on, a volume with fewer sections than a training patch will do
         z, y, x = (min([n, *(pair.region().shape[axis] for pair in volumes)]) for axis, n in enumerate(patch))
@@ -93,6 +101,22 @@ def open_dataset(
         offsets=config.model.offsets,
         device=device,
     )
+
+
+def _check_sizes(volumes: Sequence[LabelledVolume]) -> None:
+    """Refuse volumes whose voxels differ in size: one network would learn two scales as one.
+
+    Raises:
+        NeuropilError: two of them differ by more than 5 % on an axis.
+    """
+    known = [(v.image.path, v.image.metadata.voxel_size) for v in volumes if v.image.metadata.voxel_size]
+    for path, size in known[1:]:
+        first, expected = known[0]
+        if any(abs(a - b) > 0.05 * b for a, b in zip(size, expected, strict=True)):
+            raise NeuropilError(
+                f"expected voxels of {expected} nm in all volumes, as in {first}, got {size} nm, in {path}; resample "
+                "one, or train one network for each"
+            )
 
 
 def _room(memory: float, device: torch.device | None) -> float:
@@ -257,8 +281,8 @@ def _vary(sample: Sample, config: Config, seed: int, augment: AugmentConfig | No
     rng = sample_rng(seed, sample.number, part=1)
     # Flips and transposes move voxels without changing them: the one interpolation stays the warp's.
     symmetry = draw_symmetry(rng, augment.flip, augment.transpose and patch[1] == patch[2], augment.cube)
-    if augment.cube:  # erosion is of sections as they were cut
-        labels, mask = erode_inside(labels, config.model.label_erosion, margin), _cut(mask, margin)
+    if augment.cube:  # in all planes, since none stays a section; before the turn, whose margin is of y and x
+        labels, mask = erode_volume(labels, config.model.label_erosion, margin), _cut(mask, margin)
     image, labels, mask = (apply_symmetry(part, symmetry) for part in (image, labels, mask))
     spread = (augment.contrast, augment.brightness, augment.gamma)
     intensity = Intensity(*spread, augment.intensity_probability, augment.by_section)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from neuropil.config import Config, check_trainable
-from neuropil.dataset import Sample, collate
+from neuropil.dataset import Sample, VolumeDataset, collate
 from neuropil.errors import NeuropilError
 from neuropil.models import is_own
 from neuropil.training.batches import (
@@ -29,11 +29,11 @@ from neuropil.training.batches import (
     prepare,
     vary_and_pack,
 )
-from neuropil.training.monitor import Monitor
+from neuropil.training.monitor import Monitor, forecast
 from neuropil.training.objective import Judgement, judge
 from neuropil.training.optimizers import measure_norms, update_average
 from neuropil.training.ranks import across, agree, end_group_at_exit, share_norms, start_fabric
-from neuropil.training.run import PLAIN, Layout, Run, Step, plain, restore, start_run, write_config
+from neuropil.training.run import PLAIN, Layout, Run, Step, plain, restore, stamps_of, start_run, write_config
 from neuropil.training.schedule import learning_rate
 from neuropil.training.stopping import NanCheck, StopRequest
 from neuropil.training.teacher import taught_by
@@ -82,12 +82,12 @@ def train(
     fabric = start_fabric(settings, is_own(config.model))
     if teacher:
         config = taught_by(teacher, config, out, fabric)
-    tell_idle_edges(config, fabric.global_rank == 0)
     # Volumes stay on the device that trains, and samples are cut out there; helping processes need them in memory.
     home = fabric.device if settings.workers == 0 else None
     dataset = open_dataset(config.data.train, config, settings.seed, config.augment, home)
+    tell_idle_edges(config, dataset, fabric.global_rank == 0)
     run = start_run(config, fabric, dataset.voxel_size, out, pretrained, layout)
-    run = replace(run, grey_levels=dataset.grey_levels)
+    run = replace(run, grey_levels=dataset.grey_levels, stamps=stamps_of(config))
     step = restore(run, Path(resume)) if resume else Step()
     sharing = settings.devices if settings.strategy == "dp" else 1
     first = step.iteration * config.optimizer.accumulate
@@ -115,18 +115,29 @@ def train(
     return out / "checkpoints" / "last.pt"
 
 
-def tell_idle_edges(config: Config, loud: bool) -> None:
-    """Say (if ``loud``) which offsets no patch can teach, because both their ends are never in one.
+def tell_idle_edges(config: Config, dataset: VolumeDataset, loud: bool) -> None:
+    """Say (if ``loud``) which offsets cannot be learned: both their ends are never in one patch, or never labelled.
 
     Raises:
         NeuropilError: that is so of all of them.
     """
-    patch = config.training.patch
-    idle = [o for o in config.model.offsets if any(abs(n) >= p for n, p in zip(o, patch, strict=True))]
-    if len(idle) == len(config.model.offsets):
-        raise NeuropilError(f"training.patch {patch} holds both ends of none of model.offsets {idle}; make it larger")
-    if idle and loud:
-        print(f"note: longer than training.patch {patch} and so never learned: model.offsets {idle}", flush=True)
+    patch, offsets = config.training.patch, config.model.offsets
+    long = [o for o in offsets if any(abs(n) >= p for n, p in zip(o, patch, strict=True))]
+    if len(long) == len(offsets):
+        raise NeuropilError(f"training.patch {patch} holds both ends of none of model.offsets {long}; make it larger")
+    bare = [o for o in offsets if o not in long and not dataset.possible(o)]
+    if len(long) + len(bare) == len(offsets):
+        raise NeuropilError(
+            f"the labels hold both ends of none of model.offsets {bare}; label neighbouring voxels, or mend data.train"
+        )
+    if long and loud:
+        print(f"note: longer than training.patch {patch} and so never learned: model.offsets {long}", flush=True)
+    if bare and loud:
+        print(f"note: never both ends labelled and so never learned: model.offsets {bare}", flush=True)
+
+
+UNTIMED, TIMED = 2, 8
+"""Steps at the start that say nothing about the speed, and those after them that are timed."""
 
 
 def go_on(
@@ -140,6 +151,7 @@ def go_on(
     """Learn from where the run stands to its end, judging and saving on the way; how far it came."""
     config, settings = run.config, run.config.training
     started, check = time.monotonic() - step.seconds, NanCheck(run.folder, run.fabric.device)
+    first, warm = step.iteration, step.seconds
     while (done := share_done(config, step)) < 1:
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(config.optimizer, step.iteration, done, step.drop)
@@ -152,6 +164,10 @@ def go_on(
         if judged or saved or step.iteration % settings.log_every == 0 or share_done(config, step) >= 1:
             check.raise_if_bad(learned.batch, step.iteration)
         report(learned, run, step, monitor)
+        if step.iteration == first + UNTIMED:
+            warm = step.seconds
+        if step.iteration == first + UNTIMED + TIMED and settings.minutes and run.fabric.global_rank == 0:
+            print(forecast(config, run.voxel_size, step.iteration, step.seconds, (step.seconds - warm) / TIMED))
         if judged:
             step = validate(run, step, validation, monitor)
         if saved:
@@ -228,10 +244,14 @@ def learn(run: Run, step: Step, stream: Iterator[Batch], monitor: Monitor, check
     return Learned(batch, logits.detach(), found, gradient)
 
 
+LONGEST_SILENCE = 10.0
+"""Seconds after which a line is printed even if ``log_every`` has not come."""
+
+
 def report(learned: Learned, run: Run, step: Step, monitor: Monitor) -> None:
     """Show what is due. To ask a GPU is to wait for it, so that is done rarely."""
     settings = run.config.training
-    if step.iteration % settings.log_every == 0:
+    if step.iteration % settings.log_every == 0 or monitor.silent() > LONGEST_SILENCE:
         left = step.seconds * (1 / max(share_done(run.config, step), 1e-9) - 1)
         rate = run.optimizer.param_groups[0]["lr"]
         monitor.scalars(step.iteration, learned.found, rate, learned.gradient.item(), left)

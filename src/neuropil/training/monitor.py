@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from neuropil.config import Config
-from neuropil.geometry import NEAREST, Offsets
+from neuropil.geometry import NEAREST, Offsets, VoxelSize
 from neuropil.progress import clock
 from neuropil.training.batches import Batch
 from neuropil.training.objective import Judgement
@@ -46,6 +47,10 @@ class Monitor:
         start = time.monotonic()
         yield
         self.waited += time.monotonic() - start
+
+    def silent(self) -> float:
+        """Seconds since the last line of progress; never on ranks that show nothing."""
+        return time.monotonic() - self.since if self.writer is not None else 0.0
 
     def scalars(self, iteration: int, found: Judgement, rate: float, gradient: float, left: float) -> None:
         """Write the loss and its terms, learning rate, gradient norm and speed; print them with the time left (s)."""
@@ -88,6 +93,48 @@ class Monitor:
         predicted = logits_BEZYX[0, self.channels, z].detach().float().sigmoid()
         row = torch.cat([grey, labels, target, predicted], dim=-1).clamp(0, 1).cpu()
         self.writer.add_image("image | labels | target | prediction", row, iteration)
+
+
+FEW = 500
+"""Steps below which a network has learned little: 500 left adapted Rand errors of 0.3, 2,000 of 0.2 (scores.md)."""
+
+
+def forecast(config: Config, size: VoxelSize | None, iteration: int, seconds: float, step: float) -> str:
+    """How many steps a run by the clock will make, and if that is little, what makes it more.
+
+    Args:
+        config: the recipe; its ``training.minutes`` is set.
+        size: of a voxel, nm.
+        iteration: steps made.
+        seconds: time that took, over all parts of the run.
+        step: seconds of one step from now on.
+
+    >>> recipe = Config.from_dict({"training": {"minutes": 7, "patch": [32, 64, 64]}})
+    >>> print(forecast(recipe, (8, 8, 8), 10, 20.0, 2.0))
+    about 210 steps in 7 minutes: too few to learn much; with model.stem [2, 2, 2] it would be about 1,700
+    >>> forecast(recipe, (8, 8, 8), 10, 1.0, 0.1)
+    'about 4,200 steps in 7 minutes'
+    """
+    minutes, stem = config.training.minutes or 0.0, config.model.stem
+    steps = iteration + max(0.0, minutes * 60 - seconds) / step
+    if config.training.iterations:
+        steps = min(steps, config.training.iterations)
+    told = f"about {_round(steps)} steps in {minutes:g} minutes"
+    if steps >= min(FEW, config.training.iterations or FEW):
+        return told
+    fine = [1 if size and n > 1.5 * min(size) else 2 for n in size or (1, 1, 1)]
+    if config.model.architecture == "residual_unet" and stem == (1, 1, 1):
+        coarse = fine if size else [1, 2, 2]
+        more = f"with model.stem {coarse} it would be about {_round(steps * prod(coarse))}"
+    else:
+        more = "train longer (--minutes), or with a smaller training.patch"
+    return f"{told}: too few to learn much; {more}"
+
+
+def _round(count: float) -> str:
+    """To two digits, with thousands apart."""
+    unit = max(1, 10 ** (len(str(int(count))) - 2))
+    return f"{round(count / unit) * unit:,}"
 
 
 def colours(labels_YX: Tensor) -> Tensor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from neuropil.models import build_network, check_spread
 from neuropil.models.checkpoint import load_matching, load_weights, read_checkpoint, save_checkpoint
 from neuropil.training.optimizers import make_optimizer, start_average
 from neuropil.training.ranks import prepare_norms
+from neuropil.volumes.identity import stamp
 
 IRRELEVANT = {"device", "workers", "log_every", "image_every", "checkpoint_every"}
 """Settings of training that change nothing about what is learned."""
@@ -73,6 +76,8 @@ class Run:
     layout: Layout = PLAIN
     grey_levels: tuple[float, float, float] | None = None
     """Of the training volumes, shares of 1: prediction warns of images that look otherwise."""
+    stamps: Mapping[str, Any] = field(default_factory=dict)
+    """Of each file that is learned from, by its path: a resumed run tells which have changed."""
 
     def keep(self, step: Step, last: int) -> None:
         """Give ``last.pt`` a numbered name too, and forget all but the ``last`` of those."""
@@ -102,6 +107,7 @@ class Run:
                 "minutes": round(step.seconds / 60, 2),
                 "voxel_size": list(self.voxel_size) if self.voxel_size else None,
                 "grey_levels": list(self.grey_levels) if self.grey_levels else None,
+                "stamps": dict(self.stamps),
                 "taught": any(pair.teacher for pair in self.config.data.train),
             },
         }
@@ -211,12 +217,33 @@ def restore(run: Run, path: Path) -> Step:
     if bool(content["info"].get("taught")) != taught:
         was = "learned from a teacher" if not taught else "learned without a teacher"
         raise NeuropilError(f"{path} {was}; {'give it again' if not taught else 'leave --teacher out'}")
+    for line in _changes(run, content) if run.fabric.global_rank == 0 else ():
+        print(f"note: {line}", flush=True)
     load_weights(run.average.module, content, path)
     load_weights(plain(run.network), {"weights": content["weights"]}, path)
     run.optimizer.load_state_dict(content["optimizer"])
     run.average.n_averaged.copy_(content["averaged"])
     run.fabric.strategy.precision.load_state_dict(content.get("precision", {}))
     return Step(**content["step"])
+
+
+def stamps_of(config: Config) -> dict[str, Any]:
+    """The stamp of every file of ``data.train``, by its path."""
+    pairs = config.data.train
+    paths = {path for pair in pairs for path in (pair.image, pair.labels, pair.mask, pair.teacher) if path}
+    return {path: stamp(path) for path in sorted(paths)}
+
+
+def _changes(run: Run, content: dict[str, Any]) -> list[str]:
+    """What is another than when a checkpoint was written: keys of the recipe, files that are learned from."""
+    theirs, ours = _learned_from(Config.from_dict(content["config"], "the checkpoint")), _learned_from(run.config)
+    lines = [
+        f"{key} was {theirs.get(key)}, is {ours[key]} from here on" for key in ours if ours[key] != theirs.get(key)
+    ]
+    known = content["info"].get("stamps", {})
+    now = json.loads(json.dumps(dict(run.stamps)))
+    changed = [path for path in now if path in known and json.loads(json.dumps(known[path])) != now[path]]
+    return [*lines, *(f"{path} has changed since the checkpoint; samples differ from here on" for path in changed)]
 
 
 def write_config(config: Config, out: Path) -> None:

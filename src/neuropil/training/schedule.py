@@ -7,6 +7,9 @@ import math
 from neuropil.choices import Schedule
 from neuropil.config import OptimizerConfig
 
+WARM = 0.05
+"""Share of a run by iterations or by the clock after which it is warm, however few iterations that were."""
+
 
 def learning_rate(settings: OptimizerConfig, iteration: int, done: float, drop: float = 1.0) -> float:
     """The learning rate of the next step; ``drop`` is what a plateau has made of it so far.
@@ -32,7 +35,8 @@ def rate(schedule: Schedule, iteration: int, warmup: int, done: float) -> float:
     Args:
         schedule: ``linear`` and ``cosine`` go to zero; ``constant``, ``steps`` and ``plateau`` stay at 1 here.
         iteration: iterations already made.
-        warmup: iterations over which the factor rises linearly from 1/warmup to what the schedule says.
+        warmup: iterations over which the factor rises linearly from 1/warmup to what the schedule says; fewer where
+            5 % of the run are over before.
         done: share of the run that is over, in [0, 1]; by iterations or by the clock.
 
     >>> rate("linear", 100, 10, 0.25), round(rate("cosine", 100, 10, 0.5), 3), rate("constant", 4, 10, 0.0)
@@ -40,4 +44,4 @@ def rate(schedule: Schedule, iteration: int, warmup: int, done: float) -> float:
     """
     done = min(max(done, 0.0), 1.0)
     factor = {"linear": 1.0 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}.get(schedule, 1.0)
-    return factor * min(1.0, (iteration + 1) / max(warmup, 1))
+    return factor * min(1.0, max((iteration + 1) / max(warmup, 1), done / WARM))
