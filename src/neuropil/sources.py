@@ -123,7 +123,7 @@ class Source:
         if self.usable_everywhere:
             return 1.0
         counts = mask.numpy()
-        self._planes = [counts.any(axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+        self._planes = [np.asarray(counts.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
         by_section = counts.sum(axis=(1, 2), dtype=np.int64)
         share = float(by_section.sum() / mask.numel())
         if not 0 < share < SPARSE:
