@@ -128,7 +128,7 @@ def stored_xyz(folder, array, form):
     elif form == "npy":
         np.save(folder / "a.npy", turned)
     elif form == "tif":
-        tifffile.imwrite(folder / "a.tif", turned)
+        tifffile.imwrite(folder / "a.tif", turned, photometric="minisblack")
     else:
         stored = zarr.open_array(folder / "a.zarr", mode="w", shape=turned.shape, dtype=turned.dtype, chunks=(4, 4, 4))
         stored[:] = turned
