@@ -16,6 +16,8 @@ from neuropil.config import Config, load_config
 from neuropil.errors import NeuropilError
 from neuropil.models.checkpoint import export_weights, load_model
 from neuropil.models.released import WEIGHTS, released_models
+from neuropil.volumes import open_volume
+from neuropil.volumes.grey import GreyValues, scaled_image
 
 LARGEST = 20_000_000
 """Bytes that all models of the package may take together."""
@@ -29,7 +31,8 @@ def main() -> None:
     given = parser.parse_args()
     path = WEIGHTS / f"{given.name}.safetensors"
     config = recipe_to_store(given.recipe, load_model(given.checkpoint).config)
-    export_weights(given.checkpoint, path, config=config, info={"name": given.name}, compact=True)
+    info = {"name": given.name, **grey_of(load_config(given.recipe)).to_info()}
+    export_weights(given.checkpoint, path, config=config, info=info, compact=True)
     total = sum((WEIGHTS / f"{name}.safetensors").stat().st_size for name in released_models())
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; all models together {total / 1e6:.1f} of {LARGEST / 1e6:g} MB")
     if total > LARGEST:
@@ -48,6 +51,12 @@ def recipe_to_store(recipe: list[str], trained: Config) -> Config:
         for key in ("image", "labels", "mask"):
             pair[key] = pair[key] and relative(pair[key])
     return Config.from_dict(values)
+
+
+def grey_of(recipe: Config) -> GreyValues:
+    """What the training volumes look like: prediction warns of images that look otherwise."""
+    scale = recipe.data.intensity.scale
+    return GreyValues.mean([GreyValues.of(scaled_image(open_volume(pair.image), scale)) for pair in recipe.data.train])
 
 
 def relative(path: str) -> str:

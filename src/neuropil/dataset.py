@@ -14,7 +14,7 @@ from neuropil.config import AugmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets, Triple, VoxelSize
 from neuropil.sources import LabelledVolume, Source, Taught
-from neuropil.volumes.grey import grey_levels
+from neuropil.volumes.grey import GreyValues
 
 
 class Sample(NamedTuple):
@@ -124,10 +124,9 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         return next((size for size in sizes if size is not None), None)
 
     @property
-    def grey_levels(self) -> tuple[float, float, float]:
-        """What the grey values are like: the 1st, 50th and 99th percentile, shares of 1, the mean over volumes."""
-        levels = np.mean([grey_levels(source.pair.image) for source in self._sources], axis=0)
-        return (float(levels[0]), float(levels[1]), float(levels[2]))
+    def grey_values(self) -> GreyValues:
+        """What the grey values are like, the mean over volumes."""
+        return GreyValues.mean([GreyValues.of(source.pair.image) for source in self._sources])
 
     def __len__(self) -> int:
         return self.length

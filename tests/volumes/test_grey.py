@@ -8,8 +8,9 @@ import tifffile
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box
+from neuropil.models.checkpoint import load_model
 from neuropil.volumes import array_volume, open_volume
-from neuropil.volumes.grey import find_scale, grey_levels, scaled_image, warn_of_grey
+from neuropil.volumes.grey import GreyValues, find_scale, scaled_image, warn_of_grey
 
 BYTES = np.random.default_rng(0).integers(0, 256, (6, 40, 50)).astype(np.uint8)
 BYTES[0, 0, :2] = 0, 255
@@ -74,7 +75,7 @@ def test_no_number_is_refused():
 
 
 def test_images_unlike_those_of_training_are_told(recwarn):
-    trained = grey_levels(array_volume(BYTES))
+    trained = GreyValues.of(array_volume(BYTES))
     warn_of_grey(array_volume(BYTES), trained)
     assert not recwarn
     dark = scaled_image(array_volume(BYTES.astype(np.uint16)), "type")  # as a wrong scale would have it
@@ -82,3 +83,28 @@ def test_images_unlike_those_of_training_are_told(recwarn):
         warn_of_grey(dark, None)
     with pytest.warns(UserWarning, match="was trained on"):
         warn_of_grey(array_volume(BYTES // 5 + 200), trained)
+
+
+def test_a_histogram_tells_what_percentiles_do_not(recwarn):
+    """The same darkest, middle and brightest grey, but nothing between."""
+    rng = np.random.default_rng(0)
+    even = rng.integers(0, 256, (4, 64, 64), np.uint8)
+    ends = np.where(even < 120, 5, np.where(even > 136, 250, 128)).astype(np.uint8)
+    trained = GreyValues.stored(GreyValues.of(array_volume(even)).to_info())
+    warn_of_grey(array_volume(even[:2]), trained)
+    assert not recwarn
+    assert abs(GreyValues.of(array_volume(ends)).levels[1] - trained.levels[1]) < 0.01
+    with pytest.warns(UserWarning, match=r"on average 0\.2\d away"):
+        warn_of_grey(array_volume(ends), trained)
+    assert GreyValues.stored({}) is None
+    assert GreyValues((0.1, 0.5, 0.9)).distance(trained) is None
+
+
+@pytest.mark.parametrize("name", ["snemi3d", "fib25"])
+def test_models_of_the_package_know_what_they_were_trained_on(name):
+    known = GreyValues.stored(load_model(name).info)
+    assert sum(known.histogram) == pytest.approx(1, abs=1e-3)
+    assert known.levels[0] < known.levels[1] < known.levels[2]
+    dark = np.random.default_rng(0).integers(0, 60, (4, 64, 64), np.uint8)
+    with pytest.warns(UserWarning, match="was trained on"):
+        warn_of_grey(array_volume(dark), known)

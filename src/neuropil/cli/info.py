@@ -163,21 +163,26 @@ def _bytes(count: float) -> str:
 def check(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="[z, y, x].")],
     labels: Annotated[str | None, typer.Argument(metavar="[LABELS]", help="The truth, where there is one.")] = None,
-    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write the same as one page.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write the same as one page, with pictures.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|WEIGHTS", help="Compare with this one. [default: the one of most alike voxels]"),
+    ] = None,
 ) -> None:
     """Look at a volume before training or prediction: sizes, grey values, damaged sections, labels."""
     from contextlib import ExitStack
 
     from neuropil.pipeline.inspecting import inspect_volumes
-    from neuropil.viewing.page import write_html
+    from neuropil.pipeline.inspecting_page import write_check
     from neuropil.volumes import open_volume
 
     with ExitStack() as stack:
         shown = stack.enter_context(open_volume(image))
         truth = None if labels is None else stack.enter_context(open_volume(labels))
-        found = inspect_volumes(shown, truth)
+        found = inspect_volumes(shown, truth, model)
         typer.echo("\n".join(found.lines()))
         if report is not None:
-            values = {"facts": found.facts, "problems": found.problems, "pictures": []}
-            write_html(report, "check.html", {"title": f"Check of {image}", **values})
+            write_check(report, found, shown, truth)
             typer.echo(f"wrote {report}")

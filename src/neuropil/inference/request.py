@@ -27,7 +27,7 @@ from neuropil.models.folding import can_be_cast, can_be_narrowed, for_prediction
 from neuropil.models.precision import computes_in_bf16
 from neuropil.models.unet import ResidualUNet
 from neuropil.volumes import Volume, require_image
-from neuropil.volumes.grey import scaled_image, warn_of_grey
+from neuropil.volumes.grey import GreyValues, scaled_image, warn_of_grey
 from neuropil.volumes.tissue import Tissue, TissueMap, tissue_map
 
 SAME: Factors = (1.0, 1.0, 1.0)
@@ -212,8 +212,7 @@ def make_request(
         require_isotropic(model)
     offsets = parse_offsets(model.config.model.offsets)
     image = scaled_image(image, model.config.data.intensity.scale)
-    levels = model.info.get("grey_levels")
-    warn_of_grey(image, None if levels is None else (levels[0], levels[1], levels[2]))
+    warn_of_grey(image, GreyValues.stored(model.info))
     factor = _factor(image, model, settings)
     keep = () if settings.keep == "channels" else kept_offsets(offsets, settings.keep)
     laid = tissue_map(image, tissue) if tissue else None

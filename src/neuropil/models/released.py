@@ -165,6 +165,26 @@ def write_weights(
         raise NeuropilError(f"cannot write the weights {path}: {error}; choose another name or folder") from error
 
 
+def weights_header(name: Path | str) -> dict[str, str]:
+    """What a file of weights says about itself, as JSON texts under ``config`` and ``info``; no weight is read.
+
+    Raises:
+        NeuropilError: neither a file nor a name, or no file of weights.
+
+    >>> sorted(weights_header("snemi3d"))
+    ['config', 'digest', 'format', 'info']
+    """
+    path = find_checkpoint(name)
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+    except (OSError, SafetensorError):
+        header = {}
+    if not {"config", "info"} <= header.keys():
+        raise NeuropilError(f"expected a file of weights, as `neuropil convert CKPT OUT.safetensors` makes, got {path}")
+    return dict(header)
+
+
 def read_weights(path: Path) -> dict[str, Any]:
     """Read a file of weights as a checkpoint's dictionary: config, info, weights.
 

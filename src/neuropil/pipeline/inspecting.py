@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neuropil.evaluation.components import connected_parts
+from neuropil.config.schema import IntensityConfig
+from neuropil.geometry import VoxelSize
+from neuropil.models.released import released_models, weights_header
+from neuropil.pipeline.inspecting_labels import LabelFacts, label_facts
 from neuropil.volumes import Volume, require_image, require_labels
-from neuropil.volumes.counting import count_labels
-from neuropil.volumes.damage import bad_sections
-from neuropil.volumes.grey import find_scale, grey_levels
+from neuropil.volumes.counting import looks_like_image, looks_like_labels
+from neuropil.volumes.damage import BadSection, bad_sections
+from neuropil.volumes.grey import GreyValues, far_from, find_scale, scaled_image
 
-TINY = 100
-"""Voxels below which an id is tiny."""
-PARTS_UP_TO = 1 << 28
-"""Voxels up to which connected parts of ids are counted: that needs the labels in memory."""
+CLIPPED = 0.05
+"""Share of the darkest or the brightest step of the histogram from which an image is cut off there."""
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """What a model was trained on, as far as its file tells."""
+
+    name: str
+    voxel_size: VoxelSize | None
+    grey: GreyValues | None
+    scale: IntensityConfig
+
+    def far(self, size: VoxelSize | None) -> float:
+        """How unlike voxel sizes are: the largest ratio along an axis; 1 alike, infinite where one is not known."""
+        if size is None or self.voxel_size is None:
+            return float("inf")
+        return max(max(a, b) / min(a, b) for a, b in zip(size, self.voxel_size, strict=True))
 
 
 @dataclass
@@ -26,6 +43,13 @@ class Findings:
 
     facts: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    bad: list[BadSection] = field(default_factory=list)
+    """Damaged sections."""
+    grey: GreyValues | None = None
+    """The image's, as the model would see them."""
+    model: KnownModel | None = None
+    """What it is compared with."""
+    labels: LabelFacts | None = None
 
     def lines(self) -> list[str]:
         """As printed: facts first, then the problems."""
@@ -36,86 +60,120 @@ class Findings:
         return [*told, f"{len(self.problems)} to look at:", *(f"  - {text}" for text in self.problems)]
 
 
-def inspect_volumes(image: Volume, labels: Volume | None = None) -> Findings:
+def inspect_volumes(image: Volume, labels: Volume | None = None, model: str | None = None) -> Findings:
     """Look at an image and, where there are, its labels. Reads both, section by section.
 
+    Args:
+        image: ``[z, y, x]``.
+        labels: the truth, ``[z, y, x]``.
+        model: a file of weights or the name of a model to compare with; None: the one of the package whose voxels are
+            most alike.
+
     Raises:
-        NeuropilError: no image, no labels, or grey values that are NaN.
+        NeuropilError: no image, no labels, grey values that are NaN, or no such model.
 
     >>> from neuropil.volumes import array_volume
     >>> inspect_volumes(array_volume(np.zeros((2, 8, 8), np.uint8))).problems[0]
     'no voxel size is stored: give it with `neuropil convert IMAGE OUT --voxel-size Z,Y,X`'
     """
-    found = Findings()
+    found = Findings(model=_model(image, model))
     _image(require_image(image), found)
+    _grey(image, found)
+    found.bad = bad_sections(image)
+    found.facts.append(("damaged sections", f"{len(found.bad)} of {image.shape[0]}"))
+    found.problems += [f"section {one.z} is {one.why}" for one in found.bad]
+    if found.bad:
+        sections = ",".join(str(one.z) for one in found.bad)
+        found.facts.append(("leave them out", f"--skip-sections {sections}, or auto"))
     if labels is not None:
-        _labels(require_labels(labels), found)
+        found.labels = label_facts(require_labels(labels))
+        found.facts += found.labels.facts()
+        found.problems += found.labels.problems()
         _both(image, labels, found)
     return found
 
 
+def _model(image: Volume, name: str | None) -> KnownModel:
+    """What is to be compared with: the model that is named, or the one whose voxels are most alike."""
+    known = [_known(one) for one in ([name] if name else released_models())]
+    return min(known, key=lambda one: one.far(image.metadata.voxel_size))
+
+
+def _known(name: str) -> KnownModel:
+    header = weights_header(name)
+    config, info = json.loads(header["config"]), json.loads(header["info"])
+    size = info.get("voxel_size") or config.get("data", {}).get("voxel_size")
+    scale = IntensityConfig.model_validate(config.get("data", {}).get("intensity") or {})
+    return KnownModel(name, None if size is None else (size[0], size[1], size[2]), GreyValues.stored(info), scale)
+
+
 def _image(image: Volume, found: Findings) -> None:
-    size = image.metadata.voxel_size
-    found.facts.append(("image", f"{image.path}: {'×'.join(map(str, image.shape))} {image.dtype}, {image.box}"))
-    found.facts.append(("voxel size", "not stored" if size is None else f"{size[0]:g}×{size[1]:g}×{size[2]:g} nm"))
+    known = image.metadata
+    size, start = known.voxel_size, image.box.start
+    found.facts.append(("image", f"{image.path}: {_by(image.shape)} {image.dtype}, {image.box}"))
+    told = "not stored" if size is None else f"{_by(size)} nm (z, y, x), found in {known.found_in or 'the file'}"
+    found.facts.append(("voxel size", told))
+    if any(start):
+        found.facts.append(("begins at", f"voxel {', '.join(map(str, start))} of its image"))
     if size is None:
         found.problems.append("no voxel size is stored: give it with `neuropil convert IMAGE OUT --voxel-size Z,Y,X`")
-    scale, levels = find_scale(image), grey_levels(image)
-    ends = "as they are (shares of 1)" if scale is None else f"{scale[0]:g} becomes 0, {scale[1]:g} becomes 1"
+    if looks_like_labels(image):
+        found.problems.append("the image holds regions of equal numbers, as labels do: are the two exchanged?")
+
+
+def _grey(image: Volume, found: Findings) -> None:
+    model = found.model
+    assert model is not None
+    scale = find_scale(image, model.scale.scale)
+    seen = scaled_image(image, model.scale.scale)
+    grey = found.grey = GreyValues.of(seen)
+    kept = "bytes as they are, 0 to 255" if image.dtype == np.uint8 else "as they are, shares of 1"
+    ends = kept if scale is None else f"{scale[0]:g} becomes 0, {scale[1]:g} becomes 1"
     found.facts.append(("grey values", ends))
-    found.facts.append(("percentiles 1, 50, 99", ", ".join(f"{level:.3f}" for level in levels) + " after scaling"))
-    if levels[2] - levels[0] < 0.1:
-        found.problems.append(f"little contrast: 98 % of the grey values lie within {levels[2] - levels[0]:.3f} of 1")
-    bad = bad_sections(image)
-    found.facts.append(("damaged sections", f"{len(bad)} of {image.shape[0]}"))
-    found.problems += [f"section {one.z} is {one.why}" for one in bad]
-
-
-def _labels(labels: Volume, found: Findings) -> None:
-    counted = count_labels(labels, labels.box)
-    found.facts.append(("labels", f"{labels.path}: {'×'.join(map(str, labels.shape))} {labels.dtype}, {labels.box}"))
-    found.facts.append(("labelled", f"{100 * counted.share:.1f} % of the voxels, all inside {counted.box}"))
-    if not counted.voxels:
-        found.problems.append("no voxel has a label")
-        return
-    empty = [z for z in range(*_range(labels)) if not _in_section(counted.along[0], counted.box.start[0], z)]
-    if empty:
-        found.problems.append(f"{len(empty)} sections have no label: {_some(empty)}")
-    if labels.box.size > PARTS_UP_TO:
-        return
-    array = labels.read()
-    ids, sizes = np.unique(array[array != 0], return_counts=True)
-    found.facts.append(("ids", f"{len(ids)}, median {int(np.median(sizes))} voxels"))
-    if (tiny := ids[sizes < TINY]).size:
-        found.problems.append(f"{len(tiny)} ids have fewer than {TINY} voxels: {_some(tiny.tolist())}")
-    parts = connected_parts(array.astype(np.uint64))
-    owner = np.zeros(int(parts.max()) + 1, np.uint64)
-    owner[parts.reshape(-1)] = array.reshape(-1)
-    several = np.unique(owner[1:], return_counts=True)
-    scattered = several[0][several[1] > 1]
-    if scattered.size:
+    found.facts.append(("percentiles 1, 50, 99", ", ".join(f"{n:.3f}" for n in grey.levels) + " of the range"))
+    if model.grey is not None:
+        moved = grey.distance(model.grey)
+        size = "unknown" if model.voxel_size is None else f"{_by(model.voxel_size)} nm"
+        far = "" if moved is None else f", {moved:.2f} away on average"
+        levels = ", ".join(f"{n:.3f}" for n in model.grey.levels)
+        found.facts.append((f"model {model.name}", f"voxels of {size}; its percentiles {levels}{far}"))
+        if (why := far_from(grey, model.grey)) is not None:
+            found.problems.append(f"the image is unlike those of {model.name}: {why}")
+    if image.metadata.voxel_size is not None and model.far(image.metadata.voxel_size) > 1.2:
         found.problems.append(
-            f"{len(scattered)} ids lie in several places (they may meet outside): {_some(scattered.tolist())}"
+            f"voxels of {_by(image.metadata.voxel_size)} nm, the nearest model, {model.name}, was trained on "
+            f"{_by(model.voxel_size or ())}: predict with --resample up to a factor of 2, or train"
         )
+    if grey.levels[2] - grey.levels[0] < 0.1:
+        found.problems.append(
+            f"little contrast: 98 % of the grey values lie within {grey.levels[2] - grey.levels[0]:.3f} of 1"
+        )
+    for end, name in ((0, "darkest"), (-1, "brightest")):
+        if grey.histogram[end] > CLIPPED and grey.histogram[end] > 2 * grey.histogram[1 if end == 0 else -2]:
+            found.problems.append(
+                f"{100 * grey.histogram[end]:.1f} % of the voxels are among the {name}: a margin without tissue "
+                "(--mask leaves it out), or grey values that were cut off"
+            )
 
 
 def _both(image: Volume, labels: Volume, found: Findings) -> None:
     one, other = image.metadata.voxel_size, labels.metadata.voxel_size
     if one and other and any(abs(a - b) > 0.01 * a for a, b in zip(one, other, strict=True)):
         found.problems.append(f"the image has voxels of {one} nm, the labels of {other} nm")
+    if looks_like_image(labels):
+        found.problems.append("the labels vary from voxel to voxel, as an image does: are the two exchanged?")
     if not image.box.contains(labels.box):
         found.problems.append(f"the labels, {labels.box}, do not lie inside the image, {image.box}")
-    elif image.box != labels.box:
+        return
+    if image.box != labels.box:
         found.facts.append(("overlap", str(labels.box)))
+    fit = found.labels.fit(image, labels) if found.labels is not None else None
+    if fit is None:
+        return
+    found.facts.append(("borders in the image", fit.told()))
+    if fit.moved:
+        found.problems.append(f"the labels fit the image better when they are moved: {fit.told()}")
 
 
-def _range(volume: Volume) -> tuple[int, int]:
-    return volume.box.start[0], volume.box.stop[0]
-
-
-def _in_section(along: NDArray[np.int64], start: int, z: int) -> bool:
-    return 0 <= z - start < len(along) and bool(along[z - start])
-
-
-def _some(values: Sequence[int], count: int = 10) -> str:
-    return ", ".join(map(str, values[:count])) + (", …" if len(values) > count else "")
+def _by(numbers: Sequence[float]) -> str:
+    return "×".join(f"{n:g}" for n in numbers)

@@ -87,7 +87,7 @@ def train(
     dataset = open_dataset(config.data.train, config, settings.seed, config.augment, home)
     tell_idle_edges(config, dataset, fabric.global_rank == 0)
     run = start_run(config, fabric, dataset.voxel_size, out, pretrained, layout)
-    run = replace(run, grey_levels=dataset.grey_levels, stamps=stamps_of(config))
+    run = replace(run, grey_values=dataset.grey_values, stamps=stamps_of(config))
     step = restore(run, Path(resume)) if resume else Step()
     sharing = settings.devices if settings.strategy == "dp" else 1
     first = step.iteration * config.optimizer.accumulate

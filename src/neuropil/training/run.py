@@ -22,6 +22,7 @@ from neuropil.models import build_network, check_spread
 from neuropil.models.checkpoint import load_matching, load_weights, read_checkpoint, save_checkpoint
 from neuropil.training.optimizers import make_optimizer, start_average
 from neuropil.training.ranks import prepare_norms
+from neuropil.volumes.grey import GreyValues
 from neuropil.volumes.identity import stamp
 
 IRRELEVANT = {"device", "workers", "log_every", "image_every", "checkpoint_every"}
@@ -74,8 +75,8 @@ class Run:
     voxel_size: VoxelSize | None
     """nm, of the training volumes: prediction warns of images at another scale."""
     layout: Layout = PLAIN
-    grey_levels: tuple[float, float, float] | None = None
-    """Of the training volumes, shares of 1: prediction warns of images that look otherwise."""
+    grey_values: GreyValues | None = None
+    """Of the training volumes: prediction warns of images that look otherwise."""
     stamps: Mapping[str, Any] = field(default_factory=dict)
     """Of each file that is learned from, by its path: a resumed run tells which have changed."""
 
@@ -106,7 +107,7 @@ class Run:
                 "iteration": step.iteration,
                 "minutes": round(step.seconds / 60, 2),
                 "voxel_size": list(self.voxel_size) if self.voxel_size else None,
-                "grey_levels": list(self.grey_levels) if self.grey_levels else None,
+                **(self.grey_values.to_info() if self.grey_values else {}),
                 "stamps": dict(self.stamps),
                 "taught": any(pair.teacher for pair in self.config.data.train),
             },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +23,12 @@ _SAMPLED = 2**22
 """Voxels up to which all are looked at; of a larger image as many, in blocks on a grid."""
 
 _BLOCK = (8, 64, 64)
+
+_STEPS = 32
+"""Steps of a histogram."""
+_FLAT, _MOVED, _DISTANT = 0.05, 0.25, 0.2
+"""Spread below which an image is flat; how far its middle, and its values on average, may lie from those trained on.
+Sections of one stack differ by 0.15 on average."""
 
 _SECTIONS = 16
 """Places in z that are sampled at most where each section is unpacked as a whole."""
@@ -131,37 +138,95 @@ def sample_values(image: Volume) -> npt.NDArray[np.float64]:
     return values
 
 
-def grey_levels(image: Volume) -> tuple[float, float, float]:
-    """The 1st, 50th and 99th percentile of an image as networks see it, shares of 1.
+@dataclass(frozen=True)
+class GreyValues:
+    """What the grey values of an image are like as networks see it, shares of 1.
 
-    >>> from neuropil.volumes import array_volume
-    >>> grey_levels(array_volume(np.full((1, 2, 2), 51, np.uint8)))
-    (0.2, 0.2, 0.2)
+    Args:
+        levels: the 1st, 50th and 99th percentile.
+        histogram: share of the voxels in each of 32 even steps from 0 to 1; empty where it is not known.
     """
-    values = sample_values(image) / (255 if image.dtype == np.uint8 else 1)
-    low, middle, high = (float(n) for n in np.percentile(values, (1, 50, 99)))
-    return (low, middle, high)
+
+    levels: tuple[float, float, float]
+    histogram: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, image: Volume) -> GreyValues:
+        """Those of a fixed sample of an image, which is as :func:`scaled_image` returns it.
+
+        >>> from neuropil.volumes import array_volume
+        >>> GreyValues.of(array_volume(np.full((1, 2, 2), 51, np.uint8))).levels
+        (0.2, 0.2, 0.2)
+        """
+        values = sample_values(image) / (255 if image.dtype == np.uint8 else 1)
+        counts = np.histogram(values, _STEPS, (0, 1))[0]
+        low, middle, high = (float(n) for n in np.percentile(values, (1, 50, 99)))
+        return cls((low, middle, high), tuple(float(n) for n in counts / values.size))
+
+    @classmethod
+    def mean(cls, several: Sequence[GreyValues]) -> GreyValues:
+        """The mean over volumes."""
+        low, middle, high = (float(n) for n in np.mean([one.levels for one in several], axis=0))
+        return cls((low, middle, high), tuple(float(n) for n in np.mean([one.histogram for one in several], axis=0)))
+
+    @classmethod
+    def stored(cls, info: Mapping[str, Any]) -> GreyValues | None:
+        """What a model knows of the images that it learned from; None where it knows nothing."""
+        levels, histogram = info.get("grey_levels"), info.get("grey_histogram") or ()
+        if levels is None:
+            return None
+        return cls((float(levels[0]), float(levels[1]), float(levels[2])), tuple(float(n) for n in histogram))
+
+    def to_info(self) -> dict[str, list[float]]:
+        """As models keep it; read by :meth:`stored`."""
+        shares = [round(n, 5) for n in self.histogram]
+        return {"grey_levels": [round(n, 5) for n in self.levels], "grey_histogram": shares}
+
+    def distance(self, other: GreyValues) -> float | None:
+        """How far grey values have to be moved, on average, for one histogram to become the other: 0 alike, 1 black
+        and white. None where a histogram is not known.
+
+        >>> GreyValues((0, 0, 0), (1.0, *[0.0] * 31)).distance(GreyValues((1, 1, 1), (*[0.0] * 31, 1.0)))
+        0.96875
+        """
+        if not self.histogram or len(self.histogram) != len(other.histogram):
+            return None
+        return float(np.abs(np.cumsum(self.histogram) - np.cumsum(other.histogram)).mean())
 
 
-def warn_of_grey(image: Volume, trained: tuple[float, float, float] | None) -> None:
+def far_from(image: GreyValues, trained: GreyValues | None) -> str | None:
+    """Why grey values lie far from those that a model learned from, or are flat; None where they do not.
+
+    Args:
+        image: of the image as the network would see it.
+        trained: what the model knows of its training volumes; None: nothing.
+    """
+    (low, middle, high), told = image.levels, f"grey values from {image.levels[0]:.2f} to {image.levels[2]:.2f}"
+    if trained is not None:
+        spread = max(trained.levels[2] - trained.levels[0], 1e-6)
+        narrow = not 0.4 < max(high - low, 1e-6) / spread < 2.5
+        moved = image.distance(trained)
+        if narrow or abs(middle - trained.levels[1]) > _MOVED or (moved is not None and moved > _DISTANT):
+            far = "" if moved is None else f", on average {moved:.2f} away"
+            return (
+                f"{told}, middle {middle:.2f}; the model was trained on {trained.levels[0]:.2f} to "
+                f"{trained.levels[2]:.2f}, middle {trained.levels[1]:.2f}{far}"
+            )
+    return f"{told} only" if high - low < _FLAT else None
+
+
+def warn_of_grey(image: Volume, trained: GreyValues | None) -> None:
     """Warn where the grey values that a network would see lie far from those that it learned from.
 
     Args:
         image: as :func:`scaled_image` returns it.
-        trained: :func:`grey_levels` of the training volumes, where the model knows them.
+        trained: of the training volumes, where the model knows them.
     """
-    low, middle, high = grey_levels(image)
-    flat = high - low < 0.05
-    far = False
-    if trained is not None:
-        spread = max(trained[2] - trained[0], 1e-6)
-        narrow = not 0.4 < max(high - low, 1e-6) / spread < 2.5
-        far = narrow or abs(middle - trained[1]) > 0.25
-    if flat or far:
-        known = "" if trained is None else f"; the model was trained on {trained[0]:.2f} to {trained[2]:.2f}"
+    why = far_from(GreyValues.of(image), trained)
+    if why is not None:
         warnings.warn(
-            f"the grey values of {image.path} fill {low:.2f} to {high:.2f} of the range from 0 to 1, middle "
-            f"{middle:.2f}{known}: expect worse results; data.intensity.scale says how grey values are read",
+            f"{image.path} has, of the range from 0 to 1, {why}: expect worse results; data.intensity.scale says how "
+            "grey values are read, `neuropil check` shows them",
             stacklevel=2,
         )
 

@@ -45,7 +45,7 @@ class Metadata:
     ``voxel_size`` in nm (z, y, x); ``origin``, the voxel of the image at which the array begins, where that is stored;
     for affinities ``offsets``, one (dz, dy, dx) per channel, and the ``encoding`` of their codes; ``extra``, anything
     else that JSON can hold; and ``shift``, the nm by which the array begins beyond the voxel ``origin``, where it
-    begins between two, as levels of a pyramid do.
+    begins between two, as levels of a pyramid do. ``found_in``: what the file calls the voxel size.
 
     >>> Metadata(voxel_size=(30, 6, 6)).start, Metadata(origin=(60, 0, 0)).start
     ((0, 0, 0), (60, 0, 0))
@@ -57,6 +57,7 @@ class Metadata:
     encoding: Encoding | None = None
     extra: Mapping[str, JSON] = field(default_factory=dict)
     shift: VoxelSize | None = None
+    found_in: str = field(default="", compare=False)
 
     @property
     def start(self) -> Triple:
@@ -116,21 +117,25 @@ class Metadata:
         except NeuropilError as error:
             raise NeuropilError(f"{error}, in the attributes of {path}") from None
 
-    def placed(self, voxel_size: VoxelSize, position: Sequence[float], path: str) -> Metadata:
+    def placed(
+        self, voxel_size: VoxelSize, position: Sequence[float], path: str, found_in: str | None = None
+    ) -> Metadata:
         """The same for an array that begins at a ``position`` in nm (z, y, x): the nearest voxel, and the rest in nm.
 
         >>> Metadata().placed((4, 4, 4), (8, 0, 8), "a.zarr/s1").origin
         (2, 0, 2)
         """
+        found_in = self.found_in if found_in is None else found_in
         exact = [at / size for at, size in zip(position, voxel_size, strict=True)]
         z, y, x = (math.floor(n + 0.5) for n in exact)
         between = [n - whole for n, whole in zip(exact, (z, y, x), strict=True)]
         if max(map(abs, between)) <= _WHOLE:
-            return replace(self, voxel_size=voxel_size, origin=(z, y, x) if any((z, y, x)) else None, shift=None)
+            origin = (z, y, x) if any((z, y, x)) else None
+            return replace(self, voxel_size=voxel_size, origin=origin, shift=None, found_in=found_in)
         a, b, c = (n * size if abs(n) > _WHOLE else 0.0 for n, size in zip(between, voxel_size, strict=True))
         at = ", ".join(f"{n:g}" for n in exact)
         tell(f"{path} begins between voxels, at {at} (z, y, x); taken as {z}, {y}, {x}, and kept in nm")
-        return replace(self, voxel_size=voxel_size, origin=(z, y, x), shift=(a, b, c))
+        return replace(self, voxel_size=voxel_size, origin=(z, y, x), shift=(a, b, c), found_in=found_in)
 
 
 def axis_names(attributes: Mapping[str, Any]) -> list[str] | None:
@@ -194,7 +199,8 @@ def _read(plain: Mapping[str, JSON], path: str, arrangement: Arrangement | None)
         extra.pop("offset")
     if whole is not None and (position is None or not _near(position, whole, size)):
         position = [n * one for n, one in zip(whole, size, strict=True)]
-    found = Metadata(size, None, offsets, encoding, extra)
+    key = next((name for name in (*_VOXEL_SIZES, _MICROMETRES) if plain.get(name) is not None), "")
+    found = Metadata(size, None, offsets, encoding, extra, found_in=f"attribute {key}")
     found = found if position is None else found.placed(size, position, path)
     # An origin of zero is one, too, where it is stored.
     return found if whole is None or found.origin is not None else replace(found, origin=(0, 0, 0))

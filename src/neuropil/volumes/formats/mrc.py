@@ -26,7 +26,7 @@ def open_mrc(location: Location, mode: Mode = "r") -> Volume:
     metadata = Metadata()
     if min(size) > 0:
         at = place if any(place) else [n * one for n, one in zip(start, size, strict=True)]
-        metadata = metadata.placed(parse_voxel_size(size, "voxel_size"), at, path)
+        metadata = metadata.placed(parse_voxel_size(size, "voxel_size"), at, path, "the header")
     return presented(path, array, names if array.ndim == 3 else None, metadata)
 
 

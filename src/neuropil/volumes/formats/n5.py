@@ -165,7 +165,7 @@ def _transformed(
         [float(row[at]) * (unit or 1) for at, unit in zip(order, units, strict=True)]
         for row in (list(rows["scale"] or ()), rows["translate"] or [0.0] * 3)
     )
-    return own.placed(parse_voxel_size(size, "scale"), place, path)
+    return own.placed(parse_voxel_size(size, "scale"), place, path, "attribute transform")
 
 
 def n5_attributes(metadata: Metadata, axes: int) -> dict[str, JSON]:

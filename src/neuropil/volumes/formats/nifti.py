@@ -33,7 +33,7 @@ def open_nifti(location: Location, mode: Mode = "r") -> Volume:
     metadata = Metadata()
     if unit is not None:
         size = [abs(float(n)) * unit for n in header.get_zooms()[2::-1]]
-        metadata = metadata.placed(parse_voxel_size(size, "pixdim"), [0.0] * 3, path)
+        metadata = metadata.placed(parse_voxel_size(size, "pixdim"), [0.0] * 3, path, "pixdim of the header")
         if np.abs(affine[:3, 3]).max() > 0:
             tell(f"{path}: the place in the scanner that its affine gives is not used")
     names = ["x", "y", "z", "t", "c"][: array.ndim]

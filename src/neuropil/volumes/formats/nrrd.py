@@ -57,7 +57,7 @@ def _nrrd_metadata(header: Any, path: str) -> Metadata:
     size = [float(n) * (unit or 1) for n, unit in zip(sizes, lengths, strict=True)][::-1]
     origin = np.asarray(header.get("space origin", [0.0] * 3), float)
     place = [float(n) * (unit or 1) for n, unit in zip(origin, lengths, strict=True)][::-1]
-    return Metadata().placed(parse_voxel_size(size, "space directions"), place, path)
+    return Metadata().placed(parse_voxel_size(size, "space directions"), place, path, "the header")
 
 
 FORMAT = Format(

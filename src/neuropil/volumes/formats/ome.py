@@ -64,7 +64,7 @@ class OmePlace:
             return own
         turned = [(arrangement.zyx(values) or [1.0] * 3) for values in (scale, shift)]
         size, position = ([n * (u or 1) for n, u in zip(values, lengths, strict=True)] for values in turned)
-        placed = own.placed(parse_voxel_size(size, "scale"), position, path)
+        placed = own.placed(parse_voxel_size(size, "scale"), position, path, "OME scale")
         return placed if own.origin is None else replace(placed, origin=own.origin, shift=None)
 
 

@@ -108,7 +108,8 @@ def precomputed_metadata(info: Mapping[str, Any], scale: Mapping[str, Any], path
     x, y, z = scale.get("voxel_offset", (0, 0, 0))
     # The format always has an offset; whether one of zero was meant is kept beside it.
     start = (int(z), int(y), int(x))
-    return replace(metadata, voxel_size=size, origin=start if any(start) or metadata.origin is not None else None)
+    origin = start if any(start) or metadata.origin is not None else None
+    return replace(metadata, voxel_size=size, origin=origin, found_in="resolution of the info file")
 
 
 def precomputed_info(metadata: Metadata, axes: int) -> dict[str, JSON]:

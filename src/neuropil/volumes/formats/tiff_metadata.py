@@ -19,10 +19,11 @@ RESERVED = ("shape", "axes", "truncated")
 def read_metadata(file: Any, path: str) -> Metadata:
     """The metadata of an open file: from the JSON of its image description, else a voxel size of OME or ImageJ."""
     if file.is_ome or file.pages.first.description[-10:].strip().endswith("OME>"):
-        return Metadata(voxel_size=_ome_voxel_size(file.pages.first.description, path))
+        return Metadata(voxel_size=_ome_voxel_size(file.pages.first.description, path), found_in="OME-XML")
     if file.is_imagej:
         resolution = [file.pages.first.tags.get(f"{axis}Resolution") for axis in "YX"]
-        return Metadata(voxel_size=_imagej_voxel_size(file.imagej_metadata or {}, resolution, path))
+        size = _imagej_voxel_size(file.imagej_metadata or {}, resolution, path)
+        return Metadata(voxel_size=size, found_in="ImageJ's description")
     return Metadata.from_attributes(parse_description(file.pages.first.description), path)
 
 

@@ -1,0 +1,200 @@
+"""What labels hold that training or scoring would stumble over: tiny ids, empty sections, ids in several places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropil.evaluation.components import connected_parts
+from neuropil.geometry import Box
+from neuropil.volumes import Volume
+from neuropil.volumes.counting import LabelCount, count_labels
+from neuropil.volumes.scored import scored_labels
+
+TINY = 100
+"""Voxels below which an id is tiny."""
+PARTS_UP_TO = 1 << 28
+"""Voxels up to which connected parts of ids are counted: that needs the labels in memory."""
+
+_REACH = 12
+"""Voxels within a section by which labels are moved to see whether they fit better elsewhere."""
+_LOOKED_AT = 512
+"""Voxels of a section along y and x that this looks at."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Whether borders of labels lie on dark borders of the image."""
+
+    contrast: float
+    """How much darker (or brighter, below 0) borders are than what is inside, in standard deviations of the image."""
+    shift: tuple[int, int]
+    """Voxels along y and x by which labels would have to move to lie best."""
+    best: float
+    """The contrast there."""
+
+    @property
+    def moved(self) -> bool:
+        """Whether they lie clearly better elsewhere."""
+        return max(map(abs, self.shift)) > 2 and abs(self.best) > 0.3 and abs(self.best) > 1.5 * abs(self.contrast)
+
+    def told(self) -> str:
+        """In words."""
+        kind = "darker" if self.contrast >= 0 else "brighter"
+        here = f"{abs(self.contrast):.2f} standard deviations {kind} than what is inside"
+        return here + (f"; {abs(self.best):.2f} when moved by {self.shift} (y, x)" if any(self.shift) else "")
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """What was counted in labels."""
+
+    path: str
+    box: Box
+    described: str
+    count: LabelCount
+    ids: NDArray[np.uint64]
+    sizes: NDArray[np.int64]
+    """Voxels of each id."""
+    empty: tuple[int, ...]
+    """Sections without any label, between the first and the last of the volume."""
+    gaps: dict[int, int]
+    """Ids that are absent from a section between two that hold them: the first such section of each."""
+    scattered: tuple[int, ...] | None
+    """Ids of several connected parts; None where the volume is too large to tell."""
+
+    def facts(self) -> list[tuple[str, str]]:
+        """As printed."""
+        found = [
+            ("labels", self.described),
+            ("labelled", f"{100 * self.count.share:.1f} % of the voxels, all inside {self.count.box}"),
+        ]
+        if len(self.ids):
+            median, most = int(np.median(self.sizes)), int(self.sizes.max())
+            share = 100 * most / max(self.count.voxels, 1)
+            largest = self.ids[self.sizes.argmax()]
+            told = (
+                f"{len(self.ids)}, median {median} voxels, largest {largest} with {share:.1f} % of the labelled voxels"
+            )
+            found.append(("ids", told))
+        return found
+
+    def problems(self) -> list[str]:
+        """What is doubtful, in words."""
+        if not len(self.ids):
+            return ["no voxel has a label"]
+        told = []
+        if self.empty:
+            told.append(f"{len(self.empty)} sections have no label: {some(self.empty)}")
+        tiny = self.ids[self.sizes < TINY]
+        if tiny.size:
+            told.append(f"{len(tiny)} ids have fewer than {TINY} voxels: {some(tiny.tolist())}")
+        if self.gaps:
+            pairs = [f"{n} (section {z})" for n, z in list(self.gaps.items())[:10]]
+            told.append(f"{len(self.gaps)} ids are split in z, absent from sections between: {', '.join(pairs)}")
+        if self.scattered is None:
+            told.append(f"parts of ids were not counted: that takes at most {PARTS_UP_TO} voxels")
+        elif self.scattered:
+            few = some(self.scattered)
+            told.append(f"{len(self.scattered)} ids lie in several places (they may meet outside): {few}")
+        return told
+
+    def fit(self, image: Volume, labels: Volume) -> Fit | None:
+        """Whether borders of the labels lie on borders of the image, in the section with most labels; None without."""
+        if not len(self.ids):
+            return None
+        z = self.count.box.start[0] + int(self.count.along[0].argmax())
+        box = Box((z, *self.count.box.start[1:]), (z + 1, *self.count.box.stop[1:]))
+        (_, high, wide), most = box.shape, _LOOKED_AT
+        y, x = (box.start[1] + max(high - most, 0) // 2, box.start[2] + max(wide - most, 0) // 2)
+        box = Box((z, y, x), (z + 1, min(y + most, box.stop[1]), min(x + most, box.stop[2])))
+        return fit_of(image.read(box)[0], scored_labels(labels).read(box)[0])
+
+
+def label_facts(labels: Volume) -> LabelFacts:
+    """Count what labels hold, section by section; their parts where they fit into memory.
+
+    >>> from neuropil.volumes import array_volume
+    >>> label_facts(array_volume(np.array([[[3, 3, 0]], [[8, 0, 0]], [[3, 9, 9]]]))).gaps
+    {3: 1}
+    """
+    labels = scored_labels(labels)
+    count = count_labels(labels, labels.box)
+    total: dict[int, int] = {}
+    last: dict[int, int] = {}
+    gaps: dict[int, int] = {}
+    empty = []
+    for z in range(labels.box.start[0], labels.box.stop[0]):
+        section = labels.read(Box((z, *labels.box.start[1:]), (z + 1, *labels.box.stop[1:])))
+        ids, sizes = np.unique(section[section != 0], return_counts=True)
+        if not len(ids):
+            empty.append(z)
+        for number, size in zip(ids.tolist(), sizes.tolist(), strict=True):
+            total[number] = total.get(number, 0) + size
+            if last.get(number, z) < z - 1:
+                gaps.setdefault(number, last[number] + 1)
+            last[number] = z
+    order = sorted(total)
+    by = "×".join(map(str, labels.shape))
+    return LabelFacts(
+        labels.path,
+        labels.box,
+        f"{labels.path}: {by} {labels.dtype}, {labels.box}",
+        count,
+        np.array(order, np.uint64),
+        np.array([total[number] for number in order], np.int64),
+        tuple(empty),
+        {number: z for number, z in gaps.items() if z not in empty},
+        _scattered(labels),
+    )
+
+
+def _scattered(labels: Volume) -> tuple[int, ...] | None:
+    if labels.box.size > PARTS_UP_TO:
+        return None
+    array = labels.read()
+    parts = connected_parts(array)
+    owner = np.zeros(int(parts.max(initial=0)) + 1, np.uint64)
+    owner[parts.reshape(-1)] = array.reshape(-1)
+    ids, counts = np.unique(owner[1:], return_counts=True)
+    return tuple(int(n) for n in ids[counts > 1])
+
+
+def fit_of(image: NDArray[np.generic], labels: NDArray[np.generic]) -> Fit | None:
+    """How labels of a section lie on its image, `[y, x]` both; None where one of them is flat.
+
+    >>> labels = np.repeat(np.repeat(np.arange(1, 17).reshape(4, 4), 16, 0), 16, 1)
+    >>> thin = (np.arange(64) % 16 < 1) | (np.arange(64) % 16 > 14)
+    >>> image = np.where(thin | thin[:, None], 0, 200)
+    >>> fit_of(image, np.roll(labels, (4, 5), (0, 1))).shift
+    (-4, -5)
+    """
+    grey = image.astype(np.float64)
+    spread = grey.std()
+    border = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        differs = np.diff(labels, axis=axis) != 0
+        border[tuple(slice(1 if a == axis else 0, None) for a in (0, 1))] |= differs
+        border[tuple(slice(None, -1 if a == axis else None) for a in (0, 1))] |= differs
+    known = labels != 0
+    if not spread or not border.any() or border.all():
+        return None
+    grey = (grey - grey.mean()) / spread
+
+    def contrast(dy: int, dx: int) -> float:
+        moved = np.roll(border, (dy, dx), (0, 1))
+        inside = np.roll(known, (dy, dx), (0, 1)) & ~moved
+        return float(grey[inside].mean() - grey[moved].mean()) if inside.any() else 0.0
+
+    steps = range(-_REACH, _REACH + 1)
+    found = {(dy, dx): contrast(dy, dx) for dy in steps for dx in steps}
+    best = max(found, key=lambda at: (abs(found[at]), -abs(at[0]) - abs(at[1])))
+    return Fit(found[0, 0], best, found[best])
+
+
+def some(values: Sequence[int], count: int = 10) -> str:
+    """A few numbers of many."""
+    return ", ".join(map(str, values[:count])) + (", …" if len(values) > count else "")
