@@ -39,6 +39,7 @@ check: $(VENV)/.installed
 	$(BIN)/clang-format --dry-run --Werror $(NATIVE_SOURCES)
 
 format: $(VENV)/.installed
+	$(BIN)/python src/native/stubs.py
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(NATIVE_SOURCES)

@@ -21,19 +21,22 @@ typename Summary<I>::Stats summary_of(const typename Quantile<I>::Stats& stats) 
     return {0, stats.count, stats.key, 0, 0};
 }
 
-inline nb::tuple no_bins() {
-    return nb::make_tuple(to_numpy(std::vector<uint64_t>()), to_numpy(std::vector<uint16_t>()),
-                          to_numpy(std::vector<uint64_t>()));
+inline NewBins no_bins() {
+    return std::make_tuple(to_numpy(std::vector<uint64_t>()), to_numpy(std::vector<uint16_t>()),
+                           to_numpy(std::vector<uint64_t>()));
 }
 
 template <class Score>
 constexpr bool HAS_BINS = std::is_same_v<Score, Quantile<typename Score::Index>>;
 
+template <class Index>
+using NewPart = std::tuple<NewMerges<Index>, NewEdges<Index>, NewBins, NewList<uint8_t>>;
+
 // Merges, the edges that are left with their histograms, and who waits, as columns. Both take no memory beyond their
 // columns.
 template <class Score>
-nb::tuple part_columns(std::vector<Merge<Score>>&& merges, Part<Score>&& rest, std::vector<uint8_t>&& blocked,
-                       double scale) {
+NewPart<typename Score::Index> part_columns(std::vector<Merge<Score>>&& merges, Part<Score>&& rest,
+                                            std::vector<uint8_t>&& blocked, double scale) {
     using Index = typename Score::Index;
     auto merged = merge_columns(merges, scale);
     std::vector<Merge<Score>>().swap(merges);
@@ -47,7 +50,7 @@ nb::tuple part_columns(std::vector<Merge<Score>>&& merges, Part<Score>&& rest, s
         else
             edges.push_back({edge.a, edge.b, summary_of<Index>(edge.stats)});
     }
-    return nb::make_tuple(merged, edge_columns(edges), bins, to_numpy(std::move(blocked)));
+    return std::make_tuple(merged, edge_columns(edges), bins, to_numpy(std::move(blocked)));
 }
 
 // Edges begin … end of columns.
@@ -67,8 +70,8 @@ Part<Score> part_of_columns(const Score& score, const EdgeColumns<uint64_t>& col
 // Merges in a graph of regions 0 … frozen.size() - 1, some of which must wait. The list of columns is emptied as soon
 // as the edges are read, so that the memory of columns that nobody else holds is free before merging takes its own.
 template <class Score>
-nb::tuple merged_columns(Score score, nb::list columns, const BinColumns& bins, List<const uint8_t> frozen,
-                         uint64_t top, const Reaches<Score>& enough, int threads) {
+NewPart<uint64_t> merged_columns(Score score, nb::list columns, const BinColumns& bins, List<const uint8_t> frozen,
+                                 uint64_t top, const Reaches<Score>& enough, int threads) {
     constexpr size_t CHUNK = 1 << 18, GRAIN = 10'000;
     std::vector<Part<Score>> parts;
     {
@@ -101,64 +104,81 @@ void bind_on_blocks(nb::module_& m) {
     using Triple = std::array<int64_t, 3>;
     using Corner = std::tuple<int64_t, int64_t, int64_t>;
     auto triple = [](const Corner& c) { return Triple{std::get<0>(c), std::get<1>(c), std::get<2>(c)}; };
-    m.def("block_watershed", [triple](Channel z, Channel y, Channel x, int flipped, Corner start, Corner stop, int low,
-                                      int high, Volume<uint32_t> labels, Volume<uint8_t> asks, int threads) {
-        const auto faces = make_faces<Code>(z, y, x, flipped);
-        std::vector<uint32_t> first;
-        run_interruptibly(threads, [&](const Run& run) {
-            const Box box{triple(start), triple(stop)};
-            Watershed<Code, uint32_t>(faces, box, Code(low), Code(high), labels.data(), asks.data(), run)(&first);
-        });
-        return to_numpy(std::move(first));
-    });
-    m.def("merge_block", [triple](Channel z, Channel y, Channel x, int flipped, Volume<const uint32_t> fragments,
-                                  List<const uint8_t> frozen, List<const uint32_t> value, ScoreTuple chosen,
-                                  Corner block, double stop, double scale, int threads) {
-        const AnyFaces faces = make_faces<Code>(z, y, x, flipped);
-        return with_score<uint32_t>(chosen, [&](auto score) {
-            using Score = decltype(score);
-            const uint64_t top =
-                std::is_same_v<Score, Mean<uint32_t>> ? value.data()[value.size() - 1] : value.size() - 1;
-            std::vector<Merge<Score>> merges;
-            Part<Score> rest{score, {}};
-            std::vector<uint8_t> blocked(frozen.data(), frozen.data() + frozen.size());
+    m.def(
+        "block_watershed",
+        [triple](Channel z, Channel y, Channel x, int flipped, Corner start, Corner stop, int low, int high,
+                 Volume<uint32_t> labels, Volume<uint8_t> asks, int threads) {
+            const auto faces = make_faces<Code>(z, y, x, flipped);
+            std::vector<uint32_t> first;
             run_interruptibly(threads, [&](const Run& run) {
-                BlockMerger<Score> merger(faces, fragments.data(), uint32_t(frozen.size() - 1), value.data(), top,
-                                          score, triple(block), run);
-                rest = merger.part(blocked, {stop, scale}, merges);
+                const Box box{triple(start), triple(stop)};
+                Watershed<Code, uint32_t>(faces, box, Code(low), Code(high), labels.data(), asks.data(), run)(&first);
             });
-            return part_columns(std::move(merges), std::move(rest), std::move(blocked), scale);
-        });
-    });
+            return to_numpy(std::move(first));
+        },
+        "z"_a, "y"_a, "x"_a, "flipped"_a, "start"_a, "stop"_a, "low"_a, "high"_a, "labels"_a, "asks"_a, "threads"_a);
+    m.def(
+        "merge_block",
+        [triple](Channel z, Channel y, Channel x, int flipped, Volume<const uint32_t> fragments,
+                 List<const uint8_t> frozen, List<const uint32_t> value, ScoreTuple chosen, Corner block, double stop,
+                 double scale, int threads) {
+            const AnyFaces faces = make_faces<Code>(z, y, x, flipped);
+            return with_score<uint32_t>(chosen, [&](auto score) {
+                using Score = decltype(score);
+                const uint64_t top =
+                    std::is_same_v<Score, Mean<uint32_t>> ? value.data()[value.size() - 1] : value.size() - 1;
+                std::vector<Merge<Score>> merges;
+                Part<Score> rest{score, {}};
+                std::vector<uint8_t> blocked(frozen.data(), frozen.data() + frozen.size());
+                run_interruptibly(threads, [&](const Run& run) {
+                    BlockMerger<Score> merger(faces, fragments.data(), uint32_t(frozen.size() - 1), value.data(), top,
+                                              score, triple(block), run);
+                    rest = merger.part(blocked, {stop, scale}, merges);
+                });
+                return part_columns(std::move(merges), std::move(rest), std::move(blocked), scale);
+            });
+        },
+        "z"_a, "y"_a, "x"_a, "flipped"_a, "fragments"_a, "frozen"_a, "value"_a, "chosen"_a, "block"_a, "stop"_a,
+        "scale"_a, "threads"_a);
     // The faces of a block; histograms of their codes where asked for.
-    m.def("part_graph", [triple](Channel z, Channel y, Channel x, int flipped, Volume<const uint64_t> fragments,
-                                 List<const uint32_t> value, Corner start, Corner stop, bool histograms) {
-        const AnyFaces faces = make_faces<Code>(z, y, x, flipped);
-        const Box box{triple(start), triple(stop)};
-        std::vector<Edge<Summary<uint64_t>>> edges;
-        Quantile<uint64_t> quantile(50, 8 * sizeof(Code));
-        std::vector<Edge<Quantile<uint64_t>>> counted;
-        run_interruptibly(1, [&](const Run& run) {
-            Summary<uint64_t> score;
-            edges = part_graph(faces, fragments.data(), value.data(), box, score, run);
-            if (histograms) counted = part_graph(faces, fragments.data(), value.data(), box, quantile, run);
-        });
-        return nb::make_tuple(edge_columns(edges), histograms ? bin_columns(counted, quantile) : no_bins());
-    });
+    m.def(
+        "part_graph",
+        [triple](Channel z, Channel y, Channel x, int flipped, Volume<const uint64_t> fragments,
+                 List<const uint32_t> value, Corner start, Corner stop, bool histograms) {
+            const AnyFaces faces = make_faces<Code>(z, y, x, flipped);
+            const Box box{triple(start), triple(stop)};
+            std::vector<Edge<Summary<uint64_t>>> edges;
+            Quantile<uint64_t> quantile(50, 8 * sizeof(Code));
+            std::vector<Edge<Quantile<uint64_t>>> counted;
+            run_interruptibly(1, [&](const Run& run) {
+                Summary<uint64_t> score;
+                edges = part_graph(faces, fragments.data(), value.data(), box, score, run);
+                if (histograms) counted = part_graph(faces, fragments.data(), value.data(), box, quantile, run);
+            });
+            return std::make_tuple(edge_columns(edges), histograms ? bin_columns(counted, quantile) : no_bins());
+        },
+        "z"_a, "y"_a, "x"_a, "flipped"_a, "fragments"_a, "value"_a, "start"_a, "stop"_a, "histograms"_a);
 }
 
 inline void bind_blockwise(nb::module_& m) {
     bind_on_blocks<uint8_t>(m);
     bind_on_blocks<uint16_t>(m);
-    m.def("merge_frozen", [](nb::list columns, const BinColumns& bins, List<const uint8_t> frozen, ScoreTuple chosen,
-                             uint64_t top, double stop, double scale, int threads) {
-        return with_score<uint64_t>(chosen, [&](auto score) {
-            return merged_columns(score, columns, bins, frozen, top, Reaches<decltype(score)>{stop, scale}, threads);
-        });
-    });
-    m.def("unite", [](uint64_t n, List<const uint64_t> a, List<const uint64_t> b) {
-        return to_numpy(unite(n, a.data(), b.data(), a.size()));
-    });
+    m.def(
+        "merge_frozen",
+        [](nb::typed<nb::list, nb::any> columns, const BinColumns& bins, List<const uint8_t> frozen, ScoreTuple chosen,
+           uint64_t top, double stop, double scale, int threads) {
+            return with_score<uint64_t>(chosen, [&](auto score) {
+                return merged_columns(score, columns, bins, frozen, top, Reaches<decltype(score)>{stop, scale},
+                                      threads);
+            });
+        },
+        "columns"_a, "bins"_a, "frozen"_a, "chosen"_a, "top"_a, "stop"_a, "scale"_a, "threads"_a);
+    m.def(
+        "unite",
+        [](uint64_t n, List<const uint64_t> a, List<const uint64_t> b) {
+            return to_numpy(unite(n, a.data(), b.data(), a.size()));
+        },
+        "n"_a, "a"_a, "b"_a);
 }
 
 }  // namespace neuropil

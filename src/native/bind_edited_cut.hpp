@@ -2,6 +2,7 @@
 #pragma once
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/tuple.h>
 
 #include "bind_segmentation.hpp"
 #include "edited_cut.hpp"
@@ -18,10 +19,10 @@ inline void bind_edited_cut(nb::module_& m) {
                 nb::gil_scoped_release release;
                 found = tree_intervals(fragments, a.data(), b.data(), int64_t(a.shape(0)));
             }
-            return nb::make_tuple(to_numpy(std::move(found.leaf)), to_numpy(std::move(found.start)),
-                                  to_numpy(std::move(found.middle)), to_numpy(std::move(found.end)));
+            return std::make_tuple(to_numpy(std::move(found.leaf)), to_numpy(std::move(found.start)),
+                                   to_numpy(std::move(found.middle)), to_numpy(std::move(found.end)));
         },
-        nb::arg("fragments"), nb::arg("a"), nb::arg("b"));
+        "fragments"_a, "a"_a, "b"_a);
     m.def(
         "largest_between",
         [](const List<const int64_t>& gap, const List<const int64_t>& p, const List<const int64_t>& q) {
@@ -32,7 +33,7 @@ inline void bind_edited_cut(nb::module_& m) {
             }
             return to_numpy(std::move(found));
         },
-        nb::arg("gap"), nb::arg("p"), nb::arg("q"));
+        "gap"_a, "p"_a, "q"_a);
     m.def(
         "minimum_cut",
         [](int64_t nodes, const List<const int64_t>& u, const List<const int64_t>& v,
@@ -44,7 +45,7 @@ inline void bind_edited_cut(nb::module_& m) {
             }
             return to_numpy(std::move(side));
         },
-        nb::arg("nodes"), nb::arg("u"), nb::arg("v"), nb::arg("capacity"), nb::arg("source"), nb::arg("sink"));
+        "nodes"_a, "u"_a, "v"_a, "capacity"_a, "source"_a, "sink"_a);
 }
 
 }  // namespace neuropil

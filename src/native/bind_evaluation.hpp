@@ -45,7 +45,9 @@ auto with_width(const AnyVolume& array, F&& f) {
     }
 }
 
-inline nb::tuple contingency(const AnyVolume& truth, const AnyVolume& segment, int threads) {
+// Columns of the table: truth, segment, voxels.
+inline std::tuple<NewList<std::uint64_t>, NewList<std::uint64_t>, NewList<std::uint64_t>> contingency(
+    const AnyVolume& truth, const AnyVolume& segment, int threads) {
     std::vector<std::uint64_t> columns[3];
     run_interruptibly(threads, [&](const Run& run) {
         const std::vector<Pair> pairs = with_width(
@@ -57,15 +59,18 @@ inline nb::tuple contingency(const AnyVolume& truth, const AnyVolume& segment, i
             columns[2].push_back(pair.count);
         }
     });
-    return nb::make_tuple(to_numpy(std::move(columns[0])), to_numpy(std::move(columns[1])),
-                          to_numpy(std::move(columns[2])));
+    return std::make_tuple(to_numpy(std::move(columns[0])), to_numpy(std::move(columns[1])),
+                           to_numpy(std::move(columns[2])));
 }
 
 template <class T>
 using Column = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
+using PointColumns = std::tuple<NewList<std::uint64_t>, NewList<std::uint64_t>, NewList<std::uint64_t>,
+                                NewList<std::uint64_t>, NewList<std::uint64_t>, NewList<double>, NewList<double>>;
+
 // One array per number of a point; 128-bit sums as their high and low 64 bits.
-inline nb::tuple point_columns(const std::vector<CurvePoint>& points) {
+inline PointColumns point_columns(const std::vector<CurvePoint>& points) {
     std::vector<std::uint64_t> merges, pairs_high, pairs_low, segments_high, segments_low;
     std::vector<double> pairs_log, segments_log;
     for (const CurvePoint& point : points) {
@@ -77,16 +82,16 @@ inline nb::tuple point_columns(const std::vector<CurvePoint>& points) {
         pairs_log.push_back(point.pairs_log);
         segments_log.push_back(point.segments_log);
     }
-    return nb::make_tuple(to_numpy(std::move(merges)), to_numpy(std::move(pairs_high)), to_numpy(std::move(pairs_low)),
-                          to_numpy(std::move(segments_high)), to_numpy(std::move(segments_low)),
-                          to_numpy(std::move(pairs_log)), to_numpy(std::move(segments_log)));
+    return std::make_tuple(to_numpy(std::move(merges)), to_numpy(std::move(pairs_high)), to_numpy(std::move(pairs_low)),
+                           to_numpy(std::move(segments_high)), to_numpy(std::move(segments_low)),
+                           to_numpy(std::move(pairs_log)), to_numpy(std::move(segments_log)));
 }
 
 using Cells = std::tuple<Column<std::uint32_t>, Column<std::uint64_t>, Column<std::uint64_t>>;
 using Merges = std::tuple<Column<std::uint64_t>, Column<std::uint64_t>, Column<double>>;
 
 // `cells` are (truth index, fragment, voxels), `merges` (fragment, fragment, score).
-inline nb::tuple threshold_curve(std::size_t fragments, const Cells& cells, const Merges& merges) {
+inline PointColumns threshold_curve(std::size_t fragments, const Cells& cells, const Merges& merges) {
     std::vector<CurvePoint> points;
     run_interruptibly(1, [&](const Run& run) {
         const auto& [truth, fragment, count] = cells;

@@ -10,22 +10,34 @@ namespace neuropil {
 template <class Label>
 void bind_on_labels(nb::module_& m) {
     using Labels = List<const Label>;
-    m.def("largest_label", [](Labels labels, int threads) {
-        Label largest = 0;
-        run_interruptibly(threads, [&](const Run& run) { largest = largest_label(labels.data(), labels.size(), run); });
-        return largest;
-    });
-    m.def("count_labels", [](Labels labels, size_t names, int threads) {
-        std::vector<uint64_t> counts;
-        auto count = [&](const Run& run) { counts = count_labels(labels.data(), labels.size(), names, run); };
-        run_interruptibly(threads, count);
-        return to_numpy(std::move(counts));
-    });
+    m.def(
+        "largest_label",
+        [](Labels labels, int threads) {
+            Label largest = 0;
+            run_interruptibly(threads,
+                              [&](const Run& run) { largest = largest_label(labels.data(), labels.size(), run); });
+            return largest;
+        },
+        "labels"_a, "threads"_a);
+    m.def(
+        "count_labels",
+        [](Labels labels, size_t names, int threads) {
+            std::vector<uint64_t> counts;
+            auto count = [&](const Run& run) { counts = count_labels(labels.data(), labels.size(), names, run); };
+            run_interruptibly(threads, count);
+            return to_numpy(std::move(counts));
+        },
+        "labels"_a, "names"_a, "threads"_a);
     auto relabels = [&]<class Name>(Name) {
-        m.def("relabel", [](Labels labels, List<const Name> table, List<Name> out, int threads) {
-            auto rename = [&](const Run& run) { relabel(labels.data(), labels.size(), table.data(), out.data(), run); };
-            run_interruptibly(threads, rename, "relabel");
-        });
+        m.def(
+            "relabel",
+            [](Labels labels, List<const Name> table, List<Name> out, int threads) {
+                auto rename = [&](const Run& run) {
+                    relabel(labels.data(), labels.size(), table.data(), out.data(), run);
+                };
+                run_interruptibly(threads, rename, "relabel");
+            },
+            "labels"_a, "table"_a, "out"_a, "threads"_a);
     };
     relabels(uint32_t());
     relabels(uint64_t());
@@ -33,13 +45,16 @@ void bind_on_labels(nb::module_& m) {
 
 template <class Code>
 void bind_encode(nb::module_& m) {
-    m.def("encode", [](List<const float> thresholds, List<const float> p, List<Code> codes, int threads) {
-        const Encoder encoder(thresholds.data(), thresholds.size());
-        bool good = false;
-        auto all = [&](const Run& run) { good = encode(encoder, p.data(), p.size(), codes.data(), run); };
-        run_interruptibly(threads, all, "encode");
-        return good;
-    });
+    m.def(
+        "encode",
+        [](List<const float> thresholds, List<const float> p, List<Code> codes, int threads) {
+            const Encoder encoder(thresholds.data(), thresholds.size());
+            bool good = false;
+            auto all = [&](const Run& run) { good = encode(encoder, p.data(), p.size(), codes.data(), run); };
+            run_interruptibly(threads, all, "encode");
+            return good;
+        },
+        "thresholds"_a, "p"_a, "codes"_a, "threads"_a);
 }
 
 inline void bind_labels(nb::module_& m) {

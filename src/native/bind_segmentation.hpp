@@ -24,6 +24,7 @@
 namespace neuropil {
 
 namespace nb = nanobind;
+using namespace nb::literals;
 
 template <class T>
 using Volume = nb::ndarray<T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
@@ -62,19 +63,29 @@ using EdgeColumns = std::tuple<List<const Index>, List<const Index>, List<const 
 // Histograms of edges: where the bins of each begin, and every bin's code and count.
 using BinColumns = std::tuple<List<const uint64_t>, List<const uint16_t>, List<const uint64_t>>;
 
+// The same made here. Python's type checker reads these types.
 template <class Index>
-nb::tuple edge_columns(const std::vector<Edge<Summary<Index>>>& edges) {
-    return nb::make_tuple(column<Index>(edges, [](const auto& e) { return e.a; }),
-                          column<Index>(edges, [](const auto& e) { return e.b; }),
-                          column<uint64_t>(edges, [](const auto& e) { return e.stats.count; }),
-                          column<uint64_t>(edges, [](const auto& e) { return e.stats.sum; }),
-                          column<uint64_t>(edges, [](const auto& e) { return e.stats.key; }),
-                          column<uint16_t>(edges, [](const auto& e) { return e.stats.max; }),
-                          column<uint16_t>(edges, [](const auto& e) { return e.stats.min; }));
+using NewEdges = std::tuple<NewList<Index>, NewList<Index>, NewList<uint64_t>, NewList<uint64_t>, NewList<uint64_t>,
+                            NewList<uint16_t>, NewList<uint16_t>>;
+using NewBins = std::tuple<NewList<uint64_t>, NewList<uint16_t>, NewList<uint64_t>>;
+
+// Merges, best first: two regions and the score.
+template <class Index>
+using NewMerges = std::tuple<NewList<Index>, NewList<Index>, NewList<double>>;
+
+template <class Index>
+NewEdges<Index> edge_columns(const std::vector<Edge<Summary<Index>>>& edges) {
+    return std::make_tuple(column<Index>(edges, [](const auto& e) { return e.a; }),
+                           column<Index>(edges, [](const auto& e) { return e.b; }),
+                           column<uint64_t>(edges, [](const auto& e) { return e.stats.count; }),
+                           column<uint64_t>(edges, [](const auto& e) { return e.stats.sum; }),
+                           column<uint64_t>(edges, [](const auto& e) { return e.stats.key; }),
+                           column<uint16_t>(edges, [](const auto& e) { return e.stats.max; }),
+                           column<uint16_t>(edges, [](const auto& e) { return e.stats.min; }));
 }
 
 template <class Index>
-nb::tuple bin_columns(const std::vector<Edge<Quantile<Index>>>& edges, const Quantile<Index>& score) {
+NewBins bin_columns(const std::vector<Edge<Quantile<Index>>>& edges, const Quantile<Index>& score) {
     std::vector<uint64_t> start{0}, count;
     std::vector<uint16_t> code;
     auto fill = [&](const Run& run) {
@@ -89,7 +100,7 @@ nb::tuple bin_columns(const std::vector<Edge<Quantile<Index>>>& edges, const Qua
         });
     };
     edges.size() < 1 << 16 ? fill(Run()) : run_interruptibly(1, fill);
-    return nb::make_tuple(to_numpy(std::move(start)), to_numpy(std::move(code)), to_numpy(std::move(count)));
+    return std::make_tuple(to_numpy(std::move(start)), to_numpy(std::move(code)), to_numpy(std::move(count)));
 }
 
 // Stats of one score from the columns of a summary.
@@ -142,15 +153,15 @@ auto with_score(const ScoreTuple& chosen, Use&& use) {
 }
 
 template <class Score>
-nb::tuple merge_columns(const std::vector<Merge<Score>>& merges, double scale) {
+NewMerges<typename Score::Index> merge_columns(const std::vector<Merge<Score>>& merges, double scale) {
     using Index = typename Score::Index;
-    return nb::make_tuple(column<Index>(merges, [](const auto& merge) { return merge.a; }),
-                          column<Index>(merges, [](const auto& merge) { return merge.b; }),
-                          column<double>(merges, [&](const auto& merge) { return Score::value(merge.stats, scale); }));
+    return std::make_tuple(column<Index>(merges, [](const auto& merge) { return merge.a; }),
+                           column<Index>(merges, [](const auto& merge) { return merge.b; }),
+                           column<double>(merges, [&](const auto& merge) { return Score::value(merge.stats, scale); }));
 }
 
 template <class Index>
-nb::tuple graph_columns(const AnyFaces& faces, const Index* fragments, const uint32_t* value, int threads) {
+NewEdges<Index> graph_columns(const AnyFaces& faces, const Index* fragments, const uint32_t* value, int threads) {
     std::vector<Edge<Summary<Index>>> edges;
     run_interruptibly(
         threads,
@@ -163,8 +174,8 @@ nb::tuple graph_columns(const AnyFaces& faces, const Index* fragments, const uin
 }
 
 template <class Index>
-nb::tuple histogram_columns(const AnyFaces& faces, const Index* fragments, const uint32_t* value, int code_bits,
-                            int threads) {
+NewBins histogram_columns(const AnyFaces& faces, const Index* fragments, const uint32_t* value, int code_bits,
+                          int threads) {
     Quantile<Index> score(50, code_bits);
     std::vector<Edge<Quantile<Index>>> edges;
     run_interruptibly(threads, [&](const Run& run) { edges = region_graph(faces, fragments, value, score, run); });
@@ -172,8 +183,8 @@ nb::tuple histogram_columns(const AnyFaces& faces, const Index* fragments, const
 }
 
 template <class Index>
-nb::tuple tree_columns(const AnyFaces& faces, const Index* fragments, Index count, List<const uint32_t> value,
-                       const ScoreTuple& chosen, std::array<int64_t, 3> block, double scale, int threads) {
+NewMerges<Index> tree_columns(const AnyFaces& faces, const Index* fragments, Index count, List<const uint32_t> value,
+                              const ScoreTuple& chosen, std::array<int64_t, 3> block, double scale, int threads) {
     return with_score<Index>(chosen, [&](auto score) {
         using Score = decltype(score);
         const uint64_t top = std::is_same_v<Score, Mean<Index>> ? value.data()[value.size() - 1] : value.size() - 1;
@@ -212,44 +223,65 @@ NewList<Index> segments_column(const AnyFaces& faces, Volume<const Index> fragme
 template <class Code, class Index>
 void bind_on_voxels(nb::module_& m) {
     using Channel = Volume<const Code>;
-    m.def("watershed", [](Channel z, Channel y, Channel x, int flipped, int low, int high, Volume<Index> labels,
-                          int threads) {
-        const auto faces = make_faces<Code>(z, y, x, flipped);
-        Index count = 0;
-        run_interruptibly(
-            threads,
-            [&](const Run& run) { count = Watershed<Code, Index>(faces, Code(low), Code(high), labels.data(), run)(); },
-            "watershed");
-        return count;
-    });
-    m.def("region_graph", [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments,
-                             List<const uint32_t> value, int threads) {
-        return graph_columns<Index>(make_faces<Code>(z, y, x, flipped), fragments.data(), value.data(), threads);
-    });
-    m.def("face_histograms", [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments,
-                                List<const uint32_t> value, int threads) {
-        const auto faces = make_faces<Code>(z, y, x, flipped);
-        return histogram_columns<Index>(faces, fragments.data(), value.data(), 8 * sizeof(Code), threads);
-    });
-    m.def("agglomerate", [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments, Index count,
-                            List<const uint32_t> value, ScoreTuple chosen, std::tuple<int64_t, int64_t, int64_t> block,
-                            double scale, int threads) {
-        const std::array<int64_t, 3> shape{std::get<0>(block), std::get<1>(block), std::get<2>(block)};
-        const auto faces = make_faces<Code>(z, y, x, flipped);
-        return tree_columns<Index>(faces, fragments.data(), count, value, chosen, shape, scale, threads);
-    });
-    m.def("segment_fragments", [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments,
-                                  Index count, List<const uint32_t> value, ScoreTuple chosen,
-                                  std::tuple<int64_t, int64_t, int64_t> block, double stop, double scale,
-                                  uint64_t min_size, int threads) {
-        const std::array<int64_t, 3> shape{std::get<0>(block), std::get<1>(block), std::get<2>(block)};
-        const auto faces = make_faces<Code>(z, y, x, flipped);
-        return segments_column<Index>(faces, fragments, count, value, chosen, shape, stop, scale, min_size, threads);
-    });
-    m.def("fill_background", [](Channel z, Channel y, Channel x, int flipped, Volume<Index> labels, int threads) {
-        const auto faces = make_faces<Code>(z, y, x, flipped);
-        run_interruptibly(threads, [&](const Run& run) { fill_background(faces, labels.data(), run); }, "fill");
-    });
+    m.def(
+        "watershed",
+        [](Channel z, Channel y, Channel x, int flipped, int low, int high, Volume<Index> labels, int threads) {
+            const auto faces = make_faces<Code>(z, y, x, flipped);
+            Index count = 0;
+            run_interruptibly(
+                threads,
+                [&](const Run& run) {
+                    count = Watershed<Code, Index>(faces, Code(low), Code(high), labels.data(), run)();
+                },
+                "watershed");
+            return count;
+        },
+        "z"_a, "y"_a, "x"_a, "flipped"_a, "low"_a, "high"_a, "labels"_a, "threads"_a);
+    m.def(
+        "region_graph",
+        [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments, List<const uint32_t> value,
+           int threads) {
+            return graph_columns<Index>(make_faces<Code>(z, y, x, flipped), fragments.data(), value.data(), threads);
+        },
+        "z"_a, "y"_a, "x"_a, "flipped"_a, "fragments"_a, "value"_a, "threads"_a);
+    m.def(
+        "face_histograms",
+        [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments, List<const uint32_t> value,
+           int threads) {
+            const auto faces = make_faces<Code>(z, y, x, flipped);
+            return histogram_columns<Index>(faces, fragments.data(), value.data(), 8 * sizeof(Code), threads);
+        },
+        "z"_a, "y"_a, "x"_a, "flipped"_a, "fragments"_a, "value"_a, "threads"_a);
+    m.def(
+        "agglomerate",
+        [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments, Index count,
+           List<const uint32_t> value, ScoreTuple chosen, std::tuple<int64_t, int64_t, int64_t> block, double scale,
+           int threads) {
+            const std::array<int64_t, 3> shape{std::get<0>(block), std::get<1>(block), std::get<2>(block)};
+            const auto faces = make_faces<Code>(z, y, x, flipped);
+            return tree_columns<Index>(faces, fragments.data(), count, value, chosen, shape, scale, threads);
+        },
+        "z"_a, "y"_a, "x"_a, "flipped"_a, "fragments"_a, "count"_a, "value"_a, "chosen"_a, "block"_a, "scale"_a,
+        "threads"_a);
+    m.def(
+        "segment_fragments",
+        [](Channel z, Channel y, Channel x, int flipped, Volume<const Index> fragments, Index count,
+           List<const uint32_t> value, ScoreTuple chosen, std::tuple<int64_t, int64_t, int64_t> block, double stop,
+           double scale, uint64_t min_size, int threads) {
+            const std::array<int64_t, 3> shape{std::get<0>(block), std::get<1>(block), std::get<2>(block)};
+            const auto faces = make_faces<Code>(z, y, x, flipped);
+            return segments_column<Index>(faces, fragments, count, value, chosen, shape, stop, scale, min_size,
+                                          threads);
+        },
+        "z"_a, "y"_a, "x"_a, "flipped"_a, "fragments"_a, "count"_a, "value"_a, "chosen"_a, "block"_a, "stop"_a,
+        "scale"_a, "min_size"_a, "threads"_a);
+    m.def(
+        "fill_background",
+        [](Channel z, Channel y, Channel x, int flipped, Volume<Index> labels, int threads) {
+            const auto faces = make_faces<Code>(z, y, x, flipped);
+            run_interruptibly(threads, [&](const Run& run) { fill_background(faces, labels.data(), run); }, "fill");
+        },
+        "z"_a, "y"_a, "x"_a, "flipped"_a, "labels"_a, "threads"_a);
 }
 
 template <class Code, class Index>
@@ -277,85 +309,97 @@ void bind_mutex(nb::module_& m) {
             });
             return count;
         },
-        nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none(), nb::arg(), nb::arg());
+        "channels"_a, "offsets"_a, "rank"_a, "strides"_a, "mask"_a.none(), "seeds"_a.none(), "labels"_a, "threads"_a);
 }
 
 template <class Index>
 void bind_on_graphs(nb::module_& m) {
-    m.def("agglomerate_graph", [](const EdgeColumns<Index>& columns, const BinColumns& bins, ScoreTuple chosen,
-                                  uint64_t top, double scale, int threads) {
-        return with_score<Index>(chosen, [&](auto score) {
-            using Score = decltype(score);
-            std::vector<Merge<Score>> merges;
-            run_interruptibly(
-                threads,
-                [&](const Run& run) {
-                    auto part = make_part(score, columns, bins, run);
-                    merge_part(number_regions(part, run).first, part.score, top, merges, run);
-                    merges = sort_merges(std::move(merges), top, run);
-                },
-                "agglomerate graph");
-            return merge_columns(merges, scale);
-        });
-    });
-    m.def("absorb_small", [](const EdgeColumns<Index>& columns, const BinColumns& bins, ScoreTuple chosen,
-                             List<const Index> segment_of, List<const uint64_t> size, uint64_t min_size) {
-        return with_score<Index>(chosen, [&](auto score) {
-            using Score = decltype(score);
-            std::vector<uint64_t> sizes(size.data(), size.data() + size.size());
-            std::vector<Index> result;
-            run_interruptibly(
-                1,
-                [&](const Run& run) {
-                    auto part = make_part(score, columns, bins, run);
-                    auto edges = contract_edges<Score>(part.edges, segment_of.data(), run);
-                    result = absorb_small(std::move(edges), part.score, std::move(sizes), min_size, run);
-                },
-                "minimum size");
-            return to_numpy(std::move(result));
-        });
-    });
-    // The region of each fragment after the first `count` merges, numbered in the order of smallest fragments.
-    m.def("cut", [](Index fragments, List<const Index> a, List<const Index> b, size_t count) {
-        std::vector<Index> lut;
-        auto cut = [&](const Run& run) {
-            Names<Index> names(fragments);
-            for (size_t i = 0; i < count; ++i) names.unite(a.data()[i], b.data()[i]);
-            lut.assign(size_t(fragments) + 1, 0);
-            Index next = 0;
-            each_chunk(run, int64_t(fragments), [&](int64_t begin, int64_t end) {
-                for (Index f = Index(begin + 1); f <= Index(end); ++f)
-                    lut[f] = names.find(f) == f ? ++next : lut[names.find(f)];
+    m.def(
+        "agglomerate_graph",
+        [](const EdgeColumns<Index>& columns, const BinColumns& bins, ScoreTuple chosen, uint64_t top, double scale,
+           int threads) {
+            return with_score<Index>(chosen, [&](auto score) {
+                using Score = decltype(score);
+                std::vector<Merge<Score>> merges;
+                run_interruptibly(
+                    threads,
+                    [&](const Run& run) {
+                        auto part = make_part(score, columns, bins, run);
+                        merge_part(number_regions(part, run).first, part.score, top, merges, run);
+                        merges = sort_merges(std::move(merges), top, run);
+                    },
+                    "agglomerate graph");
+                return merge_columns(merges, scale);
             });
-        };
-        fragments < 1 << 16 ? cut(Run()) : run_interruptibly(1, cut);
-        return to_numpy(std::move(lut));
-    });
+        },
+        "columns"_a, "bins"_a, "chosen"_a, "top"_a, "scale"_a, "threads"_a);
+    m.def(
+        "absorb_small",
+        [](const EdgeColumns<Index>& columns, const BinColumns& bins, ScoreTuple chosen, List<const Index> segment_of,
+           List<const uint64_t> size, uint64_t min_size) {
+            return with_score<Index>(chosen, [&](auto score) {
+                using Score = decltype(score);
+                std::vector<uint64_t> sizes(size.data(), size.data() + size.size());
+                std::vector<Index> result;
+                run_interruptibly(
+                    1,
+                    [&](const Run& run) {
+                        auto part = make_part(score, columns, bins, run);
+                        auto edges = contract_edges<Score>(part.edges, segment_of.data(), run);
+                        result = absorb_small(std::move(edges), part.score, std::move(sizes), min_size, run);
+                    },
+                    "minimum size");
+                return to_numpy(std::move(result));
+            });
+        },
+        "columns"_a, "bins"_a, "chosen"_a, "segment_of"_a, "size"_a, "min_size"_a);
+    // The region of each fragment after the first `count` merges, numbered in the order of smallest fragments.
+    m.def(
+        "cut",
+        [](Index fragments, List<const Index> a, List<const Index> b, size_t count) {
+            std::vector<Index> lut;
+            auto cut = [&](const Run& run) {
+                Names<Index> names(fragments);
+                for (size_t i = 0; i < count; ++i) names.unite(a.data()[i], b.data()[i]);
+                lut.assign(size_t(fragments) + 1, 0);
+                Index next = 0;
+                each_chunk(run, int64_t(fragments), [&](int64_t begin, int64_t end) {
+                    for (Index f = Index(begin + 1); f <= Index(end); ++f)
+                        lut[f] = names.find(f) == f ? ++next : lut[names.find(f)];
+                });
+            };
+            fragments < 1 << 16 ? cut(Run()) : run_interruptibly(1, cut);
+            return to_numpy(std::move(lut));
+        },
+        "fragments"_a, "a"_a, "b"_a, "count"_a);
 }
 
 inline void bind_segmentation(nb::module_& m) {
+    // Narrow labels first: Python's type checker takes narrow integers for wide ones, too.
     bind_on_voxels<uint8_t, uint32_t>(m);
-    bind_on_voxels<uint8_t, uint64_t>(m);
     bind_on_voxels<uint16_t, uint32_t>(m);
+    bind_on_voxels<uint8_t, uint64_t>(m);
     bind_on_voxels<uint16_t, uint64_t>(m);
     bind_mutex<uint8_t, uint32_t>(m);
     bind_mutex<uint16_t, uint32_t>(m);
     m.def("operations", [] { return operations.load(); });
     m.attr("INDEX_LIMIT") = uint64_t(VoxelForest<uint32_t>::POINTER);
     bind_on_graphs<uint32_t>(m);
+    bind_on_graphs<uint64_t>(m);  // labels or face indices that need 64 bits
     // The order of merges given as fractions and keys.
-    m.def("merge_order", [](List<const uint64_t> sum, List<const uint64_t> count, List<const uint64_t> key,
-                            uint64_t top, int threads) {
-        std::vector<Merge<Mean<uint64_t>>> merges(sum.size());
-        run_interruptibly(threads, [&](const Run& run) {
-            for (size_t i = 0; i < merges.size(); ++i)
-                merges[i] = {i, 0, {sum.data()[i], count.data()[i], key.data()[i]}};
-            merges = sort_merges(std::move(merges), top, run);
-        });
-        return column<uint64_t>(merges, [](const auto& merge) { return merge.a; });
-    });
-    nb::module_ wide = m.def_submodule("wide", "The same on graphs whose labels or face indices need 64 bits.");
-    bind_on_graphs<uint64_t>(wide);
+    m.def(
+        "merge_order",
+        [](List<const uint64_t> total, List<const uint64_t> count, List<const uint64_t> key, uint64_t top,
+           int threads) {
+            std::vector<Merge<Mean<uint64_t>>> merges(total.size());
+            run_interruptibly(threads, [&](const Run& run) {
+                for (size_t i = 0; i < merges.size(); ++i)
+                    merges[i] = {i, 0, {total.data()[i], count.data()[i], key.data()[i]}};
+                merges = sort_merges(std::move(merges), top, run);
+            });
+            return column<uint64_t>(merges, [](const auto& merge) { return merge.a; });
+        },
+        "total"_a, "count"_a, "key"_a, "top"_a, "threads"_a);
 }
 
 }  // namespace neuropil

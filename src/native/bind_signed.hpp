@@ -10,6 +10,8 @@ namespace neuropil {
 
 using SignedColumns = std::tuple<List<const uint64_t>, List<const uint64_t>, List<const int64_t>, List<const uint64_t>,
                                  List<const uint32_t>, List<const uint64_t>>;
+using NewSignedColumns = std::tuple<NewList<uint64_t>, NewList<uint64_t>, NewList<int64_t>, NewList<uint64_t>,
+                                    NewList<uint32_t>, NewList<uint64_t>>;
 using Triple = std::tuple<int64_t, int64_t, int64_t>;
 
 inline std::array<int64_t, 3> array_of(const Triple& triple) {
@@ -17,9 +19,9 @@ inline std::array<int64_t, 3> array_of(const Triple& triple) {
 }
 
 // Ranks carry bit 31 where an edge repels.
-inline nb::tuple signed_columns(const std::vector<SignedEdge>& edges) {
+inline NewSignedColumns signed_columns(const std::vector<SignedEdge>& edges) {
     constexpr uint32_t REPULSIVE = SignedEdges<uint8_t>::REPULSIVE;
-    return nb::make_tuple(
+    return std::make_tuple(
         column<uint64_t>(edges, [](const auto& e) { return e.a; }),
         column<uint64_t>(edges, [](const auto& e) { return e.b; }),
         column<int64_t>(edges, [](const auto& e) { return e.stats.sum; }),
@@ -40,8 +42,9 @@ inline SignedStats stats_of(const SignedColumns& columns, size_t e) {
             false};
 }
 
+// Names of nodes in ascending order, and the smallest name in the cluster of each.
 template <class Score>
-nb::tuple signed_clusters(const SignedColumns& columns, uint64_t top) {
+std::tuple<NewList<uint64_t>, NewList<uint64_t>> signed_clusters(const SignedColumns& columns, uint64_t top) {
     std::vector<uint64_t> names, clusters;
     run_interruptibly(1, [&](const Run& run) {
         Part<Score> part{Score(), {}};
@@ -64,12 +67,14 @@ nb::tuple signed_clusters(const SignedColumns& columns, uint64_t top) {
         for (const uint32_t cluster : cluster_signed<Score>(names.size(), std::move(edges), top, run))
             clusters.push_back(names[cluster]);
     });
-    return nb::make_tuple(to_numpy(std::move(names)), to_numpy(std::move(clusters)));
+    return std::make_tuple(to_numpy(std::move(names)), to_numpy(std::move(clusters)));
 }
 
 // Columns (a, b, rank, voxel) of edges between regions 0 … waits.size() - 1, and pairs that exclude each other. Returns
 // each region's cluster, which of them wait, and what is left of the edges and pairs, all by smallest regions.
-inline nb::tuple signed_part(
+using NewPartColumns = std::tuple<NewList<uint64_t>, NewList<uint64_t>, NewList<uint32_t>, NewList<uint64_t>>;
+inline std::tuple<NewList<uint64_t>, NewList<uint8_t>, NewPartColumns, NewList<uint64_t>, NewList<uint64_t>>
+signed_part(
     const std::tuple<List<const uint64_t>, List<const uint64_t>, List<const uint32_t>, List<const uint64_t>>& columns,
     List<const uint64_t> bar_a, List<const uint64_t> bar_b, List<const uint8_t> frozen) {
     std::vector<uint8_t> waits(frozen.data(), frozen.data() + frozen.size());
@@ -87,51 +92,58 @@ inline nb::tuple signed_part(
         clusters = part.clusters();
         excluded = part.excluded();
     });
-    return nb::make_tuple(to_numpy(std::move(clusters)), to_numpy(std::move(waits)),
-                          nb::make_tuple(column<uint64_t>(edges, [](const auto& e) { return e.a; }),
-                                         column<uint64_t>(edges, [](const auto& e) { return e.b; }),
-                                         column<uint32_t>(edges, [](const auto& e) { return e.rank; }),
-                                         column<uint64_t>(edges, [](const auto& e) { return e.voxel; })),
-                          column<uint64_t>(excluded, [](const auto& p) { return p.first; }),
-                          column<uint64_t>(excluded, [](const auto& p) { return p.second; }));
+    return std::make_tuple(to_numpy(std::move(clusters)), to_numpy(std::move(waits)),
+                           std::make_tuple(column<uint64_t>(edges, [](const auto& e) { return e.a; }),
+                                           column<uint64_t>(edges, [](const auto& e) { return e.b; }),
+                                           column<uint32_t>(edges, [](const auto& e) { return e.rank; }),
+                                           column<uint64_t>(edges, [](const auto& e) { return e.voxel; })),
+                           column<uint64_t>(excluded, [](const auto& p) { return p.first; }),
+                           column<uint64_t>(excluded, [](const auto& p) { return p.second; }));
 }
 
 template <class Code>
 void bind_signed_graph(nb::module_& m) {
     using Channels = nb::ndarray<const Code, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
     using Offsets = nb::ndarray<const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-    m.def("signed_graph", [](Channels channels, Offsets offsets, List<const uint32_t> rank, List<const int64_t> weight,
-                             Volume<const uint64_t> labels, Triple strides, Triple start, Triple stop, Triple origin,
-                             Triple whole, int threads) {
-        SignedVolume<Code> volume;
-        volume.shape = {int64_t(labels.shape(0)), int64_t(labels.shape(1)), int64_t(labels.shape(2))};
-        volume.whole = {std::get<0>(whole), std::get<1>(whole), std::get<2>(whole)};
-        volume.origin = array_of(origin), volume.strides = array_of(strides);
-        volume.core = {array_of(start), array_of(stop)};
-        for (size_t e = 0; e < channels.shape(0); ++e) {
-            volume.channels.push_back(channels.data() + e * volume.shape.size());
-            volume.offsets.push_back({offsets.data()[3 * e], offsets.data()[3 * e + 1], offsets.data()[3 * e + 2]});
-        }
-        volume.rank = rank.data(), volume.weight = weight.data();
-        volume.codes = rank.size() / channels.shape(0);
-        volume.labels = labels.data();
-        std::vector<SignedEdge> edges;
-        run_interruptibly(threads, [&](const Run& run) { edges = signed_graph(volume, run); });
-        return signed_columns(edges);
-    });
+    m.def(
+        "signed_graph",
+        [](Channels channels, Offsets offsets, List<const uint32_t> rank, List<const int64_t> weight,
+           Volume<const uint64_t> labels, Triple strides, Triple start, Triple stop, Triple origin, Triple whole,
+           int threads) {
+            SignedVolume<Code> volume;
+            volume.shape = {int64_t(labels.shape(0)), int64_t(labels.shape(1)), int64_t(labels.shape(2))};
+            volume.whole = {std::get<0>(whole), std::get<1>(whole), std::get<2>(whole)};
+            volume.origin = array_of(origin), volume.strides = array_of(strides);
+            volume.core = {array_of(start), array_of(stop)};
+            for (size_t e = 0; e < channels.shape(0); ++e) {
+                volume.channels.push_back(channels.data() + e * volume.shape.size());
+                volume.offsets.push_back({offsets.data()[3 * e], offsets.data()[3 * e + 1], offsets.data()[3 * e + 2]});
+            }
+            volume.rank = rank.data(), volume.weight = weight.data();
+            volume.codes = rank.size() / channels.shape(0);
+            volume.labels = labels.data();
+            std::vector<SignedEdge> edges;
+            run_interruptibly(threads, [&](const Run& run) { edges = signed_graph(volume, run); });
+            return signed_columns(edges);
+        },
+        "channels"_a, "offsets"_a, "rank"_a, "weight"_a, "labels"_a, "strides"_a, "start"_a, "stop"_a, "origin"_a,
+        "whole"_a, "threads"_a);
 }
 
 template <class Index>
 void bind_size_rule(nb::module_& m) {
-    m.def("merge_by_size", [](List<const Index> a, List<const Index> b, List<const uint64_t> order,
-                              List<const uint64_t> sizes, uint64_t size, uint64_t dust) {
-        std::vector<Index> region;
-        run_interruptibly(1, [&](const Run& run) {
-            std::vector<uint64_t> own(sizes.data(), sizes.data() + sizes.size());
-            region = merge_by_size(a.data(), b.data(), order.data(), order.size(), std::move(own), size, dust, run);
-        });
-        return to_numpy(std::move(region));
-    });
+    m.def(
+        "merge_by_size",
+        [](List<const Index> a, List<const Index> b, List<const uint64_t> order, List<const uint64_t> sizes,
+           uint64_t size, uint64_t dust) {
+            std::vector<Index> region;
+            run_interruptibly(1, [&](const Run& run) {
+                std::vector<uint64_t> own(sizes.data(), sizes.data() + sizes.size());
+                region = merge_by_size(a.data(), b.data(), order.data(), order.size(), std::move(own), size, dust, run);
+            });
+            return to_numpy(std::move(region));
+        },
+        "a"_a, "b"_a, "order"_a, "sizes"_a, "size"_a, "dust"_a);
 }
 
 // For scores that are codes: not for the mean.
@@ -154,12 +166,15 @@ nb::tuple queue_order_columns(const EdgeColumns<Index>& columns, const BinColumn
 inline void bind_signed(nb::module_& m) {
     bind_signed_graph<uint8_t>(m);
     bind_signed_graph<uint16_t>(m);
-    m.def("signed_clusters", [](const SignedColumns& columns, const std::string& linkage, uint64_t top) {
-        if (linkage == "mean") return signed_clusters<MeanLinkage<false>>(columns, top);
-        if (linkage == "constrained_mean") return signed_clusters<MeanLinkage<true>>(columns, top);
-        return signed_clusters<AbsMaxLinkage>(columns, SignedEdges<uint8_t>::TOP);
-    });
-    m.def("signed_part", &signed_part);
+    m.def(
+        "signed_clusters",
+        [](const SignedColumns& columns, const std::string& linkage, uint64_t top) {
+            if (linkage == "mean") return signed_clusters<MeanLinkage<false>>(columns, top);
+            if (linkage == "constrained_mean") return signed_clusters<MeanLinkage<true>>(columns, top);
+            return signed_clusters<AbsMaxLinkage>(columns, SignedEdges<uint8_t>::TOP);
+        },
+        "columns"_a, "linkage"_a, "top"_a);
+    m.def("signed_part", &signed_part, "columns"_a, "bar_a"_a, "bar_b"_a, "frozen"_a);
     bind_size_rule<uint32_t>(m);
     bind_size_rule<uint64_t>(m);
     m.def("agglomerate_in_queue_order", &queue_order_columns<uint32_t>);

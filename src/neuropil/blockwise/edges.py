@@ -20,6 +20,7 @@ import numpy.typing as npt
 from neuropil import _native
 from neuropil.blockwise.job import SegmentJob, load_arrays, save_arrays
 from neuropil.blockwise.tree import OUTER, BlockTree, Node
+from neuropil.segmentation.columns import BinColumns, EdgeColumns
 from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
 
@@ -56,12 +57,12 @@ class Edges:
         return len(self.a)
 
     @property
-    def columns(self) -> tuple[npt.NDArray[Any], ...]:
+    def columns(self) -> EdgeColumns:
         """What kernels on graphs take first."""
         return self.a, self.b, self.count, self.sum, self.key, self.max, self.min
 
     @property
-    def bins(self) -> tuple[npt.NDArray[Any], ...]:
+    def bins(self) -> BinColumns:
         """The histograms, as kernels take them."""
         return self.bin_start, self.bin_code, self.bin_count
 
@@ -114,10 +115,9 @@ class Edges:
         bins = self.bins
         if len(self.bin_start):
             length = np.diff(self.bin_start).astype(np.int64)
-            bins = (
-                np.concatenate([np.zeros(1, np.uint64), np.cumsum(length[keep], dtype=np.uint64)]),
-                *(column[np.repeat(keep, length)] for column in self.bins[1:]),
-            )
+            start = np.concatenate([np.zeros(1, np.uint64), np.cumsum(length[keep], dtype=np.uint64)])
+            kept = np.repeat(keep, length)
+            bins = start, self.bin_code[kept], self.bin_count[kept]
         return Edges.of(tuple(column[keep] for column in self.columns), bins)
 
 
@@ -155,7 +155,7 @@ def seam_edges(
 
 def merge(
     columns: list[npt.NDArray[Any]],
-    bins: tuple[npt.NDArray[Any], ...],
+    bins: BinColumns,
     held: npt.NDArray[np.uint8],
     score: Score,
     encoding: Encoding,
@@ -201,8 +201,10 @@ def united(count: int, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[
 
 def edge_arrays(edges: Edges) -> dict[str, npt.NDArray[Any]]:
     """How edges are stored."""
-    columns = {f"column{i}": column for i, column in enumerate(edges.columns)}
-    return columns | {f"bin{i}": column for i, column in enumerate(edges.bins)}
+    columns: tuple[npt.NDArray[Any], ...] = edges.columns
+    bins: tuple[npt.NDArray[Any], ...] = edges.bins
+    found = {f"column{i}": column for i, column in enumerate(columns)}
+    return found | {f"bin{i}": column for i, column in enumerate(bins)}
 
 
 def load_edges(path: Path, *names: str) -> tuple[Edges, list[npt.NDArray[Any]]]:

@@ -136,7 +136,7 @@ def _absorb(
     columns = (ends[0][use].astype(np.uint64) + 1, ends[1][use].astype(np.uint64) + 1, *edges.columns[2:])
     size = np.full(count + 1, min_size, np.uint64)
     size[1:][settle] = known.size[settle]
-    found = _native.wide.absorb_small(
+    found = _native.absorb_small(
         columns, edges.bins, score.arguments(encoding), np.arange(count + 1, dtype=np.uint64), size, min_size
     )
     # A group takes the name of its large segment, where it has one: that name is known in other blocks, too.

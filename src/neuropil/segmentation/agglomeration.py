@@ -135,7 +135,7 @@ def agglomerate_graph(graph: RegionGraph, score: str = "mean", *, threads: int |
     """
     chosen = Score.parse(score)
     graph.check(chosen)
-    a, b, scores = graph.kernels.agglomerate_graph(
+    a, b, scores = _native.agglomerate_graph(
         graph.columns, graph.bins, chosen.arguments(graph.encoding), chosen.top(graph.encoding),
         fixed_point(graph.encoding)[1], thread_count(threads),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the graphs and trees of this room share: columns that are checked before kernels trust them, and their files."""
+"""What graphs and merge trees share: columns, checked before kernels trust them, and their files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.volume import writable
+
+Wide = npt.NDArray[np.uint64]
+Narrow = npt.NDArray[np.uint16]
+
+EdgeColumns = tuple[npt.NDArray[Any], npt.NDArray[Any], Wide, Wide, Wide, Narrow, Narrow]
+"""Edges as kernels take and return them: two ends (uint32 or uint64), count, sum, key, max and min of their faces."""
+
+BinColumns = tuple[Wide, Narrow, Wide]
+"""Their histograms: where the bins of each edge begin, and every bin's code and count; empty where not asked for."""
 
 
 def check_columns(columns: Sequence[Any], types: Sequence[str], what: str) -> None:

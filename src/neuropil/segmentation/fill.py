@@ -42,6 +42,6 @@ def fill_background(
     """
     faces = face_codes(affinities, offsets, encoding, threads)
     labels = label_array(segmentation, faces.shape, "the segmentation")
-    filled = labels.astype(np.uint64 if labels.dtype.itemsize == 8 else np.uint32)
+    filled: npt.NDArray[Any] = labels.astype(np.uint64 if labels.dtype.itemsize == 8 else np.uint32)
     _native.fill_background(*faces.arguments, filled, thread_count(threads))
     return filled

@@ -21,7 +21,16 @@ from neuropil.segmentation.codes import (
     label_array,
     thread_count,
 )
-from neuropil.segmentation.columns import check_columns, check_ids, load_fields, no_ids, save_fields, saved
+from neuropil.segmentation.columns import (
+    BinColumns,
+    EdgeColumns,
+    check_columns,
+    check_ids,
+    load_fields,
+    no_ids,
+    save_fields,
+    saved,
+)
 from neuropil.segmentation.relabel import largest_label
 from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
@@ -67,19 +76,14 @@ class RegionGraph:
         return self.sum / (self.count * fixed_point(self.encoding)[1])
 
     @property
-    def columns(self) -> tuple[npt.NDArray[Any], ...]:
+    def columns(self) -> EdgeColumns:
         """What every kernel on graphs takes first."""
         return self.a, self.b, self.count, self.sum, self.key, self.max, self.min
 
     @property
-    def bins(self) -> tuple[npt.NDArray[Any], ...]:
+    def bins(self) -> BinColumns:
         """The histograms, as kernels take them."""
         return self.bin_start, self.bin_code, self.bin_count
-
-    @property
-    def kernels(self) -> Any:
-        """The kernels compiled for the type of its nodes."""
-        return _native if self.a.dtype == np.uint32 else _native.wide
 
     def check(self, score: Score) -> None:
         """Refuse columns that kernels could not use, and a score that this graph cannot tell."""

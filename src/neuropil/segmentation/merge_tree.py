@@ -82,8 +82,8 @@ class MergeTree:
         if not threshold == threshold:
             raise NeuropilError("a threshold is an affinity, got NaN")
         count = int(np.searchsorted(-self.score, -threshold, side="right"))
-        index, kernels = kernels_for(self.fragments)
-        return np.asarray(kernels.cut(self.fragments, self.a.astype(index), self.b.astype(index), count))
+        index = np.uint32 if self.fragments < (1 << 32) - 2 else np.uint64
+        return _native.cut(self.fragments, self.a.astype(index), self.b.astype(index), count)
 
     def nodes(self, fragments: Labels) -> npt.NDArray[Any]:
         """Fragments [z, y, x] as the tree counts them, 0…``self.fragments``: what a lut of :meth:`cut` is for.
@@ -181,20 +181,13 @@ class MergeTree:
 _STORED = tuple(field.name for field in fields(MergeTree) if field.name != "graph")
 
 
-def kernels_for(nodes: int) -> tuple[np.dtype[Any], Any]:
-    """The index type of a graph with this many nodes, and the kernels compiled for it."""
-    if nodes < (1 << 32) - 2:
-        return np.dtype(np.uint32), _native
-    return np.dtype(np.uint64), _native.wide
-
-
 def _absorb_small(
     lut: npt.NDArray[Any], fragment_sizes: npt.NDArray[np.uint64], graph: RegionGraph, min_size: int, score: Score
 ) -> npt.NDArray[Any]:
     """The lut of a cut, with segments below the minimum size joined or dropped, numbered anew without gaps."""
     sizes = np.bincount(lut, weights=fragment_sizes).astype(np.uint64)
     graph.check(score)
-    target = graph.kernels.absorb_small(
+    target = _native.absorb_small(
         graph.columns, graph.bins, score.arguments(graph.encoding), lut.astype(graph.a.dtype), sizes, min_size
     )
     kept = np.unique(target[1:])

@@ -25,6 +25,16 @@ _UNIT = 1 << 30
 """What a weight of 1 counts in sums: weights are at most 3, so 2**31 edges can be added before 64 bits are full."""
 
 
+SignedColumns = tuple[
+    npt.NDArray[np.uint64],
+    npt.NDArray[np.uint64],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.uint64],
+    npt.NDArray[np.uint32],
+    npt.NDArray[np.uint64],
+]
+
+
 @dataclass(frozen=True)
 class SignedGraph:
     """Pairs of fragments that signed edges join; edge i joins ``a[i] < b[i]``, ordered by (a, b).
@@ -58,7 +68,7 @@ class SignedGraph:
         return np.asarray(self.sum / (self.count * float(_UNIT)))
 
     @property
-    def columns(self) -> tuple[npt.NDArray[Any], ...]:
+    def columns(self) -> SignedColumns:
         """What kernels take."""
         return self.a, self.b, self.sum, self.count, self.rank, self.voxel
 
