@@ -29,7 +29,7 @@ def whole(array, meta, config):
     return cluster_fragments(graph, fragments)
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(
     cases(largest=6), st.tuples(*[st.integers(1, 5)] * 3),
     st.sampled_from(((-0.5,), (-0.25,), (-0.5, -0.25, -0.75, -0.5, -0.2))), st.sampled_from(((1, 1, 1), (2, 1, 3))),
@@ -75,7 +75,7 @@ def test_workers(tmp_path):
     np.testing.assert_array_equal(partition(found), partition(whole(ties(9), meta, config)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(2, 12), st.integers(0, 30), st.integers(0, 2**32), st.integers(1, 4))
 def test_parts_of_any_graph_are_decided_as_the_whole(nodes, edges, seed, parts):
     """Edges thrown into parts at random. A node is frozen in a part while it has an edge in another one."""

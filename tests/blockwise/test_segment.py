@@ -25,7 +25,7 @@ def in_core(folder, config):
     return segment(open_volume(Path(folder) / "a.zarr"), config)
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(
     cases(largest=6), st.tuples(*[st.integers(1, 6)] * 3), st.sampled_from((0.0, 1e-4, 0.3, 0.5)),
     st.sampled_from((0.6, 0.9999, 1.0)),
@@ -38,7 +38,7 @@ def test_any_blocks_give_the_fragments_of_the_whole(tmp_path_factory, case, bloc
     np.testing.assert_array_equal(partition(found), partition(whole))
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(
     cases(largest=6), st.sampled_from(SCORES), st.tuples(*[st.integers(1, 5)] * 3),
     st.sampled_from((0.0, 0.3, 0.6, 0.9)), st.booleans(), st.sampled_from((0, 3, 9)),
@@ -55,11 +55,12 @@ def test_blocks_do_not_show(tmp_path_factory, case, score, block, threshold, wid
 
 @pytest.mark.parametrize("score", SCORES)
 def test_every_block_shape_with_heavy_ties(tmp_path, score):
-    """Uneven remainders, slabs of one voxel, blocks larger than the volume."""
-    rng = np.random.default_rng(len(score))
+    """Uneven remainders, slabs of one voxel, blocks larger than the volume: each with every other score."""
+    first = SCORES.index(score) % 2
+    rng = np.random.default_rng(first)
     array = (rng.integers(0, 4, (3, 6, 12, 10)) * 80).astype(np.uint8)
     config = SegmentConfig(score=score, threshold=0.35)
-    for number, block in enumerate(BLOCKS):
+    for number, block in enumerate(BLOCKS[first::2]):
         folder = tmp_path / str(number)
         folder.mkdir()
         found = by_blocks(folder, array, Metadata(encoding=LOGIT8, offsets=neuropil.NEAREST), config, block)

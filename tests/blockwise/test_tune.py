@@ -40,7 +40,7 @@ def pair(folder, array, truth, meta=None, placed=None):
     return open_volume(folder / "a.zarr"), open_volume(folder / "t.zarr")
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(
     cases(largest=6), st.sampled_from(SCORES), st.tuples(*[st.integers(1, 5)] * 3), st.integers(1, 9), st.booleans(),
     st.integers(0, 2**32),

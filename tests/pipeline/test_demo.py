@@ -9,11 +9,12 @@ from neuropil.pipeline.demo import demo, find_data, recipe
 
 @pytest.fixture
 def nowhere(monkeypatch, tmp_path):
-    """A machine without data and without network."""
+    """A machine without data and without network, and less tissue than the demo grows for people."""
     monkeypatch.delenv("NEUROPIL_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NEUROPIL_SNEMI3D_URL", "http://127.0.0.1:9/snemi.zip")
-    monkeypatch.setattr("neuropil.pipeline.demo.SYNTHETIC", (100, 176, 176))
+    monkeypatch.setattr("neuropil.pipeline.demo.SYNTHETIC", (32, 144, 144))
+    monkeypatch.setattr("neuropil.pipeline.demo.PARTS", ((0, 24), (24, 28), (28, 32)))
 
 
 def test_without_data_and_network_it_says_so_and_shows_synthetic_tissue(nowhere, tmp_path, capsys):
@@ -24,7 +25,7 @@ def test_without_data_and_network_it_says_so_and_shows_synthetic_tissue(nowhere,
     assert scores["data"] == "synthetic"
     assert scores["trained"]["adapted_rand_error"] == scores["adapted_rand_error"]
     assert scores["untrained"].keys() == scores["shipped"].keys() == scores["trained"].keys() <= scores.keys()
-    assert scores["box"] == "80:100,0:176,0:176"
+    assert scores["box"] == "28:32,0:144,0:144"
     assert 0 < scores["threshold"] < 1
     assert set(scores["seconds"]) >= {"shipped", "untrained", "train", "segment"}
     out = tmp_path / "out"
@@ -58,9 +59,9 @@ def test_recipe_keeps_the_parts_apart(nowhere, tmp_path):
     stack = find_data(None, tmp_path)
     config = recipe(stack, 3.0)
     assert [p.box for p in (*config.data.train, *config.data.validation, config.data.test)] == [
-        "0:60,0:176,0:176",
-        "60:80,0:176,0:176",
-        "80:100,0:176,0:176",
+        "0:24,0:144,0:144",
+        "24:28,0:144,0:144",
+        "28:32,0:144,0:144",
     ]
     assert config.training.minutes == 3
     assert stack.test.intersect(stack.train).size == stack.test.intersect(stack.validation).size == 0

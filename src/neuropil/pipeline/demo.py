@@ -30,6 +30,9 @@ SHIPPED = "snemi3d"
 SYNTHETIC = (100, 384, 384)
 """Voxels of the volume that stands in where there is neither data nor network."""
 
+PARTS = ((0, 60), (60, 80), (80, 100))
+"""Its sections to learn from, to choose with and to report on, as those of SNEMI3D."""
+
 
 @dataclass(frozen=True)
 class DemoData:
@@ -139,7 +142,7 @@ def _grow(out: Path) -> DemoData:
     write_volume(folder / "image.h5", image, metadata)
     write_volume(folder / "labels.h5", labels, metadata)
     _, y, x = SYNTHETIC
-    parts = [Box((a, 0, 0), (b, y, x)) for a, b in ((0, 60), (60, 80), (80, 100))]
+    parts = [Box((a, 0, 0), (b, y, x)) for a, b in PARTS]
     return DemoData("synthetic", f"{folder}/image.h5", f"{folder}/labels.h5", (30.0, 6.0, 6.0), *parts)
 
 

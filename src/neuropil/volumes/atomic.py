@@ -11,6 +11,7 @@ import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from neuropil.errors import NeuropilError
@@ -67,7 +68,7 @@ def move_into_place(complete: Path, path: Path) -> None:
 
 def beside(path: Path) -> Path:
     """A hidden name in the same folder that nothing else uses; it tells which process made it."""
-    return path.with_name(f".{path.name}.{_process(os.getpid())}.{uuid.uuid4().hex[:8]}.partial")
+    return path.with_name(f".{path.name}.{_this_process(os.getpid())}.{uuid.uuid4().hex[:8]}.partial")
 
 
 def remove_leftovers(path: Path) -> None:
@@ -91,6 +92,12 @@ def _still(made: re.Match[str], name: str) -> str:
 
 def _host() -> str:
     return re.sub(r"[^\w-]", "-", socket.gethostname())
+
+
+@lru_cache(maxsize=1)
+def _this_process(pid: int) -> str:
+    """The name of this process, which has another number after a fork; asked for at every file."""
+    return _process(pid)
 
 
 def _process(pid: int) -> str:
