@@ -2,7 +2,7 @@
 
     python benchmarks/convolutions.py --only scan [--cases 600] [--repeats 3] [--plain] [--seconds 10]
     python benchmarks/convolutions.py --only speed [--runs 9]
-    python benchmarks/convolutions.py --only learn [--steps 50] [--config RECIPE]...
+    python benchmarks/convolutions.py --only learn [--steps 50] [--width 64] [--config RECIPE]...
 
 ``scan``: output and gradients of input, weight and bias of our convolution in bfloat16 against float32, over shapes,
 kernels, batches and threads, each case in fresh processes with dirty memory; what is wrong, crashes or hangs in one of
@@ -12,7 +12,7 @@ them counts. ``--plain`` scans ``nn.Conv3d`` instead, which shows what torch com
 backward, and forward alone.
 
 ``learn``: mean loss of the last ten of 50 steps in bf16 and in fp32, on the same samples of synthetic tissue, with one
-and two threads, each in a process of its own.
+and two threads, each in a process of its own. Patches are those of the recipe, up to 8 sections of WIDTH pixels.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from neuropil.models.selfcheck import faults
 KERNELS = ((1, 1, 1), (1, 3, 3), (3, 3, 3), (1, 5, 5))
 MOST = 10_000_000
 """Values of the largest input."""
+RECIPES = ["default", *(f"configs/{name}.yaml" for name in ("snemi3d/full", "snemi3d/minutes", "plane/sections"))]
 Case = tuple[int, int, int, int, tuple[int, int, int]]
 """Batch, channels, depth, height and kernel."""
 
@@ -137,15 +138,15 @@ def timed(module: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor, l
     return time.process_time() - start
 
 
-def learn(recipes: list[str], steps: int) -> None:
+def learn(recipes: list[str], steps: int, width: int) -> None:
     """Losses of each recipe, precision and number of threads, by processes of their own."""
-    print("recipe   threads   fp32     bf16     ratio")
+    print("recipe                        threads     fp32     bf16   ratio", flush=True)
     for recipe, threads in itertools.product(recipes, (1, 2)):
         found = {}
         for precision in ("fp32", "bf16"):
             command = [sys.executable, __file__, "--only", "one", "--config", recipe, "--steps", str(steps)]
             done = subprocess.run(
-                [*command, "--precision", precision],
+                [*command, "--width", str(width), "--precision", precision],
                 env=os.environ | {"OMP_NUM_THREADS": str(threads)},
                 capture_output=True,
                 text=True,
@@ -153,10 +154,10 @@ def learn(recipes: list[str], steps: int) -> None:
             )
             found[precision] = float(done.stdout.split()[-1]) if done.returncode == 0 else float("nan")
         ratio = found["bf16"] / found["fp32"]
-        print(f"{recipe}  {threads}  {found['fp32']:.4f}  {found['bf16']:.4f}  {ratio:.3f}", flush=True)
+        print(f"{recipe:<32} {threads:4d} {found['fp32']:10.5f} {found['bf16']:8.5f} {ratio:8.4f}", flush=True)
 
 
-def one_run(recipe: str, steps: int, precision: str) -> None:
+def one_run(recipe: str, steps: int, width: int, precision: str) -> None:
     """Train a recipe, smaller, on synthetic tissue; prints the mean loss of its last ten steps."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -169,7 +170,7 @@ def one_run(recipe: str, steps: int, precision: str) -> None:
         changed = config.to_dict()
         changed["data"] |= {"train": [{"image": f"{folder}/image.h5", "labels": f"{folder}/labels.h5"}]}
         changed["data"] |= {"validation": [], "test": None}
-        changed["training"] |= {"patch": [depth, 64, 64], "batch": 2, "iterations": steps, "minutes": None}
+        changed["training"] |= {"patch": [depth, width, width], "batch": 2, "iterations": steps, "minutes": None}
         changed["training"] |= {"log_every": 1, "precision": precision, "device": "cpu", "workers": 0}
         train(type(config).from_dict(changed, recipe), Path(folder) / "out")
         events = EventAccumulator(f"{folder}/out/tensorboard", size_guidance={"scalars": 0})
@@ -188,12 +189,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--config", action="append")
     parser.add_argument("--precision", default="auto")
     given = parser.parse_args()
-    recipes = given.config or ["default", "configs/snemi3d/minutes.yaml", "configs/plane/sections.yaml"]
+    recipes = given.config or RECIPES
     if given.only == "one":
-        one_run(recipes[0], given.steps, given.precision)
+        one_run(recipes[0], given.steps, given.width, given.precision)
         return
     if "MALLOC_PERTURB_" not in os.environ:  # glibc reads it when a process starts
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"MALLOC_PERTURB_": "128"})
@@ -202,7 +204,7 @@ def main() -> None:
     if given.only in (None, "scan"):
         scan(given.cases, given.repeats, given.plain, given.seconds)
     if given.only in (None, "learn"):
-        learn(recipes, given.steps)
+        learn(recipes, given.steps, given.width)
     if given.only in (None, "speed"):  # last: forked processes must find a torch that has not computed
         speed(given.runs)
 

@@ -118,6 +118,29 @@ def test_a_circle_is_found():
     assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
+def meanings(module: Path) -> dict[str, str]:
+    """Public classes and type aliases of a module, and what defines each."""
+    found = {}
+    for node in ast.parse((SOURCE / module).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            found[node.name] = f"class of {module}"
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = ast.unparse(node.value).replace("npt.NDArray", "NDArray")
+    return {name: what for name, what in found.items() if name[0].isupper() and not name.isupper()}
+
+
+def test_a_name_means_one_thing():
+    """Two modules give no class or type alias the same name, unless the two aliases are the same."""
+    known: dict[str, tuple[Path, str]] = {}
+    twice = []
+    for module in MODULES:
+        for name, what in meanings(module).items():
+            first, meaning = known.setdefault(name, (module, what))
+            if meaning != what:
+                twice.append(f"{name}: {first} and {module}")
+    assert not twice, twice
+
+
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_files_can_be_read_in_one_sitting(module):
     lines = (SOURCE / module).read_text(encoding="utf-8").count("\n")

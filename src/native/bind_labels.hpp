@@ -62,15 +62,17 @@ inline void bind_labels(nb::module_& m) {
     bind_on_labels<uint64_t>(m);
     bind_encode<uint8_t>(m);
     bind_encode<uint16_t>(m);
-    m.def("flood_sections",
-          [](Volume<const float> boundary, int seeds, int64_t spacing, Volume<uint32_t> labels, int threads) {
-              const int64_t z = boundary.shape(0), y = boundary.shape(1), x = boundary.shape(2);
-              uint32_t count = 0;
-              run_interruptibly(threads, [&](const Run& run) {
-                  count = flood_sections(boundary.data(), z, y, x, {seeds, spacing}, labels.data(), run);
-              });
-              return count;
-          });
+    m.def(
+        "flood_sections",
+        [](Volume<const float> boundary, int seeds, int64_t spacing, Volume<uint32_t> labels, int threads) {
+            const int64_t z = boundary.shape(0), y = boundary.shape(1), x = boundary.shape(2);
+            uint32_t count = 0;
+            run_interruptibly(threads, [&](const Run& run) {
+                count = flood_sections(boundary.data(), z, y, x, {seeds, spacing}, labels.data(), run);
+            });
+            return count;
+        },
+        "boundary"_a, "seeds"_a, "spacing"_a, "labels"_a, "threads"_a);
 }
 
 }  // namespace neuropil

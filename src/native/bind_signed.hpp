@@ -148,8 +148,8 @@ void bind_size_rule(nb::module_& m) {
 
 // For scores that are codes: not for the mean.
 template <class Index>
-nb::tuple queue_order_columns(const EdgeColumns<Index>& columns, const BinColumns& bins, const ScoreTuple& chosen,
-                              size_t nodes, bool first_in_first_out) {
+NewMerges<Index> queue_order_columns(const EdgeColumns<Index>& columns, const BinColumns& bins,
+                                     const ScoreTuple& chosen, size_t nodes, bool first_in_first_out) {
     return with_score<Index>(chosen, [&](auto score) {
         using Score = decltype(score);
         std::vector<Merge<Score>> merges;
@@ -177,8 +177,10 @@ inline void bind_signed(nb::module_& m) {
     m.def("signed_part", &signed_part, "columns"_a, "bar_a"_a, "bar_b"_a, "frozen"_a);
     bind_size_rule<uint32_t>(m);
     bind_size_rule<uint64_t>(m);
-    m.def("agglomerate_in_queue_order", &queue_order_columns<uint32_t>);
-    m.def("agglomerate_in_queue_order", &queue_order_columns<uint64_t>);
+    m.def("agglomerate_in_queue_order", &queue_order_columns<uint32_t>, "columns"_a, "bins"_a, "chosen"_a, "nodes"_a,
+          "first_in_first_out"_a);
+    m.def("agglomerate_in_queue_order", &queue_order_columns<uint64_t>, "columns"_a, "bins"_a, "chosen"_a, "nodes"_a,
+          "first_in_first_out"_a);
 }
 
 }  // namespace neuropil

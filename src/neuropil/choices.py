@@ -14,7 +14,7 @@ Keep = Literal["nearest", "all", "channels"]
 StoredAs = Literal["logit8", "uint8", "float16", "float32"]
 """How predicted affinities are stored."""
 
-Target = Literal["neuroglancer", "webknossos", "pychunkedgraph", "swc"]
+ExportTarget = Literal["neuroglancer", "webknossos", "pychunkedgraph", "swc"]
 """Programs that a segmentation can be exported to."""
 
 TtaMode = Literal["mean", "min", "max"]

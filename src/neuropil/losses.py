@@ -170,7 +170,7 @@ def squared_error(
 
 
 ClassicLoss = Literal["bce", "focal", "mse", "mae", "dice", "ws_dice"]
-Activation = Literal["none", "sigmoid", "tanh"]
+LossActivation = Literal["none", "sigmoid", "tanh"]
 Balance = Literal["none", "rare", "grown"]
 
 
@@ -210,7 +210,7 @@ def classic_loss(
     logits_BCZYX: Tensor,
     target_BCZYX: Tensor,
     weight_BCZYX: Tensor | None = None,
-    activation: Activation = "sigmoid",
+    activation: LossActivation = "sigmoid",
 ) -> Tensor:
     """A loss of PyTorch Connectomics under our name for it, on one target of one device.
 

@@ -10,7 +10,15 @@ from neuropil import synthetic
 from neuropil.evaluation import evaluate
 from neuropil.evaluation.table import contingency
 from neuropil.proofreading import load_calibration, proofreading_of, rank
-from neuropil.proofreading.simulation import Run, Truth, calibrate, decisions_for, simulate, simulate_into, table_of
+from neuropil.proofreading.simulation import (
+    SimulatedProofreader,
+    Truth,
+    calibrate,
+    decisions_for,
+    simulate,
+    simulate_into,
+    table_of,
+)
 from neuropil.targets import affinities_from_labels
 from neuropil.volumes import array_volume
 
@@ -61,7 +69,7 @@ def test_answers_are_those_of_the_labels(case):
 
 def test_scores_are_those_of_evaluate(case):
     state, truth, labels = case
-    step = next(Run(fresh(state), truth, "score", 0, load_calibration()).steps())
+    step = next(SimulatedProofreader(fresh(state), truth, "score", 0, load_calibration()).steps())
     segmentation = state.cut.lut[state.fragments.read()]
     scores = evaluate(segmentation, labels)
     assert (step.voi, step.adapted_rand_error) == pytest.approx((scores.voi, scores.adapted_rand_error), abs=1e-12)
@@ -88,14 +96,14 @@ def test_permuted_labels_ask_the_same_first_question(case):
     permuted = np.random.default_rng(0).permutation(int(labels.max()) + 1)
     permuted[permuted == 0], permuted[0] = permuted[0], 0
     other = Truth(state.cut.tree.nodes(state.fragments.read()), permuted[labels], state.cut.tree.fragments)
-    runs = [Run(fresh(state), t, "ranked", 0, load_calibration()) for t in (truth, other)]
+    runs = [SimulatedProofreader(fresh(state), t, "ranked", 0, load_calibration()) for t in (truth, other)]
     one, two = ([replace(s) for s, _ in zip(run.steps(), range(30), strict=False)] for run in runs)
     assert [s.voi for s in one] == pytest.approx([s.voi for s in two])
 
 
 def test_wrong_answers_end_where_they_would_do_harm(case):
     state, truth, _ = case
-    steps = list(Run(fresh(state), truth, "ranked", 0, load_calibration(), wrong=0.2).steps())
+    steps = list(SimulatedProofreader(fresh(state), truth, "ranked", 0, load_calibration(), wrong=0.2).steps())
     ranking = rank(fresh(state), load_calibration(), 0.2)
     assert steps[-1].decisions < len(state.candidates())
     assert (ranking.gain < 0).any()

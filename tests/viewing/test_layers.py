@@ -7,7 +7,7 @@ from neuropil import synthetic
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST
 from neuropil.viewing.colours import affinity_rgb
-from neuropil.viewing.layers import Voxels, grey_range, layers_of, looks_grey
+from neuropil.viewing.layers import LayerVoxels, grey_range, layers_of, looks_grey
 from neuropil.volumes import LOGIT8, Metadata, array_volume
 
 RNG = np.random.default_rng(0)
@@ -47,7 +47,7 @@ def test_names_differ_and_sizes_are_shared():
 @pytest.mark.parametrize("dtype", ["u1", "u2", "u8", "i4", "i8", "?", "f2", "f8"])
 def test_voxels_are_those_of_the_volume(dtype):
     layer = layers_of([volume(dtype, metadata=Metadata(origin=(60, 7, 8)))])[0]
-    voxels, array = Voxels(layer), layer.volume.read()
+    voxels, array = LayerVoxels(layer), layer.volume.read()
     assert voxels.shape == (6, 5, 4)
     piece = voxels[1:4, 0:5, 2:3]
     assert piece.dtype == voxels.dtype
@@ -59,7 +59,7 @@ def test_affinities_become_colours(encoding):
     values = RNG.random((3, 4, 5, 6)).astype(np.float32)
     stored = values if encoding is None else encoding.encode(values)
     layer = layers_of([array_volume(stored, Metadata(offsets=NEAREST, encoding=encoding))])[0]
-    piece = Voxels(layer)[0:6, 1:3, 2:4, 0:3]
+    piece = LayerVoxels(layer)[0:6, 1:3, 2:4, 0:3]
     assert piece.dtype == np.uint8
     expected = affinity_rgb(values, None)[2:4, 1:3].transpose(2, 1, 0, 3)
     assert np.abs(piece.astype(int) - expected).max() <= (0 if encoding is None else 6)
@@ -69,7 +69,7 @@ def test_only_what_is_asked_for_is_read(monkeypatch):
     layer, boxes = layers_of([volume("u1", (50, 60, 70))])[0], []
     read = type(layer.volume).read
     monkeypatch.setattr(type(layer.volume), "read", lambda self, box=None: boxes.append(box) or read(self, box))
-    _ = Voxels(layer)[10:20, 0:8, 3:4]
+    _ = LayerVoxels(layer)[10:20, 0:8, 3:4]
     assert [str(box) for box in boxes] == ["3:4,0:8,10:20"]
 
 

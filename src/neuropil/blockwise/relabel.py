@@ -20,7 +20,7 @@ LARGEST_CHUNK: Triple = (64, 128, 128)
 """Voxels of a chunk of the output beyond which blocks are cut."""
 
 
-Ids = npt.NDArray[np.uint64]
+SegmentIds = npt.NDArray[np.uint64]
 """For each region the id of its segment or, before the minimum size was applied, the name of its segment."""
 
 
@@ -43,7 +43,7 @@ def name_small_regions(job: SegmentJob, node: Node) -> dict[str, Any]:
     return name_regions(job, node, "sizes")
 
 
-def final_ids(job: SegmentJob, node: Node, up: str) -> tuple[Names, Ids]:
+def final_ids(job: SegmentJob, node: Node, up: str) -> tuple[Names, SegmentIds]:
     """The regions that a block begins with in a step on the way up, ascending by name, and their ids."""
     names, ids = known_ids(job, node, up)
     inner, to = load_arrays(job.file(up, node), "in", "to")
@@ -52,7 +52,7 @@ def final_ids(job: SegmentJob, node: Node, up: str) -> tuple[Names, Ids]:
     return inner, final
 
 
-def known_ids(job: SegmentJob, node: Node, up: str) -> tuple[Names, Ids]:
+def known_ids(job: SegmentJob, node: Node, up: str) -> tuple[Names, SegmentIds]:
     """The regions that a block ends with, ascending by name, and their ids.
 
     Regions that were completed here are numbered here, from the sum of all such counts before; the parent tells the ids
@@ -76,7 +76,7 @@ def first_id(job: SegmentJob, node: Node) -> np.uint64:
     return np.uint64(table[sum(job.tree.count(below) for below in range(level)) + index])
 
 
-def name_pieces(job: SegmentJob, leaf: Node) -> Ids:
+def name_pieces(job: SegmentJob, leaf: Node) -> SegmentIds:
     """The segment of each fragment of a smallest block, by its label there; 0 stays 0: its id or, before the minimum
     size was applied, its name."""
     names, ids = known_ids(job, leaf, "merge")

@@ -14,10 +14,10 @@ from neuropil.blockwise.tree import Node
 from neuropil.errors import Unfinished
 from neuropil.progress import ProgressCallback
 
-Key = tuple[str, Node]
+BlockKey = tuple[str, Node]
 """A step and a block."""
 
-Step = Callable[[Any, Node], dict[str, Any]]
+BlockStep = Callable[[Any, Node], dict[str, Any]]
 """A step of a job for one block: reads files, returns arrays, which become one file."""
 
 
@@ -52,7 +52,7 @@ class Runner:
     def __init__(self, executor: Executor | None = None, progress: ProgressCallback | None = None) -> None:
         self.executor, self.progress = executor or Serial(), progress
         self.failures: list[Failure] = []
-        self.missing: set[Key] = set()
+        self.missing: set[BlockKey] = set()
         self.done = 0
 
     def run(self, tasks: Iterable[Task], after: Callable[[Task, Summary], None] | None = None) -> None:
@@ -94,10 +94,10 @@ class Runner:
 def tasks_of(
     job: Job,
     name: str,
-    step: Step,
+    step: BlockStep,
     level: int,
     label: str,
-    needs: Callable[[Node], Iterable[Key]] = lambda node: (),
+    needs: Callable[[Node], Iterable[BlockKey]] = lambda node: (),
 ) -> list[Task]:
     """A step of a job for all blocks of one level of its tree.
 
@@ -116,12 +116,12 @@ def tasks_of(
     ]
 
 
-def children_of(job: Job, name: str) -> Callable[[Node], Iterable[Key]]:
+def children_of(job: Job, name: str) -> Callable[[Node], Iterable[BlockKey]]:
     """What a step on the way up the tree needs: its own results for the children of a block."""
     return lambda node: [(name, child) for child in job.tree.children(node)] if node[0] else []
 
 
-def perform(kind: type[Job], folder: str, name: str, step: Step, node: Node) -> Summary:
+def perform(kind: type[Job], folder: str, name: str, step: BlockStep, node: Node) -> Summary:
     """Do a step for a block, unless its file is there.
 
     What a step returns is stored, under another name until it is complete, but for ``edges``, a number, and ``used``,

@@ -30,7 +30,7 @@ from neuropil.blockwise.job import BLOCK, SegmentJob, segment_job
 from neuropil.blockwise.merging import join_seams, merge_leaf, merge_node
 from neuropil.blockwise.mutex import find_pieces, join_pieces, leaves_around, sweep_leaf, sweep_node
 from neuropil.blockwise.relabel import create_output, name_regions, name_small_regions, relabel
-from neuropil.blockwise.runner import Key, Runner, children_of, tasks_of
+from neuropil.blockwise.runner import BlockKey, Runner, children_of, tasks_of
 from neuropil.blockwise.sizes import size_leaf, size_node
 from neuropil.blockwise.tree import Node
 from neuropil.config import SegmentConfig
@@ -116,14 +116,14 @@ def merge_tasks(job: SegmentJob) -> list[list[Task]]:
     """Fragments, seams, and merging up the tree: what segmenting and tuning have in common."""
     tree, mutex, children = job.tree, job.by_mutex, children_of(job, "merge")
 
-    def pieces_around(leaf: Node) -> Iterable[Key]:
+    def pieces_around(leaf: Node) -> Iterable[BlockKey]:
         return [("pieces", near) for near in leaves_around(job, leaf)]
 
-    def both_sides(leaf: Node) -> Iterable[Key]:
+    def both_sides(leaf: Node) -> Iterable[BlockKey]:
         before = [tree.before(leaf, axis) for axis in range(3)]
         return [("merge", near) for near in (leaf, *before) if near is not None]
 
-    def children_and_seams(node: Node) -> Iterable[Key]:
+    def children_and_seams(node: Node) -> Iterable[BlockKey]:
         return [*children(node), *{("seams", leaf) for leaf, _ in tree.seams(node)}]
 
     if mutex:
@@ -144,7 +144,7 @@ def _id_tasks(job: SegmentJob, name: str, label: str) -> list[list[Task]]:
     """From the whole volume down to its smallest blocks: the ids of regions that reach beyond a block."""
     tree, step = job.tree, name_small_regions if name == "sized" else name_regions
 
-    def parent(node: Node) -> Iterable[Key]:
+    def parent(node: Node) -> Iterable[BlockKey]:
         return [] if node == tree.root else [(name, tree.parent(node))]
 
     levels = range(tree.levels - 1, 0, -1)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from neuropil.blockwise.edges import Names, united
 from neuropil.blockwise.executor import Executor, Task
 from neuropil.blockwise.job import BLOCK, SegmentJob, load_arrays, segment_job
-from neuropil.blockwise.runner import Key, Runner, children_of, tasks_of
+from neuropil.blockwise.runner import BlockKey, Runner, children_of, tasks_of
 from neuropil.blockwise.segment import merge_tasks
 from neuropil.blockwise.tree import Node
 from neuropil.choices import Metric
@@ -115,7 +115,7 @@ def row_tasks(job: SegmentJob) -> list[list[Task]]:
     """Scores of all thresholds, up the tree, once it is merged."""
     below, lists = children_of(job, "rows"), []
 
-    def needs(node: Node) -> Iterable[Key]:
+    def needs(node: Node) -> Iterable[BlockKey]:
         return [("merge", node), *below(node)]
 
     for level in range(job.tree.levels):

@@ -24,7 +24,7 @@ from neuropil.cli.options import (
     OffsetsOption,
     OverlapOption,
     SchedulerOption,
-    Score,
+    ScoreOption,
     SkipOption,
     Snippet,
     SurroundOption,
@@ -159,7 +159,7 @@ def segment(
     affinities: Annotated[str, typer.Argument(metavar="AFFINITIES", help="[edge, z, y, x].")],
     out: Annotated[str, typer.Option("-o", metavar="SEGMENTATION", help="Where to write.")],
     method: Annotated[Method | None, typer.Option(help="[default: agglomerate]")] = None,
-    score: Score = None,
+    score: ScoreOption = None,
     threshold: Annotated[
         float | None, typer.Option(metavar="T", help="Merge down to this affinity; else the one stored, else 0.5.")
     ] = None,
@@ -255,7 +255,7 @@ def tune(
         float, typer.Option(min=0, help="Take the middle of thresholds at most this much worse; 0: the very best.")
     ] = 0.02,
     search: Annotated[bool, typer.Option("--search", help="Try other low, high and min-size as well.")] = False,
-    score: Score = None,
+    score: ScoreOption = None,
     low: Low = None,
     high: High = None,
     offsets: OffsetsOption = None,

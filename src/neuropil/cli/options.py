@@ -51,7 +51,7 @@ VoxelSizeOption = Annotated[
 ]
 
 
-Score = Annotated[str | None, typer.Option(metavar="SCORE", help="How affinities pool. [default: mean]")]
+ScoreOption = Annotated[str | None, typer.Option(metavar="SCORE", help="How affinities pool. [default: mean]")]
 Low = Annotated[float | None, typer.Option(metavar="L", help="Watershed: edges must be above this. [default: 0.0001]")]
 High = Annotated[
     float | None, typer.Option(metavar="H", help="Watershed: edges from this on always unite. [default: 0.9999]")

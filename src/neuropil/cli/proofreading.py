@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuropil.choices import Target
+from neuropil.choices import ExportTarget
 from neuropil.cli.app import app
 from neuropil.cli.options import OffsetsOption, open_affinities
 from neuropil.errors import NeuropilError
@@ -16,7 +16,7 @@ from neuropil.errors import NeuropilError
 if TYPE_CHECKING:
     from neuropil.config import SegmentConfig
     from neuropil.proofreading import Calibration, Proofreading
-    from neuropil.proofreading.sources import Source
+    from neuropil.proofreading.sources import ExportInput
     from neuropil.volumes import Volume
 
 AffinitiesArgument = Annotated[str, typer.Argument(metavar="AFFINITIES", help="[edge, z, y, x].")]
@@ -236,7 +236,7 @@ def objects(
 def export(
     segmentation: Annotated[str, typer.Argument(metavar="SEGMENTATION", help="[z, y, x], with a voxel size.")],
     out: Annotated[Path, typer.Option("-o", metavar="DIR", help="A new or empty folder.")],
-    to: Annotated[Target, typer.Option(help="The program to export to.")],
+    to: Annotated[ExportTarget, typer.Option(help="The program to export to.")],
     affinities: Annotated[
         str | None, typer.Option(metavar="AFFINITIES", help="Adds decisions; webknossos and pychunkedgraph need them.")
     ] = None,
@@ -252,10 +252,10 @@ def export(
 
 def _source(
     stack: ExitStack, segmentation: str, affinities: str | None, offsets: str | None, calibration: Path | None
-) -> Source:
+) -> ExportInput:
     """A segmentation as typed and, with affinities, its fragments and a calibration."""
     from neuropil.proofreading import load_calibration, open_proofreading
-    from neuropil.proofreading.sources import Source
+    from neuropil.proofreading.sources import ExportInput
     from neuropil.volumes import open_volume
     from neuropil.volumes.counting import refuse_image
     from neuropil.volumes.tissue import as_segmented
@@ -264,7 +264,7 @@ def _source(
     if affinities is None:
         if calibration is not None:
             raise NeuropilError("--calibration goes with --affinities")
-        return Source(volume)
+        return ExportInput(volume)
     known = as_segmented(stack.enter_context(open_affinities(affinities, offsets)), volume)
     state, _ = open_proofreading(known, volume, typer.echo)
-    return Source(volume, state, load_calibration(calibration))
+    return ExportInput(volume, state, load_calibration(calibration))

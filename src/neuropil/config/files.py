@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from neuropil.config.mistakes import Key, came, dotted, validate
+from neuropil.config.mistakes import KeyPath, came, dotted, validate
 from neuropil.config.schema import Config
 from neuropil.errors import NeuropilError
 
@@ -45,7 +45,7 @@ def load_config(paths: Sequence[Path | str], sets: Sequence[str] = ()) -> Config
     0.001
     """
     values: dict[str, Any] = {}
-    sources: dict[Key, str] = {}
+    sources: dict[KeyPath, str] = {}
     for path in paths:
         loaded, lines = read_yaml(Path(path))
         values = _merge(values, loaded, sources, lambda key, lines=lines, path=path: f"{path}:{lines[key]}")  # type: ignore[misc]
@@ -54,7 +54,7 @@ def load_config(paths: Sequence[Path | str], sets: Sequence[str] = ()) -> Config
     return validate(Config, values, lambda key: _source(sources, key))
 
 
-def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
+def read_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """A YAML file and the line of each key.
 
     Raises:
@@ -67,7 +67,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     except (OSError, UnicodeDecodeError) as error:
         raise NeuropilError(f"{path}: cannot be read as a YAML config ({error})") from None
     loader = Loader(text)
-    lines: dict[Key, int] = {}
+    lines: dict[KeyPath, int] = {}
     try:
         node = loader.get_single_node()
         if node is None:
@@ -85,7 +85,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     return values, lines
 
 
-def _walk(node: yaml.Node, key: Key, lines: dict[Key, int], path: Path) -> None:
+def _walk(node: yaml.Node, key: KeyPath, lines: dict[KeyPath, int], path: Path) -> None:
     """Note the line of every key; refuse the same key twice, of which YAML would silently keep the last."""
     lines.setdefault(key, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
@@ -102,7 +102,11 @@ def _walk(node: yaml.Node, key: Key, lines: dict[Key, int], path: Path) -> None:
 
 
 def _merge(
-    old: dict[str, Any], new: dict[str, Any], sources: dict[Key, str], source: Callable[[Key], str], key: Key = ()
+    old: dict[str, Any],
+    new: dict[str, Any],
+    sources: dict[KeyPath, str],
+    source: Callable[[KeyPath], str],
+    key: KeyPath = (),
 ) -> dict[str, Any]:
     merged = dict(old)
     for name, value in new.items():
@@ -118,12 +122,12 @@ def _merge(
     return merged
 
 
-def _forget(key: Key, sources: dict[Key, str]) -> None:
+def _forget(key: KeyPath, sources: dict[KeyPath, str]) -> None:
     for stale in [other for other in sources if other[: len(key)] == key]:
         del sources[stale]
 
 
-def _note(value: object, key: Key, sources: dict[Key, str], source: Callable[[Key], str]) -> None:
+def _note(value: object, key: KeyPath, sources: dict[KeyPath, str], source: Callable[[KeyPath], str]) -> None:
     try:
         sources[key] = source(key)
     except KeyError:  # brought in by a YAML merge key (<<): the enclosing mapping's line will do
@@ -133,7 +137,7 @@ def _note(value: object, key: Key, sources: dict[Key, str], source: Callable[[Ke
         _note(child, (*key, name if isinstance(name, int) else str(name)), sources, source)
 
 
-def _set(values: dict[str, Any], sources: dict[Key, str], text: str) -> None:
+def _set(values: dict[str, Any], sources: dict[KeyPath, str], text: str) -> None:
     """Apply one ``section.key=value``; numbers step into lists: ``data.train.0.box=…``, ``data.train[0].box=…``."""
     name, equals, value = text.partition("=")
     parts = re.sub(r"\[(\d+)\]", r".\1", name.strip()).split(".")
@@ -144,7 +148,7 @@ def _set(values: dict[str, Any], sources: dict[Key, str], text: str) -> None:
     except yaml.YAMLError:
         raise NeuropilError(f"--set {text}: the value is not valid YAML; quote it: {name}='\"…\"'") from None
     here: Any = values
-    key: Key = ()
+    key: KeyPath = ()
     for depth, part in enumerate(parts):
         step: str | int = part
         if isinstance(here, list):
@@ -166,7 +170,7 @@ def _set(values: dict[str, Any], sources: dict[Key, str], text: str) -> None:
     _note(parsed, key, sources, lambda _: f"--set {text}")
 
 
-def _source(sources: dict[Key, str], key: Key) -> str:
+def _source(sources: dict[KeyPath, str], key: KeyPath) -> str:
     """Where a key, or else something in it, or else the nearest thing around it, was given."""
     for depth in range(len(key), 0, -1):
         if found := [given for given in sources if given[:depth] == key[:depth]]:

@@ -11,11 +11,11 @@ from pydantic import BaseModel, ValidationError
 from neuropil.config.section import Section
 from neuropil.errors import NeuropilError
 
-Key = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
 
-def validate(kind: type[_Kind], values: dict[str, Any], source: Callable[[Key], str]) -> _Kind:
+def validate(kind: type[_Kind], values: dict[str, Any], source: Callable[[KeyPath], str]) -> _Kind:
     """The typed section or recipe, or one error that names every mistake with its place (``source(key)``).
 
     >>> from neuropil.config import Config
@@ -67,8 +67,8 @@ _EXPECTED = {
 }
 
 
-def _explain(kind: type[BaseModel], error: dict[str, Any], source: Callable[[Key], str]) -> str:
-    key: Key = error["loc"]
+def _explain(kind: type[BaseModel], error: dict[str, Any], source: Callable[[KeyPath], str]) -> str:
+    key: KeyPath = error["loc"]
     where = f"{source(key)}: {dotted(key)}"
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown key{_nearest(kind, key)}"
@@ -81,7 +81,7 @@ def _explain(kind: type[BaseModel], error: dict[str, Any], source: Callable[[Key
     return f"{where}: expected {expected}, got {came(error['input'])}"
 
 
-def _nearest(kind: type[BaseModel], key: Key) -> str:
+def _nearest(kind: type[BaseModel], key: KeyPath) -> str:
     """'; did you mean …?' from the names of that section, else the same name in another, else the list of names."""
     names = _names(kind, key[:-1])
     last = str(key[-1])
@@ -93,7 +93,7 @@ def _nearest(kind: type[BaseModel], key: Key) -> str:
     return f"; known here: {', '.join(names)}" if names else ""
 
 
-def _names(kind: type[BaseModel], key: Key) -> list[str]:
+def _names(kind: type[BaseModel], key: KeyPath) -> list[str]:
     """Fields of the section at this key."""
     section: type[BaseModel] | None = kind
     for step in key:
@@ -109,7 +109,7 @@ def _section_in(annotation: Any) -> type[Section] | None:
     return next((found for part in get_args(annotation) if (found := _section_in(part))), None)
 
 
-def dotted(key: Key) -> str:
+def dotted(key: KeyPath) -> str:
     """A key as a recipe's reader writes it: ``data.train[0].box``."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in key)
     return text.lstrip(".")

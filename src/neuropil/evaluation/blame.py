@@ -8,7 +8,7 @@ import numpy as np
 
 from neuropil.evaluation.contact import bounds, middle_of_contact, within
 from neuropil.evaluation.curve import merge_effects
-from neuropil.evaluation.placing import Placed, Source, read_box
+from neuropil.evaluation.placing import Placed, Readable, read_box
 from neuropil.evaluation.table import contingency
 from neuropil.geometry import Triple
 from neuropil.segmentation import MergeTree
@@ -20,7 +20,7 @@ class Cut:
     """Where a segmentation comes from: a merge tree, the fragments it merges, and the threshold."""
 
     tree: MergeTree
-    fragments: Source
+    fragments: Readable
     """``[z, y, x]``, placed like the segmentation."""
     threshold: float
 

@@ -1,13 +1,16 @@
-"""Where two masks touch."""
+"""Where parts of an object touch: two masks in memory, or pieces found by walking through a volume once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuropil.geometry import Triple
+from neuropil.evaluation.placing import Placed, read_box, slabs
+from neuropil.geometry import Box, Triple
 
 Mask = NDArray[np.bool_]
 
@@ -53,3 +56,68 @@ def within(voxel: Triple, part: tuple[slice, ...], start: Triple) -> Triple:
     """A voxel of a part of an array, in voxels of the image in which the array starts at ``start``."""
     z, y, x = (n + piece.start + a for n, piece, a in zip(voxel, part, start, strict=True))
     return (z, y, x)
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Which piece of which object to look for: a segment of a neuron, or a neuron of a segment."""
+
+    in_truth: bool
+    """The object is a neuron, its pieces are segments; else the other way round."""
+    owner: int
+    piece: int
+
+
+def meetings(placed: Placed, wanted: Sequence[Meeting]) -> list[Triple]:
+    """For each, a voxel of the piece in the middle of where it meets the other pieces of its object.
+
+    Where it meets none, the middle of the piece in the section that shows most of it. Voxels are those of the image.
+
+    Args:
+        placed: segmentation and labels; read a few sections at a time.
+        wanted: pairs that occur in the placed box.
+    """
+    found = [_Found() for _ in wanted]
+    for around, core in _overlapping(placed.box):
+        arrays = read_box(placed.segmentation, around), read_box(placed.labels, around)
+        depth = slice(core.start[0] - around.start[0], core.stop[0] - around.start[0])
+        for place, one in zip(found, wanted, strict=True):
+            piece, owner = arrays if one.in_truth else arrays[::-1]
+            place.add(owner == one.owner, piece, one.piece, depth, around.start)
+    return [place.middle() for place in found]
+
+
+def _overlapping(box: Box) -> Iterator[tuple[Box, Box]]:
+    """(slab with the sections next to it, slab)."""
+    for core in slabs(box):
+        yield core.grow((1, 0, 0)).intersect(box), core
+
+
+@dataclass
+class _Found:
+    """What was seen of one meeting so far."""
+
+    contacts: list[NDArray[np.int64]] = field(default_factory=list)
+    section: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+    """The piece's voxels in the section with most of them."""
+
+    def add(self, owner: Mask, piece: NDArray[Any], number: int, depth: slice, start: Triple) -> None:
+        """Take in a slab, of which the sections in ``depth`` count and the others only show what touches."""
+        this = owner & (piece == number)
+        if not this[depth].any():
+            return
+        part = tuple(slice(max(0, one.start - 1), one.stop + 1) for one in bounds(this))
+        this, rest = this[part], owner[part] & (piece[part] != number) & (piece[part] > 0)
+        inside = np.zeros(len(owner), bool)
+        inside[depth] = True
+        counted = inside[part[0], None, None]
+        corner = np.array([a.start + b for a, b in zip(part, start, strict=True)])
+        self.contacts.append(np.argwhere(touches(this, rest) & counted) + corner)
+        sizes = (this & counted).sum(axis=(1, 2))
+        if sizes.max() > len(self.section):
+            z = int(sizes.argmax())
+            self.section = np.argwhere(this[z : z + 1]) + corner + (z, 0, 0)
+
+    def middle(self) -> Triple:
+        contacts = np.concatenate([np.zeros((0, 3), np.int64), *self.contacts])
+        return most_central(contacts if len(contacts) else self.section)

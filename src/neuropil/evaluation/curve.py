@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from neuropil import _native
 from neuropil.choices import Metric
 from neuropil.errors import NeuropilError, in_file
-from neuropil.evaluation.placing import Source, place, table_of
+from neuropil.evaluation.placing import Readable, place, table_of
 from neuropil.evaluation.scores import Sums
 from neuropil.evaluation.table import Contingency, Ids
 from neuropil.geometry import Box
@@ -141,7 +141,7 @@ class ExactSums:
 
 
 def threshold_curve(
-    tree: Tree, fragments: Source, labels: Source, *, box: Box | None = None, threads: int | None = None
+    tree: Tree, fragments: Readable, labels: Readable, *, box: Box | None = None, threads: int | None = None
 ) -> ThresholdCurve:
     """Score every threshold of a merge tree against labels.
 

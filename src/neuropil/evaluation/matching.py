@@ -15,7 +15,7 @@ from neuropil.evaluation.table import Contingency, sizes_of_pairs
 IOU = tuple(round(0.5 + 0.05 * k, 2) for k in range(10))
 """The usual thresholds, 0.50 … 0.95."""
 
-Numbers = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,21 @@ class Matching:
     """Segments that touch them."""
 
     @property
-    def _found(self) -> Numbers:
+    def _found(self) -> Floats:
         return np.array(self.found, np.float64)
 
     @property
-    def precision(self) -> Numbers:
+    def precision(self) -> Floats:
         """Share of segments that match an object, ``[threshold]``; 1 where there are no segments."""
         return self._found / self.segments if self.segments else np.ones(len(self.iou))
 
     @property
-    def recall(self) -> Numbers:
+    def recall(self) -> Floats:
         """Share of objects that match a segment, ``[threshold]``."""
         return self._found / self.objects
 
     @property
-    def average_precision(self) -> Numbers:
+    def average_precision(self) -> Floats:
         """found / (found + invented + missed), ``[threshold]``: the "AP" of nucleus segmentation.
 
         Without confidences there is no precision-recall curve; this is the usual stand-in (2018 Data Science Bowl,

@@ -9,8 +9,8 @@ import numpy as np
 
 from neuropil.errors import NeuropilError
 from neuropil.evaluation.blame import Blame, Cut
-from neuropil.evaluation.meeting import Meeting, meetings
-from neuropil.evaluation.placing import Placed, Source, place
+from neuropil.evaluation.contact import Meeting, meetings
+from neuropil.evaluation.placing import Placed, Readable, place
 from neuropil.evaluation.table import Contingency, from_pairs, sizes_of_pairs
 from neuropil.geometry import Box, Triple
 
@@ -66,7 +66,7 @@ class WorstErrors:
 
 
 def worst_errors(
-    segmentation: Source, labels: Source, *, count: int = 10, box: Box | None = None, cut: Cut | None = None
+    segmentation: Readable, labels: Readable, *, count: int = 10, box: Box | None = None, cut: Cut | None = None
 ) -> WorstErrors:
     """Find the objects that cost most, and where they go wrong.
 

@@ -18,7 +18,7 @@ from neuropil.volumes import Volume, as_volume, require_labels
 from neuropil.volumes.scored import check_sizes, scored_labels
 from neuropil.volumes.volume import ArrayStore
 
-Source = Volume | NDArray[Any] | str | Path
+Readable = Volume | NDArray[Any] | str | Path
 """Whatever holds ids ``[z, y, x]``: an array, a volume, or a path to open."""
 
 _SLAB = 1 << 24
@@ -60,7 +60,7 @@ def slabs(box: Box) -> Iterator[Box]:
     return blocks(box, (max(1, _SLAB // (y * x)), y, x))
 
 
-def place(segmentation: Source, labels: Source, box: Box | None = None) -> Placed:
+def place(segmentation: Readable, labels: Readable, box: Box | None = None) -> Placed:
     """Find the box to compare: ``box``, or else where the two overlap by their origins.
 
     Where neither has an origin nor a box is given, their shapes must be equal.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropil.errors import NeuropilError
-from neuropil.evaluation.placing import Placed, Source, place, read_box, slabs, table_of
+from neuropil.evaluation.placing import Placed, Readable, place, read_box, slabs, table_of
 from neuropil.evaluation.table import Contingency, sizes_of_pairs
 from neuropil.geometry import Box, VoxelSize
 
@@ -60,7 +60,7 @@ class RunLength:
 
 
 def run_length(
-    segmentation: Source, labels: Source, *, box: Box | None = None, voxel_size: VoxelSize | None = None
+    segmentation: Readable, labels: Readable, *, box: Box | None = None, voxel_size: VoxelSize | None = None
 ) -> RunLength:
     """Expected run length along skeletons that are made of the labels for it (needs the extra ``mesh``).
 
@@ -80,7 +80,7 @@ def run_length(
 
 
 def skeletonize(
-    labels: Source, *, box: Box | None = None, voxel_size: VoxelSize | None = None, dust: int = 1000
+    labels: Readable, *, box: Box | None = None, voxel_size: VoxelSize | None = None, dust: int = 1000
 ) -> list[Skeleton]:
     """Skeletons of all neurons in labels (TEASAR, by kimimaro; needs the extra ``mesh``).
 
@@ -118,8 +118,8 @@ def skeletonize(
 
 
 def expected_run_length(
-    segmentation: Source,
-    labels: Source,
+    segmentation: Readable,
+    labels: Readable,
     skeletons: Sequence[Skeleton],
     *,
     box: Box | None = None,

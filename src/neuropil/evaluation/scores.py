@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from neuropil.errors import NeuropilError, in_file
 from neuropil.evaluation.components import with_connected_parts
 from neuropil.evaluation.matching import Matching, match_objects
-from neuropil.evaluation.placing import Placed, Source, place, table_of, without_borders
+from neuropil.evaluation.placing import Placed, Readable, place, table_of, without_borders
 from neuropil.evaluation.run_length import RunLength
 from neuropil.evaluation.table import Contingency, sizes_of_pairs
 from neuropil.geometry import Box, VoxelSize
@@ -174,8 +174,8 @@ class Sums:
 
 
 def evaluate(
-    segmentation: Source,
-    labels: Source,
+    segmentation: Readable,
+    labels: Readable,
     *,
     box: Box | None = None,
     border: float = 0.0,

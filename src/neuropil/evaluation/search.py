@@ -9,7 +9,7 @@ import numpy as np
 
 from neuropil.choices import Metric
 from neuropil.config import SegmentConfig
-from neuropil.evaluation.placing import Source
+from neuropil.evaluation.placing import Readable
 from neuropil.evaluation.scores import evaluate
 from neuropil.evaluation.tuning import PLATEAU, Pair, Tuning, tune_pairs
 from neuropil.geometry import Box
@@ -74,7 +74,7 @@ def _is_sound(settings: SegmentConfig, name: str, value: float) -> bool:
     return settings.low < value if name == "high" else value < settings.high
 
 
-def _with_min_size(best: Tuning, found: Sequence[tuple[Agglomeration, Source]], size: int, box: Box | None) -> Tuning:
+def _with_min_size(best: Tuning, found: Sequence[tuple[Agglomeration, Readable]], size: int, box: Box | None) -> Tuning:
     threshold = best.settings.threshold
     assert threshold is not None
     scores = [evaluate(one.placed(one.segment(threshold, size)), labels, box=box) for one, labels in found]

@@ -16,7 +16,7 @@ from neuropil.choices import Metric
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.evaluation.curve import AVERAGED, ThresholdCurve, average, threshold_curve
-from neuropil.evaluation.placing import Source
+from neuropil.evaluation.placing import Readable
 from neuropil.geometry import Box
 from neuropil.segmentation import merge_tree
 from neuropil.volumes.atomic import replacing
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Pair = tuple[Source, Source]
+Pair = tuple[Readable, Readable]
 """Affinities ``[edge, z, y, x]`` and the labels ``[z, y, x]`` to score them against."""
 
 PLATEAU = 0.02
@@ -123,8 +123,8 @@ class Tuning:
 
 
 def tune(
-    affinities: Source,
-    labels: Source,
+    affinities: Readable,
+    labels: Readable,
     settings: SegmentConfig | None = None,
     *,
     metric: Metric = "voi",

@@ -19,7 +19,7 @@ from neuropil.inference.journal import Journal
 from neuropil.inference.memory import free_memory
 from neuropil.inference.request import SAME, Request, make_request
 from neuropil.inference.resampling import voxels_of_image
-from neuropil.inference.stream import Affinities, Cells, Plan, predict_cells
+from neuropil.inference.stream import Cells, FloatArray, Plan, predict_cells
 from neuropil.inference.tiling import Axis, Tiling
 from neuropil.models.checkpoint import Model, model_digest
 from neuropil.progress import ProgressCallback, ProgressCounter
@@ -169,7 +169,7 @@ def predict_grid(
     tiling = Tiling(request.frame, (axes[0], axes[1], axes[2]), request.settings.blend)
     with open_volume(array, "r+") as out:
 
-        def write(cell: Triple, box: Box, found_EZYX: Affinities) -> None:
+        def write(cell: Triple, box: Box, found_EZYX: FloatArray) -> None:
             out.write(box, stored(found_EZYX, request.settings.encoding))
             mark(cell)
 
@@ -179,7 +179,7 @@ def predict_grid(
         predict_cells(engines, request.image, plan, write, clock, done)
 
 
-def stored(found_EZYX: Affinities, encoding: str) -> npt.NDArray[Any]:
+def stored(found_EZYX: FloatArray, encoding: str) -> npt.NDArray[Any]:
     """Probabilities as an encoding of the recipe stores them.
 
     >>> stored(np.array([0.5, 0.999], np.float32), "uint8").tolist()

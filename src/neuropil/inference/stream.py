@@ -35,8 +35,8 @@ from neuropil.progress import ProgressCounter
 from neuropil.volumes import Volume
 from neuropil.volumes.tissue import TissueMap
 
-Affinities = npt.NDArray[np.float32]
-Emit = Callable[[Triple, Box, Affinities], None]
+FloatArray = npt.NDArray[np.float32]
+Emit = Callable[[Triple, Box, FloatArray], None]
 """Takes a finished cell: its index, its box and its affinities ``[E, Z, Y, X]``."""
 
 _T = TypeVar("_T")
@@ -160,7 +160,7 @@ class Canvas:
     def __init__(self, plan: Plan, keep: Offsets, emit: Emit) -> None:
         self.plan, self.keep, self.emit = plan, keep, emit
         self.waiting: dict[Triple, int] = {}
-        self.painted: dict[Triple, Affinities] = {}
+        self.painted: dict[Triple, FloatArray] = {}
 
     def schedule(self, column: Box, done: Collection[Triple]) -> list[Triple]:
         """The tiles needed, in order; counts for each cell how many it waits for."""
@@ -185,12 +185,12 @@ class Canvas:
         for cell in [c for c, count in self.waiting.items() if count == 0]:
             self._finish(cell)
 
-    def add_batch(self, tiles: Sequence[Triple], affinities: Affinities) -> None:
+    def add_batch(self, tiles: Sequence[Triple], affinities: FloatArray) -> None:
         """Blend a batch of tiles ``[B, E, Z, Y, X]`` in, and hand over the cells that are complete."""
         for tile, found in zip(tiles, affinities, strict=True):
             self._add(tile, found)
 
-    def _add(self, tile: Triple, found_EZYX: Affinities) -> None:
+    def _add(self, tile: Triple, found_EZYX: FloatArray) -> None:
         tiling, cells = self.plan.tiling, self.plan.cells
         support, start = tiling.support(tile, self.keep), tiling.tile(tile).start
         if tiling.blend == "gaussian":
@@ -223,7 +223,7 @@ class Canvas:
         self.emit(cell, box, painted)
 
 
-def _clear_leaving(found_EZYX: Affinities, cell: Box, whole: Box, offsets: Offsets) -> None:
+def _clear_leaving(found_EZYX: FloatArray, cell: Box, whole: Box, offsets: Offsets) -> None:
     """Edges that leave the box are 0, also where tiles reach further and hold them."""
     for found_ZYX, offset in zip(found_EZYX, offsets, strict=True):
         for d, o in enumerate(offset):
@@ -233,7 +233,7 @@ def _clear_leaving(found_EZYX: Affinities, cell: Box, whole: Box, offsets: Offse
                 np.moveaxis(found_ZYX, d, 0)[outside] = 0
 
 
-def _weigh(found_ZYX: Affinities, weights: Sequence[Affinities]) -> None:
+def _weigh(found_ZYX: FloatArray, weights: Sequence[FloatArray]) -> None:
     """Multiply by one vector of weights per axis, in place; where a weight is 1, as inside a tile, nothing is done."""
     for d, line in enumerate(weights):
         whole = np.flatnonzero(line == 1)
@@ -280,7 +280,7 @@ def _mirrored(at: npt.NDArray[np.intp], size: int) -> npt.NDArray[np.intp]:
     return np.minimum(turned, period - turned) if size > 1 else np.zeros_like(at)
 
 
-def _without_context(found_BEZYX: Affinities, context: Triple) -> Affinities:
+def _without_context(found_BEZYX: FloatArray, context: Triple) -> FloatArray:
     z, y, x = context
     end = [n - c for n, c in zip(found_BEZYX.shape[2:], context, strict=True)]
     return found_BEZYX[:, :, z : end[0], y : end[1], x : end[2]]
@@ -291,7 +291,7 @@ def _indices(box: Box) -> Iterator[Triple]:
 
 
 _Work = tuple[Sequence[Triple], Tensor]
-_Found = tuple[Sequence[Triple], Affinities]
+_Found = tuple[Sequence[Triple], FloatArray]
 
 
 def _computed(pool: ThreadPoolExecutor, engines: Sequence[Engine], windows: Iterable[_Work]) -> Iterator[_Found]:

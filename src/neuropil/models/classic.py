@@ -95,7 +95,7 @@ def _step(isotropic: bool) -> Triple:
     return (2 if isotropic else 1, 2, 2)
 
 
-class Squeeze(nn.Module):
+class ClassicSqueeze(nn.Module):
     """Weigh channels by what the whole patch holds (J. Hu et al. 2018, arXiv:1709.01507); two layers without bias."""
 
     def __init__(self, width: int, style: _Style) -> None:
@@ -124,7 +124,7 @@ class Block(nn.Module):
         kernel = _kernel(isotropic)
         self.first = style.layer(inside, outside, kernel, stride)
         self.second = style.layer(outside, outside, kernel, act=False)
-        self.squeeze = Squeeze(outside, style) if style.squeeze else None
+        self.squeeze = ClassicSqueeze(outside, style) if style.squeeze else None
         same = inside == outside and stride == (1, 1, 1)
         self.project = None if same else style.layer(inside, outside, (1, 1, 1), stride, act=False)
         self.act = style.act()

@@ -17,7 +17,7 @@ from neuropil.proofreading.candidates import Proofreading
 from neuropil.proofreading.meshes import needs_zmesh
 from neuropil.proofreading.objects import SegmentRow, objects_of, with_confidence
 from neuropil.proofreading.ranking import rank
-from neuropil.proofreading.sources import Source
+from neuropil.proofreading.sources import ExportInput
 from neuropil.proofreading.webknossos import write_webknossos
 from neuropil.volumes import Metadata, require_labels, write_volume
 
@@ -25,7 +25,7 @@ LARGE = 1000
 """Voxels from which a segment gets a mesh and a skeleton."""
 
 
-def to_neuroglancer(source: Source, folder: Path) -> list[str]:
+def to_neuroglancer(source: ExportInput, folder: Path) -> list[str]:
     """A precomputed segmentation with segment properties, meshes, skeletons, and ranked decisions as annotations.
 
     Args:
@@ -65,7 +65,7 @@ def to_neuroglancer(source: Source, folder: Path) -> list[str]:
     return said
 
 
-def to_webknossos(source: Source, folder: Path) -> list[str]:
+def to_webknossos(source: ExportInput, folder: Path) -> list[str]:
     """A webKnossos dataset: fragments as segmentation layer, and the agglomerate file that joins them.
 
     Raises:
@@ -82,7 +82,7 @@ PCG_EDGE = np.dtype([("sv1", "<u8"), ("sv2", "<u8"), ("aff", "<f4"), ("area", "<
 """An edge as PyChunkedGraph's ingest reads it."""
 
 
-def to_pychunkedgraph(source: Source, folder: Path) -> list[str]:
+def to_pychunkedgraph(source: ExportInput, folder: Path) -> list[str]:
     """Fragments as a precomputed volume of uint64, their weighted edges, and which segment each fragment is in.
 
     ``edges.npy`` holds records sv1, sv2, aff (mean affinity), area (faces) of all pairs of touching fragments;
@@ -105,7 +105,7 @@ def to_pychunkedgraph(source: Source, folder: Path) -> list[str]:
     return [f"wrote {folder}: supervoxels/, edges.npy ({len(edges)} edges), agglomeration.npy"]
 
 
-def to_swc(source: Source, folder: Path) -> list[str]:
+def to_swc(source: ExportInput, folder: Path) -> list[str]:
     """One SWC file for each skeleton of a segment of at least 1,000 voxels; nm, x y z."""
     skeletons = _skeletons(source)
     for skeleton in skeletons:
@@ -114,7 +114,7 @@ def to_swc(source: Source, folder: Path) -> list[str]:
     return [f"wrote {folder}: {len(skeletons)} files"]
 
 
-TARGETS: dict[str, Callable[[Source, Path], list[str]]] = {
+TARGETS: dict[str, Callable[[ExportInput, Path], list[str]]] = {
     "neuroglancer": to_neuroglancer,
     "webknossos": to_webknossos,
     "pychunkedgraph": to_pychunkedgraph,
@@ -122,7 +122,7 @@ TARGETS: dict[str, Callable[[Source, Path], list[str]]] = {
 }
 
 
-def export(source: Source, folder: Path, target: str) -> list[str]:
+def export(source: ExportInput, folder: Path, target: str) -> list[str]:
     """Write one of ``TARGETS`` into a new or empty folder; returns the lines to print.
 
     Raises:
@@ -136,7 +136,7 @@ def export(source: Source, folder: Path, target: str) -> list[str]:
     return TARGETS[target](source, folder)
 
 
-def _rows(source: Source) -> list[SegmentRow]:
+def _rows(source: ExportInput) -> list[SegmentRow]:
     """The object table, with confidence where affinities were given."""
     rows = objects_of(source.segmentation)
     if source.state is None or source.calibration is None:
@@ -144,13 +144,13 @@ def _rows(source: Source) -> list[SegmentRow]:
     return with_confidence(rows, source.state, source.calibration)
 
 
-def _needs_state(source: Source, target: str) -> Proofreading:
+def _needs_state(source: ExportInput, target: str) -> Proofreading:
     if source.state is None:
         raise NeuropilError(f"--to {target} exports fragments (supervoxels) and their edges: give --affinities")
     return source.state
 
 
-def _skeletons(source: Source) -> list[Skeleton]:
+def _skeletons(source: ExportInput) -> list[Skeleton]:
     return skeletonize(source.segmentation, dust=LARGE)
 
 
@@ -170,7 +170,7 @@ def _write_properties(folder: Path, rows: list[SegmentRow]) -> None:
     (folder / "info").write_text(text, encoding="utf-8")
 
 
-def _write_meshes(folder: Path, source: Source, array: NDArray[Any], ids: list[int]) -> int:
+def _write_meshes(folder: Path, source: ExportInput, array: NDArray[Any], ids: list[int]) -> int:
     """Surfaces in nm, one file each, as Neuroglancer's single-resolution meshes have them."""
     mesher = needs_zmesh().Mesher(tuple(source.nanometres))
     mesher.mesh(np.asfortranarray(np.pad(array, 1).transpose(2, 1, 0)))
@@ -190,7 +190,7 @@ def _write_meshes(folder: Path, source: Source, array: NDArray[Any], ids: list[i
     return written
 
 
-def _write_skeletons(folder: Path, source: Source, skeletons: list[Skeleton]) -> None:
+def _write_skeletons(folder: Path, source: ExportInput, skeletons: list[Skeleton]) -> None:
     """Skeletons in nm, one file each, as Neuroglancer's unsharded skeletons have them."""
     folder.mkdir(parents=True)
     transform = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]

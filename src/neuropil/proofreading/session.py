@@ -12,7 +12,7 @@ from neuropil.geometry import Triple
 from neuropil.proofreading.calibration import Calibration
 from neuropil.proofreading.candidates import Proofreading
 from neuropil.proofreading.ranking import Ranking, rank
-from neuropil.segmentation.edits import Edit, EditLog, Kind
+from neuropil.segmentation.edits import Edit, EditKind, EditLog
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Session:
             float(self.ranking.gain[row]),
         )  # fmt: skip
 
-    def answer(self, kind: Kind) -> Edit:
+    def answer(self, kind: EditKind) -> Edit:
         """Write the answer to the question, apply it, and go on to the next one.
 
         Raises:
@@ -81,7 +81,7 @@ class Session:
             )
         return self.decide(kind, question.a, question.b)
 
-    def decide(self, kind: Kind, a: Triple, b: Triple) -> Edit:
+    def decide(self, kind: EditKind, a: Triple, b: Triple) -> Edit:
         """Write and apply a decision about two points, asked or not.
 
         Raises:

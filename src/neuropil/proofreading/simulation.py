@@ -32,7 +32,7 @@ LABELLED = 0.25
 
 
 @dataclass(frozen=True)
-class Step:
+class SimulatedScores:
     """Scores after some decisions."""
 
     order: str
@@ -131,7 +131,7 @@ class Truth:
 
 
 @dataclass
-class Run:
+class SimulatedProofreader:
     """One simulated proofreader: asks in one order, answers by the labels, writes down the scores.
 
     Args:
@@ -150,7 +150,7 @@ class Run:
     calibration: Calibration
     wrong: float = 0.0
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[SimulatedScores]:
         """Scores before the first decision and after each one.
 
         With wrong answers the order ``ranked`` ends where the next answer is expected to do more harm than good.
@@ -195,9 +195,9 @@ class Run:
         if answer == "change":
             (self.state.cut.join if found.join[row] else self.state.cut.separate)(a, b)
 
-    def _step(self, decisions: int) -> Step:
+    def _step(self, decisions: int) -> SimulatedScores:
         scores = scores_of(self.truth.table(self.state.cut.lut))
-        return Step(
+        return SimulatedScores(
             self.order, self.seed, decisions, scores.voi_split, scores.voi_merge, scores.adapted_rand_error
         )  # fmt: skip
 
@@ -209,8 +209,8 @@ def simulate(
     *,
     wrong: float = 0.0,
     seed: int = 0,
-    watch: Callable[[Step], None] | None = None,
-) -> list[Step]:
+    watch: Callable[[SimulatedScores], None] | None = None,
+) -> list[SimulatedScores]:
     """All orders over the same candidates: ranked, score, doubt, and random with five seeds.
 
     Args:
@@ -223,17 +223,17 @@ def simulate(
     """
     orders: list[tuple[Order, int]] = [("ranked", seed), ("score", seed), ("doubt", seed)]
     orders += [("random", seed + i) for i in range(SEEDS)]
-    steps: list[Step] = []
+    steps: list[SimulatedScores] = []
     for order, number in orders:
         fresh = state.again(state.cut.lut, state.cut.threshold)
-        for step in Run(fresh, truth, order, number, calibration, wrong).steps():
+        for step in SimulatedProofreader(fresh, truth, order, number, calibration, wrong).steps():
             steps.append(step)
             if watch is not None:
                 watch(step)
     return steps
 
 
-def decisions_for(steps: Sequence[Step], share: float, lowest: float) -> int | None:
+def decisions_for(steps: Sequence[SimulatedScores], share: float, lowest: float) -> int | None:
     """Decisions after which one run has reached a share of the VI that could be gained; None if it never does.
 
     Args:
@@ -245,7 +245,7 @@ def decisions_for(steps: Sequence[Step], share: float, lowest: float) -> int | N
     return next((step.decisions for step in steps if step.voi <= goal + 1e-12), None)
 
 
-def write_simulation(steps: Sequence[Step], path: Path | str) -> Path:
+def write_simulation(steps: Sequence[SimulatedScores], path: Path | str) -> Path:
     """Write ``simulation.csv``, one row for each step."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -313,15 +313,15 @@ def simulate_into(
     return table_of(steps)
 
 
-def runs_of(steps: Sequence[Step]) -> dict[tuple[str, int], list[Step]]:
+def runs_of(steps: Sequence[SimulatedScores]) -> dict[tuple[str, int], list[SimulatedScores]]:
     """The steps of each order and seed."""
-    runs: dict[tuple[str, int], list[Step]] = {}
+    runs: dict[tuple[str, int], list[SimulatedScores]] = {}
     for step in steps:
         runs.setdefault((step.order, step.seed), []).append(step)
     return runs
 
 
-def table_of(steps: Sequence[Step]) -> list[str]:
+def table_of(steps: Sequence[SimulatedScores]) -> list[str]:
     """VI after some decisions, and the decisions to 80 % of what could be gained; of random orders the median."""
     runs = runs_of(steps)
     lowest = min(run[-1].voi for run in runs.values())
@@ -337,12 +337,12 @@ def table_of(steps: Sequence[Step]) -> list[str]:
     return lines
 
 
-def _after(run: Sequence[Step], decisions: int) -> Step:
+def _after(run: Sequence[SimulatedScores], decisions: int) -> SimulatedScores:
     """The last step of a run with at most so many decisions."""
     return [step for step in run if step.decisions <= decisions][-1]
 
 
-def draw_simulation(steps: Sequence[Step], path: Path) -> Path:
+def draw_simulation(steps: Sequence[SimulatedScores], path: Path) -> Path:
     """VI and adapted Rand error against decisions, one line for each order; random orders thin."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -24,7 +24,7 @@ from neuropil.volumes.tissue import tissue_of
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class ExportInput:
     """A segmentation and, where affinities were given, the fragments and merge tree under it."""
 
     segmentation: Volume

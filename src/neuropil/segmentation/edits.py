@@ -21,7 +21,7 @@ from neuropil.geometry import NEAREST, Box, Triple
 from neuropil.volumes import Volume
 
 VERSION = 1
-Kind = Literal["join", "separate", "keep", "unsure", "undo"]
+EditKind = Literal["join", "separate", "keep", "unsure", "undo"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Edit:
     """UTC, ISO 8601."""
     by: str
     """Who decided."""
-    kind: Kind
+    kind: EditKind
     a: Triple | None = None
     b: Triple | None = None
     undoes: int | None = None
@@ -169,7 +169,7 @@ class EditLog:
         _sync_folder(path.parent)
         return cls(path, header)
 
-    def append(self, kind: Kind, a: Triple | None = None, b: Triple | None = None, *, by: str | None = None,
+    def append(self, kind: EditKind, a: Triple | None = None, b: Triple | None = None, *, by: str | None = None,
                undoes: int | None = None) -> Edit:  # fmt: skip
         """Write one decision; it is on disk when this returns.
 
@@ -323,8 +323,8 @@ def _header(line: bytes, path: Path) -> LogHeader:
 def _edit(line: bytes, path: Path, number: int) -> Edit:
     where = f"{path} line {number}"
     values = _object(line, where)
-    if values.get("kind") not in get_args(Kind):
-        raise NeuropilError(f"expected kind {', '.join(get_args(Kind))}, got {values.get('kind')!r}, in {where}")
+    if values.get("kind") not in get_args(EditKind):
+        raise NeuropilError(f"expected kind {', '.join(get_args(EditKind))}, got {values.get('kind')!r}, in {where}")
     points = {}
     for name in ("a", "b"):
         point = values.get(name)

@@ -1,6 +1,6 @@
 """What the network learns, made from labels: erosion, affinities and which of them are valid, auxiliary targets."""
 
-from neuropil.targets.affinities import Affinities, affinities_from_labels, affinity_targets
+from neuropil.targets.affinities import AffinityTargets, affinities_from_labels, affinity_targets
 from neuropil.targets.auxiliary import (
     Auxiliary,
     AuxiliaryTarget,
@@ -13,7 +13,7 @@ from neuropil.targets.distance import signed_distance
 from neuropil.targets.erosion import erode_inside, erode_labels, erode_volume, meetings
 
 __all__ = [
-    "Affinities",
+    "AffinityTargets",
     "Auxiliary",
     "AuxiliaryTarget",
     "affinities_from_labels",

@@ -16,7 +16,7 @@ from neuropil.geometry import NEAREST, Triple, parse_offsets
 from neuropil.targets.kernels import joined
 
 
-class Affinities(NamedTuple):
+class AffinityTargets(NamedTuple):
     """Affinities made from labels."""
 
     values: npt.NDArray[np.float32]
@@ -29,7 +29,7 @@ def affinities_from_labels(
     labels: npt.NDArray[np.integer],
     offsets: str | Sequence[Sequence[int]] | None = None,
     mask: npt.ArrayLike | None = None,
-) -> Affinities:
+) -> AffinityTargets:
     """The affinities that a perfect network would predict for these labels.
 
     Args:
@@ -63,7 +63,7 @@ def affinities_from_labels(
     wide = np.ascontiguousarray(labels.astype(labels.dtype.newbyteorder("=")).astype(np.uint64)).view(np.int64)
     use = None if mask is None else torch.from_numpy(np.array(mask, dtype=bool))
     values, validity = affinity_targets(torch.from_numpy(wide), parsed, use)
-    return Affinities(values.numpy().astype(np.float32), validity.numpy())
+    return AffinityTargets(values.numpy().astype(np.float32), validity.numpy())
 
 
 def affinity_targets(

@@ -15,7 +15,7 @@ from neuropil.targets.descriptors import CHANNELS, shape_descriptors
 from neuropil.targets.distance import signed_distance
 from neuropil.targets.erosion import erode_inside, meetings
 
-Kind = Literal["binary", "unit", "signed"]
+ChannelKind = Literal["binary", "unit", "signed"]
 """What a channel says: yes or no, a number in [0, 1], or one in (-1, 1)."""
 
 THIN = 4
@@ -27,7 +27,7 @@ class Auxiliary(NamedTuple):
 
     name: str
     channels: int
-    kind: Kind
+    kind: ChannelKind
 
 
 class AuxiliaryTarget(NamedTuple):

@@ -16,7 +16,7 @@ from neuropil.geometry import NEAREST, Box, VoxelSize
 from neuropil.viewing.colours import affinity_rgb
 from neuropil.volumes import Volume
 
-Kind = Literal["image", "affinities", "segmentation"]
+LayerKind = Literal["image", "affinities", "segmentation"]
 """An image in grey, affinities as RGB, ids in colours."""
 
 
@@ -25,7 +25,7 @@ class Layer:
     """One volume and what it is shown as."""
 
     name: str
-    kind: Kind
+    kind: LayerKind
     volume: Volume
     is_truth: bool = False
     """Labels that segmentations are compared with."""
@@ -64,7 +64,7 @@ def layers_of(
     layers: list[Layer] = []
     for volume in given:
         sized = replace(volume, metadata=replace(volume.metadata, voxel_size=volume.metadata.voxel_size or known))
-        kind: Kind = "segmentation" if volume is labels else _kind(sized, [layer.kind for layer in layers])
+        kind: LayerKind = "segmentation" if volume is labels else _kind(sized, [layer.kind for layer in layers])
         layers.append(Layer(_name(volume, layers), kind, _checked(sized, kind), volume is labels))
     return layers
 
@@ -91,7 +91,7 @@ def _middle(volume: Volume) -> NDArray[Any]:
     return volume.read(part.shift(start))
 
 
-def _kind(volume: Volume, before: Sequence[Kind]) -> Kind:
+def _kind(volume: Volume, before: Sequence[LayerKind]) -> LayerKind:
     if len(volume.shape) == 4:
         return "affinities"
     grey = volume.dtype.kind == "f" or (volume.dtype.kind in "ui" and volume.dtype.itemsize <= 2)
@@ -102,7 +102,7 @@ def _kind(volume: Volume, before: Sequence[Kind]) -> Kind:
     return "segmentation"
 
 
-def _checked(volume: Volume, kind: Kind) -> Volume:
+def _checked(volume: Volume, kind: LayerKind) -> Volume:
     """The volume; affinities with their offsets, from which the colours follow."""
     if kind == "segmentation" and (len(volume.shape) != 3 or volume.dtype.kind not in "bui"):
         raise NeuropilError(f"expected integer ids [z, y, x], got {volume.dtype} {volume.shape}, in {volume.path}")
@@ -122,14 +122,14 @@ def _name(volume: Volume, layers: Sequence[Layer]) -> str:
     return next(n for n in (name, *(f"{name} ({k})" for k in range(2, len(taken) + 3))) if n not in taken)
 
 
-class Voxels:
+class LayerVoxels:
     """A layer as the array ``[x, y, z]`` or ``[x, y, z, 3]`` that Neuroglancer asks for pieces of; read when asked.
 
     Ids are unsigned integers, images are as stored, affinities are bytes of red, green and blue.
 
     >>> from neuropil.volumes import array_volume
     >>> ids = array_volume(np.arange(24, dtype=np.uint32).reshape(2, 3, 4))
-    >>> voxels = Voxels(layers_of([ids])[0])
+    >>> voxels = LayerVoxels(layers_of([ids])[0])
     >>> voxels.shape, voxels[1:3, 2:3, 0:1].tolist()
     ((4, 3, 2), [[[9]], [[10]]])
     """
@@ -161,7 +161,7 @@ class Voxels:
         return voxels.astype(self.dtype, copy=False).transpose(2, 1, 0)
 
 
-def _served(dtype: np.dtype[Any], kind: Kind) -> np.dtype[Any]:
+def _served(dtype: np.dtype[Any], kind: LayerKind) -> np.dtype[Any]:
     """The type that reaches the browser."""
     if kind == "affinities" or dtype.kind == "b":
         return np.dtype(np.uint8)

@@ -14,7 +14,7 @@ from neuropil.errors import NeuropilError, tell
 from neuropil.evaluation import Contingency, Scores, ThresholdCurve, threshold_curve
 from neuropil.evaluation.blame import Cut
 from neuropil.evaluation.objects import ObjectError, WorstErrors, worst_errors_in
-from neuropil.evaluation.placing import Placed, Source, place, read_box
+from neuropil.evaluation.placing import Placed, Readable, place, read_box
 from neuropil.evaluation.scores import evaluate_placed
 from neuropil.evaluation.tuning import draw_curve
 from neuropil.geometry import Box, Triple
@@ -73,12 +73,12 @@ def _affinities(affinities: Volume, part: Box) -> RGB:
 
 def write_report(
     path: str | Path,
-    segmentation: Source,
-    labels: Source,
+    segmentation: Readable,
+    labels: Readable,
     *,
     box: Box | None = None,
-    image: Source | None = None,
-    affinities: Source | None = None,
+    image: Readable | None = None,
+    affinities: Readable | None = None,
     scores: Scores | None = None,
 ) -> Scores:
     """Write a self-contained HTML page about a segmentation, and return its scores.
@@ -113,8 +113,8 @@ def write_report_of(
     placed: Placed,
     path: str | Path,
     *,
-    image: Source | None = None,
-    affinities: Source | None = None,
+    image: Readable | None = None,
+    affinities: Readable | None = None,
     scores: Scores | None = None,
 ) -> Scores:
     """:func:`write_report` of volumes that are placed already: their contingency table is counted once for all of it.
@@ -142,7 +142,7 @@ def write_report_of(
     return scores
 
 
-def _material(placed: Placed, table: Contingency, image: Source | None, affinities: Source | None) -> _Material:
+def _material(placed: Placed, table: Contingency, image: Readable | None, affinities: Readable | None) -> _Material:
     """Volumes as given, or as the files name what they were made from."""
     if affinities is None:
         affinities = _opened(placed.segmentation.metadata.extra.get("affinities"), placed.box)

@@ -15,7 +15,7 @@ from neuropil.errors import NeuropilError
 from neuropil.evaluation.objects import ObjectError, worst_errors
 from neuropil.geometry import Triple
 from neuropil.proofreading.meshes import absent, needs_zmesh, surface
-from neuropil.viewing.layers import Layer, Voxels, grey_range
+from neuropil.viewing.layers import Layer, LayerVoxels, grey_range
 
 if TYPE_CHECKING:
     import neuroglancer
@@ -185,7 +185,7 @@ def _shown(glancer: ModuleType, layer: Layer, segments: Sequence[int]) -> Any:
         return glancer.SegmentationLayer(source=source, selected_alpha=0.45, **chosen)
     colours = layer.kind == "affinities"
     space, offset = _space(glancer, layer, colours), [*start, 0] if colours else start
-    source = glancer.LocalVolume(Voxels(layer), space, voxel_offset=offset, volume_type="image")
+    source = glancer.LocalVolume(LayerVoxels(layer), space, voxel_offset=offset, volume_type="image")
     if colours:
         return glancer.ImageLayer(source=source, shader=_RGB, opacity=0.5)
     controls = {"normalized": {"range": list(grey_range(layer))}}
@@ -195,7 +195,7 @@ def _shown(glancer: ModuleType, layer: Layer, segments: Sequence[int]) -> Any:
 def segmentation_source(layer: Layer) -> Any:
     """The ids of a layer as Neuroglancer fetches them, with meshes of what is selected where zmesh is installed."""
     start, space = list(layer.volume.metadata.start[::-1]), _space(_neuroglancer(), layer)
-    source = _meshed()(Voxels(layer), space, voxel_offset=start, volume_type="segmentation")
+    source = _meshed()(LayerVoxels(layer), space, voxel_offset=start, volume_type="segmentation")
     source.meshes = surfaces(layer, source.dimensions.scales)
     return source
 

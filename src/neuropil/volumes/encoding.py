@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
 
-Kind = Literal["logit8", "logit16", "linear8"]
+EncodingKind = Literal["logit8", "logit16", "linear8"]
 """logit8, logit16: evenly spaced in the logit, in uint8 or uint16. linear8: code / 255."""
 
 _BLOCK = 1 << 18  # voxels encoded at a time: the float64 intermediates stay in cache, whatever the array's size
@@ -37,13 +37,13 @@ class Encoding:
     [0, 0, 133, 255, 255]
     """
 
-    kind: Kind
+    kind: EncodingKind
     min: float = 1e-4
     max: float = 0.9999
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise NeuropilError(f"expected an encoding kind of {', '.join(get_args(Kind))}; got {self.kind!r}")
+        if self.kind not in get_args(EncodingKind):
+            raise NeuropilError(f"expected an encoding kind of {', '.join(get_args(EncodingKind))}; got {self.kind!r}")
         if not 0 < self.min < self.max < 1:
             raise NeuropilError(f"an encoding needs 0 < min < max < 1, got min {self.min} and max {self.max}")
 
