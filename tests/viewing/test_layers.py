@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from neuropil import synthetic
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST
 from neuropil.viewing.colours import affinity_rgb
-from neuropil.viewing.layers import LayerVoxels, grey_range, layers_of, looks_grey
+from neuropil.viewing.layers import LayerVoxels, grey_range, layers_of
 from neuropil.volumes import LOGIT8, Metadata, array_volume
 
 RNG = np.random.default_rng(0)
@@ -89,13 +88,3 @@ def test_refuses():
     ]:
         with pytest.raises(NeuropilError, match=message):
             layers_of(volumes, labels)
-
-
-def test_ids_and_images_look_different():
-    """Bytes may be either; what tells them apart is how often neighbours are equal."""
-    image, labels = synthetic.neuropil((3, 90, 90), seed=1)
-    assert looks_grey(array_volume((labels % 256).astype(np.uint8))) is None
-    assert looks_grey(array_volume(np.repeat(np.arange(400, dtype=np.uint16), 6).reshape(1, 40, 60))) is None
-    assert looks_grey(array_volume(np.zeros((1, 5, 1), np.uint8))) is None
-    placed = array_volume(image, Metadata(origin=(5, 6, 7)))
-    assert looks_grey(placed) == pytest.approx((image[1, :, 1:] == image[1, :, :-1]).mean())

@@ -50,6 +50,8 @@ def test_tissue_and_its_truth_are_told_apart():
     assert [looks_like_image(v) for v in (image, labels, small)] == [True, False, False]
     assert [looks_like_labels(v) for v in (image, labels, small)] == [False, True, True]
     assert refuse_image(small) is small
+    for array in (np.repeat(np.arange(400, dtype=np.uint16), 6).reshape(1, 40, 60), np.zeros((1, 5, 1), np.uint8)):
+        assert not looks_like_image(array_volume(array))
     floats = array_volume(labels.read().astype(np.float32))
     assert refuse_image(floats) is floats
     with pytest.raises(NeuropilError, match="looks like an image"):

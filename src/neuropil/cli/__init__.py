@@ -1,11 +1,14 @@
-"""What a user types: one thin function per verb. Each imports the rooms it needs when it runs: help is instant."""
+"""What a user types: one thin function per verb. Each imports what it needs when it runs: help is instant."""
 
-from neuropil.cli import arrays as arrays
 from neuropil.cli import converting as converting
+from neuropil.cli import evaluate as evaluate
 from neuropil.cli import info as info
 from neuropil.cli import looking as looking
+from neuropil.cli import predict as predict
 from neuropil.cli import proofreading as proofreading
 from neuropil.cli import recipes as recipes
+from neuropil.cli import segment as segment
+from neuropil.cli import tune as tune
 from neuropil.cli.app import app as app
 
 

@@ -1,4 +1,4 @@
-"""The program: its verbs in order, and what becomes of an error.
+"""The command-line program: the order of its verbs, its errors and exit codes.
 
 Exit codes: 0 done, 2 wrong input (one message on stderr), 1 anything else, 128 + n stopped by signal n
 (130: Ctrl-C).

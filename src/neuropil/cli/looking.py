@@ -1,4 +1,4 @@
-"""The verb to look at volumes with: view."""
+"""The verb ``view``: volumes in Neuroglancer."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ def view(
     Select segments by double-click; their meshes need zmesh.
     """
     from neuropil.cli.options import open_affinities
-    from neuropil.viewing.layers import layers_of, looks_grey
+    from neuropil.viewing.layers import layers_of
     from neuropil.viewing.viewer import close_viewer, mistakes_in, open_viewer, serve
     from neuropil.volumes import open_volume
+    from neuropil.volumes.counting import looks_like_image
 
     with ExitStack() as stack:
         volumes = [stack.enter_context(open_volume(path)) for path in paths or []]
@@ -49,10 +50,10 @@ def view(
         layers = layers_of(volumes, truth, read_voxel_size(voxel_size))
         for layer in layers:
             typer.echo(f"{layer.kind:<12}  {layer.volume.path}")
-            if layer.kind == "segmentation" and (share := looks_grey(layer.volume)) is not None:
+            if layer.kind == "segmentation" and looks_like_image(layer.volume):
                 typer.echo(
-                    f"warning: {layer.volume.path} is taken for ids and looks like an image: {100 * share:.0f} % of "
-                    "neighbouring voxels are equal, where labels have 90",
+                    f"warning: {layer.volume.path} is taken for ids and looks like an image: most voxels differ from "
+                    "their neighbour",
                     err=True,
                 )
         if layers[0].volume.metadata.voxel_size is None:

@@ -103,7 +103,7 @@ WorkOption = Annotated[
     typer.Option(
         "--work",
         metavar="DIR",
-        help="For what is between blocks; all workers must reach it. [default: beside the segmentation or affinities]",
+        help="Folder for intermediate files, which all workers can reach. [default: beside the output or affinities]",
     ),
 ]
 
@@ -193,7 +193,7 @@ def read_box(text: str | None, whole: Box) -> Box | None:
 
 
 def asks_for_blocks(block: str | None, workers: int | None, scheduler: str | None, work: Path | None = None) -> bool:
-    """Whether a verb is to work by blocks; refuses a folder for what is between where nothing is."""
+    """Whether a verb is to work by blocks; refuses a folder for intermediate files where there are none."""
     if block is None and workers is None and scheduler is None:
         if work is not None:
             raise NeuropilError("--work is where blocks leave files; give --block, --workers or --scheduler as well")

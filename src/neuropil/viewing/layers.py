@@ -1,4 +1,4 @@
-"""What a viewer shows, layer by layer: volumes, what they are taken for, and how their voxels are handed out."""
+"""The layers of the viewer: volumes, what kind each is, and the voxels that Neuroglancer asks for."""
 
 from __future__ import annotations
 
@@ -67,21 +67,6 @@ def layers_of(
         kind: LayerKind = "segmentation" if volume is labels else _kind(sized, [layer.kind for layer in layers])
         layers.append(Layer(_name(volume, layers), kind, _checked(sized, kind), volume is labels))
     return layers
-
-
-def looks_grey(volume: Volume) -> float | None:
-    """The share of neighbouring voxels of the middle section that are equal, if it is that of an image; None of labels.
-
-    In labels nine in ten are equal, in micrographs one in thirty.
-
-    >>> from neuropil.volumes import array_volume
-    >>> looks_grey(array_volume(np.zeros((2, 8, 8), np.uint8)))
-    """
-    section = _middle(volume)
-    if section.shape[-1] < 2:
-        return None
-    share = float((section[..., 1:] == section[..., :-1]).mean())
-    return share if share < 0.5 else None
 
 
 def _middle(volume: Volume) -> NDArray[Any]:

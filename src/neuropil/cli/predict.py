@@ -1,0 +1,139 @@
+"""The verb ``predict``: an image to affinities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuropil.choices import Keep, StoredAs, TtaMode
+from neuropil.cli.app import app
+from neuropil.cli.options import (
+    BlockOption,
+    BoxOption,
+    CompileOption,
+    ContextOption,
+    DevicesOption,
+    MaskOption,
+    OverlapOption,
+    SchedulerOption,
+    SkipOption,
+    SurroundOption,
+    TileOption,
+    WorkersOption,
+    asks_for_blocks,
+    read_block,
+    read_box,
+    read_numbers,
+    read_tissue,
+)
+from neuropil.errors import NeuropilError
+from neuropil.progress import ProgressDisplay
+
+
+@app.command()
+def predict(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="CKPT|NAME",
+            help="A checkpoint, or a model of `neuropil models`; A,B: several as one.",
+        ),
+    ],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="[z, y, x].")],
+    out: Annotated[str, typer.Option("-o", metavar="AFFINITIES", help="Where to write; .zarr or .h5 suit best.")],
+    tta: Annotated[
+        int | None, typer.Option(metavar="1|4|8|16|48", help="Symmetries to average. [default: the model's own]")
+    ] = None,
+    tta_mode: Annotated[TtaMode | None, typer.Option(help="How they are combined. [default: mean]")] = None,
+    encoding: Annotated[StoredAs | None, typer.Option(help="How affinities are stored. [default: logit8]")] = None,
+    keep: Annotated[
+        Keep | None, typer.Option(help="The three edges that segmentation needs, or all. [default: nearest]")
+    ] = None,
+    box: BoxOption = None,
+    mask: MaskOption = None,
+    skip_sections: SkipOption = None,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where to compute.")] = "auto",
+    devices: DevicesOption = 1,
+    tile: TileOption = None,
+    overlap: OverlapOption = None,
+    surround: SurroundOption = None,
+    context: ContextOption = None,
+    compile_: CompileOption = None,
+    resample: Annotated[
+        bool | None, typer.Option("--resample", help="Show the network the image at the model's voxel size.")
+    ] = None,
+    block: BlockOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+) -> None:
+    """Predict affinities with a trained network.
+
+    A run that was stopped goes on where it was when the same command is given again.
+    """
+    from neuropil.compat.pytc.checkpoint import is_classic, load_any_model
+    from neuropil.config.mistakes import changed
+    from neuropil.inference import predict_volume
+    from neuropil.inference.resampling import resampling_line
+    from neuropil.models.ensemble import load_ensemble
+    from neuropil.pipeline.beside import write_config_beside
+    from neuropil.volumes import open_volume
+
+    given = {
+        "tta": tta,
+        "tta_mode": tta_mode,
+        "encoding": encoding,
+        "keep": keep,
+        "tile": read_numbers(tile, "--tile", int),
+        "overlap": read_numbers(overlap, "--overlap", int),
+        "surround": read_numbers(surround, "--surround", int),
+        "context": read_numbers(context, "--context", int),
+        "compile": compile_,
+        "resample": resample,
+    }
+    by_blocks = asks_for_blocks(block, workers, scheduler)
+    if by_blocks and devices != 1:
+        raise NeuropilError(
+            "each block is done on one device; leave out --devices, or --block, --workers and --scheduler"
+        )
+    members = [] if Path(checkpoint).exists() or "," not in checkpoint else checkpoint.split(",")
+    if members and by_blocks:
+        raise NeuropilError("an ensemble is predicted in one process; leave out --block, --workers and --scheduler")
+    model, said = load_any_model(checkpoint) if not members else (load_ensemble(members, tta_mode or "mean"), None)
+    if members:
+        typer.echo(f"{tta_mode or 'mean'} of {len(members)} models")
+    if said:
+        typer.echo(said, err=True)
+    if by_blocks and is_classic(model):
+        raise NeuropilError(
+            f"{checkpoint}: workers open checkpoints of neuropil; make one: neuropil convert {checkpoint} "
+            "weights.safetensors"
+        )
+    settings = changed(model.config.predict, given, "predict")
+    views = f"{settings.tta} view{'s'[: settings.tta > 1]}"
+    typer.echo(f"{views} ({'stored with the model' if tta is None else 'as asked'})")
+    with open_volume(image) as volume:
+        area = read_box(box, volume.box)
+        tissue = read_tissue(volume, mask, skip_sections, area)
+        if settings.resample:
+            typer.echo(resampling_line(volume, model))
+        if not by_blocks:
+            with ProgressDisplay() as progress:
+                predict_volume(
+                    model, volume, out, settings, box=area, device=device, devices=devices, tissue=tissue,
+                    progress=progress,
+                )  # fmt: skip
+        else:
+            # Workers with a GPU are started with `--resources "GPU=1"`: each then does one block at a time.
+            from neuropil.blockwise import open_executor
+            from neuropil.blockwise.predict import predict_blocks
+
+            resources = {"GPU": 1.0} if device == "cuda" else None
+            with open_executor(workers, scheduler, resources) as executor, ProgressDisplay("blocks") as progress:
+                predict_blocks(
+                    checkpoint, volume, out, settings, block=read_block(block), box=area, device=device,
+                    tissue=tissue, executor=executor, progress=progress,
+                )  # fmt: skip
+    write_config_beside(model.config.model_copy(update={"predict": settings}), out)
+    typer.echo(f"wrote {out}")

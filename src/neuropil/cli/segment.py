@@ -1,0 +1,120 @@
+"""The verb ``segment``: affinities to a segmentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuropil.choices import Method
+from neuropil.cli.app import app
+from neuropil.cli.options import (
+    BlockOption,
+    High,
+    Low,
+    MaskOption,
+    OffsetsOption,
+    SchedulerOption,
+    ScoreOption,
+    SkipOption,
+    Snippet,
+    WorkersOption,
+    WorkOption,
+    asks_for_blocks,
+    open_affinities,
+    read_block,
+    read_numbers,
+    read_segment,
+    read_tissue,
+)
+from neuropil.errors import NeuropilError
+from neuropil.progress import ProgressDisplay
+
+
+@app.command()
+def segment(
+    affinities: Annotated[str, typer.Argument(metavar="AFFINITIES", help="[edge, z, y, x].")],
+    out: Annotated[str, typer.Option("-o", metavar="SEGMENTATION", help="Where to write.")],
+    method: Annotated[Method | None, typer.Option(help="[default: agglomerate]")] = None,
+    score: ScoreOption = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="T", help="Merge down to this affinity; else the one stored, else 0.5.")
+    ] = None,
+    low: Low = None,
+    high: High = None,
+    min_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Join segments of fewer voxels to a neighbour; else the number stored, else 0."),
+    ] = None,
+    fill: Annotated[bool | None, typer.Option("--fill", help="Grow segments over the background.")] = None,
+    offsets: OffsetsOption = None,
+    bias: Annotated[
+        str | None, typer.Option(metavar="B,...", help="Mutex: added to affinities, one or one each. [default: -0.5]")
+    ] = None,
+    strides: Annotated[
+        str | None, typer.Option(metavar="Z,Y,X", help="Mutex: thins edges longer than a voxel. [default: 1,1,1]")
+    ] = None,
+    fragments: Annotated[
+        bool | None, typer.Option("--fragments", help="Mutex: of watershed fragments, not of voxels.")
+    ] = None,
+    snippet: Snippet = None,
+    edits: Annotated[
+        Path | None, typer.Option(metavar="LOG", help="Apply a proofreader's decisions after the minimum size.")
+    ] = None,
+    mask: MaskOption = None,
+    skip_sections: SkipOption = None,
+    block: BlockOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    work: WorkOption = None,
+) -> None:
+    """Turn affinities into a segmentation.
+
+    With --block, --workers or --scheduler block by block, for volumes of any size. A run that was stopped goes on where
+    it was when the same command is given again.
+    """
+    from neuropil.blockwise import open_executor, segment_blocks
+    from neuropil.config import Config
+    from neuropil.pipeline.beside import write_config_beside
+    from neuropil.segmentation import segment_volume, settle
+    from neuropil.segmentation.edits import EditLog
+    from neuropil.volumes import in_tissue
+
+    by_blocks = asks_for_blocks(block, workers, scheduler, work)
+    settings = read_segment(
+        snippet,
+        {
+            "method": method,
+            "score": score,
+            "threshold": threshold,
+            "low": low,
+            "high": high,
+            "min_size": min_size,
+            "fill": fill,
+            "bias": read_numbers(bias, "--bias", float),
+            "strides": read_numbers(strides, "--strides", int),
+            "fragments": fragments,
+        },
+        by_blocks,
+    )
+    with open_affinities(affinities, offsets) as volume:
+        settings, lines = settle(volume, settings)
+        for line in lines:
+            typer.echo(line)
+        volume = in_tissue(volume, read_tissue(volume, mask, skip_sections))
+        log = None if edits is None else EditLog.read(edits)
+        if log is not None and by_blocks:
+            raise NeuropilError(f"--edits goes with memory, not with blocks; afterwards: neuropil apply {out} {edits}")
+        if log is not None:
+            typer.echo(f"{len(log.active())} decisions of {edits}")
+        if not by_blocks:
+            segment_volume(volume, out, settings, log)
+        else:
+            with open_executor(workers, scheduler) as executor, ProgressDisplay("blocks") as progress:
+                segment_blocks(
+                    volume, out, settings, block=read_block(block), executor=executor, work=work,
+                    progress=progress,
+                )  # fmt: skip
+    write_config_beside(Config(segment=settings), out)
+    typer.echo(f"wrote {out}")
