@@ -23,7 +23,7 @@ gpu: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -m gpu
 
 test-slow: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -m slow $(ARGS)
+	$(BIN)/python -m pytest -q -m "slow or hypothesis" --hypothesis-profile thorough $(ARGS)
 
 # Chromium and its driver from the distribution, where they are not there yet; root, or sudo.
 test-browser: $(VENV)/.installed

@@ -156,24 +156,28 @@ def test_mirror_images_have_the_affinities_of_mirrored_labels(axis):
 
 
 def test_convolutions_are_right_in_processes_of_their_own(tmp_path):
-    command = [sys.executable, str(ROOT / "benchmarks" / "convolutions.py"), "--only", "scan", "--cases", "4"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "convolutions.py"), "--only", "scan", "--cases", "2"]
     done = subprocess.run([*command, "--repeats", "1", "--seconds", "120"], capture_output=True, text=True, check=True)
     assert "wrong" in done.stdout.splitlines()[-5]
     numbers = [[int(n) for n in line.split()[1:]] for line in done.stdout.splitlines()[-4:]]
-    assert sum(right for right, *_ in numbers) == 4
+    assert sum(right for right, *_ in numbers) == 2
     assert all(others == [0, 0, 0] for _, *others in numbers)
 
 
-def test_what_a_gpu_is_measured_by_runs_on_a_processor(benchmark, tmp_path):
-    parts = ("card", "train narrow", "predict narrow", "segment")
+@pytest.mark.parametrize(
+    "parts",
+    [("card", "train narrow"), pytest.param(("card", "predict narrow", "segment"), marks=pytest.mark.slow)],
+    ids=",".join,
+)
+def test_what_a_gpu_is_measured_by_runs_on_a_processor(benchmark, tmp_path, parts):
     chosen = [word for part in parts for word in ("--only", part)]
     said = benchmark("gpu.py", "--tiny", "--device", "cpu", "--out", tmp_path / "gpu.jsonl", *chosen)
     found = {line["part"]: line for line in map(json.loads, (tmp_path / "gpu.jsonl").read_text().splitlines())}
     assert tuple(found) == parts
     assert "failed" not in said
-    for part in ("train narrow", "predict narrow"):
+    for part in {"train narrow", "predict narrow"} & set(parts):
         assert found[part]["share of alone"] == pytest.approx(found[part]["package"] / found[part]["alone"])
-    assert found["segment"]["2 threads (s)"] > 0
+    assert "segment" not in parts or found["segment"]["2 threads (s)"] > 0
 
 
 @pytest.mark.slow

@@ -346,7 +346,7 @@ def test_refuses(pairs, patch, message):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_is_wrong_with_a_volume_that_is_read_lazily_is_told_in_plain_words(tmp_path, workers):
-    """In a helping process, too: without the tracebacks in which it comes from there."""
+    """In a DataLoader worker, too: without the tracebacks that torch adds there."""
     write_volume(tmp_path / "i.h5", np.full((2, 8, 8), np.nan, np.float32))
     write_volume(tmp_path / "l.h5", np.ones((2, 8, 8), np.uint8))
     lazy = LabelledVolume(open_volume(tmp_path / "i.h5"), open_volume(tmp_path / "l.h5"))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from neuropil import Config
@@ -90,7 +90,6 @@ def test_a_step_moves_image_and_labels_from_one_section_on():
         assert len({tuple(shift) for shift in warp.steps[displaced]}) == 1
 
 
-@settings(max_examples=60)
 @given(st.integers(0, 2**32), st.lists(st.tuples(*[st.integers(-4, 4)] * 3).filter(any), min_size=1, max_size=4))
 def test_targets_of_warped_labels_are_warped_targets(seed, offsets):
     """With whole-voxel displacement and symmetries, edges stay edges: the two orders must agree where both know."""

@@ -140,7 +140,6 @@ def merges_of(tree, threshold=0.0):
     return sorted(zip(*(column[reached].tolist() for column in (tree.score, tree.a, tree.b)), strict=True))
 
 
-@settings(max_examples=60)
 @given(cases(largest=6), scores, st.integers(0, 2**32), st.booleans())
 def test_any_tree_of_boxes_gives_the_merges_of_the_whole(case, score, seed, each_voxel):
     fragments = fragments_of(case, each_voxel)

@@ -75,7 +75,6 @@ def test_workers(tmp_path):
     np.testing.assert_array_equal(partition(found), partition(whole(ties(9), meta, config)))
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(2, 12), st.integers(0, 30), st.integers(0, 2**32), st.integers(1, 4))
 def test_parts_of_any_graph_are_decided_as_the_whole(nodes, edges, seed, parts):
     """Edges thrown into parts at random. A node is frozen in a part while it has an edge in another one."""

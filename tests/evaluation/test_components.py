@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.measure import label
@@ -21,7 +21,6 @@ def same_partition(a, b):
     return len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
 
 
-@settings(max_examples=60, deadline=None)
 @given(arrays(st.sampled_from([np.int8, np.uint32, np.uint64]), (4, 6, 5), elements=st.integers(0, 2)))
 def test_parts_are_those_of_scikit_image(labels):
     parts = connected_parts(labels)

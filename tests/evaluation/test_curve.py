@@ -20,7 +20,6 @@ def problem(seed, fragments=25, merges=20, levels=10, shape=(3, 8, 9)):
     return random_tree(rng, fragments, merges, levels), rng.integers(0, fragments + 1, shape), labels
 
 
-@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), merges=st.integers(0, 24), levels=st.sampled_from([2, 7, 10**6]))
 def test_equals_scoring_each_threshold(seed, merges, levels):
     tree, fragments, labels = problem(seed, merges=merges, levels=levels)

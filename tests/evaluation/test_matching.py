@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from neuropil.errors import NeuropilError
@@ -20,7 +20,6 @@ def slow_found(seg, labels, iou):
     return found
 
 
-@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), wrong=st.floats(0, 0.6))
 def test_equals_comparing_all_masks(seed, wrong):
     rng = np.random.default_rng(seed)

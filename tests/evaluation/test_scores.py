@@ -21,7 +21,6 @@ def volumes(seed, objects=5, segments=5, shape=(3, 4, 5)):
     return rng.integers(0, segments, shape), rng.integers(0, objects, shape)
 
 
-@settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 2**32), objects=st.integers(2, 9), segments=st.integers(1, 9))
 def test_equals_the_definitions(seed, objects, segments):
     seg, labels = volumes(seed, objects, segments)

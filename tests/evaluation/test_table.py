@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from neuropil.errors import NeuropilError
@@ -24,7 +24,6 @@ def blobs(rng, shape, ids):
     return np.where(rng.random(shape) < 0.1, rng.integers(0, ids, shape), fine)
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 40)),
     ids=st.integers(1, 100),

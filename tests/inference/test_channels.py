@@ -70,7 +70,7 @@ def test_auxiliary_channels_are_written_after_edges(tmp_path):
     ("run", "changes"),
     [
         ("none", {"tta": 1}),
-        ("aug4_min", {"tta": 4, "tta_mode": "min"}),
+        pytest.param("aug4_min", {"tta": 4, "tta_mode": "min"}, marks=pytest.mark.slow),
         ("aug16_mean", {"tta": 16, "tta_mode": "mean", "stride": (8, 64, 64)}),
     ],
 )

@@ -1,5 +1,6 @@
 """Prediction through the door that users take, with networks whose answer is known."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -93,9 +94,15 @@ def answers(labels):
     return {offsets: truth(labels, offsets) for offsets in (NEAREST, TWELVE, SKEWED)}
 
 
-@pytest.mark.parametrize("tile", [None, (5, 30, 29)], ids=str)
-@pytest.mark.parametrize("mode", ["mean", "min", "max"])
-@pytest.mark.parametrize("tta", [1, 4, 8, 16, 48])
+def views():
+    """All counts of views and ways to combine them in one tile; in several tiles each way once, the rest when there is
+    time."""
+    for tta, mode, tile in itertools.product((1, 4, 8, 16, 48), ("mean", "min", "max"), (None, (5, 30, 29))):
+        slow = tile is not None and mode != {1: "mean", 4: "min", 8: "max", 16: "mean", 48: "min"}[tta]
+        yield pytest.param(tta, mode, tile, marks=pytest.mark.slow if slow else (), id=f"{tta}-{mode}-{tile}")
+
+
+@pytest.mark.parametrize(("tta", "mode", "tile"), list(views()))
 @pytest.mark.parametrize("offsets", [NEAREST, TWELVE, SKEWED], ids=["nearest", "twelve", "skewed"])
 def test_an_oracle_comes_back_exactly(labels, answers, offsets, tta, mode, tile):
     """Symmetries undone in space only lose 99 % of the boundaries, even of a perfect predictor."""

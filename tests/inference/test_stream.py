@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from neuropil import NEAREST, Box, NeuropilError
@@ -61,7 +61,6 @@ def test_only_cells_that_are_not_done_are_made_and_they_are_the_same():
     np.testing.assert_array_equal(found[made], expected[made])
 
 
-@settings(max_examples=60)
 @given(st.integers(0, 3_000_000), st.tuples(st.integers(1, 20), st.integers(1, 70), st.integers(1, 80)))
 def test_columns_are_a_partition_of_the_cells(memory, cell):
     how = plan(cell, memory)

@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from neuropil import Box, NeuropilError
 from neuropil.inference.tiling import Axis, axis, choose_tile, lay_tiles
 
 
-@settings(max_examples=400)
 @given(st.integers(1, 90), st.integers(1, 40), st.integers(0, 20), st.integers(-9, 9), st.sampled_from([1, 4, 8]))
 def test_weights_of_every_edge_add_up_to_exactly_one(size, tile, overlap, offset, multiple):
     overlap = max(overlap, abs(offset))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import neuropil
@@ -45,7 +45,6 @@ def assert_same_tree(tree, merges):
     assert (np.diff(tree.score) <= 0).all()
 
 
-@settings(max_examples=400)
 @given(cases_with_fragments(), scores, st.tuples(*[st.integers(1, 4)] * 3), st.integers(1, 8))
 def test_every_merge_equals_the_reference(drawn, score, block, threads):
     """However the volume is cut into blocks: the same merges, of the same regions, in the same order."""
@@ -57,7 +56,6 @@ def test_every_merge_equals_the_reference(drawn, score, block, threads):
     assert_same_tree(agglomerate_graph(graph, score), merges)
 
 
-@settings(max_examples=100)
 @given(cases_with_fragments(), st.floats(0, 1))
 def test_a_cut_makes_the_merges_that_reach_the_threshold(drawn, threshold):
     case, fragments = drawn
@@ -84,7 +82,6 @@ def test_blocks_and_threads_do_not_show_in_larger_trees(score, levels):
         np.testing.assert_array_equal(tree.score, whole.score)
 
 
-@settings(max_examples=200)
 @given(cases_with_fragments(), scores, st.sampled_from((0.2, 0.5, 0.9, 1.1)), st.integers(2, 40))
 def test_minimum_size_equals_the_reference(drawn, score, threshold, min_size):
     case, fragments = drawn
@@ -106,7 +103,6 @@ def test_minimum_size_equals_the_reference(drawn, score, threshold, min_size):
     np.testing.assert_array_equal(kept, np.arange(1, len(kept) + 1))
 
 
-@settings(max_examples=200)
 @given(
     cases_with_fragments(), scores, st.sampled_from((-1.0, 0.0, 0.2, 0.5, 0.9, 1.0, 1.1, np.inf)),
     st.sampled_from((0, 1, 2, 9, 40)), st.integers(1, 8),

@@ -1,7 +1,7 @@
 """Regions as intervals, against sets of fragments."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from neuropil.segmentation import MergeTree
@@ -33,7 +33,6 @@ def regions(tree):
 
 
 @given(trees())
-@settings(deadline=None, max_examples=60)
 def test_intervals_are_the_regions(tree):
     layout = Dendrogram.of(tree)
     assert sorted(layout.leaf.tolist()) == list(range(1, tree.fragments + 1))
@@ -43,7 +42,6 @@ def test_intervals_are_the_regions(tree):
 
 
 @given(trees(), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=60)
 def test_sums_common_merges_and_uniform_regions(tree, seed):
     layout, known = Dendrogram.of(tree), regions(tree)
     value = np.random.default_rng(seed).integers(0, 3, tree.fragments + 1)

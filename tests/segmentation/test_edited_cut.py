@@ -24,7 +24,6 @@ def noise(seed, shape=(4, 12, 12)):
 
 
 @given(st.integers(2, 12), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=60)
 def test_minimum_cut_against_networkx(nodes, seed):
     chance = np.random.default_rng(seed)
     graph = networkx.gnm_random_graph(nodes, 2 * nodes, seed=int(seed % 1000))

@@ -1,14 +1,13 @@
 """Filling of background equals its slow description."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 
 import neuropil
 from reference.affinity_cases import cases_with_fragments
 from reference.watershed import fill_background as slow_fill
 
 
-@settings(max_examples=100)
 @given(cases_with_fragments())
 def test_equals_the_reference(drawn):
     case, labels = drawn

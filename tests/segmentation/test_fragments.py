@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import neuropil
@@ -11,7 +11,6 @@ from reference.affinity_cases import cases
 from reference.watershed import watershed as slow_watershed
 
 
-@settings(max_examples=300)
 @given(cases(), st.sampled_from((0.0, 1e-4, 0.3, 0.5)), st.sampled_from((0.6, 0.9999, 1.0, 2.0)), st.integers(1, 8))
 def test_equals_the_reference(case, low, high, threads):
     slow = slow_watershed(case.values, low, high, list(case.offsets))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import neuropil
@@ -14,7 +14,6 @@ from reference.affinity_cases import cases_with_fragments
 from reference.region_graph import region_graph as slow_region_graph
 
 
-@settings(max_examples=200)
 @given(cases_with_fragments(), st.integers(1, 8))
 def test_equals_the_reference(drawn, threads):
     case, fragments = drawn

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import neuropil
@@ -14,7 +14,6 @@ from reference.mutex_watershed import mutex_watershed as slow_mutex_watershed
 NINE = ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (-2, 0, 0), (0, -3, 0), (0, 0, -3), (-1, -2, 2), (0, 4, 0), (0, 0, 5))
 
 
-@settings(max_examples=250)
 @given(
     cases(largest=4),
     st.sampled_from((-0.5, -0.25, (-0.5, -0.25, -0.75, -0.5, -0.2))),

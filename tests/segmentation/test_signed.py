@@ -24,7 +24,6 @@ linkages = st.sampled_from(("abs_max", "mean", "constrained_mean"))
 biases = st.sampled_from((-0.5, -0.25, (-0.5, -0.25, -0.75, -0.5, -0.2)))
 
 
-@settings(max_examples=80)
 @given(cases_with_fragments(), linkages, biases, st.sampled_from(((1, 1, 1), (2, 1, 3))), st.integers(1, 8))
 def test_equals_the_reference(drawn, linkage, bias, strides, threads):
     case, fragments = drawn

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import neuropil
@@ -17,7 +17,6 @@ from reference.region_graph import region_graph as slow_region_graph
 from reference.size_rule import merge_by_size as slow_merge
 
 
-@settings(max_examples=100)
 @given(
     cases_with_fragments(),
     st.sampled_from(("max", "mean")),

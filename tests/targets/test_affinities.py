@@ -2,7 +2,7 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import neuropil
@@ -14,7 +14,6 @@ SMALL = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=5)
 OFFSET = st.tuples(*[st.integers(-6, 6)] * 3).filter(any)
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data(), hnp.arrays(np.uint64, SMALL, elements=st.sampled_from([0, 1, 2, 2**64 - 1])))
 def test_equals_reference(data, labels):
     offsets = data.draw(st.lists(OFFSET, min_size=1, max_size=4, unique=True))

@@ -25,7 +25,6 @@ SMALL = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=7)
 MODEL = ModelConfig(aux_erosions=(0, 2), aux_contour=1, aux_distance=4, aux_descriptors=True)
 
 
-@settings(max_examples=80)
 @given(hnp.arrays(np.int32, SMALL, elements=st.integers(0, 3)), st.integers(1, 5))
 def test_distance_equals_reference(labels, reach):
     assert np.allclose(signed_distance(torch.from_numpy(labels), reach).numpy(), depth(labels, reach), atol=1e-5)

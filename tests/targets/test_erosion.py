@@ -2,7 +2,7 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from neuropil import NeuropilError
@@ -12,13 +12,11 @@ from reference.targets import erode
 SMALL = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=7)
 
 
-@settings(max_examples=150, deadline=None)
 @given(hnp.arrays(np.int32, SMALL, elements=st.integers(0, 3)), st.integers(0, 3))
 def test_equals_reference(labels, steps):
     assert np.array_equal(erode_labels(torch.from_numpy(labels), steps).numpy(), erode(labels, steps))
 
 
-@settings(max_examples=100, deadline=None)
 @given(hnp.arrays(np.int32, (2, 9, 12), elements=st.integers(0, 3)), st.integers(0, 3), st.integers(0, 3))
 def test_the_inside_of_what_is_eroded(labels, steps, margin):
     inside = (..., slice(margin, 9 - margin), slice(margin, 12 - margin))

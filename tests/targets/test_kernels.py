@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from neuropil import NeuropilError
@@ -28,7 +28,6 @@ def some(shape, seed, dtype=torch.int32, top=4):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(DTYPES), st.sampled_from([(3, 9, 70), (2, 2, 5, 11), (7, 8)]))
 def test_meetings_are_those_of_torch(threads, seed, dtype, shape):
     labels, _ = some(shape, seed, dtype)
@@ -48,7 +47,6 @@ def test_windows_larger_than_a_section_meet_nowhere():
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2**32),
     st.sampled_from([torch.uint8, *DTYPES]),

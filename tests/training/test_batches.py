@@ -98,7 +98,7 @@ def test_the_border_of_a_volume_is_no_border_of_a_neuron():
 
 @pytest.mark.parametrize("largest", [40, 70_000])
 @pytest.mark.parametrize("workers", [0, 1])
-def test_what_helping_processes_augment_is_what_this_one_would(largest, workers):
+def test_what_dataloader_workers_augment_is_what_this_one_would(largest, workers):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 5, (4, 12, 12)).repeat(4, 1).repeat(4, 2).astype(np.uint32) * (largest // 4)
     augment = {"rotate": 30, "elastic": 2, "warp_probability": 0.5, "missing": 0.4, "slip": 0.4}

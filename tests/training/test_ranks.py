@@ -82,6 +82,7 @@ def test_ranks_never_draw_the_same_samples(batch):
     assert list(itertools.chain.from_iterable(later)) == drawn[2][20 * batch :], "a resumed rank goes on"
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_ends_the_run_with_its_error(data, tmp_path):
     done = two_ranks([recipe(data, "training.iterations=100000")], tmp_path, "fail")
     assert done.returncode != 0

@@ -174,7 +174,7 @@ def test_a_device_is_asked_before_anything_is_saved(data, tmp_path, monkeypatch,
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_a_helping_process_that_is_killed_ends_the_run_in_words(data, tmp_path):
+def test_a_dataloader_worker_that_is_killed_ends_the_run_with_an_error(data, tmp_path):
     """As the system does where memory is short; what was saved is whole."""
     lazy = ["data.memory=1e-6", "training.workers=1", "training.iterations=100000", "training.checkpoint_every=1"]
     process = start(recipe(data, *lazy), tmp_path / "run", stderr=subprocess.PIPE, text=True)
@@ -185,7 +185,7 @@ def test_a_helping_process_that_is_killed_ends_the_run_in_words(data, tmp_path):
             helper.kill()
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 1
-    assert "NeuropilError: a process that draws samples died, perhaps for want of memory: set training.workers" in error
+    assert "NeuropilError: a DataLoader worker died, perhaps because memory ran out: set training.workers" in error
     assert read_checkpoint(last)["step"]["iteration"] >= 1
 
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -50,7 +50,6 @@ def image(tmp_path_factory):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
 def test_any_box_is_that_of_the_whole(image, data):
     array, volume = image
     ends = [sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))) for n in SHAPE]
