@@ -278,6 +278,7 @@ def relabel(labels: _Uint64, table: _Uint64, out: _Uint64, threads: int) -> None
 def encode(thresholds: _Float32, p: _Float32, codes: _Uint8, threads: int) -> bool: ...
 @overload
 def encode(thresholds: _Float32, p: _Float32, codes: _Uint16, threads: int) -> bool: ...
+def flood_sections(boundary: _Float32, seeds: int, spacing: int, labels: _Uint32, threads: int) -> int: ...
 @overload
 def signed_graph(
     channels: _Uint8,
@@ -316,6 +317,22 @@ def signed_part(
 def merge_by_size(a: _Uint32, b: _Uint32, order: _Uint64, sizes: _Uint64, size: int, dust: int) -> _Uint32: ...
 @overload
 def merge_by_size(a: _Uint64, b: _Uint64, order: _Uint64, sizes: _Uint64, size: int, dust: int) -> _Uint64: ...
+@overload
+def agglomerate_in_queue_order(
+    columns: tuple[_Uint32, _Uint32, _Uint64, _Uint64, _Uint64, _Uint16, _Uint16],
+    bins: tuple[_Uint64, _Uint16, _Uint64],
+    chosen: tuple[str, int, int],
+    nodes: int,
+    first_in_first_out: bool,
+) -> tuple[_Uint32, _Uint32, _Float64]: ...
+@overload
+def agglomerate_in_queue_order(
+    columns: tuple[_Uint64, _Uint64, _Uint64, _Uint64, _Uint64, _Uint16, _Uint16],
+    bins: tuple[_Uint64, _Uint16, _Uint64],
+    chosen: tuple[str, int, int],
+    nodes: int,
+    first_in_first_out: bool,
+) -> tuple[_Uint64, _Uint64, _Float64]: ...
 @overload
 def block_watershed(
     z: _Uint8,

@@ -1,4 +1,4 @@
-"""What a user may have done wrong. The command line prints these as one message and exits with code 2 or 1."""
+"""Errors that a user can correct. The command line prints them as one message and exits with code 2 or 1."""
 
 import warnings
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Boxes, offsets and voxel sizes: the vocabulary of where. Axis order is always z, y, x."""
+"""Boxes, tilings, offsets and voxel sizes. Axis order is always z, y, x."""
 
 from __future__ import annotations
 

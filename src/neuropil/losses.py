@@ -1,4 +1,4 @@
-"""Judge a prediction while training: edges by cross-entropy, Dice, focal or squared error; only valid ones count.
+"""Loss functions: cross-entropy, Dice, focal and squared error of edges; only valid ones count.
 
 Every loss is a quotient of sums. ``across`` adds a sum up over all devices before anything is divided, so that two
 devices with a batch of b learn what one learns with 2b.

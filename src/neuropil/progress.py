@@ -47,7 +47,7 @@ class ProgressDisplay:
         finished = done >= total
         text = state(self.unit, done, total, done - self._before, now - self._since)
         if sys.stderr.isatty():
-            self._show(step, done, total, text)
+            self.show(step, done, total, text)
         elif finished or (done > self._before and now - self._last >= self.every):
             self._last = now
             print(f"{step}  {text}", file=sys.stderr, flush=True)
@@ -67,7 +67,8 @@ class ProgressDisplay:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _show(self, step: str, done: float, total: float, text: str) -> None:
+    def show(self, step: str, done: float, total: float, text: str) -> None:
+        """Draw the bar of a step with a text of its own; for terminals."""
         if self._bar is None:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn

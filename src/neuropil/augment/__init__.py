@@ -1,4 +1,4 @@
-"""Vary what the network sees: batched, on the training device, seeded per sample."""
+"""Data augmentation: batched, on the training device, seeded per sample."""
 
 from neuropil.augment.defects import spoil_sections
 from neuropil.augment.geometry import (

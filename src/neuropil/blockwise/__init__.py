@@ -1,4 +1,4 @@
-"""SCALE: the same steps block by block, in this process or on a Dask cluster, with the result of the whole volume."""
+"""Every step block by block, in this process or on a Dask cluster, with the result of the whole volume."""
 
 from neuropil.blockwise.evaluate import evaluate_blocks
 from neuropil.blockwise.executor import Cluster, Serial, open_executor

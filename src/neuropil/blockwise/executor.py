@@ -1,4 +1,4 @@
-"""Executors do tasks, in this process or on a Dask cluster. They carry names and small tables, never voxels."""
+"""Executors run tasks, in this process or on a Dask cluster. They pass names and small tables, never voxels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a blockwise run is to do, and where its files lie: all that a worker needs to know, in one small file."""
+"""The description of a blockwise run: its settings, its blocks, and where its intermediate files lie."""
 
 from __future__ import annotations
 

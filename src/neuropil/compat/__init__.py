@@ -1,1 +1,1 @@
-"""DOORS for people who come from elsewhere."""
+"""Interfaces of other packages: PyTorch Connectomics, waterz, zwatershed."""

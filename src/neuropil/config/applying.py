@@ -1,4 +1,4 @@
-"""What a recipe says of a trained network's use: prediction, and segmentation of what it predicts."""
+"""Settings for the use of a trained network: prediction, and segmentation of its affinities."""
 
 from __future__ import annotations
 

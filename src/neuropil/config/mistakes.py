@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, told with its file, its key and the nearest known name."""
+"""Errors in recipes, with file, key and the nearest known name."""
 
 from __future__ import annotations
 

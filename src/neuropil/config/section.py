@@ -1,4 +1,4 @@
-"""What the sections of a recipe are made of: the strict base, and the types that several of them share."""
+"""The base class of the sections of a recipe, and the types that several of them share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a recipe say enough to train with? Asked before a volume is opened."""
+"""Whether a recipe has all that training needs: checked before a volume is opened."""
 
 from __future__ import annotations
 

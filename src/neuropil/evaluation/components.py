@@ -1,4 +1,4 @@
-"""The connected parts of truth: what a segmentation can know of neurons whose parts meet outside of the box."""
+"""Connected components of labels in a box: a segmentation cannot know that parts are joined outside of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lay a segmentation over labels: which box to compare, and their contingency table in it, slab by slab."""
+"""A segmentation aligned with labels: which box to compare, and the contingency table in it, slab by slab."""
 
 from __future__ import annotations
 

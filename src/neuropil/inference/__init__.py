@@ -1,4 +1,4 @@
-"""PREDICT: tiles, blending, test-time symmetries; any image size in bounded memory."""
+"""Prediction: tiles, blending, test-time symmetries; any image size in bounded memory."""
 
 from neuropil.inference.in_memory import predict
 from neuropil.inference.resumable import predict_volume

@@ -1,4 +1,4 @@
-"""Everything a network says of a voxel: its edges, and what it learned besides, channel by channel.
+"""All channels that a network predicts, its edges and its auxiliary targets.
 
 Edges that leave a tile are kept here, too: a channel is a value of its voxel, as other programs write and read it.
 """

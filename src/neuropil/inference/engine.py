@@ -1,4 +1,4 @@
-"""Run a network over a batch of tiles: device, number format, memory layout, and nothing about space."""
+"""Run a network on a batch of tiles: device, number format and memory layout."""
 
 from __future__ import annotations
 

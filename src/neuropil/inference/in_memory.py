@@ -1,4 +1,4 @@
-"""PREDICT: affinities of an image of any size, aligned to it voxel for voxel."""
+"""Prediction in memory: affinities of an image of any size, aligned to it voxel for voxel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done of a prediction that takes long: kept beside the output, so that a run that was killed can go on.
+"""The record of what is done of a prediction, kept beside the output, so that a run that was killed can continue.
 
 Beside ``affinities.zarr`` lies, until all is done, ``affinities.zarr.unfinished/`` with
 

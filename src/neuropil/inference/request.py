@@ -1,4 +1,4 @@
-"""From a model, an image and a recipe to what the tile loop needs: engine and tiles."""
+"""From a model, an image and settings to what the loop over tiles needs: engine and tiles."""
 
 from __future__ import annotations
 

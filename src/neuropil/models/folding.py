@@ -1,4 +1,4 @@
-"""The same network, cheaper to run: for prediction only.
+"""Networks made cheaper for prediction.
 
 Batch norms become part of the convolutions before them, activations overwrite their input, and the last layer computes
 the channels asked for and no other. Other networks than ours are left as they are where that cannot be seen to be safe.

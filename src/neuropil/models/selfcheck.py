@@ -1,4 +1,4 @@
-"""Does our convolution compute right with AMX here? Asked in another process, since what is wrong may crash or hang."""
+"""A self-check of our convolution with AMX, in another process, since faults may crash it or never end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The resolved config beside every output, so that what made a file can be read, and made again."""
+"""The resolved config written beside every output, so that what made a file can be read, and made again."""
 
 from __future__ import annotations
 

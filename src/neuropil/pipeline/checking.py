@@ -1,4 +1,4 @@
-"""Does a recipe fit the volumes it names? Asked before anything is trained."""
+"""Whether a recipe fits the volumes it names: checked before training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a careful colleague looks at before training or prediction: the verb ``check``."""
+"""The verb ``check``: what is wrong with a volume, before training or prediction."""
 
 from __future__ import annotations
 

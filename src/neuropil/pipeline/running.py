@@ -1,4 +1,4 @@
-"""The whole way in one call, to be read top to bottom: train → predict → segment → evaluate."""
+"""The verb ``run``: train → predict → segment → evaluate."""
 
 from __future__ import annotations
 

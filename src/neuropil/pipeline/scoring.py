@@ -1,4 +1,4 @@
-"""Scores as programs read them."""
+"""Scores as a JSON file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PROOFREAD: which decisions are worth a person's time, and what they are worth."""
+"""Proofreading: decisions ranked by what they improve, and what proofreaders decided."""
 
 from neuropil.proofreading.calibration import Calibration, load_calibration
 from neuropil.proofreading.candidates import Candidates, Proofreading, proofreading_of

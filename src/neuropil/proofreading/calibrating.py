@@ -1,4 +1,4 @@
-"""Learn the probabilities of questions from affinities with labels."""
+"""Fit the probabilities of decisions to affinities with labels."""
 
 from __future__ import annotations
 

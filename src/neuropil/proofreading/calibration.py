@@ -1,4 +1,4 @@
-"""From what is known of a question to the probability that the present state is wrong: two logistic regressions."""
+"""The probability that the present state is wrong, from what is measured of a candidate: two logistic regressions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A proofreader who knows the labels answers the questions one by one; what each answer was worth."""
+"""A simulated proofreader: decides one candidate after another by the labels; scores after each decision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be said of a segmentation without labels."""
+"""A summary of a segmentation that needs no labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fragments to the graph of which fragments touch, and what the faces between them say."""
+"""Fragments to the region graph: which fragments touch, and statistics of the faces between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signed affinities of any reach to a segmentation, without fragments or threshold."""
+"""The mutex watershed: affinities of any offsets to a segmentation, without fragments or threshold."""
 
 from __future__ import annotations
 

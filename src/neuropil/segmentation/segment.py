@@ -1,4 +1,4 @@
-"""From affinities to a segmentation with the settings of a recipe: the one way that every verb takes.
+"""From affinities to a segmentation with the settings of a recipe: every verb does it here.
 
 watershed → merge tree → cut at a threshold → minimum size → filling; or the mutex watershed.
 """

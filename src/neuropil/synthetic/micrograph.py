@@ -1,4 +1,4 @@
-"""The picture a microscope would take of tubes that fill a volume, and its truth.
+"""A synthetic micrograph of tubes that fill a volume, and its labels.
 
 A voxel belongs to the tube whose surface is nearest, and membranes lie where two neurites are equally near. Sections
 are 30 nm thick and pixels 6 nm wide, as in SNEMI3D, so that a membrane that lies flat in a section is a grey smear.

@@ -1,4 +1,4 @@
-"""Connected pieces of labels, in plain NumPy."""
+"""Connected components of labels, in plain NumPy."""
 
 from __future__ import annotations
 

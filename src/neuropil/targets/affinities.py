@@ -1,4 +1,4 @@
-"""Affinities of labels: 1 where two voxels lie in the same neuron, and whether the edge may be judged at all."""
+"""Affinities of labels: 1 where two voxels lie in the same neuron, and which edges are valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network may be asked besides affinities: it learns more from the same labels, and prediction ignores it."""
+"""Auxiliary targets: a network learns them beside affinities from the same labels, and prediction ignores them."""
 
 from __future__ import annotations
 

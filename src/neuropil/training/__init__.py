@@ -1,4 +1,4 @@
-"""Learn: the loop, its checkpoints and what it shows in TensorBoard."""
+"""Training: the loop, its checkpoints, and TensorBoard."""
 
 from neuropil.training.loop import train
 from neuropil.training.run import Layout

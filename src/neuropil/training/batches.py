@@ -128,7 +128,7 @@ def _room(memory: float, device: torch.device | None) -> float:
 
 @contextmanager
 def in_plain_words() -> Iterator[None]:
-    """What goes wrong in helping processes, told as it would be in this one: torch wraps it up in tracebacks."""
+    """Errors of DataLoader workers as they would be in this process: torch wraps them up in tracebacks."""
     try:
         yield
     except NeuropilError as error:
@@ -138,13 +138,13 @@ def in_plain_words() -> Iterator[None]:
         if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         raise NeuropilError(
-            "a process that draws samples died, perhaps for want of memory: set training.workers or data.memory lower, "
+            "a DataLoader worker died, perhaps because memory ran out: set training.workers or data.memory lower, "
             "and --resume from the last checkpoint"
         ) from error
 
 
 class Numbers:
-    """Which samples each batch holds, from iteration ``start`` on, for ever.
+    """Which samples each batch holds, from iteration ``start`` on, without end.
 
     Iteration ``t`` of all ranks together takes samples ``t·n … (t+1)·n − 1`` (n = batch × ranks), each rank its slice:
     nobody draws a sample twice, and a resumed run goes on where it stopped.

@@ -1,4 +1,4 @@
-"""The loss of a batch, term by term, as the config weighs them."""
+"""The loss of a batch, term by term, weighted as the config says."""
 
 from __future__ import annotations
 

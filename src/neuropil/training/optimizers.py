@@ -1,4 +1,4 @@
-"""How weights follow the gradient, and what is averaged over the run."""
+"""Optimizers, and the moving average of the weights."""
 
 from __future__ import annotations
 

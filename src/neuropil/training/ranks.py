@@ -1,4 +1,4 @@
-"""Several devices: starting them, adding up over them, and agreeing on when to stop."""
+"""Training on several devices: starting ranks, summing over them, and agreeing on when to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run consists of, how it starts, how it is saved and taken up again."""
+"""A training run: its parts, its start, its checkpoints, and how it resumes."""
 
 from __future__ import annotations
 

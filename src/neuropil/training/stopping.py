@@ -1,4 +1,4 @@
-"""Ending a run well: on request with a checkpoint, on a broken loss with the batch that broke it."""
+"""The end of a run: on request with a checkpoint, at a NaN loss with the batch that caused it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Look at what came out: arrays turned into colours, figures, and a page to open in a browser."""
+"""Pictures of results: colours, figures, HTML pages, and Neuroglancer."""

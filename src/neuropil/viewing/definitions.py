@@ -1,4 +1,4 @@
-"""What each score says, in a line for readers of a report."""
+"""What each score means, in one line, for reports."""
 
 DEFINITIONS = (
     (

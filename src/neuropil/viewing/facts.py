@@ -1,4 +1,4 @@
-"""How a segmentation was made: what its files say, the configs beside them, and the versions at work."""
+"""How a segmentation was made: from its metadata, the configs beside it, and the versions in use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures for a page that needs no file beside it: they are written into its text."""
+"""Images embedded in an HTML page, so that it needs no other file."""
 
 from __future__ import annotations
 

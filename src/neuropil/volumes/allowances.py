@@ -1,4 +1,4 @@
-"""What a user has allowed for all files that a verb opens: gaps in numbered sections, and links to other folders."""
+"""What a user allows for all files that a verb opens: gaps in numbered sections, and links to other folders."""
 
 from __future__ import annotations
 

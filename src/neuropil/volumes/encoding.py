@@ -1,4 +1,4 @@
-"""How affinities are stored in integer codes without losing merges near 1 (DESIGN: 8-bit affinities).
+"""Affinities stored in integer codes that still tell values near 1 apart.
 
 A linear byte has no code for 0.9999, the very edge at which "certain" begins. Codes that are evenly spaced in the
 logit have: they spend their resolution near 0 and 1, where segmentation decides.

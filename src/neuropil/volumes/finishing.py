@@ -1,4 +1,4 @@
-"""Outputs that take long: refused before the work if they cannot be written, and named when they are complete."""
+"""Outputs of long work: refused before it if they cannot be written, renamed when they are complete."""
 
 from __future__ import annotations
 

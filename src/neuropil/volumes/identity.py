@@ -1,4 +1,4 @@
-"""Is this still the same file? One answer for resumed predictions, jobs by blocks, steps of a run, and outputs."""
+"""Whether a file is still the same: one answer for resumed predictions, blockwise jobs, steps of a run, and outputs."""
 
 from __future__ import annotations
 

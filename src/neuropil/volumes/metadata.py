@@ -1,4 +1,4 @@
-"""What travels with an array besides its voxels, and how it is written in the attributes of a file."""
+"""Metadata of an array, and how it is written in the attributes of a file."""
 
 from __future__ import annotations
 

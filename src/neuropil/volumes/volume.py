@@ -1,4 +1,4 @@
-"""The one thing that every other room sees of a file: a volume with a shape, metadata, and boxes to read and write."""
+"""A volume: its shape, its metadata, and boxes to read and write; all that other folders see of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recipe in the making: our values, and the classic key that each came from."""
+"""A recipe while it is translated: its values, and the classic key that each came from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder, bucket or web server that a chunked array lies in, and its small files of JSON."""
+"""The folder, bucket or web server that a chunked array lies in, and its small JSON files."""
 
 from __future__ import annotations
 

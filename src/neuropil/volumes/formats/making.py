@@ -1,4 +1,4 @@
-"""Making an array in chunks: locally under another name until it is complete, in a bucket where nothing is yet."""
+"""Creating a chunked array: locally under another name until it is complete, in a bucket where nothing is yet."""
 
 from __future__ import annotations
 

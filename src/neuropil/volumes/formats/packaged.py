@@ -1,4 +1,4 @@
-"""What formats that another package reads have in common."""
+"""Shared by the formats that other packages read."""
 
 from __future__ import annotations
 
