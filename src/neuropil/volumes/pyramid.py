@@ -26,7 +26,7 @@ from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.opening import create_volume, open_volume
 from neuropil.volumes.volume import Volume, writable
 
-Method = Literal["mean", "mode"]
+PyramidMethod = Literal["mean", "mode"]
 """How voxels become one: their mean, or the most frequent value."""
 
 _EVEN = 1.5
@@ -88,7 +88,7 @@ def convert_pyramid(
         )
     dtype = voxels.of(source)
     ids = voxels.kind == "segmentation" or (voxels.kind == "" and dtype.str[1:] in _IDS)
-    method: Method = "mode" if ids else "mean"
+    method: PyramidMethod = "mode" if ids else "mean"
     factors = level_factors((box or source.box).shape, voxel_size or source.metadata.voxel_size, pyramid.levels)
     why = "" if voxels.kind else f", since it holds {dtype}; --type says otherwise"
     say(f"coarser levels by the {method}{why}")
@@ -139,8 +139,8 @@ class _Writer:
 
     name: Callable[[int], str]
     first: Callable[[str], str]
-    level: Callable[[str, int, Level, Triple, Method, bool], tuple[int, ...]]
-    describe: Callable[[str, list[Level], bool, Method], None]
+    level: Callable[[str, int, Level, Triple, PyramidMethod, bool], tuple[int, ...]]
+    describe: Callable[[str, list[Level], bool, PyramidMethod], None]
 
 
 def _check_replaced(location: Location, target: Path) -> None:
@@ -162,11 +162,11 @@ def _array_of(scheme: str, container: str, name: str) -> str:
 
 def _coarser_array(
     scheme: str, name: Callable[[int], str]
-) -> Callable[[str, int, Level, Triple, Method, bool], tuple[int, ...]]:
+) -> Callable[[str, int, Level, Triple, PyramidMethod, bool], tuple[int, ...]]:
     """Makes the next level in a group of arrays."""
 
     def level(
-        container: str, number: int, level: Level, factors: Triple, method: Method, sharded: bool
+        container: str, number: int, level: Level, factors: Triple, method: PyramidMethod, sharded: bool
     ) -> tuple[int, ...]:
         import tensorstore as ts
 
@@ -208,13 +208,13 @@ def _fill(coarse: Volume, down: Any, factors: Triple) -> None:
         coarse.write(part.shift(coarse.metadata.start), np.asarray(found))
 
 
-def _describe_zarr(container: str, levels: list[Level], channels: bool, method: Method) -> None:
+def _describe_zarr(container: str, levels: list[Level], channels: bool, method: PyramidMethod) -> None:
     attributes = ome_attributes(levels, channels, method)
     text = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     Path(container, "zarr.json").write_text(json.dumps(text))
 
 
-def _describe_n5(container: str, levels: list[Level], channels: bool, method: Method) -> None:
+def _describe_n5(container: str, levels: list[Level], channels: bool, method: PyramidMethod) -> None:
     """As Paintera and the N5 viewers have it, x, y, z."""
     first = levels[0]
     factors = [[round(a / b) for a, b in zip(level.size, first.size, strict=True)][::-1] for level in levels]
@@ -224,7 +224,7 @@ def _describe_n5(container: str, levels: list[Level], channels: bool, method: Me
 
 
 def _coarser_scale(
-    container: str, number: int, level: Level, factors: Triple, method: Method, sharded: bool
+    container: str, number: int, level: Level, factors: Triple, method: PyramidMethod, sharded: bool
 ) -> tuple[int, ...]:
     """Adds a scale to a precomputed volume. Its grid begins at voxel 0 of the image, as the format has it."""
     import tensorstore as ts
