@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from neuropil import Config
+from neuropil import Config, NeuropilError
+from neuropil.config import VolumePair
 from neuropil.dataset import VolumeDataset, sample_rng
+from neuropil.errors import Note
 from neuropil.sources import LabelledVolume
 from neuropil.targets import erode_labels, label_margin, meetings, signed_distance
 from neuropil.training.batches import Numbers, batches, complete, open_dataset, prepare, vary_and_pack
@@ -134,3 +136,19 @@ def test_a_mask_of_larger_voxels_and_several_ignored_ids(tmp_path):
     margin = (sample.mask_ZYX.shape[1] - labels.shape[1]) // 2
     inner = (slice(None), slice(margin, margin + 16), slice(margin, margin + 24))
     np.testing.assert_array_equal(sample.mask_ZYX.numpy()[inner], expected)
+
+
+def test_voxels_of_another_size_in_the_labels_are_told_or_refused(tmp_path):
+    """Refused where an origin says which voxels meet."""
+    write_volume(tmp_path / "image.h5", np.zeros((4, 16, 16), np.uint8), Metadata((30, 6, 6)))
+    config = Config.from_dict({"training": {"patch": [4, 16, 16]}})
+
+    def opened(metadata):
+        write_volume(tmp_path / "labels.h5", np.ones((4, 16, 16), np.uint8), metadata)
+        pair = VolumePair(image=f"{tmp_path}/image.h5", labels=f"{tmp_path}/labels.h5")
+        return open_dataset([pair], config, seed=0)
+
+    with pytest.warns(Note, match="different size, 30 × 6 × 6 and 30 × 12 × 12 nm; taken voxel by voxel"):
+        opened(Metadata((30, 12, 12)))
+    with pytest.raises(NeuropilError, match="do not say which voxels meet"):
+        opened(Metadata((30, 12, 12), (0, 0, 0)))

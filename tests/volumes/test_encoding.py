@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import neuropil
 from neuropil.errors import NeuropilError
 from neuropil.volumes import LINEAR8, LOGIT8, LOGIT16, Encoding
 
@@ -76,6 +77,16 @@ def test_more_than_one_block_is_encoded_alike():
 def test_no_probability_is_refused(bad, encoding):
     with pytest.raises(NeuropilError, match=r"\[0, 1\]"):
         encoding.encode(np.array([0.2, bad, 0.4]))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("encoding", [LOGIT8, LINEAR8])
+def test_what_rounding_leaves_outside_is_taken_as_the_ends(dtype, encoding):
+    inside = np.array([0, 0.5, 1], dtype)
+    outside = inside + np.array([-1e-5, 0, 1e-5], dtype) * np.array(0.99, dtype)
+    assert encoding.encode(outside).tolist() == encoding.encode(inside).tolist()
+    segmented = neuropil.segment(np.full((3, 2, 4, 4), 1 + 9e-6))
+    assert segmented.min() == segmented.max() == 1
 
 
 def test_stored_form():

@@ -37,6 +37,7 @@ from neuropil.targets import (
 )
 from neuropil.volumes import LOGIT8, open_volume, require_labels
 from neuropil.volumes.grey import scaled_image
+from neuropil.volumes.scored import check_sizes
 from neuropil.volumes.tissue import open_mask
 
 
@@ -65,6 +66,8 @@ def open_pair(pair: VolumePair) -> LabelledVolume:
     labels, teacher = (open_volume(p) if p else None for p in (pair.labels, pair.teacher))
     mask = open_mask(pair.mask, image) if pair.mask else None
     labels = None if labels is None else require_labels(labels)
+    if labels is not None:
+        check_sizes(image, labels)
     box = None if pair.box is None else Box.parse(pair.box, image.box)
     return LabelledVolume(image, labels, mask, box, pair.weight, teacher)
 

@@ -21,6 +21,7 @@ EncodingKind = Literal["logit8", "logit16", "linear8"]
 """logit8, logit16: evenly spaced in the logit, in uint8 or uint16. linear8: code / 255."""
 
 _BLOCK = 1 << 18  # voxels encoded at a time: the float64 intermediates stay in cache, whatever the array's size
+_ROUNDED = 1e-5  # what sums of weights and conversions may miss by
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,10 @@ class Encoding:
     def encode(self, probabilities: npt.ArrayLike, threads: int = 1) -> npt.NDArray[Any]:
         """Nearest codes (in the logit for the logit kinds) of probabilities, same shape; uint8 or uint16.
 
+        What lies outside [0, 1] by at most 1e-5, as rounding leaves it, is taken as 0 or 1.
+
         Raises:
-            NeuropilError: NaN or a value outside [0, 1].
+            NeuropilError: NaN or a value farther outside [0, 1].
         """
         from neuropil import _native
 
@@ -110,6 +113,7 @@ class Encoding:
         if values.dtype == np.float32:
             if not _native.encode(self.thresholds, flat, out, threads):
                 _check_range(values)
+                _native.encode(self.thresholds, np.clip(flat, 0, 1), out, threads)
             return codes
         narrow = values.dtype == np.float16  # float32 holds all of them
         for start in range(0, flat.size, _BLOCK):
@@ -118,7 +122,7 @@ class Encoding:
                 out[part] = self.encode(flat[part].astype(np.float32), threads)
             else:
                 _check_range(flat[part])
-                out[part] = self._encode(flat[part].astype(np.float64))
+                out[part] = self._encode(np.clip(flat[part].astype(np.float64), 0, 1))
         return codes
 
     def decode(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -169,7 +173,7 @@ class Encoding:
 
 def _check_range(p: npt.NDArray[Any]) -> None:
     lowest, highest = p.min(), p.max()  # NaN anywhere makes both NaN
-    if not (lowest >= 0 and highest <= 1):
+    if not (lowest >= -_ROUNDED and highest <= 1 + _ROUNDED):
         missing = int(np.isnan(p).sum())
         found = f", values from {np.nanmin(p)} to {np.nanmax(p)}" if missing < p.size else ""
         raise NeuropilError(f"affinities must lie in [0, 1], with no NaN; got {missing} NaN{found}")

@@ -123,4 +123,4 @@ def check_sizes(first: Volume, second: Volume) -> None:
     told = f"{first.path} and {second.path} have voxels of different size, {sizes} nm"
     if first.metadata.origin is not None or second.metadata.origin is not None:
         raise NeuropilError(f"{told}, so their origins do not say which voxels meet; correct one, or resample")
-    tell(f"{told}; compared voxel by voxel")
+    tell(f"{told}; taken voxel by voxel")

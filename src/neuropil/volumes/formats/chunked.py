@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -99,7 +99,7 @@ def open_handle(driver: Driver, container: str, name: str, mode: Mode, extra: di
 
 def check_local(location: Location) -> None:
     """Refuse a local container that is not there."""
-    if not location.remote and not Path(location.container).is_dir():
+    if not location.remote and not Path(location.container).exists():
         raise NeuropilError(f"no such file: {location.container}")
 
 
@@ -111,8 +111,14 @@ def choose_listed(found: Mapping[str, arrays.Listed], location: Location) -> str
 
 
 def list_folder(container: str, describe: Describe) -> dict[str, arrays.Listed]:
-    """Shape and dtype of every array in a local folder, by name."""
-    found = {}
+    """Shape and dtype of every array in a local folder or ZIP file, by name."""
+    found: dict[str, arrays.Listed] = {}
+    if keys.is_zip(container):
+        for name in sorted({key.rpartition("/")[0] for key in keys.list_keys(container)}):
+            described = describe(container, name)
+            if described is not None:
+                found[name] = described.listed
+        return found
     for folder, names, _ in os.walk(container):
         name = Path(folder).relative_to(container).as_posix().removeprefix(".")
         described = describe(container, name)
@@ -121,6 +127,18 @@ def list_folder(container: str, describe: Describe) -> dict[str, arrays.Listed]:
         kept = [n for n in sorted(names) if not n.endswith(".partial")]
         names[:] = [] if described is not None else kept  # the chunks of an array are no arrays
     return found
+
+
+def _files(container: str, name: str) -> Iterator[str]:
+    """The files of an array, by their names within its folder; hidden folders are left out."""
+    if keys.is_zip(container):
+        start = f"{name}/" if name else ""
+        yield from (key.removeprefix(start) for key in keys.list_keys(container) if key.startswith(start))
+        return
+    folder = Path(container, name)
+    for at, folders, files in os.walk(folder):
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        yield from ((Path(at) / file).relative_to(folder).as_posix() for file in files)
 
 
 def check_chunks(container: str, name: str, grid: Sequence[int], pattern: re.Pattern[str], path: str) -> None:
@@ -135,19 +153,16 @@ def check_chunks(container: str, name: str, grid: Sequence[int], pattern: re.Pat
     Raises:
         NeuropilError: there are files, but none that is called as the description says.
     """
-    folder, expected = Path(container, name), math.prod(grid)
+    expected = math.prod(grid)
     if expected > _COUNTED:
         return
     found, other = 0, ""
-    for at, folders, files in os.walk(folder):
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        for file in files:
-            inside = (Path(at) / file).relative_to(folder).as_posix()
-            match = pattern.fullmatch(inside)
-            if match is None:
-                other = other or ("" if file.startswith(".") or file.endswith((".json", ".partial")) else inside)
-            elif all(int(n) < most for n, most in zip(match.groups(), grid, strict=True)):
-                found += 1
+    for inside in _files(container, name):
+        match, file = pattern.fullmatch(inside), inside.rpartition("/")[2]
+        if match is None:
+            other = other or ("" if file.startswith(".") or file.endswith((".json", ".partial")) else inside)
+        elif all(int(n) < most for n, most in zip(match.groups(), grid, strict=True)):
+            found += 1
     if not found and other:
         raise NeuropilError(
             f"the description of {path} and its chunks disagree: none of its {expected} chunks is there under the name "

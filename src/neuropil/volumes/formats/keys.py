@@ -32,11 +32,38 @@ def context() -> Any:
 
 
 def kvstore(container: str, array: str = "") -> Any:
-    """TensorStore's form of a place: a local folder or a URL."""
+    """TensorStore's form of a place: a local folder, a local ZIP file or a URL."""
     inside = f"{array.strip('/')}/" if array.strip("/") else ""
     if "://" in container:
         return f"{container.rstrip('/')}/{inside}"
+    if is_zip(container):
+        return {"driver": "zip", "base": {"driver": "file", "path": str(Path(container).absolute())}, "path": inside}
     return {"driver": "file", "path": f"{Path(container).absolute()}/{inside}"}
+
+
+def is_zip(container: str) -> bool:
+    """Whether a local container is one file, which packs what else is a folder."""
+    return "://" not in container and Path(container).is_file()
+
+
+def in_folder(container: str) -> bool:
+    """Whether a container is, or is to become, a local folder."""
+    return "://" not in container and not is_zip(container)
+
+
+def list_keys(container: str) -> list[str]:
+    """The names of all files of a ZIP file.
+
+    Raises:
+        NeuropilError: it cannot be read.
+    """
+    import tensorstore as ts
+
+    try:
+        found = ts.KvStore.open(kvstore(container), context=context()).result().list().result(timeout=_PATIENCE)
+    except ValueError as error:
+        raise NeuropilError(f"cannot read {container}: {first_line(error)}") from None
+    return [key.decode() for key in found]
 
 
 def read_json(container: str, key: str) -> dict[str, Any] | None:
@@ -61,20 +88,21 @@ def read_bytes(container: str, key: str) -> bytes | None:
     Raises:
         NeuropilError: it cannot be read.
     """
-    return _fetch(container, key) if isinstance(kvstore(container), str) else _load(container, key)
+    return _load(container, key) if in_folder(container) else _fetch(container, key)
 
 
 def exists(container: str, key: str) -> bool:
     """Whether a container holds a file of this name."""
-    if isinstance(kvstore(container), str):
+    if not in_folder(container):
         return bool(_ask(container, key).state == "value")
     return Path(kvstore(container)["path"], key).is_file()
 
 
 def is_folder(container: str, key: str) -> bool:
     """Whether a local container has a folder of this name."""
-    place = kvstore(container)
-    return not isinstance(place, str) and Path(place["path"], key).is_dir()
+    if is_zip(container):
+        return any(name.startswith(f"{key}/") for name in list_keys(container))
+    return in_folder(container) and Path(kvstore(container)["path"], key).is_dir()
 
 
 def _load(container: str, key: str) -> bytes | None:
@@ -129,6 +157,8 @@ def stamp_described(location: Location, names: Sequence[str]) -> Stamp:
         NeuropilError: it cannot be read.
     """
     array = location.array.strip("/")
+    if is_zip(location.container):
+        return stamp_first([Path(location.container)])
     if not location.remote:
         container = Path(location.container)
         found = [folder / name for folder in (container / array, container) for name in names]

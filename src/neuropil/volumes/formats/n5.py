@@ -23,10 +23,11 @@ from neuropil.volumes.formats.chunked import (
     list_folder,
     open_handle,
 )
+from neuropil.volumes.formats.codecs import N5Store
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
 from neuropil.volumes.metadata import JSON, Metadata, parse_voxel_size
 from neuropil.volumes.units import nanometres
-from neuropil.volumes.volume import Mode, Volume, arranged
+from neuropil.volumes.volume import Mode, Store, Volume, arranged
 
 _LAYOUT = ("dimensions", "blockSize", "dataType", "compression", "axes", "n5", "pixelResolution", "transform")
 _SIZES = ("voxel_size", "voxel_size_nm", "resolution", "pixelResolution", "transform")
@@ -56,8 +57,16 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
     if not location.remote and mode == "r":
         grid = [-(-n // c) for n, c in zip(shape, described.values["blockSize"], strict=True)]
         check_chunks(location.container, name, grid, re.compile("/".join([r"(\d+)"] * len(grid))), path)
-    handle = open_handle("n5", location.container, name, mode)
-    return Volume(path, arranged(ChunkedStore(handle.T), arrangement), metadata, mode)
+    compression = described.values.get("compression")
+    if isinstance(compression, Mapping) and compression.get("type") == "lz4":
+        if mode == "r+":
+            raise NeuropilError(f"{path} is packed by LZ4, which is only read; convert it first")
+        kind = np.dtype(described.values["dataType"])
+        block = tuple(described.values["blockSize"])
+        store: Store = N5Store(location.container, name, tuple(shape), block, kind)
+    else:
+        store = ChunkedStore(open_handle("n5", location.container, name, mode).T)
+    return Volume(path, arranged(store, arrangement), metadata, mode)
 
 
 def list_n5(location: Location) -> dict[str, arrays.Listed]:

@@ -25,13 +25,17 @@ from neuropil.volumes.formats.chunked import (
     list_folder,
     open_handle,
 )
+from neuropil.volumes.formats.codecs import lacks_codec, open_by_zarr
 from neuropil.volumes.formats.making import create_chunked, open_new
 from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images, ome_place
 from neuropil.volumes.metadata import Metadata, axis_names
-from neuropil.volumes.volume import Mode, Volume, arranged
+from neuropil.volumes.volume import Mode, Store, Volume, arranged
 
 _OLD = "zarr2"
 """The scheme that asks for version 2."""
+
+_PACKED = (".zarr.zip", ".zip")
+"""Endings of ZIP files that hold arrays."""
 
 _SHARD = (2, 4, 4)
 """Chunks along z, y, x of one file where they are packed."""
@@ -59,12 +63,14 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     metadata = Metadata.from_attributes(own, path, arrangement)
     if image is not None and metadata.voxel_size is None:
         metadata = image.metadata(metadata, arrangement, path)
-    store = ChunkedStore(_open(described, location, name, path, mode))
+    if mode == "r+" and keys.is_zip(location.container):
+        raise NeuropilError(f"{location.container} is a ZIP file, which is only read; unpack it to change it")
+    store = _open(described, location, name, path, mode)
     return Volume(path, arranged(store, arrangement), metadata, mode)
 
 
-def _open(described: Described, location: Location, name: str, path: str, mode: Mode) -> Any:
-    """The TensorStore of an array; one of version 2 that does not say how its chunks are named is looked at."""
+def _open(described: Described, location: Location, name: str, path: str, mode: Mode) -> Store:
+    """The voxels of an array; one of version 2 that does not say how its chunks are named is looked at."""
     values, extra = described.values, {}
     prefix, between = "", values.get("dimension_separator", ".")
     if described.driver == "zarr3":
@@ -78,7 +84,12 @@ def _open(described: Described, location: Location, name: str, path: str, mode: 
     if not location.remote and mode == "r":
         pattern = re.compile(re.escape(prefix) + re.escape(between).join([r"(\d+)"] * len(grid)))
         check_chunks(location.container, name, grid, pattern, path)
-    return open_handle(described.driver, location.container, name, mode, extra)
+    try:
+        return ChunkedStore(open_handle(described.driver, location.container, name, mode, extra))
+    except NeuropilError as error:
+        if mode == "r" and not location.remote and lacks_codec(error):
+            return open_by_zarr(location.container, name, values, path)
+        raise
 
 
 def _chunk_shape(values: Mapping[str, Any]) -> list[int]:
@@ -115,6 +126,8 @@ def create_zarr(
 ) -> AbstractContextManager[Volume]:
     """A new array of version 3; of version 2 by ``zarr2://`` or inside a group of version 2."""
     location = settle(location)
+    if location.container.lower().endswith(_PACKED):
+        raise NeuropilError(f"a ZIP file of Zarr is only read; write {location.container[: -len('.zip')]} instead")
     image = location.container.rstrip("/").endswith(_IMAGE) and location.array == "0"
     inside_old = not location.remote and bool(location.array) and Path(location.container, ".zgroup").is_file()
     old = location.scheme == _OLD or inside_old
@@ -246,7 +259,7 @@ def _old_spec(shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, .
 FORMAT = Format(
     name="zarr",
     title="Zarr",
-    suffixes=(".zarr",),
+    suffixes=(".zarr", *_PACKED),
     open=open_zarr,
     list=list_zarr,
     stamp=stamp_zarr,
