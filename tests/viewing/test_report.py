@@ -1,6 +1,8 @@
 """The report is one file, holds what was scored, and shows the places where it goes wrong."""
 
+import html
 import re
+import shlex
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -13,7 +15,7 @@ from neuropil import synthetic
 from neuropil.cli import app
 from neuropil.config import Config, SegmentConfig, config_to_yaml
 from neuropil.errors import NeuropilError
-from neuropil.evaluation import evaluate, placing
+from neuropil.evaluation import evaluate, objects, placing
 from neuropil.evaluation.objects import worst_errors
 from neuropil.evaluation.run_length import RunLength
 from neuropil.geometry import NEAREST, Box
@@ -151,6 +153,7 @@ def test_reads_a_few_sections_at_a_time_and_only_the_places_shown(files, tmp_pat
     monkeypatch.setattr(report, "_MOST", 1000)
     monkeypatch.setattr(report, "_WIDEST", 100)
     monkeypatch.setattr(report, "_CROP", 40)
+    monkeypatch.setattr(objects, "_LARGEST", 0)  # connected parts need the box in memory
     write_report(tmp_path / "a.html", files["segmentation"], files["labels"])
     boxes = {name: [box for path, box in read_boxes if path == f"{files[name]}/main"] for name in files}
     for name in ("segmentation", "labels"):
@@ -199,4 +202,26 @@ def test_the_segmentation_is_counted_against_the_labels_once(files, tmp_path, mo
     arguments = ["evaluate", files["segmentation"], files["labels"], "--report", str(tmp_path / "r.html")]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    assert len([placed for placed in counted if placed.segmentation.path.startswith(files["segmentation"])]) == 1
+    # The connected parts of the truth, for the worst splits, are another truth.
+    given = [p for p in counted if p.labels.path.startswith(files["labels"])]
+    assert len([p for p in given if p.segmentation.path.startswith(files["segmentation"])]) == 1
+
+
+@pytest.mark.parametrize(("size", "cuts"), [((8.0, 8.0, 8.0), 3), ((30.0, 6.0, 6.0), 1)])
+def test_isotropic_mistakes_are_cut_three_ways_and_open_in_the_viewer(tmp_path, size, cuts):
+    labels = np.zeros((24, 40, 44), np.uint16)
+    labels[:, 4:20], labels[:, 21:36] = 1, 2
+    found = labels.copy()
+    found[12:, 4:20] = 3
+    for name, array in (("found", found), ("labels", labels)):
+        write_volume(tmp_path / f"{name}.h5", array, Metadata(voxel_size=size))
+    write_report(tmp_path / "page.html", tmp_path / "found.h5", tmp_path / "labels.h5")
+    page = html.unescape((tmp_path / "page.html").read_text())
+    for name in ("z–x cut: ", "z–y cut: "):
+        assert page.count(f"<figcaption>{name}truth") == (cuts == 3)
+    [command] = re.findall("<code>(neuropil view [^<]*)</code>", page)
+    words = shlex.split(command)
+    assert words[2:5] == [f"{tmp_path}/found.h5/main", "--labels", f"{tmp_path}/labels.h5/main"]
+    at = [int(n) for n in words[words.index("--at") + 1].split(",")]
+    assert found[tuple(at)] in (1, 3)
+    assert set(words[words.index("--select") + 1].split(",")) == {"1", "3"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,28 +48,36 @@ class _Material:
     image: Volume | None
     affinities: Volume | None
 
-    def panels(self, part: Box) -> list[tuple[str, RGB]]:
-        """Pictures of a part of one section, with captions."""
+    def panels(self, part: Box, across: int = 0) -> list[tuple[str, RGB]]:
+        """Pictures of a part that is one voxel thick along the axis ``across``, with captions."""
         image = np.full(part.shape, _FLAT, np.uint8) if self.image is None else read_box(self.image, part)
-        seg, labels = read_box(self.placed.segmentation, part)[0], read_box(self.placed.labels, part)[0]
-        panels = [("image", grey_rgb(image[0]))]
+        volumes = (self.placed.segmentation, self.placed.labels)
+        grey, seg, labels = (array.take(0, across) for array in (image, *(read_box(v, part) for v in volumes)))
+        panels = [("image", grey_rgb(grey))]
         if self.affinities is not None:
-            panels.append(("affinities (x red, y green, z blue)", _affinities(self.affinities, part)))
+            rgb = _affinities(self.affinities, part).take(0, across)
+            panels.append(("affinities (x red, y green, z blue)", rgb))
         return [
             *panels,
-            (
-                "segmentation, in the colours of the neurons it matches",
-                overlay(image[0], matched(seg, self.table), 0.55),
-            ),
-            ("truth", overlay(image[0], labels, 0.55)),
-            ("mistakes: split blue, merge orange, missing grey", error_overlay(image[0], seg, labels, self.table)),
+            ("segmentation, in the colours of the neurons it matches", overlay(grey, matched(seg, self.table), 0.55)),
+            ("truth", overlay(grey, labels, 0.55)),
+            ("mistakes: split blue, merge orange, missing grey", error_overlay(grey, seg, labels, self.table)),
         ]
+
+    def view(self, error: ObjectError) -> str:
+        """The command that opens the viewer at a mistake."""
+        paths = [volume.path for volume in (self.image, self.placed.segmentation) if volume is not None]
+        found = error.pieces if error.kind == "split" else ()
+        chosen = ",".join(str(piece.id) for piece in found[:5] if piece.id) or str(error.id)
+        at = ",".join(map(str, error.position))
+        words = ["neuropil", "view", *paths, "--labels", self.placed.labels.path, "--at", at, "--select", chosen]
+        return shlex.join(words)
 
 
 def _affinities(affinities: Volume, part: Box) -> RGB:
     values, encoding = affinities.read(part), affinities.metadata.encoding
     decoded = encoding.decode(values) if encoding else values
-    return affinity_rgb(decoded, 0, affinities.metadata.offsets)
+    return affinity_rgb(decoded, None, affinities.metadata.offsets)
 
 
 def write_report(
@@ -266,14 +275,22 @@ def _one_error(error: ObjectError, material: _Material) -> dict[str, Any]:
         text += f". The merge that joined most of it scored {error.score:.4f}"
     elif error.score is not None:
         text += f". Its two largest pieces would be one from threshold {error.score:.4f} down"
-    window, mark = _window(error.position, material.placed.box)
-    pictures = [picture(crosshair(voxels, mark), caption, zoom=2) for caption, voxels in material.panels(window)]
+    size = material.placed.voxel_size
+    cuts = {0: ""} if size is None or max(size) >= 1.5 * min(size) else {0: "", 1: "z–x cut: ", 2: "z–y cut: "}
+    pictures = []
+    for across, name in cuts.items():
+        window, mark = _window(error.position, material.placed.box, across)
+        for caption, voxels in material.panels(window, across):
+            pictures.append(picture(crosshair(voxels, mark), name + caption, zoom=2))
     at = " ".join(str(n) for n in error.position)
-    return {"head": f"{whole} {error.id}, at z y x = {at}", "text": text, "pictures": pictures}
+    head = f"{whole} {error.id}, at z y x = {at}"
+    return {"head": head, "text": text, "pictures": pictures, "view": material.view(error)}
 
 
-def _window(at: Triple, box: Box) -> tuple[Box, tuple[int, int]]:
-    """A square of one section around a voxel, moved inside the box, and the voxel's place (y, x) within it."""
+def _window(at: Triple, box: Box, across: int = 0) -> tuple[Box, tuple[int, int]]:
+    """A square around a voxel across an axis, moved inside the box, and the voxel's place (row, column) within it."""
     start = [max(a, min(n - _CROP // 2, b - _CROP)) for n, a, b in zip(at, box.start, box.stop, strict=True)]
-    window = Box.at((at[0], start[1], start[2]), (1, _CROP, _CROP)).intersect(box)
-    return window, (at[1] - start[1], at[2] - start[2])
+    shape = [_CROP] * 3
+    start[across], shape[across] = at[across], 1
+    row, column = (at[axis] - start[axis] for axis in range(3) if axis != across)
+    return Box.at(start, shape).intersect(box), (row, column)

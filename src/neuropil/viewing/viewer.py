@@ -90,6 +90,7 @@ def open_viewer(
             state.layers[layer.name].visible = layer is main or layer.kind == "image" or main is None
         if mistakes:
             state.layers["worst mistakes"] = _marks(glancer, first, mistakes)
+            state.selected_layer.layer, state.selected_layer.visible = "worst mistakes", True  # its list, at the side
         state.position = [place[2] + 0.5, place[1] + 0.5, place[0] + 0.5]
         state.cross_section_scale = 1.0 if at or mistakes else max(0.25, max(first.volume.box.shape[1:]) / 500)
         state.projection_scale = float(max(first.volume.box.shape[1:])) * 2.5
