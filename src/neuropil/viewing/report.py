@@ -52,10 +52,10 @@ class _Material:
         """Pictures of a part that is one voxel thick along the axis ``across``, with captions."""
         image = np.full(part.shape, _FLAT, np.uint8) if self.image is None else read_box(self.image, part)
         volumes = (self.placed.segmentation, self.placed.labels)
-        grey, seg, labels = (array.take(0, across) for array in (image, *(read_box(v, part) for v in volumes)))
+        grey, seg, labels = (array.squeeze(across) for array in (image, *(read_box(v, part) for v in volumes)))
         panels = [("image", grey_rgb(grey))]
         if self.affinities is not None:
-            rgb = _affinities(self.affinities, part).take(0, across)
+            rgb = _affinities(self.affinities, part).squeeze(across)
             panels.append(("affinities (x red, y green, z blue)", rgb))
         return [
             *panels,
