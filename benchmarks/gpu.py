@@ -31,12 +31,13 @@ from neuropil.models import build_network, is_own
 from neuropil.models.checkpoint import Model
 from neuropil.sources import LabelledVolume
 from neuropil.targets import label_margin
-from neuropil.training.batches import Numbers, batches
+from neuropil.training.batches import Numbers
 from neuropil.training.loop import learn, prepared
 from neuropil.training.monitor import Monitor
 from neuropil.training.optimizers import update_average
 from neuropil.training.ranks import start_fabric
 from neuropil.training.run import Step, plain, start_run
+from neuropil.training.shelves import drawn_batches
 from neuropil.training.stopping import NanCheck
 from neuropil.volumes import array_volume
 
@@ -93,12 +94,11 @@ def train(widths: tuple[int, ...], device: str, tiny: bool) -> dict[str, float]:
         config.training.patch,
         margin=label_margin(config.model),
         augment=config.augment,
-        device=fabric.device,
     )
     voxels = config.training.batch * np.prod(config.training.patch) / 1e6
     with TemporaryDirectory() as folder:
         run = start_run(config, fabric, None, Path(folder), None)
-        stream = prepared(run, batches(data, Numbers(0, config.training.batch), 0, pin=False))
+        stream = prepared(run, drawn_batches(data, Numbers(0, config.training.batch), config, fabric.device))
         check, found = NanCheck(run.folder, fabric.device), {}
         for name, source in (("package", stream), ("alone", repeat(next(stream)))):
             monitor = Monitor(run.folder / "tensorboard", config, 0)

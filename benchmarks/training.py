@@ -19,7 +19,6 @@ import json
 import platform
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,12 +27,12 @@ import torch
 
 from neuropil import Config, load_config
 from neuropil.config import AugmentConfig
-from neuropil.dataset import VolumeDataset, collate
+from neuropil.dataset import VolumeDataset
 from neuropil.losses import class_weights
 from neuropil.models import build_network
 from neuropil.sources import LabelledVolume
 from neuropil.targets import label_margin
-from neuropil.training.batches import Batch, Numbers, batches, prepare, vary_and_pack
+from neuropil.training.batches import Batch, Numbers, prepare
 from neuropil.training.loop import learn, prepared
 from neuropil.training.monitor import Monitor
 from neuropil.training.objective import judge
@@ -41,6 +40,7 @@ from neuropil.training.optimizers import make_optimizer, update_average
 from neuropil.training.ranks import start_fabric
 from neuropil.training.run import Run, Step, start_run
 from neuropil.training.run import plain as unwrapped
+from neuropil.training.shelves import drawn_batches
 from neuropil.training.stopping import NanCheck
 from neuropil.volumes import array_volume
 
@@ -79,12 +79,9 @@ def run_of(config: Config, folder: Path) -> tuple[Run, Iterator[Batch], Monitor]
         config.training.patch,
         margin=label_margin(config.model),
         augment=config.augment,
-        device=fabric.device if config.training.workers == 0 else None,
     )
     run = start_run(config, fabric, None, folder, None)
-    pin = config.training.workers > 0 and fabric.device.type == "cuda"
-    together = partial(vary_and_pack, config=config) if config.training.workers else collate
-    samples = batches(data, Numbers(0, config.training.batch), config.training.workers, pin, together)
+    samples = drawn_batches(data, Numbers(0, config.training.batch), config, fabric.device)
     return run, prepared(run, samples), Monitor(folder / "tensorboard", config, 0)
 
 

@@ -1,5 +1,7 @@
 """The same on a GPU as on the processor: run on the latter by `make test`, on the former by `make test-gpu`."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,11 @@ from neuropil.config import AugmentConfig
 from neuropil.models import build_network
 from neuropil.models.checkpoint import Model
 from neuropil.models.convolution import Convolution
-from neuropil.training.batches import open_dataset, prepare
+from neuropil.training.batches import Numbers, open_dataset, prepare
+from neuropil.training.loop import prepared
+from neuropil.training.ranks import start_fabric
+from neuropil.training.run import start_run
+from neuropil.training.shelves import placed_batches, prepare_together
 from training_data import recipe, stripes, weights
 
 
@@ -41,15 +47,30 @@ def test_training_learns_and_repeats(device, data, tmp_path, precision):
 
 
 def test_batches_are_those_of_the_processor(device, data):
-    augment = AugmentConfig(rotate=30, elastic=2, warp_probability=1.0, missing=0.5, slip=0.3)
+    augment = AugmentConfig(rotate=30, elastic=2, warp_probability=1.0, missing=0.3, blurred=0.3, noisy=0.4, slip=0.3)
     config = recipe(data)
+    config = config.model_copy(update={"augment": augment})
     dataset = open_dataset(config.data.train, config, 0, augment)
-    samples = [dataset[n] for n in range(4)]
-    expected = prepare(samples, config, 0, augment)
-    moved = [type(s)(*(part.to(device) if isinstance(part, torch.Tensor) else part for part in s)) for s in samples]
-    found = prepare(moved, config, 0, augment)
-    assert (found.image_BCZYX.cpu() - expected.image_BCZYX).abs().mean() < 1e-3
-    assert (found.target_BEZYX.cpu() == expected.target_BEZYX).float().mean() > 0.999
+    expected = prepare([dataset[n] for n in range(4)], config, 0, augment)
+    drawn = placed_batches(dataset, Numbers(0, 4), torch.device(device))
+    found = prepare_together(next(drawn), config, 0, augment)
+    assert (found.image_BCZYX.cpu() - expected.image_BCZYX).abs().max() < 1e-4
+    assert (found.target_BEZYX.cpu() == expected.target_BEZYX).float().mean() > 0.9999
+    assert (found.validity_BEZYX.cpu() == expected.validity_BEZYX).float().mean() > 0.9999
+
+
+def test_batches_made_beside_the_step_are_those_made_before_it(device, data, tmp_path):
+    config = recipe(data, f"training.device={device}", "augment.rotate=30", "augment.noisy=0.5", "training.batch=3")
+    fabric = start_fabric(config.training, own=True)
+    run = start_run(config, fabric, None, tmp_path, None)
+    dataset = open_dataset(config.data.train, config, 0, config.augment)
+    streams = []
+    for ahead in (False, True):
+        drawn = placed_batches(dataset, Numbers(0, 3), fabric.device)
+        with closing(prepared(run, drawn, ahead=ahead)) as stream:
+            streams.append([next(stream) for _ in range(4)])
+    for one, other in zip(*streams, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one[:4], other[:4], strict=True))
 
 
 def test_prediction(device):

@@ -40,6 +40,22 @@ class Sample(NamedTuple):
     """Whether there are labels at all; without, they are 0 and mean nothing."""
 
 
+class Spot(NamedTuple):
+    """Where a training sample lies, before its voxels are read."""
+
+    number: int
+    source: Source
+    patch: Box
+    wide: Box
+    """The patch and what is read around it, in voxels of the image; it may reach out of what is there."""
+    warp: Warp | None
+    labelled: bool
+
+    def taught(self) -> Taught | None:
+        """What a teacher says of the patch; None where there is none, or where labels are displaced."""
+        return None if self.warp is not None and self.warp.moves_labels else self.source.taught(self.patch)
+
+
 class Wanted(NamedTuple):
     """What a sample must hold, or its place is drawn again: labels are looked at before the image is read."""
 
@@ -102,36 +118,40 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
             raise NeuropilError("training needs at least one image with labels; fill `data.train`")
         self.patch, self.seed, self.margin, self.length = patch, seed, margin, length
         self.augment, self.wanted = augment, wanted
-        self._sources: list[Source] = []
+        self.sources: list[Source] = []
         for pair in pairs:
             home = device or torch.device("cpu")
-            self._sources.append(Source(pair, patch, unlabelled, memory, home, offsets))
-            memory -= self._sources[-1].kept
-        if not any(source.may_teach for source in self._sources):
+            self.sources.append(Source(pair, patch, unlabelled, memory, home, offsets))
+            memory -= self.sources[-1].kept
+        if not any(source.may_teach for source in self.sources):
             labels = pairs[0].labels
             raise NeuropilError(
                 f"expected neurons, got no voxel with an id above 0 that may be used in {labels and labels.path}"
                 f"{f' and {len(pairs) - 1} more' if len(pairs) > 1 else ''}; look at labels, mask and box in the recipe"
             )
-        positions = np.array([source.pair.weight * source.room for source in self._sources])
+        positions = np.array([source.pair.weight * source.room for source in self.sources])
         self._until = (positions / positions.sum()).cumsum()
         self._until /= self._until[-1]
 
     @property
     def voxel_size(self) -> VoxelSize | None:
         """In nm, of the first volume that tells."""
-        sizes = [source.pair.image.metadata.voxel_size for source in self._sources]
+        sizes = [source.pair.image.metadata.voxel_size for source in self.sources]
         return next((size for size in sizes if size is not None), None)
 
     @property
     def grey_values(self) -> GreyValues:
         """What the grey values are like, the mean over volumes."""
-        return GreyValues.mean([GreyValues.of(source.pair.image) for source in self._sources])
+        return GreyValues.mean([GreyValues.of(source.pair.image) for source in self.sources])
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, number: int) -> Sample:
+        return self.cut(self.spot(number))
+
+    def spot(self, number: int) -> Spot:
+        """Where a sample lies and how it will be warped; nothing is read for it, unless places are looked at."""
         source, patch = self._place(sample_rng(self.seed, number))
         warp = None
         if self.augment is not None:
@@ -139,10 +159,14 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         labelled = source.pair.labels is not None
         if warp is not None and warp.moves_labels and not labelled:
             warp = None  # the only truth there is cannot follow
-        taught = None if warp is not None and warp.moves_labels else source.taught(patch)
         wide = patch.grow((0, self.margin, self.margin) if warp is None else (0, *warp.reach))
-        image, real = (source.image(patch), None) if warp is None else source.wide_image(wide)
-        return Sample(image, *source.labels(wide), number, warp, real, taught, labelled)
+        return Spot(number, source, patch, wide, warp, labelled)
+
+    def cut(self, spot: Spot) -> Sample:
+        """The voxels of a sample."""
+        source, warp = spot.source, spot.warp
+        image, real = (source.image(spot.patch), None) if warp is None else source.wide_image(spot.wide)
+        return Sample(image, *source.labels(spot.wide), spot.number, warp, real, spot.taught(), spot.labelled)
 
     def _place(self, rng: np.random.Generator) -> tuple[Source, Box]:
         """A volume and a patch in it that holds what is wanted."""
@@ -150,7 +174,7 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         best: tuple[float, Source, Box] | None = None
         for _ in range(wanted.attempts):
             # What rng.choice with these shares does, without checking them each time.
-            source = self._sources[int(self._until.searchsorted(rng.random(), side="right"))]
+            source = self.sources[int(self._until.searchsorted(rng.random(), side="right"))]
             patch = Box.at(source.start(rng, self.patch), self.patch)
             if self.wanted is None and source.usable_everywhere:
                 return source, patch
@@ -182,12 +206,12 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         >>> data.possible((-1, 0, 0)), data.possible((-4, 0, 0)), data.possible((0, 0, -1))
         (False, True, True)
         """
-        return any(source.possible(offset) for source in self._sources)
+        return any(source.possible(offset) for source in self.sources)
 
     @property
     def in_memory(self) -> bool:
         """Whether every volume is kept in memory."""
-        return all(source.kept for source in self._sources)
+        return all(source.kept for source in self.sources)
 
 
 def sample_rng(seed: int, number: int, part: int = 0) -> np.random.Generator:

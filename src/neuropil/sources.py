@@ -156,6 +156,12 @@ class Source:
                 return False
         return True
 
+    def whole(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Image, labels and mask of a source that is kept; not to be written to."""
+        assert self._image is not None
+        assert self._labels is not None
+        return self._image, *self._labels
+
     def image(self, box: Box) -> Tensor:
         if self._image is None:
             return _read_grey(self.pair.image, box)

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from neuropil import NeuropilError
-from neuropil.augment import defects, spoil_sections
-from neuropil.augment.defects import blurred
+from neuropil.augment import apply_defects, draw_defects
+from neuropil.augment.defects import Blurred, Coarse, Missing, Noisy, Smeared, Torn, cells
 from neuropil.config import AugmentConfig, Config
 
 KINDS = ("missing", "partly_missing", "blurred", "noisy", "motion", "cut_noise", "cut_blur")
@@ -15,7 +15,11 @@ def stack(seed=0, shape=(8, 16, 15)):
 
 
 def spoil(image, seed, **shares):
-    return spoil_sections(image, AugmentConfig(**shares), np.random.default_rng(seed))
+    return apply_defects(image, drawn(seed, tuple(image.shape), **shares))
+
+
+def drawn(seed, shape, **shares):
+    return draw_defects(np.random.default_rng(seed), AugmentConfig(**shares), shape)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -60,7 +64,7 @@ def test_missing_sections_are_one_grey_value_and_parts_of_them_only_where_torn()
 def test_blur_keeps_the_mean_and_is_a_gaussian():
     point = torch.zeros(1, 41, 41)
     point[0, 20, 20] = 1
-    out = blurred(point, AugmentConfig(blur=1.0), np.random.default_rng(0))
+    out = spoil(point, 0, blurred=1.0, blur=1.0)
     at = torch.arange(41) - 20.0
     profile = torch.exp(-(at**2) / 2)
     expected = profile[:, None] * profile[None] / profile.sum() ** 2
@@ -85,18 +89,29 @@ def test_shares_that_do_not_fit_are_refused():
         Config.from_dict({"augment": {"step": 0.6, "slip": 0.6}})
 
 
-def test_several_kinds_meet_where_they_are_drawn_by_themselves(monkeypatch):
-    """Each as often as its probability says, and two together as often as their product."""
+def test_several_kinds_meet_where_they_are_drawn_by_themselves():
+    """Each as often as its probability says, and two together as often as their product; boxes first."""
     shares = {"missing": 0.5, "partly_missing": 0.9, "motion": 0.5, "cut_noise": 0.75, "cut_blur": 0.5}
-    seen = []
+    seen = [drawn(seed, (1, 2, 2), several=True, **shares) for seed in range(2000)]
+    kinds = [[type(defect) for defect in one] for one in seen]
+    for name, kind in zip(KINDS, (Missing, Torn, Blurred, Noisy, Smeared, Noisy, Coarse), strict=True):
+        if name != "noisy":
+            assert np.mean([kind in one for one in kinds]) == pytest.approx(shares.get(name, 0), abs=0.04)
+    assert np.mean([{Missing, Smeared} <= set(one) for one in kinds]) == pytest.approx(0.25, abs=0.04)
+    assert [Coarse, Noisy, Smeared, Torn, Missing] in kinds
 
-    def recorder(name):
-        return lambda image, *_: (seen[-1].add(name), image)[1]
 
-    monkeypatch.setattr(defects, "_KINDS", tuple((name, recorder(name), True) for name in KINDS))
-    for seed in range(2000):
-        seen.append(set())
-        spoil(stack(shape=(1, 2, 2)), seed, several=True, **shares)
-    for name in KINDS:
-        assert np.mean([name in one for one in seen]) == pytest.approx(shares.get(name, 0), abs=0.04)
-    assert np.mean([{"missing", "motion"} <= one for one in seen]) == pytest.approx(0.25, abs=0.04)
+@pytest.mark.parametrize(("size", "factor"), [(12, 3), (13, 4), (5, 8), (31, 2)])
+def test_cells_are_those_of_pooling_and_of_repeating(size, factor):
+    line = torch.rand(1, 1, size)
+    count = max(1, size // factor)
+    pooled = torch.nn.functional.adaptive_avg_pool1d(line, count)
+    expected = torch.nn.functional.interpolate(pooled, size=size, mode="nearest")[0, 0]
+    assert torch.allclose(torch.from_numpy(cells(size, factor)) @ line[0, 0], expected, atol=1e-6)
+
+
+def test_noise_has_the_deviation_that_was_drawn():
+    (defect,) = drawn(0, (1, 200, 200), noisy=1.0, noise=0.2)
+    assert 0.06 <= defect.deviation <= 0.2
+    assert defect.noise().std() == pytest.approx(defect.deviation, rel=0.02)
+    assert abs(defect.noise().mean()) < 0.003

@@ -3,7 +3,11 @@ import pytest
 import torch
 
 from neuropil import NeuropilError
-from neuropil.augment import Intensity, Symmetry, apply_symmetry, intensity, to_unit, vary_intensity
+from neuropil.augment import Intensity, Symmetry, apply_curves, apply_symmetry, draw_curves, intensity, to_unit
+
+
+def vary_intensity(image, spread, rng, backwards=False):
+    return apply_curves(image, draw_curves(rng, spread, len(image), backwards))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from neuropil import Config
 from neuropil.augment import Warp, apply_symmetry, apply_warp, draw_symmetry, draw_warp
-from neuropil.augment.warp import _positions
+from neuropil.augment.warp import longest_reach, positions, straight
 from neuropil.config import AugmentConfig
 from neuropil.dataset import VolumeDataset
 from neuropil.sources import LabelledVolume
@@ -144,14 +144,27 @@ def test_the_reach_is_enough_and_not_much_more():
     spare = []
     for warp in drawn(ALL, count=150):
         image = source(warp)[0]
+        lines = straight(warp, (PATCH[1] + 2, PATCH[2] + 2), image.shape[1:])
+        bend = None if warp.bend is None else torch.from_numpy(warp.bend)[None]
         place = (
-            _positions(warp, (PATCH[1] + 2, PATCH[2] + 2), image)[None]
+            positions(*(torch.from_numpy(part)[:, None] for part in lines), bend)[:, 0].permute(1, 2, 0)[None]
             + torch.from_numpy(warp.steps + warp.slips)[:, None, None]
         )
         last = torch.tensor(image.shape[1:]) - 1
         spare.append(torch.minimum(place, last - place).amin((0, 1, 2)))
         assert (spare[-1] >= 0).all()
     assert torch.stack(spare).median() < 3
+
+
+@pytest.mark.parametrize("augment", [ALL, AugmentConfig(scale=0.5), AugmentConfig(slip=0.9), AugmentConfig(elastic=6)])
+@pytest.mark.parametrize("margin", [0, 3])
+def test_no_warp_reaches_further_than_the_longest(augment, margin):
+    reaches = [
+        max(warp.reach)
+        for seed in range(400)
+        if (warp := draw_warp(np.random.default_rng(seed), augment, PATCH, margin)) is not None
+    ]
+    assert max(reaches) <= longest_reach(augment, PATCH, margin)
 
 
 def test_nothing_is_drawn_where_nothing_is_asked():

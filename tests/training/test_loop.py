@@ -14,6 +14,7 @@ from neuropil.models.checkpoint import load_model, read_checkpoint
 from neuropil.training.batches import Numbers, batches, open_dataset
 from neuropil.training.loop import prepared, validate
 from neuropil.training.run import Step, start_run
+from neuropil.training.workers import with_workers
 from neuropil.volumes import Metadata
 from training_data import equal, recipe, stripes, weights
 
@@ -28,9 +29,10 @@ def test_learns_and_leaves_what_prediction_needs(data, tmp_path):
     last = train(config, tmp_path)
     assert last == tmp_path / "checkpoints" / "last.pt"
     assert (tmp_path / "checkpoints" / "best.pt").exists()
-    assert load_config([tmp_path / "config.yaml"]) == config
+    settled = with_workers(config, 0)
+    assert load_config([tmp_path / "config.yaml"]) == settled
     model = load_model(last)
-    assert model.config == config
+    assert model.config == settled
     assert model.info["voxel_size"] == [30, 6, 6]
     assert not list(tmp_path.rglob("*.partial"))
 
@@ -98,10 +100,9 @@ def test_the_next_batch_is_made_ahead_and_what_fails_there_is_said(data):
             yield next(real)
         raise NeuropilError("the disk is gone")
 
-    # The batches stay where they are: what is seen here is who makes them, and when, for a network on a GPU.
-    fabric = SimpleNamespace(device=torch.device("cuda"), to_device=lambda drawn: drawn)
-    run = SimpleNamespace(config=config, fabric=fabric)
-    with closing(prepared(run, samples())) as stream:
+    # What is seen here is who makes batches, and when, as for a network on a GPU.
+    run = SimpleNamespace(config=config, fabric=SimpleNamespace(device=torch.device("cpu")))
+    with closing(prepared(run, samples(), ahead=True)) as stream:
         first = next(stream)
         assert second.wait(20), "the second batch is made before it is asked for"
         assert not torch.equal(first.image_BCZYX, next(stream).image_BCZYX)

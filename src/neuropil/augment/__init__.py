@@ -1,6 +1,6 @@
-"""Data augmentation: batched, on the training device, seeded per sample."""
+"""Data augmentation, seeded per sample: a sample at a time on processors, a batch at once on GPUs."""
 
-from neuropil.augment.defects import spoil_sections
+from neuropil.augment.defects import apply_defects, draw_defects
 from neuropil.augment.geometry import (
     Reading,
     Symmetry,
@@ -14,27 +14,38 @@ from neuropil.augment.geometry import (
     turned,
     undone,
 )
-from neuropil.augment.intensity import Intensity, to_unit, vary_intensity
-from neuropil.augment.warp import Warp, Warped, apply_warp, draw_warp
+from neuropil.augment.intensity import Curves, Intensity, apply_curves, draw_curves, to_unit
+from neuropil.augment.together import Drawn, Shelf, Together, Window, vary_together
+from neuropil.augment.warp import Warp, Warped, apply_warp, draw_warp, longest_reach, shrink
 
 __all__ = [
+    "Curves",
+    "Drawn",
     "Intensity",
     "Reading",
+    "Shelf",
     "Symmetry",
+    "Together",
     "Warp",
     "Warped",
+    "Window",
+    "apply_curves",
+    "apply_defects",
     "apply_symmetry",
     "apply_warp",
+    "draw_curves",
+    "draw_defects",
     "draw_symmetry",
     "draw_warp",
     "edges_inside",
     "inverse",
+    "longest_reach",
     "moved",
     "readings",
-    "spoil_sections",
+    "shrink",
     "to_unit",
     "turn_affinities",
     "turned",
     "undone",
-    "vary_intensity",
+    "vary_together",
 ]

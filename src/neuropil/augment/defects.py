@@ -1,161 +1,270 @@
-"""Defects of sections as microscopes and knives make them: at most one kind in a sample, unless several may meet."""
+"""Defects of sections as microscopes and knives make them: at most one kind in a sample, unless several may meet.
+
+What is drawn for a sample, :func:`draw_defects`, is small and lies on the processor. What it does to sections is said
+once, for any sections that lie side by side: those of a sample (:func:`apply_defects`) or of a whole batch on a GPU
+(:mod:`neuropil.augment.together`).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from neuropil.augment.intensity import to_unit
 from neuropil.config import AugmentConfig
+from neuropil.geometry import Triple
 
-Defect = Callable[[Tensor, AugmentConfig, np.random.Generator], Tensor]
-"""From sections, float ``[n, Y, X]`` in [0, 1], to damaged ones of the same shape."""
+Numbers = npt.NDArray[np.floating]
 
 
-def spoil_sections(image_ZYX: Tensor, augment: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """Damage some sections of one sample, or a box of it; the labels stay what they are.
+class Missing(NamedTuple):
+    """Sections that were lost: one grey value, black in half of them."""
+
+    sections: npt.NDArray[np.int64]
+    grey: Numbers
+    """``[n]``, in [0, 1]."""
+
+
+class Torn(NamedTuple):
+    """Sections torn or folded along a line at any angle: what lies on one side of it is one grey value."""
+
+    sections: npt.NDArray[np.int64]
+    line: Numbers
+    """``[n, 3]``, sine, cosine, cut: what is torn away has sine · y + cosine · x > cut, counted from the middle."""
+    grey: Numbers
+    """``[n]``."""
+
+
+class Blurred(NamedTuple):
+    """Sections out of focus: a Gaussian of up to ``blur`` voxels."""
+
+    sections: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+    """``[k]``, along y and along x."""
+
+
+class Smeared(NamedTuple):
+    """Sections smeared along a line of up to ``motion_length`` voxels at any angle: the stage moved."""
+
+    sections: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+    """``[k, k]``."""
+
+
+class Noisy(NamedTuple):
+    """Too few electrons: Gaussian noise of a standard deviation of up to ``noise``, in sections or in a box."""
+
+    sections: npt.NDArray[np.int64]
+    box: tuple[slice, slice]
+    seed: int
+    deviation: float
+
+    def noise(self) -> npt.NDArray[np.float32]:
+        """``[n, y, x]`` of the box."""
+        shape = (len(self.sections), *(part.stop - part.start for part in self.box))
+        drawn = np.random.Generator(np.random.SFC64(self.seed)).standard_normal(shape, np.float32)
+        return np.multiply(drawn, np.float32(self.deviation), out=drawn)
+
+
+class Coarse(NamedTuple):
+    """A box seen at a half to an eighth of the resolution in y and x (J. Yoo et al. 2020, arXiv:2004.00448)."""
+
+    sections: npt.NDArray[np.int64]
+    box: tuple[slice, slice]
+    factor: int
+
+
+Defect = Missing | Torn | Blurred | Smeared | Noisy | Coarse
+
+SHARES = ("missing", "partly_missing", "blurred", "noisy", "motion", "cut_noise", "cut_blur")
+"""The shares of samples in the config, in the order in which one of them is drawn."""
+
+
+def draw_defects(rng: np.random.Generator, augment: AugmentConfig, patch: Triple) -> tuple[Defect, ...]:
+    """Draw what is damaged in one sample, in the order in which it happens.
 
     The network learns to carry neurons across sections it cannot see. One kind per sample, because all at once is
     far worse than real stacks are; with ``augment.several`` each kind is drawn by itself, boxes first.
 
     Args:
-        image_ZYX: float in [0, 1], or bytes; left alone, and returned as it is where nothing is damaged.
-        augment: the share of samples with each kind of defect, and how strong it may be.
         rng: the sample's stream.
+        augment: the share of samples with each kind of defect, and how strong it may be.
+        patch: voxels (z, y, x) of the sample.
 
-    >>> dark = spoil_sections(torch.ones(6, 8, 8), AugmentConfig(missing=1.0), np.random.default_rng(1))
-    >>> 1 <= (dark.mean((1, 2)) < 1).sum() <= 5
-    tensor(True)
+    >>> (lost,) = draw_defects(np.random.default_rng(1), AugmentConfig(missing=1.0), (6, 8, 8))
+    >>> 1 <= len(lost.sections) <= 5
+    True
     """
     if augment.several:
-        for share, defect, whole in reversed(_KINDS):
-            if float(rng.random()) < getattr(augment, share):
-                image_ZYX = _damaged(image_ZYX, augment, rng, defect, whole)
-        return image_ZYX
+        shares = reversed(SHARES)
+        return tuple(
+            _draw(kind, rng, augment, patch) for kind in shares if float(rng.random()) < getattr(augment, kind)
+        )
     drawn = float(rng.random())
-    for share, defect, whole in _KINDS:
-        probability = getattr(augment, share)
+    for kind in SHARES:
+        probability = getattr(augment, kind)
         if drawn < probability:
-            return _damaged(image_ZYX, augment, rng, defect, whole)
+            return (_draw(kind, rng, augment, patch),)
         drawn -= probability
+    return ()
+
+
+def _draw(kind: str, rng: np.random.Generator, augment: AugmentConfig, patch: Triple) -> Defect:
+    """One defect: in a few sections, each of them chosen once, or in a box."""
+    if kind in ("cut_noise", "cut_blur"):
+        z, y, x = _draw_box(rng, augment.cut_size, patch)
+        inside = np.arange(z.start, z.stop)
+        if kind == "cut_noise":
+            return _draw_noise(inside, (y, x), rng, augment)
+        return Coarse(inside, (y, x), int(rng.integers(2, 9)))
+    count = int(rng.integers(1, min(augment.defect_sections, patch[0]) + 1))
+    chosen = rng.choice(patch[0], count, replace=False)
+    if kind == "missing":
+        return Missing(chosen, _draw_grey(count, rng))
+    if kind == "partly_missing":
+        angle = rng.uniform(0, 2 * math.pi, count)
+        sine, cosine = np.sin(angle), np.cos(angle)
+        cut = rng.uniform(-0.3, 0.3, count) * (np.abs(sine) * patch[1] + np.abs(cosine) * patch[2])
+        return Torn(chosen, np.stack([sine, cosine, cut], 1), _draw_grey(count, rng))
+    if kind == "blurred":
+        return Blurred(chosen, _gaussian(float(rng.uniform(min(1.0, augment.blur), augment.blur))))
+    if kind == "noisy":
+        return _draw_noise(chosen, (slice(0, patch[1]), slice(0, patch[2])), rng, augment)
+    return Smeared(chosen, _line(augment.motion_length // 2, rng.uniform(0, math.pi)))
+
+
+def _draw_grey(count: int, rng: np.random.Generator) -> Numbers:
+    return np.asarray(rng.random(count) * rng.integers(0, 2, count))
+
+
+def _draw_noise(
+    sections: npt.NDArray[np.int64], box: tuple[slice, slice], rng: np.random.Generator, augment: AugmentConfig
+) -> Noisy:
+    return Noisy(sections, box, int(rng.integers(2**62)), float(rng.uniform(0.3, 1) * augment.noise))
+
+
+def _draw_box(rng: np.random.Generator, share: float, patch: Triple) -> tuple[slice, slice, slice]:
+    """A box of up to ``share`` of each axis."""
+    sizes = [max(1, round(n * share * rng.uniform(0.5, 1))) for n in patch]
+    starts = [int(rng.integers(0, n - size + 1)) for n, size in zip(patch, sizes, strict=True)]
+    z, y, x = (slice(a, a + size) for a, size in zip(starts, sizes, strict=True))
+    return z, y, x
+
+
+def _gaussian(sigma: float) -> npt.NDArray[np.float32]:
+    radius = max(1, math.ceil(2.5 * sigma))
+    at = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    weights = torch.exp(-(at**2) / (2 * sigma**2))
+    return np.asarray((weights / weights.sum()).numpy())
+
+
+def _line(radius: int, angle: float) -> npt.NDArray[np.float32]:
+    """A line through the middle of a square, its voxels adding up to 1."""
+    line = np.linspace(-radius, radius, 4 * radius + 1)
+    kernel = np.zeros((2 * radius + 1, 2 * radius + 1), np.float32)
+    at = (np.rint(radius + line * np.sin(angle)).astype(int), np.rint(radius + line * np.cos(angle)).astype(int))
+    np.add.at(kernel, at, 1)
+    return np.asarray(kernel / kernel.sum())
+
+
+def apply_defects(image_ZYX: Tensor, defects: tuple[Defect, ...]) -> Tensor:
+    """Damage the sections of one sample; the labels stay what they are.
+
+    Args:
+        image_ZYX: float in [0, 1], or bytes; left alone, and returned as it is where nothing is damaged.
+        defects: what :func:`draw_defects` drew for a sample of this shape.
+
+    >>> lost = Missing(np.array([1]), np.array([0.5]))
+    >>> apply_defects(torch.ones(3, 8, 8), (lost,)).mean((1, 2)).tolist()
+    [1.0, 0.5, 1.0]
+    """
+    for defect in defects:
+        image_ZYX = image_ZYX.clone() if image_ZYX.dtype != torch.uint8 else to_unit(image_ZYX)
+        chosen = torch.from_numpy(defect.sections).to(image_ZYX.device)
+        image_ZYX[chosen] = _damaged(image_ZYX[chosen], defect)
     return image_ZYX
 
 
-def _damaged(
-    image_ZYX: Tensor, augment: AugmentConfig, rng: np.random.Generator, defect: Defect, whole: bool
-) -> Tensor:
-    unit = to_unit(image_ZYX) if image_ZYX.dtype == torch.uint8 else image_ZYX
-    return defect(unit, augment, rng) if whole else _some(unit, augment, rng, defect)
+def _damaged(sections_NYX: Tensor, defect: Defect) -> Tensor:
+    """The sections of a defect, with what it does to them."""
+    if isinstance(defect, Missing):
+        return lost(_like(defect.grey, sections_NYX), sections_NYX)
+    if isinstance(defect, Torn):
+        axes = (_like(middle_out(n), sections_NYX) for n in sections_NYX.shape[1:])
+        return torn(sections_NYX, _like(defect.line, sections_NYX), _like(defect.grey, sections_NYX), *axes)
+    if isinstance(defect, Blurred | Smeared):
+        weights = _like(defect.weights, sections_NYX)
+        return filtered(sections_NYX, weights.expand(len(sections_NYX), *weights.shape))
+    y, x = defect.box
+    if isinstance(defect, Noisy):
+        sections_NYX[:, y, x] = with_noise(sections_NYX[:, y, x], _like(defect.noise(), sections_NYX))
+        return sections_NYX
+    inner = sections_NYX[:, y, x]
+    rows, columns = (_like(cells(n, defect.factor), inner).expand(len(inner), -1, -1) for n in inner.shape[1:])
+    sections_NYX[:, y, x] = coarsened(inner, rows, columns)
+    return sections_NYX
 
 
-def _some(image_ZYX: Tensor, augment: AugmentConfig, rng: np.random.Generator, defect: Defect) -> Tensor:
-    """Damage a few sections, each of them chosen once."""
-    count = int(rng.integers(1, min(augment.defect_sections, len(image_ZYX)) + 1))
-    chosen = torch.from_numpy(rng.choice(len(image_ZYX), count, replace=False)).to(image_ZYX.device)
-    out = image_ZYX.clone()
-    out[chosen] = defect(image_ZYX[chosen], augment, rng)
-    return out
+def _like(values: npt.ArrayLike, like: Tensor) -> Tensor:
+    return torch.from_numpy(np.asarray(values)).to(like)
 
 
-def missing(sections_NYX: Tensor, augment: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """Sections that were lost: one grey value, black in half of them."""
-    grey = rng.random(len(sections_NYX)) * rng.integers(0, 2, len(sections_NYX))
-    return _column(grey, sections_NYX).expand_as(sections_NYX)
+def middle_out(size: int) -> npt.NDArray[np.float32]:
+    """The voxels of an axis, counted from its middle.
+
+    >>> middle_out(4).tolist()
+    [-1.5, -0.5, 0.5, 1.5]
+    """
+    return np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)
 
 
-def partly_missing(sections_NYX: Tensor, augment: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """Sections torn or folded along a line at any angle: what lies on one side of it is one grey value."""
-    count, height, width = sections_NYX.shape
-    angle = rng.uniform(0, 2 * math.pi, count)
-    cut = rng.uniform(-0.3, 0.3, count) * (np.abs(np.sin(angle)) * height + np.abs(np.cos(angle)) * width)
-    y, x = (torch.arange(n, device=sections_NYX.device) - (n - 1) / 2 for n in (height, width))
-    side = _column(np.sin(angle), sections_NYX) * y[:, None] + _column(np.cos(angle), sections_NYX) * x
-    return torch.where(side > _column(cut, sections_NYX), missing(sections_NYX, augment, rng), sections_NYX)
+def lost(grey_N: Tensor, sections_NYX: Tensor) -> Tensor:
+    """Each section one grey value."""
+    return grey_N[:, None, None].expand_as(sections_NYX)
 
 
-def blurred(sections_NYX: Tensor, augment: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """Sections out of focus: a Gaussian of up to ``blur`` voxels."""
-    sigma = float(rng.uniform(min(1.0, augment.blur), augment.blur))
-    radius = max(1, math.ceil(2.5 * sigma))
-    at = torch.arange(-radius, radius + 1, device=sections_NYX.device, dtype=sections_NYX.dtype)
-    weights = torch.exp(-(at**2) / (2 * sigma**2))
-    weights = weights / weights.sum()
-    padded = _repeat_border(sections_NYX[:, None], radius)
-    return F.conv2d(F.conv2d(padded, weights[None, None, :, None]), weights[None, None, None, :])[:, 0]
+def torn(sections_NYX: Tensor, line_N3: Tensor, grey_N: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """One grey value on one side of a line; ``y`` and ``x`` are places counted from the middle."""
+    sine, cosine, cut = (part[:, None, None] for part in line_N3.unbind(1))
+    return torch.where(sine * y[:, None] + cosine * x > cut, lost(grey_N, sections_NYX), sections_NYX)
 
 
-def noisy(sections_NYX: Tensor, augment: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """Sections with too few electrons: Gaussian noise of a standard deviation of up to ``noise``."""
-    return (sections_NYX + _noise(sections_NYX, rng) * float(rng.uniform(0.3, 1) * augment.noise)).clamp(0, 1)
+def filtered(sections_NYX: Tensor, weights_NK: Tensor) -> Tensor:
+    """Each section under its own weights, ``[n, k]`` along y and along x or ``[n, k, k]``; the border is repeated."""
+    radius = weights_NK.shape[1] // 2
+    padded = F.pad(sections_NYX[None], (radius,) * 4, mode="replicate")
+    count = len(sections_NYX)
+    if weights_NK.ndim == 3:
+        return F.conv2d(padded, weights_NK[:, None], groups=count)[0]
+    along_y = F.conv2d(padded, weights_NK[:, None, :, None], groups=count)
+    return F.conv2d(along_y, weights_NK[:, None, None, :], groups=count)[0]
 
 
-def moved(sections_NYX: Tensor, augment: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """Sections smeared along a line of up to ``motion_length`` voxels at any angle: the stage moved."""
-    radius = augment.motion_length // 2
-    angle = rng.uniform(0, math.pi)
-    line = np.linspace(-radius, radius, 4 * radius + 1)
-    kernel = np.zeros((2 * radius + 1, 2 * radius + 1), np.float32)
-    np.add.at(
-        kernel,
-        (np.rint(radius + line * np.sin(angle)).astype(int), np.rint(radius + line * np.cos(angle)).astype(int)),
-        1,
-    )
-    weights = torch.from_numpy(kernel / kernel.sum()).to(sections_NYX)
-    return F.conv2d(_repeat_border(sections_NYX[:, None], radius), weights[None, None])[:, 0]
+def with_noise(sections_NYX: Tensor, noise_NYX: Tensor) -> Tensor:
+    """With noise added, within [0, 1]."""
+    return (sections_NYX + noise_NYX).clamp_(0, 1)
 
 
-def cut_noise(image_ZYX: Tensor, augment: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """Noise inside a box through several sections."""
-    box, out = _box(image_ZYX, augment, rng), image_ZYX.clone()
-    out[box] = noisy(out[box], augment, rng)
-    return out
+def coarsened(sections_NYX: Tensor, rows_NYY: Tensor, columns_NXX: Tensor) -> Tensor:
+    """Means over the cells that :func:`cells` says, along y and along x."""
+    return torch.bmm(torch.bmm(rows_NYY, sections_NYX), columns_NXX.mT)
 
 
-def cut_blur(image_ZYX: Tensor, augment: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """A box seen at a half to an eighth of the resolution in y and x (J. Yoo et al. 2020, arXiv:2004.00448)."""
-    box, out = _box(image_ZYX, augment, rng), image_ZYX.clone()
-    size = out[box].shape[-2:]
-    factor = int(rng.integers(2, 9))
-    coarse = F.adaptive_avg_pool2d(out[box][:, None], (max(1, size[0] // factor), max(1, size[1] // factor)))
-    out[box] = F.interpolate(coarse, size=size, mode="nearest")[:, 0]
-    return out
+def cells(size: int, factor: int) -> npt.NDArray[np.float32]:
+    """A line of voxels seen ``factor`` times coarser, each as the mean of the cell it falls into: ``[size, size]``.
 
-
-_KINDS: tuple[tuple[str, Defect, bool], ...] = (
-    ("missing", missing, False),
-    ("partly_missing", partly_missing, False),
-    ("blurred", blurred, False),
-    ("noisy", noisy, False),
-    ("motion", moved, False),
-    ("cut_noise", cut_noise, True),
-    ("cut_blur", cut_blur, True),
-)
-"""The share of samples in the config, what it does, and whether it takes the whole sample or some sections."""
-
-
-def _column(values: np.ndarray, like: Tensor) -> Tensor:
-    """One number per section, to be spread over it."""
-    return torch.from_numpy(values).to(like)[:, None, None]
-
-
-def _repeat_border(x_N1YX: Tensor, radius: int) -> Tensor:
-    return F.pad(x_N1YX, (radius,) * 4, mode="replicate")
-
-
-def _noise(like: Tensor, rng: np.random.Generator) -> Tensor:
-    """Standard normal noise, drawn on the device from a seed of the sample's stream."""
-    generator = torch.Generator(like.device).manual_seed(int(rng.integers(2**62)))
-    return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
-
-
-def _box(image_ZYX: Tensor, augment: AugmentConfig, rng: np.random.Generator) -> tuple[slice, slice, slice]:
-    """A box of up to ``cut_size`` of each axis."""
-    sizes = [max(1, round(n * augment.cut_size * rng.uniform(0.5, 1))) for n in image_ZYX.shape]
-    starts = [int(rng.integers(0, n - size + 1)) for n, size in zip(image_ZYX.shape, sizes, strict=True)]
-    z, y, x = (slice(a, a + size) for a, size in zip(starts, sizes, strict=True))
-    return z, y, x
+    >>> cells(4, 2).tolist()
+    [[0.5, 0.5, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.5, 0.5]]
+    """
+    count = max(1, size // factor)
+    cell = np.arange(size) * count // size
+    first, last = cell * size // count, -(-(cell + 1) * size // count)
+    at = np.arange(size)
+    inside = (at >= first[:, None]) & (at < last[:, None])
+    return np.asarray((inside / (last - first)[:, None]).astype(np.float32))

@@ -50,40 +50,75 @@ class Intensity(NamedTuple):
     """Share of these in which each section varies by itself; in the others all vary alike."""
 
 
-def vary_intensity(
-    image_ZYX: Tensor, intensity: Intensity, rng: np.random.Generator, backwards: bool = False
-) -> Tensor:
-    """Give each section of one sample its own contrast, brightness and gamma.
+Curves = npt.NDArray[np.float32]
+"""``[3, Z]``: for each section what multiplies grey values counted from the middle, where the middle comes to lie, and
+the power to which they are raised."""
+
+
+def draw_curves(
+    rng: np.random.Generator, intensity: Intensity, sections: int, backwards: bool = False
+) -> Curves | None:
+    """Draw contrast, brightness and gamma of each section of one sample; None where it is not varied.
 
     Some of the varied samples move all sections alike, the others each by itself
     (K. Lee et al. 2017, arXiv:1706.00120, section 3.3, vary grey values per section).
 
     Args:
-        image_ZYX: float in [0, 1], or bytes; left alone.
-        intensity: how far, and how often.
         rng: the sample's stream.
+        intensity: how far, and how often.
+        sections: how many there are.
         backwards: draw for the last section first, as for an image that has been flipped in z.
 
-    Returns:
-        float32 in [0, 1].
-
-    >>> out = vary_intensity(torch.rand(4, 8, 8), Intensity(0.3, 0.3, 0.5, 1.0), np.random.default_rng(0))
-    >>> tuple(out.shape)
-    (4, 8, 8)
+    >>> draw_curves(np.random.default_rng(0), Intensity(0.3, 0.3, 0.5, 1.0), 4).shape
+    (3, 4)
     """
-    sections = image_ZYX.shape[0]
     draws = rng.uniform(-1, 1, (3, sections))
     if rng.random() < 1 - intensity.by_section:
         draws[:] = draws[:, :1]
-    varied = rng.random() < intensity.probability
+    if not rng.random() < intensity.probability:
+        return None
     if backwards:
-        draws = draws[:, ::-1].copy()
+        draws = draws[:, ::-1]
+    contrast, brightness, gamma = torch.from_numpy(draws.astype(np.float32))
+    curves = [
+        1 + contrast * intensity.contrast / 2,
+        0.5 + brightness * intensity.brightness / 2,
+        2 ** (gamma * intensity.gamma),
+    ]
+    return np.asarray(torch.stack(curves).numpy())
+
+
+def apply_curves(image_ZYX: Tensor, curves: Curves | None) -> Tensor:
+    """Grey values of one sample as its curves make them: float32 in [0, 1], in contiguous memory where it was bytes.
+
+    Args:
+        image_ZYX: float in [0, 1], or bytes; left alone.
+        curves: what :func:`draw_curves` drew; None: nothing is varied.
+
+    >>> twice = np.array([[2.0], [0.5], [1.0]], np.float32)
+    >>> apply_curves(torch.tensor([[[0.5, 0.6]]]), twice).round(decimals=3).tolist()
+    [[[0.5, 0.7]]]
+    """
     if image_ZYX.dtype != torch.uint8:
-        return _bend(image_ZYX, intensity, draws) if varied else image_ZYX
+        return image_ZYX if curves is None else bent(image_ZYX, _columns(curves, image_ZYX.device))
     # Of bytes there are 256: powers of these, and a table for each section, instead of a power for each voxel.
-    greys_Z1G = to_unit(torch.arange(256, dtype=torch.uint8, device=image_ZYX.device)).expand(sections, 1, -1)
-    table_Z1G = _bend(greys_Z1G, intensity, draws) if varied else greys_Z1G
+    greys_Z1G = to_unit(torch.arange(256, dtype=torch.uint8, device=image_ZYX.device)).expand(len(image_ZYX), 1, -1)
+    table_Z1G = greys_Z1G if curves is None else bent(greys_Z1G, _columns(curves, image_ZYX.device))
     return _look_up(image_ZYX, table_Z1G[:, 0].contiguous())
+
+
+def _columns(curves: Curves, device: torch.device) -> Tensor:
+    return torch.from_numpy(curves).to(device)[..., None, None]
+
+
+def bent(unit_ZYX: Tensor, curves_3Z11: Tensor) -> Tensor:
+    """Contrast, brightness and gamma of sections, which may have any number of axes before them.
+
+    >>> bent(torch.tensor([[[0.25]]]), torch.tensor([1.0, 0.5, 0.5]).reshape(3, 1, 1, 1)).item()
+    0.5
+    """
+    factor, middle, power = curves_3Z11
+    return (unit_ZYX - 0.5).mul_(factor).add_(middle).clamp_(0, 1).pow_(power)
 
 
 def _look_up(image_ZYX: Tensor, table_ZG: Tensor) -> Tensor:
@@ -98,13 +133,3 @@ def _look_up(image_ZYX: Tensor, table_ZG: Tensor) -> Tensor:
 
 def _gather(image_ZYX: Tensor, table_ZG: Tensor) -> Tensor:
     return table_ZG.gather(1, image_ZYX.reshape(len(table_ZG), -1).long()).reshape(image_ZYX.shape)
-
-
-def _bend(unit_ZYX: Tensor, intensity: Intensity, draws: npt.NDArray[np.float64]) -> Tensor:
-    """Contrast, brightness and gamma of each section, as drawn from [-1, 1]."""
-    contrast, brightness, gamma = (
-        torch.tensor(d, dtype=unit_ZYX.dtype, device=unit_ZYX.device)[:, None, None] for d in draws
-    )
-    out = (unit_ZYX - 0.5).mul_(1 + contrast * intensity.contrast / 2).add_(0.5)
-    out = out.add_(brightness * intensity.brightness / 2).clamp_(0, 1)
-    return out.pow_(2 ** (gamma * intensity.gamma)) if intensity.gamma else out

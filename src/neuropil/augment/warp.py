@@ -92,6 +92,27 @@ def draw_warp(rng: np.random.Generator, augment: AugmentConfig, patch: Triple, m
     return Warp(matrix, bend, steps, slips, (y, x))
 
 
+def longest_reach(augment: AugmentConfig, patch: Triple, margin: int) -> int:
+    """A number of voxels that :attr:`Warp.reach` never exceeds, whatever is drawn.
+
+    >>> longest_reach(AugmentConfig(slip=0.5, displacement=3), (4, 16, 16), 1)
+    4
+    """
+    size = [n + 2 * margin for n in patch[1:]]
+    turned = math.hypot(*size) if augment.rotate else max(size)
+    spread = max(0.0, (1 + augment.scale) * turned / 2 - min(patch[1:]) / 2)
+    shift = augment.displacement if augment.step or augment.slip else 0
+    return max(
+        margin,
+        math.ceil(
+            spread
+            + shift
+            + OVERSHOOT * augment.elastic
+            + (augment.rotate > 0 or augment.scale > 0 or augment.elastic > 0)
+        ),
+    )
+
+
 def _drawn(rng: np.random.Generator, share: float) -> bool:
     """Whether something of this share is drawn; what always is needs no number."""
     return share >= 1 or float(rng.random()) < share
@@ -152,23 +173,31 @@ def apply_warp(
         image = _slide(image_ZST, moved, *warp.reach)
         seen = None if real is None else _slide(real.expand_as(mask_ZST), moved, pad_y, pad_x)
     else:
-        source_HW2 = _positions(warp, (height + 2 * margin, width + 2 * margin), image_ZST)
-        free_y, free_x = _free(warp, image_ZST.shape)
-        nearest = source_HW2.round().long() - source_HW2.new_tensor([free_y, free_x]).long()
+        size = (height + 2 * margin, width + 2 * margin)
+        rows, columns = (
+            torch.from_numpy(part).to(image_ZST.device)[:, None]
+            for part in straight(warp, size, (image_ZST.shape[1], image_ZST.shape[2]))
+        )
+        bend = None if warp.bend is None else torch.from_numpy(warp.bend).to(image_ZST.device)[None]
+        source_2HW = positions(rows, columns, bend)[:, 0]
+        free_y, free_x = free(warp, (image_ZST.shape[1], image_ZST.shape[2]))
+        nearest = source_2HW.round().long()
+        nearest[0] -= free_y
+        nearest[1] -= free_x
         ids = _take(_slide(ids, warp.steps, free_y, free_x), nearest)
-        inner = source_HW2[margin : margin + height, margin : margin + width]
+        inner = source_2HW[:, margin : margin + height, margin : margin + width]
         image = _bilinear(_slide(image_ZST, moved, free_y, free_x), inner, free_y, free_x)
         seen = None
         if real is not None:
-            seen = _take(_slide(_shrink(real).expand_as(mask_ZST), moved, free_y, free_x), nearest)
+            seen = _take(_slide(shrink(real).expand_as(mask_ZST), moved, free_y, free_x), nearest)
     mask = ids >= 0
     return Warped(image, ids.clamp(min=0), mask if seen is None else mask & seen)
 
 
-def _free(warp: Warp, shape: torch.Size) -> tuple[int, int]:
-    """Voxels that each section can be slid within the source."""
+def free(warp: Warp, source: tuple[int, int]) -> tuple[int, int]:
+    """Voxels (y, x) that each section can be slid within the source."""
     y, x = (int(n) for n in np.abs(np.concatenate([warp.steps, warp.slips + warp.steps])).max(0))
-    return min(y, (shape[-2] - 1) // 2), min(x, (shape[-1] - 1) // 2)
+    return min(y, (source[0] - 1) // 2), min(x, (source[1] - 1) // 2)
 
 
 def _slide(x_ZST: Tensor, shift_Z2: npt.NDArray[np.int64], pad_y: int, pad_x: int) -> Tensor:
@@ -180,38 +209,61 @@ def _slide(x_ZST: Tensor, shift_Z2: npt.NDArray[np.int64], pad_y: int, pad_x: in
     return torch.stack([s[y : y + height, x : x + width] for s, (y, x) in zip(x_ZST, corners, strict=True)])
 
 
-def _positions(warp: Warp, size: tuple[int, int], like: Tensor) -> Tensor:
-    """Where the voxels of a section come from, before its shift: ``[H, W, 2]`` (y, x) in voxels of the source."""
+class Lines(NamedTuple):
+    """The straight part of where voxels come from: a sum of what their row and what their column says."""
+
+    rows: npt.NDArray[np.float32]
+    """``[2, H]``, for y and x of the source."""
+    columns: npt.NDArray[np.float32]
+    """``[2, W]``."""
+
+
+def straight(warp: Warp | None, size: tuple[int, int], source: tuple[int, int]) -> Lines:
+    """Rotation and scale of a section of ``size`` voxels, cut from the middle of ``source`` voxels, before its shift.
+
+    >>> straight(None, (2, 2), (4, 4)).columns.tolist()
+    [[1.5, 1.5], [1.0, 2.0]]
+    """
     # In float32 whatever the network computes in: half precision would be half a pixel off.
-    y, x = (torch.arange(n, device=like.device, dtype=torch.float32) - (n - 1) / 2 for n in size)
-    (a, b), (c, d) = warp.matrix.tolist()
-    from_y = (a * y)[:, None] + (b * x + (like.shape[-2] - 1) / 2)
-    from_x = (c * y)[:, None] + (d * x + (like.shape[-1] - 1) / 2)
-    source_HW2 = torch.stack([from_y, from_x], dim=-1)
-    if warp.bend is None:
-        return source_HW2
-    bend = torch.from_numpy(warp.bend).to(like.device)[None]
-    return source_HW2 + F.interpolate(bend, size=size, mode="bicubic", align_corners=True)[0].permute(1, 2, 0)
+    y, x = (np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2) for n in size)
+    (a, b), (c, d) = (np.eye(2) if warp is None else warp.matrix).astype(np.float32)
+    middle_y, middle_x = (np.float32((n - 1) / 2) for n in source)
+    return Lines(np.stack([a * y, c * y]), np.stack([b * x + middle_y, d * x + middle_x]))
 
 
-def _take(x_ZST: Tensor, at_HW2: Tensor) -> Tensor:
+def positions(rows_2BH: Tensor, columns_2BW: Tensor, bend_B2HW: Tensor | None) -> Tensor:
+    """Where the voxels of sections come from, before their shifts: ``[2, B, H, W]``, y and x in voxels of the source.
+
+    Args:
+        rows_2BH: see :class:`Lines`, of several samples.
+        columns_2BW: as well.
+        bend_B2HW: displacements at control points; None: nothing is bent.
+    """
+    source = rows_2BH[..., None] + columns_2BW[..., None, :]
+    if bend_B2HW is None:
+        return source
+    bent = F.interpolate(bend_B2HW, size=source.shape[2:], mode="bicubic", align_corners=True)
+    return source.add_(bent.transpose(0, 1))
+
+
+def _take(x_ZST: Tensor, at_2HW: Tensor) -> Tensor:
     """The voxels at whole positions, the same in every section; positions beyond the border are moved onto it."""
     sections, height, width = x_ZST.shape
-    index = at_HW2[..., 0].clamp(0, height - 1) * width + at_HW2[..., 1].clamp(0, width - 1)
+    index = at_2HW[0].clamp(0, height - 1) * width + at_2HW[1].clamp(0, width - 1)
     taken = x_ZST.reshape(sections, -1).index_select(1, index.flatten())
     return taken.reshape(sections, *index.shape)
 
 
-def _bilinear(image_ZST: Tensor, at_HW2: Tensor, free_y: int, free_x: int) -> Tensor:
+def _bilinear(image_ZST: Tensor, at_2HW: Tensor, free_y: int, free_x: int) -> Tensor:
     """The image between voxels, the same positions in every section: sections are the channels of one sampling."""
     height, width = image_ZST.shape[-2:]
-    y = (at_HW2[..., 0] - free_y) * (2 / max(height - 1, 1)) - 1
-    x = (at_HW2[..., 1] - free_x) * (2 / max(width - 1, 1)) - 1
+    y = (at_2HW[0] - free_y) * (2 / max(height - 1, 1)) - 1
+    x = (at_2HW[1] - free_x) * (2 / max(width - 1, 1)) - 1
     grid = torch.stack([x, y], dim=-1)[None]
     sampled = F.grid_sample(image_ZST[None], grid, mode="bilinear", padding_mode="border", align_corners=True)
     return sampled[0]
 
 
-def _shrink(known_ST: Tensor) -> Tensor:
+def shrink(known_ST: Tensor) -> Tensor:
     """Where a voxel and all its neighbours are known: what lies between voxels is made of the neighbours."""
     return -F.max_pool2d(-known_ST[None, None].float(), 3, stride=1, padding=1)[0, 0] > 0.5

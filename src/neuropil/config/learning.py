@@ -239,10 +239,12 @@ class TrainingConfig(Section):
     strategy: Literal["auto", "ddp", "dp"] = Field(
         "auto", description="ddp: one process per device; dp: one process that splits the batch. auto: ddp."
     )
-    workers: int = Field(
-        0,
+    workers: int | None = Field(
+        None,
         ge=0,
-        description="Processes that draw samples and augment them; 0 = the training process itself, on its device.",
+        description="Processes that draw samples and augment them; 0 = the training process itself, on its device. "
+        "None: 0, but for a GPU and volumes that are read box by box one for each 131,072 voxels of a batch, fewer "
+        "than there are cores; what was chosen is printed, stored, and kept by --resume.",
     )
     log_every: int = Field(10, ge=1, description="Iterations between progress lines and TensorBoard scalars.")
     image_every: int = Field(200, ge=1, description="Iterations between TensorBoard pictures.")

@@ -105,8 +105,8 @@ class DataConfig(Section):
     memory: float = Field(
         4.0,
         gt=0,
-        description="GB of volumes that each process may keep, in the order of the list, on the device that trains (or "
-        "in memory, with training.workers); the rest is read box by box. Start workers where that is slow.",
+        description="GB of volumes that each process may keep in memory, in the order of the list, and on a GPU if all "
+        "of them fit; the rest is read box by box. Start training.workers where that is slow.",
     )
 
     @property

@@ -62,7 +62,7 @@ def erode_volume(labels_ZHW: Tensor, steps: int, margin: int) -> Tensor:
     ids; windows are clipped at the first and last section.
 
     Args:
-        labels_ZHW: signed integers, three axes, 0 = background.
+        labels_ZHW: signed integers, any number of leading axes, 0 = background.
         steps: half-width of the window in voxels; 0 only cuts.
         margin: voxels to leave out on each side in y and x, as :func:`erode_inside` does.
 
@@ -72,9 +72,9 @@ def erode_volume(labels_ZHW: Tensor, steps: int, margin: int) -> Tensor:
     eroded = erode_inside(labels_ZHW, steps, margin)
     if steps == 0:
         return eroded
-    for order in ((1, 0, 2), (2, 0, 1)):  # planes of z and x, of z and y
-        met = meetings(labels_ZHW.permute(order).contiguous(), steps)
-        back = met.permute([order.index(axis) for axis in range(3)])
+    for order in ((-2, -3, -1), (-1, -3, -2)):  # planes of z and x, of z and y
+        met = meetings(torch.movedim(labels_ZHW, order, (-3, -2, -1)).contiguous(), steps)
+        back = torch.movedim(met, (-3, -2, -1), order)
         eroded = eroded * ~_cut(back, margin)
     return eroded
 

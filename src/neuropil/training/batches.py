@@ -12,15 +12,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from neuropil.augment import (
+    Drawn,
     Intensity,
     Symmetry,
+    Warp,
+    apply_curves,
+    apply_defects,
     apply_symmetry,
     apply_warp,
+    draw_curves,
+    draw_defects,
     draw_symmetry,
-    spoil_sections,
     to_unit,
     turn_affinities,
-    vary_intensity,
 )
 from neuropil.config import AugmentConfig, Config, VolumePair
 from neuropil.dataset import Sample, VolumeDataset, Wanted, collate, sample_rng
@@ -222,24 +226,45 @@ def vary_and_pack(samples: Sequence[Sample], config: Config) -> list[Varied]:
     ]
 
 
+class Stack(NamedTuple):
+    """A batch of augmented samples, one upon the other."""
+
+    image_BZYX: Tensor
+    labels_BZHW: Tensor
+    """int32."""
+    mask_BZHW: Tensor
+    """bool."""
+    symmetries: tuple[Symmetry, ...]
+    taught: tuple[Taught | None, ...]
+    """Of each sample, before its symmetry."""
+    labelled: tuple[bool, ...]
+
+
 def complete(varied: Sequence[Varied], config: Config, augment: AugmentConfig | None) -> Batch:
     """A batch of augmented samples with its targets, made on the device it lies on."""
-    image_BZYX = _together([v.image_ZYX for v in varied])
-    labels_BZHW, mask_BZHW = _together([v.labels_ZHW.int() for v in varied]), _together([v.mask_ZHW for v in varied])
+    images, labels, masks, symmetries, taught, labelled = zip(*varied, strict=True)
+    ids = _together([one.int() for one in labels])
+    stack = Stack(_together(images), ids, _together(masks), symmetries, taught, labelled)
+    return with_targets(stack, config, augment)
+
+
+def with_targets(stack: Stack, config: Config, augment: AugmentConfig | None) -> Batch:
+    """What the loss compares with a batch, made on the device it lies on."""
+    labels_BZHW, mask_BZHW = stack.labels_BZHW, stack.mask_BZHW
     # What was turned onto another side is eroded already.
     cube, model = augment is not None and augment.cube, config.model
     margin, erosion = (0, 0) if cube else (label_margin(model), model.label_erosion)
-    shown, usable = (_cut(part, margin) for part in (labels_BZHW, mask_BZHW))
-    if not all(v.labelled for v in varied):
-        mask_BZHW = mask_BZHW & torch.tensor([v.labelled for v in varied], device=mask_BZHW.device)[:, None, None, None]
+    shown, usable = (cut_margin(part, margin) for part in (labels_BZHW, mask_BZHW))
+    if not all(stack.labelled):
+        mask_BZHW = mask_BZHW & torch.tensor(stack.labelled, device=mask_BZHW.device)[:, None, None, None]
     eroded = erode_inside(labels_BZHW, erosion, margin)
-    target, validity = affinity_targets(eroded, model.offsets, _cut(mask_BZHW, margin))
+    target, validity = affinity_targets(eroded, model.offsets, cut_margin(mask_BZHW, margin))
     more = auxiliary_targets(labels_BZHW, mask_BZHW, model, margin)
-    batch = Batch(image_BZYX[:, None], target, validity, shown, more)
+    batch = Batch(stack.image_BZYX[:, None], target, validity, shown, more)
     if augment is None or all(pair.teacher is None for pair in config.data.train):
         return batch
-    pairs = zip(varied, usable, strict=True)
-    soft = [soft_targets(v.taught, v.symmetry, model.offsets, mask) for v, mask in pairs]
+    parts = zip(stack.taught, stack.symmetries, usable, strict=True)
+    soft = [soft_targets(taught, symmetry, model.offsets, mask) for taught, symmetry, mask in parts]
     taught, taught_validity = (_together(part) for part in zip(*soft, strict=True))
     return batch._replace(taught_BEZYX=taught, taught_validity_BEZYX=taught_validity)
 
@@ -275,24 +300,35 @@ def _vary(sample: Sample, config: Config, seed: int, augment: AugmentConfig | No
     image, labels, mask = sample.image_ZYX, sample.labels_ZYX, sample.mask_ZYX
     if augment is None:
         return Varied(to_unit(image), labels, mask, Symmetry(False, False, False), sample.taught, sample.labelled)
+    drawn = draw(sample.number, sample.warp, config, seed, augment)
     # Bytes stay what they are as long as they can: to brighten them is to look in a table.
-    if sample.warp is not None or image.dtype != torch.uint8:
+    if drawn.warp is not None or image.dtype != torch.uint8:
         image = to_unit(image)
-    if sample.warp is not None:
-        image, labels, mask = apply_warp(image, labels, mask, sample.warp, patch, margin, sample.real_YX)
-    image = spoil_sections(image, augment, sample_rng(seed, sample.number, part=3))
-    rng = sample_rng(seed, sample.number, part=1)
-    # Flips and transposes move voxels without changing them: the one interpolation stays the warp's.
-    symmetry = draw_symmetry(rng, augment.flip, augment.transpose and patch[1] == patch[2], augment.cube)
+    if drawn.warp is not None:
+        image, labels, mask = apply_warp(image, labels, mask, drawn.warp, patch, margin, sample.real_YX)
+    image = apply_defects(image, drawn.defects)
     if augment.cube:  # in all planes, since none stays a section; before the turn, whose margin is of y and x
-        labels, mask = erode_volume(labels, config.model.label_erosion, margin), _cut(mask, margin)
-    image, labels, mask = (apply_symmetry(part, symmetry) for part in (image, labels, mask))
+        labels, mask = erode_volume(labels, config.model.label_erosion, margin), cut_margin(mask, margin)
+    # Flips and transposes move voxels without changing them: the one interpolation stays the warp's.
+    image, labels, mask = (apply_symmetry(part, drawn.symmetry) for part in (image, labels, mask))
+    return Varied(apply_curves(image, drawn.curves), labels, mask, drawn.symmetry, sample.taught, sample.labelled)
+
+
+def draw(number: int, warp: Warp | None, config: Config, seed: int, augment: AugmentConfig) -> Drawn:
+    """All that is drawn for a sample, whose warp decided already how much was to be read."""
+    patch = config.training.patch
+    defects = draw_defects(sample_rng(seed, number, part=3), augment, patch)
+    rng = sample_rng(seed, number, part=1)
+    symmetry = draw_symmetry(rng, augment.flip, augment.transpose and patch[1] == patch[2], augment.cube)
     spread = (augment.contrast, augment.brightness, augment.gamma)
     intensity = Intensity(*spread, augment.intensity_probability, augment.by_section)
-    image = vary_intensity(image, intensity, rng, backwards=symmetry.flip_z)
-    return Varied(image, labels, mask, symmetry, sample.taught, sample.labelled)
+    return Drawn(warp, defects, symmetry, draw_curves(rng, intensity, patch[0], backwards=symmetry.flip_z))
 
 
-def _cut(x_ZHW: Tensor, margin: int) -> Tensor:
-    """Without the margin in y and x."""
+def cut_margin(x_ZHW: Tensor, margin: int) -> Tensor:
+    """Without the margin in y and x.
+
+    >>> cut_margin(torch.zeros(3, 6, 6), 1).shape
+    torch.Size([3, 4, 4])
+    """
     return x_ZHW[..., margin : x_ZHW.shape[-2] - margin, margin : x_ZHW.shape[-1] - margin]

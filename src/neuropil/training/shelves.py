@@ -1,0 +1,189 @@
+"""Batches for a GPU: volumes lie there, and all samples of a batch are read from them and varied at once.
+
+:func:`prepare_together` gives what :func:`neuropil.training.batches.prepare` gives, to rounding, of the same draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from neuropil.augment import Shelf, Together, Warp, Window, longest_reach, shrink, to_unit, vary_together
+from neuropil.config import AugmentConfig, Config
+from neuropil.dataset import Sample, Spot, VolumeDataset
+from neuropil.inference.memory import free_memory
+from neuropil.sources import Source, Taught
+from neuropil.targets import erode_volume, label_margin
+from neuropil.training.batches import Batch, Numbers, Stack, batches, cut_margin, draw, vary_and_pack, with_targets
+
+
+class Piece(NamedTuple):
+    """What is known of a sample beside its voxels."""
+
+    number: int
+    warp: Warp | None
+    taught: Taught | None
+    labelled: bool
+
+
+class Placed(NamedTuple):
+    """A batch before it is read: where its samples lie on a shelf."""
+
+    shelf: Shelf
+    windows: tuple[Window, ...]
+    pieces: tuple[Piece, ...]
+
+
+def prepare_together(placed: Placed, config: Config, seed: int, augment: AugmentConfig) -> Batch:
+    """Augment a batch on the device where its voxels lie, and make its targets there."""
+    patch, margin = config.training.patch, label_margin(config.model)
+    drawn = [draw(piece.number, piece.warp, config, seed, augment) for piece in placed.pieces]
+    eroded = partial(_eroded, steps=config.model.label_erosion, margin=margin) if augment.cube else None
+    batch = vary_together(placed.shelf, placed.windows, drawn, patch, margin, eroded)
+    symmetries = tuple(one.symmetry for one in drawn)
+    taught = tuple(_on(piece.taught, placed.shelf.ids.device) for piece in placed.pieces)
+    labelled = tuple(piece.labelled for piece in placed.pieces)
+    stack = Stack(batch.image_BZYX, batch.labels(), batch.mask(), symmetries, taught, labelled)
+    return with_targets(stack, config, augment)
+
+
+def _eroded(batch: Together, steps: int, margin: int) -> Together:
+    """Erosion comes before samples are turned, since their margin is of y and x."""
+    ids = erode_volume(batch.labels(), steps, margin)
+    return batch._replace(ids_BZHW=torch.where(cut_margin(batch.mask(), margin), ids, ~ids))
+
+
+def _on(taught: Taught | None, device: torch.device) -> Taught | None:
+    return None if taught is None else taught._replace(codes_EZYX=taught.codes_EZYX.to(device))
+
+
+def drawn_batches(dataset: VolumeDataset, numbers: Numbers, config: Config, device: torch.device) -> Iterator[Any]:
+    """Endless batches as the recipe has them drawn: by helping processes, which augment, too, one thread each; else on
+    a processor as samples that are not augmented yet, for a GPU as places on it.
+
+    Args:
+        dataset: to draw from; helping processes need its volumes in memory.
+        numbers: the samples of each batch.
+        config: the recipe, with ``training.workers`` settled.
+        device: the one that trains, where targets are made.
+    """
+    workers = config.training.workers or 0
+    if workers:
+        return batches(dataset, numbers, workers, device.type == "cuda", partial(vary_and_pack, config=config))
+    return batches(dataset, numbers, 0, False) if device.type == "cpu" else placed_batches(dataset, numbers, device)
+
+
+def placed_batches(dataset: VolumeDataset, numbers: Iterable[Sequence[int]], device: torch.device) -> Iterator[Placed]:
+    """Batches in order, from volumes on the device where there is room for them, else from windows sent there.
+
+    Args:
+        dataset: with volumes in the memory of the processor, or read box by box.
+        numbers: the samples of each batch.
+        device: where batches are wanted.
+    """
+    if not dataset.in_memory or Shelves.size(dataset) > free_memory(device) / 2:
+        return (place_windows([dataset[number] for number in chosen], device) for chosen in numbers)
+    shelves = Shelves(dataset, device)
+    return (shelves.place([dataset.spot(number) for number in chosen]) for chosen in numbers)
+
+
+def _border(dataset: VolumeDataset) -> int:
+    """Voxels around volumes that no window leaves; one more for the neighbours of the last voxels."""
+    assert dataset.augment is not None
+    return longest_reach(dataset.augment, dataset.patch, dataset.margin) + 1
+
+
+class Shelves:
+    """The volumes of a dataset on a device, with a border: grey values repeated there, ids not to be used."""
+
+    def __init__(self, dataset: VolumeDataset, device: torch.device) -> None:
+        self.border = _border(dataset)
+        self.places: dict[Source, tuple[int, int]] = {}
+        """Where the voxels of each volume begin, and where it is said which of a section were read."""
+        images, ids, known = [], [], []
+        at, at_known = 0, 0
+        bytes_only = all(source.whole()[0].dtype == torch.uint8 for source in dataset.sources)
+        for source in dataset.sources:
+            image, labels, mask = source.whole()
+            images.append(_bordered(image if bytes_only else to_unit(image), self.border).flatten().to(device))
+            used = F.pad(torch.where(mask, labels, -1), (self.border,) * 4, value=-1)
+            ids.append(used.flatten().to(device))
+            inside = F.pad(torch.ones(image.shape[1:], dtype=torch.bool), (self.border,) * 4)
+            known += [inside.flatten(), shrink(inside).flatten()]
+            self.places[source] = (at, at_known)
+            at, at_known = at + used.numel(), at_known + 2 * inside.numel()
+        self.shelf = Shelf(torch.cat(images), torch.cat(ids), torch.cat(known).to(device))
+
+    @staticmethod
+    def size(dataset: VolumeDataset) -> int:
+        """Bytes that the volumes of a dataset would take, twice: while they are put together."""
+        border = 2 * _border(dataset)
+        shapes = [source.region.shape for source in dataset.sources]
+        voxels = sum(z * (y + border) * (x + border) for z, y, x in shapes)
+        each = max(source.pair.image.dtype.itemsize for source in dataset.sources)
+        return 2 * voxels * (4 + (1 if each == 1 else 4))
+
+    def place(self, spots: Sequence[Spot]) -> Placed:
+        """A batch of samples that lie here."""
+        pieces = tuple(Piece(spot.number, spot.warp, spot.taught(), spot.labelled) for spot in spots)
+        return Placed(self.shelf, tuple(self._window(spot) for spot in spots), pieces)
+
+    def _window(self, spot: Spot) -> Window:
+        region = spot.source.region
+        begin, begin_known = self.places[spot.source]
+        wide = spot.wide.relative_to(region.start)
+        row, rows = region.shape[2] + 2 * self.border, region.shape[1] + 2 * self.border
+        corner = (wide.start[1] + self.border) * row + wide.start[2] + self.border
+        start = begin + wide.start[0] * rows * row + corner
+        between = spot.warp is not None and spot.warp.resamples
+        known = begin_known + between * rows * row + corner
+        size, leaves = (wide.shape[1], wide.shape[2]), spot.warp is not None and not region.contains(spot.wide)
+        return Window(size, (start, rows * row, row), (start, rows * row, row), (known, row), leaves)
+
+
+def _bordered(image_ZYX: Tensor, border: int) -> Tensor:
+    """With its last voxels repeated around it in y and x."""
+    for axis in (1, 2):
+        size = image_ZYX.shape[axis]
+        image_ZYX = image_ZYX.index_select(axis, torch.arange(-border, size + border).clamp(0, size - 1))
+    return image_ZYX
+
+
+def place_windows(samples: Sequence[Sample], device: torch.device) -> Placed:
+    """A batch of samples that were cut out, sent to a device."""
+    bytes_only = all(sample.image_ZYX.dtype == torch.uint8 for sample in samples)
+    greys, ids, known, windows = [], [], [], []
+    at_grey, at_ids, at_known = 0, 0, 0
+    for sample in samples:
+        image = sample.image_ZYX if bytes_only else to_unit(sample.image_ZYX)
+        (rows, row), (image_rows, image_row) = sample.labels_ZYX.shape[1:], image.shape[1:]
+        real = torch.ones(rows, row, dtype=torch.bool) if sample.real_YX is None else sample.real_YX
+        between = sample.warp is not None and sample.warp.resamples
+        greys.append(image.flatten())
+        ids.append(torch.where(sample.mask_ZYX, sample.labels_ZYX, -1).flatten())
+        known.append((shrink(real) if between else real).flatten())
+        # An image without a warp is narrower than its labels: no place before it is looked at.
+        start = at_grey - (rows - image_rows) // 2 * image_row - (row - image_row) // 2
+        window = Window(
+            (rows, row),
+            (start, image_rows * image_row, image_row),
+            (at_ids, rows * row, row),
+            (at_known, row),
+            sample.real_YX is not None,
+        )
+        windows.append(window)
+        at_grey, at_ids, at_known = at_grey + image.numel(), at_ids + ids[-1].numel(), at_known + real.numel()
+    # The neighbours of the last voxels, which count nothing.
+    greys.append(greys[-1].new_zeros(max(window.grey[2] for window in windows) + 1))
+    shelf = Shelf(*(_sent(torch.cat(parts), device) for parts in (greys, ids, known)))
+    pieces = tuple(Piece(one.number, one.warp, one.taught, one.labelled) for one in samples)
+    return Placed(shelf, tuple(windows), pieces)
+
+
+def _sent(flat: Tensor, device: torch.device) -> Tensor:
+    return flat.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else flat.to(device)
