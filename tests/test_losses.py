@@ -5,7 +5,9 @@ from threading import Barrier
 import pytest
 import torch
 
+from neuropil import losses
 from neuropil.losses import balanced_bce, class_weights, dice, focal, squared_error, taught_bce
+from operators import operators
 
 
 def _bce(p, t):
@@ -139,3 +141,44 @@ def test_a_teacher_is_matched_where_it_speaks():
     assert taught_bce(logits, soft, valid).item() == pytest.approx(expected.item(), rel=1e-5)
     assert taught_bce(torch.logit(soft), soft, valid) < taught_bce(torch.logit(soft) + 0.1, soft, valid)
     assert taught_bce(logits, soft, torch.zeros_like(valid)) == 0
+
+
+def stepwise(logits, target, valid, smoothing, weights=None):
+    """The same loss as the library's parts make it."""
+    up, down = (w[:, None, None, None] for w in class_weights(target, valid, 10.0))
+    aim = torch.where(target, 1.0 - smoothing, smoothing)
+    cost = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), aim, reduction="none")
+    weight = torch.where(target, up, down) * valid * (1 if weights is None else weights[:, None, None, None])
+    return (cost * weight).sum() / valid.sum()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d], ids=str)
+@pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 0.2, 0.0])], ids=["alike", "weighted"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_one_pass_gives_the_values_and_gradients_of_many(dtype, smoothing, weights, layout):
+    generator = torch.manual_seed(0)
+    logits = (torch.randn(2, 3, 4, 10, 10, generator=generator) * 8).to(dtype).to(memory_format=layout)
+    target, valid = torch.rand(logits.shape) < 0.8, torch.rand(logits.shape) < 0.9
+    one, many = (logits.detach().clone().requires_grad_() for _ in range(2))
+    got = balanced_bce(one, target, valid, label_smoothing=smoothing, edge_weights=weights)
+    expected = stepwise(many, target, valid, smoothing, weights)
+    (3 * got).backward()
+    (3 * expected).backward()
+    assert got.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert one.grad.dtype == dtype
+    tolerance = 1e-6 if dtype == torch.float32 else 2**-8
+    assert (one.grad - many.grad).abs().max() <= tolerance * many.grad.abs().max()
+    with torch.no_grad():
+        assert balanced_bce(one, target, valid, label_smoothing=smoothing, edge_weights=weights) == got
+
+
+def test_the_loss_is_few_operators_and_its_counts_are_those_of_a_gpu():
+    target, valid = (torch.rand(2, 12, 3, 8, 8) < 0.7 for _ in range(2))
+    counts = losses._counts(target, valid)
+    assert torch.equal(counts, losses._by_sums(target & valid, valid))
+    logits = torch.randn(target.shape, requires_grad=True)
+    whole = len(operators(lambda: balanced_bce(logits, target, valid).backward()))
+    counting = len(operators(lambda: losses._counts(target, valid)))
+    assert whole - counting <= 35
+    assert len(operators(lambda: losses._by_sums(target & valid, valid))) <= 4

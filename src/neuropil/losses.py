@@ -7,7 +7,7 @@ devices with a batch of b learn what one learns with 2b.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -38,17 +38,59 @@ def class_weights(
     >>> [w.item() for w in class_weights(target, torch.ones_like(target), cap=10.0)]
     [0.6666666865348816, 2.0]
     """
-    positives, valid = target_BEZYX & validity_BEZYX, validity_BEZYX
+    return _weights_of(across(_counts(target_BEZYX, validity_BEZYX)), cap)
+
+
+def _counts(target_BEZYX: Tensor, validity_BEZYX: Tensor) -> Tensor:
+    """Positive and all valid edges of each channel: ``[2, E]``."""
+    parts = (target_BEZYX & validity_BEZYX, validity_BEZYX)
+    if target_BEZYX.device.type != "cpu":
+        return _by_sums(*parts)
     # Channel by channel, because counting is twenty times faster than summing truth values over several axes.
-    counts = torch.stack([part[:, e].count_nonzero() for part in (positives, valid) for e in range(part.shape[1])])
-    positive, total = across(counts).float().reshape(2, -1)
-    negative = total - positive
-    both = (positive > 0) & (negative > 0)
+    counts = [part[:, e].count_nonzero() for part in parts for e in range(part.shape[1])]
+    return torch.stack(counts).view(2, -1)
 
-    def weight(count: Tensor) -> Tensor:
-        return torch.where(both, (total / (2 * count.clamp(min=1))).clamp(max=cap), torch.ones_like(count))
 
-    return weight(positive), weight(negative)
+def _by_sums(*parts: Tensor) -> Tensor:
+    """How many are true in each channel: ``[parts, E]``, in few kernels."""
+    return torch.stack([part.sum((0, 2, 3, 4)) for part in parts])
+
+
+def _weights_of(counts_2E: Tensor, cap: float) -> tuple[Tensor, Tensor]:
+    """Weights of positive and negative edges, from how many positive ones there are and how many in all."""
+    positive, total = counts_2E.float()
+    both = torch.stack([positive, total - positive])
+    weights = (total / (2 * both.clamp(min=1))).clamp(max=cap)
+    up, down = torch.where(both.amin(0) > 0, weights, torch.ones_like(weights))
+    return up, down
+
+
+class _Wrong(torch.autograd.Function):
+    """The sum of weight · (softplus(z) - smoothing · z), where z is the logit, or minus it where the edge is there.
+
+    z > 0 where the network is wrong: cross-entropy against t is softplus(z), and against 1 − t it is softplus(z) − z.
+    Logits are read once; their gradient is made then, too, in place of everything that it would be made from.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits_BEZYX: Tensor, target_BEZYX: Tensor, weight_BEZYX: Tensor, smoothing: float) -> Tensor:
+        side = torch.where(target_BEZYX, -1.0, 1.0)
+        z = logits_BEZYX.to(torch.float32, memory_format=torch.contiguous_format, copy=True).mul_(side)
+        cost = F.softplus(z)
+        if smoothing:
+            cost.sub_(z, alpha=smoothing)
+        total = torch.dot(cost.view(-1), weight_BEZYX.view(-1))
+        if ctx.needs_input_grad[0]:
+            slope = torch.sigmoid_(z)
+            slope = slope.sub_(smoothing) if smoothing else slope
+            ctx.save_for_backward(slope.mul_(side).mul_(weight_BEZYX))
+            ctx.kind = logits_BEZYX.dtype
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, None]:
+        (slope,) = ctx.saved_tensors
+        return torch.mul(slope, gradient, out=torch.empty_like(slope, dtype=ctx.kind)), None, None, None
 
 
 def balanced_bce(
@@ -82,20 +124,18 @@ def balanced_bce(
     >>> round(balanced_bce(logits, mask, mask).item(), 4)
     0.6931
     """
-    # z > 0 where the network is wrong. Cross-entropy against t is softplus(z), and against 1 − t it is softplus(z) − z,
-    # which in this form costs half the passes over memory of the library's function with a weight.
-    logits = logits_BEZYX.float()
-    z = torch.where(target_BEZYX, -logits, logits)
-    loss = F.softplus(z)
-    if label_smoothing:
-        loss = loss - label_smoothing * z
-    weight = validity_BEZYX.float()
     if class_balance:
-        up, down = (w[:, None, None, None] for w in class_weights(target_BEZYX, validity_BEZYX, weight_cap, across))
-        weight = weight * torch.where(target_BEZYX, up, down)
+        counts = across(_counts(target_BEZYX, validity_BEZYX))
+        count = counts[1].sum()
+        up, down = (side[:, None, None, None] for side in _weights_of(counts, weight_cap))
+        weight = torch.where(validity_BEZYX, torch.where(target_BEZYX, up, down), 0.0)
+    else:
+        count = across(validity_BEZYX.count_nonzero())
+        weight = validity_BEZYX.float()
     if edge_weights is not None:
         weight = weight * edge_weights[:, None, None, None]
-    return across(torch.dot(loss.flatten(), weight.flatten())) / across(validity_BEZYX.count_nonzero()).clamp(min=1)
+    total: Tensor = _Wrong.apply(logits_BEZYX, target_BEZYX, weight, label_smoothing)  # type: ignore[no-untyped-call]
+    return across(total) / count.clamp(min=1)
 
 
 def taught_bce(logits_BEZYX: Tensor, taught_BEZYX: Tensor, validity_BEZYX: Tensor, across: Across = alone) -> Tensor:
