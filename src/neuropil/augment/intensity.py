@@ -96,8 +96,8 @@ def apply_curves(image_ZYX: Tensor, curves: Curves | None) -> Tensor:
         curves: what :func:`draw_curves` drew; None: nothing is varied.
 
     >>> twice = np.array([[2.0], [0.5], [1.0]], np.float32)
-    >>> apply_curves(torch.tensor([[[0.5, 0.6]]]), twice).round(decimals=3).tolist()
-    [[[0.5, 0.7]]]
+    >>> apply_curves(torch.tensor([[[0.5, 0.6]]]), twice).mul(10).round().tolist()
+    [[[5.0, 7.0]]]
     """
     if image_ZYX.dtype != torch.uint8:
         return image_ZYX if curves is None else bent(image_ZYX, _columns(curves, image_ZYX.device))

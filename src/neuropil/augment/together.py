@@ -52,7 +52,7 @@ class Shelf(NamedTuple):
     """Voxels of all volumes, or of the windows of a batch, one after the other in flat memory on one device."""
 
     grey: Tensor
-    """uint8, or float32 in [0, 1]."""
+    """uint8, or float32 in [0, 1]; a row and a voxel longer than the others, for neighbours of the last voxels."""
     ids: Tensor
     """int32, -1 where a voxel may not be used and nothing is known of it."""
     real: Tensor
@@ -109,7 +109,7 @@ def vary_together(
         margin: voxels of ids around the patch in y and x.
         eroded: what happens to ids before a symmetry that puts sections on another side.
 
-    >>> shelf = Shelf(torch.ones(18) / 2, torch.arange(18, dtype=torch.int32), torch.ones(9, dtype=torch.bool))
+    >>> shelf = Shelf(torch.ones(22) / 2, torch.arange(18, dtype=torch.int32), torch.ones(9, dtype=torch.bool))
     >>> window = Window((3, 3), (0, 9, 3), (0, 9, 3), (0, 3), False)
     >>> upside_down = Drawn(None, (), Symmetry(True, False, False), None)
     >>> vary_together(shelf, [window], [upside_down], (2, 3, 3), 0).ids_BZHW[0, 0].tolist()
@@ -134,7 +134,7 @@ def warp_together(
         patch: voxels (z, y, x) of a sample.
         margin: voxels of ids around the patch in y and x.
 
-    >>> shelf = Shelf(torch.arange(18) / 18, torch.arange(18, dtype=torch.int32), torch.ones(9, dtype=torch.bool))
+    >>> shelf = Shelf(torch.arange(22) / 22, torch.arange(18, dtype=torch.int32), torch.ones(9, dtype=torch.bool))
     >>> window = Window((3, 3), (0, 9, 3), (0, 9, 3), (0, 3), False)
     >>> warp_together(shelf, [window], [None], (2, 3, 3), 0).ids_BZHW[0, 1].tolist()
     [[9, 10, 11], [12, 13, 14], [15, 16, 17]]
