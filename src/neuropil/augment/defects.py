@@ -20,14 +20,14 @@ from neuropil.augment.intensity import to_unit
 from neuropil.config import AugmentConfig
 from neuropil.geometry import Triple
 
-Numbers = npt.NDArray[np.floating]
+PerSection = npt.NDArray[np.floating]
 
 
 class Missing(NamedTuple):
     """Sections that were lost: one grey value, black in half of them."""
 
     sections: npt.NDArray[np.int64]
-    grey: Numbers
+    grey: PerSection
     """``[n]``, in [0, 1]."""
 
 
@@ -35,9 +35,9 @@ class Torn(NamedTuple):
     """Sections torn or folded along a line at any angle: what lies on one side of it is one grey value."""
 
     sections: npt.NDArray[np.int64]
-    line: Numbers
+    line: PerSection
     """``[n, 3]``, sine, cosine, cut: what is torn away has sine · y + cosine · x > cut, counted from the middle."""
-    grey: Numbers
+    grey: PerSection
     """``[n]``."""
 
 
@@ -139,7 +139,7 @@ def _draw(kind: str, rng: np.random.Generator, augment: AugmentConfig, patch: Tr
     return Smeared(chosen, _line(augment.motion_length // 2, rng.uniform(0, math.pi)))
 
 
-def _draw_grey(count: int, rng: np.random.Generator) -> Numbers:
+def _draw_grey(count: int, rng: np.random.Generator) -> PerSection:
     return np.asarray(rng.random(count) * rng.integers(0, 2, count))
 
 

@@ -226,7 +226,7 @@ def vary_and_pack(samples: Sequence[Sample], config: Config) -> list[Varied]:
     ]
 
 
-class Stack(NamedTuple):
+class VariedBatch(NamedTuple):
     """A batch of augmented samples, one upon the other."""
 
     image_BZYX: Tensor
@@ -244,11 +244,11 @@ def complete(varied: Sequence[Varied], config: Config, augment: AugmentConfig | 
     """A batch of augmented samples with its targets, made on the device it lies on."""
     images, labels, masks, symmetries, taught, labelled = zip(*varied, strict=True)
     ids = _together([one.int() for one in labels])
-    stack = Stack(_together(images), ids, _together(masks), symmetries, taught, labelled)
+    stack = VariedBatch(_together(images), ids, _together(masks), symmetries, taught, labelled)
     return with_targets(stack, config, augment)
 
 
-def with_targets(stack: Stack, config: Config, augment: AugmentConfig | None) -> Batch:
+def with_targets(stack: VariedBatch, config: Config, augment: AugmentConfig | None) -> Batch:
     """What the loss compares with a batch, made on the device it lies on."""
     labels_BZHW, mask_BZHW = stack.labels_BZHW, stack.mask_BZHW
     # What was turned onto another side is eroded already.

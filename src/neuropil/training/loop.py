@@ -32,7 +32,7 @@ from neuropil.training.optimizers import measure_norms, update_average
 from neuropil.training.ranks import across, agree, end_group_at_exit, share_norms, start_fabric
 from neuropil.training.run import PLAIN, Layout, Run, Step, plain, restore, stamps_of, start_run, write_config
 from neuropil.training.schedule import learning_rate
-from neuropil.training.shelves import Placed, drawn_batches, prepare_together
+from neuropil.training.shelves import PlacedBatch, drawn_batches, prepare_together
 from neuropil.training.stopping import NanCheck, StopRequest
 from neuropil.training.teacher import taught_by
 from neuropil.training.validation import Validation
@@ -221,7 +221,7 @@ def prepared(run: Run, samples: Iterator[Any], ahead: bool | None = None) -> Gen
 
 def ready(drawn: Any, config: Config, fabric: Fabric) -> Batch:
     """A batch of what was drawn, on the device."""
-    if isinstance(drawn, Placed):
+    if isinstance(drawn, PlacedBatch):
         return prepare_together(drawn, config, config.training.seed, config.augment)
     drawn = drawn if fabric.device.type == "cpu" else fabric.to_device(drawn)
     if config.training.workers:

@@ -19,10 +19,19 @@ from neuropil.dataset import Sample, Spot, VolumeDataset
 from neuropil.inference.memory import free_memory
 from neuropil.sources import Source, Taught
 from neuropil.targets import erode_volume, label_margin
-from neuropil.training.batches import Batch, Numbers, Stack, batches, cut_margin, draw, vary_and_pack, with_targets
+from neuropil.training.batches import (
+    Batch,
+    Numbers,
+    VariedBatch,
+    batches,
+    cut_margin,
+    draw,
+    vary_and_pack,
+    with_targets,
+)
 
 
-class Piece(NamedTuple):
+class PlacedSample(NamedTuple):
     """What is known of a sample beside its voxels."""
 
     number: int
@@ -31,15 +40,15 @@ class Piece(NamedTuple):
     labelled: bool
 
 
-class Placed(NamedTuple):
+class PlacedBatch(NamedTuple):
     """A batch before it is read: where its samples lie on a shelf."""
 
     shelf: Shelf
     windows: tuple[Window, ...]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[PlacedSample, ...]
 
 
-def prepare_together(placed: Placed, config: Config, seed: int, augment: AugmentConfig) -> Batch:
+def prepare_together(placed: PlacedBatch, config: Config, seed: int, augment: AugmentConfig) -> Batch:
     """Augment a batch on the device where its voxels lie, and make its targets there."""
     patch, margin = config.training.patch, label_margin(config.model)
     drawn = [draw(piece.number, piece.warp, config, seed, augment) for piece in placed.pieces]
@@ -48,7 +57,7 @@ def prepare_together(placed: Placed, config: Config, seed: int, augment: Augment
     symmetries = tuple(one.symmetry for one in drawn)
     taught = tuple(_on(piece.taught, placed.shelf.ids.device) for piece in placed.pieces)
     labelled = tuple(piece.labelled for piece in placed.pieces)
-    stack = Stack(batch.image_BZYX, batch.labels(), batch.mask(), symmetries, taught, labelled)
+    stack = VariedBatch(batch.image_BZYX, batch.labels(), batch.mask(), symmetries, taught, labelled)
     return with_targets(stack, config, augment)
 
 
@@ -78,7 +87,9 @@ def drawn_batches(dataset: VolumeDataset, numbers: Numbers, config: Config, devi
     return batches(dataset, numbers, 0, False) if device.type == "cpu" else placed_batches(dataset, numbers, device)
 
 
-def placed_batches(dataset: VolumeDataset, numbers: Iterable[Sequence[int]], device: torch.device) -> Iterator[Placed]:
+def placed_batches(
+    dataset: VolumeDataset, numbers: Iterable[Sequence[int]], device: torch.device
+) -> Iterator[PlacedBatch]:
     """Batches in order, from volumes on the device where there is room for them, else from windows sent there.
 
     Args:
@@ -128,10 +139,10 @@ class Shelves:
         each = max(source.pair.image.dtype.itemsize for source in dataset.sources)
         return 2 * voxels * (4 + (1 if each == 1 else 4))
 
-    def place(self, spots: Sequence[Spot]) -> Placed:
+    def place(self, spots: Sequence[Spot]) -> PlacedBatch:
         """A batch of samples that lie here."""
-        pieces = tuple(Piece(spot.number, spot.warp, spot.taught(), spot.labelled) for spot in spots)
-        return Placed(self.shelf, tuple(self._window(spot) for spot in spots), pieces)
+        pieces = tuple(PlacedSample(spot.number, spot.warp, spot.taught(), spot.labelled) for spot in spots)
+        return PlacedBatch(self.shelf, tuple(self._window(spot) for spot in spots), pieces)
 
     def _window(self, spot: Spot) -> Window:
         region = spot.source.region
@@ -154,7 +165,7 @@ def _bordered(image_ZYX: Tensor, border: int) -> Tensor:
     return image_ZYX
 
 
-def place_windows(samples: Sequence[Sample], device: torch.device) -> Placed:
+def place_windows(samples: Sequence[Sample], device: torch.device) -> PlacedBatch:
     """A batch of samples that were cut out, sent to a device."""
     bytes_only = all(sample.image_ZYX.dtype == torch.uint8 for sample in samples)
     greys, ids, known, windows = [], [], [], []
@@ -181,8 +192,8 @@ def place_windows(samples: Sequence[Sample], device: torch.device) -> Placed:
     # The neighbours of the last voxels, which count nothing.
     greys.append(greys[-1].new_zeros(max(window.grey[2] for window in windows) + 1))
     shelf = Shelf(*(_sent(torch.cat(parts), device) for parts in (greys, ids, known)))
-    pieces = tuple(Piece(one.number, one.warp, one.taught, one.labelled) for one in samples)
-    return Placed(shelf, tuple(windows), pieces)
+    pieces = tuple(PlacedSample(one.number, one.warp, one.taught, one.labelled) for one in samples)
+    return PlacedBatch(shelf, tuple(windows), pieces)
 
 
 def _sent(flat: Tensor, device: torch.device) -> Tensor:
