@@ -9,7 +9,7 @@ import torch
 
 from neuropil import Config, predict
 from neuropil.models.checkpoint import Model
-from neuropil.progress import ProgressCounter, ProgressDisplay, state
+from neuropil.progress import ProgressCounter, ProgressDisplay, shown, state
 
 
 @pytest.mark.parametrize("tile", [None, (2, 8, 8)], ids=str)
@@ -61,3 +61,14 @@ def test_a_terminal_gets_a_bar_that_ends_with_the_block(monkeypatch):
     assert "merging" in shown
     assert "3 of 4 blocks" in shown
     assert shown.rstrip().endswith("\x1b[?25h"), "the cursor is shown again"
+
+
+def test_calls_in_python_show_themselves_where_somebody_looks(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    with shown(None) as progress:
+        assert progress is None
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)  # as in a notebook
+    for wanted, kind in ((None, ProgressDisplay), (True, ProgressDisplay), (False, type(None)), (print, type(print))):
+        with shown(wanted) as progress:
+            assert isinstance(progress, kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -79,6 +80,23 @@ class ProgressDisplay:
             self._task = self._bar.add_task(step, total=total, state=text)
         assert self._task is not None
         self._bar.update(self._task, completed=done, total=total, state=text)
+
+
+def shown(progress: ProgressCallback | bool | None) -> AbstractContextManager[ProgressCallback | None]:
+    """What a call in Python shows of itself: by default a display where a person is likely to look.
+
+    Args:
+        progress: a function of one's own; True: the display; False: nothing; None: the display in a terminal or a
+            notebook.
+
+    >>> with shown(False) as progress:
+    ...     progress is None
+    True
+    """
+    if callable(progress):
+        return nullcontext(progress)
+    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return ProgressDisplay() if progress or (progress is None and watched) else nullcontext(None)
 
 
 def state(unit: Unit, done: float, total: float, fresh: float, seconds: float) -> str:

@@ -14,7 +14,7 @@ from neuropil.geometry import Box
 from neuropil.inference.request import Request, make_request
 from neuropil.inference.stream import Cells, Plan, predict_cells
 from neuropil.models.checkpoint import Model, as_model
-from neuropil.progress import ProgressCallback, ProgressCounter
+from neuropil.progress import ProgressCallback, ProgressCounter, shown
 from neuropil.volumes import Volume, borrowed
 from neuropil.volumes.tissue import Tissue
 
@@ -36,7 +36,7 @@ def predict(
     device: str = "auto",
     devices: int = 1,
     tissue: Tissue | None = None,
-    progress: ProgressCallback | None = None,
+    progress: ProgressCallback | bool | None = None,
 ) -> npt.NDArray[np.float32]:
     """Predict the affinities of an image, in memory. For volumes larger than that see :func:`predict_volume`.
 
@@ -61,7 +61,7 @@ def predict(
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
         devices: GPUs that share the tiles, from ``device`` on.
         tissue: which voxels count; edges of others are 0, and tiles without any are not computed.
-        progress: is told the progress after each batch of tiles.
+        progress: is told the progress after each batch of tiles; False: nobody. None: a bar where one is seen.
 
     Returns:
         Probabilities, float32 ``[edge, z, y, x]`` of the box's shape; 0 for edges that leave the box.
@@ -79,9 +79,9 @@ def predict(
     given = {"tta": tta, "tta_mode": tta_mode, "tile": tile, "overlap": overlap, "keep": keep}
     given |= {"surround": surround, "context": context, "compile": compile, "resample": resample}
     settings = changed(model.config.predict, given, "predict")
-    with borrowed(image) as volume:
+    with borrowed(image) as volume, shown(progress) as display:
         request = make_request(model, volume, settings, box=box, device=device, devices=devices, tissue=tissue)
-        return predict_request(request, progress)
+        return predict_request(request, display)
 
 
 def predict_request(request: Request, progress: ProgressCallback | None = None) -> npt.NDArray[np.float32]:

@@ -67,7 +67,7 @@ class Validation:
         box = Box.at(start, shape)
         assert pair.labels is not None  # check_trainable asked for them
         model = Model(run.average.module, self.config, {})
-        affinities = predict(model, pair.image.read(box), tta=1, device=str(self.fabric.device))
+        affinities = predict(model, pair.image.read(box), tta=1, device=str(self.fabric.device), progress=False)
         run.average.train()
         offsets = kept_offsets(model.config.model.offsets, model.config.predict.keep)
         volume = array_volume(affinities, Metadata(offsets=offsets))
