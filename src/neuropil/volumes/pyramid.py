@@ -19,6 +19,7 @@ from neuropil.volumes.atomic import replacing
 from neuropil.volumes.convert import AS_THEY_ARE, Voxels, convert_volume, part_shape
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Location
+from neuropil.volumes.formats.n5 import VERSION
 from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images
 from neuropil.volumes.formats.precomputed import precomputed_spec
 from neuropil.volumes.location import parse_location
@@ -219,7 +220,7 @@ def _describe_n5(container: str, levels: list[Level], channels: bool, method: Py
     first = levels[0]
     factors = [[round(a / b) for a, b in zip(level.size, first.size, strict=True)][::-1] for level in levels]
     size = {"pixelResolution": {"dimensions": list(first.size[::-1]), "unit": "nm"}} if first.known else {}
-    text = {"n5": "2.5.1", "multiScale": True, "scales": factors, **size}
+    text = {"n5": VERSION, "multiScale": True, "scales": factors, **size}
     Path(container, "attributes.json").write_text(json.dumps(text))
 
 

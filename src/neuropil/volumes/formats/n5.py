@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,8 @@ from neuropil.volumes.units import nanometres
 from neuropil.volumes.volume import Mode, Store, Volume, arranged
 
 _LAYOUT = ("dimensions", "blockSize", "dataType", "compression", "axes", "n5", "pixelResolution", "transform")
+VERSION = "2.5.1"
+"""Of the specification; readers look for it at the top of a container."""
 _SIZES = ("voxel_size", "voxel_size_nm", "resolution", "pixelResolution", "transform")
 _TYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8")
 
@@ -89,7 +93,11 @@ def create_n5(
     def make(container: str, array: str, pieces: tuple[int, ...]) -> Any:
         return open_new(_spec(shape, kind, metadata, pieces), container, array).T
 
-    return create_chunked(location, shape, metadata, chunks, make, describe)
+    def group(folder: Path, top: bool) -> None:
+        if top and not (folder / "attributes.json").exists():
+            (folder / "attributes.json").write_text(json.dumps({"n5": VERSION}))
+
+    return create_chunked(location, shape, metadata, chunks, make, describe, group)
 
 
 def describe(container: str, name: str) -> Described | None:
@@ -181,6 +189,7 @@ def n5_attributes(metadata: Metadata, axes: int) -> dict[str, JSON]:
     """What is stored beside the layout of an N5 dataset."""
     attributes = metadata.to_attributes()
     attributes["axes"] = list("xyzc"[:axes])
+    attributes["n5"] = VERSION
     if metadata.voxel_size is not None:
         attributes["pixelResolution"] = {"dimensions": list(reversed(metadata.voxel_size)), "unit": "nm"}
     return attributes

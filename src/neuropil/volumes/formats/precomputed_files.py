@@ -7,6 +7,7 @@ import json
 import lzma
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -164,8 +165,8 @@ def find_decoder(encoding: str, container: str) -> Callable[[bytes], Any]:
         raise NeuropilError(
             f"{container} is encoded by {encoding}; install {_PACKAGES[encoding]} (pip install 'neuropil[formats]')"
         ) from None
-    decode: Callable[[bytes], Any] = module.decompress
-    return decode
+    decode: Callable[..., Any] = module.decompress
+    return partial(decode, order="F") if encoding == "fpzip" else decode  # its own default has axes the other way round
 
 
 def needs_files(container: str, scale: Mapping[str, Any], remote: bool) -> bool:

@@ -28,6 +28,7 @@ from neuropil.volumes.formats.chunked import (
 from neuropil.volumes.formats.codecs import lacks_codec, open_by_zarr
 from neuropil.volumes.formats.making import create_chunked, open_new
 from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images, ome_place
+from neuropil.volumes.formats.zipped import ZipStore
 from neuropil.volumes.metadata import Metadata, axis_names
 from neuropil.volumes.volume import Mode, Store, Volume, arranged
 
@@ -85,7 +86,11 @@ def _open(described: Described, location: Location, name: str, path: str, mode: 
         pattern = re.compile(re.escape(prefix) + re.escape(between).join([r"(\d+)"] * len(grid)))
         check_chunks(location.container, name, grid, pattern, path)
     try:
-        return ChunkedStore(open_handle(described.driver, location.container, name, mode, extra))
+        store = ChunkedStore(open_handle(described.driver, location.container, name, mode, extra))
+        if keys.is_zip(location.container):
+            start = f"{name}/{prefix}" if name else prefix
+            return ZipStore(store, location.container, start, between, tuple(_chunk_shape(values)))
+        return store
     except NeuropilError as error:
         if mode == "r" and not location.remote and lacks_codec(error):
             return open_by_zarr(location.container, name, values, path)
