@@ -409,4 +409,5 @@ def test_every_mistake_of_a_file_is_named_with_its_line(folder, monkeypatch, cap
         *(("13", f"SOLVER.{key}") for key in ("NAME", "LR", "STEPS", "BASE_LR", "ITERATION_TOTAL")),
         *(("14", f"INFERENCE.{key}") for key in ("AUG_NUM", "STRIDE", "OUTPUT_ACT")),
         *(("15", "NOTES"), ("16", "1")),
+        ("4", "MODEL.ARCHITECTURE"),  # what keys and values mean together is looked at last
     ]

@@ -108,3 +108,17 @@ def test_models_of_the_package_know_what_they_were_trained_on(name):
     dark = np.random.default_rng(0).integers(0, 60, (4, 64, 64), np.uint8)
     with pytest.warns(UserWarning, match="was trained on"):
         warn_of_grey(array_volume(dark), known)
+
+
+def test_bytes_are_what_the_classic_program_makes_of_an_image():
+    """Of all values, not of a sample; bytes stay as they are."""
+    wide = np.random.default_rng(5).integers(1000, 3000, (40, 400, 400)).astype(np.uint16)
+    wide[3, 7, 11], wide[21, 5, 5] = 7, 60001
+    volume = array_volume(wide)
+    assert find_scale(volume, "bytes") == (7, 60001)
+    shares = (wide - wide.min()) / float(wide.max() - wide.min() + 1e-6)
+    found = scaled_image(volume, "bytes")
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found.read(), (shares * 255).astype(np.uint8))
+    narrow = array_volume(np.full((2, 3, 4), 100, np.uint8))
+    assert scaled_image(narrow, "bytes") is narrow

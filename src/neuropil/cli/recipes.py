@@ -120,7 +120,7 @@ def config_convert(
     from neuropil.config import config_to_yaml
 
     files = [word for word in words if word.endswith((".yaml", ".yml"))]
-    classic = translate(read_settings(files, words[len(files) :]))
+    classic = translate(read_settings(files, words[len(files) :], refuse=False))
     told = [*classic.notes, *classic.left_out]
     head = [f"translated from {', '.join(files)}", *told]
     text = "".join(f"# {line}\n" for line in head) + "\n" + config_to_yaml(classic.config)

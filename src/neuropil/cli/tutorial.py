@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from neuropil.compat.pytc import Classic
     from neuropil.config import Config, PredictConfig
     from neuropil.models.checkpoint import Model
+    from neuropil.volumes.zoom import Factors
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -80,7 +81,7 @@ def _read(options: argparse.Namespace) -> Classic:
     from neuropil.compat.pytc.settings import SAVED, settings_to_yaml
 
     files = [path for path in (options.config_base, options.config_file) if path]
-    settings = read_settings(files, options.overrides)
+    settings = read_settings(files, options.overrides, refuse=False)
     classic = translate(settings)
     if not options.inference and _rank() == 0:
         classic.output.mkdir(parents=True, exist_ok=True)
@@ -129,7 +130,8 @@ def _infer(classic: Classic, options: argparse.Namespace) -> None:
     labels = _labels(options, len(classic.images))
     used = _on_devices(classic, options).training
     trained, _ = load_any_model(checkpoint, classic.config)
-    model = predictable(trained, classic.config.model_copy(update={"predict": _writing(classic, trained)}), checkpoint)
+    asked = classic.config.model_copy(update={"predict": _writing(classic, trained)})
+    model = predictable(trained, asked, checkpoint, classic.zoom)
     for number, (image, output) in enumerate(zip(classic.images, classic.predictions, strict=True)):
         _make_folder(output)
         with ProgressDisplay() as progress:
@@ -137,7 +139,7 @@ def _infer(classic: Classic, options: argparse.Namespace) -> None:
         _say(f"wrote {output}")
         if labels:
             folder = next(parent for parent in output.parents if parent.is_dir())
-            _evaluate(output, labels[number], folder, f"_{number}" if len(labels) > 1 else "")
+            _evaluate(output, labels[number], folder, f"_{number}" if len(labels) > 1 else "", classic.zoom)
     if classic.plain_name is not None:
         file = output.parent if output.parent.suffix else output
         classic.plain_name.unlink(missing_ok=True)
@@ -180,13 +182,14 @@ def _labels(options: argparse.Namespace, images: int) -> list[str]:
     return labels
 
 
-def _evaluate(affinities: Path, labels: str, folder: Path, number: str) -> None:
+def _evaluate(affinities: Path, labels: str, folder: Path, number: str, zoom: Factors) -> None:
     """Segment affinities with the defaults, score the result, leave both beside them, numbered as they are."""
     from neuropil.config import SegmentConfig
     from neuropil.evaluation import evaluate
     from neuropil.pipeline.scoring import write_json
     from neuropil.segmentation import segment_volume, settle
     from neuropil.volumes import open_volume
+    from neuropil.volumes.zoom import zoomed
 
     settings = SegmentConfig()
     segmentation, scores_file = folder / f"segmentation{number}.h5", folder / f"scores{number}.json"
@@ -195,7 +198,7 @@ def _evaluate(affinities: Path, labels: str, folder: Path, number: str) -> None:
         _say("\n".join(lines))
         segment_volume(volume, segmentation, settings)
     with open_volume(segmentation) as found, open_volume(labels) as truth:
-        scores = evaluate(found, truth)
+        scores = evaluate(found, zoomed(truth, zoom, nearest=True))
     _say(str(scores))
     write_json(scores_file, scores.to_json())
     _say(f"wrote {segmentation} and {scores_file}")

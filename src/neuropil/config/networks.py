@@ -26,6 +26,7 @@ class UnetrConfig(Section):
         "Patches and tiles of another size interpolate.",
     )
     norm: Literal["instance", "batch"] = Field("instance", description="Normalisation in the decoder.")
+    conv_block: bool = Field(True, description="Convolutions after each enlargement of what the transformer says.")
 
     @model_validator(mode="after")
     def _check_heads(self) -> UnetrConfig:
@@ -44,6 +45,7 @@ class SwinUnetrConfig(Section):
     heads: Four = Field((3, 6, 12, 24), description="Attention heads of each stage; its channels must be a multiple.")
     window: Shape = Field((7, 7, 7), description="Tokens [z, y, x] that see each other; a token is 2³ voxels.")
     norm: Literal["instance", "batch"] = Field("instance", description="Normalisation in the decoder.")
+    version: Literal[1, 2] = Field(1, description="2: residual convolutions at the beginning of each stage.")
 
     @model_validator(mode="after")
     def _check_heads(self) -> SwinUnetrConfig:

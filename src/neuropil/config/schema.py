@@ -60,11 +60,13 @@ class VolumePair(Section):
 class IntensityConfig(Section):
     """How grey values become shares of 1."""
 
-    scale: Literal["auto", "type", "range", "percentiles"] | Annotated[tuple[float, float], Lenient] = Field(
+    scale: Literal["auto", "type", "range", "percentiles", "bytes"] | Annotated[tuple[float, float], Lenient] = Field(
         "auto",
         description="auto: 8-bit images by their type, wider, signed and float ones by the range of a fixed sample of "
         "the whole volume, where bytes in a wider type count like bytes. type: by the range of the type. range, "
-        "percentiles (0.5 and 99.5): of that sample. [LOW, HIGH]: these become 0 and 1. Kept with the model.",
+        "percentiles (0.5 and 99.5): of that sample. bytes: 8-bit images by their type, others by the range of all "
+        "values, cut to 256 steps, as PyTorch Connectomics has it. [LOW, HIGH]: these become 0 and 1. Kept with the "
+        "model.",
     )
 
 
@@ -94,6 +96,11 @@ class DataConfig(Section):
         "nor scored. -1 always does.",
     )
     intensity: IntensityConfig = Field(IntensityConfig(), description="How grey values are read.")
+    zoom: Nanometres = Field(
+        (1.0, 1.0, 1.0),
+        description="Factors [z, y, x] by which volumes are enlarged as they are read: grey values linear, labels and "
+        "masks nearest, as scipy.ndimage.zoom does. Predictions lie on the enlarged grid. Not with box or teacher.",
+    )
     min_foreground: Fraction = Field(
         0.0, description="Share of a sample's voxels that must carry a label; poorer places are drawn again."
     )
@@ -108,6 +115,13 @@ class DataConfig(Section):
         description="GB of volumes that each process may keep in memory, in the order of the list, and on a GPU if all "
         "of them fit; the rest is read box by box. Start training.workers where that is slow.",
     )
+
+    @model_validator(mode="after")
+    def _check_zoom(self) -> DataConfig:
+        pairs = (*self.train, *self.validation, *([self.test] if self.test else []))
+        if any(factor != 1 for factor in self.zoom) and any(pair.box or pair.teacher for pair in pairs):
+            raise ValueError("expected no box and no teacher with zoom: both count the voxels of the files")
+        return self
 
     @property
     def ignored(self) -> tuple[int, ...]:

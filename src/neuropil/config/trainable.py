@@ -34,6 +34,10 @@ def check_trainable(config: Config, taught: bool = False) -> None:
             raise NeuropilError("optimizer.schedule: plateau goes by the loss on data.validation; name a volume there")
         if config.training.segment_validation is not None:
             raise NeuropilError("training.segment_validation: expected a volume in data.validation, got none")
+    if any(factor != 1 for factor in config.data.zoom) and config.training.segment_validation is not None:
+        raise NeuropilError(
+            "training.segment_validation: scores on the voxels of the files; leave it out with data.zoom"
+        )
     if config.augment.cube:
         _check_cube(config)
     weights, edges = config.loss.edge_weights, len(config.model.offsets)

@@ -29,6 +29,7 @@ from neuropil.models.unet import ResidualUNet
 from neuropil.volumes import Volume, require_image
 from neuropil.volumes.grey import GreyValues, scaled_image, warn_of_grey
 from neuropil.volumes.tissue import Tissue, TissueMap, tissue_map
+from neuropil.volumes.zoom import zoomed
 
 SAME: Factors = (1.0, 1.0, 1.0)
 
@@ -201,7 +202,8 @@ def make_request(
     own = isinstance(model.network, ResidualUNet)
     bf16 = computes_in_bf16(targets[0], model.config.training.precision, own, learns=False)
     settings = settings or model.config.predict
-    image = require_image(image)
+    image = scaled_image(require_image(image), model.config.data.intensity.scale)
+    image = zoomed(image, model.config.data.zoom)
     whole = image.box
     box = whole if box is None else box
     if box.size == 0 or not whole.contains(box):
@@ -211,7 +213,6 @@ def make_request(
     if settings.tta == 48:
         require_isotropic(model)
     offsets = parse_offsets(model.config.model.offsets)
-    image = scaled_image(image, model.config.data.intensity.scale)
     warn_of_grey(image, GreyValues.stored(model.info))
     factor = _factor(image, model, settings)
     keep = () if settings.keep == "channels" else kept_offsets(offsets, settings.keep)

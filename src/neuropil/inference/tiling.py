@@ -262,6 +262,14 @@ def gaussian_window(shape: Triple) -> npt.NDArray[np.float32]:
     return (np.exp(-squared / (2 * SIGMA**2)) + 1e-4).astype(np.float32)
 
 
+def bump_window(shape: Triple) -> npt.NDArray[np.float32]:
+    """The bump of a tile by itself, 1 in the middle, with 1e-4 added, as the classic package has it."""
+    axes = [np.linspace(0, 1, n + 2)[1:-1] for n in shape]
+    logs = [-((x * (1 - x)) ** -1.5) for x in axes]
+    total = logs[0][:, None, None] + logs[1][:, None] + logs[2]
+    return np.asarray(np.exp(total - total.max()) + 1e-4, np.float32)
+
+
 @lru_cache(maxsize=64)
 def _supports(axis: Axis, offsets: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
     used = np.any([axis.weights(o) > 0 for o in offsets], axis=0)

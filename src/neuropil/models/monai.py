@@ -148,6 +148,7 @@ def _unetr(options: UnetrConfig, inside: int, outside: int) -> nn.Module:
         mlp_dim=options.mlp,
         num_heads=options.heads,
         norm_name=(options.norm, {"affine": True}),
+        conv_block=options.conv_block,
     )
     for name, parameter in network.named_parameters():
         if "norm_cross_attn" in name:  # there, but in no use: ranks would wait for its gradient
@@ -165,6 +166,7 @@ def _swin_unetr(options: SwinUnetrConfig, inside: int, outside: int, recompute: 
         feature_size=options.width,
         norm_name=(options.norm, {"affine": True}),
         use_checkpoint=recompute,
+        use_v2=options.version == 2,
     )
     return network
 

@@ -55,6 +55,11 @@ def run(config: Config, out: Path | str, pretrained: str | None = None) -> Path:
     test, out = config.data.test, Path(out)
     if test is None:
         raise NeuropilError("data.test: expected the volume to segment, got none; `neuropil train` only trains")
+    if any(factor != 1 for factor in config.data.zoom):
+        raise NeuropilError(
+            "data.zoom: `neuropil run` scores on the voxels of the files; train and predict by themselves (`neuropil "
+            "train`, `neuropil predict`), or enlarge the volumes first"
+        )
     out.mkdir(parents=True, exist_ok=True)
     job = _Job(config, out, Steps(out), pretrained)
 

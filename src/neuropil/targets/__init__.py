@@ -11,6 +11,7 @@ from neuropil.targets.auxiliary import (
 from neuropil.targets.descriptors import shape_descriptors
 from neuropil.targets.distance import signed_distance
 from neuropil.targets.erosion import erode_inside, erode_labels, erode_volume, meetings
+from neuropil.targets.smoothing import smooth_labels
 
 __all__ = [
     "AffinityTargets",
@@ -27,4 +28,5 @@ __all__ = [
     "meetings",
     "shape_descriptors",
     "signed_distance",
+    "smooth_labels",
 ]

@@ -43,6 +43,7 @@ from neuropil.volumes import LOGIT8, open_volume, require_labels
 from neuropil.volumes.grey import scaled_image
 from neuropil.volumes.scored import check_sizes
 from neuropil.volumes.tissue import open_mask
+from neuropil.volumes.zoom import Factors, zoomed
 
 
 class Batch(NamedTuple):
@@ -90,6 +91,7 @@ def open_dataset(
     """
     data, scale = config.data, config.data.intensity.scale
     volumes = [replace(pair, image=scaled_image(pair.image, scale)) for pair in map(open_pair, pairs)]
+    volumes = [enlarged(pair, data.zoom) for pair in volumes]
     _check_sizes(volumes)
     patch = config.training.patch
     if augment is None:  # to judge on, a volume with fewer sections than a training patch will do
@@ -124,6 +126,12 @@ def _check_sizes(volumes: Sequence[LabelledVolume]) -> None:
                 f"expected voxels of {expected} nm in all volumes, as in {first}, got {size} nm, in {path}; resample "
                 "one, or train one network for each"
             )
+
+
+def enlarged(pair: LabelledVolume, factors: Factors) -> LabelledVolume:
+    """Image, labels and mask on the grid that the recipe wants."""
+    labels, mask = (None if one is None else zoomed(one, factors, nearest=True) for one in (pair.labels, pair.mask))
+    return replace(pair, image=zoomed(pair.image, factors), labels=labels, mask=mask)
 
 
 def _room(memory: float, device: torch.device | None) -> float:

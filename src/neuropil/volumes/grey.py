@@ -14,10 +14,11 @@ from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import Box
 from neuropil.volumes.volume import Index, Store, Volume
 
-Scale = Literal["auto", "type", "range", "percentiles"] | tuple[float, float]
+Scale = Literal["auto", "type", "range", "percentiles", "bytes"] | tuple[float, float]
 """auto: 8-bit images by their type, others by their range. type: from 0 to the largest value of an unsigned integer,
 all of a signed one, 0 to 1 of a float. range: from the smallest to the largest value. percentiles: from the 0.5th to
-the 99.5th. Two numbers: what becomes 0 and 1."""
+the 99.5th. bytes: 8-bit images by their type, others from the smallest to the largest of all values, cut to 256 steps,
+as PyTorch Connectomics has it. Two numbers: what becomes 0 and 1."""
 
 _SAMPLED = 2**22
 """Voxels up to which all are looked at; of a larger image as many, in blocks on a grid."""
@@ -42,6 +43,8 @@ class ScaledStore:
     low: float
     high: float
     path: str
+    steps: bool = False
+    """Cut to 256 steps: uint8, which networks divide by 255."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -49,7 +52,7 @@ class ScaledStore:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(np.float32)
+        return np.dtype(np.uint8 if self.steps else np.float32)
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
@@ -59,6 +62,9 @@ class ScaledStore:
         found = np.asarray(self.inner.read(index), np.float64)
         if not np.isfinite(found).all():
             raise NeuropilError(f"expected finite grey values, got NaN or infinity, in {self.path}; fill them first")
+        if self.steps:
+            # A millionth is added as there: whole steps would otherwise be reached by the largest value alone.
+            return (np.clip((found - self.low) / (self.high - self.low + 1e-6), 0, 1) * 255).astype(np.uint8)
         unit = (found - self.low) / ((self.high - self.low) or 1.0)
         return np.clip(unit, 0, 1).astype(np.float32)
 
@@ -83,17 +89,17 @@ def scaled_image(image: Volume, scale: Scale = "auto") -> Volume:
     if isinstance(image.store, ScaledStore):
         return image
     found = find_scale(image, scale)
-    return image if found is None else scaled_between(image, *found)
+    return image if found is None else scaled_between(image, *found, steps=scale == "bytes")
 
 
-def scaled_between(image: Volume, low: float, high: float) -> Volume:
-    """An image as float32, of which ``low`` becomes 0 and ``high`` 1.
+def scaled_between(image: Volume, low: float, high: float, steps: bool = False) -> Volume:
+    """An image as float32, of which ``low`` becomes 0 and ``high`` 1; with ``steps`` as uint8, cut off.
 
     >>> from neuropil.volumes import array_volume
     >>> scaled_between(array_volume(np.full((1, 1, 1), 30)), 20, 40).read().item()
     0.5
     """
-    return Volume(image.path, ScaledStore(image.store, low, high, image.path), image.metadata)
+    return Volume(image.path, ScaledStore(image.store, low, high, image.path, steps), image.metadata)
 
 
 def find_scale(image: Volume, scale: Scale = "auto") -> tuple[float, float] | None:
@@ -113,6 +119,8 @@ def find_scale(image: Volume, scale: Scale = "auto") -> tuple[float, float] | No
         return scale
     if scale == "type" or (scale == "auto" and image.dtype in (np.uint8, np.int8, np.bool_)):
         return _of_type(image.dtype)
+    if scale == "bytes":
+        return None if image.dtype == np.uint8 else _extremes(image)
     values = sample_values(image)
     if scale == "percentiles":
         low, high = (float(n) for n in np.percentile(values, (0.5, 99.5)))
@@ -229,6 +237,19 @@ def warn_of_grey(image: Volume, trained: GreyValues | None) -> None:
             "grey values are read, `neuropil check` shows them",
             stacklevel=2,
         )
+
+
+def _extremes(image: Volume) -> tuple[float, float]:
+    """The smallest and the largest of all values, read some sections at a time."""
+    low, high = np.inf, -np.inf
+    step = image.chunks[-3] if image.chunks is not None else 16
+    for z in range(0, image.shape[-3], step):
+        start, stop = image.box.start, image.box.stop
+        part = image.read(Box((start[0] + z, *start[1:]), (min(start[0] + z + step, stop[0]), *stop[1:])))
+        low, high = min(low, float(part.min())), max(high, float(part.max()))
+    if not np.isfinite([low, high]).all():
+        raise NeuropilError(f"expected finite grey values, got NaN or infinity, in {image.path}; fill them first")
+    return low, high
 
 
 def _of_type(dtype: np.dtype[Any]) -> tuple[float, float] | None:

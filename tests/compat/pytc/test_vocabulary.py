@@ -131,6 +131,8 @@ CHANGES = {
     "DATASET.REJECT_SAMPLING.DIVERSITY": "3",
     "DATASET.REJECT_SAMPLING.SIZE_THRES": "1000",
     "SOLVER.SWA.START_ITER": "4000",
+    "DATASET.DATA_SCALE": "[1, 2, 2]",
+    "INFERENCE.DATA_SCALE": "[1, 2, 2]",
     "INFERENCE.INPUT_SIZE": "[8, 140, 140]",
     "INFERENCE.INPUT_PATH": "far",
     "INFERENCE.IS_ABSOLUTE_PATH": "True",
@@ -163,9 +165,9 @@ CHANGES = {
 UNETR, SWIN = (["MODEL.ARCHITECTURE", name] for name in ("unetr", "swinunetr"))
 NEEDED = {
     **dict.fromkeys([f"MODEL.{name}" for name in ("UNETR_FEATURE_SIZE", "UNETR_NUM_HEADS", "HIDDEN_SIZE")], UNETR),
-    **dict.fromkeys(["MODEL.MLP_DIM", "MODEL.NORM_NAME"], UNETR),
+    **dict.fromkeys(["MODEL.MLP_DIM", "MODEL.NORM_NAME", "MODEL.CONV_BLOCK"], UNETR),
     **dict.fromkeys([f"MODEL.SWIN_UNETR_{name}" for name in ("FEATURE_SIZE", "NUM_HEADS")], SWIN),
-    **dict.fromkeys(["MODEL.DEPTHS", "MODEL.USE_CHECKPOINT"], SWIN),
+    **dict.fromkeys(["MODEL.DEPTHS", "MODEL.USE_CHECKPOINT", "MODEL.USE_V2"], SWIN),
     "MODEL.INPUT_SIZE": ["MODEL.OUTPUT_SIZE", None],
     "MODEL.BLOCKS": ["MODEL.ARCHITECTURE", "fpn_3d"],
     "MODEL.LOSS_OPTION": ["MODEL.WEIGHT_OPT", '[["0"]]', "MODEL.OUTPUT_ACT", '[["sigmoid"]]'],

@@ -27,6 +27,8 @@ def put_augmentation(draft: Draft) -> None:
 
 def _on(draft: Draft, name: str) -> bool:
     """Whether an augmentation is switched on, by itself and by the switch of all."""
+    if name in ("MISSINGSECTION", "MISALIGNMENT") and draft.settings["DATASET.DO_2D"]:
+        return False  # as there: a sample of one section has no neighbours
     everything, one = draft.settings["AUGMENTOR.ENABLED"], draft.settings[f"AUGMENTOR.{name}.ENABLED"]
     return bool(everything) and bool(one)
 

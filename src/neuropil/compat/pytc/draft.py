@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from neuropil.compat.pytc.settings import Settings
 from neuropil.config import Config
 from neuropil.config.mistakes import validate
 from neuropil.errors import NeuropilError
+
+Result = TypeVar("Result")
 
 
 class Draft:
@@ -19,6 +22,7 @@ class Draft:
         self.notes: list[str] = []
         """What was done in another way than the words say."""
         self._origins: dict[tuple[str | int, ...], str] = {}
+        self._problems: list[str] = []
 
     def put(self, ours: str, value: Any, theirs: str) -> None:
         """Set ``section.key``, which follows from the classic key ``theirs``."""
@@ -28,6 +32,26 @@ class Draft:
             values = values.setdefault(section, {})
         values[name] = value
         self.origin(place, theirs)
+
+    def attempt(self, step: Callable[..., Result], *arguments: Any) -> Result | None:
+        """What a step makes; None where it refuses a value: :meth:`settle` tells all that was refused at once."""
+        try:
+            return step(*arguments)
+        except NeuropilError as error:
+            self._problems += str(error).splitlines()
+            return None
+
+    def settle(self) -> None:
+        """Refuse what was found wrong so far.
+
+        Raises:
+            NeuropilError: a line for each problem.
+        """
+        refused = self.settings.problems
+        # Of keys that were refused, defaults were looked at: what is wrong with those nobody wrote.
+        found = [line for line in self._problems if line.partition(": ")[0] not in refused]
+        if lines := dict.fromkeys([*refused.values(), *found]):
+            raise NeuropilError("\n".join(lines))
 
     def origin(self, place: tuple[str | int, ...], theirs: str) -> None:
         """Note the classic key of a part of a value."""
@@ -70,6 +94,17 @@ class Draft:
             raise self.refuse(theirs, f"expected three whole numbers [z, y, x] of at least 0, got {value}")
         return (value[0], value[1], value[2])
 
+    def factors(self, theirs: str) -> list[float]:
+        """Factors [z, y, x]; None is 1.
+
+        Raises:
+            NeuropilError: other than three numbers above 0.
+        """
+        value = self.settings[theirs] or [1.0, 1.0, 1.0]
+        if len(value) != 3 or min(value) <= 0:
+            raise self.refuse(theirs, f"expected three factors [z, y, x] above 0, got {list(value)}")
+        return [float(n) for n in value]
+
     def check_same_size(self, output: str, window: str) -> None:
         """Refuse an output of another size than the window.
 
@@ -86,23 +121,23 @@ class Draft:
             )
 
     def choose(self, theirs: str, meanings: dict[str, Any], instead: str = "") -> Any:
-        """What a word means here.
-
-        Raises:
-            NeuropilError: a word without a meaning here; the error lists those that have one.
-        """
+        """What a word means here; one without a meaning is a problem that lists those that have one."""
         word = self.settings[theirs]
         if word not in meanings:
             known = ", ".join(meanings)
-            raise self.refuse(theirs, f"expected {known}, got {word!r}" + (f"; {instead}" if instead else ""))
+            problem = self.refuse(theirs, f"expected {known}, got {word!r}" + (f"; {instead}" if instead else ""))
+            self._problems.append(str(problem))
+            return next(iter(meanings.values()))
         return meanings[word]
 
     def finish(self) -> Config:
         """The typed recipe.
 
         Raises:
-            NeuropilError: a value that does not fit; the error names the classic key and its place.
+            NeuropilError: all problems so far, or values that do not fit, by classic keys and their places.
         """
+
+        self.settle()
 
         def source(key: tuple[str | int, ...]) -> str:
             fits = [place for place in self._origins if key[: len(place)] == place]

@@ -11,7 +11,7 @@ from neuropil.compat.pytc.settings import Settings
 from neuropil.config import PredictConfig
 
 _HDF5 = (".h5", ".hdf5", ".hdf", "")
-_VIEWS = {4: "_xy", 8: "_txy", 16: "_txyz"}
+VIEWS = {4: "_xy", 8: "_txy", 16: "_txyz"}
 """What the classic program adds to the name of what it predicted in several views."""
 
 
@@ -100,7 +100,7 @@ def predictions(draft: Draft, output: Path, images: list[str]) -> tuple[Path, ..
     name = Path(settings["INFERENCE.OUTPUT_NAME"])
     if not name.name:
         raise draft.refuse("INFERENCE.OUTPUT_NAME", f"expected a name such as result.h5, got {str(name)!r}")
-    ending, views = name.suffix or ".h5", _VIEWS.get(settings["INFERENCE.AUG_NUM"] or 1, "")
+    ending, views = name.suffix or ".h5", VIEWS.get(settings["INFERENCE.AUG_NUM"] or 1, "")
     numbers = [str(number).zfill(len(str(len(images) - 1))) for number in range(len(images))]
     if name.suffix not in _HDF5:  # a name that the classic program does not know: one file each, in that format
         return tuple(folder / f"{name.stem}{f'_{n}' if len(images) > 1 else ''}{ending}" for n in numbers or [""])

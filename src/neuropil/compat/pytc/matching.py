@@ -12,6 +12,7 @@ from neuropil.config import Config
 from neuropil.config.networks import CLASSIC
 from neuropil.errors import NeuropilError
 from neuropil.models.checkpoint import Model
+from neuropil.volumes.zoom import Factors
 
 _SAME = {
     "architecture": "MODEL.ARCHITECTURE",
@@ -22,8 +23,9 @@ _SAME = {
 }
 
 
-def predictable(model: Model, config: Config, checkpoint: Path) -> Model:
-    """The model with the ``predict`` section of a configuration, which must describe the same network.
+def predictable(model: Model, config: Config, checkpoint: Path, zoom: Factors = (1, 1, 1)) -> Model:
+    """The model with the ``predict`` section of a configuration, which must describe the same network, and for images
+    that are enlarged by ``zoom``.
 
     Raises:
         NeuropilError: the checkpoint holds another network; the error names the first key that differs.
@@ -40,7 +42,8 @@ def predictable(model: Model, config: Config, checkpoint: Path) -> Model:
                 f"{theirs}: {checkpoint} holds another network: expected model.{name} {trained}, got {asked}; give the "
                 "configuration that it was trained with"
             )
-    return replace(model, config=model.config.model_copy(update={"predict": config.predict}))
+    data = model.config.data.model_copy(update={"zoom": zoom})
+    return replace(model, config=model.config.model_copy(update={"predict": config.predict, "data": data}))
 
 
 def _comparable(value: Any) -> Any:

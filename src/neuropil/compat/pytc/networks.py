@@ -27,6 +27,7 @@ _OWN = {
         "HIDDEN_SIZE": "hidden",
         "MLP_DIM": "mlp",
         "NORM_NAME": "norm",
+        "CONV_BLOCK": "conv_block",
     },
     "swin_unetr": {
         "SWIN_UNETR_NUM_HEADS": "heads",
@@ -34,6 +35,7 @@ _OWN = {
         "DEPTHS": "depths",
         "NORM_NAME": "norm",
         "USE_CHECKPOINT": "recompute",
+        "USE_V2": "version",
     },
 }
 """The keys that an architecture has, and where they go."""
@@ -116,6 +118,10 @@ def _put_transformer(draft: Draft, name: str) -> None:
         theirs = f"MODEL.{key}"
         if ours == "recompute":
             draft.put("model.recompute", bool(settings[theirs]), theirs)
+        elif ours == "version":
+            draft.put("model.swin_unetr.version", 2 if settings[theirs] else 1, theirs)
+        elif ours == "conv_block":
+            draft.put("model.unetr.conv_block", bool(settings[theirs]), theirs)
         elif ours == "norm":
             norm = draft.choose(theirs, {"instance": "instance", "batch": "batch"})
             draft.put(f"model.{name}.norm", norm, theirs)

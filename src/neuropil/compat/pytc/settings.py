@@ -27,6 +27,8 @@ class Settings:
     given: Mapping[str, Any]
     places: Mapping[str, str]
     """File and line of each value that was given."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Keys that were refused, and why; they have their defaults."""
     read: set[str] = field(default_factory=set)
     """Keys that were asked for: a translation that forgets one can be found out."""
 
@@ -57,10 +59,12 @@ class Settings:
         return f"{', '.join(map(self.where, names))} change{'s' * (len(names) == 1)} nothing here: {why}"
 
 
-def read_settings(files: Sequence[Path | str], overrides: Sequence[str] = ()) -> Settings:
+def read_settings(files: Sequence[Path | str], overrides: Sequence[str] = (), refuse: bool = True) -> Settings:
     """Read YAML files in the classic vocabulary: later ones win, then ``KEY VALUE`` pairs.
 
     As in the classic package, text such as ``"None"``, ``'[1, 2]'`` or ``(2, 2)`` stands for the value it shows.
+
+    With ``refuse=False`` what is wrong with keys is left to ``translate``, which tells it with what it finds itself.
 
     Raises:
         NeuropilError: a missing or unreadable file; a key that is not in the vocabulary, has a value of the wrong type,
@@ -79,17 +83,18 @@ def read_settings(files: Sequence[Path | str], overrides: Sequence[str] = ()) ->
             given[name], places[name] = value, f"{path}:{lines.get(key, 1)}"
     for name, value in _pairs(overrides):
         given[name], places[name] = value, "command line"
-    problems = []
+    problems = {}
     for name in given:
         try:
             given[name] = _check(name, given[name])
         except NeuropilError as error:
-            problems.append(f"{places[name]}: {error}")
+            problems[name] = f"{places[name]}: {error}"
         except RecursionError:
-            problems.append(f"{places[name]}: {name}: a list that holds itself, or is nested too deeply")
-    if problems:
-        raise NeuropilError("\n".join(problems))
-    return Settings(given, places)
+            problems[name] = f"{places[name]}: {name}: a list that holds itself, or is nested too deeply"
+    if problems and refuse:
+        raise NeuropilError("\n".join(problems.values()))
+    known = {name: value for name, value in given.items() if name not in problems}
+    return Settings(known, {name: places[name] for name in known}, problems)
 
 
 def _in_classic_words(path: Path | str) -> Path:

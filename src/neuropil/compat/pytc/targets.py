@@ -62,6 +62,7 @@ def put_targets(draft: Draft) -> None:
         NeuropilError: a target, loss or weight that there is not here, lists that do not agree in length, or no
             affinity target.
     """
+    draft.attempt(_ask_for_affinities, draft)
     targets = read_targets(draft)
     main, others = _divide(draft, targets)
     offsets = tuple(o for target in main for o in target.offsets)
@@ -88,12 +89,22 @@ def put_targets(draft: Draft) -> None:
         )
 
 
+def _ask_for_affinities(draft: Draft) -> None:
+    names = [str(name) for name in draft.settings["MODEL.TARGET_OPT"]]
+    if not any(name == "2" or name.startswith("2-") for name in names):
+        raise draft.refuse(
+            "MODEL.TARGET_OPT",
+            f'expected an affinity target ("2" or "2-z-y-x-v1"), got {names}: without affinities there is nothing to '
+            "segment",
+        )
+
+
 def read_targets(draft: Draft) -> list[Target]:
     """The targets in their order, each with its erosion and losses."""
     names = [str(name) for name in draft.settings["MODEL.TARGET_OPT"]]
     if not names:
         raise draft.refuse("MODEL.TARGET_OPT", 'expected at least one target, such as ["2"]')
-    targets = [_target(draft, name) for name in names]
+    targets = [draft.attempt(_target, draft, name) for name in names]
     erosion = draft.settings["MODEL.LABEL_EROSION"] or 0
     erosions = list(erosion) if isinstance(erosion, list | tuple) else [erosion] * len(names)
     if len(erosions) != len(names):
@@ -105,7 +116,10 @@ def read_targets(draft: Draft) -> list[Target]:
     lists = [_per_target(draft, key, len(names)) for key in ("LOSS_OPTION", "LOSS_WEIGHT", "WEIGHT_OPT", "OUTPUT_ACT")]
     made = []
     for name, target, eroded, *losses in zip(names, targets, erosions, *lists, strict=True):
-        made.append(target._replace(erosion=eroded or 0, terms=_losses(draft, name, losses)))
+        terms = draft.attempt(_losses, draft, name, losses)
+        if target is not None and terms is not None:
+            made.append(target._replace(erosion=eroded or 0, terms=terms))
+    draft.settle()
     return made
 
 
@@ -199,12 +213,6 @@ def _check_activation(draft: Draft, loss: str, activation: str) -> None:
 def _divide(draft: Draft, targets: list[Target]) -> tuple[list[Target], list[Target]]:
     """The affinities that will be predicted, and what is learned besides."""
     affinities = [target for target in targets if target.kind == "affinity"]
-    if not affinities:
-        raise draft.refuse(
-            "MODEL.TARGET_OPT",
-            f'expected an affinity target ("2" or "2-z-y-x-v1"), got {draft.settings["MODEL.TARGET_OPT"]}: without '
-            "affinities there is nothing to segment",
-        )
     erosion = affinities[0].erosion
     main = [target for target in affinities if target.erosion == erosion]
     for target in targets:

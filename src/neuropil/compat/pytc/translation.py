@@ -32,6 +32,8 @@ class Classic:
     """Where it can be found besides: under ``OUTPUT_NAME`` without the views that the classic program adds."""
     written: PredictConfig
     """How: in the layout and with the values that the classic program writes."""
+    zoom: tuple[float, float, float]
+    """How many times as many voxels the images have as ``--inference`` predicts them."""
     turn_edges: bool | None
     """Whether symmetries are undone edge by edge; None: as the program that trained the network does."""
     restart: bool
@@ -53,7 +55,7 @@ def translate(settings: Settings) -> Classic:
     """The typed recipe of a configuration, and what else it says.
 
     Raises:
-        NeuropilError: a value that has no counterpart; the error names file, line and key.
+        NeuropilError: values that have no counterpart; the error names file, line and key of all of them.
 
     >>> from neuropil.compat.pytc import read_settings
     >>> words = 'MODEL.TARGET_OPT ["2"] MODEL.OUT_PLANES 3 MODEL.OUTPUT_SIZE [9,33,33] MODEL.INPUT_SIZE [9,33,33]'
@@ -61,34 +63,41 @@ def translate(settings: Settings) -> Classic:
     (9, 33, 33)
     """
     draft = Draft(settings)
-    _put_data(draft)
-    put_network(draft)
-    put_targets(draft)
-    put_augmentation(draft)
-    _put_optimizer(draft)
-    _put_training(draft)
-    put_inference(draft)
-    images = volume_paths(draft, "INFERENCE.IMAGE_NAME", inference_folder(settings))
+    steps = (_put_data, put_network, put_targets, put_augmentation, _put_optimizer, _put_training, put_inference)
+    for step in steps:
+        draft.attempt(step, draft)
+    images = draft.attempt(volume_paths, draft, "INFERENCE.IMAGE_NAME", inference_folder(settings))
     if images:
         draft.put("data.test", {"image": images[0]}, "INFERENCE.IMAGE_NAME")
     output = Path(expanded(draft, "DATASET.OUTPUT_PATH", settings["DATASET.OUTPUT_PATH"]))
-    config, places = draft.finish(), predictions(draft, output, images)
+    config = draft.finish()
+    assert images is not None
+    places = predictions(draft, output, images)
+    as_written, zoom, parallel = written(draft, config.predict), _zoom(draft), _parallel(draft)
+    draft.settle()
     return Classic(
         config=config,
         output=output,
         images=tuple(images),
         predictions=places,
         plain_name=plain_name(draft, places),
-        written=written(draft, config.predict),
+        written=as_written,
+        zoom=zoom,
         turn_edges=settings["INFERENCE.AUG_EDGES"],
         restart=bool(settings["SOLVER.ITERATION_RESTART"]),
         gpus=settings["SYSTEM.NUM_GPUS"],
-        parallel=_parallel(draft),
+        parallel=parallel,
         mixed=bool(settings["MODEL.MIXED_PRECESION"]),
         workers=settings["SYSTEM.NUM_CPUS"],
         notes=(*settings.notes(), *draft.notes),
         left_out=_left_out(settings, images),
     )
+
+
+def _zoom(draft: Draft) -> tuple[float, float, float]:
+    own = draft.settings["INFERENCE.DATA_SCALE"] is not None
+    z, y, x = draft.factors("INFERENCE.DATA_SCALE" if own else "DATASET.DATA_SCALE")
+    return (z, y, x)
 
 
 def _left_out(settings: Settings, images: list[str]) -> tuple[str, ...]:
@@ -119,8 +128,9 @@ def _put_data(draft: Draft) -> None:
     for section, prefix in (("train", "DATASET."), ("validation", "DATASET.VAL_")):
         _put_volumes(draft, section, prefix, folder)
     draft.note("for --inference alone: patches to train on lie inside the volume", "DATASET.PAD_SIZE")
-    scale = "range" if settings["DATASET.NORMALIZE_RANGE"] else "type"
+    scale = "bytes" if settings["DATASET.NORMALIZE_RANGE"] else "type"
     draft.put("data.intensity.scale", scale, "DATASET.NORMALIZE_RANGE")
+    draft.put("data.zoom", draft.factors("DATASET.DATA_SCALE"), "DATASET.DATA_SCALE")
     foreground = max(0, settings["DATASET.REJECT_SAMPLING.SIZE_THRES"]) / prod(draft.size("MODEL.INPUT_SIZE"))
     draft.put("data.min_foreground", foreground, "DATASET.REJECT_SAMPLING.SIZE_THRES")
     wanted = settings["DATASET.REJECT_SAMPLING.DIVERSITY"]

@@ -16,15 +16,21 @@ class Cfg:
     """A configuration: ``cfg.MODEL.FILTERS``; keys and values are those that the vocabulary knows."""
 
     def __init__(self, settings: Settings, section: str = "", root: Cfg | None = None) -> None:
-        self.__dict__.update(settings=settings, section=section, root=root or self, frozen=False)
+        self.__dict__.update(given=settings, section=section, root=root or self, frozen=False)
+
+    @property
+    def settings(self) -> Settings:
+        """What was given, and the defaults."""
+        given: Settings = self.__dict__["root"].__dict__["given"]
+        return given
 
     def __getattr__(self, name: str) -> Any:
         full = f"{self.section}.{name}" if self.section else name
         root: Cfg = self.__dict__["root"]
         if full in VOCABULARY:
-            return root.__dict__["settings"][full]
+            return root.__dict__["given"][full]
         if any(known.startswith(f"{full}.") for known in VOCABULARY):
-            return Cfg(root.__dict__["settings"], full, root)
+            return Cfg(root.__dict__["given"], full, root)
         raise AttributeError(f"no key {full} in the configuration")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -42,9 +48,9 @@ class Cfg:
     def _merge(self, more: Settings) -> None:
         if self.__dict__["frozen"]:
             raise NeuropilError("the configuration is frozen: cfg.defrost() first")
-        mine: Settings = self.__dict__["settings"]
+        mine: Settings = self.__dict__["given"]
         merged = Settings({**mine.given, **more.given}, {**mine.places, **more.places})
-        self.__dict__["settings"] = merged
+        self.__dict__["given"] = merged
 
     def freeze(self) -> None:
         """Refuse further changes."""
@@ -56,7 +62,7 @@ class Cfg:
 
     def dump(self) -> str:
         """All keys and values as YAML."""
-        return settings_to_yaml(self.__dict__["settings"])
+        return settings_to_yaml(self.__dict__["given"])
 
 
 def get_cfg_defaults() -> Cfg:

@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neuropil.errors import NeuropilError
-from neuropil.geometry import NEAREST, Offsets
-from neuropil.inference.tiling import gaussian_window
+from neuropil.geometry import NEAREST, Offsets, Triple
+from neuropil.inference.tiling import bump_window, gaussian_window
 from neuropil.losses import Balance, classic_weights
 from neuropil.targets import affinity_targets, erode_labels, meetings
-from neuropil.volumes import open_volume, write_volume
+from neuropil.volumes import array_volume, open_volume, write_volume
+from neuropil.volumes.grey import scaled_image
 
 Array = npt.NDArray[Any]
 
@@ -65,7 +66,7 @@ def seg_to_targets(label: Array, topts: Sequence[str], erosion_rates: Any = None
 
     Args:
         label: integers, 0 = background.
-        topts: ``0``, ``2``, ``2-z-y-x-v1``, ``4-1-1``, ``4-width-0``.
+        topts: ``0``, ``2``, ``2-z-y-x-v1``, ``2-z-y-x-v2``, ``4-1-1``, ``4-width-0``.
         erosion_rates: voxels of erosion, one number or one for each target.
 
     Raises:
@@ -84,14 +85,10 @@ def _target(label: Array, name: str, erosion: int) -> Array:
     if name == "0":
         return (ids > 0).numpy().astype(np.float32)[None]
     if name == "2":
-        found, inside = affinity_targets(ids, NEAREST)
-        return torch.where(inside, found, (ids > 0).expand_as(found)).numpy().astype(np.float32)
-    if kind == "2" and len(numbers) == 4 and numbers[3] == "v1":
+        return seg2aff_v0(ids.numpy())
+    if kind == "2" and len(numbers) == 4 and numbers[3] in ("v1", "v2"):
         z, y, x = map(int, numbers[:3])
-        offsets: Offsets = ((-z, 0, 0), (0, -y, 0), (0, 0, -x))
-        padded = np.pad(label if not erosion else ids.numpy(), ((z, 0), (y, 0), (x, 0)), mode="edge")
-        found, _ = affinity_targets(_tensor(padded), offsets)
-        return found.numpy()[:, z:, y:, x:].astype(np.float32)
+        return (seg2aff_v1 if numbers[3] == "v1" else seg2aff_v2)(ids.numpy(), z, y, x)
     if kind == "4":
         width, background = map(int, [*numbers, *["1"] * (2 - len(numbers))])
         if not background:
@@ -100,7 +97,49 @@ def _target(label: Array, name: str, erosion: int) -> Array:
             border = meetings(torch.where(ids > 0, ids, ids.max() + 1), 1)[:, None].float()
             border = torch.maximum(F.max_pool2d(border, (3, 1), 1, (1, 0)), F.max_pool2d(border, (1, 3), 1, (0, 1)))
             return border[:, 0].numpy()[None]
-    raise NeuropilError(f"the target {name!r} is not here; there are 0, 2, 2-z-y-x-v1, 4-1-1 and 4-width-0")
+    raise NeuropilError(f"the target {name!r} is not here; there are 0, 2, 2-z-y-x-v1, -v2, 4-1-1 and 4-width-0")
+
+
+def seg2aff_v0(seg: Array, pad: str = "replicate") -> Array:
+    """Nearest affinities, z y x, float32 [3, z, y, x], of labels; edges that leave them are the foreground, or 0.
+
+    >>> seg2aff_v0(np.array([[[1, 1, 2]]]))[2].tolist()
+    [[[1.0, 1.0, 0.0]]]
+    """
+    ids = _tensor(seg)
+    found, inside = affinity_targets(ids, NEAREST)
+    outside = (ids > 0).expand_as(found) if pad == "replicate" else torch.zeros_like(found)
+    return torch.where(inside, found, outside).numpy().astype(np.float32)
+
+
+def seg2aff_v1(seg: Array, dz: int = 1, dy: int = 1, dx: int = 1, padding: str = "edge") -> Array:
+    """Affinities over (dz, dy, dx) voxels, stored at the voxel that they come to; beyond the border labels repeat."""
+    found = _wide(seg, (dz, dy, dx), (dz, dy, dx), (0, 0, 0), padding)
+    return found[:, dz:, dy:, dx:]
+
+
+def seg2aff_v2(seg: Array, dz: int = 1, dy: int = 1, dx: int = 1, padding: str = "edge") -> Array:
+    """Affinities over twice (dz, dy, dx) voxels, stored in their middle; beyond the border labels repeat."""
+    found = _wide(seg, (2 * dz, 2 * dy, 2 * dx), (dz, dy, dx), (dz, dy, dx), padding)
+    z, y, x = seg.shape
+    places = ((2 * dz, dy, dx), (dz, 2 * dy, dx), (dz, dy, 2 * dx))
+    return np.stack([one[a : a + z, b : b + y, c : c + x] for one, (a, b, c) in zip(found, places, strict=True)])
+
+
+def seg2aff_pni(img: Array, dz: int = 1, dy: int = 1, dx: int = 1, dtype: str = "float32") -> Array:
+    """Affinities over (dz, dy, dx) voxels in the order x, y, z, at the voxel that they come to; 0 at the border."""
+    if min(dz, dy, dx) < 1:
+        raise NeuropilError(f"seg2aff_pni: expected steps of at least 1, got {dz}, {dy} and {dx}")
+    found, _ = affinity_targets(_tensor(img), ((-dz, 0, 0), (0, -dy, 0), (0, 0, -dx)))
+    return found.numpy()[::-1].astype(dtype)
+
+
+def _wide(seg: Array, steps: Triple, before: Triple, after: Triple, padding: str) -> Array:
+    if padding != "edge":
+        raise NeuropilError(f"expected padding 'edge', got {padding!r}")
+    offsets: Offsets = ((-steps[0], 0, 0), (0, -steps[1], 0), (0, 0, -steps[2]))
+    padded = np.pad(seg, list(zip(before, after, strict=True)), mode="edge")
+    return affinity_targets(_tensor(padded), offsets)[0].numpy().astype(np.float32)
 
 
 def seg_to_weights(targets: Sequence[Array], wopts: Sequence[Sequence[str]], mask: Array | None = None) -> list[Any]:
@@ -131,6 +170,30 @@ def blend_gaussian(sz: Sequence[int], sigma: float = 0.2, mu: float = 0.0) -> Ar
         raise NeuropilError(f"expected sigma 0.2 and mu 0, the classic values, got {sigma} and {mu}")
     z, y, x = sz
     return gaussian_window((z, y, x))
+
+
+def blend_bump(sz: Sequence[int], t: float = 1.5) -> Array:
+    """The classic bump window ``[z, y, x]``, largest in the middle, 1e-4 added (K. Lee et al. 2017)."""
+    if t != 1.5:
+        raise NeuropilError(f"expected t 1.5, the classic value, got {t}")
+    z, y, x = sz
+    return bump_window((z, y, x))
+
+
+def build_blending_matrix(sz: Sequence[int], mode: str = "gaussian") -> Array:
+    """:func:`blend_gaussian` or :func:`blend_bump`, by name."""
+    if mode not in ("gaussian", "bump"):
+        raise NeuropilError(f"expected the blend gaussian or bump, got {mode!r}")
+    return blend_gaussian(sz) if mode == "gaussian" else blend_bump(sz)
+
+
+def normalize_range(image: Array) -> Array:
+    """Grey values in 8 bits: bytes as they are, others from their smallest to their largest, cut off.
+
+    >>> normalize_range(np.array([[[100, 150, 200]]], np.uint16)).tolist()
+    [[[0, 127, 254]]]
+    """
+    return scaled_image(array_volume(image), "bytes").read()
 
 
 def _tensor(array: Array) -> Tensor:

@@ -16,4 +16,4 @@ def build_model(cfg: Cfg, device: Any = "cpu", rank: int | None = None) -> nn.Mo
 
     It takes grey values from 0 to 1 and normalises them itself, where the classic one takes them normalised.
     """
-    return build_network(translate(cfg.__dict__["settings"]).config.model).to(device)
+    return build_network(translate(cfg.settings).config.model).to(device)
