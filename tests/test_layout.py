@@ -17,6 +17,7 @@ ORDER = [
     *(
         "errors",
         "inputs",
+        "memory",
         "processor",
         "geometry",
         "choices",

@@ -9,6 +9,15 @@ class NeuropilError(ValueError):
     """Wrong input: the message says what was expected, what came, in which file or key, and what to do."""
 
 
+def printable(text: str) -> str:
+    """Text as a terminal may show it: what would move its cursor or change its colours is written out.
+
+    >>> printable("a\\x1b[31mb\\nc")
+    'a\\\\x1b[31mb\\nc'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
 class Note(UserWarning):
     """What a file says that a user should know of: the command line prints it as one line."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -14,14 +16,56 @@ _OPENED: ContextVar[dict[tuple[int, int], str] | None] = ContextVar("opened", de
 """Device and number of each file, and its name; None outside of a command: in Python, the caller decides."""
 
 
+_MADE: ContextVar[list[Path] | None] = ContextVar("made", default=None)
+"""Folders that the command has made."""
+
+_FORCED: ContextVar[bool] = ContextVar("forced", default=False)
+
+
 @contextmanager
 def guarding_inputs() -> Iterator[None]:
-    """While this lasts, outputs that would replace what :func:`note_input` was told of are refused."""
-    token = _OPENED.set({})
+    """While this lasts, outputs that would replace what :func:`note_input` was told of are refused, and so are those
+    that would replace what neuropil did not make, unless :func:`replace_anything` is called. Folders made for outputs
+    that did not come about are removed at the end."""
+    made: list[Path] = []
+    opened, forced, folders = _OPENED.set({}), _FORCED.set(False), _MADE.set(made)
     try:
         yield
     finally:
-        _OPENED.reset(token)
+        for folder in reversed(made):
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
+        _OPENED.reset(opened)
+        _FORCED.reset(forced)
+        _MADE.reset(folders)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    made = _MADE.get()
+    if made is not None:
+        made += [one for one in reversed(missing) if one not in made]
+
+
+def replace_anything() -> None:
+    """Let this command replace files that neuropil did not make: ``--force``."""
+    _FORCED.set(True)
+
+
+def forced() -> bool:
+    """Whether ``--force`` was given."""
+    return _FORCED.get()
+
+
+def checks_outputs() -> bool:
+    """Whether what is about to be replaced must be an earlier output of neuropil."""
+    return _OPENED.get() is not None and not _FORCED.get()
 
 
 def note_input(path: str | Path) -> None:
@@ -36,6 +80,29 @@ def note_input(path: str | Path) -> None:
             opened[with_id] = str(path)
 
 
+def expect_file(path: str | Path) -> None:
+    """Refuse what is no file or folder and would be read for ever, and names that the system cannot hold. What is not
+    there is for others to tell.
+
+    Raises:
+        NeuropilError: a pipe, a socket or a device; links in a circle; too long a name, or a zero byte in it.
+
+    >>> expect_file("/dev/zero")
+    Traceback (most recent call last):
+    neuropil.errors.NeuropilError: expected a file, got a device or pipe: /dev/zero
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError as error:
+        raise NeuropilError(f"{str(path)!r:.200} is no name of a file: {error}") from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise NeuropilError(f"cannot open {path!s:.300}: {error.strerror}") from None
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise NeuropilError(f"expected a file, got a device or pipe: {path}")
+
+
 def check_output(path: Path, keeps_inside: bool = False) -> None:
     """Refuse to replace a file that this command reads, under whatever name, or a folder that holds one.
 
@@ -44,8 +111,12 @@ def check_output(path: Path, keeps_inside: bool = False) -> None:
         keeps_inside: what is inside the file and not written anew stays, as other arrays of an HDF5 file do.
 
     Raises:
-        NeuropilError: it is an input of this command, or an input lies in it.
+        NeuropilError: it is an input of this command, or an input lies in it; a device, a pipe, a circle of links.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise NeuropilError(f"expected a file or a new name to write to, got a device or pipe: {path}")
+    if path.is_symlink() and not path.exists() and _loops(path):
+        raise NeuropilError(f"cannot write {path}: its links lead around in a circle")
     opened = _OPENED.get()
     if not opened or keeps_inside:
         return
@@ -64,3 +135,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino
+
+
+def _loops(path: Path) -> bool:
+    try:
+        os.stat(path)
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False

@@ -11,7 +11,8 @@ from neuropil.inference.memory import bytes_per_voxel, free_memory, reusing_memo
 SCRIPT = """
 import resource
 import torch
-from neuropil.inference.memory import _field, reusing_memory
+from neuropil.inference.memory import reusing_memory
+from neuropil.memory import _field
 
 def faults(count):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -45,9 +46,9 @@ def test_without_glibc_nothing_is_changed(monkeypatch):
 
 def test_a_control_group_bounds_what_is_free(monkeypatch):
     files = {"memory.max": 10**9, "memory.current": 4 * 10**8}
-    monkeypatch.setattr(memory, "_number", lambda file: files[file.name])
+    monkeypatch.setattr("neuropil.memory._number", lambda file: files[file.name])
     assert free_memory(torch.device("cpu")) <= 6 * 10**8
-    monkeypatch.setattr(memory, "_number", lambda file: None)
+    monkeypatch.setattr("neuropil.memory._number", lambda file: None)
     assert free_memory(torch.device("cpu")) > 0
 
 

@@ -1,10 +1,12 @@
 """A step is skipped only while everything it was made from is the same."""
 
+import json
 import os
 
 import numpy as np
 import pytest
 
+import neuropil
 from neuropil.errors import NeuropilError
 from neuropil.pipeline.scoring import write_json
 from neuropil.pipeline.steps import Steps, digest_of
@@ -60,7 +62,7 @@ def test_json_is_whole_or_what_was_there_before(tmp_path):
     write_json(path, {"voi": 1})
     with pytest.raises(TypeError):
         write_json(path, {"voi": object()})
-    assert path.read_text() == '{\n  "voi": 1\n}\n'
+    assert json.loads(path.read_text()) == {"written_by": f"neuropil {neuropil.__version__}", "voi": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["scores.json"]
     with pytest.raises(NeuropilError):
         write_json(path / "scores.json", {})

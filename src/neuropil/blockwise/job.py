@@ -29,6 +29,7 @@ from neuropil.segmentation.segment import with_offsets
 from neuropil.volumes import Encoding, Tissue, Volume, in_memory, in_tissue, open_volume, stamp
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.location import absolute_path
+from neuropil.volumes.marks import anything
 from neuropil.volumes.scored import ALL, Scored
 from neuropil.volumes.tissue import tissue_of
 
@@ -75,7 +76,7 @@ class Job:
         """Write the job into its folder, where :func:`load_job` finds it."""
         path = Path(self.folder) / "job.json"
         if not path.exists():
-            with replacing(path) as temporary:
+            with replacing(path, anything, durable=False) as temporary:
                 temporary.write_bytes(TypeAdapter(type(self)).dump_json(self))
 
 
@@ -238,7 +239,7 @@ def naming(volume: Volume) -> Iterator[None]:
 
 def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any] | int]) -> None:
     """Write arrays under another name, then rename: the file is there whole or not at all."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with replacing(path, anything, durable=False) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 

@@ -41,6 +41,7 @@ from neuropil.segmentation import segmentation_metadata, settle, with_offsets
 from neuropil.volumes import Metadata, Volume, as_volume, can_be_written, put_in_place, spare_input, written_at
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.intermediate import WorkFolder, holding, work_folder
+from neuropil.volumes.marks import anything
 
 
 def segment_blocks(
@@ -169,7 +170,7 @@ def _number(job: SegmentJob, counts: dict[Node, int]) -> int:
     nodes = [(level, index) for level in range(job.tree.levels) for index in range(job.tree.count(level))]
     each = np.array([counts[node] for node in nodes], np.uint64)
     first: npt.NDArray[np.uint64] = np.cumsum(each, dtype=np.uint64) - each + np.uint64(1)
-    with replacing(Path(job.folder) / "first.npy") as temporary, temporary.open("wb") as file:
+    with replacing(Path(job.folder) / "first.npy", anything, durable=False) as temporary, temporary.open("wb") as file:
         np.save(file, first)
     return int(each.sum())
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from neuropil.errors import NeuropilError, Note, Unfinished
+from neuropil.errors import NeuropilError, Note, Unfinished, printable
 
 ORDER = [
     *("demo", "fetch", "config", "train", "predict", "segment", "tune", "evaluate", "run"),
@@ -40,6 +40,13 @@ def _allow_outside(given: bool) -> None:
         allow_outside()
 
 
+def _force(given: bool) -> None:
+    if given:
+        from neuropil.inputs import replace_anything
+
+        replace_anything()
+
+
 def _allowances(
     gaps: Annotated[
         bool,
@@ -53,11 +60,15 @@ def _allowances(
             "--allow-outside", callback=_allow_outside, help="Follow links in files to other folders than theirs."
         ),
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", callback=_force, help="Replace files that neuropil did not write.")
+    ] = False,
 ) -> None:
-    """Options of every verb that opens volumes; their callbacks do all that they do."""
+    """Options that many verbs share; their callbacks do all that they do."""
 
 
-_WITHOUT_VOLUMES = ("fetch", "models", "edits", "config")
+_WITHOUT_VOLUMES = ("fetch", "models", "edits", "config", "show")
+_WITHOUT_OUTPUTS = ("fetch", "models", "edits", "config", "view", "info", "show")
 
 
 class Stopped(BaseException):
@@ -87,22 +98,35 @@ def stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class _Verbs(TyperGroup):
+class _Sharing(TyperGroup):
+    """Gives verbs the options that they share."""
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        command = super().get_command(ctx, name)
+        if command is None:
+            return None
+        wanted = [] if name in _WITHOUT_VOLUMES else ["gaps", "outside"]
+        wanted += [] if name in _WITHOUT_OUTPUTS or _only_checks(command) else ["force"]
+        known = {option.name for option in command.params}
+        shared = typer.Typer()
+        shared.command()(_allowances)
+        for option in typer.main.get_command(shared).params:
+            if option.name in wanted and option.name not in known:
+                option.expose_value = False
+                command.params.append(option)
+        return command
+
+
+def _only_checks(command: Any) -> bool:
+    """``config check``, which writes nothing, unlike ``check`` with its report."""
+    return command.name == "check" and not any(option.name == "report" for option in command.params)
+
+
+class _Verbs(_Sharing):
     """Turns what a user may have done wrong into one message and the right exit code."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=ORDER.index)
-
-    def get_command(self, ctx: Any, name: str) -> Any:
-        command = super().get_command(ctx, name)
-        if command is not None and name not in _WITHOUT_VOLUMES and not any(o.name == "gaps" for o in command.params):
-            shared = typer.Typer()
-            shared.command()(_allowances)
-            for option in typer.main.get_command(shared).params:
-                if option.name in ("gaps", "outside"):
-                    option.expose_value = False
-                    command.params.append(option)
-        return command
 
     def invoke(self, ctx: Any) -> Any:
         from neuropil.inputs import guarding_inputs
@@ -136,6 +160,7 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
+    message = printable(str(message))
     if category is Note:
         print(f"neuropil: {message}", file=sys.stderr)
     elif category is UserWarning:  # ours; those for programmers are of other kinds
@@ -143,7 +168,7 @@ def _warn(
 
 
 def _fail(message: str) -> None:
-    print(f"neuropil: {message}", file=sys.stderr)
+    print(f"neuropil: {printable(message)}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -153,7 +178,7 @@ _SETTINGS: dict[str, Any] = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
 app = typer.Typer(cls=_Verbs, pretty_exceptions_enable=False, rich_markup_mode=None, **_SETTINGS)
-config_verbs = typer.Typer(rich_markup_mode=None, **_SETTINGS)
+config_verbs = typer.Typer(cls=_Sharing, rich_markup_mode=None, **_SETTINGS)
 app.add_typer(config_verbs, name="config", help="Make, show and check recipes.")
 
 

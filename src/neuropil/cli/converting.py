@@ -44,8 +44,9 @@ def convert(
     Voxel size, origin, offsets and encoding go with it where the format can hold them. A checkpoint, one of PyTorch
     Connectomics too, becomes a file of weights to share, whose name ends in .safetensors.
     """
+    from neuropil.pipeline.estimates import tell_work
     from neuropil.volumes import open_volume, spare_input
-    from neuropil.volumes.convert import Voxels, convert_volume
+    from neuropil.volumes.convert import SLAB_BYTES, Voxels, convert_volume
 
     if target.endswith(".safetensors"):
         from neuropil.compat.pytc.checkpoint import export_any
@@ -56,6 +57,7 @@ def convert(
     spare_input(volume, target)
     voxels = Voxels(dtype, kind or "", read_range(scale_range))
     area, size = read_box(box, volume.box), read_voxel_size(voxel_size)
+    tell_work(volume, "copying", 2 * SLAB_BYTES, area)
     if downsample is None:
         convert_volume(volume, target, box=area, voxel_size=size, voxels=voxels, sharded=sharded)
     else:

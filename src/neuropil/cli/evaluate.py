@@ -69,10 +69,11 @@ def evaluate(
     from neuropil.evaluation.placing import place
     from neuropil.evaluation.run_length import run_length
     from neuropil.evaluation.scores import evaluate_placed
+    from neuropil.pipeline.estimates import tell_work
     from neuropil.pipeline.scoring import write_json
     from neuropil.viewing.report import write_report_of
     from neuropil.volumes import open_volume
-    from neuropil.volumes.atomic import prepare
+    from neuropil.volumes.atomic import expect_output
     from neuropil.volumes.counting import refuse_image
     from neuropil.volumes.scored import scored_labels
 
@@ -86,8 +87,9 @@ def evaluate(
         truth = scored_labels(stored, read_ignore(ignore), read_tissue(volume, mask, skip_sections, area))
         for path in (json_file, report):
             if path is not None:
-                prepare(path)
+                expect_output(path)
         placed = place(volume, truth, area)
+        tell_work(volume, "scoring", 0, placed.box, by_blocks=by_blocks)
         if not by_blocks:
             scores = evaluate_placed(placed, border=border, voxel_size=size, components=components)
         elif border or components:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuropil.cli.app import app
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, printable
 
 if TYPE_CHECKING:
     from neuropil.geometry import Offsets
@@ -36,7 +36,7 @@ def info(
 
         typer.echo("\n".join(describe_system()))
     elif path is not None:
-        typer.echo("\n".join(describe(path)))
+        typer.echo(printable("\n".join(describe(path))))
 
 
 @app.command()

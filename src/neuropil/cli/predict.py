@@ -77,7 +77,8 @@ def predict(
     from neuropil.inference import predict_volume
     from neuropil.inference.resampling import resampling_line
     from neuropil.models.ensemble import load_ensemble
-    from neuropil.pipeline.beside import write_config_beside
+    from neuropil.pipeline.beside import expect_config_beside, write_config_beside
+    from neuropil.pipeline.estimates import tell_work
     from neuropil.volumes import open_volume
 
     given = {
@@ -93,6 +94,7 @@ def predict(
         "resample": resample,
     }
     by_blocks = asks_for_blocks(block, workers, scheduler)
+    expect_config_beside(out)
     if by_blocks and devices != 1:
         raise NeuropilError(
             "each block is done on one device; leave out --devices, or --block, --workers and --scheduler"
@@ -115,6 +117,7 @@ def predict(
     typer.echo(f"{views} ({'stored with the model' if tta is None else 'as asked'})")
     with open_volume(image) as volume:
         area = read_box(box, volume.box)
+        tell_work(volume, "predicting", 0, area, by_blocks=by_blocks)
         tissue = read_tissue(volume, mask, skip_sections, area)
         if settings.resample:
             typer.echo(resampling_line(volume, model))

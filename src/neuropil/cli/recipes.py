@@ -72,6 +72,8 @@ def config_new(
     """
     from neuropil.config import config_to_yaml
     from neuropil.pipeline.own_data import new_recipe
+    from neuropil.volumes.atomic import write_text
+    from neuropil.volumes.marks import FIRST_LINE
 
     pairs, size = read_pairs(volumes, "image", "labels"), read_voxel_size(voxel_size)
     recipe = new_recipe(pairs, masks=mask or (), box=box, voxel_size=size, minutes=minutes, pretrained=pretrained)
@@ -80,7 +82,7 @@ def config_new(
     if out is None:
         typer.echo(text, nl=False)
     else:
-        out.write_text(text, encoding="utf-8")
+        write_text(out, FIRST_LINE + text)
         start = f" --pretrained {pretrained}" if pretrained else ""
         typer.echo("\n".join(recipe.reasons) + f"\nwrote {out}; now: neuropil run {out}{start}")
 
@@ -118,6 +120,8 @@ def config_convert(
     """
     from neuropil.compat.pytc import read_settings, translate
     from neuropil.config import config_to_yaml
+    from neuropil.volumes.atomic import write_text
+    from neuropil.volumes.marks import FIRST_LINE
 
     files = [word for word in words if word.endswith((".yaml", ".yml"))]
     classic = translate(read_settings(files, words[len(files) :], refuse=False))
@@ -127,7 +131,7 @@ def config_convert(
     if out is None:
         typer.echo(text, nl=False)
     else:
-        out.write_text(text, encoding="utf-8")
+        write_text(out, FIRST_LINE + text)
         typer.echo("\n".join([*told, f"wrote {out}; now: neuropil run {out} --out {classic.output}"]))
 
 
@@ -149,10 +153,13 @@ def train(
 
     Leaves checkpoints/last.pt, checkpoints/best.pt, config.yaml and tensorboard/ in DIR.
     """
+    from neuropil.inputs import replace_anything
     from neuropil.training import train as run
     from neuropil.training.run import check_folder
 
     config, folder = read_recipe(recipes, sets, minutes), out or out_folder(recipes)
+    if force:
+        replace_anything()
     if not force and resume is None:
         check_folder(config, folder)
     last = run(config, folder, resume=resume, pretrained=pretrained, teacher=teacher)

@@ -74,14 +74,17 @@ def segment(
     With --block, --workers or --scheduler block by block, for volumes of any size. A run that was stopped goes on where
     it was when the same command is given again.
     """
-    from neuropil.blockwise import open_executor, segment_blocks
+    from neuropil.blockwise import BLOCK, open_executor, segment_blocks
     from neuropil.config import Config
-    from neuropil.pipeline.beside import write_config_beside
+    from neuropil.pipeline.beside import expect_config_beside, write_config_beside
+    from neuropil.pipeline.estimates import tell_work
+    from neuropil.pipeline.scaling import memory_needed
     from neuropil.segmentation import segment_volume, settle
     from neuropil.segmentation.edits import EditLog
     from neuropil.volumes import in_tissue
 
     by_blocks = asks_for_blocks(block, workers, scheduler, work)
+    expect_config_beside(out)
     settings = read_segment(
         snippet,
         {
@@ -108,6 +111,8 @@ def segment(
             raise NeuropilError(f"--edits goes with memory, not with blocks; afterwards: neuropil apply {out} {edits}")
         if log is not None:
             typer.echo(f"{len(log.active())} decisions of {edits}")
+        part = (read_block(block) or BLOCK) if by_blocks else None
+        tell_work(volume, "segmenting", memory_needed(volume, settings, part=part), by_blocks=by_blocks)
         if not by_blocks:
             segment_volume(volume, out, settings, log)
         else:

@@ -66,13 +66,14 @@ def tune(
 
     Leaves curve.csv, curve.png and segment.yaml in DIR; `neuropil segment --config DIR/segment.yaml` uses the best.
     """
-    from neuropil.blockwise import open_executor, tune_blocks
+    from neuropil.blockwise import BLOCK, open_executor, tune_blocks
     from neuropil.evaluation.placing import common_box
     from neuropil.evaluation.search import search as searching
-    from neuropil.evaluation.tuning import tune_pairs
+    from neuropil.evaluation.tuning import Tuning, tune_pairs
     from neuropil.geometry import Box
+    from neuropil.pipeline.estimates import tell_work
+    from neuropil.pipeline.scaling import memory_needed
     from neuropil.volumes import Volume, in_tissue, open_volume
-    from neuropil.volumes.atomic import prepare
     from neuropil.volumes.scored import scored_labels
 
     by_blocks = asks_for_blocks(block, workers, scheduler, work)
@@ -90,8 +91,12 @@ def tune(
             typer.echo(f"scored on {area}" + (f" of {one}" if more else ""))
             pairs.append((volume, truth))
         given = None if box is None else area
+        for volume, _ in pairs:
+            part = (read_block(block) or BLOCK) if by_blocks else area.shape if area else None
+            needed = memory_needed(volume, settings, tuning=True, part=part)
+            tell_work(volume, "tuning", needed, area, by_blocks=by_blocks)
         if out is not None:
-            prepare(out / "segment.yaml")
+            Tuning.expect(out)
         if by_blocks:
             if search:
                 raise NeuropilError("--search segments many times, in memory; leave it out, or the options of blocks")

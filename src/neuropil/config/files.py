@@ -13,6 +13,7 @@ import yaml
 from neuropil.config.mistakes import KeyPath, came, dotted, validate
 from neuropil.config.schema import Config
 from neuropil.errors import NeuropilError
+from neuropil.inputs import expect_file
 
 
 class Loader(yaml.SafeLoader):
@@ -54,32 +55,71 @@ def load_config(paths: Sequence[Path | str], sets: Sequence[str] = ()) -> Config
     return validate(Config, values, lambda key: _source(sources, key))
 
 
+_BYTES, _VALUES = 10**7, 10**5
+"""What a recipe may hold at most; a few aliases of aliases stand for more values than memory holds."""
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text.
+
+    Raises:
+        ValueError: no YAML, or one that stands for too many values.
+    """
+    try:
+        node = _parse(text)
+        return None if node is None else Loader("").construct_document(node)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _parse(text: str) -> yaml.Node | None:
+    """The nodes of a text; ValueError where its aliases stand for too many."""
+    loader = Loader(text)
+    try:
+        node = loader.get_single_node()
+    finally:
+        loader.dispose()
+    sizes: dict[int, int] = {}
+
+    def size(one: yaml.Node) -> int:
+        if id(one) not in sizes:
+            sizes[id(one)] = 1  # one that holds itself is told when it is walked
+            inside = one.value if isinstance(one, yaml.SequenceNode) else []
+            inside = [child for pair in one.value for child in pair] if isinstance(one, yaml.MappingNode) else inside
+            sizes[id(one)] = 1 + sum(map(size, inside))
+        return sizes[id(one)]
+
+    if node is not None and size(node) > _VALUES:
+        raise ValueError(f"it stands for more than {_VALUES:,} values; are there aliases of aliases?")
+    return node
+
+
 def read_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """A YAML file and the line of each key.
 
     Raises:
         NeuropilError: no such file, no YAML, no mapping, or the same key twice.
     """
+    expect_file(path)
     try:
+        if path.stat().st_size > _BYTES:
+            raise NeuropilError(f"{path}: expected a recipe, got a file of {path.stat().st_size:,} bytes")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise NeuropilError(f"{path}: no such config file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise NeuropilError(f"{path}: cannot be read as a YAML config ({error})") from None
-    loader = Loader(text)
     lines: dict[KeyPath, int] = {}
     try:
-        node = loader.get_single_node()
+        node = _parse(text)
         if node is None:
             return {}, {}
         _walk(node, (), lines, path)
-        values = loader.construct_document(node)
-    except yaml.YAMLError as error:
+        values = Loader("").construct_document(node)
+    except (yaml.YAMLError, ValueError) as error:
         raise NeuropilError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise NeuropilError(f"{path}: a value that holds itself, or is nested too deeply") from None
-    finally:
-        loader.dispose()
     if not isinstance(values, dict):
         raise NeuropilError(f"{path}: expected sections such as 'training:', got {came(values)}")
     return values, lines
@@ -144,8 +184,8 @@ def _set(values: dict[str, Any], sources: dict[KeyPath, str], text: str) -> None
     if not equals or len(parts) < 2 or not all(parts):
         raise NeuropilError(f"--set {text}: expected section.key=value, for example training.minutes=6")
     try:
-        parsed = yaml.load(value, Loader)
-    except yaml.YAMLError:
+        parsed = parse_yaml(value)
+    except ValueError:
         raise NeuropilError(f"--set {text}: the value is not valid YAML; quote it: {name}='\"…\"'") from None
     here: Any = values
     key: KeyPath = ()

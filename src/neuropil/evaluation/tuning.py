@@ -19,7 +19,8 @@ from neuropil.evaluation.curve import AVERAGED, ThresholdCurve, average, thresho
 from neuropil.evaluation.placing import Readable
 from neuropil.geometry import Box
 from neuropil.segmentation import merge_tree
-from neuropil.volumes.atomic import replacing
+from neuropil.volumes.atomic import expect_output, replacing, write_text
+from neuropil.volumes.marks import FIRST_LINE, PICTURE, anything, begins_with
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,12 +82,19 @@ class Tuning:
             NeuropilError: the folder cannot be written.
         """
         folder = Path(folder)
-        with replacing(folder / "curve.csv") as path:
+        self.expect(folder)
+        with replacing(folder / "curve.csv", anything) as path:
             self._write_csv(path)
         with replacing(folder / "curve.png") as path:
-            draw_curve(self.curve).savefig(path, format="png", dpi=150)
-        with replacing(folder / "segment.yaml") as path:
-            path.write_text(self.to_yaml(), encoding="utf-8")
+            draw_curve(self.curve).savefig(path, format="png", dpi=150, metadata=PICTURE)
+        write_text(folder / "segment.yaml", FIRST_LINE + self.to_yaml())
+
+    @staticmethod
+    def expect(folder: Path) -> None:
+        """Refuse now a folder that cannot be written, or in which files of others would be replaced."""
+        expect_output(folder / "curve.csv", begins_with("threshold,merges,adapted_rand_error,"))
+        for name in ("curve.png", "segment.yaml"):
+            expect_output(folder / name)
 
     def line(self) -> str:
         """Settings and score on one line."""

@@ -23,6 +23,7 @@ from neuropil.geometry import Triple
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.formats.zarr import chunk_files
 from neuropil.volumes.locks import locked
+from neuropil.volumes.marks import anything
 from neuropil.volumes.volume import writable
 
 ARRAY = "affinities.zarr"
@@ -61,7 +62,7 @@ class Journal:
     def begin(self, asked: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
         """Record a request; from here on it can be continued. What an earlier one left is forgotten."""
         self._done.truncate(0)
-        with replacing(self.folder / "request.json") as temporary:
+        with replacing(self.folder / "request.json", anything) as temporary:
             temporary.write_text(json.dumps({"asked": asked, "chosen": chosen}, indent=1))
 
     def check(self, asked: Mapping[str, Any]) -> None:

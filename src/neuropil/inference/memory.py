@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-UNKNOWN = 4 * 2**30
-"""Bytes assumed where the system does not tell."""
+from neuropil.memory import free_ram
 
 
 def free_memory(device: torch.device) -> int:
@@ -25,16 +22,7 @@ def free_memory(device: torch.device) -> int:
     """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    group = Path("/sys/fs/cgroup")
-    limits = [_field("/proc/meminfo", "MemAvailable")]
-    most, used = _number(group / "memory.max"), _number(group / "memory.current")
-    if most is not None and used is not None:
-        limits.append(most - used)
-    space = resource.getrlimit(resource.RLIMIT_AS)[0]
-    taken = _field("/proc/self/status", "VmSize")
-    if space != resource.RLIM_INFINITY and taken is not None:
-        limits.append(space - taken)
-    return max(min((n for n in limits if n is not None), default=UNKNOWN), 1)
+    return free_ram()
 
 
 def bytes_per_voxel(network: Callable[[Tensor], Tensor], device: torch.device) -> int:
@@ -101,20 +89,4 @@ def _glibc() -> ctypes.CDLL | None:
         libc = ctypes.CDLL(None)
         return libc if hasattr(libc, "gnu_get_libc_version") and hasattr(libc, "mallopt") else None
     except (OSError, TypeError):  # a system without such a thing
-        return None
-
-
-def _field(file: str, name: str) -> int | None:
-    """Bytes of a line ``Name: 123 kB``."""
-    try:
-        lines = Path(file).read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
-
-
-def _number(file: Path) -> int | None:
-    try:
-        return int(file.read_text())
-    except (OSError, ValueError):  # no such group, or "max"
         return None

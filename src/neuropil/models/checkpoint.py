@@ -6,10 +6,10 @@ A checkpoint is a dictionary of tensors and plain values, written by ``torch.sav
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +23,7 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import VoxelSize
 from neuropil.models import build_network
 from neuropil.models.released import compacted, find_checkpoint, read_weights, write_weights
+from neuropil.volumes.atomic import replacing
 
 FORMAT = "neuropil-checkpoint-1"
 
@@ -66,16 +67,10 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         NeuropilError: the folder cannot be written, or the disk is full; an older file of that name stays intact.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with replacing(path, is_checkpoint) as temporary, temporary.open("wb") as file:
             torch.save({"format": FORMAT, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
         # torch reports a full disk as a RuntimeError of its zip writer, often while it handles the true error.
         full = isinstance(error.__context__, OSError) or "PytorchStreamWriter" in str(error)
         if isinstance(error, RuntimeError) and not full:
@@ -83,6 +78,15 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         raise NeuropilError(
             f"cannot write the checkpoint {path}: {error}; free some space or choose another --out"
         ) from error
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is a checkpoint of neuropil, by what its first record names; no weight is read."""
+    found = b""
+    with suppress(OSError, zipfile.BadZipFile, KeyError), zipfile.ZipFile(path) as archive:
+        first = next(name for name in [*archive.namelist(), ""] if name.endswith("data.pkl") or not name)
+        found = archive.read(first)
+    return FORMAT.encode() in found
 
 
 def read_checkpoint(checkpoint: Path | str) -> dict[str, Any]:
@@ -109,6 +113,8 @@ def read_checkpoint(checkpoint: Path | str) -> dict[str, Any]:
         # Of a file that is no archive torch tells the byte it stumbled over, and how to run what may lie in it.
         reason = str(error).strip().splitlines()[:1] if zipfile.is_zipfile(path) else []
         said = reason[0][:200] if reason else "it is damaged, truncated or something else"
+        if "eights only" in said:  # torch advises to run what lies in it
+            said = "it holds something else than tensors and plain values, which is not loaded"
         raise NeuropilError(f"{wrong}: {said}") from error
     if isinstance(content, dict) and "state_dict" in content:
         raise NeuropilError(

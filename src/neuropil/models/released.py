@@ -7,8 +7,8 @@ all that prediction needs; it holds no optimizer, so training cannot resume from
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -21,6 +21,8 @@ from safetensors.torch import save
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import VoxelSize
+from neuropil.inputs import expect_file
+from neuropil.volumes.atomic import replacing
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Where ``NAME.safetensors`` and its card ``NAME.md`` lie in the package."""
@@ -47,6 +49,7 @@ def find_checkpoint(name: Path | str) -> Path:
     'snemi3d.safetensors'
     """
     path = Path(name)
+    expect_file(path)
     if path.is_file():
         return path
     if str(name) in released_models():
@@ -154,14 +157,11 @@ def write_weights(
         raise NeuropilError(f"expected a name that ends in .safetensors for weights, got {path}")
     header = {"format": FORMAT, "config": json.dumps(config), "info": json.dumps(info)}
     header["digest"] = weights_digest(weights, header)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-        temporary.write_bytes(save(tensors, header))
-        temporary.replace(path)
+        with replacing(path, _is_weights) as temporary:
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+            temporary.write_bytes(save(tensors, header))
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         raise NeuropilError(f"cannot write the weights {path}: {error}; choose another name or folder") from error
 
 
@@ -183,6 +183,14 @@ def weights_header(name: Path | str) -> dict[str, str]:
     if not {"config", "info"} <= header.keys():
         raise NeuropilError(f"expected a file of weights, as `neuropil convert CKPT OUT.safetensors` makes, got {path}")
     return dict(header)
+
+
+def _is_weights(path: Path) -> bool:
+    """Whether a file holds weights that neuropil wrote."""
+    header: Mapping[str, str] = {}
+    with suppress(OSError, SafetensorError), safe_open(path, "pt") as file:
+        header = file.metadata() or {}
+    return header.get("format") == FORMAT
 
 
 def read_weights(path: Path) -> dict[str, Any]:

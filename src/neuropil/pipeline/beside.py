@@ -5,9 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from neuropil.config import Config, config_to_yaml
-from neuropil.volumes.atomic import replacing
+from neuropil.volumes.atomic import expect_output, write_text
 from neuropil.volumes.location import config_beside
-from neuropil.volumes.volume import writable
+from neuropil.volumes.marks import FIRST_LINE
+
+
+def expect_config_beside(output: Path | str) -> None:
+    """Refuse now, before any work, what :func:`write_config_beside` would refuse.
+
+    Raises:
+        NeuropilError: the folder cannot be written, or a file of that name is not neuropil's.
+    """
+    path = config_beside(output)
+    if path is not None:
+        expect_output(path)
 
 
 def write_config_beside(config: Config, output: Path | str) -> Path | None:
@@ -27,6 +38,5 @@ def write_config_beside(config: Config, output: Path | str) -> Path | None:
     path = config_beside(output)
     if path is None:
         return None
-    with replacing(path) as temporary, writable(str(path)):
-        temporary.write_text(config_to_yaml(config), encoding="utf-8")
+    write_text(path, FIRST_LINE + config_to_yaml(config))
     return path

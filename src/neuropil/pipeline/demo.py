@@ -18,11 +18,15 @@ from neuropil.errors import NeuropilError
 from neuropil.evaluation import Scores, evaluate
 from neuropil.evaluation.tuning import tune
 from neuropil.geometry import Box, VoxelSize
+from neuropil.inputs import make_folder
 from neuropil.models import build_network
 from neuropil.models.checkpoint import Model, load_model
 from neuropil.pipeline.fetch import fetch, find_snemi3d
+from neuropil.pipeline.scoring import write_json
 from neuropil.synthetic import neuropil as grow
 from neuropil.volumes import Metadata, open_volume, write_volume
+from neuropil.volumes.atomic import expect_output
+from neuropil.volumes.locks import working_in
 
 SHIPPED = "snemi3d"
 """The model of the package that is shown first."""
@@ -80,7 +84,14 @@ def demo(data: Path | str | None = None, out: Path | str = "outputs/demo", minut
     """
     if not minutes >= 0:
         raise NeuropilError(f"--minutes: expected how long to train, from 0 (not at all) on, got {minutes}")
-    out, timer = Path(out), StepTimer()
+    with working_in(Path(out)):
+        for name in ("scores.json", "demo.png", "index.html"):
+            expect_output(Path(out) / name)
+        return _demo(data, Path(out), minutes)
+
+
+def _demo(data: Path | str | None, out: Path, minutes: float) -> Path:
+    timer = StepTimer()
     stack = find_data(data, out)
     print(f"data: {stack.name}\n   {stack.image}\n   results go to {out}/")
     judged: dict[str, Judged] = {}
@@ -97,7 +108,7 @@ def demo(data: Path | str | None = None, out: Path | str = "outputs/demo", minut
     scores = last.scores.to_json() | {name: one.scores.to_json() for name, one in judged.items()}
     scores |= {"threshold": last.threshold, "box": str(stack.test), "data": stack.name, "seconds": timer.seconds}
     path = out / "scores.json"
-    path.write_text(json.dumps(scores, indent=2) + "\n")
+    write_json(path, scores)
     with timer.step("show", "drawing"):
         page = show(stack, out, judged, timer.seconds)
     _conclude(judged, page, path)
@@ -138,7 +149,7 @@ def _grow(out: Path) -> DemoData:
     image, labels = grow(SYNTHETIC, seed=0)
     metadata = Metadata(voxel_size=(30.0, 6.0, 6.0))
     folder = out / "synthetic"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_volume(folder / "image.h5", image, metadata)
     write_volume(folder / "labels.h5", labels, metadata)
     _, y, x = SYNTHETIC
@@ -179,7 +190,7 @@ def judge(model: Model, stack: DemoData, out: Path, tta: int, threshold: float |
     from neuropil.progress import ProgressDisplay
     from neuropil.segmentation import segment_volume
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     views = changed(model.config.predict, {"tta": tta}, "demo")
     for stale in out.glob("*.unfinished"):  # of a demo that was stopped: this one has another network
         shutil.rmtree(stale)

@@ -16,6 +16,7 @@ from neuropil.evaluation import Scores, evaluate
 from neuropil.geometry import Box
 from neuropil.inference import predict_volume
 from neuropil.inference.resumable import unfinished
+from neuropil.inputs import make_folder
 from neuropil.models.checkpoint import load_model
 from neuropil.models.released import find_checkpoint
 from neuropil.pipeline.checking import check_volumes
@@ -27,7 +28,9 @@ from neuropil.training import train
 from neuropil.training.run import IRRELEVANT
 from neuropil.viewing.results import write_results
 from neuropil.volumes import Metadata, Tissue, Volume, array_volume, open_volume
+from neuropil.volumes.atomic import expect_output
 from neuropil.volumes.location import parse_location
+from neuropil.volumes.locks import working_in
 from neuropil.volumes.scored import scored_labels
 
 
@@ -60,15 +63,19 @@ def run(config: Config, out: Path | str, pretrained: str | None = None) -> Path:
             "data.zoom: `neuropil run` scores on the voxels of the files; train and predict by themselves (`neuropil "
             "train`, `neuropil predict`), or enlarge the volumes first"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    job = _Job(config, out, Steps(out), pretrained)
+    with working_in(out):
+        for name in ("scores.json", "figure.png", "index.html", "steps.json"):
+            expect_output(out / name)
+        return _run(_Job(config, out, Steps(out), pretrained), test)
 
+
+def _run(job: _Job, test: VolumePair) -> Path:
     with job.step("train"):
         checkpoint = _train(job)
     with job.step("tune"):
         settings = _choose(job, checkpoint)
     with job.step("predict"):
-        affinities = _predict(job, checkpoint, test, out / "affinities.zarr", settings)
+        affinities = _predict(job, checkpoint, test, job.out / "affinities.zarr", settings)
     with job.step("segment"):
         segmentation = _segment(job, affinities, settings)
     with job.step("evaluate"):
@@ -154,7 +161,7 @@ def _predict(job: _Job, checkpoint: Path, pair: VolumePair, output: Path, settin
     if not job.skip(name, made_from, output):
         if not interrupted:  # what an earlier, different run left half done
             shutil.rmtree(unfinished(parse_location(output)), ignore_errors=True)
-        output.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(output.parent)
         model = load_model(checkpoint)
         recipe = config.model_copy(update={"segment": settings, "data": model.config.data})
         image = open_volume(pair.image)

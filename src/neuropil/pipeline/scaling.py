@@ -14,6 +14,7 @@ from neuropil.blockwise import BLOCK, segment_blocks, tune_blocks
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.evaluation.tuning import Tuning, tune_pairs
+from neuropil.geometry import Triple
 from neuropil.inference.memory import free_memory
 from neuropil.progress import ProgressDisplay
 from neuropil.segmentation import segment_volume
@@ -107,8 +108,11 @@ def whole_volume_for(settings: SegmentConfig) -> str:
     )
 
 
-def memory_needed(affinities: Volume, settings: SegmentConfig | None = None, *, tuning: bool = False) -> int:
-    """Bytes that segmenting, or tuning, takes in memory: the affinities, their codes, labels and graph.
+def memory_needed(
+    affinities: Volume, settings: SegmentConfig | None = None, *, tuning: bool = False, part: Triple | None = None
+) -> int:
+    """Bytes that segmenting, or tuning, takes in memory: the affinities, their codes, labels and graph; of all voxels,
+    or of so many, z y x.
 
     >>> import numpy as np
     >>> from neuropil.volumes import array_volume
@@ -117,8 +121,9 @@ def memory_needed(affinities: Volume, settings: SegmentConfig | None = None, *, 
     (33000, 103000)
     """
     settings = settings or SegmentConfig()
+    voxels = prod(affinities.shape[1:]) if part is None else min(prod(affinities.shape[1:]), prod(part))
     stored = affinities.shape[0] * affinities.dtype.itemsize + (6 if affinities.dtype.kind == "f" else 0)
     graph = 0
     if tuning or (settings.min_size or 0) > 1:
         graph = HISTOGRAM_BYTES if settings.score.startswith("q") else GRAPH_BYTES
-    return prod(affinities.shape[1:]) * (stored + EXTRA_BYTES + graph)
+    return voxels * (stored + EXTRA_BYTES + graph)

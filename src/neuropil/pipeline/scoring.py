@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from neuropil.volumes.atomic import replacing
-from neuropil.volumes.volume import writable
+from neuropil.volumes.atomic import write_text
+from neuropil.volumes.marks import KEY, MADE_BY
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -16,5 +16,4 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     Raises:
         NeuropilError: the folder cannot be written.
     """
-    with replacing(path) as temporary, writable(str(path)):
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
+    write_text(path, json.dumps({KEY: MADE_BY, **values}, indent=2) + "\n")

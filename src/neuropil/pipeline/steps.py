@@ -10,6 +10,7 @@ from typing import Any
 
 from neuropil.pipeline.scoring import write_json
 from neuropil.volumes import stamp
+from neuropil.volumes.marks import KEY
 
 
 class Steps:
@@ -31,6 +32,7 @@ class Steps:
         except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
             known = {}
         self.known: dict[str, dict[str, Any]] = known if isinstance(known, dict) else {}
+        self.known.pop(KEY, None)
 
     def done(self, name: str, made_from: str, outputs: Iterable[Path]) -> bool:
         """Whether the step ended, from the same inputs, and its outputs are still there."""

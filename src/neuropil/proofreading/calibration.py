@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropil.errors import NeuropilError
+from neuropil.inputs import expect_file
 from neuropil.proofreading.candidates import Candidates, Floats
+from neuropil.volumes.atomic import write_text
+from neuropil.volumes.marks import KEY, MADE_BY
 
 SHIPPED = Path(__file__).parent / "calibration.json"
 """Fitted on labelled volumes that are named in it; used where no other is given."""
@@ -108,8 +111,10 @@ class Calibration:
 
     def save(self, path: Path | str) -> None:
         """Write it as JSON."""
-        values = {"version": 1, "features": FEATURES, **asdict(self)}
-        Path(path).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        write_text(Path(path), json.dumps({KEY: MADE_BY, **self._values()}, indent=1) + "\n")
+
+    def _values(self) -> dict[str, Any]:
+        return {"version": 1, "features": FEATURES, **asdict(self)}
 
     @classmethod
     def load(cls, path: Path | str = SHIPPED) -> Calibration:
@@ -118,6 +123,7 @@ class Calibration:
         Raises:
             NeuropilError: the file is no calibration, or one of other features.
         """
+        expect_file(path)
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
             if (values["version"], tuple(values["features"])) != (1, FEATURES):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from neuropil.errors import NeuropilError
 from neuropil.evaluation.run_length import Skeleton, skeletonize
+from neuropil.inputs import make_folder
 from neuropil.proofreading.annotations import write_annotations
 from neuropil.proofreading.candidates import Proofreading
 from neuropil.proofreading.meshes import needs_zmesh
@@ -132,7 +133,7 @@ def export(source: ExportInput, folder: Path, target: str) -> list[str]:
         raise NeuropilError(f"expected a new or empty folder to export into, got {folder}")
     if source.segmentation.metadata.voxel_size is None:
         raise NeuropilError(f"expected a voxel size, which exports need; none is in {source.segmentation.path}")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return TARGETS[target](source, folder)
 
 

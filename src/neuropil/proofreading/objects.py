@@ -18,7 +18,8 @@ from neuropil.proofreading.calibration import Calibration
 from neuropil.proofreading.candidates import Proofreading
 from neuropil.segmentation import region_graph
 from neuropil.volumes import Volume, require_labels
-from neuropil.volumes.atomic import replacing
+from neuropil.volumes.atomic import write_text
+from neuropil.volumes.marks import begins_with
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,7 @@ def write_objects(rows: Sequence[SegmentRow], path: Path | str) -> Path:
         values = [getattr(row, name) for name in names]
         cells = [*values[:at], *bounds, *row.centre, *values[at + 2 :]]
         writer.writerow([f"{cell:.6g}" if isinstance(cell, float) else "" if cell is None else cell for cell in cells])
-    with replacing(Path(path)) as file:
-        file.write_text(text.getvalue(), encoding="utf-8")
+    write_text(Path(path), text.getvalue(), begins_with("id,voxels,volume_nm3,z0,z1,y0,"))
     return Path(path)
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from neuropil.proofreading.calibration import Calibration
 from neuropil.proofreading.candidates import Candidates, Floats, Integers, Proofreading
-from neuropil.volumes.atomic import replacing
+from neuropil.volumes.atomic import write_text
+from neuropil.volumes.marks import begins_with
 
 COLUMNS = (
     "rank", "kind", "z", "y", "x", "z_nm", "y_nm", "x_nm", "id_a", "id_b", "size_a", "size_b", "contact", "score",
@@ -81,8 +82,7 @@ def write_decisions(path: Path | str, state: Proofreading, ranking: Ranking) -> 
              found.side_a[i], found.side_b[i], found.contact[i], f"{found.mean[i]:.6f}",
              f"{ranking.probability[i]:.6f}", f"{ranking.gain[i]:.9f}"]
         )  # fmt: skip
-    with replacing(Path(path)) as file:
-        file.write_text(text.getvalue(), encoding="utf-8")
+    write_text(Path(path), text.getvalue(), begins_with(",".join(COLUMNS)))
     return Path(path)
 
 

@@ -20,7 +20,8 @@ from neuropil.proofreading.calibration import Calibration
 from neuropil.proofreading.candidates import Candidates, Integers, Proofreading
 from neuropil.proofreading.ranking import rank
 from neuropil.volumes import Volume
-from neuropil.volumes.atomic import prepare, replacing
+from neuropil.volumes.atomic import prepare, replacing, write_text
+from neuropil.volumes.marks import PICTURE, begins_with
 
 Order = Literal["ranked", "score", "doubt", "random"]
 SECONDS = 8.0
@@ -253,8 +254,7 @@ def write_simulation(steps: Sequence[SimulatedScores], path: Path | str) -> Path
     for s in steps:
         numbers = (s.voi_split, s.voi_merge, s.voi, s.adapted_rand_error, s.hours)
         writer.writerow([s.order, s.seed, s.decisions, *(f"{number:.6f}" for number in numbers)])
-    with replacing(Path(path)) as file:
-        file.write_text(text.getvalue(), encoding="utf-8")
+    write_text(Path(path), text.getvalue(), begins_with("order,seed,decisions,"))
     return Path(path)
 
 
@@ -366,5 +366,5 @@ def draw_simulation(steps: Sequence[SimulatedScores], path: Path) -> Path:
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False)
     with replacing(path) as file:
-        figure.savefig(file, format="png")
+        figure.savefig(file, format="png", metadata=PICTURE)
     return path

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
 from neuropil.volumes.atomic import replacing
+from neuropil.volumes.marks import anything
 from neuropil.volumes.volume import writable
 
 Wide = npt.NDArray[np.uint64]
@@ -70,7 +71,7 @@ def save_fields(path: str | Path, values: Mapping[str, Any]) -> None:
     """
     if Path(path).is_dir():
         raise NeuropilError(f"cannot write {path}: it is a folder; name a file in it")
-    with writable(str(path)), replacing(Path(path)) as temporary, temporary.open("wb") as file:
+    with writable(str(path)), replacing(Path(path), anything) as temporary, temporary.open("wb") as file:
         np.savez(file, **values)
 
 

@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Box, Triple
+from neuropil.inputs import expect_file
 from neuropil.volumes import Volume
 
 VERSION = 1
@@ -133,6 +134,7 @@ class EditLog:
             NeuropilError: it cannot be read, a line is no decision, or an undo takes back what is not there.
         """
         path = Path(path)
+        expect_file(path)
         try:
             text = path.read_bytes()
         except OSError as error:

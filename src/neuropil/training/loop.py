@@ -30,13 +30,25 @@ from neuropil.training.monitor import Monitor, forecast
 from neuropil.training.objective import Judgement, judge
 from neuropil.training.optimizers import measure_norms, update_average
 from neuropil.training.ranks import across, agree, end_group_at_exit, share_norms, start_fabric
-from neuropil.training.run import PLAIN, Layout, Run, Step, plain, restore, stamps_of, start_run, write_config
+from neuropil.training.run import (
+    PLAIN,
+    Layout,
+    Run,
+    Step,
+    expect_results,
+    plain,
+    restore,
+    stamps_of,
+    start_run,
+    write_config,
+)
 from neuropil.training.schedule import learning_rate
 from neuropil.training.shelves import PlacedBatch, drawn_batches, prepare_together
 from neuropil.training.stopping import NanCheck, StopRequest
 from neuropil.training.teacher import taught_by
 from neuropil.training.validation import Validation
 from neuropil.training.workers import settle_workers, with_workers
+from neuropil.volumes.locks import working_in
 
 
 def train(
@@ -73,11 +85,21 @@ def train(
     """
     if resume and pretrained:
         raise NeuropilError("--resume continues a run and --pretrained starts a new one; give only one of them")
-    settings, out = config.training, Path(out)
     check_trainable(config, taught=teacher is not None)
-    write_config(config, out)
-    asked = config
+    with working_in(Path(out)):
+        expect_results(Path(out))
+        return _train(config, Path(out), resume, pretrained, layout, teacher)
 
+
+def _train(
+    config: Config,
+    out: Path,
+    resume: Path | str | None,
+    pretrained: Path | str | None,
+    layout: Layout,
+    teacher: Path | str | None,
+) -> Path:
+    settings, asked = config.training, config
     # What it learns from. Sample n is a function of the seed and n alone, so going on only takes the iteration.
     fabric = start_fabric(settings, is_own(config.model))
     if teacher:
@@ -86,8 +108,6 @@ def train(
     tell_idle_edges(config, dataset, fabric.global_rank == 0)
     workers = settle_workers(config, fabric, dataset.in_memory, resume)
     config = with_workers(config, workers)
-    if fabric.global_rank == 0:
-        write_config(with_workers(asked, workers), out)
     run = start_run(config, fabric, dataset.voxel_size, out, pretrained, layout)
     run = replace(run, grey_values=dataset.grey_values, stamps=stamps_of(config))
     step = restore(run, Path(resume)) if resume else Step()
@@ -96,6 +116,8 @@ def train(
     numbers = Numbers(first, settings.batch * sharing, fabric.global_rank, fabric.world_size)
     samples = drawn_batches(dataset, numbers, config, fabric.device)
     validation = Validation(config, fabric)
+    if fabric.global_rank == 0:
+        write_config(with_workers(asked, workers), out)
 
     with (
         in_plain_words(),

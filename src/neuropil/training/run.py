@@ -19,11 +19,13 @@ from neuropil.config import Config, config_to_yaml, load_config
 from neuropil.errors import NeuropilError
 from neuropil.geometry import VoxelSize
 from neuropil.models import build_network, check_spread
-from neuropil.models.checkpoint import load_matching, load_weights, read_checkpoint, save_checkpoint
+from neuropil.models.checkpoint import is_checkpoint, load_matching, load_weights, read_checkpoint, save_checkpoint
 from neuropil.training.optimizers import make_optimizer, start_average
 from neuropil.training.ranks import prepare_norms
+from neuropil.volumes.atomic import expect_output, write_text
 from neuropil.volumes.grey import GreyValues
 from neuropil.volumes.identity import stamp
+from neuropil.volumes.marks import FIRST_LINE
 
 IRRELEVANT = {"device", "workers", "log_every", "image_every", "checkpoint_every"}
 """Settings of training that change nothing about what is learned."""
@@ -247,12 +249,17 @@ def _changes(run: Run, content: dict[str, Any]) -> list[str]:
     return [*lines, *(f"{path} has changed since the checkpoint; samples differ from here on" for path in changed)]
 
 
+def expect_results(out: Path) -> None:
+    """Refuse now, before any work, a folder that cannot be written or in which files of others would be replaced.
+
+    Raises:
+        NeuropilError: so it is.
+    """
+    for name in ("last.pt", "best.pt"):
+        expect_output(out / "checkpoints" / name, is_checkpoint)
+    expect_output(out / "config.yaml")
+
+
 def write_config(config: Config, out: Path) -> None:
-    """Leave the resolved config beside what it makes; also shows at once whether the folder can be written."""
-    temporary = out / f".config.yaml.{os.getpid()}.partial"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(config_to_yaml(config))
-        temporary.replace(out / "config.yaml")
-    except OSError as error:
-        raise NeuropilError(f"cannot write into the output folder {out}: {error}; choose another --out") from error
+    """Leave the resolved config beside what it makes."""
+    write_text(out / "config.yaml", FIRST_LINE + config_to_yaml(config))

@@ -25,6 +25,8 @@ from neuropil.viewing.colours import label_colours as label_colours
 from neuropil.viewing.colours import matched as matched
 from neuropil.viewing.colours import mistakes as mistakes
 from neuropil.viewing.colours import overlay as overlay
+from neuropil.volumes.atomic import replacing
+from neuropil.volumes.marks import PICTURE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -192,11 +194,7 @@ def _figure(panels: int, inches: tuple[float, float]) -> tuple[Figure, list[Axes
 def _save(figure: Figure, path: str | Path) -> Path:
     """Write under a temporary name, then rename, so that a figure is whole or not there."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        figure.savefig(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    kind = path.suffix[1:] or "png"
+    with replacing(path) as file:
+        figure.savefig(file, format=kind, metadata=PICTURE if kind == "png" else None)
     return path

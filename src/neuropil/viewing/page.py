@@ -8,7 +8,8 @@ from typing import Any
 
 from neuropil.viewing.definitions import DEFINITIONS
 from neuropil.viewing.inline import picture_file
-from neuropil.volumes.atomic import replacing
+from neuropil.volumes.atomic import write_text
+from neuropil.volumes.marks import MADE_BY
 
 
 def write_html(path: str | Path, template: str, values: Mapping[str, Any]) -> Path:
@@ -26,9 +27,8 @@ def write_html(path: str | Path, template: str, values: Mapping[str, Any]) -> Pa
 
     loader = PackageLoader("neuropil.viewing", "templates")
     pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    text = pages.get_template(template).render(dict(values))
-    with replacing(Path(path)) as file:
-        file.write_text(text + "\n", encoding="utf-8")
+    text = pages.get_template(template).render({**values, "written_by": MADE_BY})
+    write_text(Path(path), text + "\n")
     return Path(path)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import glob
 import os
 import re
@@ -15,55 +17,126 @@ from functools import lru_cache
 from pathlib import Path
 
 from neuropil.errors import NeuropilError
-from neuropil.inputs import check_output
+from neuropil.inputs import check_output, make_folder
+from neuropil.volumes.marks import Ours, check_mark, has_mark
 
 
 @contextmanager
-def replacing(path: Path, keeps_inside: bool = False) -> Iterator[Path]:
+def replacing(path: Path, ours: Ours = has_mark, *, keeps_inside: bool = False, durable: bool = True) -> Iterator[Path]:
     """A temporary name beside ``path`` to write a file or folder at. It takes the place of ``path`` when the block is
     left; after any exception it is removed, and what was at ``path`` is still there.
 
     Args:
         path: a file or folder that need not be there yet.
+        ours: whether what is there was made by neuropil; else a command replaces it only with ``--force``.
         keeps_inside: the new file holds what is in the old one and not written anew.
+        durable: wait until the disk has it before the old one goes; False for what can be made again.
 
     Raises:
-        NeuropilError: the folder cannot be written, or a command would replace a file that it reads.
+        NeuropilError: the folder cannot be written, or a command would replace a file that it reads or that neuropil
+            did not make.
     """
-    check_output(path, keeps_inside)
+    expect_output(path, ours, keeps_inside)
     temporary = beside(path)
-    prepare(path)
     remove_leftovers(path)
     try:
+        if keeps_inside:  # a second process would write what was inside before, without what is being written
+            temporary.touch()
+            _check_alone(path, temporary)
         yield temporary
-        move_into_place(temporary, path)
+        move_into_place(temporary, path, durable)
     finally:
         remove(temporary)
 
 
-def move_into_place(complete: Path, path: Path) -> None:
+def expect_output(path: Path, ours: Ours = has_mark, keeps_inside: bool = False) -> None:
+    """Refuse now, before any work, what :func:`replacing` would refuse.
+
+    Raises:
+        NeuropilError: as :func:`replacing`.
+    """
+    check_output(path, keeps_inside)
+    check_mark(path, ours)
+    prepare(path)
+
+
+def write_text(path: Path, text: str, ours: Ours = has_mark) -> None:
+    """Write a whole file of text, which begins with a mark that ``ours`` knows.
+
+    Raises:
+        NeuropilError: as :func:`replacing`, or a full disk.
+    """
+    try:
+        with replacing(path, ours) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise NeuropilError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def move_into_place(complete: Path, path: Path, durable: bool = True) -> None:
     """Rename a complete file or folder to ``path``; what was there is put aside first and removed last.
+
+    Args:
+        complete: beside ``path``, or on the same disk.
+        path: the name it gets.
+        durable: wait until the disk has it first.
 
     Raises:
         NeuropilError: it cannot be renamed; then what was at ``path`` is there again.
     """
     try:
-        if path.is_file() and complete.is_file():
+        if durable:
+            sync(complete)
+        if not path.exists() or (complete.is_file() and path.is_file()):
             os.replace(complete, path)
-            return
-        aside = beside(path)
-        existed = path.exists()
-        if existed:
+        elif not _exchange(complete, path):
+            aside = beside(path)
             path.rename(aside)
-        try:
-            complete.rename(path)
-        except OSError:
-            if existed:
+            try:
+                complete.rename(path)
+            except OSError:
                 aside.rename(path)
-            raise
-        remove(aside)
+                raise
+            complete = aside
+        if durable:
+            sync(path.parent)
+        remove(complete)
     except OSError as error:
         raise NeuropilError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has a file, or the names in a folder; TensorStore does so for each chunk it writes. File
+    systems that cannot tell are not waited for."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+                raise NeuropilError(f"cannot write {path}: {error.strerror}") from error
+        finally:
+            os.close(handle)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names at once, so that no moment and no kill leaves a folder without its old or its new content;
+    False where the system or the file system cannot."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    return rename is not None and rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0
+
+
+_HERE, _EXCHANGE = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE of Linux."""
+
+
+def _check_alone(path: Path, mine: Path) -> None:
+    for other in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        made = _MADE_BY.fullmatch(other.name)
+        if made and other.name != mine.name:
+            who = f"process {made['pid']}" + ("" if made["host"] == _host() else f" of {made['host']}")
+            gone = "" if made["host"] == _host() else f"; if that one is gone, delete {other}"
+            raise NeuropilError(f"{path} is being written by {who}; wait for it, or write another file{gone}")
 
 
 def beside(path: Path) -> Path:
@@ -121,7 +194,7 @@ def prepare(path: Path) -> None:
     """
     probe = beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from neuropil.errors import NeuropilError
+from neuropil.inputs import expect_file
 from neuropil.volumes.formats import FORMATS, Format, Location, sections
 from neuropil.volumes.formats.numbering import is_pattern
 
@@ -64,6 +65,7 @@ def parse_location(path: str | Path) -> Location:
     if not text.strip():
         raise NeuropilError("expected a path, got an empty one")
     scheme, _, rest = text.partition("://")
+    _expect_file(rest if rest and scheme in (*_BY_SCHEME, "file") else text)
     if rest and scheme in _BY_SCHEME:
         return _parse_prefixed(scheme, rest)
     if rest and scheme == "file":
@@ -76,6 +78,15 @@ def parse_location(path: str | Path) -> Location:
             raise NeuropilError(f"expected a pattern of sections ({known}) such as dir/*.png, got {text}")
         return Location(sections.FORMAT, text)
     return _by_suffix(text) or _by_content(text)
+
+
+def _expect_file(path: str) -> None:
+    """Refuse devices and names that cannot be: of the path, and of the file in which an array is named."""
+    if "://" in path:
+        return
+    place = Path(path)
+    for file in (place, *place.parents):
+        expect_file(file)
 
 
 def _parse_prefixed(scheme: str, rest: str) -> Location:

@@ -14,6 +14,7 @@ from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import Offsets, Triple, VoxelSize, parse_offsets
 from neuropil.volumes.arrangement import Arrangement
 from neuropil.volumes.encoding import Encoding
+from neuropil.volumes.marks import KEY, is_marked
 from neuropil.volumes.units import nanometres
 
 type_JSON = Any
@@ -111,7 +112,8 @@ class Metadata:
         >>> Metadata.from_attributes({"resolution": [40, 4, 4], "offset": [40, 0, 8]}, "a.h5/main").origin
         (1, 0, 2)
         """
-        plain = {key: to_json(value) for key, value in attributes.items()}
+        kept = {key: value for key, value in attributes.items() if key != KEY or not is_marked(attributes)}
+        plain = {key: to_json(value) for key, value in kept.items()}
         try:
             return _read(plain, path, arrangement)
         except NeuropilError as error:

@@ -23,6 +23,7 @@ from neuropil.volumes.formats.n5 import VERSION
 from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images
 from neuropil.volumes.formats.precomputed import precomputed_spec
 from neuropil.volumes.location import parse_location
+from neuropil.volumes.marks import is_marked
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.opening import create_volume, open_volume
 from neuropil.volumes.volume import Volume, writable
@@ -95,7 +96,7 @@ def convert_pyramid(
     say(f"coarser levels by the {method}{why}")
     target = Path(location.container)
     _check_replaced(location, target)
-    with replacing(target) as temporary:
+    with replacing(target, _made_here) as temporary:
         first = write.first(str(temporary))
         convert_volume(source, first, box=box, voxel_size=voxel_size, voxels=voxels, sharded=pyramid.sharded)
         with open_volume(first) as finest:
@@ -109,6 +110,15 @@ def convert_pyramid(
             )
         with writable(str(path)):
             write.describe(str(temporary), levels, len(source.shape) == 4, method)
+
+
+def _made_here(folder: Path) -> bool:
+    """Whether an array or a pyramid was written by neuropil."""
+    for name in ("zarr.json", "0/zarr.json", "attributes.json", "s0/attributes.json", "info"):
+        values = keys.read_json(str(folder), name) or {}
+        if is_marked(values) or is_marked(values.get("attributes")) or isinstance(values.get("neuropil"), dict):
+            return True
+    return False
 
 
 def level_factors(shape: Triple, size: VoxelSize | None, levels: int) -> list[Triple]:
@@ -175,7 +185,7 @@ def _coarser_array(
             warnings.simplefilter("ignore", Note)  # that levels begin between voxels
             opened = open_volume(_array_of(scheme, container, name(number - 1)))
         with opened as fine:
-            store: Any = fine.store
+            store: Any = getattr(fine.store, "inner", fine.store)  # without the guard of those who read
             down = ts.downsample(store.handle, [*([1] * (len(fine.shape) - 3)), *factors], method=method)
             metadata = _level_metadata(fine.metadata, level)
             path = _array_of(scheme, container, level.name)

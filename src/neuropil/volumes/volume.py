@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import prod
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import Box
+from neuropil.memory import expect_memory
 from neuropil.volumes.arrangement import Arrangement
 from neuropil.volumes.metadata import Metadata
 
@@ -122,6 +124,10 @@ class Volume:
             NeuropilError: the box leaves the volume, or the file cannot be read.
         """
         index = self._index(self.box if box is None else box)
+        asked = prod(self.shape[:-3]) * (self.box if box is None else box).size
+        if not in_memory(self):
+            work = "work on a part (--box), or by blocks (--block)"
+            expect_memory(asked * self.dtype.itemsize, f"reading {asked:,} voxels of {self.path} at once", work)
         with readable(self.path):
             array = self.store.read(index)
         if box is None and not array[..., ::16, ::16].any() and not array.any():

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from neuropil.compat.pytc.vocabulary import VOCABULARY, Key
-from neuropil.config.files import Loader, read_yaml
+from neuropil.config.files import parse_yaml, read_yaml
 from neuropil.errors import NeuropilError
 
 SAVED = "classic.yaml"
@@ -154,8 +154,8 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
         raise NeuropilError(f"expected pairs of KEY VALUE after the options, got {len(words)} words: {' '.join(words)}")
     for name, text in zip(words[::2], words[1::2], strict=True):
         try:
-            yield name, yaml.load(text, Loader)
-        except yaml.YAMLError:
+            yield name, parse_yaml(text)
+        except ValueError:
             yield name, text
 
 

@@ -70,6 +70,8 @@ def read_classic(path: Path) -> dict[str, Any] | None:
     Raises:
         NeuropilError: a file that holds more than tensors and plain values; nothing of it is run.
     """
+    if path.suffix == ".safetensors":
+        return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

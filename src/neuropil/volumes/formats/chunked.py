@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from neuropil.errors import NeuropilError, tell
 from neuropil.volumes import arrays
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Location
-from neuropil.volumes.volume import Index, Mode, readable
+from neuropil.volumes.volume import Index, Mode, Store, readable
 
 Driver = Literal["zarr3", "zarr", "n5", "neuroglancer_precomputed"]
 """TensorStore's name of a format."""
@@ -78,10 +79,87 @@ class ChunkedStore:
         return np.asarray(self.handle[index].read().result())
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        self.handle[index].write(array).result()
+        """All chunks are waited for, even where one of them fails: none may come to the disk later."""
+        starts = [i.indices(n)[0] for i, n in zip(index, self.shape, strict=True)]
+        begun = []
+        for part in product(*map(_cuts, index, self.chunks or self.shape, self.shape)):
+            inside = tuple(slice(p.start - i, p.stop - i) for p, i in zip(part, starts, strict=True))
+            begun.append(self.handle[part].write(array[inside]))
+        failed = [one.exception() for one in begun]
+        for error in filter(None, failed):
+            raise error
 
     def close(self) -> None:
         pass  # every write has been waited for
+
+
+def _cuts(index: slice, chunk: int, length: int) -> list[slice]:
+    """A range along an axis, cut where chunks begin."""
+    start, stop, _ = index.indices(length)
+    ends = [start, *range((start // chunk + 1) * chunk, stop, chunk), stop]
+    return [slice(a, b) for a, b in pairwise(ends)]
+
+
+@dataclass(frozen=True, eq=False)
+class GuardedStore:
+    """A local array that another process may replace while it is open: chunks are found by name, so that some would be
+    those of the old array and some of the new one. Then reading is refused."""
+
+    inner: Store
+    file: Path
+    """What describes the array; a new array has a new one."""
+    found: tuple[int, ...]
+    """Its identity when it was opened."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.inner.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.inner.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        return self.inner.chunks
+
+    def read(self, index: Index) -> npt.NDArray[Any]:
+        try:
+            return self.inner.read(index)
+        finally:  # after it, for the names of chunks are looked up while it is read
+            if identity(self.file) != self.found:
+                raise NeuropilError(f"{self.file.parent} was replaced while it was read; start again")
+
+    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
+        self.inner.write(index, array)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def guarded_file(location: Location, name: str, files: Sequence[str]) -> tuple[Path | None, tuple[int, ...]]:
+    """The file that describes a local array, and its identity before it is read; None for one in a bucket."""
+    if location.remote:
+        return None, ()
+    if Path(location.container).is_file():  # packed
+        return Path(location.container), identity(Path(location.container))
+    places = [Path(location.container, name, file) for file in files]
+    file = next((place for place in places if place.is_file()), places[0])
+    return file, identity(file)
+
+
+def guarded(store: Store, file: Path | None, found: tuple[int, ...], mode: Mode) -> Store:
+    """A store that is open to be read, guarded against replacement."""
+    return store if file is None or mode != "r" else GuardedStore(store, file, found)
+
+
+def identity(file: Path) -> tuple[int, ...]:
+    """What tells a file from another one that takes its place; empty where there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def open_handle(driver: Driver, container: str, name: str, mode: Mode, extra: dict[str, Any] | None = None) -> Any:

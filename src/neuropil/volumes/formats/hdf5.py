@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
+from neuropil.inputs import forced
 from neuropil.volumes import arrays
 from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.formats import hdf5_links
 from neuropil.volumes.formats.base import Format, Location, stamp_file
+from neuropil.volumes.formats.hdf5_file import SparingFile
+from neuropil.volumes.marks import is_marked, marked
 from neuropil.volumes.metadata import JSON, Metadata, axis_names
 from neuropil.volumes.volume import Index, Mode, Volume, arranged, first_line, readable, writable
 
@@ -31,6 +33,8 @@ class Hdf5Store:
 
     file: Any
     dataset: Any
+    disk: SparingFile | None = None
+    """What a new file is written into."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -50,12 +54,18 @@ class Hdf5Store:
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
         self.dataset[index] = array
+        if self.disk is not None:
+            self.disk.check()
 
     def close(self) -> None:
         other = self.dataset.file if self.dataset else None  # of a link to another file
-        _close(self.file)
+        if self.file:
+            self.file.close()
         if other:
             other.close()
+        if self.disk is not None and self.disk.handle >= 0:
+            self.disk.close()
+            self.disk.check()
 
 
 def settle(location: Location) -> Location:
@@ -67,7 +77,8 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
     """A dataset of a file: the one named, or the only one."""
     import h5py
 
-    file = _open(location.container, mode)
+    disk = _open_disk(location.container) if mode == "r+" else None
+    file = _open(location.container, mode, disk)
     try:
         name = location.array.strip("/")
         dataset = hdf5_links.follow(file, name, location.container) if name else None
@@ -80,9 +91,11 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
         names = location.names(dataset.shape, _axes(dataset, attributes))
         arrangement = arrange(dataset.shape, names, path, True if "offsets" in attributes else None)
         metadata = Metadata.from_attributes(attributes, path, arrangement)
-        return Volume(path, arranged(Hdf5Store(file, dataset), arrangement), metadata, mode)
+        return Volume(path, arranged(Hdf5Store(file, dataset, disk), arrangement), metadata, mode)
     except BaseException:
         file.close()
+        if disk is not None:
+            disk.close()
         raise
 
 
@@ -104,23 +117,22 @@ def create_hdf5(
     if container.is_dir():
         raise NeuropilError(f"cannot write {container}: it is a folder; choose another name")
     path = f"{location.container}/{name}"
-    with replacing(container, keeps_inside=True) as temporary:
+    with replacing(container, lambda _: _made_here(container, name), keeps_inside=True) as temporary:
         with writable(path):
-            file = h5py.File(temporary, "w", rdcc_nbytes=_CACHE)
-        try:
+            disk = SparingFile(temporary)
+        with closing(disk):
+            with h5py.File(disk, "w", rdcc_nbytes=_CACHE) as file:
+                with writable(path):
+                    if _has_others(container):
+                        _copy_others(location.container, file, name)
+                    dataset = _make(file, name, shape, dtype, chunks)
+                    for axis, label in enumerate("czyx"[-len(shape) :]):
+                        dataset.dims[axis].label = label
+                    dataset.attrs.update(_attributes(marked(metadata.to_attributes())))
+                    disk.check()
+                yield Volume(path, Hdf5Store(file, dataset, disk), metadata, "r+")
             with writable(path):
-                if container.exists():
-                    _copy_others(location.container, file, name)
-                dataset = _make(file, name, shape, dtype, chunks)
-                for axis, label in enumerate("czyx"[-len(shape) :]):
-                    dataset.dims[axis].label = label
-                dataset.attrs.update(_attributes(metadata.to_attributes()))
-            yield Volume(path, Hdf5Store(file, dataset), metadata, "r+")
-        except BaseException:
-            _discard(file)
-            raise
-        with writable(path):
-            _close(file)
+                disk.check()
 
 
 def _make(file: Any, name: str, shape: Sequence[int], dtype: np.dtype[Any], chunks: Sequence[int] | None) -> Any:
@@ -128,11 +140,33 @@ def _make(file: Any, name: str, shape: Sequence[int], dtype: np.dtype[Any], chun
     and hardly larger on labels."""
     pieces = arrays.default_chunks(shape) if chunks is None else arrays.clip_chunks(chunks, shape)
     return file.create_dataset(
-        name, tuple(shape), dtype, chunks=pieces, compression="gzip", compression_opts=1, shuffle=True
+        name, tuple(shape), dtype, chunks=pieces, compression="gzip", compression_opts=1, shuffle=True, fletcher32=True
     )
 
 
-def _open(container: str, mode: Mode) -> Any:
+def _has_others(container: Path) -> bool:
+    """Whether there is a file whose other arrays stay; with ``--force`` one that is no HDF5 is replaced."""
+    import h5py
+
+    return container.exists() and container.stat().st_size > 0 and not (forced() and not h5py.is_hdf5(container))
+
+
+def _made_here(container: Path, name: str) -> bool:
+    """Whether the array of a name, if there is one, was written by neuropil. Version 0.1 left no mark; its arrays are
+    known by the names of their axes together with their compression."""
+    import h5py
+
+    if not h5py.is_hdf5(container):
+        return False
+    with _open(str(container), "r") as file:
+        item = file.get(name) if file.get(name, getlink=True) is not None else None
+        if not isinstance(item, h5py.Dataset):
+            return item is None and file.get(name, getlink=True) is None
+        axes = [dimension.label for dimension in item.dims] == list("czyx"[-item.ndim :])
+        return is_marked(item.attrs) or (axes and item.shuffle and item.compression_opts == 1)
+
+
+def _open(container: str, mode: Mode, disk: SparingFile | None = None) -> Any:
     import h5py
 
     path = Path(container)
@@ -141,8 +175,21 @@ def _open(container: str, mode: Mode) -> Any:
     if mode == "r":
         with readable(container), path.open("rb"):
             pass  # h5py's own message about a missing permission is a page of internals
+    with _told(container, mode):
+        return h5py.File(container if disk is None else disk, mode, rdcc_nbytes=_CACHE)
+
+
+def _open_disk(container: str) -> SparingFile:
+    if not Path(container).is_file():
+        raise NeuropilError(f"no such file: {container}")
+    with _told(container, "r+"):
+        return SparingFile(Path(container), new=False)
+
+
+@contextmanager
+def _told(container: str, mode: Mode) -> Iterator[None]:
     try:
-        return h5py.File(container, mode, rdcc_nbytes=_CACHE)
+        yield
     except PermissionError:
         raise NeuropilError(f"no permission to {'write' if mode == 'r+' else 'read'} {container}") from None
     except OSError as error:
@@ -151,32 +198,6 @@ def _open(container: str, mode: Mode) -> Any:
                 f"{container} is open elsewhere; close it there, or set HDF5_USE_FILE_LOCKING=FALSE if nobody writes it"
             ) from None
         raise NeuropilError(f"cannot open {container}: damaged, truncated or no HDF5 ({first_line(error)})") from None
-
-
-def _close(file: Any) -> None:
-    """Close; where the rest cannot be written, say so and let go of it."""
-    if not file:
-        return
-    try:
-        if file.mode != "r":
-            file.flush()
-    except (OSError, RuntimeError):
-        _discard(file)
-        raise
-    file.close()
-
-
-def _discard(file: Any) -> None:
-    """Close a file of which nothing is wanted any more.
-
-    HDF5 writes what it still holds when it closes, and brings the process down if that fails, as on a full disk: so
-    it is given memory to write to instead.
-    """
-    with suppress(OSError, RuntimeError):
-        rest = os.memfd_create("discarded") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
-        os.dup2(rest, file.id.get_vfd_handle())
-        os.close(rest)
-        file.close()
 
 
 def _datasets(file: Any, container: str) -> dict[str, arrays.Listed]:

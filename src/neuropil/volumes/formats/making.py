@@ -33,6 +33,7 @@ def create_chunked(
     chunks: Sequence[int] | None,
     make: Make,
     describe: Describe,
+    ours: Callable[[str], bool],
     group: Group | None = None,
 ) -> Iterator[Volume]:
     """A new array. Locally it is made under another name and renamed when complete. In a bucket, which cannot rename,
@@ -46,7 +47,7 @@ def create_chunked(
     target = Path(location.container, location.array)
     top = _topmost(Path(location.container), target)
     _check_target(location, target, describe)
-    with replacing(top) as temporary:
+    with replacing(top, lambda _: ours(str(target))) as temporary:
         with writable(location.path):
             inside = temporary / target.relative_to(top)
             handle = make(str(inside), "", pieces)

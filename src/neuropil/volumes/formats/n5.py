@@ -22,11 +22,14 @@ from neuropil.volumes.formats.chunked import (
     check_chunks,
     check_local,
     choose_listed,
+    guarded,
+    guarded_file,
     list_folder,
     open_handle,
 )
 from neuropil.volumes.formats.codecs import N5Store
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
+from neuropil.volumes.marks import is_marked, marked
 from neuropil.volumes.metadata import JSON, Metadata, parse_voxel_size
 from neuropil.volumes.units import nanometres
 from neuropil.volumes.volume import Mode, Store, Volume, arranged
@@ -50,7 +53,8 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
         described = describe(location.container, name)
     if described is None:
         name = choose_listed(list_n5(location), location)
-        described = describe(location.container, name)
+    file, found = guarded_file(location, name, ("attributes.json",))
+    described = describe(location.container, name)
     assert described is not None
     path = location.at(name).path
     shape = described.values["dimensions"]
@@ -70,7 +74,7 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
         store: Store = N5Store(location.container, name, tuple(shape), block, kind)
     else:
         store = ChunkedStore(open_handle("n5", location.container, name, mode).T)
-    return Volume(path, arranged(store, arrangement), metadata, mode)
+    return Volume(path, guarded(arranged(store, arrangement), file, found, mode), metadata, mode)
 
 
 def list_n5(location: Location) -> dict[str, arrays.Listed]:
@@ -97,13 +101,23 @@ def create_n5(
         if top and not (folder / "attributes.json").exists():
             (folder / "attributes.json").write_text(json.dumps({"n5": VERSION}))
 
-    return create_chunked(location, shape, metadata, chunks, make, describe, group)
+    return create_chunked(location, shape, metadata, chunks, make, describe, _made_here, group)
 
 
 def describe(container: str, name: str) -> Described | None:
     """What describes a dataset of a name; None where there is none."""
     found = keys.read_json(container, f"{name}/attributes.json" if name else "attributes.json")
     return Described("n5", found) if found is not None and "dimensions" in found else None
+
+
+def _made_here(array: str) -> bool:
+    """Whether a dataset was written by neuropil; of version 0.1, which left no mark, by its axes and compression."""
+    values = (keys.read_json(array, "attributes.json") or {}) if describe(array, "") else {}
+    before = values.get("axes") == list("xyzc"[: len(values.get("dimensions", ()))])
+    packed = values.get("compression")
+    return is_marked(values) or (
+        before and isinstance(packed, Mapping) and (packed.get("type"), packed.get("level")) == ("gzip", 1)
+    )
 
 
 def n5_metadata(values: Mapping[str, Any], around: Mapping[str, Any], path: str) -> tuple[Arrangement, Metadata]:
@@ -187,7 +201,7 @@ def _transformed(
 
 def n5_attributes(metadata: Metadata, axes: int) -> dict[str, JSON]:
     """What is stored beside the layout of an N5 dataset."""
-    attributes = metadata.to_attributes()
+    attributes = marked(metadata.to_attributes())
     attributes["axes"] = list("xyzc"[:axes])
     attributes["n5"] = VERSION
     if metadata.voxel_size is not None:

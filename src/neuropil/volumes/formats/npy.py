@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,9 @@ from neuropil.volumes.atomic import replacing
 from neuropil.volumes.formats.base import Format, Location, list_one, stamp_file
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.volume import ArrayStore, Mode, Volume, arranged, readable, writable
+
+_HEADER = 1024
+_MAGIC = b"\x93NUMPY\x01\x00"
 
 
 def open_npy(location: Location, mode: Mode = "r") -> Volume:
@@ -36,12 +41,35 @@ def create_npy(
     path = location.whole_file()
     if metadata.to_attributes():
         tell(f"NPY holds no metadata: {path} is written without {', '.join(metadata.to_attributes())}")
-    with replacing(Path(path)) as temporary:
+    with replacing(Path(path), _made_here) as temporary:
         with writable(path):
-            mapped = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
+            mapped = _allocate(temporary, shape, dtype)
         yield Volume(path, ArrayStore(mapped), metadata, "r+")
         with writable(path):
             mapped.flush()
+
+
+def _allocate(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """A new file, mapped. Its header is filled with spaces up to 1,024 bytes: the mark, which every reader skips."""
+    head = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    text = str(head).encode("latin1")
+    size = _HEADER - len(_MAGIC) - 2
+    with file.open("wb") as opened:
+        opened.write(_MAGIC + size.to_bytes(2, "little") + text.ljust(size - 1) + b"\n")
+        if hasattr(os, "posix_fallocate"):  # a map over a hole in a file would end the process where the disk is full
+            os.posix_fallocate(opened.fileno(), _HEADER, math.prod(shape) * dtype.itemsize)
+        else:
+            opened.truncate(_HEADER + math.prod(shape) * dtype.itemsize)
+    return np.memmap(file, dtype, "r+", _HEADER, shape)
+
+
+def _made_here(path: Path) -> bool:
+    """Whether a file was written by neuropil, since version 0.2."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(_HEADER)
+    return head.startswith(_MAGIC) and int.from_bytes(head[8:10], "little") + 10 == _HEADER and head[-1:] == b"\n"
 
 
 FORMAT = Format(

@@ -15,9 +15,10 @@ from neuropil.volumes import arrays
 from neuropil.volumes.arrangement import Arrangement
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Format, Location, Stamp
-from neuropil.volumes.formats.chunked import ChunkedStore, Described, check_local, open_handle
+from neuropil.volumes.formats.chunked import ChunkedStore, Described, check_local, guarded, guarded_file, open_handle
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
 from neuropil.volumes.formats.precomputed_files import ChunkFiles, needs_files
+from neuropil.volumes.marks import marked
 from neuropil.volumes.metadata import JSON, Metadata, parse_voxel_size
 from neuropil.volumes.volume import Mode, Volume, arranged
 
@@ -29,6 +30,7 @@ _SHARD_BITS = 6  # 64 chunks of half a million voxels each in one file
 
 def open_precomputed(location: Location, mode: Mode = "r") -> Volume:
     """The scale that is named, or the finest."""
+    file, found = guarded_file(location, "", ("info",))
     info = _info(location)
     names = [scale["key"] for scale in info["scales"]]
     if location.array and location.array not in names:
@@ -42,9 +44,10 @@ def open_precomputed(location: Location, mode: Mode = "r") -> Volume:
     if mode == "r" and not (ours and not location.remote) and needs_files(location.container, scale, location.remote):
         files = ChunkFiles(location.container, info, scale, ours)
         order = (1, 2, 3) if axes == 3 else (0, 1, 2, 3)
-        return Volume(location.path, arranged(files, Arrangement(files.shape, order)), metadata, mode)
+        store = arranged(files, Arrangement(files.shape, order))
+        return Volume(location.path, guarded(store, file, found, mode), metadata, mode)
     handle = open_handle("neuroglancer_precomputed", location.container, "", mode, {"scale_index": number})
-    return Volume(location.path, ChunkedStore(_present(handle, axes)), metadata, mode)
+    return Volume(location.path, guarded(ChunkedStore(_present(handle, axes)), file, found, mode), metadata, mode)
 
 
 def list_precomputed(location: Location) -> dict[str, arrays.Listed]:
@@ -74,12 +77,17 @@ def create_precomputed(
         keys.write_json(container, "info", {**info, **precomputed_info(metadata, len(shape))})
         return _present(handle, len(shape))
 
-    return create_chunked(location, shape, metadata, chunks, make, _describe)
+    return create_chunked(location, shape, metadata, chunks, make, _describe, _made_here)
 
 
 def _describe(container: str, name: str) -> Described | None:
     info = None if name else keys.read_json(container, "info")
     return None if info is None else Described("neuroglancer_precomputed", info)
+
+
+def _made_here(array: str) -> bool:
+    """Whether a volume was written by neuropil: of any version, since all leave attributes of their own."""
+    return isinstance((keys.read_json(array, "info") or {}).get(_KEY), Mapping)
 
 
 def _present(handle: Any, axes: int) -> Any:
@@ -114,7 +122,7 @@ def precomputed_metadata(info: Mapping[str, Any], scale: Mapping[str, Any], path
 
 def precomputed_info(metadata: Metadata, axes: int) -> dict[str, JSON]:
     """What is stored in the info file beside what Neuroglancer reads; an array of 3 or 4 axes."""
-    return {_KEY: {**metadata.to_attributes(), _AXES: "czyx"[-axes:]}}
+    return {_KEY: {**marked(metadata.to_attributes()), _AXES: "czyx"[-axes:]}}
 
 
 def precomputed_axes(info: Mapping[str, Any]) -> int:

@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
@@ -16,12 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
-from neuropil.volumes.atomic import replacing
+from neuropil.volumes.atomic import expect_output, replacing
 from neuropil.volumes.formats import tiff
 from neuropil.volumes.formats.base import Colour, Format, Location, Stamp, list_one, stamp_files
+from neuropil.volumes.formats.chunked import identity
 from neuropil.volumes.formats.colours import dtype_of, read_colours, refuse_colours
 from neuropil.volumes.formats.numbering import check_names, is_pattern, section_files
 from neuropil.volumes.formats.pages import Pages
+from neuropil.volumes.formats.tiff_metadata import description, made_here
+from neuropil.volumes.marks import MADE_BY, has_mark
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.volume import ArrayStore, Index, Mode, Volume, readable, writable
 
@@ -81,9 +84,14 @@ def open_sections(location: Location, mode: Mode = "r") -> Volume:
                 f"{other.dtype} in {file}"
             )
 
+    known = [identity(Path(file)) for file in files]
+
     def load(number: int) -> npt.NDArray[Any]:
         with readable(files[number]):
-            return _load(files[number], location.colour)
+            section = _load(files[number], location.colour)
+        if identity(Path(files[number])) != known[number]:
+            raise NeuropilError(f"{files[number]} was replaced while {pattern} was read; start again")
+        return section
 
     return Volume(pattern, SectionStore(files, Pages(first.shape, first.dtype, load)), first.metadata, mode)
 
@@ -92,7 +100,7 @@ def open_sections(location: Location, mode: Mode = "r") -> Volume:
 def create_sections(
     location: Location, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
 ) -> Iterator[Volume]:
-    """A new folder of sections, gathered in memory and written when the block is left; booleans become uint8.
+    """A new folder of sections, each written when all its voxels are there; booleans become uint8.
 
     ``dir/s*.png`` makes ``dir/s0000.png`` and so on. The folder appears as a whole, and replaces only one that holds
     such sections and nothing else.
@@ -100,23 +108,74 @@ def create_sections(
     pattern = Path(location.container)
     dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
     _check_target(pattern, shape, dtype, metadata)
-    volume = Volume(str(pattern), ArrayStore(np.zeros(tuple(shape), dtype)), metadata, "r+")
     if not is_pattern(pattern.name):
+        expect_output(pattern, _made_here)
+        volume = Volume(str(pattern), ArrayStore(np.zeros(tuple(shape), dtype)), metadata, "r+")
         yield volume
-        with replacing(pattern) as temporary, writable(str(pattern)):
+        with replacing(pattern, _made_here) as temporary, writable(str(pattern)):
             _save(temporary, pattern.suffix.lower(), volume.read()[0], metadata)
         return
     if pattern.parent.is_file():
         raise NeuropilError(f"expected a folder for the sections {pattern.name}, got the file {pattern.parent}")
-    with replacing(pattern.parent) as folder:
+    with replacing(pattern.parent, _all_made_here) as folder:
         with writable(str(pattern)):
             folder.mkdir()
-        yield volume
+        store = SectionWriter(folder, pattern.name, tuple(shape), dtype, metadata)
+        yield Volume(str(pattern), store, metadata, "r+")
         with writable(str(pattern)):
-            digits = max(4, len(str(shape[0] - 1)))
-            for z in range(shape[0]):
-                name = pattern.name.replace("*", f"{z:0{digits}d}")
-                _save(folder / name, pattern.suffix.lower(), volume.store.read((slice(z, z + 1),))[0], metadata)
+            store.finish()
+
+
+@dataclass(frozen=True, eq=False)
+class SectionWriter:
+    """Sections that are being made. One is in memory from its first voxel until its last; one that is written again is
+    read back."""
+
+    folder: Path
+    pattern: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    metadata: Metadata
+    begun: dict[int, npt.NDArray[Any]] = field(default_factory=dict)
+    missing: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return (1, *self.shape[1:])
+
+    def read(self, index: Index) -> npt.NDArray[Any]:
+        numbers = np.arange(self.shape[0])[index[0]].tolist()
+        return np.stack([self._section(z)[index[1:]] for z in numbers])
+
+    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
+        for z, part in zip(np.arange(self.shape[0])[index[0]].tolist(), array, strict=True):
+            section = self._section(z)
+            section[index[1:]] = part
+            left = self.missing.get(z, self.shape[1] * self.shape[2]) - part.size
+            if left > 0:
+                self.begun[z], self.missing[z] = section, left
+                continue
+            _save(self._file(z), Path(self.pattern).suffix.lower(), section, self.metadata)
+            self.begun.pop(z, None)
+            self.missing[z] = 0
+
+    def finish(self) -> None:
+        """Write the sections of which some voxels were never written: these are 0."""
+        for z in range(self.shape[0]):
+            if self.missing.get(z) != 0:
+                _save(self._file(z), Path(self.pattern).suffix.lower(), self._section(z), self.metadata)
+
+    def close(self) -> None:
+        pass
+
+    def _section(self, z: int) -> npt.NDArray[Any]:
+        if self.missing.get(z) == 0:
+            return _load(str(self._file(z)), "").copy()
+        return self.begun.get(z, np.zeros(self.shape[1:], self.dtype))
+
+    def _file(self, z: int) -> Path:
+        digits = max(4, len(str(self.shape[0] - 1)))
+        return self.folder / self.pattern.replace("*", f"{z:0{digits}d}")
 
 
 def stamp_sections(location: Location) -> Stamp:
@@ -192,17 +251,26 @@ def _load(file: str, colour: Colour) -> npt.NDArray[Any]:
 
 def _save(file: Path, suffix: str, section: npt.NDArray[Any], metadata: Metadata) -> None:
     if suffix == ".png":
-        from PIL import Image
+        from PIL import Image, PngImagePlugin
 
-        Image.fromarray(section).save(file, format="png")
+        text = PngImagePlugin.PngInfo()
+        text.add_text("Software", MADE_BY)
+        Image.fromarray(section).save(file, format="png", pnginfo=text)
         return
     import tifffile
-
-    from neuropil.volumes.formats.tiff_metadata import description
 
     tifffile.imwrite(
         file, section[np.newaxis], photometric="minisblack", metadata={"axes": "ZYX", **description(metadata)}
     )
+
+
+def _made_here(file: Path) -> bool:
+    return made_here(file) if _is_tiff(str(file)) else has_mark(file)
+
+
+def _all_made_here(folder: Path) -> bool:
+    """Whether every section of a folder was written by neuropil."""
+    return folder.is_dir() and all(_made_here(file) for file in folder.iterdir())
 
 
 def _is_tiff(file: str) -> bool:

@@ -21,7 +21,7 @@ from neuropil.volumes.atomic import replacing
 from neuropil.volumes.formats.base import Colour, Format, Location, list_one, stamp_file
 from neuropil.volumes.formats.colours import read_colours
 from neuropil.volumes.formats.pages import Pages
-from neuropil.volumes.formats.tiff_metadata import description, read_metadata
+from neuropil.volumes.formats.tiff_metadata import description, made_here, read_metadata
 from neuropil.volumes.formats.tiff_pages import Stack, find_stack
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.volume import ArrayStore, Index, Mode, Volume, arranged, first_line, readable, writable
@@ -102,7 +102,7 @@ def create_tiff(
     path = location.whole_file()
     if Path(path).is_dir():
         raise NeuropilError(f"cannot write {path}: it is a folder; choose another name")
-    with replacing(Path(path)) as temporary:
+    with replacing(Path(path), made_here) as temporary:
         with writable(path):
             mapped = _allocate(temporary, shape, np.dtype(np.uint8) if dtype.kind == "b" else dtype, metadata)
         yield Volume(path, MappedStore(mapped, mapped=mapped), metadata, "r+")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from neuropil.errors import tell
 from neuropil.geometry import VoxelSize
+from neuropil.volumes.marks import is_marked, marked
 from neuropil.volumes.metadata import JSON, Metadata, parse_voxel_size
 from neuropil.volumes.units import nanometres
 
@@ -29,7 +31,7 @@ def read_metadata(file: Any, path: str) -> Metadata:
 
 def description(metadata: Metadata) -> dict[str, JSON]:
     """What goes into the image description besides what tifffile keeps there."""
-    return {key: value for key, value in metadata.to_attributes().items() if key not in RESERVED}
+    return {key: value for key, value in marked(metadata.to_attributes()).items() if key not in RESERVED}
 
 
 def parse_description(text: str) -> dict[str, JSON]:
@@ -43,6 +45,19 @@ def parse_description(text: str) -> dict[str, JSON]:
     except json.JSONDecodeError:
         return {}
     return {key: value for key, value in found.items() if key not in RESERVED}
+
+
+def made_here(path: Path) -> bool:
+    """Whether a TIFF file was written by neuropil; of version 0.1, which left no mark, where it has a voxel size or
+    another attribute of ours."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            found = parse_description(file.pages.first.description)
+    except (OSError, ValueError, tifffile.TiffFileError):
+        return False
+    return is_marked(found) or bool(found.keys() & {"voxel_size", "offsets", "encoding", "origin"})
 
 
 def _imagej_voxel_size(imagej: Mapping[str, Any], resolution: list[Any], path: str) -> VoxelSize | None:

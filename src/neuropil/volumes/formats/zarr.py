@@ -22,6 +22,8 @@ from neuropil.volumes.formats.chunked import (
     check_chunks,
     check_local,
     choose_listed,
+    guarded,
+    guarded_file,
     list_folder,
     open_handle,
 )
@@ -29,6 +31,7 @@ from neuropil.volumes.formats.codecs import lacks_codec, open_by_zarr
 from neuropil.volumes.formats.making import create_chunked, open_new
 from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images, ome_place
 from neuropil.volumes.formats.zipped import ZipStore
+from neuropil.volumes.marks import is_marked, marked
 from neuropil.volumes.metadata import Metadata, axis_names
 from neuropil.volumes.volume import Mode, Store, Volume, arranged
 
@@ -49,6 +52,7 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     """An array of a container: the one named, or the only one, or the finest of an OME-Zarr image."""
     check_local(location)
     name = _find(location)
+    file, found = guarded_file(location, name, ("zarr.json", ".zarray"))
     described = describe(location.container, name)
     assert described is not None
     path = location.at(name).path
@@ -66,8 +70,8 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
         metadata = image.metadata(metadata, arrangement, path)
     if mode == "r+" and keys.is_zip(location.container):
         raise NeuropilError(f"{location.container} is a ZIP file, which is only read; unpack it to change it")
-    store = _open(described, location, name, path, mode)
-    return Volume(path, arranged(store, arrangement), metadata, mode)
+    store = arranged(_open(described, location, name, path, mode), arrangement)
+    return Volume(path, guarded(store, file, found, mode), metadata, mode)
 
 
 def _open(described: Described, location: Location, name: str, path: str, mode: Mode) -> Store:
@@ -146,7 +150,7 @@ def create_zarr(
         keys.write_json(
             container,
             f"{array}/.zattrs" if array else ".zattrs",
-            {**metadata.to_attributes(), "_ARRAY_DIMENSIONS": list("czyx"[-len(shape) :])},
+            {**marked(metadata.to_attributes()), "_ARRAY_DIMENSIONS": list("czyx"[-len(shape) :])},
         )
         return handle
 
@@ -160,7 +164,7 @@ def create_zarr(
         if not (folder / name).exists() or text.get("attributes"):
             (folder / name).write_text(json.dumps(text))
 
-    return create_chunked(location, shape, metadata, chunks, make, describe, group)
+    return create_chunked(location, shape, metadata, chunks, make, describe, _made_here, group)
 
 
 def settle(location: Location) -> Location:
@@ -177,6 +181,30 @@ def describe(container: str, name: str) -> Described | None:
         return Described("zarr3", found)
     found = keys.read_json(container, f"{at}.zarray")
     return Described("zarr", found) if found is not None else None
+
+
+def _made_here(array: str) -> bool:
+    """Whether an array was written by neuropil. Version 0.1 left no mark; its arrays are known by the names of their
+    axes together with their compression."""
+    described, own = describe(array, ""), attributes(array, "")
+    if described is None or is_marked(own):
+        return described is not None
+    values, axes = described.values, list("czyx"[-len(described.listed.shape) :])
+    if described.driver == "zarr3":
+        return values.get("dimension_names") == axes and _packed(values["codecs"]) == ("zstd", 1)
+    return own.get("_ARRAY_DIMENSIONS") == axes and _packed([{"configuration": values.get("compressor")}]) == (
+        "zstd",
+        1,
+    )
+
+
+def _packed(codecs: object) -> tuple[object, object]:
+    """The compressor of Blosc among codecs, and its level."""
+    for codec in codecs if isinstance(codecs, list) else []:
+        how = codec.get("configuration") if isinstance(codec, dict) else None
+        if isinstance(how, dict) and "cname" in how:
+            return how["cname"], how.get("clevel")
+    return None, None
 
 
 def attributes(container: str, name: str) -> dict[str, Any]:
@@ -225,6 +253,7 @@ def _spec(
     codecs: list[dict[str, Any]] = [
         {"name": "bytes", "configuration": {"endian": "little"}},
         {"name": "blosc", "configuration": blosc},
+        {"name": "crc32c"},
     ]
     files = chunks
     if sharded:
@@ -242,7 +271,7 @@ def _spec(
             "codecs": codecs,
             "fill_value": False if dtype.kind == "b" else 0,
             "dimension_names": ["c", "z", "y", "x"][-len(shape) :],
-            "attributes": metadata.to_attributes(),
+            "attributes": marked(metadata.to_attributes()),
         },
     }
 

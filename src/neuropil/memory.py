@@ -1,0 +1,70 @@
+"""How much memory is free, and a refusal, before the work, of what would need more."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+from neuropil.errors import NeuropilError
+
+UNKNOWN = 4 * 2**30
+"""Bytes assumed where the system does not tell."""
+
+SMALL = 2**28
+"""Bytes up to which nobody asks."""
+
+
+def free_ram() -> int:
+    """Bytes that this process may still take: the least of what is free, what its control group leaves and what its
+    address-space limit leaves.
+
+    >>> free_ram() > 0
+    True
+    """
+    group = Path("/sys/fs/cgroup")
+    limits = [_field("/proc/meminfo", "MemAvailable")]
+    most, used = _number(group / "memory.max"), _number(group / "memory.current")
+    if most is not None and used is not None:
+        limits.append(most - used)
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    taken = _field("/proc/self/status", "VmSize")
+    if space != resource.RLIM_INFINITY and taken is not None:
+        limits.append(space - taken)
+    return max(min((n for n in limits if n is not None), default=UNKNOWN), 1)
+
+
+def expect_memory(needed: int, doing: str, instead: str) -> None:
+    """Refuse what would need more memory than there is.
+
+    Args:
+        needed: bytes.
+        doing: what takes them.
+        instead: what to do.
+
+    Raises:
+        NeuropilError: they are not free.
+
+    >>> expect_memory(10**18, "segmenting a.h5", "give --block 128,512,512")
+    Traceback (most recent call last):
+    neuropil.errors.NeuropilError: segmenting a.h5 needs about 1,000,000,000.0 GB of memory, and ... GB are free; ...
+    """
+    if needed > SMALL and needed > (free := free_ram()):
+        raise NeuropilError(
+            f"{doing} needs about {needed / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free; {instead}"
+        )
+
+
+def _field(file: str, name: str) -> int | None:
+    """Bytes of a line ``Name: 123 kB``."""
+    try:
+        lines = Path(file).read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
+
+
+def _number(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):  # no such group, or "max"
+        return None

@@ -1,0 +1,47 @@
+"""What work on a large volume takes, told before it begins."""
+
+from __future__ import annotations
+
+from neuropil.geometry import Box
+from neuropil.memory import expect_memory
+from neuropil.segmentation.codes import thread_count
+from neuropil.volumes import Volume
+
+LARGE = 10**9
+"""Voxels from which memory and time are told before the work."""
+
+SPEED = {"segmenting": 4e6, "segmenting by blocks": 1.7e6, "tuning": 3e6, "scoring": 3e7, "predicting": 2e5,
+         "copying": 2e7}  # fmt: skip
+"""Voxels in a second and on a core, about, on the machines of docs/speed.md."""
+
+
+def tell_work(volume: Volume, doing: str, needed: int, box: Box | None = None, *, by_blocks: bool = False) -> None:
+    """Say before a large volume is begun what it takes, and refuse it where memory is too small.
+
+    Args:
+        volume: what is worked on.
+        doing: one of ``SPEED``.
+        needed: bytes of memory that it takes.
+        box: the part of it, if not all.
+        by_blocks: whether memory holds some blocks at a time only.
+
+    Raises:
+        NeuropilError: there is less memory than needed.
+    """
+    voxels = (box or volume.box).size
+    if voxels >= LARGE:
+        cores = thread_count(None)
+        hours = voxels / SPEED[f"{doing} by blocks" if by_blocks and f"{doing} by blocks" in SPEED else doing] / 3600
+        print(
+            f"{doing} {voxels:,} voxels of {volume.path}: about {_memory(needed, by_blocks)}{hours:,.1f} hours on one "
+            f"core, {hours / cores:,.1f} on the {cores} of this machine",
+            flush=True,
+        )
+    instead = "give smaller blocks" if by_blocks else "work by blocks (--block 128,512,512), or on a part (--box)"
+    expect_memory(needed, f"{doing} {volume.path}", instead)
+
+
+def _memory(needed: int, by_blocks: bool) -> str:
+    if not needed:
+        return ""
+    return f"{needed / 1e9:,.1f} GB of memory{' for each worker' if by_blocks else ''} and "
