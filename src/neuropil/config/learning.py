@@ -248,6 +248,9 @@ class TrainingConfig(Section):
     )
     log_every: int = Field(10, ge=1, description="Iterations between progress lines and TensorBoard scalars.")
     image_every: int = Field(200, ge=1, description="Iterations between TensorBoard pictures.")
+    image_order: Literal["xyz", "zyx"] = Field(
+        "xyz", description="Edges that are red, green and blue in them; zyx is the order of PyTorch Connectomics."
+    )
     checkpoint_every: int = Field(500, ge=1, description="Iterations between checkpoints.")
     keep_last: int = Field(
         0, ge=0, description="How many numbered checkpoints to keep, newest last, beside last.pt and best.pt."

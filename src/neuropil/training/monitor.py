@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ class Monitor:
 
     def __init__(self, folder: Path, config: Config, start: int, rank: int = 0) -> None:
         self.writer = SummaryWriter(str(folder), purge_step=start) if rank == 0 else None
-        self.channels = rgb_channels(config.model.offsets)
+        self.channels = rgb_channels(config.model.offsets, config.training.image_order)
         self.voxels, self.waited = 0, 0.0
         self.since = time.monotonic()
 
@@ -148,12 +149,14 @@ def colours(labels_YX: Tensor) -> Tensor:
     return (0.25 + 0.75 * (labels_YX * golden % 1)) * (labels_YX > 0)
 
 
-def rgb_channels(offsets: Offsets) -> list[int]:
+def rgb_channels(offsets: Offsets, order: Literal["xyz", "zyx"] = "xyz") -> list[int]:
     """The channels shown as red, green and blue: x, y and z neighbours where they are there, else the first ones.
 
-    >>> rgb_channels(NEAREST)
-    [2, 1, 0]
+    With ``zyx`` red is z and blue is x.
+
+    >>> rgb_channels(NEAREST), rgb_channels(NEAREST, "zyx")
+    ([2, 1, 0], [0, 1, 2])
     """
-    wanted = [offsets.index(o) for o in reversed(NEAREST) if o in offsets]
+    wanted = [offsets.index(o) for o in (NEAREST if order == "zyx" else reversed(NEAREST)) if o in offsets]
     rest = [c for c in range(len(offsets)) if c not in wanted]
     return [*wanted, *rest, *[0, 0, 0]][:3]

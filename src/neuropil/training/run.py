@@ -27,7 +27,7 @@ from neuropil.volumes.grey import GreyValues
 from neuropil.volumes.identity import stamp
 from neuropil.volumes.marks import FIRST_LINE
 
-IRRELEVANT = {"device", "workers", "log_every", "image_every", "checkpoint_every"}
+IRRELEVANT = {"device", "workers", "log_every", "image_every", "image_order", "checkpoint_every"}
 """Settings of training that change nothing about what is learned."""
 
 

@@ -43,6 +43,7 @@ def test_the_tutorial_has_the_published_values():
     assert (optimizer.clip, optimizer.swa) == (0, 0)
     assert (training.patch, training.batch, training.iterations) == ((17, 257, 257), 2, 150_000)
     assert (training.checkpoint_every, training.log_every, training.image_every) == (10_000, 200, 1000)
+    assert training.image_order == "zyx", "red is z in the pictures of classic runs"
     assert (predict.tile, predict.overlap) == ((17, 513, 513), (9, 257, 257))
     assert (predict.tta, predict.tta_mode, predict.keep) == (8, "min", "nearest")
     assert config.data.train[0].image == "datasets/SNEMI3D/image/train-input.tif"

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from neuropil.compat.pytc.version2 import is_version_2
 from neuropil.compat.pytc.vocabulary import VOCABULARY, Key
 from neuropil.config.files import parse_yaml, read_yaml
 from neuropil.errors import NeuropilError
@@ -105,6 +106,11 @@ def _in_classic_words(path: Path | str) -> Path:
     """
     path = Path(path)
     values = read_yaml(path)[0]
+    if is_version_2(values):
+        raise NeuropilError(
+            f"{path} is a configuration of PyTorch Connectomics version 2: neuropil config convert {path} -o "
+            "recipe.yaml"
+        )
     if not values or any(str(section).isupper() for section in values):
         return path
     if not {"data", "model", "training"} & set(map(str, values)):

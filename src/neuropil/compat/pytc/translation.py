@@ -239,6 +239,7 @@ def _put_training(draft: Draft) -> None:
         raise draft.refuse("MONITOR.ITERATION_NUM", f"expected two numbers, of scalars and of pictures, got {shown}")
     draft.put("training.log_every", shown[0], "MONITOR.ITERATION_NUM")
     draft.put("training.image_every", shown[1], "MONITOR.ITERATION_NUM")
+    draft.put("training.image_order", "zyx", "MONITOR.ITERATION_NUM")
     for key in ("SYSTEM.NUM_CPUS", "SYSTEM.NUM_GPUS"):
         if settings[key] < 0:
             raise draft.refuse(key, f"expected a whole number of at least 0, got {settings[key]}")
