@@ -26,9 +26,10 @@ from torch import Tensor
 from neuropil import Box, Volume, evaluate, open_volume
 from neuropil.augment import apply_symmetry, edges_inside, readings, undone
 from neuropil.config.mistakes import changed
+from neuropil.inference.canvas import Cells, Plan
 from neuropil.inference.engine import Engine
 from neuropil.inference.request import Request, make_request
-from neuropil.inference.stream import Cells, Plan, predict_cells
+from neuropil.inference.stream import predict_cells
 from neuropil.inference.symmetries import symmetries
 from neuropil.models.checkpoint import load_model
 from neuropil.progress import ProgressCounter, ProgressDisplay

@@ -54,7 +54,8 @@ def test_batches_are_those_of_the_processor(device, data):
     expected = prepare([dataset[n] for n in range(4)], config, 0, augment)
     drawn = placed_batches(dataset, Numbers(0, 4), torch.device(device))
     found = prepare_together(next(drawn), config, 0, augment)
-    assert (found.image_BCZYX.cpu() - expected.image_BCZYX).abs().max() < 1e-4
+    # On a GPU the convolution of a single blurred section may be one of TF32.
+    assert (found.image_BCZYX.cpu() - expected.image_BCZYX).abs().max() < (1e-4 if device == "cpu" else 2e-3)
     assert (found.target_BEZYX.cpu() == expected.target_BEZYX).float().mean() > 0.9999
     assert (found.validity_BEZYX.cpu() == expected.validity_BEZYX).float().mean() > 0.9999
 

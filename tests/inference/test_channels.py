@@ -35,7 +35,7 @@ def test_edges_come_back_exactly_through_all_symmetries(tta, mode):
     ids = torch.randint(1, 4, (1, 4, 7, 7), generator=torch.Generator().manual_seed(1)).float()
     here = ((0, 0, 0),) * len(CHANNELS)
     engine = ChannelEngine(oracle, here, here, tta, mode, logits=False, about=CHANNELS)
-    found = engine.affinities(ids)
+    found = engine.affinities(ids).numpy()
     expected = oracle(ids[:, None]).numpy()
     np.testing.assert_allclose(found[:, -1], expected[:, -1])
     for channel, offset in enumerate(EDGES):

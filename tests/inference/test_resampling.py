@@ -35,7 +35,7 @@ def test_the_weakest_edge_is_the_one_across_the_step(axis, factor, tta):
         image = torch.zeros(1, *SHAPE)
         image.narrow(axis + 1, at, SHAPE[axis] - at).fill_(1)
         engine = ResamplingEngine(membranes, NEAREST, NEAREST, tta, logits=False, factor=scale)
-        found = engine.affinities(image)[0]
+        found = engine.affinities(image)[0].numpy()
         assert found.shape == (3, *SHAPE)
         line = np.moveaxis(found[axis], axis, 0)[1:, 5, 5]
         assert line[at - 1] <= min(line.min() + 1e-6, 0.75), (at, line)
@@ -48,7 +48,7 @@ def test_the_weakest_edge_is_the_one_across_the_step(axis, factor, tta):
 
 def test_a_tile_at_the_model_s_own_size_is_what_it_was():
     image = torch.rand(2, *SHAPE)
-    plain = ResamplingEngine(membranes, NEAREST, NEAREST, logits=False).affinities(image)
+    plain = ResamplingEngine(membranes, NEAREST, NEAREST, logits=False).affinities(image).numpy()
     np.testing.assert_array_equal(plain[:, :, 1:, 1:, 1:], membranes(image[:, None]).numpy()[:, :, 1:, 1:, 1:])
 
 

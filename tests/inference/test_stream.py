@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuropil import NEAREST, Box, NeuropilError
+from neuropil.inference.canvas import Canvas, Cells, Plan
 from neuropil.inference.engine import Engine
-from neuropil.inference.stream import Canvas, Cells, Plan, columns, predict_cells, read_mirrored
+from neuropil.inference.stream import columns, predict_cells, read_mirrored
 from neuropil.inference.tiling import lay_tiles
 from neuropil.progress import ProgressCounter
 from neuropil.volumes import array_volume

@@ -14,6 +14,7 @@ from neuropil.blockwise.runner import Runner
 from neuropil.config import PredictConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple, blocks
+from neuropil.inference.canvas import Cells
 from neuropil.inference.journal import Journal
 from neuropil.inference.request import Request, make_request
 from neuropil.inference.resumable import (
@@ -24,7 +25,6 @@ from neuropil.inference.resumable import (
     put_into_place,
     unfinished,
 )
-from neuropil.inference.stream import Cells
 from neuropil.models.checkpoint import model_digest
 from neuropil.progress import ProgressCallback, ProgressCounter
 from neuropil.volumes import Volume, open_volume, spare_input

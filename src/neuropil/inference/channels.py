@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -55,9 +53,9 @@ class ChannelEngine(Engine):
     """Whether views are undone edge by edge; else voxel by voxel only."""
 
     @torch.inference_mode()
-    def affinities(self, image_BZYX: Tensor) -> npt.NDArray[np.float32]:
+    def affinities(self, image_BZYX: Tensor) -> Tensor:
         """Probabilities of a batch of tiles, all views combined: float32 ``[B, C, Z, Y, X]``."""
-        image = image_BZYX.to(self.device, non_blocking=True)
+        image = self.shown(image_BZYX)
         total: Tensor | None = None
         seen = torch.zeros((len(self.about), *image.shape[1:]), device=image.device)
         for view in symmetries(self.tta):
@@ -69,7 +67,7 @@ class ChannelEngine(Engine):
         if self.mode == "mean":
             total /= seen
         self.check(total)
-        return np.asarray(total.cpu().numpy())
+        return total
 
     def _add(self, into_BZYX: Tensor, seen_ZYX: Tensor, found_BCZYX: Tensor, channel: int, view: Symmetry) -> None:
         """Combine what a view says of a channel with what others said; edges it does not hold are left to them."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from neuropil.augment import to_unit
 from neuropil.choices import TtaMode
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Offsets, Triple
 from neuropil.inference.symmetries import combine_views
+
+DAMAGED = "the network returned NaN for this image; its weights are damaged or training diverged"
 
 
 @dataclass(frozen=True)
@@ -45,21 +46,29 @@ class Engine:
             raise NeuropilError(f"expected offsets that the network predicts ({self.offsets}), got {tuple(lost)}")
 
     @torch.inference_mode()
-    def affinities(self, image_BZYX: Tensor) -> npt.NDArray[np.float32]:
-        """Affinities of a batch of tiles, all views combined: float32 ``[B, len(keep), Z, Y, X]``.
+    def affinities(self, image_BZYX: Tensor) -> Tensor:
+        """Affinities of a batch of tiles, all views combined: float32 ``[B, len(keep), Z, Y, X]``, on the device.
+
+        Args:
+            image_BZYX: float in [0, 1], or whole numbers that fill their type.
 
         Raises:
-            NeuropilError: the network returned something of another shape, or NaN.
+            NeuropilError: the network returned something of another shape, or, on a processor, NaN.
         """
-        image = image_BZYX.to(self.device, non_blocking=True)
+        image = self.shown(image_BZYX)
         found = combine_views(image, self._probabilities, self.offsets, self.keep, self.tta, self.mode)
         self.check(found)
-        return np.asarray(found.cpu().numpy())
+        return found
+
+    def shown(self, image_BZYX: Tensor) -> Tensor:
+        """A batch of tiles on the device, float in [0, 1]."""
+        image = image_BZYX.to(self.device, non_blocking=True)
+        return image if image.is_floating_point() else to_unit(image)
 
     def check(self, found: Tensor) -> None:
-        """Refuse NaN."""
-        if not bool(torch.isfinite(found.sum())):  # one pass: probabilities cannot overflow
-            raise NeuropilError("the network returned NaN for this image; its weights are damaged or training diverged")
+        """Refuse NaN, on a processor. To ask a GPU is to wait for it: there whole cells are looked at."""
+        if found.device.type == "cpu" and not bool(torch.isfinite(found.sum())):  # probabilities cannot overflow
+            raise NeuropilError(DAMAGED)
 
     def _probabilities(self, image_BZYX: Tensor, channels: Sequence[int]) -> Tensor:
         image = image_BZYX.unsqueeze(1).contiguous(memory_format=torch.channels_last_3d)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neuropil.choices import Keep, TtaMode
 from neuropil.config.mistakes import changed
-from neuropil.geometry import Box
+from neuropil.geometry import Box, Triple
+from neuropil.inference.canvas import CELL, Cells, Plan, waiting_memory
 from neuropil.inference.request import Request, make_request
-from neuropil.inference.stream import Cells, Plan, predict_cells
+from neuropil.inference.stream import predict_cells
 from neuropil.models.checkpoint import Model, as_model
 from neuropil.progress import ProgressCallback, ProgressCounter, shown
 from neuropil.volumes import Volume, borrowed
@@ -86,13 +88,31 @@ def predict(
 
 def predict_request(request: Request, progress: ProgressCallback | None = None) -> npt.NDArray[np.float32]:
     """Affinities of a request, in memory: float32 ``[edge, z, y, x]``."""
-    out: list[npt.NDArray[np.float32]] = []
+    out: npt.NDArray[Any] | None = None
     tiling, bf16 = request.tiling(), request.bf16
     engines = request.engines(bf16, request.faster_compiled(tiling.shape, bf16))
-    # One cell holds the whole box: tiles are blended straight into the result.
-    cells, batch = Cells(request.box, request.box.shape), request.batch(tiling.shape)
-    plan = Plan(tiling, cells, request.context, batch, tissue=request.tissue)
+    # On a processor one cell holds the whole box: tiles are blended straight into the result. A GPU may not have room.
+    cell = request.box.shape if request.device.type == "cpu" else CELL
+    plan = Plan(
+        tiling,
+        Cells(request.box, cell),
+        request.context,
+        request.batch(tiling.shape),
+        waiting_memory(request.device),
+        request.box,
+        tissue=request.tissue,
+    )
     clock = ProgressCounter("predict", request.box.size, 0, progress)
-    predict_cells(engines, request.image, plan, lambda _, __, found: out.append(found), clock)
+
+    def take(_: Triple, box: Box, found: npt.NDArray[Any]) -> None:
+        nonlocal out
+        if box == request.box:
+            out = found
+            return
+        out = np.empty((len(found), *request.box.shape), found.dtype) if out is None else out
+        out[:, *box.relative_to(request.box.start).slices] = found
+
+    predict_cells(engines, request.image, plan, take, clock)
     clock.finish()
-    return out[0]
+    assert out is not None  # a box holds a cell at least
+    return out

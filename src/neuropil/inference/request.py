@@ -33,6 +33,9 @@ from neuropil.volumes.zoom import zoomed
 
 SAME: Factors = (1.0, 1.0, 1.0)
 
+MOST_NUMBERS = 2**31 - 1
+"""In one layer of a batch."""
+
 LARGEST_TILE = {"cpu": 4_000_000, "cuda": 32_000_000}
 """Voxels of a tile beyond which nothing is gained."""
 
@@ -152,12 +155,14 @@ class Request:
         return replace(lay_tiles(self.frame, tile, overlap, self.keep, self.multiple), blend=self.settings.blend)
 
     def batch(self, tile: Triple) -> int:
-        """Tiles in one call of the network: as asked, else on a GPU as many as fill it, on a processor one."""
+        """Tiles in one call of the network: as asked, else on a GPU as many as its memory holds, on a processor one."""
         if self.settings.batch is not None:
             return self.settings.batch
         if self.device.type == "cpu":
             return 1
-        return min(max(self._tile_voxels() // math.prod(tile), 1), 16)
+        voxels = math.prod(n + 2 * c for n, c in zip(tile, self.context, strict=True))
+        # Kernels count the numbers of a layer in 32 bits.
+        return max(min(self._room(), MOST_NUMBERS * 32 // self._each) // voxels, 1)
 
     @property
     def context(self) -> Triple:
@@ -172,9 +177,17 @@ class Request:
         return (int(z), int(y), int(x))
 
     def _tile_voxels(self) -> int:
-        each = math.ceil(bytes_per_voxel(self.networks[0], self.device) * max(math.prod(self.factor), 1))
+        return min(LARGEST_TILE[self.device.type], self._room())
+
+    def _room(self) -> int:
+        """Voxels that fit into the memory of the device at once."""
         sharing = self.devices.count(self.device)
-        return max(min(LARGEST_TILE[self.device.type], free_memory(self.device) // (3 * each * sharing)), 1)
+        return max(free_memory(self.device) // (3 * self._each * sharing), 1)
+
+    @cached_property
+    def _each(self) -> int:
+        """Bytes that a voxel takes; found by running the network once, which on a GPU warms it up."""
+        return math.ceil(bytes_per_voxel(self.networks[0], self.device) * max(math.prod(self.factor), 1))
 
     def _network_on(self, device: torch.device) -> nn.Module:
         wanted = [self.offsets.index(o) for o in self.channels] if self.about is None else range(len(self.about))

@@ -12,8 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -83,10 +81,10 @@ class ResamplingEngine(Engine):
     factor: Factors = (1.0, 1.0, 1.0)
 
     @torch.inference_mode()
-    def affinities(self, image_BZYX: Tensor) -> npt.NDArray[np.float32]:
+    def affinities(self, image_BZYX: Tensor) -> Tensor:
         """Affinities of a batch of tiles on the grid of the image: float32 ``[B, len(keep), Z, Y, X]``."""
         shape = image_BZYX.shape[1:]
-        image = image_BZYX.to(self.device, non_blocking=True)
+        image = self.shown(image_BZYX)
         there = [max(round(n * f), 2) for n, f in zip(shape, self.factor, strict=True)]
         for axis, (n, m) in enumerate(zip(shape, there, strict=True), start=1):
             if n != m:
@@ -94,7 +92,7 @@ class ResamplingEngine(Engine):
         found = combine_views(image, self._probabilities, self.offsets, self.keep, self.tta, self.mode)
         self.check(found)
         back = [_returned(found[:, e], offset, shape) for e, offset in enumerate(self.keep)]
-        return np.asarray(torch.stack(back, dim=1).cpu().numpy())
+        return torch.stack(back, dim=1)
 
 
 def _returned(found_BZYX: Tensor, offset: Triple, shape: torch.Size) -> Tensor:

@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from neuropil.config import PredictConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
+from neuropil.inference.canvas import CELL, Cells, Plan, waiting_memory
 from neuropil.inference.journal import Journal
-from neuropil.inference.memory import free_memory
 from neuropil.inference.request import SAME, Request, make_request
 from neuropil.inference.resampling import voxels_of_image
-from neuropil.inference.stream import Cells, FloatArray, Plan, predict_cells
+from neuropil.inference.stream import predict_cells
 from neuropil.inference.tiling import Axis, Tiling
 from neuropil.models.checkpoint import Model, model_digest
 from neuropil.progress import ProgressCallback, ProgressCounter
@@ -39,12 +38,6 @@ from neuropil.volumes.formats import Location
 from neuropil.volumes.intermediate import folder_beside
 from neuropil.volumes.location import parse_location
 from neuropil.volumes.tissue import KEY, Tissue
-
-CELL: Triple = (32, 256, 256)
-"""Voxels of a chunk of the output: 6 MB in three 8-bit channels, so that a run loses little when it is killed."""
-
-WAITING = 2**30
-"""Most bytes of affinities that wait for further tiles; less where less is free."""
 
 
 def predict_volume(
@@ -169,27 +162,22 @@ def predict_grid(
     tiling = Tiling(request.frame, (axes[0], axes[1], axes[2]), request.settings.blend)
     with open_volume(array, "r+") as out:
 
-        def write(cell: Triple, box: Box, found_EZYX: FloatArray) -> None:
-            out.write(box, stored(found_EZYX, request.settings.encoding))
+        def write(cell: Triple, box: Box, found_EZYX: npt.NDArray[Any]) -> None:
+            out.write(box, found_EZYX)
             mark(cell)
 
-        memory = min(WAITING, free_memory(torch.device("cpu")) // 4)
-        plan = Plan(tiling, cells, request.context, request.batch(tiling.shape), memory, request.box, request.tissue)
+        plan = Plan(
+            tiling,
+            cells,
+            request.context,
+            request.batch(tiling.shape),
+            waiting_memory(request.device),
+            request.box,
+            request.settings.encoding,
+            request.tissue,
+        )
         engines = request.engines(chosen["bf16"], chosen.get("compiled", False))
         predict_cells(engines, request.image, plan, write, clock, done)
-
-
-def stored(found_EZYX: FloatArray, encoding: str) -> npt.NDArray[Any]:
-    """Probabilities as an encoding of the recipe stores them.
-
-    >>> stored(np.array([0.5, 0.999], np.float32), "uint8").tolist()
-    [127, 254]
-    """
-    if encoding == "logit8":
-        return LOGIT8.encode(found_EZYX)
-    if encoding == "uint8":  # cut off, not rounded
-        return (np.clip(found_EZYX, 0, 1) * np.float32(255)).astype(np.uint8)
-    return found_EZYX.astype(encoding)
 
 
 def put_into_place(journal: Journal, request: Request, target: Location) -> None:

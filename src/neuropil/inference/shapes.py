@@ -13,9 +13,10 @@ from torch import Tensor
 from neuropil.config import PredictConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets
+from neuropil.inference.canvas import Cells, Plan
 from neuropil.inference.engine import Engine
 from neuropil.inference.request import Request, make_request
-from neuropil.inference.stream import Cells, Plan, predict_cells
+from neuropil.inference.stream import predict_cells
 from neuropil.inference.symmetries import combine_descriptors
 from neuropil.models.checkpoint import Model
 from neuropil.models.folding import can_be_narrowed, for_prediction
@@ -33,11 +34,10 @@ class ShapeEngine(Engine):
     """A network whose channels are the ten descriptors."""
 
     @torch.inference_mode()
-    def affinities(self, image_BZYX: Tensor) -> npt.NDArray[np.float32]:
+    def affinities(self, image_BZYX: Tensor) -> Tensor:
         """Descriptors of a batch of tiles, the mean of all views: float32 ``[B, 10, Z, Y, X]``."""
-        image = image_BZYX.to(self.device, non_blocking=True)
-        found = combine_descriptors(image, lambda view: self._probabilities(view, range(CHANNELS)), self.tta)
-        return np.asarray(found.cpu().numpy())
+        image = self.shown(image_BZYX)
+        return combine_descriptors(image, lambda view: self._probabilities(view, range(CHANNELS)), self.tta)
 
 
 def predict_descriptors(
