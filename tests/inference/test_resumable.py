@@ -15,7 +15,7 @@ from torch import nn
 
 from neuropil import Box, Config, NeuropilError
 from neuropil.config import PredictConfig
-from neuropil.inference import predict, predict_volume, resumable
+from neuropil.inference import canvas, predict, predict_volume, resumable
 from neuropil.models import build_network
 from neuropil.models.checkpoint import Model, save_checkpoint
 from neuropil.volumes import LOGIT8, Metadata, array_volume, open_volume, write_volume
@@ -156,7 +156,7 @@ def test_a_run_that_was_interrupted_is_continued(tmp_path, model, image, calls):
 @pytest.mark.usefixtures("small_cells")
 def test_narrow_columns_give_the_same(tmp_path, model, image, monkeypatch):
     predict_volume(model, image, tmp_path / "one.zarr", **into())
-    monkeypatch.setattr(resumable, "WAITING", 100_000)
+    monkeypatch.setattr(canvas, "WAITING", 100_000)
     predict_volume(model, image, tmp_path / "many.zarr", **into())
     np.testing.assert_array_equal(open_volume(tmp_path / "many.zarr").read(), open_volume(tmp_path / "one.zarr").read())
 
@@ -240,7 +240,7 @@ def test_what_an_output_cannot_be_is_told_before_any_work(tmp_path, model, image
 SCRIPT = """
 import os, signal, sys
 from neuropil.config import PredictConfig
-from neuropil.inference import predict_volume, resumable
+from neuropil.inference import predict_volume, canvas, resumable
 resumable.CELL = (4, 16, 16)
 left = int(sys.argv[4])
 def watch(step, done, total):
