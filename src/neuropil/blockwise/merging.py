@@ -29,8 +29,8 @@ from neuropil.blockwise.job import SegmentJob, load_arrays, naming, save_arrays
 from neuropil.blockwise.tree import Node
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
-from neuropil.segmentation.agglomeration import BLOCK
 from neuropil.segmentation.codes import FaceCodes, face_codes
+from neuropil.segmentation.merge_tree import BLOCK
 from neuropil.segmentation.scores import fixed_point
 
 JOINS = (4, 2, 1)

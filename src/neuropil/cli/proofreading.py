@@ -46,7 +46,7 @@ def rank(
     from neuropil.proofreading import load_calibration, open_proofreading, write_decisions
     from neuropil.proofreading import rank as ranked
     from neuropil.proofreading.calibrating import calibrate_on
-    from neuropil.proofreading.summary import summary_of
+    from neuropil.proofreading.ranking import summary_of
     from neuropil.volumes import open_volume, require_labels
     from neuropil.volumes.tissue import as_segmented
 

@@ -7,6 +7,7 @@ with a comment on every field.
 
 from neuropil.config.applying import PredictConfig as PredictConfig
 from neuropil.config.applying import SegmentConfig as SegmentConfig
+from neuropil.config.files import config_to_yaml as config_to_yaml
 from neuropil.config.files import load_config as load_config
 from neuropil.config.learning import AugmentConfig as AugmentConfig
 from neuropil.config.learning import LossConfig as LossConfig
@@ -16,5 +17,4 @@ from neuropil.config.schema import Config as Config
 from neuropil.config.schema import DataConfig as DataConfig
 from neuropil.config.schema import ModelConfig as ModelConfig
 from neuropil.config.schema import VolumePair as VolumePair
-from neuropil.config.text import config_to_yaml as config_to_yaml
 from neuropil.config.trainable import check_trainable as check_trainable

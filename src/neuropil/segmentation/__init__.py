@@ -1,15 +1,14 @@
 """Affinities to fragments (supervoxels), fragments to a merge tree, a merge tree to a segmentation."""
 
-from neuropil.segmentation.agglomeration import (
+from neuropil.segmentation.fragments import fill_background, flood_sections, watershed
+from neuropil.segmentation.graph import RegionGraph, region_graph, start_with_largest
+from neuropil.segmentation.merge_tree import (
+    MergeTree,
     agglomerate,
     agglomerate_graph,
     agglomerate_in_queue_order,
     segment_fragments,
 )
-from neuropil.segmentation.fill import fill_background
-from neuropil.segmentation.fragments import flood_sections, watershed
-from neuropil.segmentation.graph import RegionGraph, region_graph, start_with_largest
-from neuropil.segmentation.merge_tree import MergeTree
 from neuropil.segmentation.mutex import mutex_watershed
 from neuropil.segmentation.segment import (
     Agglomeration,
@@ -17,6 +16,7 @@ from neuropil.segmentation.segment import (
     segment,
     segment_volume,
     segmentation_metadata,
+    settle,
     with_offsets,
 )
 from neuropil.segmentation.signed import (
@@ -28,7 +28,6 @@ from neuropil.segmentation.signed import (
     within_reach,
 )
 from neuropil.segmentation.size_rule import merge_by_size
-from neuropil.segmentation.stored import settle
 
 __all__ = [
     "Agglomeration",

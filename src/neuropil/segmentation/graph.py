@@ -19,6 +19,7 @@ from neuropil.segmentation.codes import (
     Labels,
     face_codes,
     label_array,
+    largest_label,
     thread_count,
 )
 from neuropil.segmentation.columns import (
@@ -31,7 +32,6 @@ from neuropil.segmentation.columns import (
     save_fields,
     saved,
 )
-from neuropil.segmentation.relabel import largest_label
 from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
 

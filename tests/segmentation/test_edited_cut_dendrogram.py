@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuropil.segmentation import MergeTree
-from neuropil.segmentation.dendrogram import Dendrogram
+from neuropil.segmentation.edited_cut import Dendrogram
 
 
 @st.composite

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuropil.segmentation.relabel import count_labels, largest_label, relabelled
+from neuropil.segmentation.codes import count_labels, largest_label, relabelled
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64])
