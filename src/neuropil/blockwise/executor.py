@@ -10,10 +10,11 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
+from neuropil.blockwise.security import run_security, tell_open
 from neuropil.errors import NeuropilError, Unfinished
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, LocalCluster
+    from distributed import Client, Future, LocalCluster, Security
 
 TRIES = 3
 """How often a block is tried before it has failed for good."""
@@ -250,17 +251,18 @@ def open_executor(
     except ImportError:
         raise NeuropilError('work on several processes needs Dask: pip install "neuropil[scale]"') from None
     if scheduler is not None:
+        tell_open(scheduler)
         try:
             client = Client(scheduler, timeout="20s")
-        except (OSError, ValueError, TimeoutError) as error:
+        except (OSError, ValueError, TimeoutError, TypeError) as error:  # the last: no certificate is configured
             raise NeuropilError(f"expected a running Dask scheduler at {scheduler}: {describe(error)}") from None
         with client:
             print(f"dashboard: {client.dashboard_link}", flush=True)
             yield Cluster(client, resources)
         return
-    with dask.config.set(LOCAL_SETTINGS):
-        cluster = local_cluster(workers or 1, resources)
-        client = Client(cluster)
+    with dask.config.set(LOCAL_SETTINGS), run_security() as security:
+        cluster = local_cluster(workers or 1, resources, security=security)
+        client = Client(cluster, security=security)
         try:
             print(f"dashboard: {client.dashboard_link}", flush=True)
             yield Cluster(client, resources, local=True)
@@ -270,7 +272,12 @@ def open_executor(
                     part.close(timeout=CLOSE)
 
 
-def local_cluster(workers: int, resources: dict[str, float] | None = None, memory_limit: str = "auto") -> LocalCluster:
+def local_cluster(
+    workers: int,
+    resources: dict[str, float] | None = None,
+    memory_limit: str = "auto",
+    security: Security | None = None,
+) -> LocalCluster:
     """New processes on this machine, under ``LOCAL_SETTINGS``; when one dies while it starts, all are started again."""
     from distributed import LocalCluster
 
@@ -278,7 +285,8 @@ def local_cluster(workers: int, resources: dict[str, float] | None = None, memor
         try:
             return LocalCluster(
                 n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", resources=resources,
-                silence_logs=50, memory_limit=memory_limit,
+                silence_logs=50, memory_limit=memory_limit, security=security,
+                protocol=None if security is None else "tls://",
             )  # fmt: skip
         except RuntimeError as error:
             if tried == TRIES:

@@ -96,7 +96,7 @@ WorkersOption = Annotated[
     int | None, typer.Option("--workers", metavar="N", min=1, help="Blocks on N new local processes (Dask).")
 ]
 SchedulerOption = Annotated[
-    str | None, typer.Option("--scheduler", metavar="tcp://...", help="Blocks on the workers of a Dask cluster.")
+    str | None, typer.Option("--scheduler", metavar="tls://...", help="Blocks on the workers of a Dask cluster.")
 ]
 WorkOption = Annotated[
     Path | None,
