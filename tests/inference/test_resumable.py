@@ -240,7 +240,7 @@ def test_what_an_output_cannot_be_is_told_before_any_work(tmp_path, model, image
 SCRIPT = """
 import os, signal, sys
 from neuropil.config import PredictConfig
-from neuropil.inference import predict_volume, canvas, resumable
+from neuropil.inference import predict_volume, resumable
 resumable.CELL = (4, 16, 16)
 left = int(sys.argv[4])
 def watch(step, done, total):

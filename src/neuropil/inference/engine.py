@@ -22,7 +22,7 @@ class Engine:
     """A network and how it is asked.
 
     >>> twice = Engine(lambda image: image.expand(-1, 3, -1, -1, -1), NEAREST, NEAREST, logits=False)
-    >>> twice.affinities(torch.rand(2, 4, 5, 6)).shape
+    >>> tuple(twice.affinities(torch.rand(2, 4, 5, 6)).shape)
     (2, 3, 4, 5, 6)
     """
 

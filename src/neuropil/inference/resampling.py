@@ -74,7 +74,7 @@ class ResamplingEngine(Engine):
 
     >>> from neuropil.geometry import NEAREST
     >>> same = ResamplingEngine(lambda i: i.expand(-1, 3, -1, -1, -1), NEAREST, NEAREST, factor=(1, 1.5, 1.5))
-    >>> same.affinities(torch.rand(2, 4, 10, 12)).shape
+    >>> tuple(same.affinities(torch.rand(2, 4, 10, 12)).shape)
     (2, 3, 4, 10, 12)
     """
 
