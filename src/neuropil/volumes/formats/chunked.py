@@ -22,6 +22,7 @@ from neuropil.errors import NeuropilError, tell
 from neuropil.volumes import arrays
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Location
+from neuropil.volumes.formats.zipped import is_zip, members
 from neuropil.volumes.volume import Index, Mode, Store, readable
 
 Driver = Literal["zarr3", "zarr", "n5", "neuroglancer_precomputed"]
@@ -191,8 +192,8 @@ def choose_listed(found: Mapping[str, arrays.Listed], location: Location) -> str
 def list_folder(container: str, describe: Describe) -> dict[str, arrays.Listed]:
     """Shape and dtype of every array in a local folder or ZIP file, by name."""
     found: dict[str, arrays.Listed] = {}
-    if keys.is_zip(container):
-        for name in sorted({key.rpartition("/")[0] for key in keys.list_keys(container)}):
+    if is_zip(container):
+        for name in sorted({key.rpartition("/")[0] for key in members(container)}):
             described = describe(container, name)
             if described is not None:
                 found[name] = described.listed
@@ -209,9 +210,9 @@ def list_folder(container: str, describe: Describe) -> dict[str, arrays.Listed]:
 
 def _files(container: str, name: str) -> Iterator[str]:
     """The files of an array, by their names within its folder; hidden folders are left out."""
-    if keys.is_zip(container):
+    if is_zip(container):
         start = f"{name}/" if name else ""
-        yield from (key.removeprefix(start) for key in keys.list_keys(container) if key.startswith(start))
+        yield from (key.removeprefix(start) for key in members(container) if key.startswith(start))
         return
     folder = Path(container, name)
     for at, folders, files in os.walk(folder):

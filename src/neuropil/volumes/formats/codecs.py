@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
 from neuropil.volumes.formats import keys
+from neuropil.volumes.formats.zipped import is_zip
 from neuropil.volumes.volume import Index, first_line
 
 _SIGNS = ("compressor", "filters", "codec", "compression")
@@ -74,7 +75,7 @@ def open_by_zarr(container: str, name: str, values: Mapping[str, Any], path: str
     except ImportError:
         raise NeuropilError(f"{path} is packed by {wanted}: pip install 'neuropil[formats]' reads it") from None
     form: Literal[2, 3] = 3 if "node_type" in values else 2
-    store: Any = ZipStore(container, mode="r") if keys.is_zip(container) else LocalStore(container, read_only=True)
+    store: Any = ZipStore(container, mode="r") if is_zip(container) else LocalStore(container, read_only=True)
     try:
         array = zarr.open_array(store=store, path=name, mode="r", zarr_format=form)
         assert isinstance(array.dtype, np.dtype)

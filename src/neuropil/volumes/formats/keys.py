@@ -11,6 +11,7 @@ from typing import Any
 
 from neuropil.errors import NeuropilError
 from neuropil.volumes.formats.base import Location, Stamp, stamp_first
+from neuropil.volumes.formats.zipped import is_zip, member, members
 from neuropil.volumes.volume import first_line
 
 _CONTEXT = {
@@ -32,38 +33,16 @@ def context() -> Any:
 
 
 def kvstore(container: str, array: str = "") -> Any:
-    """TensorStore's form of a place: a local folder, a local ZIP file or a URL."""
+    """TensorStore's form of a place: a local folder or a URL."""
     inside = f"{array.strip('/')}/" if array.strip("/") else ""
     if "://" in container:
         return f"{container.rstrip('/')}/{inside}"
-    if is_zip(container):
-        return {"driver": "zip", "base": {"driver": "file", "path": str(Path(container).absolute())}, "path": inside}
     return {"driver": "file", "path": f"{Path(container).absolute()}/{inside}"}
-
-
-def is_zip(container: str) -> bool:
-    """Whether a local container is one file, which packs what else is a folder."""
-    return "://" not in container and Path(container).is_file()
 
 
 def in_folder(container: str) -> bool:
     """Whether a container is, or is to become, a local folder."""
     return "://" not in container and not is_zip(container)
-
-
-def list_keys(container: str) -> list[str]:
-    """The names of all files of a ZIP file.
-
-    Raises:
-        NeuropilError: it cannot be read.
-    """
-    import tensorstore as ts
-
-    try:
-        found = ts.KvStore.open(kvstore(container), context=context()).result().list().result(timeout=_PATIENCE)
-    except ValueError as error:
-        raise NeuropilError(f"cannot read {container}: {first_line(error)}") from None
-    return [key.decode() for key in found]
 
 
 def read_json(container: str, key: str) -> dict[str, Any] | None:
@@ -88,11 +67,15 @@ def read_bytes(container: str, key: str) -> bytes | None:
     Raises:
         NeuropilError: it cannot be read.
     """
+    if is_zip(container):
+        return member(container, key)
     return _load(container, key) if in_folder(container) else _fetch(container, key)
 
 
 def exists(container: str, key: str) -> bool:
     """Whether a container holds a file of this name."""
+    if is_zip(container):
+        return key in members(container)
     if not in_folder(container):
         return bool(_ask(container, key).state == "value")
     return Path(kvstore(container)["path"], key).is_file()
@@ -101,7 +84,7 @@ def exists(container: str, key: str) -> bool:
 def is_folder(container: str, key: str) -> bool:
     """Whether a local container has a folder of this name."""
     if is_zip(container):
-        return any(name.startswith(f"{key}/") for name in list_keys(container))
+        return any(name.startswith(f"{key}/") for name in members(container))
     return in_folder(container) and Path(kvstore(container)["path"], key).is_dir()
 
 

@@ -30,10 +30,10 @@ from neuropil.volumes.formats.chunked import (
 from neuropil.volumes.formats.codecs import lacks_codec, open_by_zarr
 from neuropil.volumes.formats.making import create_chunked, open_new
 from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images, ome_place
-from neuropil.volumes.formats.zipped import ZipStore
+from neuropil.volumes.formats.zipped import ZipStore, is_zip
 from neuropil.volumes.marks import is_marked, marked
 from neuropil.volumes.metadata import Metadata, axis_names
-from neuropil.volumes.volume import Mode, Store, Volume, arranged
+from neuropil.volumes.volume import Mode, Store, Volume, arranged, readable
 
 _OLD = "zarr2"
 """The scheme that asks for version 2."""
@@ -68,7 +68,7 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     metadata = Metadata.from_attributes(own, path, arrangement)
     if image is not None and metadata.voxel_size is None:
         metadata = image.metadata(metadata, arrangement, path)
-    if mode == "r+" and keys.is_zip(location.container):
+    if mode == "r+" and is_zip(location.container):
         raise NeuropilError(f"{location.container} is a ZIP file, which is only read; unpack it to change it")
     store = arranged(_open(described, location, name, path, mode), arrangement)
     return Volume(path, guarded(store, file, found, mode), metadata, mode)
@@ -90,15 +90,26 @@ def _open(described: Described, location: Location, name: str, path: str, mode: 
         pattern = re.compile(re.escape(prefix) + re.escape(between).join([r"(\d+)"] * len(grid)))
         check_chunks(location.container, name, grid, pattern, path)
     try:
-        store = ChunkedStore(open_handle(described.driver, location.container, name, mode, extra))
-        if keys.is_zip(location.container):
-            start = f"{name}/{prefix}" if name else prefix
-            return ZipStore(store, location.container, start, between, tuple(_chunk_shape(values)))
-        return store
+        if is_zip(location.container):
+            return _zipped(described, location.container, name, extra, (prefix, between), path)
+        return ChunkedStore(open_handle(described.driver, location.container, name, mode, extra))
     except NeuropilError as error:
         if mode == "r" and not location.remote and lacks_codec(error):
             return open_by_zarr(location.container, name, values, path)
         raise
+
+
+def _zipped(
+    described: Described, container: str, name: str, extra: dict[str, Any], key: tuple[str, str], path: str
+) -> ZipStore:
+    """An array in a ZIP file; how its chunks are named: what stands before the numbers and between them."""
+    inside = f"{name}/" if name else ""
+    file = "zarr.json" if described.driver == "zarr3" else ".zarray"
+    text = keys.read_bytes(container, inside + file) or b""
+    store = ZipStore(container, {"driver": described.driver, **extra}, (file, text), inside, *key)
+    with readable(path):
+        assert store.shape
+    return store
 
 
 def _chunk_shape(values: Mapping[str, Any]) -> list[int]:

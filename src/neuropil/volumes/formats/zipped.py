@@ -1,8 +1,9 @@
-"""Arrays in ZIP files: the checksum of each chunk is looked at before its voxels are handed out."""
+"""Zarr in ZIP files: the members that a box touches are unpacked, by their checksums, and read from memory."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,51 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 import numpy.typing as npt
 
-from neuropil.volumes.volume import Index, Store
+from neuropil.errors import NeuropilError
+from neuropil.volumes.volume import Index, first_line
 
-_PIECE = 1 << 20
+
+def is_zip(container: str) -> bool:
+    """Whether a local container is one file, which packs what else is a folder."""
+    return "://" not in container and Path(container).is_file()
+
+
+def members(container: str) -> list[str]:
+    """The names of all files of a ZIP file, each once.
+
+    Raises:
+        NeuropilError: it cannot be read.
+    """
+    return list(dict.fromkeys(name for name in _opened(container).namelist() if not name.endswith("/")))
+
+
+def member(container: str, name: str) -> bytes | None:
+    """A file of a ZIP file, the last one where there are several of a name; None where there is none.
+
+    Raises:
+        NeuropilError: it cannot be read, or its checksum does not agree.
+    """
+    packed = _opened(container)
+    try:
+        return packed.read(name)
+    except KeyError:
+        return None
+    except (BadZipFile, OSError, NotImplementedError, EOFError, RuntimeError) as error:
+        raise NeuropilError(f"cannot read {container}/{name}: {first_line(error)}; is it damaged?") from error
+
+
+def _opened(container: str) -> ZipFile:
+    known = Path(container).stat()
+    try:
+        return _kept(container, known.st_size, known.st_mtime_ns)
+    except (BadZipFile, OSError, NotImplementedError) as error:
+        raise NeuropilError(f"cannot read {container}: {first_line(error)}; is it damaged or truncated?") from error
+
+
+@lru_cache(maxsize=4)
+def _kept(container: str, size: int, changed: int) -> ZipFile:
+    """Opened once: its list of members may be long. Of a file that has changed another one is kept."""
+    return ZipFile(container)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,55 +64,56 @@ class ZipStore:
     """An array whose chunks lie in a ZIP file.
 
     Args:
-        inner: reads the voxels.
         container: the ZIP file.
-        start: what stands before the numbers of a chunk in its name.
+        spec: what TensorStore opens it by, without a place.
+        described: name and content of the file that describes the array.
+        inside: what stands before all names of its files; start: what stands before the numbers of a chunk after that.
         between: what stands between these.
-        chunk: its shape.
     """
 
-    inner: Store
     container: str
+    spec: dict[str, Any]
+    described: tuple[str, bytes]
+    inside: str
     start: str
     between: str
-    chunk: tuple[int, ...]
-    _checked: set[str] = field(default_factory=set)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
-        return self.inner.shape
+        return tuple(int(n) for n in self._handle({}).shape)
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
-        return self.inner.dtype
+        stored: np.dtype[Any] = np.dtype(self._handle({}).dtype.numpy_dtype)
+        return stored
 
-    @property
+    @cached_property
     def chunks(self) -> tuple[int, ...] | None:
-        return self.inner.chunks
+        return tuple(int(n) for n in self._handle({}).chunk_layout.write_chunk.shape)
 
     def read(self, index: Index) -> npt.NDArray[Any]:
         spans = [part.indices(n)[:2] for part, n in zip(index, self.shape, strict=True)]
-        grid = [range(a // n, -(-b // n)) for (a, b), n in zip(spans, self.chunk, strict=True)]
-        self._check({self.start + self.between.join(map(str, numbers)) for numbers in product(*grid)})
-        return self.inner.read(index)
+        grid = [range(a // n, -(-b // n)) for (a, b), n in zip(spans, self.chunks or (), strict=True)]
+        found = {}
+        for numbers in product(*grid):
+            name = self.start + self.between.join(map(str, numbers))
+            data = member(self.container, self.inside + name)
+            if data is not None:
+                found[name] = data
+        return np.asarray(self._handle(found)[index].read().result())
 
-    def _check(self, names: set[str]) -> None:
-        """Read some members to their ends, where their checksums are."""
-        new = names - self._checked
-        if not new:
-            return
-        try:
-            with ZipFile(Path(self.container)) as packed:
-                for name in sorted(new & set(packed.namelist())):
-                    with packed.open(name) as member:
-                        while member.read(_PIECE):
-                            pass
-        except (BadZipFile, NotImplementedError, EOFError) as error:
-            raise ValueError(str(error)) from error
-        self._checked.update(new)
+    def _handle(self, files: dict[str, bytes]) -> Any:
+        """A TensorStore over some of the files, in memory."""
+        import tensorstore as ts
+
+        context = ts.Context()
+        memory = ts.KvStore.open({"driver": "memory"}, context=context).result()
+        for name, data in (self.described, *files.items()):
+            memory.write(name, data).result()
+        return ts.open({**self.spec, "kvstore": {"driver": "memory"}}, context=context, read=True).result()
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        self.inner.write(index, array)
+        raise NeuropilError(f"{self.container} is a ZIP file, which is only read; unpack it to change it")
 
     def close(self) -> None:
-        self.inner.close()
+        pass
