@@ -1,6 +1,7 @@
 """The notebooks run from top to bottom on the small volumes they bring, and show what they say."""
 
 import ast
+import base64
 import json
 from pathlib import Path
 
@@ -25,8 +26,10 @@ def run(code, names, file):
     return eval(compile(ast.Expression(shown.value), file, "eval"), names) if shown else None
 
 
-def test_all_three_are_there():
-    assert [path.stem for path in NOTEBOOKS] == ["explore_data", "segment_and_score", "targets_and_augmentation"]
+def test_all_four_are_there():
+    assert [path.stem for path in NOTEBOOKS] == [
+        *("classic_tutorial", "explore_data", "segment_and_score", "targets_and_augmentation")
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -45,10 +48,18 @@ def test_runs_from_top_to_bottom(path, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_is_committed_clean_and_links_to_what_exists(path):
-    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-        assert not cell.get("outputs")
-        assert cell.get("execution_count") is None
+def test_is_committed_with_outputs_and_links_to_what_exists(path):
+    """As `python scripts/notebook_outputs.py` stores them."""
+    code = [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    pictures = [
+        one["data"]["image/png"] for cell in code for one in cell["outputs"] if "image/png" in one.get("data", {})
+    ]
+    assert len(pictures) >= 4
+    assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
+    for cell in code:
+        printed = any(one["output_type"] == "stream" for one in cell["outputs"])
+        assert printed or "print(" not in "".join(cell["source"])
     for text in cells(path, "markdown"):
         for target in [part.split(")")[0] for part in text.split("](")[1:]]:
             assert (FOLDER / target).exists()

@@ -88,6 +88,20 @@ def test_data_parallel_training_goes_on_from_either_ending(folder, monkeypatch, 
     assert [path.name for path in sorted((folder / "outputs/again").glob("*.pth"))] == ["checkpoint_00003.pth"]
 
 
+def test_reruns_into_the_same_folder_work(folder, monkeypatch):
+    """Training, and then prediction, given twice: the second replaces what the first left."""
+    out = ["DATASET.OUTPUT_PATH", "outputs/twice", "INFERENCE.OUTPUT_PATH", "outputs/twice/test"]
+    words = [*TINY, *out, "SOLVER.ITERATION_TOTAL", "1", "INFERENCE.AUG_NUM", "None"]
+    saved = folder / "outputs/twice/checkpoint_00001.pth"
+    found = []
+    for seed in ("1", "2"):
+        assert main(folder, monkeypatch, "--manual-seed", seed, *words) == 0
+        assert main(folder, monkeypatch, "--inference", "--checkpoint", str(saved), *words) == 0
+        found.append(open_volume(folder / "outputs/twice/test/result.h5/vol0").read())
+    assert (found[0] != found[1]).any(), "the second network predicted the second file"
+    assert iteration(saved) == 1
+
+
 def test_iteration_restart_takes_the_weights_alone(folder, monkeypatch):
     more = [*TINY, "DATASET.OUTPUT_PATH", "outputs/restart", "SOLVER.ITERATION_RESTART", "True"]
     saved = str(trained(folder) / "checkpoint_00002.pth")
