@@ -42,7 +42,7 @@ from neuropil.training.run import (
     start_run,
     write_config,
 )
-from neuropil.training.schedule import learning_rate
+from neuropil.training.schedule import is_warm, learning_rate
 from neuropil.training.shelves import PlacedBatch, drawn_batches, prepare_together
 from neuropil.training.stopping import NanCheck, StopRequest
 from neuropil.training.teacher import taught_by
@@ -130,6 +130,7 @@ def _train(
             images = (next(stream).image_BCZYX for _ in range(20))
             measure_norms(run.average, images)
         step = validate(run, step, validation, monitor)
+        monitor.ended(is_warm(config.optimizer, step.iteration, share_done(config, step)))
         run.save("last.pt", step)
         run.keep(step, settings.keep_last)
     end_group_at_exit()

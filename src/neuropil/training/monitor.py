@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ class Monitor:
     def __init__(self, folder: Path, config: Config, start: int, rank: int = 0) -> None:
         self.writer = SummaryWriter(str(folder), purge_step=start) if rank == 0 else None
         self.channels = rgb_channels(config.model.offsets, config.training.image_order)
-        self.voxels, self.waited = 0, 0.0
+        self.voxels, self.waited, self.segments = 0, 0.0, math.inf
         self.since = time.monotonic()
 
     def __enter__(self) -> Monitor:
@@ -79,9 +80,29 @@ class Monitor:
             self.writer.add_scalar("loss/validation", loss, iteration)
             for name, score in scores.items():
                 self.writer.add_scalar(f"validation/{name}", score, iteration)
-            told = "".join(f"  {name.replace('_', ' ')} {score:.4f}" for name, score in scores.items())
+            told = "".join(
+                f"  {name.replace('_', ' ')} {score:.{0 if name == 'segments' else 4}f}"
+                for name, score in scores.items()
+            )
             best = "  (best so far: best.pt)" if loss <= best_before else ""
             print(f"iteration {iteration:6d}  validation loss {loss:.4f}{told}{best}", flush=True)
+            self.segments = scores.get("segments", math.inf)
+
+    def ended(self, step_is_warm: bool) -> None:
+        """Warn of a run that has learned too little to be of use, as far as it can be seen."""
+        if self.writer is None:
+            return
+        if not step_is_warm:
+            print(
+                "warning: the run ended before its warm-up did: it has learned next to nothing; train longer",
+                flush=True,
+            )
+        if self.segments <= 1:
+            print(
+                "warning: the validation box became one segment: the network sees no membranes yet; train longer, or "
+                "look at labels and grey values with neuropil check",
+                flush=True,
+            )
 
     def pictures(self, iteration: int, batch: Batch, logits_BEZYX: Tensor) -> None:
         """Image, labels, target and predicted affinities of the middle section of the first sample, side by side."""

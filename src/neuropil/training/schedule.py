@@ -11,6 +11,15 @@ WARM = 0.05
 """Share of a run by iterations or by the clock after which it is warm, however few iterations that were."""
 
 
+def is_warm(settings: OptimizerConfig, iteration: int, done: float) -> bool:
+    """Whether the warm-up is over.
+
+    >>> is_warm(OptimizerConfig(warmup=50), 20, 0.01), is_warm(OptimizerConfig(warmup=50), 20, 1.0)
+    (False, True)
+    """
+    return iteration >= settings.warmup or (settings.warmup_factor is None and done >= WARM)
+
+
 def learning_rate(settings: OptimizerConfig, iteration: int, done: float, drop: float = 1.0) -> float:
     """The learning rate of the next step; ``drop`` is what a plateau has made of it so far.
 

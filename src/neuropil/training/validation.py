@@ -75,23 +75,27 @@ class Validation:
 
 
 def segmentation_scores(affinities: Volume, labels: NDArray[Any], settings: SegmentConfig) -> dict[str, float]:
-    """Adapted Rand error and VI in bits of what ``segment`` makes of affinities with these settings.
+    """Adapted Rand error and VI in bits of what ``segment`` makes of affinities with these settings, and how many
+    segments there are (before the minimum size, where the threshold is open).
 
-    Where the settings leave the threshold open, each score is the one at the threshold that is best for it.
+    Where the settings leave the threshold open, each score is the one at the threshold that is best for it, and the
+    segments are those at the one for VI.
 
     >>> import numpy as np
     >>> labels = np.repeat([[[1, 1, 2, 2]]], 4, axis=1)
     >>> affinities = np.where(np.arange(4) == 2, 0.1, 0.8) * np.ones((3, 1, 4, 4))
     >>> segmentation_scores(array_volume(affinities), labels, SegmentConfig())
-    {'adapted_rand_error': 0.0, 'voi': 0.0}
+    {'adapted_rand_error': 0.0, 'voi': 0.0, 'segments': 2.0}
     """
     if settings.method != "agglomerate" or settings.threshold is not None:
-        scores = evaluate(segment(affinities, settings), labels)
-        return {metric: getattr(scores, metric) for metric in METRICS}
+        found = segment(affinities, settings)
+        scores = evaluate(found, labels)
+        return {metric: getattr(scores, metric) for metric in METRICS} | {"segments": float(found.max())}
     found = merge_tree(affinities, settings)
     curve = threshold_curve(found.tree, found.fragments, found.placed(labels))
     best = {metric: curve.best(metric) for metric in METRICS}
+    count = {"segments": float(found.tree.cut(best["voi"][0]).max())}
     if (settings.min_size or 0) <= 1 and not settings.fill:
-        return {metric: score for metric, (_, score) in best.items()}
+        return {metric: score for metric, (_, score) in best.items()} | count
     cut = {metric: segment(found.affinities, settings, threshold=at) for metric, (at, _) in best.items()}
-    return {metric: getattr(evaluate(segmentation, labels), metric) for metric, segmentation in cut.items()}
+    return {metric: getattr(evaluate(segmentation, labels), metric) for metric, segmentation in cut.items()} | count
