@@ -88,9 +88,9 @@ def segmentation_scores(affinities: Volume, labels: NDArray[Any], settings: Segm
     {'adapted_rand_error': 0.0, 'voi': 0.0, 'segments': 2.0}
     """
     if settings.method != "agglomerate" or settings.threshold is not None:
-        found = segment(affinities, settings)
-        scores = evaluate(found, labels)
-        return {metric: getattr(scores, metric) for metric in METRICS} | {"segments": float(found.max())}
+        segmentation = segment(affinities, settings)
+        scores = evaluate(segmentation, labels)
+        return {metric: getattr(scores, metric) for metric in METRICS} | {"segments": float(segmentation.max())}
     found = merge_tree(affinities, settings)
     curve = threshold_curve(found.tree, found.fragments, found.placed(labels))
     best = {metric: curve.best(metric) for metric in METRICS}
@@ -98,4 +98,4 @@ def segmentation_scores(affinities: Volume, labels: NDArray[Any], settings: Segm
     if (settings.min_size or 0) <= 1 and not settings.fill:
         return {metric: score for metric, (_, score) in best.items()} | count
     cut = {metric: segment(found.affinities, settings, threshold=at) for metric, (at, _) in best.items()}
-    return {metric: getattr(evaluate(segmentation, labels), metric) for metric, segmentation in cut.items()} | count
+    return {metric: getattr(evaluate(part, labels), metric) for metric, part in cut.items()} | count
