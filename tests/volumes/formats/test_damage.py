@@ -4,8 +4,12 @@ import random
 import warnings
 from pathlib import Path
 
+import h5py
+import numcodecs
 import numpy as np
 import pytest
+import zarr
+from PIL import Image
 
 from neuropil.errors import NeuropilError
 from neuropil.volumes import open_volume, write_volume
@@ -28,7 +32,28 @@ def by_nrrd(path):
     pytest.importorskip("nrrd").write(str(path), IMAGE.T, {"encoding": "gzip"})
 
 
+def by_pillow(path):
+    path.parent.mkdir()
+    for z, section in enumerate(IMAGE):
+        Image.fromarray(section).save(path.with_name(f"{z}.jpg"))
+
+
+def by_zip_store(path):
+    with zarr.storage.ZipStore(path, mode="w") as store:
+        zarr.create_array(store, data=IMAGE, chunks=(2, 20, 30))
+
+
+def by_numcodecs(path):
+    zarr.create_array(path, data=IMAGE, chunks=(2, 20, 30), zarr_format=2, compressors=numcodecs.LZ4())
+
+
+def by_matlab(path):
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["raw"] = IMAGE.T
+
+
 MAKERS = {
+    "j/*.jpg": by_pillow, "a.zip": by_zip_store, "b.zarr": by_numcodecs, "a.mat": by_matlab,
     "a.h5": None, "a.tif": None, "a.zarr": None, "zarr2://a.zarr": None, "a.n5": None, "precomputed://p": None,
     "a.npy": None, "s/*.png": None, "a.mrc": by_mrcfile, "a.nii": by_nibabel, "a.nii.gz": by_nibabel, "a.nrrd": by_nrrd,
 }  # fmt: skip

@@ -212,10 +212,12 @@ def _datasets(file: Any, container: str) -> dict[str, arrays.Listed]:
 
 def _axes(dataset: Any, attributes: Mapping[str, Any]) -> list[str] | None:
     """Names of the axes: of attributes, of dimensions, or of MATLAB, which turns them around."""
-    labels = [dimension.label for dimension in dataset.dims]
+    # Of the attribute, not of `dims`: HDF5 itself crashes over labels that are damaged.
+    stored = np.asarray(attributes.get("DIMENSION_LABELS", ()), object).ravel().tolist()
+    labels = [one.decode(errors="replace") if isinstance(one, bytes) else str(one or "") for one in stored]
     if "MATLAB_class" in attributes and dataset.ndim >= 2:
         return ["t", "c", "z", "x", "y"][-dataset.ndim :]
-    return axis_names(attributes) or (labels if any(labels) else None)
+    return axis_names(attributes) or (labels if any(labels) and len(labels) == dataset.ndim else None)
 
 
 def _copy_others(container: str, file: Any, name: str) -> None:
