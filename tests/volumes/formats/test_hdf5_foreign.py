@@ -1,0 +1,48 @@
+"""HDF5 as other programs write it: every voxel, place and size as meant, or refused by name."""
+
+import warnings
+
+import h5py
+import numpy as np
+import pytest
+
+from foreign import IMAGE, same
+from neuropil.errors import Note
+from neuropil.volumes import open_volume
+
+
+def test_element_size_um(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = IMAGE
+        file["raw"].attrs["element_size_um"] = [0.03, 0.006, 0.006]
+    same(tmp_path / "a.h5", IMAGE, voxel_size=(30, 6, 6))
+
+
+def test_attributes_of_others_are_left_alone(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = IMAGE
+        file["raw"].attrs.update({"origin": "Zeiss", "encoding": "gzip", "offsets": 5, "resolution": "high"})
+    with pytest.warns(Note, match="ignored"):
+        volume = open_volume(tmp_path / "a.h5")
+    assert volume.metadata.voxel_size is None
+    assert volume.metadata.extra["encoding"] == "gzip"
+
+
+def test_hdf5_filters_name_what_to_install(tmp_path):
+    hdf5plugin = pytest.importorskip("hdf5plugin")
+    for name, options in [
+        ("bitshuffle", hdf5plugin.Bitshuffle()), ("lz4", hdf5plugin.LZ4()), ("zstd", hdf5plugin.Zstd()),
+        ("blosc", hdf5plugin.Blosc()), ("blosc2", hdf5plugin.Blosc2()),
+    ]:  # fmt: skip
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file.create_dataset("raw", data=IMAGE, chunks=IMAGE.shape, **options)
+        same(tmp_path / f"{name}.h5", IMAGE)
+
+
+def test_matlab_turns_axes_around(tmp_path):
+    with h5py.File(tmp_path / "a.mat", "w", userblock_size=512) as file:
+        file["raw"] = IMAGE.transpose(0, 2, 1)  # as MATLAB stores raw(y, x, z)
+        file["raw"].attrs["MATLAB_class"] = np.bytes_("uint8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        same(tmp_path / "a.mat/raw", IMAGE)
