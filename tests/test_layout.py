@@ -124,8 +124,9 @@ TESTED_IN = {
     "test_dataset.py": "sources",
     "test_tutorial.py": "compat/connectomics/engine/trainer",
     "training/test_loop.py": "training/monitor",
+    "training/test_shelves.py": "augment/together",
     "pipeline/test_running.py": "viewing/results",
-    "viewing/test_report.py": "viewing/definitions viewing/inline",
+    "viewing/test_report.py": "viewing/definitions viewing/facts viewing/inline",
     "viewing/test_viewer.py": "cli/looking",
     "volumes/formats/test_chunked.py": "volumes/formats/keys volumes/formats/making volumes/formats/ome",
     "volumes/formats/test_packaged.py": "volumes/formats/mrc volumes/formats/nifti volumes/formats/npy "
