@@ -170,8 +170,15 @@ def one_run(recipe: str, steps: int, width: int, precision: str) -> None:
         changed = config.to_dict()
         changed["data"] |= {"train": [{"image": f"{folder}/image.h5", "labels": f"{folder}/labels.h5"}]}
         changed["data"] |= {"validation": [], "test": None}
+        changed["training"]["segment_validation"] = None
         changed["training"] |= {"patch": [depth, width, width], "batch": 2, "iterations": steps, "minutes": None}
-        changed["training"] |= {"log_every": 1, "precision": precision, "device": "cpu", "workers": 0}
+        changed["training"] |= {
+            "segment_validation": None,
+            "log_every": 1,
+            "precision": precision,
+            "device": "cpu",
+            "workers": 0,
+        }
         train(type(config).from_dict(changed, recipe), Path(folder) / "out")
         events = EventAccumulator(f"{folder}/out/tensorboard", size_guidance={"scalars": 0})
         events.Reload()

@@ -104,6 +104,11 @@ TESTED_IN = {
     "cli/test_proofreading.py": "proofreading/calibrating proofreading/ranking proofreading/sources",
     "cli/test_segment.py": "cli/evaluate cli/tune",
     "cli/test_tutorial.py": "compat/pytc/matching",
+    "compat/connectomics/test_data_augmentation.py": "compat/connectomics/data/augmentation/build "
+    "compat/connectomics/data/augmentation/composition compat/connectomics/data/augmentation/test_augmentor "
+    "compat/connectomics/data/augmentation/transforms compat/connectomics/data/augmentation/varying targets/smoothing",
+    "compat/connectomics/test_data_dataset.py": "compat/connectomics/data/dataset/build "
+    "compat/connectomics/data/dataset/volume",
     "compat/connectomics/test_data.py": "compat/connectomics/data/utils compat/connectomics/utils/evaluate",
     "compat/pytc/test_checkpoint.py": "compat/pytc/weights",
     "compat/pytc/test_translation.py": "compat/pytc/augmentor compat/pytc/inference compat/pytc/networks "
@@ -113,21 +118,23 @@ TESTED_IN = {
     "blockwise/test_tune.py": "evaluation/changes",
     "evaluation/test_objects.py": "evaluation/blame evaluation/contact",
     "inference/test_in_memory.py": "inference/engine inference/request",
+    "inference/test_memory.py": "memory",
     "inference/test_resumable.py": "inference/journal",
     "models/test_released.py": "models/checkpoint",
     "pipeline/test_inspecting.py": "pipeline/inspecting_labels pipeline/inspecting_page",
     "blockwise/test_segment.py": "pipeline/scaling",
-    "proofreading/test_export.py": "proofreading/webknossos",
+    "proofreading/test_export.py": "proofreading/annotations proofreading/webknossos",
     "segmentation/test_merge_tree.py": "segmentation/scores",
     "synthetic/test_micrograph.py": "synthetic/noise synthetic/tubes",
     "targets/test_auxiliary.py": "targets/descriptors targets/distance",
     "test_dataset.py": "sources",
     "test_tutorial.py": "compat/connectomics/engine/trainer",
-    "training/test_loop.py": "training/monitor",
     "training/test_shelves.py": "augment/together",
-    "pipeline/test_running.py": "viewing/results",
+    "pipeline/test_running.py": "pipeline/scoring viewing/results",
     "viewing/test_report.py": "viewing/definitions viewing/facts viewing/inline",
     "viewing/test_viewer.py": "cli/looking",
+    "volumes/formats/test_hdf5.py": "volumes/formats/hdf5_file",
+    "volumes/formats/test_codecs.py": "volumes/formats/zipped",
     "volumes/formats/test_chunked.py": "volumes/formats/keys volumes/formats/making volumes/formats/ome",
     "volumes/formats/test_packaged.py": "volumes/formats/mrc volumes/formats/nifti volumes/formats/npy "
     "volumes/formats/nrrd",
@@ -144,7 +151,8 @@ TESTED_IN = {
 # Files about several modules at once, or about the repository.
 SEVERAL = {
     *("cli/test_bad_input.py", "cli/test_chain.py", "cli/test_config.py", "cli/test_files.py", "cli/test_masks.py"),
-    *("cli/test_mistakes.py", "cli/test_outputs.py", "segmentation/test_doors.py", "segmentation/test_hostile.py"),
+    *("cli/test_mistakes.py", "cli/test_outputs.py", "cli/test_two_at_once.py", "segmentation/test_doors.py"),
+    *("segmentation/test_hostile.py", "volumes/formats/test_conformance.py", "volumes/test_full_disk.py"),
     *("segmentation/test_interrupt.py", "volumes/formats/test_combinations.py", "volumes/formats/test_damage.py"),
     *("volumes/formats/test_table.py", "volumes/test_memory.py", "volumes/test_other_tools.py", "volumes/test_real.py"),
     *("volumes/test_truncated.py", "test_benchmarks.py", "test_configs.py", "test_constraints.py"),
