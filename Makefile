@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 JOBS   ?= 2
 
-.PHONY: demo test test-gpu gpu test-slow test-browser check format bench sanitize docs wheel clean
+.PHONY: demo test test-gpu gpu test-slow torture test-browser check format bench sanitize docs wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/neuropil demo $(ARGS)
@@ -24,6 +24,10 @@ gpu: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -m "slow or hypothesis" --hypothesis-profile thorough $(ARGS)
+
+# An hour of kills, damaged files and random block runs; ARGS="MINUTES SEED". It prints cases, failures and seeds.
+torture: $(VENV)/.installed
+	cd tests && ../$(BIN)/python -W ignore -m torture $(ARGS)
 
 # Chromium and its driver from the distribution, where they are not there yet; root, or sudo.
 test-browser: $(VENV)/.installed

@@ -25,6 +25,9 @@ KILLS = 20
 NO_WORKERS = 120.0
 """Seconds without any worker after which a run on a local cluster fails."""
 
+MOST_WORKERS = 1024
+"""Processes that a run may start on this machine."""
+
 CHECK = 5.0
 """Seconds between two checks of the cluster."""
 
@@ -243,8 +246,8 @@ def open_executor(
         return
     if workers is not None and scheduler is not None:
         raise NeuropilError("expected --workers (new local ones) or --scheduler (a running cluster), got both")
-    if workers is not None and workers < 1:
-        raise NeuropilError(f"expected at least one worker, got {workers}")
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
+        raise NeuropilError(f"expected from one to {MOST_WORKERS} workers on this machine, got {workers}")
     try:
         import dask
         from distributed import Client

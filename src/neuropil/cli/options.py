@@ -207,7 +207,7 @@ def read_block(text: str | None) -> Triple | None:
     if text is None:
         return None
     numbers = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
-    if len(numbers) != 3 or min(numbers) < 1:
+    if len(numbers) != 3 or min(numbers) < 1 or max(numbers) > 10**6:
         raise NeuropilError(f"--block {text}: expected three numbers of voxels, Z,Y,X, for example 128,512,512")
     return (numbers[0], numbers[1], numbers[2])
 

@@ -108,6 +108,7 @@ class SegmentConfig(Section):
     min_size: int | None = Field(
         None,
         ge=0,
+        lt=2**63,
         description="Voxels below which a segment joins its best neighbour. 0 = keep all. None: with method "
         "agglomerate the number stored with the affinities by the model that made them, else 0.",
     )

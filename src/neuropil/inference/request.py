@@ -195,6 +195,10 @@ class Request:
         return copied.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
 
 
+_WIDEST = 64
+"""Voxels of context and overlap that an image of any size may be predicted with."""
+
+
 def make_request(
     checkpoint: Model | Path | str,
     image: Volume,
@@ -218,6 +222,10 @@ def make_request(
     image = scaled_image(require_image(image), model.config.data.intensity.scale)
     image = zoomed(image, model.config.data.zoom)
     whole = image.box
+    for name in ("context", "overlap"):
+        asked = getattr(settings, name)
+        if asked is not None and any(n > max(m, _WIDEST) for n, m in zip(asked, whole.shape, strict=True)):
+            raise NeuropilError(f"{name} {','.join(map(str, asked))}: expected no more than the image has, {whole}")
     box = whole if box is None else box
     if box.size == 0 or not whole.contains(box):
         raise NeuropilError(

@@ -10,6 +10,7 @@ from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.allowances import check_inside
 
 _DEPTH = 16  # links that may lead to links
+_DEEPEST, _GROUPS = 64, 10_000  # groups that are looked through for arrays
 
 _FILTERS = {
     307: "bzip2", 32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 32013: "ZFP", 32015: "zstd", 32017: "SZ",
@@ -54,10 +55,21 @@ def follow(place: Any, name: str, container: str, depth: int = 0) -> Any:
     return place
 
 
-def datasets(group: Any, container: str, prefix: str = "", above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Every dataset below a group, by each name that leads to it. Links that lead nowhere or outside are told."""
+def datasets(
+    group: Any, container: str, prefix: str = "", above: tuple[Any, ...] = (), seen: list[str] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Every dataset below a group, by each name that leads to it. Links that lead nowhere or outside are told.
+
+    Raises:
+        NeuropilError: groups too deep or too many to be looked through.
+    """
     import h5py
 
+    seen = [] if seen is None else seen
+    seen.append(prefix)
+    if len(above) > _DEEPEST or len(seen) > _GROUPS:
+        how = f"are nested deeper than {_DEEPEST}" if len(above) > _DEEPEST else f"have more than {_GROUPS:,} names"
+        raise NeuropilError(f"the groups of {container} {how}; name the array, as {container}/volumes/raw")
     for part in group:
         try:
             item = follow(group, part, container)
@@ -67,7 +79,7 @@ def datasets(group: Any, container: str, prefix: str = "", above: tuple[Any, ...
         if isinstance(item, h5py.Dataset):
             yield prefix + part, item
         elif isinstance(item, h5py.Group) and item not in (group, *above):
-            yield from datasets(item, container, f"{prefix}{part}/", (group, *above))
+            yield from datasets(item, container, f"{prefix}{part}/", (group, *above), seen)
 
 
 def check_readable(dataset: Any, container: str, path: str) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
+from neuropil.memory import expect_memory
 from neuropil.volumes.atomic import expect_output, replacing
 from neuropil.volumes.formats import tiff
 from neuropil.volumes.formats.base import Colour, Format, Location, Stamp, list_one, stamp_files
@@ -231,6 +232,7 @@ def _read_header(file: str, colour: Colour, size: int, changed: int) -> Header:
             return Header(page.shape, page.dtype, metadata)
         from PIL import Image
 
+        Image.MAX_IMAGE_PIXELS = None
         with Image.open(file) as image:
             kind = _GRAY.get(image.mode)
             if kind is None and not (colour and image.mode in ("RGB", "RGBA")):
@@ -244,7 +246,9 @@ def _load(file: str, colour: Colour) -> npt.NDArray[Any]:
         return tiff.read_section_voxels(file, colour)
     from PIL import Image
 
+    Image.MAX_IMAGE_PIXELS = None  # large sections are no bombs; what memory cannot hold is refused
     with Image.open(file) as image:
+        expect_memory(2 * image.width * image.height * len(image.getbands()), f"reading {file}", "read it elsewhere")
         found = np.asarray(image)
     return read_colours(found, colour) if found.ndim == 3 else found
 
