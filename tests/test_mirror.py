@@ -71,6 +71,7 @@ SEVERAL = {
     *("volumes/test_truncated.py", "test_benchmarks.py", "test_configs.py", "test_constraints.py"),
     *("test_contributing.py", "test_devices.py", "test_docs.py", "test_docstrings.py", "test_earlier_versions.py"),
     *(
+        "compat/test_vol0.py",
         "test_import_time.py",
         "test_layout.py",
         "test_mirror.py",
