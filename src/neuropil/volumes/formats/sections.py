@@ -234,6 +234,7 @@ def _read_header(file: str, colour: Colour, size: int, changed: int) -> Header:
 
         Image.MAX_IMAGE_PIXELS = None
         with Image.open(file) as image:
+            expect_memory(2 * image.width * image.height, f"a section of {file}", "it cannot be read here")
             kind = _GRAY.get(image.mode)
             if kind is None and not (colour and image.mode in ("RGB", "RGBA")):
                 raise refuse_colours(file, f"the mode {image.mode}")
