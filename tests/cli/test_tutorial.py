@@ -259,6 +259,7 @@ def test_config_convert_prints_the_native_recipe(folder, monkeypatch, tmp_path):
     recipe.write_text(done.output)
     config = load_config([recipe])
     assert (config.training.patch, config.optimizer.name, config.predict.tta) == ((17, 257, 257), "sgd", 8)
+    recipe = tmp_path / "written.yaml"
     done = CliRunner().invoke(app, ["config", "convert", CONFIGS[1], CONFIGS[3], "-o", str(recipe)])
     assert f"wrote {recipe}; now: neuropil run {recipe} --out outputs/SNEMI_UNet" in done.output
     assert "DATASET.OUTPUT_PATH is not part of a recipe: give it as --out" in done.output

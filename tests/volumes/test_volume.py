@@ -126,7 +126,7 @@ def test_a_name_that_is_taken_by_another_kind(tmp_path):
     for name, message in [("a.h5", "folder"), ("a.tif", "folder"), ("a.zarr", "is a file")]:
         with pytest.raises(NeuropilError, match=message):
             write_volume(tmp_path / name, np.zeros((1, 2, 3), "u1"))
-    with pytest.raises(NeuropilError, match="no such file"):
+    with pytest.raises(NeuropilError, match="not a zip file"):  # as a Zarr store in one file would be
         open_volume(tmp_path / "a.zarr")
 
 

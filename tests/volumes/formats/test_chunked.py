@@ -93,6 +93,7 @@ def test_zarr3_by_default_and_readable_by_others(tmp_path):
     write_volume(tmp_path / "a.zarr", array, Metadata(voxel_size=(30, 6, 6)))
     described = json.loads((tmp_path / "a.zarr/zarr.json").read_text())
     assert described["zarr_format"] == 3
+    assert described["attributes"].pop("written_by").startswith("neuropil ")
     assert described["attributes"] == {"voxel_size": [30, 6, 6]}
     assert described["dimension_names"] == ["z", "y", "x"]
     assert (stored("zarr3", tmp_path / "a.zarr")[...].read().result() == array).all()
