@@ -50,9 +50,9 @@ class Counting(Engine):
     counts: tuple[int, ...] = (1,)
 
     @torch.inference_mode()
-    def affinities(self, image_BZYX: Tensor) -> npt.NDArray[np.float32]:
+    def affinities(self, image_BZYX: Tensor) -> Tensor:
         edges = self.keep[: len(self.keep) // len(self.counts)]
-        image = image_BZYX.to(self.device)
+        image = self.shown(image_BZYX)
         total = torch.zeros((len(image), len(edges), *image.shape[1:]), device=self.device)
         seen, out = [0] * len(edges), []
         for number, view in enumerate(symmetries(max(self.counts)), start=1):
@@ -72,7 +72,7 @@ class Counting(Engine):
             if number in self.counts:
                 share = torch.tensor(seen).view(-1, 1, 1, 1) if self.mode == "mean" else 1
                 out.append(total / share)
-        return np.asarray(torch.cat(out, dim=1).cpu().numpy())
+        return torch.cat(out, dim=1)
 
 
 def predict_counts(request: Request, counts: tuple[int, ...]) -> dict[int, Volume]:

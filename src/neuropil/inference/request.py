@@ -224,7 +224,10 @@ def make_request(
     whole = image.box
     for name in ("context", "overlap"):
         asked = getattr(settings, name)
-        if asked is not None and any(n > max(m, _WIDEST) for n, m in zip(asked, whole.shape, strict=True)):
+        # Tiles larger than the image are cut to it, and then their overlap may be larger, too.
+        room = settings.tile if name == "overlap" and settings.tile is not None else (0, 0, 0)
+        most = [max(m, t, _WIDEST) for m, t in zip(whole.shape, room, strict=True)]
+        if asked is not None and any(n > m for n, m in zip(asked, most, strict=True)):
             raise NeuropilError(f"{name} {','.join(map(str, asked))}: expected no more than the image has, {whole}")
     box = whole if box is None else box
     if box.size == 0 or not whole.contains(box):
