@@ -64,6 +64,7 @@ TESTED_IN = {
 # Files about several modules at once, or about the repository.
 SEVERAL = {
     *("cli/test_bad_input.py", "cli/test_chain.py", "cli/test_config.py", "cli/test_files.py", "cli/test_masks.py"),
+    *("cli/test_hostile.py", "torture/test_torture.py"),
     *("cli/test_mistakes.py", "cli/test_outputs.py", "cli/test_two_at_once.py", "segmentation/test_doors.py"),
     *("segmentation/test_hostile.py", "volumes/formats/test_conformance.py", "volumes/test_full_disk.py"),
     *("segmentation/test_interrupt.py", "volumes/formats/test_combinations.py", "volumes/formats/test_damage.py"),

@@ -8,6 +8,7 @@ import pytest
 
 from neuropil import Box, NeuropilError, evaluate, synthetic
 from neuropil.viewing.figures import demo_figure, loss_figure, panel_figure, result_figure
+from neuropil.volumes.marks import PICTURE
 
 
 @pytest.fixture(scope="module")
@@ -77,5 +78,5 @@ def test_the_result_figure_is_what_the_demo_writes(result, tmp_path):
     figure = result_figure(*result, title="made up")
     assert len(figure.axes) == 5
     assert figure.get_suptitle().startswith("made up")
-    figure.savefig(tmp_path / "a.png")
+    figure.savefig(tmp_path / "a.png", metadata=PICTURE)  # the mark by which neuropil knows it
     assert (tmp_path / "a.png").read_bytes() == demo_figure(*result, tmp_path / "b.png", title="made up").read_bytes()
