@@ -60,6 +60,7 @@ def test_another_array_of_the_same_file_is_no_input(folder):
 def test_a_signal_ends_a_verb_with_its_code_and_leaves_nothing(folder, number):
     code = (
         "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # which stays ignored where the tests run under nohup
         "import neuropil.cli.proofreading, neuropil.proofreading.objects as objects\n"
         "def slow(rows, path):\n"
         "    from neuropil.volumes.atomic import replacing\n"
