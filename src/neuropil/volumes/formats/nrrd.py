@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from neuropil.errors import NeuropilError, tell
+from neuropil.volumes.allowances import check_inside
 from neuropil.volumes.formats.base import Format, Location, list_one, stamp_file
 from neuropil.volumes.formats.packaged import damage_told, presented, read_only_file
 from neuropil.volumes.metadata import Metadata, parse_voxel_size
@@ -21,10 +22,33 @@ def open_nrrd(location: Location, mode: Mode = "r") -> Volume:
     import nrrd
 
     with damage_told(path):
+        first = nrrd.read_header(path)
+    _check_data_file(path, str(first.get("data file") or first.get("datafile") or ""))
+    with damage_told(path):
         array, header = nrrd.read(path, index_order="C")  # z, y, x
-    kinds = [str(kind) for kind in header.get("kinds", [])][::-1]
-    names = _nrrd_names(array.ndim, kinds)
+    names = _nrrd_names(array.ndim, _kinds(header))
+    if array.ndim == 3 and "c" in (names or []):
+        raise NeuropilError(f"expected a volume z, y, x, got a section in colour, in {path}; make it grey")
     return presented(path, array, names, _nrrd_metadata(header, path))
+
+
+def _check_data_file(path: str, named: str) -> None:
+    """Voxels that lie in a file of their own follow the rule of all formats: inside the folder, else asked for."""
+    if named.startswith("LIST") or "%" in named:
+        raise NeuropilError(f"expected voxels in one file, got {named!r}, in {path}; join the files first")
+    if named:
+        check_inside(path, named, "the data file")
+
+
+def _kinds(header: Any) -> list[str]:
+    """The kind of each axis, last one first; where none is written, axes without a direction in space hold channels."""
+    if "kinds" in header:
+        return [str(kind) for kind in header["kinds"]][::-1]
+    directions = header.get("space directions")
+    if directions is None:
+        return []
+    known = [row is not None and bool(np.isfinite(np.asarray(row, float)).all()) for row in directions]
+    return ["space" if one else "vector" for one in known][::-1]
 
 
 def _nrrd_names(ndim: int, kinds: Sequence[str]) -> list[str] | None:
