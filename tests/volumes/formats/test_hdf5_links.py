@@ -60,3 +60,19 @@ def test_external_storage_and_virtual_datasets(tmp_path):
     for name, message in [("outside", "--allow-outside"), ("lost", "not there")]:
         with pytest.raises(NeuropilError, match=message):
             open_volume(tmp_path / "d/a.h5" / name)
+
+
+@pytest.mark.parametrize(("named", "message"), [("../p%b.h5", "--allow-outside"), ("../%b/p.h5", "names of files")])
+def test_patterns_of_virtual_datasets_stay_in_the_folder(tmp_path, named, message):
+    (tmp_path / "d").mkdir()
+    with h5py.File(tmp_path / "d/a.h5", "w") as file:
+        # A file for each section, for ever: only the library below h5py's classes can say so.
+        endless = h5py.h5s.UNLIMITED
+        space = h5py.h5s.create_simple((2, 3, 4), (endless, 3, 4))
+        space.select_hyperslab((0, 0, 0), (endless, 1, 1), (1, 3, 4), (1, 3, 4))
+        created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        created.set_virtual(space, named.encode(), b"x", h5py.h5s.create_simple((1, 3, 4)))
+        whole = h5py.h5s.create_simple((2, 3, 4), (endless, 3, 4))
+        h5py.h5d.create(file.id, b"virtual", h5py.h5t.NATIVE_UINT8, whole, created)
+    with pytest.raises(NeuropilError, match=message):
+        open_volume(tmp_path / "d/a.h5/virtual")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from neuropil.errors import NeuropilError, tell
@@ -92,8 +93,13 @@ def check_readable(dataset: Any, container: str, path: str) -> None:
         check_inside(container, file, f"the external storage of {dataset.name}")
     if dataset.is_virtual:
         for source in dataset.virtual_sources():
-            if source.file_name != "." and "%" not in source.file_name:
-                check_inside(container, source.file_name, f"the virtual dataset {dataset.name}")
+            named, told = source.file_name, f"the virtual dataset {dataset.name}"
+            if "%" in named:  # a number goes there: the folder of all these files
+                named = str(Path(named).parent)
+            if "%" in named:
+                raise NeuropilError(f"expected numbers in names of files, got {source.file_name!r}, in {path}")
+            if named != ".":
+                check_inside(container, named, told)
     properties = dataset.id.get_create_plist()
     for number in range(properties.get_nfilters()):
         code, _, _, name = properties.get_filter(number)
