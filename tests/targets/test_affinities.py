@@ -14,9 +14,14 @@ SMALL = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=5)
 OFFSET = st.tuples(*[st.integers(-6, 6)] * 3).filter(any)
 
 
+def edge(offset):
+    """(1, 0, 0) and (-1, 0, 0) name the same edges, and the same edges twice are refused."""
+    return max(offset, tuple(-step for step in offset))
+
+
 @given(st.data(), hnp.arrays(np.uint64, SMALL, elements=st.sampled_from([0, 1, 2, 2**64 - 1])))
 def test_equals_reference(data, labels):
-    offsets = data.draw(st.lists(OFFSET, min_size=1, max_size=4, unique=True))
+    offsets = data.draw(st.lists(OFFSET, min_size=1, max_size=4, unique_by=edge))
     mask = data.draw(hnp.arrays(bool, labels.shape))
     got = affinities_from_labels(labels, offsets, mask)
     values, validity = affinities(labels, offsets, mask)
