@@ -35,7 +35,7 @@ from neuropil.targets import label_margin
 from neuropil.training.batches import Batch, Numbers, prepare
 from neuropil.training.loop import learn, prepared
 from neuropil.training.monitor import Monitor
-from neuropil.training.objective import judge
+from neuropil.training.objective import compute_losses
 from neuropil.training.optimizers import make_optimizer, update_average
 from neuropil.training.ranks import start_fabric
 from neuropil.training.run import Run, Step, start_run
@@ -97,7 +97,7 @@ class Plain:
     def step(self) -> float:
         batch = next(self.stream)
         start = time.perf_counter()
-        judge(self.network(batch.image_BCZYX), batch, self.run.config).loss.backward()
+        compute_losses(self.network(batch.image_BCZYX), batch, self.run.config).loss.backward()
         wait(self.run)
         seconds = time.perf_counter() - start
         if self.run.config.optimizer.clip:

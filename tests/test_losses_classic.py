@@ -9,7 +9,7 @@ import torch
 from neuropil.compat.pytc import read_settings, translate
 from neuropil.losses import classic_loss, classic_weights
 from neuropil.training.batches import Batch
-from neuropil.training.objective import judge
+from neuropil.training.objective import compute_losses
 from recorded import CLASSIC, needs_classic
 
 KINDS = {
@@ -68,7 +68,7 @@ def test_the_loss_of_the_tutorial_with_its_gradient(recorded, option):
     config = translate(read_settings([], [*BASE, *words])).config
     target = recorded["target"] > 0
     pred = recorded["pred"].clone().requires_grad_()
-    found = judge(pred, Batch(pred, target, torch.ones_like(target), target[:, 0]), config)
+    found = compute_losses(pred, Batch(pred, target, torch.ones_like(target), target[:, 0]), config)
     assert found.loss.item() == pytest.approx(case["total"], rel=1e-5)
     assert 0.5 * found.terms["dice"].item() == pytest.approx(case["terms"]["2_DiceLoss_0_1"], rel=1e-5)
     found.loss.backward()

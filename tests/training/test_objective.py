@@ -9,7 +9,7 @@ from neuropil.models import build_network
 from neuropil.sources import LabelledVolume
 from neuropil.targets import label_margin
 from neuropil.training.batches import prepare
-from neuropil.training.objective import judge
+from neuropil.training.objective import compute_losses
 from neuropil.volumes import array_volume
 
 
@@ -30,7 +30,7 @@ def test_plain_cross_entropy_is_the_default():
     config = config_of()
     batch = batch_of(config)
     logits = torch.randn(batch.target_BEZYX.shape)
-    found = judge(logits, batch, config)
+    found = compute_losses(logits, batch, config)
     assert found.loss.item() == balanced_bce(logits, batch.target_BEZYX, batch.validity_BEZYX).item()
     assert list(found.terms) == ["bce"]
 
@@ -48,7 +48,7 @@ def test_terms_are_weighed_and_named():
     batch, network = batch_of(config), build_network(config.model)
     logits = network(batch.image_BCZYX)
     assert logits.shape[1] == 3 + (3 + 3 + 1 + 1 + 10) + 3
-    found = judge(logits, batch, config)
+    found = compute_losses(logits, batch, config)
     weights = {"bce": 1, "dice": 0.5, "focal": 0.25, "mse": 2, "distance": 3, "contour": 0.5, "level 1": 0.5}
     total = sum(weights.get(name, 1.0) * term for name, term in found.terms.items())
     assert set(weights) | {"erosion 0", "erosion 2", "descriptors"} == set(found.terms)
@@ -61,7 +61,7 @@ def test_dice_of_auxiliary_targets_counts_those_of_yes_and_no():
     model = {"aux_contour": 1, "aux_distance": 3, "aux_foreground": True}
     config = config_of(model, {"aux_dice": 2.0, "aux_foreground": 0.25})
     batch = batch_of(config)
-    found = judge(build_network(config.model)(batch.image_BCZYX), batch, config)
+    found = compute_losses(build_network(config.model)(batch.image_BCZYX), batch, config)
     weights = {"bce": 1, "contour": 0.5, "contour dice": 2, "foreground": 0.25, "foreground dice": 2, "distance": 0.5}
     assert set(found.terms) == set(weights)
     total = sum(weights[name] * term for name, term in found.terms.items())
@@ -72,14 +72,14 @@ def test_prediction_sees_affinities_only():
     config = config_of({"aux_contour": 1, "deep_supervision": True})
     network = build_network(config.model).eval()
     assert network(torch.rand(1, 1, 3, 17, 15)).shape == (1, 3, 3, 17, 15)
-    assert judge(network(batch_of(config).image_BCZYX), batch_of(config), config).terms.keys() == {"bce"}
+    assert compute_losses(network(batch_of(config).image_BCZYX), batch_of(config), config).terms.keys() == {"bce"}
 
 
 def test_a_loss_without_terms_is_refused():
     config = config_of(loss={"bce": 0.0})
     batch = batch_of(config)
     with pytest.raises(NeuropilError, match=r"loss\.bce"):
-        judge(torch.zeros(batch.target_BEZYX.shape), batch, config)
+        compute_losses(torch.zeros(batch.target_BEZYX.shape), batch, config)
 
 
 @pytest.mark.parametrize("norm", ["group", "batch"])

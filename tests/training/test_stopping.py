@@ -128,7 +128,7 @@ def test_what_is_no_number_never_reaches_a_checkpoint(data, tmp_path, monkeypatc
     """In the first of two parts of a step, too, and with a finite loss; on a GPU, which is asked later, too."""
     from neuropil.training import loop
 
-    calls, plain = [], loop.judge
+    calls, plain = [], loop.compute_losses
 
     def judge(logits, batch, config, across):
         calls.append(batch)
@@ -142,7 +142,7 @@ def test_what_is_no_number_never_reaches_a_checkpoint(data, tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         # What is seen of a GPU here is when it is asked.
         patch.setattr(loop, "NanCheck", lambda folder, _: NanCheck(folder, torch.device(device)))
-        patch.setattr(loop, "judge", judge)
+        patch.setattr(loop, "compute_losses", judge)
         with pytest.raises(NeuropilError, match=said):
             train(recipe(data, *options), tmp_path / "run")
     saved = torch.load(tmp_path / "run" / "broken_batch.pt", weights_only=True)
@@ -159,7 +159,7 @@ def test_a_device_is_asked_before_anything_is_saved(data, tmp_path, monkeypatch,
     """Nothing since the last time is forgotten: here the loss of the second step, asked for at the third."""
     from neuropil.training import loop
 
-    plain, calls = loop.judge, []
+    plain, calls = loop.compute_losses, []
 
     def judge(*given):
         calls.append(1)
@@ -167,7 +167,7 @@ def test_a_device_is_asked_before_anything_is_saved(data, tmp_path, monkeypatch,
         return found._replace(loss=found.loss * float("inf")) if len(calls) == 2 else found
 
     monkeypatch.setattr(loop, "NanCheck", lambda folder, _: NanCheck(folder, torch.device("cuda")))
-    monkeypatch.setattr(loop, "judge", judge)
+    monkeypatch.setattr(loop, "compute_losses", judge)
     options = ["training.iterations=50", "training.log_every=100", "training.checkpoint_every=100", end]
     with pytest.raises(NeuropilError, match="loss or its gradient became nan at iteration 3"):
         train(recipe(data, *options), tmp_path)

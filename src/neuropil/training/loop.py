@@ -27,7 +27,7 @@ from neuropil.training.batches import (
     prepare,
 )
 from neuropil.training.monitor import Monitor, forecast
-from neuropil.training.objective import Judgement, judge
+from neuropil.training.objective import Losses, compute_losses
 from neuropil.training.optimizers import measure_norms, update_average
 from neuropil.training.ranks import across, agree, end_group_at_exit, share_norms, start_fabric
 from neuropil.training.run import (
@@ -207,7 +207,7 @@ class Learned(NamedTuple):
 
     batch: Batch
     logits: torch.Tensor
-    found: Judgement
+    found: Losses
     gradient: torch.Tensor
     """Norm of the gradient before it is clipped."""
 
@@ -270,7 +270,7 @@ def learn(run: Run, step: Step, stream: Iterator[Batch], monitor: Monitor, check
         whole = part == settings.accumulate
         with nullcontext() if whole else fabric.no_backward_sync(run.network):
             logits = run.network(batch.image_BCZYX.to(memory_format=torch.channels_last_3d))
-            found = judge(logits, batch, run.config, across)
+            found = compute_losses(logits, batch, run.config, across)
             check.see("loss", found.loss, batch, step.iteration + 1)
             # Each rank holds its part of the gradient of the common loss; ranks are averaged, parts must be summed.
             fabric.backward(found.loss * (fabric.world_size / settings.accumulate))
@@ -293,9 +293,10 @@ def report(learned: Learned, run: Run, step: Step, monitor: Monitor) -> None:
     """Show what is due. To ask a GPU is to wait for it, so that is done rarely."""
     settings = run.config.training
     if step.iteration % settings.log_every == 0 or monitor.silent() > LONGEST_SILENCE:
-        left = step.seconds * (1 / max(share_done(run.config, step), 1e-9) - 1)
+        done = share_done(run.config, step)
+        left = step.seconds * (1 / max(done, 1e-9) - 1)
         rate = run.optimizer.param_groups[0]["lr"]
-        monitor.scalars(step.iteration, learned.found, rate, learned.gradient.item(), left)
+        monitor.scalars(step.iteration, learned.found, rate, learned.gradient.item(), done, left)
     if step.iteration % settings.image_every == 0:
         monitor.pictures(step.iteration, learned.batch, learned.logits)
 

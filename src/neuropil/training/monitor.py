@@ -1,4 +1,4 @@
-"""What a run shows of itself: one line in the terminal, scalars and pictures in TensorBoard."""
+"""What a run shows of itself: its progress on the terminal, scalars and pictures in TensorBoard."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from neuropil.config import Config
 from neuropil.geometry import NEAREST, Offsets, VoxelSize
-from neuropil.progress import clock
+from neuropil.progress import ProgressDisplay, clock
 from neuropil.training.batches import Batch
-from neuropil.training.objective import Judgement
+from neuropil.training.objective import Losses
 
 
 class Monitor:
@@ -30,15 +30,15 @@ class Monitor:
         self.channels = rgb_channels(config.model.offsets, config.training.image_order)
         self.voxels, self.waited, self.segments = 0, 0.0, math.inf
         self.since = time.monotonic()
+        self.display = ProgressDisplay()
 
     def __enter__(self) -> Monitor:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.display.close()
         if self.writer is not None:
             self.writer.close()
-            if sys.stdout.isatty():
-                print()
 
     def count(self, voxels: int) -> None:
         self.voxels += voxels
@@ -54,8 +54,17 @@ class Monitor:
         """Seconds since the last line of progress; never on ranks that show nothing."""
         return time.monotonic() - self.since if self.writer is not None else 0.0
 
-    def scalars(self, iteration: int, found: Judgement, rate: float, gradient: float, left: float) -> None:
-        """Write the loss and its terms, learning rate, gradient norm and speed; print them with the time left (s)."""
+    def scalars(self, iteration: int, found: Losses, rate: float, gradient: float, done: float, left: float) -> None:
+        """Write the loss and its terms, learning rate, gradient norm and speed; show how far the run is.
+
+        Args:
+            iteration: steps made.
+            found: loss and terms of the last one.
+            rate: its learning rate.
+            gradient: norm of its gradient.
+            done: share of the run that is done, 0 to 1.
+            left: seconds that the rest will take.
+        """
         now = time.monotonic()
         passed = max(now - self.since, 1e-9)
         speed, waited = self.voxels / passed, self.waited / passed
@@ -70,9 +79,11 @@ class Monitor:
         self.writer.add_scalar("gradient_norm", gradient, iteration)
         self.writer.add_scalar("speed/voxels_per_second", speed, iteration)
         self.writer.add_scalar("speed/share_waiting_for_data", waited, iteration)
-        line = f"iteration {iteration:6d}  loss {loss:.4f}  {speed / 1e6:.2f} Mvoxel/s  {clock(left)} left"
-        # A terminal keeps one line; a log file gets a line each time.
-        print(line, end="\r" if sys.stdout.isatty() else "\n", flush=True)
+        state = f"iteration {iteration:6d}  loss {loss:.4f}  {speed / 1e6:.2f} Mvoxel/s  {clock(left)} left"
+        if sys.stdout.isatty() and sys.stderr.isatty():  # else a log file gets a line each time
+            self.display.show("train", done, 1.0, state)
+        else:
+            print(state, flush=True)
 
     def validation(self, iteration: int, loss: float, scores: dict[str, float], best_before: float) -> None:
         """Write the loss on held-out patches, and the scores of a segmentation where there is one."""

@@ -24,8 +24,8 @@ from neuropil.targets import AuxiliaryTarget
 from neuropil.training.batches import Batch
 
 
-class Judgement(NamedTuple):
-    """What a prediction costs."""
+class Losses(NamedTuple):
+    """Loss of a batch, and the terms it is the sum of."""
 
     loss: Tensor
     """The weighted sum of all terms; a scalar, of all devices together."""
@@ -33,7 +33,7 @@ class Judgement(NamedTuple):
     """Each term before its weight, detached."""
 
 
-def judge(logits_BCZYX: Tensor, batch: Batch, config: Config, across: Across = alone) -> Judgement:
+def compute_losses(logits_BCZYX: Tensor, batch: Batch, config: Config, across: Across = alone) -> Losses:
     """Score the logits of a batch: those of affinities, then of auxiliary targets, then of coarser levels.
 
     In evaluation mode the network gives affinities only, and only they are scored.
@@ -60,11 +60,11 @@ def judge(logits_BCZYX: Tensor, batch: Batch, config: Config, across: Across = a
     return _sum_up(weighed)
 
 
-def _sum_up(weighed: dict[str, tuple[float, Tensor]]) -> Judgement:
+def _sum_up(weighed: dict[str, tuple[float, Tensor]]) -> Losses:
     if not weighed:
         raise NeuropilError("loss: expected one term with a weight above 0, got none; set loss.bce")
     total = torch.stack([weight * term for weight, term in weighed.values()]).sum()
-    return Judgement(total, {name: term.detach() for name, (_, term) in weighed.items()})
+    return Losses(total, {name: term.detach() for name, (_, term) in weighed.items()})
 
 
 def _classic_terms(

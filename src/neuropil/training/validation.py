@@ -18,7 +18,7 @@ from neuropil.inference.engine import kept_offsets
 from neuropil.models.checkpoint import Model
 from neuropil.segmentation import merge_tree, segment
 from neuropil.training.batches import Batch, open_dataset, open_pair, prepare
-from neuropil.training.objective import judge
+from neuropil.training.objective import compute_losses
 from neuropil.training.run import Run
 from neuropil.volumes import Metadata, Volume, array_volume
 
@@ -52,7 +52,7 @@ class Validation:
         for batch in self.batches():
             with self.fabric.autocast():
                 logits = run.average(batch.image_BCZYX.to(memory_format=torch.channels_last_3d))
-            losses.append(judge(logits, batch, self.config).loss.item())
+            losses.append(compute_losses(logits, batch, self.config).loss.item())
         run.average.train()
         return sum(losses) / len(losses), self.scores(run) if self.config.training.segment_validation else {}
 
