@@ -15,7 +15,7 @@ from neuropil.errors import NeuropilError
 from neuropil.evaluation.table import Contingency, contingency, total
 from neuropil.geometry import Box, VoxelSize, blocks
 from neuropil.volumes import Volume, as_volume, require_labels
-from neuropil.volumes.scored import check_sizes, scored_labels
+from neuropil.volumes.scored import check_fit, scored_labels
 from neuropil.volumes.volume import ArrayStore
 
 Readable = Volume | NDArray[Any] | str | Path
@@ -80,7 +80,7 @@ def common_box(first: Volume, second: Volume, box: Box | None = None) -> Box:
 
     Voxels of another size are refused where origins say which ones meet, and told where shapes are equal.
     """
-    check_sizes(first, second)
+    check_fit(first, second)
     if box is not None:
         for volume in (first, second):
             if not volume.box.contains(box) or box.size == 0:

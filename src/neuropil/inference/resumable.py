@@ -213,6 +213,7 @@ def _metadata(request: Request) -> Metadata:
     """What travels with the affinities."""
     settings = request.settings
     extra: dict[str, Any] = {
+        **request.image.metadata.directions,
         "made_by": {
             "neuropil": version("neuropil"),
             "model": model_digest(request.model)[:16],
@@ -223,7 +224,7 @@ def _metadata(request: Request) -> Metadata:
             "tta_mode": settings.tta_mode,
             "seen": str(request.frame),
             "context": list(request.context),
-        }
+        },
     }
     extra |= request.model.goes_with
     if request.tissue is not None:

@@ -270,6 +270,7 @@ def segmentation_metadata(affinities: Volume, settings: SegmentConfig) -> Metada
     """What travels with a segmentation: where it lies, and how it was made; settings as :func:`settle` gives them."""
     cut = {"threshold": settings.threshold} if settings.method == "agglomerate" else {}
     extra: dict[str, Any] = {**cut, "segment": settings.model_dump(mode="json"), "affinities": affinities.path}
+    extra |= affinities.metadata.directions
     if (laid := tissue_of(affinities)) is not None:
         extra[KEY] = laid.tissue.to_json()
     return Metadata(

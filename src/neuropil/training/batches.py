@@ -41,7 +41,7 @@ from neuropil.targets import (
 )
 from neuropil.volumes import LOGIT8, open_volume, require_labels
 from neuropil.volumes.grey import scaled_image
-from neuropil.volumes.scored import check_sizes
+from neuropil.volumes.scored import check_fit
 from neuropil.volumes.tissue import open_mask
 from neuropil.volumes.zoom import Factors, zoomed
 
@@ -72,7 +72,7 @@ def open_pair(pair: VolumePair) -> LabelledVolume:
     mask = open_mask(pair.mask, image) if pair.mask else None
     labels = None if labels is None else require_labels(labels)
     if labels is not None:
-        check_sizes(image, labels)
+        check_fit(image, labels)
     box = None if pair.box is None else Box.parse(pair.box, image.box)
     return LabelledVolume(image, labels, mask, box, pair.weight, teacher)
 

@@ -173,6 +173,15 @@ def _unnamed(stored: tuple[int, ...], path: str) -> Arrangement:
     return Arrangement(stored, order)
 
 
+def knows(name: str) -> bool:
+    """Whether a name is one that axes of volumes have.
+
+    >>> knows("depth"), knows("dorsal")
+    (True, False)
+    """
+    return _kind(name) != "?"
+
+
 def _kind(name: str | None) -> str:
     return _NAMES.get(str(name or "").strip().lower(), "?")
 

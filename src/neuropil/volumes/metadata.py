@@ -35,6 +35,10 @@ _NAMES = ("axis_names", "_ARRAY_DIMENSIONS")
 
 _OURS = ("voxel_size", "voxel_size_nm", "origin", "offsets", "encoding")
 
+DIRECTIONS = "axis_directions"
+"""Where z, y and x lead, where a file says so: ends of a body (R L, A P, S I), or + and -. Arrays that are laid over
+each other must lead the same way."""
+
 _WHOLE = 1e-3
 """Share of a voxel by which a place may miss a whole one, as decimal fractions do."""
 
@@ -73,6 +77,16 @@ class Metadata:
         steps = zip(self.start, self.voxel_size, self.shift or (0.0, 0.0, 0.0), strict=True)
         z, y, x = (voxels * size + shift for voxels, size, shift in steps)
         return (z, y, x)
+
+    @property
+    def directions(self) -> dict[str, JSON]:
+        """Where its axes lead, as an attribute that goes with what is made of the array; empty where that is unknown.
+
+        >>> Metadata(extra={"axis_directions": ["+", "-", "+"], "threshold": 0.5}).directions
+        {'axis_directions': ['+', '-', '+']}
+        """
+        known = self.extra.get(DIRECTIONS)
+        return {DIRECTIONS: known} if isinstance(known, list) and len(known) == 3 else {}
 
     def to_attributes(self) -> dict[str, JSON]:
         """Attributes to store, plain JSON values; what is not known is left out."""

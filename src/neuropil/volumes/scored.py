@@ -110,12 +110,15 @@ def scored_labels(labels: Volume, ignore: Collection[int] = (), tissue: Tissue |
     return in_tissue(whole, tissue)
 
 
-def check_sizes(first: Volume, second: Volume) -> None:
-    """Refuse voxels of two sizes where origins say which ones meet; tell of them where shapes alone do.
+def check_fit(first: Volume, second: Volume) -> None:
+    """Refuse axes that lead different ways, and voxels of two sizes where origins say which ones meet; tell of sizes
+    where shapes alone do.
 
     Raises:
-        NeuropilError: sizes that differ by more than 1 %, of volumes that are placed.
+        NeuropilError: one counts an axis backwards and the other does not; sizes that differ by more than 1 %, of
+            volumes that are placed.
     """
+    _check_directions(first, second)
     a, b = first.metadata.voxel_size, second.metadata.voxel_size
     if a is None or b is None or all(abs(n - m) <= 0.01 * max(n, m) for n, m in zip(a, b, strict=True)):
         return
@@ -124,3 +127,15 @@ def check_sizes(first: Volume, second: Volume) -> None:
     if first.metadata.origin is not None or second.metadata.origin is not None:
         raise NeuropilError(f"{told}, so their origins do not say which voxels meet; correct one, or resample")
     tell(f"{told}; taken voxel by voxel")
+
+
+def _check_directions(first: Volume, second: Volume) -> None:
+    leads = [value for volume in (first, second) for value in volume.metadata.directions.values()]
+    if len(leads) < 2 or leads[0] == leads[1]:
+        return
+    if len({set("".join(map(str, lead))) <= set("+-") for lead in leads if isinstance(lead, list)}) > 1:
+        return  # of a body and of a plain space: neither tells anything of the other
+    raise NeuropilError(
+        f"the axes z, y, x of {first.path} lead to {leads[0]}, those of {second.path} to {leads[1]}, so they do not "
+        "meet; turn one around, and store it with the directions of the other"
+    )

@@ -57,21 +57,6 @@ def test_turned_nifti_is_refused(tmp_path):
         open_volume(tmp_path / "a.nii")
 
 
-@pytest.mark.parametrize("encoding", ["raw", "gzip"])
-def test_nrrd(tmp_path, encoding):
-    nrrd = pytest.importorskip("nrrd")
-    header = {
-        "space directions": np.diag([0.006, 0.007, 0.03]), "space units": ["microns"] * 3, "encoding": encoding,
-        "space origin": [0.012, 0, 0.03], "space dimension": 3, "kinds": ["domain"] * 3,
-    }  # fmt: skip
-    nrrd.write(str(tmp_path / "a.nrrd"), IMAGE.T, header)
-    same(tmp_path / "a.nrrd", IMAGE, (30, 7, 6), (1, 0, 2))
-    header["space directions"] = np.array([[0, 0.006, 0], [0.007, 0, 0], [0, 0, 0.03]])
-    nrrd.write(str(tmp_path / "b.nrrd"), IMAGE.T, header)
-    with pytest.raises(NeuropilError, match="order x, y, z"):
-        open_volume(tmp_path / "b.nrrd")
-
-
 def test_npy(tmp_path):
     np.save(tmp_path / "a.npy", np.asfortranarray(IMAGE))
     same(tmp_path / "a.npy", IMAGE, None)
@@ -90,33 +75,3 @@ def test_damaged_files_are_told(tmp_path, name):
             open_volume(tmp_path / name).read()
     with pytest.raises(NeuropilError, match="only read, not written"):
         write_volume(tmp_path / name, IMAGE)
-
-
-def test_nrrd_voxels_outside_of_the_folder_are_asked_for(tmp_path, monkeypatch):
-    (tmp_path / "in").mkdir()
-    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    for place in ("out.raw", "in/near.raw"):
-        (tmp_path / place).write_bytes(array.tobytes())
-    head = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 3 2\nencoding: raw\ndata file: "
-    (tmp_path / "in" / "far.nrrd").write_text(head + "../out.raw\n")
-    (tmp_path / "in" / "near.nrrd").write_text(head + "near.raw\n")
-    (tmp_path / "in" / "many.nrrd").write_text(head + "near_%03d.raw 1 2 1\n")
-    assert (open_volume(tmp_path / "in" / "near.nrrd").read() == array).all()
-    with pytest.raises(NeuropilError, match="allow-outside"):
-        open_volume(tmp_path / "in" / "far.nrrd")
-    with pytest.raises(NeuropilError, match="join the files first"):
-        open_volume(tmp_path / "in" / "many.nrrd")
-    monkeypatch.setenv("NEUROPIL_ALLOW_OUTSIDE", "1")
-    assert (open_volume(tmp_path / "in" / "far.nrrd").read() == array).all()
-
-
-def test_nrrd_channels_are_known_by_their_missing_direction_and_colours_refused(tmp_path):
-    nrrd = pytest.importorskip("nrrd")
-    array = np.random.default_rng(0).integers(0, 255, (2, 5, 6, 7), dtype=np.uint8)  # c, x, y, z
-    directions = np.array([[np.nan] * 3, [4, 0, 0], [0, 4, 0], [0, 0, 40]], float)
-    nrrd.write(str(tmp_path / "c.nrrd"), array, {"space directions": directions, "space units": ["nm"] * 3})
-    assert (open_volume(tmp_path / "c.nrrd").read() == array.transpose(0, 3, 2, 1)).all()
-    rgb = {"kinds": ["RGB-color", "domain", "domain"]}
-    nrrd.write(str(tmp_path / "rgb.nrrd"), array[:1, :3, :, :].reshape(3, 6, 7), rgb)
-    with pytest.raises(NeuropilError, match="a section in colour"):
-        open_volume(tmp_path / "rgb.nrrd")

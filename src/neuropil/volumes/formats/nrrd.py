@@ -2,34 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.allowances import check_inside
+from neuropil.volumes.arrangement import Arrangement, arrange, knows
 from neuropil.volumes.formats.base import Format, Location, list_one, stamp_file
-from neuropil.volumes.formats.packaged import damage_told, presented, read_only_file
+from neuropil.volumes.formats.packaged import damage_told, directed, read_only_file
 from neuropil.volumes.metadata import Metadata, parse_voxel_size
 from neuropil.volumes.units import nanometres
-from neuropil.volumes.volume import Mode, Volume
+from neuropil.volumes.volume import ArrayStore, Mode, Volume, arranged
+
+_FIELDS = (
+    *("space", "space dimension", "space directions", "space origin", "space units", "spacings", "units", "labels"),
+    *("kinds", "centerings", "axis mins", "axis maxs", "data file", "old min", "old max"),
+)
+"""Fields that say what voxels are and where; they are looked for in this spelling, and refused in another."""
 
 
 def open_nrrd(location: Location, mode: Mode = "r") -> Volume:
-    """An NRRD file, which counts x, y, z; voxel size of its space directions or spacings."""
+    """An NRRD file, which counts x, y, z; voxel size of its space directions, or of its spacings, and its place of the
+    space origin, or of where its axes begin (`axis mins`)."""
     path = read_only_file(location, mode, "nrrd")
     import nrrd
 
     with damage_told(path):
         first = nrrd.read_header(path)
+    _check_spelling(first, path)
     _check_data_file(path, str(first.get("data file") or first.get("datafile") or ""))
     with damage_told(path):
         array, header = nrrd.read(path, index_order="C")  # z, y, x
-    names = _nrrd_names(array.ndim, _kinds(header))
+    names = _names(array.ndim, header, path)
     if array.ndim == 3 and "c" in (names or []):
         raise NeuropilError(f"expected a volume z, y, x, got a section in colour, in {path}; make it grey")
-    return presented(path, array, names, _nrrd_metadata(header, path))
+    if "old min" in header or "old max" in header:
+        tell(f"{path} says that its values stand for others, from old min to old max; they are read as stored")
+    arrangement = arrange(array.shape, names, path)
+    metadata = _metadata(header, arrangement, path)
+    return Volume(path, arranged(ArrayStore(array), arrangement), metadata, "r")
+
+
+def _check_spelling(header: Any, path: str) -> None:
+    """Refuse fields in capitals, or two spellings of one: pynrrd would pass them over."""
+    found: dict[str, str] = {}
+    for key in header:
+        known = next((one for one in _FIELDS if one.replace(" ", "") == key.replace(" ", "").lower()), None)
+        if known is None:
+            continue
+        if key not in (known, known.replace(" ", "")) or known in found:
+            raise NeuropilError(f"expected the field {known!r} once, in small letters, got {key!r}, in {path}")
+        found[known] = key
+
+
+def _field(header: Any, name: str) -> Any:
+    """A field by its name, which may also be written without spaces; None where it is not there."""
+    return header.get(name, header.get(name.replace(" ", "")))
 
 
 def _check_data_file(path: str, named: str) -> None:
@@ -41,50 +71,125 @@ def _check_data_file(path: str, named: str) -> None:
 
 
 def _kinds(header: Any) -> list[str]:
-    """The kind of each axis, last one first; where none is written, axes without a direction in space hold channels."""
+    """The kind of each axis, as stored; where none is written, axes without a direction in space hold channels."""
     if "kinds" in header:
-        return [str(kind) for kind in header["kinds"]][::-1]
-    directions = header.get("space directions")
+        return [str(kind) for kind in header["kinds"]]
+    directions = _field(header, "space directions")
     if directions is None:
         return []
     known = [row is not None and bool(np.isfinite(np.asarray(row, float)).all()) for row in directions]
-    return ["space" if one else "vector" for one in known][::-1]
+    return ["space" if one else "vector" for one in known]
 
 
-def _nrrd_names(ndim: int, kinds: Sequence[str]) -> list[str] | None:
-    space = iter("zyx")
+def _names(ndim: int, header: Any, path: str) -> list[str] | None:
+    """Names of the axes, last stored one first: their labels, or x, y, z for those in space."""
+    labels = [str(label).strip() for label in header.get("labels", [])]
+    if any(labels):
+        if len(labels) == ndim and all(knows(label) for label in labels):
+            return labels[::-1]
+        if any(knows(label) for label in labels):
+            raise NeuropilError(
+                f"expected a label for each axis (x, y, z, or channel), got {labels}, in {path}; correct them there"
+            )
+        tell(f"{path}: its labels {', '.join(labels)} are no names of axes that are known; read as x, y, z")
+    kinds = _kinds(header)
+    space = iter("xyz")
     if len(kinds) != ndim:
         return list("zyx") if ndim == 3 else None
-    return [next(space, "?") if kind in ("domain", "space") else "t" if kind == "time" else "c" for kind in kinds]
+    names = [next(space, "?") if kind in ("domain", "space") else "t" if kind == "time" else "c" for kind in kinds]
+    return names[::-1]
 
 
-def _nrrd_metadata(header: Any, path: str) -> Metadata:
-    directions = header.get("space directions")
+def _metadata(header: Any, arrangement: Arrangement, path: str) -> Metadata:
+    directions = _field(header, "space directions")
+    units = _field(header, "units")
     if directions is not None:
-        rows = np.asarray([row for row in np.atleast_2d(directions) if np.isfinite(row).all()], float)
-        if rows.shape != (3, 3) or np.count_nonzero(np.abs(rows) > 1e-6 * np.abs(rows).max()) != 3:
-            raise NeuropilError(f"expected space directions along x, y, z, got {rows.tolist()}, in {path}; resample it")
-        if not all(np.abs(row).argmax() == axis for axis, row in enumerate(rows)):
-            raise NeuropilError(f"expected axes in the order x, y, z, got {rows.tolist()}, in {path}")
-        sizes = np.abs(rows).max(axis=1)
+        size, place = _in_space(header, arrangement, path)
+        units = _field(header, "space units") or units
+        units = None if units is None else list(units)[::-1]
     else:
-        sizes = np.asarray(header.get("spacings", [np.nan] * 3), float)[-3:]
-    units = header.get("space units") or header.get("units")
-    if not np.isfinite(sizes).all() or len(sizes) != 3:
+        size, place = _on_axes(header, arrangement, path)
+        units = None if units is None else arrangement.zyx(list(units)[::-1])
+    if size is None:
         return Metadata()
-    if units is None:
-        tell(f"{path} has a spacing but no unit, so the size of a voxel in nm is not known")
-        return Metadata()
-    lengths = [nanometres(unit, f"the units of {path}") for unit in list(units)[-3:]]
-    if None in lengths:
-        return Metadata()
-    size = [float(n) * (unit or 1) for n, unit in zip(sizes, lengths, strict=True)][::-1]
-    origin = np.asarray(header.get("space origin", [0.0] * 3), float)
-    place = [float(n) * (unit or 1) for n, unit in zip(origin, lengths, strict=True)][::-1]
-    return Metadata().placed(parse_voxel_size(size, "space directions"), place, path, "the header")
+    found, letters = Metadata(), "" if directions is None else str(_field(header, "space") or "")
+    lengths = [nanometres(unit, f"the units of {path}") for unit in units or ()]
+    if len(lengths) != 3 or None in lengths:
+        counted = f"counts its spacing in {', '.join(map(str, units))}" if units else "has a spacing but no unit"
+        tell(f"{path} {counted}, so the size of a voxel in nm is not known")
+    else:
+        nm = np.asarray(lengths, float)
+        sizes = parse_voxel_size((np.abs(size) * nm).tolist(), "the spacing")
+        found = found.placed(sizes, (place * nm).tolist(), path, "the header")
+    return directed(found, size, letters, path)
+
+
+def _in_space(header: Any, arrangement: Arrangement, path: str) -> tuple[Any, Any]:
+    """Signed voxel size and place, z y x, of directions in space: each axis must lie along the one of its name."""
+    given = _field(header, "space directions")
+    rows = [None if row is None or not np.isfinite(row).all() else np.asarray(row, float) for row in given][::-1]
+    turned = arrangement.zyx(rows) if len(rows) == len(arrangement.stored) else None
+    if turned is None or any(row is None or row.shape != (3,) for row in turned):
+        raise NeuropilError(f"expected space directions along x, y, z, got {_plain(given)}, in {path}; resample it")
+    matrix = np.asarray(turned)[:, ::-1]  # z, y, x both ways
+    if np.count_nonzero(np.abs(matrix) > 1e-6 * np.abs(matrix).max()) != 3:
+        raise NeuropilError(f"expected space directions along x, y, z, got {_plain(given)}, in {path}; resample it")
+    if not all(np.abs(row).argmax() == axis for axis, row in enumerate(matrix)):
+        raise NeuropilError(f"expected axes in the order x, y, z, got {_plain(given)}, in {path}")
+    if any(_field(header, name) is not None for name in ("spacings", "axis mins", "axis maxs")):
+        raise NeuropilError(f"expected space directions or spacings, got both, in {path}; leave one out")
+    origin = _field(header, "space origin")
+    return np.diag(matrix), np.asarray([0.0] * 3 if origin is None else origin, float)[::-1]
+
+
+def _plain(rows: Any) -> list[Any]:
+    return [None if row is None else np.asarray(row).tolist() for row in rows]
+
+
+def _on_axes(header: Any, arrangement: Arrangement, path: str) -> tuple[Any, Any]:
+    """Signed voxel size and place, z y x, of axes that have a spacing, or a beginning and an end."""
+    spacings, mins, maxs = (_on_axis(header, name, arrangement) for name in ("spacings", "axis mins", "axis maxs"))
+    given = [values for values in (spacings, mins, maxs) if values is not None]
+    if not given:
+        return None, None
+    if _field(header, "space origin") is not None:
+        raise NeuropilError(f"expected space directions beside the space origin, got none, in {path}; write both")
+    if spacings is None or not np.isfinite(spacings).all():
+        spacings = _spread(header, arrangement, mins, maxs)
+    if spacings is None or not np.isfinite(np.concatenate([spacings, *given[1:]])).all() or not spacings.all():
+        fields = {name: _field(header, name) for name in ("spacings", "axis mins", "axis maxs")}
+        told = ", ".join(f"{name} {list(values)}" for name, values in fields.items() if values is not None)
+        raise NeuropilError(
+            f"expected a spacing for x, y and z, got {told}, in {path}; write `spacings`, "
+            "or `centerings` beside `axis mins` and `axis maxs`"
+        )
+    spread = _spread(header, arrangement, mins, maxs)
+    if spread is not None and not np.allclose(spread, spacings, rtol=1e-3):
+        raise NeuropilError(
+            f"expected spacings as axis mins and maxs have them, {spread.tolist()} (z, y, x), got {spacings.tolist()}, "
+            f"in {path}; correct one"
+        )
+    return spacings, np.zeros(3) if mins is None else mins
+
+
+def _on_axis(header: Any, name: str, arrangement: Arrangement) -> npt.NDArray[np.float64] | None:
+    values = _field(header, name)
+    turned = None if values is None else arrangement.zyx(list(values)[::-1])
+    if values is not None and turned is None:
+        return np.full(3, np.nan)
+    return None if turned is None else np.asarray(turned, float)
+
+
+def _spread(header: Any, arrangement: Arrangement, mins: Any, maxs: Any) -> Any:
+    """The spacing that beginnings and ends give: these are of cells, or of the middle of the first and the last one."""
+    centred = arrangement.zyx(list(header.get("centerings", []))[::-1])
+    if mins is None or maxs is None or centred is None or not set(centred) <= {"cell", "node"}:
+        return None
+    counts = [n - (kind == "node") for n, kind in zip(arrangement.shape[-3:], centred, strict=True)]
+    return None if min(counts) < 1 else (maxs - mins) / counts
 
 
 FORMAT = Format(
-    name="nrrd", title="NRRD", suffixes=(".nrrd",), open=open_nrrd, list=list_one, stamp=stamp_file,
+    name="nrrd", title="NRRD", suffixes=(".nrrd", ".nhdr"), open=open_nrrd, list=list_one, stamp=stamp_file,
     signatures=(b"NRRD000",),
 )  # fmt: skip

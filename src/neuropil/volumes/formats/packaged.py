@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.formats.base import Location
-from neuropil.volumes.metadata import Metadata
+from neuropil.volumes.metadata import DIRECTIONS, Metadata
 from neuropil.volumes.volume import ArrayStore, Mode, Volume, arranged, first_line
 
 
@@ -46,3 +47,32 @@ def presented(path: str, array: Any, names: Sequence[str] | None, metadata: Meta
     """An array in memory or mapped, with its axes turned to z, y, x."""
     arrangement = arrange(array.shape, names, path)
     return Volume(path, arranged(ArrayStore(array), arrangement), metadata, "r")
+
+
+def directed(metadata: Metadata, steps: Sequence[float], space: str, path: str) -> Metadata:
+    """The metadata with where the axes lead; an array that counts some backwards is read as stored, and has no place.
+
+    Args:
+        metadata: as the file has it.
+        steps: from one voxel to the next along z, y, x; negative where the file counts backwards.
+        space: what x, y and z of the space lead to, such as ``LPS`` or ``left-posterior-superior``; else + and -.
+        path: names the file in messages.
+
+    >>> directed(Metadata(), (30, 6, 6), "LPS", "a.nrrd").extra
+    {'axis_directions': ['S', 'P', 'L']}
+    """
+    words = space.split("-") if "-" in space else list(space)
+    ends = [word[:1].upper() for word in words[:3]][::-1]
+    opposite = dict(zip("LRAPSI", "RLPAIS", strict=True))
+    if len(ends) == 3 and set(ends) <= set(opposite):
+        leads = [end if n > 0 else opposite[end] for end, n in zip(ends, steps, strict=True)]
+    else:
+        leads = ["+" if n > 0 else "-" for n in steps]
+    backwards = [axis for axis, n in zip("zyx", steps, strict=True) if n < 0]
+    if backwards:
+        tell(
+            f"{path} counts {', '.join(backwards)} backwards; its voxels are read in the order in which they are "
+            "stored, and its place is not used"
+        )
+        metadata = replace(metadata, origin=None, shift=None)
+    return replace(metadata, extra={**metadata.extra, DIRECTIONS: leads})

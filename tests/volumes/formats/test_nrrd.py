@@ -1,0 +1,151 @@
+"""NRRD as pynrrd and others write it: every voxel, place and size as meant, or refused by name."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from foreign import IMAGE, same
+from neuropil.errors import NeuropilError, Note
+from neuropil.evaluation.placing import common_box
+from neuropil.volumes import open_volume
+
+nrrd = pytest.importorskip("nrrd")
+NM = {"units": ["nm"] * 3}
+
+
+def write(path, array=IMAGE, **header):
+    """The array, z y x, with a header that counts x, y, z."""
+    nrrd.write(str(path), np.ascontiguousarray(array.T), {key.replace("_", " "): v for key, v in header.items()})
+    return path
+
+
+def placed(path, size, start=(0, 0, 0), expected=IMAGE):
+    found = same(path, expected, voxel_size=size)
+    assert found.start == start
+    return found
+
+
+@pytest.mark.parametrize("encoding", ["raw", "gzip"])
+def test_nrrd(tmp_path, encoding):
+    header = {
+        "space directions": np.diag([0.006, 0.007, 0.03]), "space units": ["microns"] * 3, "encoding": encoding,
+        "space origin": [0.012, 0, 0.03], "space dimension": 3, "kinds": ["domain"] * 3,
+    }  # fmt: skip
+    nrrd.write(str(tmp_path / "a.nrrd"), IMAGE.T, header)
+    placed(tmp_path / "a.nrrd", (30, 7, 6), (1, 0, 2))
+    header["space directions"] = np.array([[0, 0.006, 0], [0.007, 0, 0], [0, 0, 0.03]])
+    nrrd.write(str(tmp_path / "b.nrrd"), IMAGE.T, header)
+    with pytest.raises(NeuropilError, match="order x, y, z"):
+        open_volume(tmp_path / "b.nrrd")
+
+
+def test_nrrd_voxels_outside_of_the_folder_are_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    for place in ("out.raw", "in/near.raw"):
+        (tmp_path / place).write_bytes(array.tobytes())
+    head = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 3 2\nencoding: raw\ndata file: "
+    (tmp_path / "in" / "far.nrrd").write_text(head + "../out.raw\n")
+    (tmp_path / "in" / "near.nrrd").write_text(head + "near.raw\n")
+    (tmp_path / "in" / "many.nrrd").write_text(head + "near_%03d.raw 1 2 1\n")
+    assert (open_volume(tmp_path / "in" / "near.nrrd").read() == array).all()
+    with pytest.raises(NeuropilError, match="allow-outside"):
+        open_volume(tmp_path / "in" / "far.nrrd")
+    with pytest.raises(NeuropilError, match="join the files first"):
+        open_volume(tmp_path / "in" / "many.nrrd")
+    monkeypatch.setenv("NEUROPIL_ALLOW_OUTSIDE", "1")
+    assert (open_volume(tmp_path / "in" / "far.nrrd").read() == array).all()
+
+
+def test_nrrd_channels_are_known_by_their_missing_direction_and_colours_refused(tmp_path):
+    array = np.random.default_rng(0).integers(0, 255, (2, 5, 6, 7), dtype=np.uint8)  # c, x, y, z
+    directions = np.array([[np.nan] * 3, [4, 0, 0], [0, 4, 0], [0, 0, 40]], float)
+    nrrd.write(str(tmp_path / "c.nrrd"), array, {"space directions": directions, "space units": ["nm"] * 3})
+    assert (open_volume(tmp_path / "c.nrrd").read() == array.transpose(0, 3, 2, 1)).all()
+    rgb = {"kinds": ["RGB-color", "domain", "domain"]}
+    nrrd.write(str(tmp_path / "rgb.nrrd"), array[:1, :3, :, :].reshape(3, 6, 7), rgb)
+    with pytest.raises(NeuropilError, match="a section in colour"):
+        open_volume(tmp_path / "rgb.nrrd")
+
+
+def test_where_axes_begin_is_their_place(tmp_path):
+    write(tmp_path / "a.nrrd", spacings=[6, 7, 30], axis_mins=[12, 0, 90], **NM)
+    placed(tmp_path / "a.nrrd", (30, 7, 6), (3, 0, 2))
+    ends = {"axis_mins": [12, 0, 90], "axis_maxs": [12 + 6 * 30, 7 * 20, 90 + 30 * 4]}
+    write(tmp_path / "b.nrrd", **ends, centerings=["cell"] * 3, **NM)
+    placed(tmp_path / "b.nrrd", (30, 7, 6), (3, 0, 2))
+    write(tmp_path / "c.nrrd", **ends, **NM)
+    with pytest.raises(NeuropilError, match=r"axis maxs.*c\.nrrd; write `spacings`, or `centerings`"):
+        open_volume(tmp_path / "c.nrrd")
+    write(tmp_path / "d.nrrd", **ends, spacings=[6, 7, 40], centerings=["cell"] * 3, **NM)
+    with pytest.raises(NeuropilError, match=r"spacings as axis mins and maxs have them"):
+        open_volume(tmp_path / "d.nrrd")
+    write(tmp_path / "e.nrrd", spacings=[6, 7, 30], axis_mins=[15, 0, 0], **NM)
+    with pytest.warns(Note, match="begins between voxels"):
+        assert open_volume(tmp_path / "e.nrrd").metadata.shift == (0, 0, -3)
+
+
+def test_labels_name_the_axes(tmp_path):
+    write(tmp_path / "a.nrrd", labels=["z", "y", "x"], spacings=[30, 7, 6], **NM)
+    with pytest.warns(Note, match="stored as x, y, z"):
+        placed(tmp_path / "a.nrrd", (30, 7, 6), expected=IMAGE.T)
+    write(tmp_path / "b.nrrd", labels=["z", "y", ""], **NM)
+    with pytest.raises(NeuropilError, match=r"a label for each axis.*b\.nrrd"):
+        open_volume(tmp_path / "b.nrrd")
+    write(tmp_path / "c.nrrd", labels=["left", "up", "deep"])
+    with pytest.warns(Note, match="left, up, deep are no names"):
+        same(tmp_path / "c.nrrd", IMAGE)
+    write(tmp_path / "d.nrrd", labels=["z", "y", "x"], space_directions=np.diag([6, 7, 30]))
+    with pytest.raises(NeuropilError, match="order x, y, z"):
+        open_volume(tmp_path / "d.nrrd")
+
+
+def test_axes_counted_backwards_are_told_and_kept_apart(tmp_path):
+    write(tmp_path / "a.nrrd", spacings=[6, -7, 30], axis_mins=[12, 0, 90], **NM)
+    space = {"space_units": ["nm"] * 3, "space_origin": [12, 0, 90]}
+    write(tmp_path / "b.nrrd", space_directions=np.diag([6, -7, 30]), **space)
+    write(tmp_path / "c.nrrd", space_directions=np.diag([6, 7, 30]), **space)
+    write(tmp_path / "l.nrrd", space_directions=np.diag([6, 7, 30]), space="left-posterior-superior", **NM)
+    write(tmp_path / "r.nrrd", space_directions=np.diag([-6, -7, 30]), space="RAS", **NM)
+    for name in ("a", "b"):
+        with pytest.warns(Note, match="counts y backwards"):
+            placed(tmp_path / f"{name}.nrrd", (30, 7, 6))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        a, b, c, left, right = (open_volume(tmp_path / f"{name}.nrrd") for name in "abclr")
+        common_box(a, b)
+        common_box(left, right)
+        assert left.metadata.directions == {"axis_directions": ["S", "P", "L"]}
+        with pytest.raises(NeuropilError, match=r"lead to \['\+', '-', '\+'\].*do not meet"):
+            common_box(b, c)
+
+
+def test_spacings_of_all_axes_are_looked_at(tmp_path):
+    array = np.stack([IMAGE, IMAGE + 1])  # c last, as NRRD counts
+    write(
+        tmp_path / "a.nrrd",
+        array,
+        kinds=["domain"] * 3 + ["list"],
+        spacings=[6, 7, 30, np.nan],
+        units=["nm"] * 3 + [""],
+    )
+    placed(tmp_path / "a.nrrd", (30, 7, 6), expected=array)
+    write(tmp_path / "b.nrrd", spacings=[6, np.nan, 30], **NM)
+    with pytest.raises(NeuropilError, match=r"a spacing for x, y and z.*b\.nrrd"):
+        open_volume(tmp_path / "b.nrrd")
+    write(tmp_path / "c.nrrd", spacings=[6, 7, 30], units=["nm", "nm", ""])
+    with pytest.warns(Note, match="size of a voxel in nm is not known"):
+        placed(tmp_path / "c.nrrd", None)
+    write(tmp_path / "d.nrrd", spacings=[6, 7, 30], space_directions=np.diag([6, 7, 30]), **NM)
+    with pytest.raises(NeuropilError, match="got both"):
+        open_volume(tmp_path / "d.nrrd")
+
+
+def test_what_pynrrd_passes_over_is_told(tmp_path):
+    write(tmp_path / "a.nrrd", Spacings="6 7 30")
+    with pytest.raises(NeuropilError, match=r"field 'spacings' once, in small letters.*a\.nrrd"):
+        open_volume(tmp_path / "a.nrrd")
+    write(tmp_path / "b.nrrd", old_min=0.0, old_max=1.0)
+    with pytest.warns(Note, match="stand for others"):
+        same(tmp_path / "b.nrrd", IMAGE)
