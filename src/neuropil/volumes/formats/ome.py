@@ -69,10 +69,10 @@ class OmePlace:
 
 
 def ome_place(attributes: Mapping[str, Any], name: str) -> OmePlace | None:
-    """What a group's attributes say of its array ``name``; None where they say nothing of it."""
+    """What a group's attributes say of an array below it, called ``name`` from there; None where they say nothing."""
     for image in ome_images(attributes):
         for dataset in image["datasets"]:
-            if dataset.get("path") == name:
+            if str(dataset.get("path")).removeprefix("./").strip("/") == name:
                 steps = [*dataset.get("coordinateTransformations", []), *image.get("coordinateTransformations", [])]
                 axes = image.get("axes", [])
                 names = [str(axis.get("name") if isinstance(axis, Mapping) else axis) for axis in axes]

@@ -28,6 +28,7 @@ from neuropil.volumes.formats.chunked import (
     open_handle,
 )
 from neuropil.volumes.formats.codecs import lacks_codec, open_by_zarr
+from neuropil.volumes.formats.groups import groups_above
 from neuropil.volumes.formats.making import create_chunked, open_new
 from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images, ome_place
 from neuropil.volumes.formats.zipped import ZipStore, is_zip
@@ -59,8 +60,8 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     own = (
         described.values.get("attributes", {}) if described.driver == "zarr3" else attributes(location.container, name)
     )
-    group, _, last = name.rpartition("/")
-    image = ome_place(attributes(location.container, group), last) if last else None
+    above = groups_above(location.container, name, group_attributes)
+    image = next(filter(None, (ome_place(group.attributes, group.inside) for group in above)), None)
     names = image.axes if image else described.values.get("dimension_names") or axis_names(own)
     keep = True if "offsets" in own else False if image else None  # OME-Zarr images often have one channel, written out
     names = location.names(described.listed.shape, names)
@@ -225,6 +226,16 @@ def attributes(container: str, name: str) -> dict[str, Any]:
     if found is not None:
         return dict(found.get("attributes", {}))
     return keys.read_json(container, f"{at}.zattrs") or {}
+
+
+def group_attributes(container: str, name: str) -> dict[str, Any] | None:
+    """Attributes of a group, version 3 or 2; None where there is none of that name."""
+    at = f"{name}/" if name else ""
+    found = keys.read_json(container, f"{at}zarr.json")
+    if found is not None:
+        return dict(found.get("attributes", {}))
+    old = keys.read_json(container, f"{at}.zattrs")
+    return old if old is not None else keys.read_json(container, f"{at}.zgroup") and {}
 
 
 def chunk_files(array: Path) -> Iterator[tuple[Path, tuple[int, ...] | None]]:
