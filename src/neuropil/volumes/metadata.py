@@ -27,8 +27,14 @@ _VOXEL_SIZES = ("voxel_size", "voxel_size_nm", "resolution")
 _MICROMETRES = "element_size_um"
 """The voxel size as ilastik, PlantSeg and Fiji's HDF5 plugins have it: µm, z y x."""
 
-_UNITS = ("units", "unit")
+UNITS = ("units", "unit")
 """Attributes that tell in which unit voxel size and offset are, as funlib has them: one, or one for each axis."""
+
+SIZES = (*_VOXEL_SIZES, _MICROMETRES)
+"""All attributes in which a voxel size is found."""
+
+PLACES = ("offset", "origin")
+"""Attributes that say where an array begins: in the units of its voxel size, and in voxels."""
 
 _NAMES = ("axis_names", "_ARRAY_DIMENSIONS")
 """Attributes that name the axes, as funlib and xarray have them."""
@@ -133,6 +139,14 @@ class Metadata:
         except NeuropilError as error:
             raise NeuropilError(f"{error}, in the attributes of {path}") from None
 
+    def found(self, where: str) -> Metadata:
+        """The same, saying more closely where the voxel size was found.
+
+        >>> Metadata((30, 6, 6), found_in="attribute resolution").found(" of the group a.h5/volumes").found_in
+        'attribute resolution of the group a.h5/volumes'
+        """
+        return replace(self, found_in=self.found_in + where) if self.voxel_size is not None else self
+
     def placed(
         self, voxel_size: VoxelSize, position: Sequence[float], path: str, found_in: str | None = None
     ) -> Metadata:
@@ -215,7 +229,7 @@ def _read(plain: Mapping[str, JSON], path: str, arrangement: Arrangement | None)
         extra.pop("offset")
     if whole is not None and (position is None or not _near(position, whole, size)):
         position = [n * one for n, one in zip(whole, size, strict=True)]
-    key = next((name for name in (*_VOXEL_SIZES, _MICROMETRES) if plain.get(name) is not None), "")
+    key = next((name for name in SIZES if plain.get(name) is not None), "")
     found = Metadata(size, None, offsets, encoding, extra, found_in=f"attribute {key}")
     found = found if position is None else found.placed(size, position, path)
     # An origin of zero is one, too, where it is stored.
@@ -238,7 +252,7 @@ def _voxel_size(
             _leave(path, key, value, "a voxel size")
             continue
         unit = one if key == "voxel_size_nm" else _unit(plain, path, arrangement)
-        for known in (*_VOXEL_SIZES, *_UNITS):
+        for known in (*_VOXEL_SIZES, *UNITS):
             plain.pop(known, None)
         if unit is None:
             tell(f"{path}: {key} counts pixels, so the size of a voxel in nm is not known")
@@ -252,7 +266,7 @@ def _voxel_size(
 
 def _unit(plain: Mapping[str, JSON], path: str, arrangement: Arrangement | None) -> tuple[float, ...] | None:
     """Length in nm, z y x, of the units that are named; 1 where none are, None where they are pixels."""
-    for key in _UNITS:
+    for key in UNITS:
         value = plain.get(key)
         if value is None:
             continue

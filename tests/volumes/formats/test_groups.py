@@ -1,9 +1,11 @@
 """What groups above an array say of it: honoured from any level up to the top of the store, or told."""
 
+import h5py
 import pytest
 import zarr
 
 from foreign import IMAGE, same
+from neuropil.errors import Note
 
 SHIFT = (80.0, 0.0, 4.0)
 
@@ -38,3 +40,75 @@ def test_ome_zarr_of_a_store_inside_another(tmp_path):
     """The path stops at the first name that ends in .zarr; what describes the image lies above it."""
     write_image(tmp_path / "group", 3, "b.zarr/0")
     same(tmp_path / "group/b.zarr/0", IMAGE, voxel_size=(40, 5, 4), origin=(2, 0, 1))
+
+
+def write_in_group(folder, form, arrays, groups):
+    """Arrays by name with their attributes, and attributes of groups, in HDF5 or Zarr."""
+    if form == "h5":
+        with h5py.File(folder / "a.h5", "w") as file:
+            for name, (voxels, attributes) in arrays.items():
+                file.create_dataset(name, data=voxels).attrs.update(attributes)
+            for name, attributes in groups.items():
+                file[name or "/"].attrs.update(attributes)
+        return folder / "a.h5"
+    top = zarr.create_group(folder / "a.zarr", zarr_format=int(form[-1]))
+    for name, (voxels, attributes) in arrays.items():
+        array = top.create_array(name, shape=voxels.shape, dtype=voxels.dtype, chunks=voxels.shape)
+        array[:] = voxels
+        array.attrs.update(attributes)
+    for name, attributes in groups.items():
+        (top[name] if name else top).attrs.update(attributes)
+    return folder / "a.zarr"
+
+
+FORMS = ["h5", "zarr2", "zarr3"]
+SIZE = {"resolution": [40.0, 5.0, 4.0]}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("own", "groups", "size", "origin"),
+    [
+        ({}, {"v": SIZE}, (40, 5, 4), None),
+        ({}, {"": SIZE}, (40, 5, 4), None),
+        ({}, {"v": SIZE | {"offset": [80, 0, 4]}}, (40, 5, 4), (2, 0, 1)),
+        ({}, {"v": {"resolution": [0.04, 0.005, 0.004], "units": "um", "offset": [0.08, 0, 0]}}, (40, 5, 4), (2, 0, 0)),
+        ({"offset": [80, 0, 4]}, {"v": SIZE}, (40, 5, 4), (2, 0, 1)),
+        ({"offset": [80, 0, 4]}, {"v": SIZE | {"offset": [0, 0, 0]}}, (40, 5, 4), (2, 0, 1)),
+        ({"voxel_size": [0.04, 0.005, 0.004]}, {"v": {"units": ["um"] * 3}}, (40, 5, 4), None),
+        (SIZE, {"v": {"offset": [80, 0, 4]}}, (40, 5, 4), (2, 0, 1)),
+        (SIZE, {"": {"resolution": [1, 1, 1]}}, (40, 5, 4), None),
+        ({}, {"v": SIZE, "": {"resolution": [1, 1, 1]}}, (40, 5, 4), None),
+        ({}, {"v": {"offset": [80, 0, 4]}, "": SIZE}, (40, 5, 4), (2, 0, 1)),
+        ({}, {"v": {"offset": [80, 0, 4]}}, None, None),
+        ({}, {"v": {"element_size_um": [0.04, 0.005, 0.004]}}, (40, 5, 4), None),
+        ({}, {"v": {"resolution": "high", "offset": "none"}}, None, None),
+    ],
+)  # fmt: skip
+def test_size_and_place_of_the_group(tmp_path, form, own, groups, size, origin):
+    path = write_in_group(tmp_path, form, {"v/raw": (IMAGE, own), "other": (IMAGE[:1], SIZE)}, groups)
+    same(path / "v/raw", IMAGE, voxel_size=size, origin=origin)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_axes_of_the_group(tmp_path, form):
+    named = {"axis_names": ["x", "y", "z"], "voxel_size": [4, 5, 40]}
+    path = write_in_group(tmp_path, form, {"v/raw": (IMAGE.T, {})}, {"v": named})
+    found = same(path / "v/raw", IMAGE, voxel_size=(40, 5, 4))
+    assert found.found_in == f"attribute voxel_size of the group {path}/v"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("arrays", "group", "told"),
+    [
+        ({"v/raw": (IMAGE, {}), "v/s1": (IMAGE[:, ::2, ::2], {})}, SIZE, "different shapes"),
+        ({"v/raw": (IMAGE, {"units": "um"})}, SIZE | {"units": "nm"}, "units"),
+        ({"v/raw": (IMAGE, {"resolution": [80, 10, 8]})}, SIZE | {"offset": [80, 0, 4]}, "offset"),
+    ],
+)
+def test_what_the_group_leaves_open_is_told(tmp_path, form, arrays, group, told):
+    path = write_in_group(tmp_path, form, arrays, {"v": group})
+    with pytest.warns(Note, match=f"group .*v .*{told}"):
+        metadata = same(path / "v/raw", IMAGE, origin=None)
+    assert metadata.voxel_size in (None, (80, 10, 8))

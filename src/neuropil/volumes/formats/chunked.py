@@ -189,16 +189,16 @@ def choose_listed(found: Mapping[str, arrays.Listed], location: Location) -> str
     return arrays.choose(found, location.path, location.container, location.array)
 
 
-def list_folder(container: str, describe: Describe) -> dict[str, arrays.Listed]:
-    """Shape and dtype of every array in a local folder or ZIP file, by name."""
+def list_folder(container: str, describe: Describe, below: str = "") -> dict[str, arrays.Listed]:
+    """Shape and dtype of every array in a local folder or ZIP file, by name; ``below`` a group of it."""
     found: dict[str, arrays.Listed] = {}
     if is_zip(container):
-        for name in sorted({key.rpartition("/")[0] for key in members(container)}):
+        for name in sorted({key.rpartition("/")[0] for key in members(container) if key.startswith(below)}):
             described = describe(container, name)
             if described is not None:
                 found[name] = described.listed
         return found
-    for folder, names, _ in os.walk(container):
+    for folder, names, _ in os.walk(Path(container, below)):
         name = Path(folder).relative_to(container).as_posix().removeprefix(".")
         described = describe(container, name)
         if described is not None:

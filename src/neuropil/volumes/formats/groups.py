@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.formats.keys import in_folder
+from neuropil.volumes.marks import is_marked
+from neuropil.volumes.metadata import PLACES, SIZES, UNITS, axis_names, to_json
+
+MOST = 1000
+"""Arrays of a group that are looked at."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """An array below a group: its name there, its shape, and whether it has a voxel size of its own."""
+
+    name: str
+    shape: tuple[int, ...]
+    sized: bool
 
 
 class ReadGroup(Protocol):
@@ -27,12 +42,14 @@ class Group:
         name: of the group inside the container; "" for the container itself.
         inside: the name of the array as seen from the group.
         attributes: of the group.
+        arrays: those below the group, as far as that can be told.
     """
 
     container: str
     name: str
     inside: str
     attributes: Mapping[str, Any]
+    arrays: Callable[[], Iterable[Neighbour]]
 
     @property
     def path(self) -> str:
@@ -40,7 +57,13 @@ class Group:
         return f"{self.container.rstrip('/')}/{self.name}".rstrip("/")
 
 
-def groups_above(container: str, name: str, read: ReadGroup) -> Iterator[Group]:
+class ListGroup(Protocol):
+    """The arrays below the group of a name in a container; none where a bucket does not tell."""
+
+    def __call__(self, container: str, name: str) -> Iterator[Neighbour]: ...
+
+
+def groups_above(container: str, name: str, read: ReadGroup, list_group: ListGroup) -> Iterator[Group]:
     """The groups above an array, the nearest first, up to the top of the store.
 
     The top may lie above the container: a path says where the array is, not where its store begins.
@@ -55,7 +78,8 @@ def groups_above(container: str, name: str, read: ReadGroup) -> Iterator[Group]:
         group = "/".join(parts[:length])
         attributes = read(container, group)
         if attributes is not None:
-            yield Group(container, group, "/".join(parts[length:]), attributes)
+            arrays = partial(list_group, container, group)
+            yield Group(container, group, "/".join(parts[length:]), attributes, arrays)
     if in_folder(container):
         here = Path(container).absolute()
         above = [(str(folder), here.relative_to(folder).as_posix()) for folder in here.parents]
@@ -71,4 +95,101 @@ def groups_above(container: str, name: str, read: ReadGroup) -> Iterator[Group]:
             attributes = read(folder, "")
         if attributes is None:
             return
-        yield Group(folder, "", "/".join(part for part in (inside, *parts) if part), attributes)
+        below = "/".join(part for part in (inside, *parts) if part)
+        yield Group(folder, "", below, attributes, partial(list_group, folder, ""))
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """The attributes of an array together with those that groups above have for it.
+
+    Args:
+        attributes: of both.
+        where: names the group that the voxel size is from, to be put behind the attribute's name; "" for the array.
+    """
+
+    attributes: dict[str, Any]
+    where: str = ""
+
+
+def inherit(own: Mapping[str, Any], groups: Iterable[Group], axes: int, path: str, named: bool = False) -> Inherited:
+    """What groups above say of the size and place of an array that is silent, the nearest one first.
+
+    Used where one array can be meant: not where those below a group that has a voxel size differ in shape, as the
+    levels of a pyramid do. What is not used is told.
+
+    Args:
+        own: the attributes of the array.
+        groups: above it, the nearest first.
+        axes: their number.
+        path: names the array in messages.
+        named: whether the array names its axes elsewhere.
+    """
+    plain, where = dict(own), ""
+    if is_marked(own):  # written here, with all there is to say
+        return Inherited(plain)
+    for group in groups:
+        found = _of_group(group)
+        names = axis_names(group.attributes)
+        if names is not None and len(names) == axes and not named and axis_names(plain) is None:
+            plain["axis_names"] = names
+        sized, new = any(key in plain for key in SIZES), [key for key in SIZES if key in found]
+        if new and not sized and not _open(group, found, own, path):
+            plain, where = {**found, **plain}, f" of the group {group.path}"
+        elif not new:
+            plain = {**found, **plain} if not any(key in plain for key in PLACES) else _with_units(plain, found)
+        elif sized:
+            _tell_place(group, found, plain, path)
+            plain = _with_units(plain, found)
+        if new:
+            break
+    return Inherited(plain if any(key in plain for key in SIZES) else {**_names(plain), **own}, where)
+
+
+def _names(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in plain.items() if key == "axis_names"}
+
+
+def _of_group(group: Group) -> dict[str, Any]:
+    """Sizes, places and units among the attributes of a group, in the form that those of arrays have."""
+    plain = {key: to_json(group.attributes[key]) for key in (*SIZES, *PLACES, *UNITS) if key in group.attributes}
+    return {key: value for key, value in plain.items() if key in UNITS or _are_numbers(value)}
+
+
+def _are_numbers(value: object) -> bool:
+    rows = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    return bool(rows) and all(isinstance(n, int | float) and not isinstance(n, bool) for n in rows)
+
+
+def _with_units(plain: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    units = {} if any(key in plain for key in UNITS) else {key: found[key] for key in UNITS if key in found}
+    return {**plain, **units}
+
+
+def _open(group: Group, found: Mapping[str, Any], own: Mapping[str, Any], path: str) -> bool:
+    """Whether it is open if a voxel size of the group is that of the array; then this is told."""
+    key = next(key for key in SIZES if key in found)
+    told = f"the group {group.path} of {path} has the attribute {key}, which is not used: "
+    out = "; store it with the array, or give --voxel-size to `neuropil convert`"
+    units = [tuple(str(to_json(place[key])) for key in UNITS if key in place) for place in (own, found)]
+    if units[0] and units[0] != units[1]:
+        tell(f"{told}it may be in other units than those of the array{out}")
+        return True
+    shapes: dict[tuple[int, ...], str] = {}
+    for array, _ in zip(group.arrays(), range(MOST), strict=False):
+        if len(array.shape) >= 3 and not array.sized:
+            shapes.setdefault(array.shape[-3:], array.name)
+    if len(shapes) > 1:
+        some = ", ".join(f"{name} ({'×'.join(map(str, shape))})" for shape, name in list(shapes.items())[:3])
+        tell(f"{told}the group holds arrays of different shapes, {some}{out}")
+    return len(shapes) > 1
+
+
+def _tell_place(group: Group, found: Mapping[str, Any], plain: Mapping[str, Any], path: str) -> None:
+    """An offset beside another voxel size than the array's may be that of another level."""
+    new = [key for key in PLACES if key in found]
+    if new and not any(key in plain for key in PLACES):
+        tell(
+            f"the group {group.path} of {path} has the attribute {new[0]}, which is not used: it stands beside a "
+            "voxel size, and the array has its own"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.formats import hdf5_links
 from neuropil.volumes.formats.base import Format, Location, stamp_file
+from neuropil.volumes.formats.groups import MOST, Group, Neighbour, inherit
 from neuropil.volumes.formats.hdf5_file import SparingFile
 from neuropil.volumes.marks import is_marked, marked
-from neuropil.volumes.metadata import JSON, Metadata, axis_names
+from neuropil.volumes.metadata import JSON, SIZES, Metadata, axis_names
 from neuropil.volumes.volume import Index, Mode, Volume, arranged, first_line, readable, writable
 
 _CACHE = 64 << 20  # bytes of decompressed chunks kept: a chunk that many small boxes touch is unpacked once
@@ -88,9 +90,11 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
         path = f"{location.container}/{name}"
         hdf5_links.check_readable(dataset, location.container, path)
         attributes = _stored_attributes(dataset, path)
-        names = location.names(dataset.shape, _axes(dataset, attributes))
+        labelled = axis_names(attributes) is None and _axes(dataset, attributes) is not None
+        about = inherit(attributes, _groups(dataset, location.container), dataset.ndim, path, labelled)
+        names = location.names(dataset.shape, _axes(dataset, about.attributes))
         arrangement = arrange(dataset.shape, names, path, True if "offsets" in attributes else None)
-        metadata = Metadata.from_attributes(attributes, path, arrangement)
+        metadata = Metadata.from_attributes(about.attributes, path, arrangement).found(about.where)
         return Volume(path, arranged(Hdf5Store(file, dataset, disk), arrangement), metadata, mode)
     except BaseException:
         file.close()
@@ -218,6 +222,32 @@ def _axes(dataset: Any, attributes: Mapping[str, Any]) -> list[str] | None:
     if "MATLAB_class" in attributes and dataset.ndim >= 2:
         return ["t", "c", "z", "x", "y"][-dataset.ndim :]
     return axis_names(attributes) or (labels if any(labels) and len(labels) == dataset.ndim else None)
+
+
+def _groups(dataset: Any, container: str) -> Iterator[Group]:
+    """The groups above a dataset in its file, the nearest first."""
+    group = dataset
+    while group.name != "/":
+        group = group.parent
+        name = group.name.strip("/")
+        told = f"the group {container}/{name}".rstrip("/")
+        inside = dataset.name[len(group.name) :].strip("/")
+        yield Group(container, name, inside, _stored_attributes(group, told), partial(_arrays, group))
+
+
+def _arrays(group: Any) -> list[Neighbour]:
+    """The datasets below a group, as many as are looked at."""
+    import h5py
+
+    found: list[Neighbour] = []
+
+    def look(name: str, item: Any) -> bool | None:
+        if isinstance(item, h5py.Dataset) and item.shape is not None:
+            found.append(Neighbour(name, item.shape, any(key in item.attrs for key in SIZES)))
+        return len(found) >= MOST or None
+
+    group.visititems(look)
+    return found
 
 
 def _copy_others(container: str, file: Any, name: str) -> None:

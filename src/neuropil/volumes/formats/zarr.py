@@ -28,12 +28,12 @@ from neuropil.volumes.formats.chunked import (
     open_handle,
 )
 from neuropil.volumes.formats.codecs import lacks_codec, open_by_zarr
-from neuropil.volumes.formats.groups import groups_above
+from neuropil.volumes.formats.groups import Neighbour, groups_above, inherit
 from neuropil.volumes.formats.making import create_chunked, open_new
 from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images, ome_place
 from neuropil.volumes.formats.zipped import ZipStore, is_zip
 from neuropil.volumes.marks import is_marked, marked
-from neuropil.volumes.metadata import Metadata, axis_names
+from neuropil.volumes.metadata import SIZES, Metadata, axis_names
 from neuropil.volumes.volume import Mode, Store, Volume, arranged, readable
 
 _OLD = "zarr2"
@@ -60,13 +60,15 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     own = (
         described.values.get("attributes", {}) if described.driver == "zarr3" else attributes(location.container, name)
     )
-    above = groups_above(location.container, name, group_attributes)
+    above = list(groups_above(location.container, name, group_attributes, _arrays))
     image = next(filter(None, (ome_place(group.attributes, group.inside) for group in above)), None)
-    names = image.axes if image else described.values.get("dimension_names") or axis_names(own)
+    named = described.values.get("dimension_names")
+    about = inherit(own, [] if image else above, len(described.listed.shape), path, bool(named))
+    names = image.axes if image else named or axis_names(about.attributes)
     keep = True if "offsets" in own else False if image else None  # OME-Zarr images often have one channel, written out
     names = location.names(described.listed.shape, names)
     arrangement = arrange(described.listed.shape, names, path, keep)
-    metadata = Metadata.from_attributes(own, path, arrangement)
+    metadata = Metadata.from_attributes(about.attributes, path, arrangement).found(about.where)
     if image is not None and metadata.voxel_size is None:
         metadata = image.metadata(metadata, arrangement, path)
     if mode == "r+" and is_zip(location.container):
@@ -236,6 +238,12 @@ def group_attributes(container: str, name: str) -> dict[str, Any] | None:
         return dict(found.get("attributes", {}))
     old = keys.read_json(container, f"{at}.zattrs")
     return old if old is not None else keys.read_json(container, f"{at}.zgroup") and {}
+
+
+def _arrays(container: str, name: str) -> Iterator[Neighbour]:
+    """The arrays below a group."""
+    for array, listed in ({} if "://" in container else list_folder(container, describe, name)).items():
+        yield Neighbour(array, listed.shape, any(key in attributes(container, array) for key in SIZES))
 
 
 def chunk_files(array: Path) -> Iterator[tuple[Path, tuple[int, ...] | None]]:
