@@ -17,7 +17,21 @@ _NANOMETRES = {
     "a": 0.1, "å": 0.1, "angstrom": 0.1, "ångström": 0.1, "ångstrom": 0.1,
     "pm": 1e-3, "picometer": 1e-3, "picometre": 1e-3,
 }  # fmt: skip
-_NONE = ("", "pixel", "px", "voxel", "vx", "none", "unknown", "null", "dimensionless", "1", "index", "arbitrary")
+_NONE = (
+    "",
+    "pixel",
+    "px",
+    "voxel",
+    "vx",
+    "none",
+    "unknown",
+    "null",
+    "dimensionless",
+    "1",
+    "index",
+    "arbitrary",
+    "reference frame",
+)
 """What says that a length is counted in voxels."""
 
 USUAL = (0.5, 1000.0)

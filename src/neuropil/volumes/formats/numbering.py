@@ -29,7 +29,8 @@ def section_files(pattern: str) -> tuple[str, ...]:
         return (pattern,)
     if "[" in str(place.parent) and place.parent.is_dir():  # a folder with brackets in its name
         pattern = str(Path(escape(str(place.parent))) / place.name)
-    return tuple(sorted((name for name in glob(pattern, recursive=True) if Path(name).is_file()), key=natural))
+    found = sorted(name for name in glob(pattern, recursive=True) if Path(name).is_file())
+    return tuple(sorted(found, key=natural))
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -57,13 +58,18 @@ def check_names(files: Sequence[str], pattern: str) -> None:
             f"expected sections that are called alike, as {usual[0]}, got {other}, matched by {pattern}; "
             "move it away, or write a pattern that leaves it out"
         )
-    numbers = _numbers(files, pattern)
-    steps = {b - a for a, b in pairwise(numbers)}
-    if len(steps) <= 1:
-        if max(steps, default=1) > 1:
-            tell(f"{pattern} has every {max(steps)}th number only; its sections are read one after the other")
+    counted = _counted(files, pattern)
+    steps = [{b - a for a, b in pairwise(column)} for column in counted]
+    regular = [step.pop() for step in steps if len(step) == 1]
+    uneven = [column for column in counted if len({b - a for a, b in pairwise(column)}) > 1]
+    # Beside an even number, one that jumps far is no count of sections, but a time or a place.
+    uneven = [column for column in uneven if not regular or _span(column) <= 2 * len(column)]
+    if not uneven:
+        if min(regular, default=1) > 1:
+            tell(f"{pattern} has every {min(regular)}th number only; its sections are read one after the other")
         return
-    step = gcd(*steps)
+    numbers = min(uneven, key=_span)
+    step = _step(numbers)
     missing = sorted(set(range(numbers[0], numbers[-1], step)) - set(numbers))
     told = f"{len(missing)} of the numbers of {pattern} are missing: {_ranges(missing, step)}"
     if not gaps_allowed():
@@ -71,23 +77,51 @@ def check_names(files: Sequence[str], pattern: str) -> None:
     tell(f"{told}; the sections that are there are read one after the other")
 
 
-def _numbers(files: Sequence[str], pattern: str) -> list[int]:
-    """The numbers of the sections, ascending: the group of digits that is another in each file, with the fewest gaps;
-    empty where no group is."""
-    rows = [[int(part) for part in re.findall(r"\d+", file)] for file in files]
-    columns = [sorted(column) for column in zip(*rows, strict=True)]
-    different = [column for column in columns if len(set(column)) == len(files)]
-    if not different and len({tuple(row) for row in rows}) < len(files):
-        raise NeuropilError(f"two sections of {pattern} have the same number: {_twice(files, rows)}")
-    return min(different, key=lambda column: column[-1] - column[0], default=[])
+def _step(column: Sequence[int]) -> int:
+    """The distance of which all others are multiples."""
+    return gcd(*(b - a for a, b in pairwise(column)))
 
 
-def _twice(files: Sequence[str], rows: Sequence[Sequence[int]]) -> str:
+def _span(column: Sequence[int]) -> int:
+    """Numbers from the first to the last, those that are missing too."""
+    return (column[-1] - column[0]) // _step(column) + 1
+
+
+def _counted(files: Sequence[str], pattern: str) -> list[list[int]]:
+    """The numbers in the names that count the sections, one list for each place in the name.
+
+    Every number that changes must rise with the files, as section numbers and their decimal fractions do: where one
+    rises and falls, as a channel or tile does, the order of the sections is not clear.
+
+    Raises:
+        NeuropilError: it is not, or two files have the same numbers.
+    """
+    changing: list[list[int]] = []
+    for number in (r"\d+", r"\d+(?:\.\d+)?"):
+        rows = [re.findall(number, file) for file in files]
+        if len({tuple(len(part.partition(".")[2]) for part in row) for row in rows}) > 1:
+            break  # fractions of several lengths
+        columns = [[int(part.replace(".", "")) for part in column] for column in zip(*rows, strict=True)]
+        changing = [column for column in columns if len(set(column)) > 1]
+        if len({tuple(row) for row in zip(*changing, strict=True)}) < len(files) > 1:
+            raise NeuropilError(f"two sections of {pattern} have the same number: {_twice(files, rows)}")
+        if all(a <= b for column in changing for a, b in pairwise(column)):
+            counted = [column for column in changing if len(set(column)) == len(files)]
+            if counted or len(files) == 1:
+                return counted
+    raise NeuropilError(
+        f"several numbers change in the names of {pattern}, and they do not rise together, from {files[0]} to "
+        f"{files[1]} to {files[-1]}; name the sections of one channel or tile, as z*_c0.png, or number them anew"
+    )
+
+
+def _twice(files: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     first: dict[tuple[int, ...], str] = {}
     for file, row in zip(files, rows, strict=True):
-        if tuple(row) in first:
-            return f"{first[tuple(row)]} and {file}"
-        first[tuple(row)] = file
+        key = tuple(int(part.replace(".", "")) for part in row)
+        if key in first:
+            return f"{first[key]} and {file}"
+        first[key] = file
     return ""
 
 

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from neuropil.errors import NeuropilError
-from neuropil.memory import expect_memory
+from neuropil.errors import NeuropilError, Note, tell
 from neuropil.volumes.atomic import expect_output, replacing
 from neuropil.volumes.formats import tiff
 from neuropil.volumes.formats.base import Colour, Format, Location, Stamp, list_one, stamp_files
@@ -24,13 +24,14 @@ from neuropil.volumes.formats.chunked import identity
 from neuropil.volumes.formats.colours import dtype_of, read_colours, refuse_colours
 from neuropil.volumes.formats.numbering import check_names, is_pattern, section_files
 from neuropil.volumes.formats.pages import Pages
-from neuropil.volumes.formats.tiff_metadata import description, made_here
+from neuropil.volumes.formats.pictures import look, read_picture
+from neuropil.volumes.formats.tiff_metadata import description, made_here, tell_pixel
 from neuropil.volumes.marks import MADE_BY, has_mark
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.volume import ArrayStore, Index, Mode, Volume, readable, writable
 
-_GRAY = {"L": "u1", "1": "?", "I": "i4", "I;16": "u2", "I;16B": "u2", "I;16L": "u2", "I;16N": "u2", "F": "f4"}
-"""Modes of Pillow that hold one value for each pixel."""
+_ALIKE = 0.01
+"""Share by which voxel sizes of sections may differ, as rounded ones do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +78,13 @@ def open_sections(location: Location, mode: Mode = "r") -> Volume:
         raise NeuropilError(f"no such file: {pattern}" if not is_pattern(pattern) else f"no file matches {pattern}")
     check_names(files, pattern)
     first = _header(files[0], location.colour)
+    for note in first.notes:
+        tell(note)
     for file in files[1:]:
-        other = _header(file, location.colour)
-        if (other.shape, other.dtype) != (first.shape, first.dtype):
-            raise NeuropilError(
-                f"expected sections of one size and type, {first.shape} {first.dtype} as {files[0]}, got {other.shape} "
-                f"{other.dtype} in {file}"
-            )
+        _check_alike(first, _header(file, location.colour), files[0], file)
+    if not _is_tiff(files[0]):
+        tell_pixel(first.pixel, pattern)
+    _check_order(files, [_header(file, location.colour).number for file in files], pattern)
 
     known = [identity(Path(file)) for file in files]
 
@@ -211,11 +212,15 @@ def _check_target(pattern: Path, shape: Sequence[int], dtype: np.dtype[Any], met
 
 @dataclass(frozen=True)
 class Header:
-    """Shape `[y, x]`, dtype and metadata of one section."""
+    """Shape `[y, x]`, dtype and metadata of one section; nm of a pixel along y and x; its number in
+    OME-XML; and what is to be told of it."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     metadata: Metadata
+    pixel: tuple[float, float] | None = None
+    number: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 def _header(file: str, colour: Colour) -> Header:
@@ -226,31 +231,63 @@ def _header(file: str, colour: Colour) -> Header:
 
 @lru_cache(maxsize=100_000)
 def _read_header(file: str, colour: Colour, size: int, changed: int) -> Header:
-    with readable(file):
-        if _is_tiff(file):
-            page, metadata = tiff.read_section(file, colour)
-            return Header(page.shape, page.dtype, metadata)
-        from PIL import Image
+    if _is_tiff(file):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", Note)
+            found = tiff.read_section(file, colour)
+        notes = tuple(str(one.message) for one in told)
+        return Header(found.page.shape, found.page.dtype, found.metadata, found.pixel, found.number, notes)
+    picture = look(file)
+    if picture.colours and not colour:
+        raise refuse_colours(file, f"the mode {picture.mode}")
+    gray = not picture.colours or picture.mode == "LA"
+    dtype = picture.dtype if gray else dtype_of(colour, picture.dtype, file)
+    return Header(picture.shape, dtype, Metadata(), picture.pixel)
 
-        Image.MAX_IMAGE_PIXELS = None
-        with Image.open(file) as image:
-            expect_memory(2 * image.width * image.height, f"a section of {file}", "it cannot be read here")
-            kind = _GRAY.get(image.mode)
-            if kind is None and not (colour and image.mode in ("RGB", "RGBA")):
-                raise refuse_colours(file, f"the mode {image.mode}")
-            dtype = np.dtype(kind) if kind else dtype_of(colour, np.dtype(np.uint8), file)
-            return Header(image.size[::-1], dtype, Metadata())
+
+def _check_order(files: Sequence[str], numbers: Sequence[int | None], pattern: str) -> None:
+    """Refuse sections whose OME-XML has them in another order than their names."""
+    known = [(n, file) for n, file in zip(numbers, files, strict=True) if n is not None]
+    for (a, one), (b, other) in pairwise(known):
+        if a >= b:
+            raise NeuropilError(
+                f"expected sections in the order of their OME-XML, got section {a} in {one} before section {b} in "
+                f"{other}, by the names of {pattern}; open one of the files, which names the others"
+            )
+
+
+def _check_alike(first: Header, other: Header, expected: str, file: str) -> None:
+    """Refuse a section that is not like the first: of another size, type, place, or size of voxels."""
+    if (other.shape, other.dtype) != (first.shape, first.dtype):
+        raise NeuropilError(
+            f"expected sections of one size and type, {first.shape} {first.dtype} as {expected}, got {other.shape} "
+            f"{other.dtype} in {file}"
+        )
+    if (other.metadata.origin, other.metadata.shift) != (first.metadata.origin, first.metadata.shift):
+        raise NeuropilError(
+            f"expected sections that store one origin, {first.metadata.origin} as {expected}, got "
+            f"{other.metadata.origin} in {file}; remove them"
+        )
+    sizes: tuple[tuple[Any, Any], ...]
+    sizes = ((first.metadata.voxel_size, other.metadata.voxel_size), (first.pixel, other.pixel))
+    for a, b in sizes:
+        same = a is None and b is None
+        if a is not None and b is not None:
+            same = all(abs(n - m) <= _ALIKE * max(n, m) for n, m in zip(a, b, strict=True))
+        if not same:
+            told = [" × ".join(f"{n:.4g}" for n in size) + " nm" if size else "none" for size in (a, b)]
+            raise NeuropilError(
+                f"expected sections of one pixel size, {told[0]} as {expected}, got {told[1]} in {file}; scale it, or "
+                "correct what the files say"
+            )
 
 
 def _load(file: str, colour: Colour) -> npt.NDArray[Any]:
     if _is_tiff(file):
         return tiff.read_section_voxels(file, colour)
-    from PIL import Image
-
-    Image.MAX_IMAGE_PIXELS = None  # large sections are no bombs; what memory cannot hold is refused
-    with Image.open(file) as image:
-        expect_memory(2 * image.width * image.height * len(image.getbands()), f"reading {file}", "read it elsewhere")
-        found = np.asarray(image)
+    found = read_picture(file)
+    if found.ndim == 3 and found.shape[2] == 2:
+        return np.asarray(found[..., 0])  # gray, and how opaque it is
     return read_colours(found, colour) if found.ndim == 3 else found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.allowances import check_inside
 from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.atomic import replacing
@@ -22,7 +22,8 @@ from neuropil.volumes.formats.base import Colour, Format, Location, list_one, st
 from neuropil.volumes.formats.colours import read_colours
 from neuropil.volumes.formats.pages import Pages
 from neuropil.volumes.formats.tiff_metadata import description, made_here, read_metadata
-from neuropil.volumes.formats.tiff_pages import Stack, find_stack
+from neuropil.volumes.formats.tiff_ome import check_files, read_ome, section_number
+from neuropil.volumes.formats.tiff_pages import Stack, check_upright, find_stack
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.volume import ArrayStore, Index, Mode, Volume, arranged, first_line, readable, writable
 
@@ -79,7 +80,7 @@ def open_tiff(location: Location, mode: Mode = "r") -> Volume:
         try:
             stack = find_stack(file, path, location.colour)
             arrangement = arrange(stack.shape, location.names(stack.shape, stack.names), path)
-            metadata = read_metadata(file, path)
+            metadata, _ = read_metadata(file, path)
             store: Any = _mapped(path, stack, mode) if stack.mapped else None
             if store is not None:
                 file.close()
@@ -126,14 +127,33 @@ def _allocate(file: Path, shape: Sequence[int], dtype: np.dtype[Any], metadata: 
     return mapped
 
 
-def read_section(path: str, colour: Colour) -> tuple[Pages, Metadata]:
-    """A file that is one section of a stack: its page, and its metadata. Others that its OME-XML names are left alone.
+@dataclass(frozen=True)
+class Section:
+    """A file that is one section of a stack.
+
+    Args:
+        page: its shape and type.
+        metadata: its own.
+        pixel: nm along y and x, where that is known.
+        number: which section it is, where its OME-XML says so.
+    """
+
+    page: Pages
+    metadata: Metadata
+    pixel: tuple[float, float] | None
+    number: int | None
+
+
+def read_section(path: str, colour: Colour) -> Section:
+    """A file that is one section of a stack. Others that its OME-XML names are left alone.
 
     Raises:
         NeuropilError: several pages.
     """
     with _damage_told(path), closing(_parse(path, whole=False)) as file:
-        return _pages(_one_section(file, path, colour), path), read_metadata(file, path)
+        page = _pages(_one_section(file, path, colour), path)
+        ome = read_ome(file, path)
+        return Section(page, *read_metadata(file, path), section_number(ome, path) if ome else None)
 
 
 def read_section_voxels(path: str, colour: Colour) -> npt.NDArray[Any]:
@@ -173,6 +193,12 @@ def _parse(path: str, whole: bool = True) -> Any:
 
     file = tifffile.TiffFile(path, is_ome=None if whole else False)
     try:
+        ome = read_ome(file, path) if whole else ""
+        if ome:
+            check_files(ome, path)
+        if ome != file.pages.first.description and ome:  # of a companion
+            file.close()
+            file = tifffile.TiffFile(path, omexml=ome)
         file.filehandle.seek((len(file.pages) and file.pages.next_page_offset) or 0)
         end = file.filehandle.read(file.tiff.offsetsize)
         if len(end) < file.tiff.offsetsize or any(end):
@@ -196,15 +222,24 @@ def _mapped(path: str, stack: Stack, mode: Mode) -> MappedStore:
 def _pages(stack: Stack, path: str) -> Pages:
     """The pages of a stack, which may lie in other files, as OME-TIFF has them; all are looked at, none is unpacked."""
     pages = stack.pages
+    absent = 0
     for number, page in enumerate(pages):
         if page is None:
             raise NeuropilError(f"page {number} of {path} is missing; is one of the files that it names?")
         _check_page(page, number, path)
+        absent += sum(_absent(page))
+    if absent:
+        tell(f"{absent} tiles or strips of {path} are absent; they are read as {pages[0].keyframe.nodata}")
 
     def load(number: int) -> npt.NDArray[Any]:
         page = pages[number // stack.depth]
         with _damage_told(f"page {number} of {path}"):
-            found = np.asarray(page.asarray()).reshape(stack.depth, *stack.shape[-2:], *stack.samples)
+            if all(_absent(page)):
+                return np.full(stack.shape[-2:], page.keyframe.nodata, stack.dtype)
+            with _opened(page.parent.filehandle):
+                found = np.asarray(page.asarray()).reshape(stack.depth, *stack.shape[-2:], *stack.samples)
+            if stack.inverted:
+                found = np.invert(found)
             if stack.samples:
                 found = read_colours(found, stack.colour)
             return np.asarray(found[number % stack.depth])
@@ -212,7 +247,27 @@ def _pages(stack: Stack, path: str) -> Pages:
     return Pages(stack.shape[-2:], stack.dtype, load)
 
 
+def _absent(page: Any) -> list[bool]:
+    """Whether each tile or strip of a page was left out, as GDAL does with empty ones."""
+    places = zip(page.dataoffsets, page.databytecounts, strict=True)
+    return [start == 0 or (count == 0 and not page.is_contiguous) for start, count in places]
+
+
+@contextmanager
+def _opened(handle: Any) -> Iterator[None]:
+    """A file open for a while, as it was before."""
+    closed = handle.closed
+    if closed:
+        handle.open()
+    try:
+        yield
+    finally:
+        if closed:
+            handle.close()
+
+
 def _check_page(page: Any, number: int, path: str) -> None:
+    check_upright(page, path)
     handle = page.parent.filehandle
     if Path(handle.path) != Path(path).absolute() and Path(handle.path) != Path(path):
         check_inside(path, handle.path, f"page {number}")

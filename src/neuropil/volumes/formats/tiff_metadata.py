@@ -6,27 +6,60 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 from neuropil.errors import tell
-from neuropil.geometry import VoxelSize
+from neuropil.volumes.formats.tiff_ome import ome_voxel_size, parse_ome, read_ome
 from neuropil.volumes.marks import is_marked, marked
-from neuropil.volumes.metadata import JSON, Metadata, parse_voxel_size
-from neuropil.volumes.units import nanometres
+from neuropil.volumes.metadata import JSON, Metadata
+from neuropil.volumes.units import USUAL, nanometres
 
 RESERVED = ("shape", "axes", "truncated")
 """Keys that tifffile itself keeps in the image description."""
 
 
-def read_metadata(file: Any, path: str) -> Metadata:
-    """The metadata of an open file: from the JSON of its image description, else a voxel size of OME or ImageJ."""
-    if file.is_ome or file.pages.first.description[-10:].strip().endswith("OME>"):
-        return Metadata(voxel_size=_ome_voxel_size(file.pages.first.description, path), found_in="OME-XML")
+_CENTIMETRE, _INCH = 1e7, 2.54e7  # nm, and their numbers as ResolutionUnit
+_UNITS = {2: _INCH, 3: _CENTIMETRE}
+
+Pixel = tuple[float, float]
+"""nm along y and x."""
+
+
+def read_metadata(file: Any, path: str) -> tuple[Metadata, Pixel | None]:
+    """The metadata of an open file: from the JSON of its image description, else a voxel size of OME or ImageJ; and
+    the size of its pixels, where that alone is known."""
+    ome = read_ome(file, path)
+    tags = [file.pages.first.tags.get(f"{axis}Resolution") for axis in "YX"]
+    if ome:
+        size, known = ome_voxel_size(parse_ome(ome, path), path)
+        if size is None and known:
+            tell(f"{path}: OME gives a physical size of {', '.join(known)} only, so the size of a voxel is not known")
+        pixel = (known["Y"], known["X"]) if {"Y", "X"} <= set(known) else None
+        return Metadata(voxel_size=size, found_in="OME-XML"), pixel
     if file.is_imagej:
-        resolution = [file.pages.first.tags.get(f"{axis}Resolution") for axis in "YX"]
-        size = _imagej_voxel_size(file.imagej_metadata or {}, resolution, path)
-        return Metadata(voxel_size=size, found_in="ImageJ's description")
-    return Metadata.from_attributes(parse_description(file.pages.first.description), path)
+        return _of_imagej(file.imagej_metadata or {}, tags, path)
+    found = Metadata.from_attributes(parse_description(file.pages.first.description), path)
+    unit = file.pages.first.tags.get("ResolutionUnit")
+    per = _fractions(tags)
+    length = _UNITS.get(int(unit.value) if unit is not None else 2)
+    pixel = None if per is None or length is None else (length * per[0], length * per[1])
+    if found.voxel_size is None:
+        tell_pixel(pixel, path)
+    return found, pixel
+
+
+def tell_pixel(pixel: Pixel | None, path: str) -> None:
+    """Say that the size of pixels is known and that of voxels is not; that of a screen or printer says nothing."""
+    if pixel is not None and max(pixel) <= USUAL[1]:
+        by = " × ".join(f"{n:.4g}" for n in pixel)
+        tell(f"{path} has pixels of {by} nm (y, x), but no thickness of sections, so the size of a voxel is not known")
+
+
+def _fractions(tags: list[Any]) -> Pixel | None:
+    """Units per pixel along y and x; None where the tags do not tell."""
+    if None in tags:
+        return None
+    (up, over), (right, across) = (tag.value for tag in tags)
+    return (over / up, across / right) if min(up, over, right, across) > 0 else None
 
 
 def description(metadata: Metadata) -> dict[str, JSON]:
@@ -60,39 +93,19 @@ def made_here(path: Path) -> bool:
     return is_marked(found) or bool(found.keys() & {"voxel_size", "offsets", "encoding", "origin"})
 
 
-def _imagej_voxel_size(imagej: Mapping[str, Any], resolution: list[Any], path: str) -> VoxelSize | None:
+def _of_imagej(imagej: Mapping[str, Any], tags: list[Any], path: str) -> tuple[Metadata, Pixel | None]:
     """ImageJ stores pixels per unit along y and x as fractions, and the spacing of sections in that unit; y and z may
     have units of their own."""
     names = [imagej.get(f"{axis}unit", imagej.get("unit")) for axis in "zy"] + [imagej.get("unit")]
-    units = [nanometres(name, f"ImageJ's unit of {path}") for name in names]
+    deep, high, wide = (nanometres(name, f"ImageJ's unit of {path}") for name in names)
     if any(key in imagej for key in ("xorigin", "yorigin", "zorigin")):
         tell(f"{path}: ImageJ's origin, the pixel that it counts from, is not used")
-    if None in units or None in resolution:
-        return None
-    (up, over), (right, across) = (tag.value for tag in resolution)
+    per = _fractions(tags)
+    if high is None or wide is None or per is None:
+        return Metadata(), None
+    pixel = (per[0] * high, per[1] * wide)
     spacing = imagej.get("spacing")
-    if spacing is None or not (spacing > 0 and up > 0 and right > 0):
+    if deep is None or spacing is None or not spacing > 0:
         tell(f"{path}: ImageJ gives a unit but no spacing of sections, so the size of a voxel is not known")
-        return None
-    z, y, x = (n * (unit or 1) for n, unit in zip((spacing, over / up, across / right), units, strict=True))
-    return (z, y, x)
-
-
-def _ome_voxel_size(xml: str, path: str) -> VoxelSize | None:
-    """OME-XML has PhysicalSizeZ, Y and X on Pixels, in µm where no unit is given."""
-    try:
-        root = ElementTree.fromstring(xml)
-    except ElementTree.ParseError:
-        return None
-    pixels = root.find(".//{*}Pixels")
-    if pixels is None:
-        return None
-    given = {axis: pixels.get(f"PhysicalSize{axis}") for axis in "ZYX"}
-    units = {a: nanometres(pixels.get(f"PhysicalSize{a}Unit", "µm"), f"the OME-XML of {path}") for a in "ZYX"}
-    if any(size is None for size in given.values()) or None in units.values():
-        if any(given.values()):
-            known = ", ".join(axis for axis, size in given.items() if size)
-            tell(f"{path}: OME gives a physical size of {known} only, so the size of a voxel is not known")
-        return None
-    z, y, x = (float(given[axis] or 0) * (units[axis] or 1) for axis in "ZYX")
-    return parse_voxel_size([z, y, x], f"PhysicalSize of {path}")
+        return Metadata(), pixel
+    return Metadata(voxel_size=(spacing * deep, *pixel), found_in="ImageJ's description"), pixel

@@ -11,8 +11,12 @@ import numpy as np
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.formats.base import Colour
 from neuropil.volumes.formats.colours import dtype_of, refuse_colours
+from neuropil.volumes.formats.pictures import turned_away
 
 _LETTERS = {"Q": "q", "I": "q", "R": "q"}  # of tifffile: axes that a file does not name
+
+
+_WHITE_IS_ZERO, _PALETTE = 0, 3  # of the tag PhotometricInterpretation
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Stack:
         samples: ``(3,)`` or ``(4,)`` for colours, else empty.
         colour: what colours mean.
         dtype: in which pages are read.
+        inverted: whether 0 is white, so that values are turned around.
     """
 
     series: list[Any]
@@ -36,13 +41,14 @@ class Stack:
     samples: tuple[int, ...]
     colour: Colour
     dtype: np.dtype[Any]
+    inverted: bool = False
 
     @property
     def mapped(self) -> bool:
         """Whether the voxels lie in one piece, uncompressed, in the opened file."""
         one = self.series[0]
-        plain = len(self.series) == 1 and not self.samples and one.dataoffset is not None
-        return bool(plain and not one.is_multifile)
+        plain = len(self.series) == 1 and not self.samples and not self.inverted and one.dataoffset is not None
+        return bool(plain and not one.is_multifile and all(one.keyframe.dataoffsets))
 
     @property
     def pages(self) -> list[Any]:
@@ -83,8 +89,7 @@ def find_stack(file: Any, path: str, colour: Colour) -> Stack:
         axes, shape = axes[:-1], shape[:-1]
     if axes[-2:] != ["Y", "X"]:
         raise NeuropilError(f"expected gray pages, got axes {''.join(axes)} of shape {tuple(shape)}, in {path}")
-    if first.keyframe.photometric == 0:
-        tell(f"{path} says that white is 0; its values are read as they are stored")
+    inverted = _check_pages(file, series, path, colour)
     pages = sum(len(s.pages) for s in series)
     depth = math.prod(shape[:-2]) // pages
     if depth * pages != math.prod(shape[:-2]):
@@ -92,5 +97,52 @@ def find_stack(file: Any, path: str, colour: Colour) -> Stack:
     names = None if all(axis in _LETTERS for axis in axes[:-2]) and len(axes) > 2 else axes
     dtype = np.dtype(first.dtype).newbyteorder("=")
     return Stack(
-        series, tuple(shape), names, depth, samples, colour, dtype_of(colour, dtype, path) if samples else dtype
+        series,
+        tuple(shape),
+        names,
+        depth,
+        samples,
+        colour,
+        dtype_of(colour, dtype, path) if samples else dtype,
+        inverted,
     )
+
+
+def _check_pages(file: Any, series: list[Any], path: str, colour: Colour) -> bool:
+    """Refuse values that are not grey ones as stored; whether 0 is white, and brightness was asked for.
+
+    Raises:
+        NeuropilError: a palette, pixels that are stored turned, or 0 for white in anything but an image that is
+            converted.
+    """
+    for one in series:
+        check_upright(one.keyframe, path)
+    key = series[0].keyframe
+    if key.photometric == _PALETTE and not _is_gray(key.colormap):
+        if not file.is_imagej:
+            raise NeuropilError(
+                f"expected gray values, got a palette of colours, whose numbers may be ids or not, in {path}; save it "
+                "as gray values, or as RGB"
+            )
+        tell(f"{path} is shown in colours by a table of ImageJ; its values are read as they are stored")
+    if key.photometric != _WHITE_IS_ZERO:
+        return False
+    if colour != "image" or key.dtype.kind not in "bu":
+        raise NeuropilError(
+            f"expected 0 to be black, got 0 for white, in {path}; `neuropil convert --type image` turns unsigned "
+            "values around; where they are ids, save them with 0 for black"
+        )
+    return True
+
+
+def check_upright(page: Any, path: str) -> None:
+    """Refuse a page whose pixels are to be turned or mirrored before they are shown."""
+    tag = page.tags.get("Orientation") if page == page.keyframe else None  # others have no tags of their own
+    if tag is not None and tag.value not in (0, 1):
+        raise turned_away(int(tag.value), path)
+
+
+def _is_gray(colormap: Any) -> bool:
+    """Whether a palette `[3, n]` is the ramp from black to white."""
+    ramp = np.linspace(0, 255, colormap.shape[1])
+    return bool((np.abs(np.asarray(colormap) / 257 - ramp) < 1).all())

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
+from neuropil.volumes.formats import tiff
 from neuropil.volumes.formats.base import Format, Location, Stamp, list_one, stamp_files
 from neuropil.volumes.formats.pages import Pages
+from neuropil.volumes.formats.pictures import read_picture
 from neuropil.volumes.metadata import Metadata
-from neuropil.volumes.volume import Index, Mode, Volume, readable
+from neuropil.volumes.volume import Index, Mode, Volume
 
 _NEEDED = ("image", "depth", "height", "width", "tile_size")
 _KNOWN = (*_NEEDED, "tile_st", "tile_ratio", "interpolation", "dtype", "background", "voxel_size", "origin")
@@ -211,18 +213,10 @@ def _positive(values: dict[str, Any], key: str, path: Path) -> int:
 
 
 def _load(file: str) -> npt.NDArray[Any]:
-    """A tile `[y, x]` or `[y, x, channel]`."""
-    with readable(file):
-        if file.lower().endswith((".tif", ".tiff")):
-            import tifffile
-
-            return np.asarray(tifffile.imread(file))
-        from PIL import Image
-
-        with Image.open(file) as image:
-            if image.mode == "P":
-                raise NeuropilError(f"expected grey values or colours, got a palette in {file}; convert it")
-            return np.asarray(image)
+    """A tile `[y, x]` or `[y, x, channel]`; colours in TIFF as ids."""
+    if file.lower().endswith(tiff.FORMAT.suffixes):
+        return tiff.read_section_voxels(file, "segmentation")
+    return read_picture(file)
 
 
 def _ids(tile: npt.NDArray[Any], file: str) -> npt.NDArray[Any]:

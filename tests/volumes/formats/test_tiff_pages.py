@@ -1,0 +1,128 @@
+"""Pages of TIFF whose values are not what they seem: honoured, or refused by name."""
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from foreign import IMAGE, numbers, same
+from neuropil.errors import NeuropilError, Note
+from neuropil.volumes import open_volume
+
+BOTH = pytest.mark.parametrize("name", ["a.tif", "*.tif"])
+"""As a file, and as a stack of one section."""
+
+
+@BOTH
+@pytest.mark.parametrize("orientation", [2, 4, 6])
+def test_pages_stored_turned_are_refused(tmp_path, name, orientation):
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE[0], extratags=[("Orientation", "H", 1, orientation, True)])
+    with pytest.raises(NeuropilError, match=rf"orientation {orientation} .*a\.tif"):
+        open_volume(tmp_path / name)
+
+
+@BOTH
+def test_palettes_are_refused(tmp_path, name):
+    colours = numbers((3, 256), "u2") * 250
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE[0], photometric="palette", colormap=colours)
+    for colour in ("", "image", "segmentation"):
+        with pytest.raises(NeuropilError, match=r"a palette of colours.*a\.tif"):
+            open_volume(tmp_path / name, colour=colour)
+
+
+def test_a_palette_of_grays_and_one_of_imagej_change_no_value(tmp_path):
+    ramp = np.tile(np.arange(256, dtype="u2") * 257, (3, 1))
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE[0], photometric="palette", colormap=ramp)
+    same(tmp_path / "a.tif", IMAGE[:1])
+    described = "ImageJ=1.54f\nimages=1\n"
+    tifffile.imwrite(
+        tmp_path / "b.tif",
+        IMAGE[0],
+        photometric="palette",
+        colormap=ramp[:, ::-1],
+        description=described,
+        metadata=None,
+    )
+    with pytest.warns(Note, match="a table of ImageJ"):
+        same(tmp_path / "b.tif", IMAGE[:1])
+
+
+@BOTH
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_white_as_0_is_turned_around_for_images_on_request(tmp_path, name, dtype, compression):
+    array = numbers((1, 20, 30), dtype)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="miniswhite", compression=compression)
+    for colour in ("", "segmentation"):
+        with pytest.raises(NeuropilError, match=r"0 for white, in .*a\.tif; `neuropil convert --type image`"):
+            open_volume(tmp_path / name, colour=colour)
+    assert (open_volume(tmp_path / name, colour="image").read() == np.iinfo(dtype).max - array).all()
+
+
+def test_white_as_0_of_one_bit_as_pillow_has_it(tmp_path):
+    Image.fromarray(IMAGE[0] > 100).save(tmp_path / "a.tif", tiffinfo={262: 0})
+    with Image.open(tmp_path / "a.tif") as image:
+        expected = np.asarray(image)
+    assert (open_volume(tmp_path / "a.tif", colour="image").read()[0] == expected).all()
+
+
+@BOTH
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_tiles_that_are_absent_are_counted(tmp_path, name, compression):
+    array = numbers((32, 48))
+    array[16:, 32:] = 0
+
+    def tiles():
+        for y in range(0, 32, 16):
+            for x in range(0, 48, 16):
+                yield array[y : y + 16, x : x + 16] if (y, x) != (16, 32) else None
+
+    tifffile.imwrite(tmp_path / "a.tif", tiles(), shape=(32, 48), dtype="u1", tile=(16, 16), compression=compression)
+    with pytest.warns(Note, match="1 tiles or strips .* absent; they are read as 0"):
+        same(tmp_path / name, array[np.newaxis])
+
+
+@BOTH
+def test_a_page_that_is_absent_is_not_read_from_elsewhere(tmp_path, name):
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE[0])
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        file.pages.first.tags["StripByteCounts"].overwrite(0)
+        file.pages.first.tags["StripOffsets"].overwrite(0)
+    with pytest.warns(Note, match="absent"):
+        assert not open_volume(tmp_path / name).read().any()
+
+
+def test_resolutions_of_a_microscope_are_told_those_of_a_screen_are_not(tmp_path, recwarn):
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE, photometric="minisblack", resolution=(72, 72), resolutionunit="INCH")
+    open_volume(tmp_path / "a.tif")
+    assert not [one for one in recwarn if one.category is Note]
+    tifffile.imwrite(
+        tmp_path / "a.tif", IMAGE, photometric="minisblack", resolution=(1e7 / 6, 1e7 / 8), resolutionunit="CENTIMETER"
+    )
+    with pytest.warns(Note, match=r"pixels of 8 × 6 nm \(y, x\), but no thickness"):
+        same(tmp_path / "a.tif", IMAGE, voxel_size=None)
+
+
+def test_sections_say_one_voxel_size_and_one_origin(tmp_path):
+    for z, size in enumerate([30, 30, 40]):
+        tifffile.imwrite(tmp_path / f"{z}.tif", IMAGE[z], metadata={"voxel_size": [size, 6, 6]})
+    with pytest.raises(NeuropilError, match=r"one pixel size, 30 × 6 × 6 nm .*got 40 × 6 × 6 nm in .*2\.tif"):
+        open_volume(tmp_path / "*.tif")
+    for z in range(3):
+        tifffile.imwrite(tmp_path / f"{z}.tif", IMAGE[z], resolution=(1e6 + z * 1e5,) * 2, resolutionunit="CENTIMETER")
+    with pytest.raises(NeuropilError, match=r"one pixel size, 10 × 10 nm .*1\.tif"):
+        open_volume(tmp_path / "*.tif")
+    for z in range(3):
+        metadata = {"voxel_size": [30, 6, 6], "origin": [z, 0, 0]}
+        tifffile.imwrite(tmp_path / f"{z}.tif", IMAGE[z], metadata=metadata)
+    with pytest.raises(NeuropilError, match=r"one origin.*1\.tif"):
+        open_volume(tmp_path / "*.tif")
+
+
+def test_a_stack_says_once_what_all_its_sections_say(tmp_path):
+    for z in range(3):
+        tifffile.imwrite(tmp_path / f"{z}.tif", IMAGE[z], imagej=True, metadata={"unit": "nm"}, resolution=(0.2, 0.2))
+    for _ in range(2):  # the second time from memory
+        with pytest.warns(Note, match="no spacing of sections") as told:
+            same(tmp_path / "*.tif", IMAGE[:3])
+        assert len([one for one in told if "spacing" in str(one.message)]) == 1
