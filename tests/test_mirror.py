@@ -54,6 +54,7 @@ TESTED_IN = {
     "volumes/formats/test_sections.py": "volumes/allowances volumes/formats/pages",
     "volumes/formats/test_table.py": "volumes/formats/base",
     "volumes/formats/test_tiff.py": "volumes/formats/colours volumes/formats/tiff_metadata",
+    "volumes/test_arrangement.py": "volumes/naming",
     "volumes/test_intermediate.py": "volumes/finishing volumes/locks",
     "volumes/test_metadata_origin.py": "volumes/units",
     "volumes/test_tissue.py": "volumes/pickling volumes/skipping",

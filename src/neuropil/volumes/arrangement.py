@@ -10,15 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
+from neuropil.volumes.naming import kind, table, way_out
 
-_NAMES = {
-    "z": "z", "depth": "z", "plane": "z", "section": "z",
-    "y": "y", "row": "y", "height": "y",
-    "x": "x", "column": "x", "col": "x", "width": "x",
-    "c": "c", "c^": "c", "channel": "c", "channels": "c", "s": "c", "sample": "c", "edge": "c", "edges": "c",
-    "offset": "c", "affinity": "c", "affinities": "c",
-    "t": "t", "time": "t",
-}  # fmt: skip
 _WIDE = 64  # voxels: an image is at least so high and wide where a last axis of 2 to 4 is taken for channels
 
 
@@ -94,7 +87,8 @@ def arrange(
 ) -> Arrangement:
     """Find z, y, x and channels among the axes of a stored array.
 
-    Axes of length 1 that are none of these are left out, with a line. Without names the last three axes are z, y, x.
+    Axes of length 1 that are none of these are left out, with a line. Without names, or with names that say nothing,
+    the last three axes are z, y, x.
 
     Args:
         shape: as stored.
@@ -103,19 +97,38 @@ def arrange(
         keep_channel: whether an axis of one channel stays; None: if it is the first one.
 
     Raises:
-        NeuropilError: axes that are no volume, such as a series in time.
+        NeuropilError: names that cannot be used, or axes that are no volume, such as a series in time.
 
     >>> arrange((7, 6, 5, 2), ["x", "y", "z", "c"], "a.h5").shape
     (2, 5, 6, 7)
     """
     stored = tuple(int(n) for n in shape)
-    kinds = None if names is None or len(names) != len(stored) else [_kind(name) for name in names]
-    if kinds is None or not {"x", "y"} <= set(kinds):
-        return _unnamed(stored, path)
-    for kind in "zyxc":
-        if kinds.count(kind) > 1:
-            raise NeuropilError(f"two axes are called {kind} in {path}: {_table(names, stored)}; rename one")
-    return _named(stored, [str(name) for name in names or ()], kinds, path, keep_channel)
+    known = _known(stored, names, path)
+    return _unnamed(stored, path) if known is None else _named(stored, *known, path, keep_channel)
+
+
+def _known(
+    stored: tuple[int, ...], names: Sequence[str | None] | None, path: str
+) -> tuple[list[str], list[str]] | None:
+    """Names of axes and what they are; None where these say nothing. Refuses names that cannot be used."""
+    kinds = [kind(name) for name in names or ()]
+    if len(stored) < 2 or set(kinds) <= {"?"}:
+        return None
+    told = f"{path} names its axes {table(names, stored)}"
+    if len(kinds) != len(stored):
+        if kinds == list("zyx") and len(stored) == 4:
+            return None  # channels, which come first, are not named
+        raise NeuropilError(f"{told}, which are {len(kinds)} names for {len(stored)} axes; {way_out(len(stored))}")
+    if not {"x", "y", "z"} & set(kinds) and kinds.count("?") == 3:  # channels and time alone are named
+        space = iter("zyx")
+        kinds = [next(space) if one == "?" else one for one in kinds]
+    twice = [one for one in "zyxct" if kinds.count(one) > 1]
+    strange = [str(name) for name, one, n in zip(names or (), kinds, stored, strict=True) if one == "!" and n > 1]
+    if twice or strange or not {"x", "y"} <= set(kinds):
+        wrong = f"two of them mean {twice[0]}" if twice else f"what {', '.join(strange)} means is not known"
+        wrong = wrong if twice or strange else "which are y and x is not clear"
+        raise NeuropilError(f"{told}: {wrong}; {way_out(len(stored))}")
+    return [str(name) for name in names or ()], kinds
 
 
 def _named(
@@ -130,7 +143,7 @@ def _named(
             tell(f"{path} has no axis z; its axis {names[z]!r} of length {stored[z]} is read as z")
     if long:
         raise NeuropilError(
-            f"expected axes z, y, x and at most one of channels, got {_table(names, stored)}, in {path}; "
+            f"expected axes z, y, x and at most one of channels, got {table(names, stored)}, in {path}; "
             "write the part that you mean with `neuropil convert`, or another tool"
         )
     c = kinds.index("c") if "c" in kinds else -1
@@ -171,20 +184,3 @@ def _unnamed(stored: tuple[int, ...], path: str) -> Arrangement:
         )
     order = tuple(axes) if len(axes) != 2 else (-1, *axes)
     return Arrangement(stored, order)
-
-
-def knows(name: str) -> bool:
-    """Whether a name is one that axes of volumes have.
-
-    >>> knows("depth"), knows("dorsal")
-    (True, False)
-    """
-    return _kind(name) != "?"
-
-
-def _kind(name: str | None) -> str:
-    return _NAMES.get(str(name or "").strip().lower(), "?")
-
-
-def _table(names: Sequence[str | None] | None, stored: Sequence[int]) -> str:
-    return ", ".join(f"{name} ({n})" for name, n in zip(names or (), stored, strict=True))

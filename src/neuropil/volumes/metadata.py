@@ -15,6 +15,7 @@ from neuropil.geometry import Offsets, Triple, VoxelSize, parse_offsets
 from neuropil.volumes.arrangement import Arrangement
 from neuropil.volumes.encoding import Encoding
 from neuropil.volumes.marks import KEY, is_marked
+from neuropil.volumes.naming import split_names
 from neuropil.volumes.units import nanometres
 
 type_JSON = Any
@@ -38,6 +39,12 @@ PLACES = ("offset", "origin")
 
 _NAMES = ("axis_names", "_ARRAY_DIMENSIONS")
 """Attributes that name the axes, as funlib and xarray have them."""
+
+_NAMES_PERHAPS = ("axes", "dims", "axis_labels", "axis_order")
+"""Attributes in which other programs name axes, or keep other things."""
+
+_ABOUT_AXES = (*_NAMES, "axistags", "DIMENSION_LABELS", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates")
+"""Attributes that are about the axes as stored, and mean nothing in a copy."""
 
 _OURS = ("voxel_size", "voxel_size_nm", "origin", "offsets", "encoding")
 
@@ -175,10 +182,10 @@ def axis_names(attributes: Mapping[str, Any]) -> list[str] | None:
     >>> axis_names({"axistags": '{"axes": [{"key": "z"}, {"key": "y"}, {"key": "x"}, {"key": "c"}]}'})
     ['z', 'y', 'x', 'c']
     """
-    for key in _NAMES:
-        names = to_json(attributes.get(key))
-        if isinstance(names, list) and all(isinstance(name, str) for name in names):
-            return [str(name) for name in names]
+    for key in (*_NAMES, *_NAMES_PERHAPS):
+        names = split_names(to_json(attributes.get(key)), sure=key in _NAMES)
+        if names:
+            return names
     tags = to_json(attributes.get("axistags"))
     axes = tags.get("axes") if isinstance(tags, dict) else None
     if isinstance(axes, list) and all(isinstance(axis, dict) and "key" in axis for axis in axes):
@@ -217,7 +224,7 @@ def parse_voxel_size(value: Any, key: str) -> VoxelSize:
 
 
 def _read(plain: Mapping[str, JSON], path: str, arrangement: Arrangement | None) -> Metadata:
-    extra = {key: value for key, value in plain.items() if key not in (*_NAMES, "axistags", "DIMENSION_LABELS")}
+    extra = {key: value for key, value in plain.items() if key not in _ABOUT_AXES}
     size, unit = _voxel_size(extra, path, arrangement)
     offsets, encoding = _offsets(extra, path, arrangement), _encoding(extra, path)
     whole = _origin(extra, size, path)

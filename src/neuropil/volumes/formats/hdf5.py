@@ -23,6 +23,7 @@ from neuropil.volumes.formats.groups import MOST, Group, Neighbour, inherit
 from neuropil.volumes.formats.hdf5_file import SparingFile
 from neuropil.volumes.marks import is_marked, marked
 from neuropil.volumes.metadata import JSON, SIZES, Metadata, axis_names
+from neuropil.volumes.naming import agreed, kind
 from neuropil.volumes.volume import Index, Mode, Volume, arranged, first_line, readable, writable
 
 _CACHE = 64 << 20  # bytes of decompressed chunks kept: a chunk that many small boxes touch is unpacked once
@@ -90,9 +91,9 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
         path = f"{location.container}/{name}"
         hdf5_links.check_readable(dataset, location.container, path)
         attributes = _stored_attributes(dataset, path)
-        labelled = axis_names(attributes) is None and _axes(dataset, attributes) is not None
+        labelled = _axes(dataset, attributes, path) is not None
         about = inherit(attributes, _groups(dataset, location.container), dataset.ndim, path, labelled)
-        names = location.names(dataset.shape, _axes(dataset, about.attributes))
+        names = location.names(dataset.shape, _axes(dataset, about.attributes, path))
         arrangement = arrange(dataset.shape, names, path, True if "offsets" in attributes else None)
         metadata = Metadata.from_attributes(about.attributes, path, arrangement).found(about.where)
         return Volume(path, arranged(Hdf5Store(file, dataset, disk), arrangement), metadata, mode)
@@ -214,14 +215,23 @@ def _datasets(file: Any, container: str) -> dict[str, arrays.Listed]:
         }
 
 
-def _axes(dataset: Any, attributes: Mapping[str, Any]) -> list[str] | None:
-    """Names of the axes: of attributes, of dimensions, or of MATLAB, which turns them around."""
+def _axes(dataset: Any, attributes: Mapping[str, Any], path: str) -> Sequence[str | None] | None:
+    """Names of the axes: of attributes, of dimensions and their scales, or of MATLAB, which turns them around."""
+    if "MATLAB_class" in attributes and dataset.ndim >= 2:
+        return ["t", "c", "z", "x", "y"][-dataset.ndim :]
     # Of the attribute, not of `dims`: HDF5 itself crashes over labels that are damaged.
     stored = np.asarray(attributes.get("DIMENSION_LABELS", ()), object).ravel().tolist()
     labels = [one.decode(errors="replace") if isinstance(one, bytes) else str(one or "") for one in stored]
-    if "MATLAB_class" in attributes and dataset.ndim >= 2:
-        return ["t", "c", "z", "x", "y"][-dataset.ndim :]
-    return axis_names(attributes) or (labels if any(labels) and len(labels) == dataset.ndim else None)
+    return agreed([axis_names(attributes), labels, _scales(dataset, attributes)], path)
+
+
+def _scales(dataset: Any, attributes: Mapping[str, Any]) -> list[str] | None:
+    """Names of the dimension scales, one for each axis, as netCDF has them; "" for an axis without."""
+    found = []
+    for references in attributes.get("DIMENSION_LIST", ()):
+        names = [dataset.file[one].name.rpartition("/")[2] for one in references if one]
+        found.append(next((name for name in names if kind(name) in "tczyx"), names[0] if names else ""))
+    return found or None
 
 
 def _groups(dataset: Any, container: str) -> Iterator[Group]:

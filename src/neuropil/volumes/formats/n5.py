@@ -30,7 +30,8 @@ from neuropil.volumes.formats.chunked import (
 from neuropil.volumes.formats.codecs import N5Store
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
 from neuropil.volumes.marks import is_marked, marked
-from neuropil.volumes.metadata import JSON, Metadata, parse_voxel_size
+from neuropil.volumes.metadata import JSON, Metadata, axis_names, parse_voxel_size
+from neuropil.volumes.naming import agreed
 from neuropil.volumes.units import nanometres
 from neuropil.volumes.volume import Mode, Store, Volume, arranged
 
@@ -133,9 +134,8 @@ def n5_metadata(values: Mapping[str, Any], around: Mapping[str, Any], path: str)
         NeuropilError: an attribute that is there but cannot be read, or an unknown unit.
     """
     shape = list(reversed(values["dimensions"]))
-    given = values.get("axes", around.get("axes"))
-    named = isinstance(given, list) and len(given) == len(shape) and all(isinstance(name, str) for name in given)
-    names = list(reversed(given)) if named and given else list("tczyx"[-len(shape) :])
+    given = agreed([axis_names(values), axis_names(around)], path)
+    names = list(reversed(given)) if given else list("tczyx"[-len(shape) :])
     arrangement = arrange(shape, names, path, keep_channel=True if "offsets" in values else None)
     plain: dict[str, Any] = {key: value for key, value in values.items() if key not in _LAYOUT}
     if not set(_SIZES) & values.keys():

@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.allowances import check_inside
-from neuropil.volumes.arrangement import Arrangement, arrange, knows
+from neuropil.volumes.arrangement import Arrangement, arrange
 from neuropil.volumes.formats.base import Format, Location, list_one, stamp_file
 from neuropil.volumes.formats.packaged import damage_told, directed, read_only_file
 from neuropil.volumes.metadata import Metadata, parse_voxel_size
+from neuropil.volumes.naming import kind
 from neuropil.volumes.units import nanometres
 from neuropil.volumes.volume import ArrayStore, Mode, Volume, arranged
 
@@ -85,9 +86,9 @@ def _names(ndim: int, header: Any, path: str) -> list[str] | None:
     """Names of the axes, last stored one first: their labels, or x, y, z for those in space."""
     labels = [str(label).strip() for label in header.get("labels", [])]
     if any(labels):
-        if len(labels) == ndim and all(knows(label) for label in labels):
+        if len(labels) == ndim and all(kind(label) in "tczyx" for label in labels):
             return labels[::-1]
-        if any(knows(label) for label in labels):
+        if any(kind(label) in "tczyx" for label in labels):
             raise NeuropilError(
                 f"expected a label for each axis (x, y, z, or channel), got {labels}, in {path}; correct them there"
             )
@@ -96,7 +97,7 @@ def _names(ndim: int, header: Any, path: str) -> list[str] | None:
     space = iter("xyz")
     if len(kinds) != ndim:
         return list("zyx") if ndim == 3 else None
-    names = [next(space, "?") if kind in ("domain", "space") else "t" if kind == "time" else "c" for kind in kinds]
+    names = [next(space, "?") if one in ("domain", "space") else "t" if one == "time" else "c" for one in kinds]
     return names[::-1]
 
 

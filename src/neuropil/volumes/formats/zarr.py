@@ -34,6 +34,7 @@ from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images, ome_
 from neuropil.volumes.formats.zipped import ZipStore, is_zip
 from neuropil.volumes.marks import is_marked, marked
 from neuropil.volumes.metadata import SIZES, Metadata, axis_names
+from neuropil.volumes.naming import agreed
 from neuropil.volumes.volume import Mode, Store, Volume, arranged, readable
 
 _OLD = "zarr2"
@@ -64,7 +65,7 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     image = next(filter(None, (ome_place(group.attributes, group.inside) for group in above)), None)
     named = described.values.get("dimension_names")
     about = inherit(own, [] if image else above, len(described.listed.shape), path, bool(named))
-    names = image.axes if image else named or axis_names(about.attributes)
+    names = agreed([image.axes if image else None, named, axis_names(about.attributes)], path)
     keep = True if "offsets" in own else False if image else None  # OME-Zarr images often have one channel, written out
     names = location.names(described.listed.shape, names)
     arrangement = arrange(described.listed.shape, names, path, keep)
