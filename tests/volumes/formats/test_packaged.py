@@ -24,20 +24,6 @@ def same(path, expected, size, start=(0, 0, 0)):
     assert volume.metadata.start == start
 
 
-@pytest.mark.parametrize("dtype", ["i1", "i2", "u2", "f4"])
-def test_mrc(tmp_path, dtype):
-    mrcfile = pytest.importorskip("mrcfile")
-    array = (IMAGE // 2).astype(dtype)
-    with mrcfile.new(tmp_path / "a.mrc") as file:
-        file.set_data(array)
-        file.voxel_size = (60.0, 60.0, 300.0)  # Å; x, y, z
-        file.header.origin = (120.0, 0.0, 300.0)
-    same(tmp_path / "a.mrc", array, (30, 6, 6), (1, 0, 2))
-    with mrcfile.mmap(tmp_path / "a.mrc", "r+") as file:
-        file.header.mapc, file.header.maps = 3, 1  # columns are z, sections are x
-    same(tmp_path / "a.mrc", array.transpose(2, 1, 0), (30, 6, 6), (1, 0, 2))
-
-
 @pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
 @pytest.mark.parametrize(("unit", "nm"), [("micron", 1000), ("mm", 1e6), ("unknown", None)])
 def test_nifti(tmp_path, suffix, unit, nm):
