@@ -6,10 +6,8 @@ z, y, x after channels.
 
 from __future__ import annotations
 
-import math
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from neuropil.errors import NeuropilError, tell
+from neuropil.errors import NeuropilError
 from neuropil.volumes import arrays
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Location
@@ -27,10 +25,6 @@ from neuropil.volumes.volume import Index, Mode, Store, readable
 
 Driver = Literal["zarr3", "zarr", "n5", "neuroglancer_precomputed"]
 """TensorStore's name of a format."""
-
-
-_COUNTED = 100_000
-"""Chunks up to which those that are absent are counted when an array is opened."""
 
 
 @dataclass(frozen=True)
@@ -206,46 +200,3 @@ def list_folder(container: str, describe: Describe, below: str = "") -> dict[str
         kept = [n for n in sorted(names) if not n.endswith(".partial")]
         names[:] = [] if described is not None else kept  # the chunks of an array are no arrays
     return found
-
-
-def _files(container: str, name: str) -> Iterator[str]:
-    """The files of an array, by their names within its folder; hidden folders are left out."""
-    if is_zip(container):
-        start = f"{name}/" if name else ""
-        yield from (key.removeprefix(start) for key in members(container) if key.startswith(start))
-        return
-    folder = Path(container, name)
-    for at, folders, files in os.walk(folder):
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        yield from ((Path(at) / file).relative_to(folder).as_posix() for file in files)
-
-
-def check_chunks(container: str, name: str, grid: Sequence[int], pattern: re.Pattern[str], path: str) -> None:
-    """Refuse a local array whose chunks are named otherwise than its description says, and count those that are absent.
-
-    Args:
-        container, name: of the array, in a local folder.
-        grid: number of chunks along each axis.
-        pattern: matches the name of a chunk within the array's folder, with its numbers as groups.
-        path: names the array in messages.
-
-    Raises:
-        NeuropilError: there are files, but none that is called as the description says.
-    """
-    expected = math.prod(grid)
-    if expected > _COUNTED:
-        return
-    found, other = 0, ""
-    for inside in _files(container, name):
-        match, file = pattern.fullmatch(inside), inside.rpartition("/")[2]
-        if match is None:
-            other = other or ("" if file.startswith(".") or file.endswith((".json", ".partial")) else inside)
-        elif all(int(n) < most for n, most in zip(match.groups(), grid, strict=True)):
-            found += 1
-    if not found and other:
-        raise NeuropilError(
-            f"the description of {path} and its chunks disagree: none of its {expected} chunks is there under the name "
-            f"that the description gives, but {other} is; correct the description"
-        )
-    if found < expected:
-        tell(f"{expected - found} of {expected} chunks of {path} are absent: their voxels are read as the fill value")

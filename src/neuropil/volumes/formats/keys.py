@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
@@ -11,7 +12,7 @@ from typing import Any
 
 from neuropil.errors import NeuropilError
 from neuropil.volumes.formats.base import Location, Stamp, stamp_first
-from neuropil.volumes.formats.zipped import is_zip, member, members
+from neuropil.volumes.formats.zipped import has_member, is_zip, member, members
 from neuropil.volumes.volume import first_line
 
 _CONTEXT = {
@@ -75,10 +76,28 @@ def read_bytes(container: str, key: str) -> bytes | None:
 def exists(container: str, key: str) -> bool:
     """Whether a container holds a file of this name."""
     if is_zip(container):
-        return key in members(container)
+        return has_member(container, key)
     if not in_folder(container):
         return bool(_ask(container, key).state == "value")
     return Path(kvstore(container)["path"], key).is_file()
+
+
+def read_end(container: str, key: str, size: int, at_end: bool = True) -> bytes:
+    """The last bytes of a local file, or its first ones; all where it is shorter.
+
+    Raises:
+        NeuropilError: it cannot be read.
+    """
+    if is_zip(container):
+        data = member(container, key) or b""
+        return data[-size:] if at_end else data[:size]
+    try:
+        with Path(kvstore(container)["path"], key).open("rb") as file:
+            whole = file.seek(0, os.SEEK_END)
+            file.seek(max(whole - size, 0) if at_end else 0)
+            return file.read(size)
+    except OSError as error:
+        raise NeuropilError(f"cannot read {container}/{key}: {error.strerror}") from None
 
 
 def is_folder(container: str, key: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,7 +18,6 @@ from neuropil.volumes.formats.base import Format, Location, Stamp
 from neuropil.volumes.formats.chunked import (
     ChunkedStore,
     Described,
-    check_chunks,
     check_local,
     choose_listed,
     guarded,
@@ -29,6 +27,7 @@ from neuropil.volumes.formats.chunked import (
 )
 from neuropil.volumes.formats.codecs import N5Store
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
+from neuropil.volumes.formats.presence import ChunkNames, watched
 from neuropil.volumes.marks import is_marked, marked
 from neuropil.volumes.metadata import JSON, Metadata, axis_names, parse_voxel_size
 from neuropil.volumes.naming import agreed
@@ -63,9 +62,6 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
     around = keys.read_json(location.container, f"{above}/attributes.json" if above else "attributes.json") or {}
     values = dict(described.values) | ({"axes": list(location.names(shape, None) or ())} if location.axes else {})
     arrangement, metadata = n5_metadata(values, around if name else {}, path)
-    if not location.remote and mode == "r":
-        grid = [-(-n // c) for n, c in zip(shape, described.values["blockSize"], strict=True)]
-        check_chunks(location.container, name, grid, re.compile("/".join([r"(\d+)"] * len(grid))), path)
     compression = described.values.get("compression")
     if isinstance(compression, Mapping) and compression.get("type") == "lz4":
         if mode == "r+":
@@ -75,6 +71,9 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
         store: Store = N5Store(location.container, name, tuple(shape), block, kind)
     else:
         store = ChunkedStore(open_handle("n5", location.container, name, mode).T)
+    if not location.remote and mode == "r":
+        names = ChunkNames(tuple(shape), tuple(described.values["blockSize"]), "/", turned=True)
+        store = watched(store, location.container, name, names, None, path)
     return Volume(path, guarded(arranged(store, arrangement), file, found, mode), metadata, mode)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,7 +18,6 @@ from neuropil.volumes.formats.base import Format, Location, Stamp
 from neuropil.volumes.formats.chunked import (
     ChunkedStore,
     Described,
-    check_chunks,
     check_local,
     choose_listed,
     guarded,
@@ -31,6 +29,7 @@ from neuropil.volumes.formats.codecs import lacks_codec, open_by_zarr
 from neuropil.volumes.formats.groups import Neighbour, groups_above, inherit
 from neuropil.volumes.formats.making import create_chunked, open_new
 from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images, ome_place
+from neuropil.volumes.formats.presence import ChunkNames, find_shards, watched
 from neuropil.volumes.formats.zipped import ZipStore, is_zip
 from neuropil.volumes.marks import is_marked, marked
 from neuropil.volumes.metadata import SIZES, Metadata, axis_names
@@ -89,18 +88,19 @@ def _open(described: Described, location: Location, name: str, path: str, mode: 
         prefix = f"c{between}" if default else ""
     elif "dimension_separator" not in values and _nested(location.container, name, len(values["shape"])):
         between, extra = "/", {"metadata": {"dimension_separator": "/"}}
-    grid = [-(-n // c) for n, c in zip(values["shape"], _chunk_shape(values), strict=True)]
-    if not location.remote and mode == "r":
-        pattern = re.compile(re.escape(prefix) + re.escape(between).join([r"(\d+)"] * len(grid)))
-        check_chunks(location.container, name, grid, pattern, path)
+    names = ChunkNames(tuple(values["shape"]), tuple(_chunk_shape(values)), between, prefix)
     try:
         if is_zip(location.container):
-            return _zipped(described, location.container, name, extra, (prefix, between), path)
-        return ChunkedStore(open_handle(described.driver, location.container, name, mode, extra))
+            store: Store = _zipped(described, location.container, name, extra, (prefix, between), path)
+        else:
+            store = ChunkedStore(open_handle(described.driver, location.container, name, mode, extra))
     except NeuropilError as error:
-        if mode == "r" and not location.remote and lacks_codec(error):
-            return open_by_zarr(location.container, name, values, path)
-        raise
+        if mode != "r" or location.remote or not lacks_codec(error):
+            raise
+        store = open_by_zarr(location.container, name, values, path)
+    if location.remote or mode != "r":
+        return store
+    return watched(store, location.container, name, names, find_shards(values), path)
 
 
 def _zipped(

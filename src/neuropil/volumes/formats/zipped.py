@@ -30,6 +30,11 @@ def members(container: str) -> list[str]:
     return list(dict.fromkeys(name for name in _opened(container).namelist() if not name.endswith("/")))
 
 
+def has_member(container: str, name: str) -> bool:
+    """Whether a ZIP file holds a file of this name."""
+    return name in _opened(container).NameToInfo
+
+
 def member(container: str, name: str) -> bytes | None:
     """A file of a ZIP file, the last one where there are several of a name; None where there is none.
 

@@ -1,0 +1,275 @@
+"""Which chunks of a local array are there: those that are absent are told, other names than described are refused."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.errors import NeuropilError, tell
+from neuropil.volumes.formats import keys
+from neuropil.volumes.formats.zipped import is_zip, members
+from neuropil.volumes.volume import Index, Store
+
+COUNTED = 100_000
+"""Files up to which those that are absent are counted when an array is opened; of more, each one when it is read."""
+
+_ABSENT = 2**64 - 1
+"""Place and length of a chunk that a shard does not hold."""
+
+
+@dataclass(frozen=True)
+class ChunkNames:
+    """How the files of an array are named within its folder.
+
+    Args:
+        shape: of the array, in the order of the numbers in these names.
+        part: what a file holds, a chunk or a shard.
+        between: what stands between the numbers of a file.
+        prefix: what stands before them.
+        turned: whether boxes count the axes the other way round.
+
+    >>> names = ChunkNames((4, 9), (2, 3), "/", "c/")
+    >>> names.of((1, 2)), names.index("c/1/2"), names.index("c/1/3"), names.other("1.2")
+    ('c/1/2', (1, 2), None, True)
+    """
+
+    shape: tuple[int, ...]
+    part: tuple[int, ...]
+    between: str
+    prefix: str = ""
+    turned: bool = False
+
+    @cached_property
+    def grid(self) -> tuple[int, ...]:
+        """Number of files along each axis."""
+        return tuple(-(-n // c) for n, c in zip(self.shape, self.part, strict=True))
+
+    def of(self, index: Sequence[int]) -> str:
+        """The name of a file."""
+        return self.prefix + self.between.join(map(str, index))
+
+    def index(self, name: str) -> tuple[int, ...] | None:
+        """The numbers of a file; None where it is none of this array."""
+        if not name.startswith(self.prefix):
+            return None
+        return self._inside(name.removeprefix(self.prefix).split(self.between))
+
+    def other(self, name: str) -> bool:
+        """Whether a file has the numbers of a chunk, but not in the way that is described."""
+        return self.index(name) is None and self._inside(re.split(r"[./]", re.sub(r"^c[./]", "", name))) is not None
+
+    def others(self, index: Sequence[int]) -> Iterator[str]:
+        """The other names that a chunk may have."""
+        known = (prefix + between.join(map(str, index)) for prefix in ("", "c/", "c.") for between in "./")
+        return (name for name in known if self.other(name))
+
+    def touched(self, index: Index) -> Iterator[tuple[int, ...]]:
+        """The numbers of the files that hold what an index takes out of the array."""
+        parts = reversed(index) if self.turned else index
+        spans = [part.indices(n)[:2] for part, n in zip(parts, self.shape, strict=True)]
+        return product(*(range(a // c, -(-b // c)) for (a, b), c in zip(spans, self.part, strict=True)))
+
+    def _inside(self, parts: Sequence[str]) -> tuple[int, ...] | None:
+        if len(parts) != len(self.grid) or not all(re.fullmatch(r"0|[1-9][0-9]*", part) for part in parts):
+            return None
+        index = tuple(map(int, parts))
+        return index if all(n < most for n, most in zip(index, self.grid, strict=True)) else None
+
+
+@dataclass(frozen=True)
+class Shards:
+    """How the files of a Zarr 3 array pack chunks.
+
+    Args:
+        shape: of the array.
+        shard: shape of what a file holds.
+        chunk: shape of one chunk.
+        order: in which the axes of the array are stored.
+        at_end: whether a file ends, or begins, with the list of its chunks.
+        little: whether that list is little-endian.
+        checked: whether a checksum follows it.
+    """
+
+    shape: tuple[int, ...]
+    shard: tuple[int, ...]
+    chunk: tuple[int, ...]
+    order: tuple[int, ...]
+    at_end: bool = True
+    little: bool = True
+    checked: bool = True
+
+    @cached_property
+    def expected(self) -> int:
+        """Chunks of the whole array."""
+        return math.prod(-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True))
+
+    def inside(self, at: Sequence[int], index: Index) -> npt.NDArray[np.bool_]:
+        """Which chunks of a file hold what an index takes out of the array, in the order of its list."""
+        lines = []
+        for axis in self.order:
+            start, stop, _ = index[axis].indices(self.shape[axis])
+            first = np.arange(at[axis] * self.shard[axis], (at[axis] + 1) * self.shard[axis], self.chunk[axis])
+            lines.append((first < stop) & (first + self.chunk[axis] > start))
+        return np.asarray(reduce(np.logical_and.outer, lines)).ravel()
+
+    def count(self, container: str, key: str, at: Sequence[int], index: Index) -> tuple[int, int]:
+        """Of the chunks of a file that hold what an index takes out of the array: how many are there, and how many
+        there should be.
+
+        Raises:
+            NeuropilError: the file is too short for its list.
+        """
+        inside = self.inside(at, index)
+        size = 16 * inside.size + 4 * self.checked
+        data = keys.read_end(container, key, size, self.at_end)
+        if len(data) < size:
+            raise NeuropilError(f"cannot read {container}/{key}: it ends before its list of chunks; is it truncated?")
+        pairs = np.frombuffer(data[: 16 * inside.size], "<u8" if self.little else ">u8").reshape(-1, 2)
+        return int((inside & (pairs != _ABSENT).any(axis=1)).sum()), int(inside.sum())
+
+
+def find_shards(values: Mapping[str, Any]) -> Shards | None:
+    """The shards of a Zarr 3 array by its description; None where each file is one chunk."""
+    codecs, shape = list(values.get("codecs", ())), tuple(values["shape"])
+    order = tuple(range(len(shape)))
+    while codecs and codecs[0].get("name") == "transpose":
+        turn = codecs.pop(0)["configuration"]["order"]
+        order = tuple(order[axis] for axis in turn)
+    if not codecs or codecs[0].get("name") != "sharding_indexed":
+        return None
+    how = codecs[0]["configuration"]
+    shard = tuple(values["chunk_grid"]["configuration"]["chunk_shape"])
+    chunk = [0] * len(shape)
+    for axis, length in zip(order, how["chunk_shape"], strict=True):
+        chunk[axis] = length
+    listed = {one["name"]: one.get("configuration", {}) for one in how.get("index_codecs", [])}
+    return Shards(
+        shape, shard, tuple(chunk), order, how.get("index_location", "end") == "end",
+        listed.get("bytes", {}).get("endian", "little") == "little", "crc32c" in listed,
+    )  # fmt: skip
+
+
+def array_files(container: str, name: str) -> Iterator[str]:
+    """The files of an array, by their names within its folder; hidden folders are left out."""
+    if is_zip(container):
+        start = f"{name}/" if name else ""
+        yield from (key.removeprefix(start) for key in members(container) if key.startswith(start))
+        return
+    yield from _walk(os.path.join(container, name), "")
+
+
+def _walk(folder: str, prefix: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_dir():
+                yield prefix + entry.name
+            elif not entry.name.startswith("."):
+                yield from _walk(entry.path, f"{prefix}{entry.name}/")
+
+
+def watched(store: Store, container: str, name: str, names: ChunkNames, shards: Shards | None, path: str) -> Store:
+    """A local array whose absent chunks are told: now, or where there are many files, when they are read.
+
+    Args:
+        store: the array, with its own axes.
+        container, name: of the array.
+        names: of its files.
+        shards: what these pack; None where each is one chunk.
+        path: names the array in messages.
+
+    Raises:
+        NeuropilError: files are named otherwise than described, all or some.
+    """
+    if math.prod(names.grid) > COUNTED:
+        return WatchedStore(store, container, name, names, shards, path)
+    files, there, other, stray = 0, 0, "", ""
+    whole = (slice(None),) * len(names.shape)
+    for file in array_files(container, name):
+        index = names.index(file)
+        if index is not None:
+            files += 1
+            there += shards.count(container, f"{name}/{file}".lstrip("/"), index, whole)[0] if shards else 1
+        elif names.other(file):
+            other = other or file
+        elif not file.rpartition("/")[2].startswith(".") and not file.endswith((".json", ".partial")):
+            stray = stray or file
+    expected = shards.expected if shards else math.prod(names.grid)
+    if other and files:
+        raise NeuropilError(_mixed(path, names, other))
+    if not files and (other or stray):
+        raise NeuropilError(
+            f"the description of {path} and its chunks disagree: none of its {expected} chunks is there under the name "
+            f"that the description gives, but {other or stray} is; correct the description"
+        )
+    if there < expected:
+        tell(f"{expected - there} of {expected} chunks of {path} are absent: their voxels are read as the fill value")
+    return store
+
+
+def _mixed(path: str, names: ChunkNames, other: str) -> str:
+    return (
+        f"chunks of {path} lie under two kinds of names, such as {names.of((0,) * len(names.grid))} and {other}: which "
+        "of them are meant is not clear; move those away that are not"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class WatchedStore:
+    """An array of so many files that each is looked for when it is read."""
+
+    inner: Store
+    container: str
+    name: str
+    names: ChunkNames
+    shards: Shards | None
+    path: str
+    _told: list[str] = field(default_factory=list)  # once
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.inner.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.inner.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        return self.inner.chunks
+
+    def read(self, index: Index) -> npt.NDArray[Any]:
+        absent = sum(self._absent(at, index) for at in self.names.touched(index))
+        if absent and not self._told:
+            told = f"of the {math.prod(self.names.grid):,} chunks of {self.path} some that are read are absent"
+            self._told.append(told)
+            tell(f"{told}: their voxels have the fill value")
+        return self.inner.read(index)
+
+    def _absent(self, at: tuple[int, ...], index: Index) -> bool:
+        key = self._key(self.names.of(at))
+        there = keys.exists(self.container, key)
+        for other in () if there else self.names.others(at):
+            if keys.exists(self.container, self._key(other)):
+                raise NeuropilError(_mixed(self.path, self.names, other))
+        if not there or self.shards is None:
+            return not there
+        found, expected = self.shards.count(self.container, key, at, index)
+        return found < expected
+
+    def _key(self, name: str) -> str:
+        return f"{self.name}/{name}".lstrip("/")
+
+    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
+        self.inner.write(index, array)
+
+    def close(self) -> None:
+        self.inner.close()
