@@ -24,25 +24,6 @@ def same(path, expected, size, start=(0, 0, 0)):
     assert volume.metadata.start == start
 
 
-@pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
-@pytest.mark.parametrize(("unit", "nm"), [("micron", 1000), ("mm", 1e6), ("unknown", None)])
-def test_nifti(tmp_path, suffix, unit, nm):
-    nibabel = pytest.importorskip("nibabel")
-    size = np.array([6, 7, 30]) / (nm or 1)
-    image = nibabel.Nifti1Image(IMAGE.T, np.diag([*size, 1]))
-    image.header.set_xyzt_units(unit)
-    nibabel.save(image, tmp_path / f"a.{suffix}")
-    same(tmp_path / f"a.{suffix}", IMAGE, None if nm is None else (30, 7, 6))
-
-
-def test_turned_nifti_is_refused(tmp_path):
-    nibabel = pytest.importorskip("nibabel")
-    turned = np.array([[0, 6, 0, 0], [6, 0, 0, 0], [0, 0, 30, 0], [0, 0, 0, 1.0]])
-    nibabel.save(nibabel.Nifti1Image(IMAGE.T, turned), tmp_path / "a.nii")
-    with pytest.raises(NeuropilError, match="turned"):
-        open_volume(tmp_path / "a.nii")
-
-
 def test_npy(tmp_path):
     np.save(tmp_path / "a.npy", np.asfortranarray(IMAGE))
     same(tmp_path / "a.npy", IMAGE, None)

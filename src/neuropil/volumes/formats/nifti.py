@@ -2,42 +2,86 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
+from neuropil.memory import expect_memory
 from neuropil.volumes.formats.base import Format, Location, list_one, stamp_file
-from neuropil.volumes.formats.packaged import damage_told, presented, read_only_file
+from neuropil.volumes.formats.packaged import damage_told, directed, presented, read_only_file
 from neuropil.volumes.metadata import Metadata, parse_voxel_size
 from neuropil.volumes.units import nanometres
 from neuropil.volumes.volume import Mode, Volume
 
+_ALIKE = 0.01
+"""Share by which voxel sizes that mean the same may differ."""
+
 
 def open_nifti(location: Location, mode: Mode = "r") -> Volume:
-    """A NIfTI file, which counts x, y, z; turned axes are refused."""
+    """A NIfTI file, which counts x, y, z; turned axes are refused, and those counted backwards read as stored."""
     path = read_only_file(location, mode, "nibabel")
     import nibabel
+    from nibabel.imageglobals import LoggingOutputSuppressor
+    from nibabel.openers import ImageOpener
 
-    with damage_told(path):
+    with damage_told(path), LoggingOutputSuppressor():
         image: Any = nibabel.load(path)
-        header, affine = image.header, np.asarray(image.affine, float)
-        scaled = header.get_slope_inter() not in ((None, None), (1.0, 0.0))
-        array = np.asanyarray(image.dataobj) if scaled or path.endswith(".gz") else image.dataobj.get_unscaled()
-    turned = np.abs(affine[:3, :3] - np.diag(np.diag(affine[:3, :3]))).max() > 1e-3 * np.abs(affine[:3, :3]).max()
-    if turned:
-        raise NeuropilError(f"expected axes x, y, z, got turned ones in the affine of {path}; resample it")
-    if (np.diag(affine)[:3] < 0).any():
-        tell(f"{path} counts some axes backwards; its voxels are read in the order in which they are stored")
-    unit = nanometres(header.get_xyzt_units()[0], f"the header of {path}")
+        with ImageOpener(path) as opened:  # as stored: `load` repairs it
+            header = type(image.header).from_fileobj(opened, check=False)
+        forms = {"sform": header.get_sform(coded=True), "qform": header.get_qform(coded=True)}
+        zooms = [float(n) for n in header["pixdim"][1:4]]
+        unit = nanometres(header.get_xyzt_units()[0], f"the header of {path}")
+    steps = _steps({name: np.asarray(form, float) for name, (form, code) in forms.items() if code}, zooms, path)
+    if unit is None and not all(n == 1 for n in zooms):
+        told = " × ".join(f"{n:g}" for n in zooms[::-1])
+        tell(f"{path} has voxels of {told} (z, y, x) but no unit, so the size of a voxel in nm is not known")
     metadata = Metadata()
     if unit is not None:
-        size = [abs(float(n)) * unit for n in header.get_zooms()[2::-1]]
-        metadata = metadata.placed(parse_voxel_size(size, "pixdim"), [0.0] * 3, path, "pixdim of the header")
-        if np.abs(affine[:3, 3]).max() > 0:
-            tell(f"{path}: the place in the scanner that its affine gives is not used")
-    names = ["x", "y", "z", "t", "c"][: array.ndim]
-    return presented(path, array, names, metadata)
+        size = parse_voxel_size([n * unit for n in zooms[::-1]], f"pixdim of {path}")
+        metadata = Metadata(voxel_size=size, found_in="pixdim of the header")
+    if steps is not None:
+        metadata = directed(metadata, steps, "RAS", path)
+    names = ["x", "y", "z", "t", "c"][: len(image.shape)]
+    with damage_told(path):
+        return presented(path, _array(image, path), names, metadata)
+
+
+def _array(image: Any, path: str) -> npt.NDArray[Any]:
+    """The values: mapped where they are stored plainly, else whole, multiplied as the header says."""
+    scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)  # those of its header are gone once it is read
+    if not scaled and not path.endswith(".gz"):
+        return np.asanyarray(image.dataobj.get_unscaled())
+    voxel = 8 if scaled else image.header.get_data_dtype().itemsize
+    expect_memory(prod(image.shape) * voxel, f"unpacking {path}", "store it without gzip and scl_slope")
+    return np.asanyarray(image.dataobj if scaled else image.dataobj.get_unscaled())
+
+
+def _steps(forms: dict[str, npt.NDArray[Any]], zooms: list[float], path: str) -> list[float] | None:
+    """From one voxel to the next along z, y, x, by the forms of a header that count; None where none does.
+
+    Raises:
+        NeuropilError: turned axes, or forms and `pixdim` that say different things.
+    """
+    found = None
+    for name, form in forms.items():
+        matrix = form[:3, :3]
+        diagonal = np.diag(matrix)
+        if np.abs(matrix - np.diag(diagonal)).max() > 1e-3 * np.abs(matrix).max():
+            raise NeuropilError(f"expected axes x, y, z, got turned ones in the {name} of {path}; resample it")
+        if any(abs(abs(a) - b) > _ALIKE * max(abs(a), b) for a, b in zip(diagonal, zooms, strict=True)):
+            raise NeuropilError(
+                f"expected voxels of one size, got {np.abs(diagonal).tolist()} in the {name} and {zooms} in pixdim "
+                f"(x, y, z), in the header of {path}; correct one"
+            )
+        if found is not None and (np.sign(found) != np.sign(diagonal)).any():
+            raise NeuropilError(f"sform and qform of {path} lead different ways; correct one")
+        if np.abs(form[:3, 3]).max() > 0 and found is None:
+            tell(f"{path}: the place in the scanner that its {name} gives is not used")
+        found = diagonal
+    return None if found is None else [float(n) for n in found[::-1]]
 
 
 FORMAT = Format(
