@@ -1,5 +1,6 @@
 // Python's view of passes over all voxels: labels that are counted and renamed, affinities that become codes.
 #pragma once
+#include "basins.hpp"
 #include "bind_segmentation.hpp"
 #include "encode.hpp"
 #include "labels.hpp"
@@ -73,6 +74,19 @@ inline void bind_labels(nb::module_& m) {
             return count;
         },
         "boundary"_a, "seeds"_a, "spacing"_a, "labels"_a, "threads"_a);
+    m.def(
+        "basins",
+        [](Volume<const float> z, Volume<const float> y, Volume<const float> x, float low, float high,
+           bool x_outermost, Volume<uint64_t> labels) {
+            const Shape shape{int64_t(z.shape(0)), int64_t(z.shape(1)), int64_t(z.shape(2))};
+            uint64_t count = 0;
+            run_interruptibly(1, [&](const Run& run) {
+                const std::array<const float*, 3> faces{z.data(), y.data(), x.data()};
+                count = Basins(faces, shape, low, high, x_outermost, labels.data(), run)();
+            });
+            return count;
+        },
+        "z"_a, "y"_a, "x"_a, "low"_a, "high"_a, "x_outermost"_a, "labels"_a);
 }
 
 }  // namespace neuropil

@@ -144,6 +144,17 @@ void bind_size_rule(nb::module_& m) {
             return to_numpy(std::move(region));
         },
         "a"_a, "b"_a, "order"_a, "sizes"_a, "size"_a, "dust"_a);
+    m.def(
+        "merge_in_order",
+        [](List<const Index> a, List<const Index> b, List<const uint64_t> sizes, uint64_t size, uint64_t dust) {
+            std::vector<uint64_t> counts(sizes.data(), sizes.data() + sizes.size());
+            std::vector<Index> region;
+            run_interruptibly(1, [&](const Run& run) {
+                region = merge_in_order(a.data(), b.data(), a.size(), counts, size, dust, run);
+            });
+            return std::make_tuple(to_numpy(std::move(region)), to_numpy(std::move(counts)));
+        },
+        "a"_a, "b"_a, "sizes"_a, "size"_a, "dust"_a);
 }
 
 // For scores that are codes: not for the mean.

@@ -1,6 +1,7 @@
 // Merging by size and affinity (Zlateski and Seung 2015): down the list of edges, two regions unite while one of them
 // is still small.
 #pragma once
+#include <utility>
 #include <vector>
 
 #include "agglomerate.hpp"
@@ -26,6 +27,40 @@ std::vector<Index> merge_by_size(const Index* a, const Index* b, const uint64_t*
         const Index name = names.find(f);
         region[f] = sizes[name] < dust ? 0 : name;
     }
+    return region;
+}
+
+// The same as zwatershed does it, to its counts: edges come in the order of the lists, a region is named by whichever
+// root union by rank leaves, and regions are numbered in the order of their first nodes. The count of a region is
+// written to the place of its number, where that of another region may have been: one that was too small comes back
+// when a later node of it is met. Returns the number of each node, 0 where dropped; `sizes` become the counts.
+template <class Index>
+std::vector<Index> merge_in_order(const Index* a, const Index* b, size_t edges, std::vector<uint64_t>& sizes,
+                                  uint64_t size, uint64_t dust, const Run& run) {
+    const size_t nodes = sizes.size();
+    Names<Index> names{Index(nodes - 1)};
+    std::vector<uint8_t> rank(nodes, 0);
+    for (size_t i = 0; i < edges; ++i) {
+        if (i % 65536 == 0) run.check();
+        Index p = names.find(a[i]), q = names.find(b[i]);
+        if (p == q || p == 0 || q == 0 || (sizes[p] >= size && sizes[q] >= size)) continue;
+        if (rank[p] < rank[q]) std::swap(p, q);
+        rank[p] += rank[p] == rank[q];
+        names.unite(p, q);
+        sizes[p] += sizes[q];
+        sizes[q] = 0;
+    }
+    std::vector<Index> number(nodes, 0);  // of roots, then of all
+    Index next = 1;
+    for (size_t v = 1; v < nodes; ++v) {
+        const Index root = names.find(Index(v));
+        if (number[root] || sizes[root] < dust) continue;
+        sizes[next] = sizes[root];
+        number[root] = next++;
+    }
+    std::vector<Index> region(nodes, 0);
+    for (size_t v = 1; v < nodes; ++v) region[v] = number[names.find(Index(v))];
+    sizes.resize(next);
     return region;
 }
 

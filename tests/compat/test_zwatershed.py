@@ -1,4 +1,4 @@
-"""The zwatershed door: its merging on its own fragments, and nearly its segmentations from affinities alone."""
+"""The zwatershed door: what zwatershed answers, id by id."""
 
 import json
 
@@ -27,47 +27,32 @@ def test_merging_is_that_of_zwatershed_on_its_fragments(graph, size, weight, dus
         theirs = file[f"{graph}/merge_T{size}_a{weight}_d{dust}_m{merge}"]
     (mine,) = ours.zw_merge_region(seg.astype(np.uint64), counts, rg, [size], weight, dust, merge)
     assert mine.dtype == np.uint64
-    pairs, voxels = np.unique(np.stack([mine.ravel(), theirs.ravel()]), axis=1, return_counts=True)
-    # What zwatershed alone keeps are regions below the dust limit, whose count it overwrote: one at most in these.
-    kept_there = (pairs[0] == 0) & (pairs[1] > 0)
-    assert kept_there.sum() <= 1
-    assert (voxels[kept_there] < dust).all()
-    left = pairs[:, ~kept_there]
-    assert len(np.unique(left[0])) == len(np.unique(left[1])) == left.shape[1]
-    assert ((left[0] == 0) == (left[1] == 0)).all()
-
-
-BOUNDS = (0.002, 0.001, 0.001, 0.001, 0.07, 0.001)
-"""Of 1 − V_Rand in each run: fragments differ on plateaus."""
+    np.testing.assert_array_equal(mine, theirs)
 
 
 @needs_classic
 @pytest.mark.parametrize("run", range(6))
-def test_segmentations_are_nearly_the_recorded_ones(run):
+def test_segmentations_graphs_and_counts_are_the_recorded_ones(run):
     affinities = np.load(CLASSIC / "affinities.npz")["affinities"]
     told = json.loads((CLASSIC / "zwatershed.json").read_text())["runs"][run]
     settings = [told[name] for name in ("T_threshes", "T_aff", "T_aff_relative", "T_dust", "T_merge")]
     segs, graphs, counts = ours.zwatershed(affinities, *settings)
     with np.load(CLASSIC / "zwatershed.npz") as file:
         for threshold, seg, rg, count in zip(told["T_threshes"], segs, graphs, counts, strict=True):
-            error = waterz.evaluate(seg, file[f"run{run}/seg_{threshold}"])
-            assert 1 - min(error["rand_split"], error["rand_merge"]) <= BOUNDS[run], threshold
-            assert len(count) == pytest.approx(len(file[f"run{run}/counts_{threshold}"]), rel=0.04, abs=1)
-            assert rg.dtype == np.float32
-            assert rg.shape[1] == 3
-            assert rg[:, :2].max(initial=0) < len(count)
-            assert seg.max() < len(count)
+            np.testing.assert_array_equal(seg, file[f"run{run}/seg_{threshold}"])
+            np.testing.assert_array_equal(count, file[f"run{run}/counts_{threshold}"])
+            if (name := f"run{run}/rg_{threshold}") in file:
+                np.testing.assert_array_equal(rg, file[name])
 
 
 @needs_classic
-def test_fragments_and_their_graph_are_nearly_the_recorded_ones():
+@pytest.mark.parametrize(("name", "low", "high"), [("initial0", 0.01, 0.99), ("initial1", 0.5, 0.9)])
+def test_fragments_and_their_graph_are_the_recorded_ones(name, low, high):
     affinities = np.load(CLASSIC / "affinities.npz")["affinities"]
-    found = ours.zw_initial(affinities, 0.01, 0.99)
+    found = ours.zw_initial(affinities, low, high)
     with np.load(CLASSIC / "zwatershed.npz") as file:
-        assert len(found["counts"]) == pytest.approx(len(file["initial0/counts"]), rel=0.01)
-        assert len(found["rg"]) == pytest.approx(len(file["initial0/rg"]), rel=0.01)
-    assert (np.diff(found["rg"][:, 2]) <= 0).all()
-    np.testing.assert_array_equal(found["counts"], np.bincount(found["seg"].ravel().astype(int)))
+        for part in ("seg", "rg", "counts"):
+            np.testing.assert_array_equal(found[part], file[f"{name}/{part}"])
 
 
 def test_counts_are_those_of_the_segmentation_where_nothing_is_joined():

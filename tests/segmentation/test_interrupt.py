@@ -15,7 +15,7 @@ import numpy as np
 import neuropil
 from neuropil.blockwise.edges import merge
 from neuropil.evaluation.table import contingency
-from neuropil.segmentation import agglomerate_graph, merge_by_size, signed_graph
+from neuropil.segmentation import agglomerate_graph, basins, merge_by_size, merge_in_order, signed_graph
 from neuropil.segmentation.scores import Score
 
 shape = (20, 160, 160)
@@ -27,6 +27,7 @@ signs = signed_graph(codes, each_voxel)
 tree = neuropil.agglomerate(codes, each_voxel)
 endless = np.broadcast_to(np.uint8(1), (100_000, 1000, 1000))
 sizes = np.ones(graph.nodes + 1, np.int64)
+ends = np.stack([graph.a, graph.b], axis=1)
 ties = codes // 128 * 200
 wide = (graph.a.astype(np.uint64), graph.b.astype(np.uint64), *graph.columns[2:])
 nothing = np.zeros(graph.nodes + 1, np.uint8)
@@ -41,6 +42,8 @@ kernels = {
     "signed_graph": lambda: signed_graph(codes, each_voxel, threads=1),
     "clusters": lambda: signs.clusters("mean"),
     "merge_by_size": lambda: merge_by_size(graph, sizes),
+    "merge_in_order": lambda: merge_in_order(ends, sizes, size=800, dust=600),
+    "basins": lambda: basins(codes),
     "contingency": lambda: contingency(endless, endless, threads=1),
     "threshold_curve": lambda: neuropil.threshold_curve(tree, each_voxel, each_voxel // 2, threads=1),
     "fill_background": lambda: neuropil.fill_background(codes, corner),
@@ -79,7 +82,7 @@ def stops():
 
 
 def test_interrupts_stop_kernels_within_a_second(stops):
-    assert len(stops) == 13
+    assert len(stops) == 15
     assert {name: seconds for name, (seconds, _) in stops.items() if seconds > 1} == {}
 
 

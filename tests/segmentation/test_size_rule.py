@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import neuropil
 from neuropil import NeuropilError
-from neuropil.segmentation import merge_by_size
+from neuropil.segmentation import merge_by_size, merge_in_order
 from neuropil.segmentation.scores import fixed_point
 from neuropil.volumes import LINEAR8, LOGIT16
 from reference.affinity_cases import cases_with_fragments
@@ -71,3 +71,18 @@ def test_bad_input_is_refused():
         merge_by_size(graph, np.array([0, 1, 1]), score="q50")
     with pytest.raises(NeuropilError, match="NaN"):
         merge_by_size(graph, np.array([0, 1, 1]), weight=np.nan)
+
+
+def test_in_order_a_count_may_be_written_over_that_of_another_region():
+    """As in zwatershed: 1 and 3 are too small until the count of region 2, now 1, lies where theirs was."""
+    lut, counts = merge_in_order(np.array([[1, 3]]), np.array([0, 1, 9, 1, 9]), size=100, dust=5)
+    assert lut.tolist() == [0, 2, 1, 2, 3]
+    assert counts.tolist() == [0, 9, 9, 9]
+
+
+@pytest.mark.parametrize(
+    ("ends", "sizes"), [([[1, 3]], [0, 1, 1]), ([[1, -1]], [0, 1, 1]), ([1], [0, 1, 1]), ([[1, 2]], [0, 1.0, 1])]
+)
+def test_bad_edges_in_order_are_refused(ends, sizes):
+    with pytest.raises(NeuropilError, match="expected"):
+        merge_in_order(np.array(ends), np.array(sizes), size=1, dust=0)

@@ -1,11 +1,8 @@
 """For people who come from zwatershed: its calls, with its names, order of arguments and return values.
 
-Merging is zwatershed's: the same fragments, counts and edges give the same segments, but for one thing. zwatershed now
-and then gives a region below ``T_dust`` back, where its count was overwritten by a larger one; here it stays dropped.
-
-Fragments are those of :func:`neuropil.watershed`, which has a rule for ties where zwatershed searches plateaus: on the
-affinities that the tests compare, 2,422 against 2,410. 1 − V_Rand of the segmentations is below 0.002 with the default
-thresholds there, and up to 0.07 where many small fragments are kept (``T_aff`` 0.1, 0.999, 0.5 with ``T_dust`` 20).
+Fragments, edges, counts and segmentations are zwatershed's, id by id: its search of plateaus
+(:func:`neuropil.segmentation.basins`) and its own counts (:func:`neuropil.segmentation.merge_in_order`). They are
+computed in one thread; :func:`neuropil.watershed` and :func:`neuropil.segmentation.merge_by_size` use all cores.
 """
 
 from __future__ import annotations
@@ -17,10 +14,11 @@ from typing import Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from neuropil.compat.waterz.merging import decoded
 from neuropil.compat.waterz.scores import metrics
 from neuropil.errors import NeuropilError, tell
-from neuropil.segmentation import RegionGraph, merge_by_size, region_graph, watershed
-from neuropil.volumes import LINEAR8, Volume, write_volume
+from neuropil.segmentation import basin_graph, basins, merge_in_order, spanning_tree
+from neuropil.volumes import Volume, write_volume
 
 Float = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.uint64]
@@ -41,23 +39,20 @@ def zw_initial(affs: npt.NDArray[Any] | Volume, affs_low: float, affs_high: floa
     """Fragments and their graph.
 
     Args:
-        affs: [3, z, y, x], as :func:`neuropil.watershed` takes them.
-        affs_low, affs_high: ``low`` and ``high`` of :func:`neuropil.watershed`.
+        affs: [3, z, y, x]; floats in [0, 1], or uint8 that is linear, c / 255. A volume is decoded by its encoding.
+        affs_low, affs_high: ``low`` and ``high`` of :func:`neuropil.segmentation.basins`.
 
     Raises:
-        NeuropilError: as :func:`neuropil.watershed`.
+        NeuropilError: as :func:`neuropil.segmentation.basins`.
 
     >>> found = zw_initial(np.full((3, 1, 1, 4), [[[0.9, 0.9, 0.1, 0.9]]], np.float32), 0.2, 0.95)
     >>> found["seg"].tolist(), found["counts"].tolist(), found["rg"].round(1).tolist()
     ([[[1, 1, 2, 2]]], [0, 2, 2], [[1.0, 2.0, 0.10000000149011612]])
     """
-    fragments = watershed(affs, low=float(affs_low), high=float(affs_high))
-    graph = region_graph(affs, fragments)
-    affinity = graph.encoding.table[graph.max]
-    order = np.lexsort((graph.key, -affinity))
-    counts = np.bincount(fragments.ravel(), minlength=graph.nodes + 1).astype(np.uint64)
-    edges = np.stack([graph.a[order], graph.b[order], affinity[order]], axis=1).astype(np.float32)
-    return {"rg": edges, "seg": fragments.astype(np.uint64), "counts": counts}
+    array = decoded(affs)
+    fragments = basins(array, low=float(affs_low), high=float(affs_high), scan="xyz")
+    counts = np.bincount(fragments.ravel()).astype(np.uint64)
+    return {"rg": basin_graph(array, fragments), "seg": fragments, "counts": counts}
 
 
 def zw_merge_region(
@@ -76,12 +71,13 @@ def zw_merge_region(
 
     Args:
         seg_init, counts, rg: as :func:`zw_initial` returns them.
-        T_threshes, T_aff_merge, T_dust: ``size``, ``weight`` and ``dust`` of :func:`neuropil.merge_by_size`.
+        T_threshes, T_aff_merge, T_dust: ``size``, ``weight`` and ``dust`` of
+            :func:`neuropil.segmentation.merge_by_size`.
         T_merge: at the end of each threshold, join whatever touches with at least this affinity; 0: join nothing.
         save_path: write PATH_THRESHOLD.h5, array ``stack``, instead, and return None.
 
     Raises:
-        NeuropilError: what :func:`neuropil.merge_by_size` refuses, or edges that are not [edges, 3].
+        NeuropilError: what :func:`neuropil.segmentation.merge_in_order` refuses, or edges that are not [edges, 3].
     """
     steps = _steps(seg_init, counts, rg, T_threshes, (T_aff_merge, T_dust, T_merge))
     if save_path is None:
@@ -113,18 +109,18 @@ def zwatershed(
 
     Returns:
         segmentations, uint64 [z, y, x]; edges (id, id, affinity), float32 [edges, 3]; voxels of each id, uint64. Where
-        T_merge joins regions the counts and edges are those from before, as in zwatershed; of the edges it then keeps
-        a spanning tree, and this keeps all.
+        T_merge joins regions the counts are those from before, and the edges a spanning tree of those from before.
 
     Raises:
-        NeuropilError: as :func:`neuropil.watershed` and :func:`neuropil.merge_by_size`; T_aff that are not three.
+        NeuropilError: as :func:`neuropil.segmentation.basins` and
+            :func:`neuropil.segmentation.merge_in_order`; T_aff that are not three.
 
     >>> affs = np.full((3, 1, 1, 4), [[[0.9, 0.9, 0.3, 0.9]]], np.float32)
     >>> segs, graphs, counts = zwatershed(affs, [1, 3], [0.4, 0.95, 0.2], T_aff_relative=False, T_dust=0)
     >>> [seg.tolist() for seg in segs]
     [[[[1, 1, 2, 2]]], [[[1, 1, 1, 1]]]]
     """
-    array = _decoded(affs)
+    array = decoded(affs)
     low, high, weight = _affinities(array, T_aff, T_aff_relative)
     first = zw_initial(array, low, high)
     steps = _steps(first["seg"], first["counts"], first["rg"], T_threshes, (weight, T_dust, T_merge))
@@ -177,13 +173,6 @@ def zwatershed_and_stats(
     return [seg for threshold, seg in zip(sorted(threshes), found[0], strict=True) if threshold in kept], stats
 
 
-def _decoded(affs: npt.NDArray[Any] | Volume) -> npt.NDArray[Any]:
-    if not isinstance(affs, Volume):
-        return affs
-    array, encoding = affs.read(), affs.metadata.encoding
-    return array if encoding is None else encoding.decode(array)
-
-
 def _affinities(affs: npt.NDArray[Any], wanted: Sequence[float], relative: bool) -> tuple[float, float, float]:
     """Low, high and merge as affinities."""
     if len(wanted) != 3:
@@ -226,26 +215,24 @@ def _steps(
 
 def _merged(step: _Step, size: int, weight: float, dust: int, merge: float) -> _Step:
     above = step.rg[step.rg[:, 2] > np.float32(weight)]
-    lut = merge_by_size(_in_order(above, len(step.counts) - 1), step.counts, size=size, weight=0, dust=dust)
-    counts = np.bincount(lut, weights=step.counts).astype(np.uint64)
-    counts[0] = step.counts[0]
+    lut, counts = merge_in_order(above[:, :2].astype(np.int64), step.counts, size=size, dust=dust)
     seg, edges = lut.astype(np.uint64)[step.seg], _between(step.rg, lut)
     if merge > 0:
-        near = _in_order(edges[edges[:, 2] >= np.float32(merge)], len(counts) - 1)
-        joined = merge_by_size(near, counts, size=1 << 62, weight=0, dust=0)
-        first = np.unique(joined, return_index=True)[1]
-        seg = first.astype(np.uint64)[joined][seg]
+        edges = spanning_tree(edges, len(counts))
+        seg = _joined(edges[edges[:, 2] >= np.float32(merge)], len(counts))[seg]
     return _Step(seg, edges, counts)
 
 
-def _in_order(edges: Float, nodes: int) -> RegionGraph:
-    """A graph whose best edges are the first ones: all alike but for the key."""
-    ends = np.sort(edges[:, :2], axis=1).astype(np.uint32)
-    one, code = np.ones(len(edges), np.uint64), np.full(len(edges), 255, np.uint16)
-    empty = np.zeros(0, np.uint64)
-    a, b = np.ascontiguousarray(ends[:, 0]), np.ascontiguousarray(ends[:, 1])
-    key = np.arange(len(edges), dtype=np.uint64)
-    return RegionGraph(a, b, one, one, key, code, code, nodes, LINEAR8, empty, empty.astype(np.uint16), empty, empty)
+def _joined(tree: Float, count: int) -> Ids:
+    """For each id the one of its group to which the edges of a tree lead."""
+    name = np.arange(count, dtype=np.uint64)
+    parents = dict(zip(tree[:, 0].astype(int).tolist(), tree[:, 1].astype(int).tolist(), strict=True))
+    for node in parents:
+        top = node
+        while top in parents:
+            top = parents[top]
+        name[node] = top
+    return name
 
 
 def _between(edges: Float, lut: npt.NDArray[Any]) -> Float:

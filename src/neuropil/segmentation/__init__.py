@@ -1,5 +1,6 @@
 """Affinities to fragments (supervoxels), fragments to a merge tree, a merge tree to a segmentation."""
 
+from neuropil.segmentation.basins import basin_graph, basins, spanning_tree
 from neuropil.segmentation.fragments import fill_background, flood_sections, watershed
 from neuropil.segmentation.graph import RegionGraph, region_graph, start_with_largest
 from neuropil.segmentation.merge_tree import (
@@ -27,7 +28,7 @@ from neuropil.segmentation.signed import (
     signed_part_graph,
     within_reach,
 )
-from neuropil.segmentation.size_rule import merge_by_size
+from neuropil.segmentation.size_rule import merge_by_size, merge_in_order
 
 __all__ = [
     "Agglomeration",
@@ -38,10 +39,13 @@ __all__ = [
     "agglomerate",
     "agglomerate_graph",
     "agglomerate_in_queue_order",
+    "basin_graph",
+    "basins",
     "cluster_fragments",
     "fill_background",
     "flood_sections",
     "merge_by_size",
+    "merge_in_order",
     "merge_tree",
     "mutex_watershed",
     "region_graph",
@@ -52,6 +56,7 @@ __all__ = [
     "settle",
     "signed_graph",
     "signed_part_graph",
+    "spanning_tree",
     "start_with_largest",
     "watershed",
     "with_offsets",

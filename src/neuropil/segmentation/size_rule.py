@@ -72,6 +72,40 @@ def merge_by_size(
     return np.asarray(np.searchsorted(kept, region), region.dtype) + (len(kept) > 0 and kept[0] > 0)
 
 
+def merge_in_order(
+    ends: npt.NDArray[Any], sizes: npt.NDArray[Any], *, size: int, dust: int
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
+    """The merging of :func:`merge_by_size` along a list of edges, to zwatershed's own counts.
+
+    zwatershed writes the count of a region that stays where that of another one may have been. A region that was too
+    small may stay for that, with the count that was written over its own.
+
+    Args:
+        ends: integers [edges, 2], two ids of 0 … len(sizes) - 1, in the order in which they unite.
+        sizes: voxels of each id, index 0 for the background, which joins nothing.
+        size, dust: as for :func:`merge_by_size`.
+
+    Returns:
+        lut [ids]: the segment of each id, from 1 in the order of their first ids, 0 where dropped; and the counts of
+        the segments, [segments + 1].
+
+    Raises:
+        NeuropilError: ends that are not such ids, sizes that are no whole numbers from 0.
+
+    >>> lut, counts = merge_in_order(np.array([[1, 2], [2, 3]]), np.array([0, 1, 3, 3]), size=3, dust=0)
+    >>> lut.tolist(), counts.tolist()
+    ([0, 1, 1, 2], [0, 4, 3])
+    """
+    sizes, ends = np.asarray(sizes), np.asarray(ends)
+    if sizes.ndim != 1 or not 0 < len(sizes) < 1 << 32 or sizes.dtype.kind not in "ui" or sizes.min() < 0:
+        raise NeuropilError(f"expected integers, a size for 0 and every id; got {described(sizes)}")
+    if ends.ndim != 2 or ends.shape[1] != 2 or ends.min(initial=0) < 0 or ends.max(initial=0) >= len(sizes):
+        raise NeuropilError(f"expected ends [edges, 2] from 0 to {len(sizes) - 1}, got {described(ends)}")
+    one, other = (np.ascontiguousarray(ends[:, end], np.uint32) for end in range(2))
+    counts = np.ascontiguousarray(sizes, np.uint64)
+    return _native.merge_in_order(one, other, counts, voxel_count(size, "size"), voxel_count(dust, "dust"))
+
+
 def _best_first(graph: RegionGraph, score: str, weight: float) -> npt.NDArray[np.uint64]:
     """Edges that reach the weight, as positions, best first."""
     if score not in ("max", "mean"):

@@ -132,6 +132,25 @@ def test_recorded_segmentations_of_waterz(recorded):
 
 
 @needs_classic
+def test_segmentations_from_affinities_alone():
+    affinities, theirs = np.load(CLASSIC / "affinities.npz")["affinities"], np.load(CLASSIC / "waterz.npz")
+    for threshold, mine in zip(
+        THRESHOLDS, ours.agglomerate(affinities, THRESHOLDS, None, None, 0.005, 0.995), strict=True
+    ):
+        assert same_partition(mine, theirs[f"mean/seg_{threshold}"]), threshold
+
+
+def test_a_volume_brings_its_own_offsets():
+    affs = np.random.default_rng(6).random((3, 4, 5, 6), np.float32)
+    plain = [seg.tolist() for seg in ours.agglomerate(affs, [0.3])]
+    xyz = neuropil.array_volume(affs[::-1].copy(), neuropil.Metadata(offsets=[(0, 0, -1), (0, -1, 0), (-1, 0, 0)]))
+    assert [seg.tolist() for seg in ours.agglomerate(xyz, [0.3])] == plain
+    ahead = neuropil.array_volume(affs, neuropil.Metadata(offsets=[(1, 0, 0), (0, 1, 0), (0, 0, 1)]))
+    with pytest.raises(NeuropilError, match="voxels before"):
+        ours.agglomerate(ahead, [0.3])
+
+
+@needs_classic
 @pytest.mark.parametrize("recorded", ["aff50_his256", "aff85_his256", "aff50_his256_noinitmax"])
 def test_recorded_merges_one_by_one(recorded):
     """Scores of 256 bins tie: the order among equals is that of waterz's heap."""

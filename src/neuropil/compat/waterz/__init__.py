@@ -3,8 +3,8 @@
 waterz counts down: its score is 1 − affinity, and it merges while the score is below the threshold. A histogram
 quantile is computed as waterz does: faces fall into its bins, and each pair of fragments begins with its largest face
 alone (``InitWithMax``, its default) and pools those; equal scores merge in the order of its queue. The mean is computed
-on all cores and exactly, where waterz adds floats; where two means are equal, the order may differ. Fragments of
-``agglomerate`` follow neuropil's rule for ties.
+on all cores and exactly, where waterz adds floats; where two means are equal, the order may differ. Fragments are
+waterz's, id by id, found in one thread.
 """
 
 from neuropil.compat.waterz.functions import MEAN, Function, getScoreFunc, parse_function

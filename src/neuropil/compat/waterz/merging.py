@@ -13,9 +13,9 @@ import numpy.typing as npt
 from neuropil.compat.waterz.functions import MEAN, Function, parse_function
 from neuropil.compat.waterz.scores import metrics
 from neuropil.errors import NeuropilError
+from neuropil.geometry import NEAREST
 from neuropil.segmentation import agglomerate as merge_all
-from neuropil.segmentation import agglomerate_in_queue_order, flood_sections, region_graph, start_with_largest
-from neuropil.segmentation import watershed as find_fragments
+from neuropil.segmentation import agglomerate_in_queue_order, basins, flood_sections, region_graph, start_with_largest
 from neuropil.segmentation.fragments import Seeds
 from neuropil.segmentation.merge_tree import MergeTree
 from neuropil.volumes import LINEAR8, Volume, write_volume
@@ -41,7 +41,7 @@ def agglomerate(
             is read, and decoded by its ``encoding``.
         thresholds: merge while 1 − affinity is below; taken in ascending order, as waterz does.
         fragments: [z, y, x], instead of a watershed.
-        aff_threshold_low, aff_threshold_high: ``low`` and ``high`` of :func:`neuropil.watershed`.
+        aff_threshold_low, aff_threshold_high: ``low`` and ``high`` of :func:`neuropil.segmentation.basins`.
         gt: labels [z, y, x], 0 = unlabelled: yield the scores of each segmentation behind it, a dict of
             ``V_Rand_split``, ``V_Rand_merge``, ``V_Info_split`` and ``V_Info_merge``.
         return_merge_history: yield the merges, too, waterz's list of dicts ``a, b, c, score`` made since the threshold
@@ -57,7 +57,7 @@ def agglomerate(
 
     Raises:
         NeuropilError: ``return_region_graph`` (use :func:`neuropil.region_graph`), a scoring function that is not here,
-            or what :func:`neuropil.agglomerate` refuses.
+            or what :func:`neuropil.agglomerate` and :func:`neuropil.segmentation.basins` refuse.
 
     >>> affs = np.full((3, 1, 1, 3), 0.9, np.float32)
     >>> affs[2, 0, 0, 2] = 0.2
@@ -67,9 +67,9 @@ def agglomerate(
     """
     if return_region_graph:
         raise NeuropilError("return_region_graph is not taken here: use neuropil.region_graph(affinities, fragments)")
-    function, array = parse_function(scoring_function), _decoded(affs)
+    function, array = parse_function(scoring_function), decoded(affs)
     if fragments is None:
-        fragments = find_fragments(array, low=aff_threshold_low, high=aff_threshold_high)
+        fragments = basins(array, low=aff_threshold_low, high=aff_threshold_high)
     tree = _merged(array, fragments, function, discretize_queue)
     return _segmentations(tree, function, sorted(thresholds), gt, return_merge_history, fragments)
 
@@ -96,7 +96,7 @@ def watershed(
     """
     if not use_mahotas_watershed:
         raise NeuropilError("use_mahotas_watershed=False is not taken here: leave it at True")
-    array = _decoded(affs)
+    array = decoded(affs)
     values = array if array.dtype.kind == "f" else array / np.float32(255)
     boundary = 1 - 0.5 * (values[1] + values[2])
     return flood_sections(boundary, seed_method).astype(np.uint64) + np.uint64(seed_method != "grid")
@@ -126,17 +126,17 @@ def waterz(
         aff_threshold: low and high of the watershed.
         return_seg: whether the segmentations come back.
         custom_fragments: without fragments, take those of :func:`watershed` with ``maxima_distance``; when False,
-            those of :func:`neuropil.watershed`.
+            those of :func:`neuropil.segmentation.basins`.
         discretize_queue, force_rebuild: as for :func:`agglomerate`.
 
     Raises:
         NeuropilError: as :func:`agglomerate`.
     """
-    array = _decoded(affs)
+    array = decoded(affs)
     if fragments is None and custom_fragments:
         fragments = watershed(array, "maxima_distance")
     elif fragments is None:
-        fragments = find_fragments(array, low=aff_threshold[0], high=aff_threshold[1])
+        fragments = basins(array, low=aff_threshold[0], high=aff_threshold[1])
     if fragments_mask is not None:
         fragments = np.where(fragments_mask, fragments, 0)
     found = []
@@ -151,11 +151,22 @@ def waterz(
     return found if return_seg else None
 
 
-def _decoded(affs: npt.NDArray[Any] | Volume) -> npt.NDArray[Any]:
-    """Affinities as an array that needs no encoding to be understood."""
+def decoded(affs: npt.NDArray[Any] | Volume) -> npt.NDArray[Any]:
+    """Affinities as an array that needs neither encoding nor offsets to be understood.
+
+    Raises:
+        NeuropilError: a volume whose offsets lack one of the voxels before.
+    """
     if not isinstance(affs, Volume):
         return affs
-    array, encoding = affs.read(), affs.metadata.encoding
+    offsets, encoding = affs.metadata.offsets or NEAREST, affs.metadata.encoding
+    if not set(NEAREST) <= set(offsets):
+        raise NeuropilError(
+            f"expected affinities to the voxels before, offsets {list(NEAREST)}, got {list(offsets)}, in {affs.path}; "
+            "neuropil.segment takes others"
+        )
+    array = affs.read()
+    array = array if offsets == NEAREST else array[[offsets.index(offset) for offset in NEAREST]]
     return array if encoding is None else encoding.decode(array)
 
 
