@@ -2,7 +2,7 @@
 
 import sys
 
-from neuropil.cli.tutorial import main
+from neuropil.compat.pytc.program import main
 
 if __name__ == "__main__":
     sys.exit(main())

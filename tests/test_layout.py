@@ -12,7 +12,9 @@ import neuropil
 SOURCE = Path(neuropil.__file__).parent
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 
-# From the first folder to the last. A module imports only from folders before its own; cli may import all.
+# From the first folder to the last. A module imports only from folders before its own. The verbs that also take files
+# of PyTorch Connectomics reach compat, the last, through one module.
+DOOR = "cli/classic.py"
 ORDER = [
     *(
         "errors",
@@ -100,7 +102,7 @@ def test_every_folder_has_its_place():
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_modules_import_only_from_folders_above(module):
     here = folder(module)
-    if here in ("__init__", "__main__", "cli"):
+    if here in ("__init__", "__main__") or str(module) == DOOR:
         return
     below = {
         name for name in imports(module) if (f := name.split(".")[0]) != here and ORDER.index(f) >= ORDER.index(here)

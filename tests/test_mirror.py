@@ -16,7 +16,6 @@ TESTED_IN = {
     "cli/test_files.py": "cli/converting cli/info",
     "cli/test_proofreading.py": "proofreading/calibrating proofreading/ranking proofreading/sources",
     "cli/test_segment.py": "cli/evaluate cli/tune",
-    "cli/test_tutorial.py": "compat/pytc/matching",
     "compat/connectomics/test_data_augmentation.py": "compat/connectomics/data/augmentation/build "
     "compat/connectomics/data/augmentation/composition compat/connectomics/data/augmentation/test_augmentor "
     "compat/connectomics/data/augmentation/transforms compat/connectomics/data/augmentation/varying targets/smoothing",
@@ -24,6 +23,7 @@ TESTED_IN = {
     "compat/connectomics/data/dataset/volume",
     "compat/connectomics/test_data.py": "compat/connectomics/data/utils compat/connectomics/utils/evaluate",
     "compat/pytc/test_checkpoint.py": "compat/pytc/weights",
+    "compat/pytc/test_program.py": "cli/classic compat/pytc/matching",
     "compat/pytc/test_translation.py": "compat/pytc/augmentor compat/pytc/inference compat/pytc/networks "
     "compat/pytc/targets",
     "config/test_files.py": "choices config/applying config/learning config/mistakes config/networks config/schema "

@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from classic_data import ROOT, SMALL, TINY, clone, free_port, run
-from neuropil.cli import app, tutorial
+from neuropil.cli import app
+from neuropil.compat.pytc import program
 
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 
@@ -55,7 +56,7 @@ def test_the_page_shows_the_commands_of_the_classic_tutorial():
 def test_commands_of_the_page_are_understood():
     for words in map(tiny, commands()):
         if "scripts/main.py" in words:
-            options = tutorial.parse(words[words.index("scripts/main.py") + 1 :])
+            options = program.parse(words[words.index("scripts/main.py") + 1 :])
             assert len(options.overrides) % 2 == 0
             assert (ROOT / options.config_base).is_file()
             assert (ROOT / options.config_file).is_file()
@@ -84,7 +85,7 @@ def execute(folder, words):
         assert done.exit_code == 0, f"{shlex.join(words)}\n{done.output}\n{done.exception!r}"
         return done.output
     elif words[:3] == ["python", "-u", "scripts/main.py"]:
-        assert tutorial.main(words[3:]) == 0, shlex.join(words)
+        assert program.main(words[3:]) == 0, shlex.join(words)
         return ""
     elif words[0] == "torchrun":
         words = ["python", "-m", "torch.distributed.run", *words[1:]]

@@ -49,9 +49,9 @@ def convert(
     from neuropil.volumes.convert import SLAB_BYTES, Voxels, convert_volume
 
     if target.endswith(".safetensors"):
-        from neuropil.compat.pytc.checkpoint import export_any
+        from neuropil.cli.classic import share_weights
 
-        typer.echo(f"wrote {export_any(source, target)}")
+        typer.echo(f"wrote {share_weights(source, target)}")
         return
     volume = open_volume(source, colour=kind or "", axes=axes or "")
     spare_input(volume, target)

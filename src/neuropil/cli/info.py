@@ -129,10 +129,10 @@ def _released(name: str) -> list[str]:
 
 
 def _checkpoint(path: Path) -> list[str]:
-    from neuropil.compat.pytc.checkpoint import load_any_model
+    from neuropil.cli.classic import open_model
     from neuropil.config import config_to_yaml
 
-    model, _ = load_any_model(path)
+    model, _ = open_model(path)
     weights = sum(parameter.numel() for parameter in model.network.parameters())
     lines = [
         f"checkpoint  {path}",

@@ -72,7 +72,7 @@ def predict(
 
     A run that was stopped goes on where it was when the same command is given again.
     """
-    from neuropil.compat.pytc.checkpoint import is_classic, load_any_model
+    from neuropil.cli.classic import open_model
     from neuropil.config.mistakes import changed
     from neuropil.inference import predict_volume
     from neuropil.inference.resampling import resampling_line
@@ -102,16 +102,14 @@ def predict(
     members = [] if Path(checkpoint).exists() or "," not in checkpoint else checkpoint.split(",")
     if members and by_blocks:
         raise NeuropilError("an ensemble is predicted in one process; leave out --block, --workers and --scheduler")
-    model, said = load_any_model(checkpoint) if not members else (load_ensemble(members, tta_mode or "mean"), None)
+    if members:
+        model, said = load_ensemble(members, tta_mode or "mean"), None
+    else:
+        model, said = open_model(checkpoint, by_blocks=by_blocks)
     if members:
         typer.echo(f"{tta_mode or 'mean'} of {len(members)} models")
     if said:
         typer.echo(said, err=True)
-    if by_blocks and is_classic(model):
-        raise NeuropilError(
-            f"{checkpoint}: workers open checkpoints of neuropil; make one: neuropil convert {checkpoint} "
-            "weights.safetensors"
-        )
     settings = changed(model.config.predict, given, "predict")
     views = f"{settings.tta} view{'s'[: settings.tta > 1]}"
     typer.echo(f"{views} ({'stored with the model' if tta is None else 'as asked'})")

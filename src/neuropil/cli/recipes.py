@@ -118,20 +118,13 @@ def config_convert(
     What changes nothing here, and what a recipe does not hold, is listed at its top; what is not to be had is refused
     by name.
     """
-    from neuropil.compat.pytc import read_settings, translate
-    from neuropil.compat.pytc.version2 import is_version_2, translate_version_2
+    from neuropil.cli.classic import translated
     from neuropil.config import config_to_yaml
-    from neuropil.config.files import read_yaml
     from neuropil.volumes.atomic import write_text
     from neuropil.volumes.marks import FIRST_LINE
 
     files = [word for word in words if word.endswith((".yaml", ".yml"))]
-    if len(words) == 1 == len(files) and is_version_2(read_yaml(Path(files[0]))[0]):
-        second = translate_version_2(files[0])
-        config, output, told = second.config, second.output, list(second.notes)
-    else:
-        classic = translate(read_settings(files, words[len(files) :], refuse=False))
-        config, output, told = classic.config, classic.output, [*classic.notes, *classic.left_out]
+    config, output, told = translated(files, words[len(files) :])
     head = [f"translated from {', '.join(files)}", *told]
     text = "".join(f"# {line}\n" for line in head) + "\n" + config_to_yaml(config)
     if out is None:

@@ -9,8 +9,7 @@ import yaml
 from classic_data import TINY
 from compat.pytc.classic_files import FILES, SNEMI, ZEBRAFINCH
 from neuropil import NeuropilError, open_volume, synthetic, write_volume
-from neuropil.cli import tutorial
-from neuropil.compat.pytc import read_settings, translate
+from neuropil.compat.pytc import program, read_settings, translate
 
 RUN = [name for name in FILES if name != "SNEMI-Affinity-EffNet"]
 
@@ -74,10 +73,10 @@ def test_files_of_affinities_train_and_predict(folder, name, capsys):
     words = [*TINY, *f"{data} {rest} {few}".split(), *TOY.get(name, "").split()]
     files = ["--config-base", "0.yaml", "--config-file", "1.yaml"]
     written(*FILES[name])
-    assert tutorial.main([*files, *words]) == 0, capsys.readouterr().err
+    assert program.main([*files, *words]) == 0, capsys.readouterr().err
     out = str(translate(read_settings(written(*FILES[name]))).output)
     checkpoint = ["--inference", "--checkpoint", f"{out}/checkpoint_00001.pth", "INFERENCE.OUTPUT_PATH", "predicted"]
-    assert tutorial.main([*files, *checkpoint[:3], *words, *checkpoint[3:]]) == 0, capsys.readouterr().err
+    assert program.main([*files, *checkpoint[:3], *words, *checkpoint[3:]]) == 0, capsys.readouterr().err
     (found,) = (folder / "predicted").glob("*.h5")
     own = {**FILES[name][0]["MODEL"], **FILES[name][1].get("MODEL", {})}
     scale = [1, 0.5, 0.5] if flat else translate(read_settings(written(*FILES[name]))).zoom

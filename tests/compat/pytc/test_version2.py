@@ -5,7 +5,8 @@ import yaml
 from typer.testing import CliRunner
 
 from neuropil import NeuropilError, load_config
-from neuropil.cli import app, tutorial
+from neuropil.cli import app
+from neuropil.compat.pytc import program
 from neuropil.compat.pytc.version2 import is_version_2, translate_version_2
 from neuropil.models import build_network
 
@@ -147,7 +148,7 @@ def test_what_cannot_be_is_refused(tmp_path, change, said):
 
 def test_the_command_of_version_1_says_so_in_one_line(tmp_path, capsys):
     path = written(tmp_path, SNEMI)
-    assert tutorial.main(["--config-file", str(path)]) == 2
+    assert program.main(["--config-file", str(path)]) == 2
     assert capsys.readouterr().err == (
         f"scripts/main.py: {path} is a configuration of PyTorch Connectomics version 2: neuropil config convert {path} "
         "-o recipe.yaml\n"

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from neuropil.cli.tutorial import main
 from neuropil.compat.connectomics.config import Cfg
+from neuropil.compat.pytc.program import main
 from neuropil.errors import NeuropilError
 
 

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from classic_data import SMALL, TINY, clone, free_port, run
 from neuropil import NeuropilError, load_config, open_volume
-from neuropil.cli import app, tutorial
+from neuropil.cli import app
+from neuropil.compat.pytc import program
 from neuropil.models.checkpoint import read_checkpoint
 from recorded import checkpoint, needs_classic
 
@@ -50,7 +51,7 @@ def trained(folder):
 def main(folder, monkeypatch, *words):
     """A command without a launcher, in this process; its exit code."""
     monkeypatch.chdir(folder)
-    return tutorial.main([*CONFIGS, *words])
+    return program.main([*CONFIGS, *words])
 
 
 def test_two_processes_train_on_the_processor_with_one_warning(folder):
@@ -178,13 +179,13 @@ def test_wrong_input_is_one_message_and_exit_code_2(folder, monkeypatch, capsys,
 
 
 def test_a_configuration_is_needed(capsys):
-    assert tutorial.main(["--inference"]) == 2
+    assert program.main(["--inference"]) == 2
     assert "--config-file" in capsys.readouterr().err
 
 
 def test_flags_of_launchers_are_taken_in_both_spellings(monkeypatch):
     for flag in ("--local_rank", "--local-rank"):
-        options = tutorial.parse(["--config-file", "a.yaml", f"{flag}=1", "--manual-seed", "7", "A.B", "-1"])
+        options = program.parse(["--config-file", "a.yaml", f"{flag}=1", "--manual-seed", "7", "A.B", "-1"])
         assert (options.local_rank, options.manual_seed, options.overrides) == (1, 7, ["A.B", "-1"])
 
 
@@ -233,7 +234,7 @@ SYSTEM: {NUM_GPUS: 4, NUM_CPUS: 4}
 def test_a_configuration_of_somebody_else_runs_and_nothing_in_it_is_ignored_silently(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     (folder / "foreign.yaml").write_text(FOREIGN)
-    assert tutorial.main(["--config-file", "foreign.yaml"]) == 0
+    assert program.main(["--config-file", "foreign.yaml"]) == 0
     said = capsys.readouterr()
     padded = "note: foreign.yaml:26: DATASET.PAD_SIZE: for --inference alone: patches to train on lie inside the volume"
     assert padded in said.out
@@ -244,7 +245,7 @@ def test_a_configuration_of_somebody_else_runs_and_nothing_in_it_is_ignored_sile
 def test_a_key_that_is_not_to_be_had_is_refused_with_its_line(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     (folder / "foreign.yaml").write_text(FOREIGN.replace("PAD_SIZE: [4, 64, 64]", "LABEL_VAST: True"))
-    assert tutorial.main(["--config-file", "foreign.yaml"]) == 2
+    assert program.main(["--config-file", "foreign.yaml"]) == 2
     assert (
         "foreign.yaml:26: DATASET.LABEL_VAST: True is not to be had here; turn the colours" in capsys.readouterr().err
     )
@@ -331,9 +332,9 @@ def test_the_other_configurations_train_and_predict(folder, monkeypatch, variant
     monkeypatch.chdir(folder)
     words = [CONFIGS[0], CONFIGS[1], "--config-file", f"configs/SNEMI/SNEMI-Affinity-UNet-{variant}.yaml", *TINY]
     wide = ["INFERENCE.INPUT_SIZE", "[9,64,64]", "INFERENCE.OUTPUT_SIZE", "[9,64,64]", "INFERENCE.AUG_NUM", "None"]
-    assert tutorial.main(words) == 0
+    assert program.main(words) == 0
     out = folder / "outputs" / f"SNEMI_UNet_{variant}"
-    assert tutorial.main([*words, *wide, "--inference", "--checkpoint", str(out / "checkpoint_00002.pth")]) == 0
+    assert program.main([*words, *wide, "--inference", "--checkpoint", str(out / "checkpoint_00002.pth")]) == 0
     assert open_volume(out / "test" / "result.h5").shape[0] == {"LR": 12, "MER": 9}[variant]
 
 
@@ -379,7 +380,7 @@ SOLVER: {NAME: Adam, BASE_LR: '1e-3', BETAS: "(0.9, 0.99)", ITERATION_TOTAL: 2, 
 def test_a_laboratory_file_of_quoted_values_runs_and_converts_with_the_same_lines(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     (folder / "l.yaml").write_text(LABORATORY)
-    assert tutorial.main(["--config-file", "l.yaml"]) == 0
+    assert program.main(["--config-file", "l.yaml"]) == 0
     notes = [line.removeprefix("note: ") for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     assert [re.findall(r"l\.yaml:\d+: ([A-Z_.]+)", note) for note in notes] == [
         ["AUGMENTOR.FLIP.ENABLED"],
@@ -414,7 +415,7 @@ NOTES: "made by somebody"
 def test_every_mistake_of_a_file_is_named_with_its_line(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     (folder / "m.yaml").write_text(MISTAKEN)
-    assert tutorial.main(["--config-file", "m.yaml"]) == 2
+    assert program.main(["--config-file", "m.yaml"]) == 2
     said = capsys.readouterr().err.removeprefix("scripts/main.py: ").splitlines()
     assert [re.fullmatch(r"m\.yaml:(\d+): ([\w.]+): .+", line).groups() for line in said] == [
         *(("2", f"SYSTEM.{key}") for key in ("NUM_GPUS", "NUM_CPUS", "ROOT")),
