@@ -76,8 +76,8 @@ inline void bind_labels(nb::module_& m) {
         "boundary"_a, "seeds"_a, "spacing"_a, "labels"_a, "threads"_a);
     m.def(
         "basins",
-        [](Volume<const float> z, Volume<const float> y, Volume<const float> x, float low, float high,
-           bool x_outermost, Volume<uint64_t> labels) {
+        [](Volume<const float> z, Volume<const float> y, Volume<const float> x, float low, float high, bool x_outermost,
+           Volume<uint64_t> labels) {
             const Shape shape{int64_t(z.shape(0)), int64_t(z.shape(1)), int64_t(z.shape(2))};
             uint64_t count = 0;
             run_interruptibly(1, [&](const Run& run) {
