@@ -1,12 +1,15 @@
 """Precomputed volumes as other programs write them: every voxel, place and size as meant, or refused by name."""
 
 import gzip
+import json
+import math
 
 import numpy as np
 import pytest
 
 from foreign import IMAGE, numbers, same
 from neuropil.errors import NeuropilError, Note
+from neuropil.geometry import Box
 from neuropil.volumes import open_volume
 
 
@@ -52,3 +55,70 @@ def test_absent_chunks_of_precomputed_are_refused_as_cloud_volume_does(tmp_path,
     chunks[1].write_bytes(gzip.compress(b"short"))
     with pytest.raises(NeuropilError):
         open_volume(f"precomputed://{tmp_path}/p").read()
+
+
+@pytest.mark.parametrize("stray", ["notes.txt", "0-16_0-8_0-2", "3-19_2-10_1-3.tmp", "notes.gz"])
+def test_stray_files_are_no_chunks_of_precomputed(tmp_path, stray):
+    cloud_volume(tmp_path / "p", IMAGE, compress=False)
+    next((tmp_path / "p/4_4_40").iterdir()).unlink()
+    (tmp_path / "p/4_4_40" / stray).write_bytes(b"stray")
+    with pytest.raises(NeuropilError, match=r"1 of 12 chunks .* are absent.*--allow-gaps"):
+        open_volume(f"precomputed://{tmp_path}/p").read()
+
+
+SHARDING = {
+    "@type": "neuroglancer_uint64_sharded_v1", "hash": "murmurhash3_x86_128", "preshift_bits": 1, "minishard_bits": 2,
+    "shard_bits": 1, "minishard_index_encoding": "gzip", "data_encoding": "gzip",
+}  # fmt: skip
+
+
+def write_shards(path, array, encoding="raw", absent=0):
+    """Shards as cloud-volume makes them, without the last chunks."""
+    cloudvolume = pytest.importorskip("cloudvolume")
+    from cloudvolume import chunks
+    from cloudvolume.datasource.precomputed.sharding import ShardingSpecification
+    from cloudvolume.datasource.precomputed.common import compressed_morton_code
+
+    info = cloudvolume.CloudVolume.create_new_info(
+        1, "segmentation", str(array.dtype), encoding, (4, 4, 40), (3, 2, 1),
+        chunk_size=(16, 8, 2), volume_size=array.shape[::-1],
+    )  # fmt: skip
+    info["scales"][0]["sharding"] = SHARDING
+    (path / "4_4_40").mkdir(parents=True)
+    (path / "info").write_text(json.dumps(info))
+    grid = [-(-n // c) for n, c in zip(array.shape[::-1], (16, 8, 2), strict=True)]
+    packed = {}
+    for x, y, z in list(np.ndindex(*grid))[: math.prod(grid) - absent]:
+        part = array[z * 2 : z * 2 + 2, y * 8 : y * 8 + 8, x * 16 : x * 16 + 16].T[..., np.newaxis]
+        data = chunks.encode(np.asfortranarray(part), encoding, (8, 8, 8) if "seg" in encoding else None)
+        packed[int(compressed_morton_code((x, y, z), grid))] = data
+    for name, data in ShardingSpecification.from_dict(SHARDING).synthesize_shards(packed).items():
+        (path / "4_4_40" / name).write_bytes(data)
+    return f"precomputed://{path}"
+
+
+@pytest.mark.parametrize("encoding", ["raw", "compressed_segmentation", "crackle", "compresso"])
+def test_shards_of_cloud_volume(tmp_path, encoding):
+    array = numbers((5, 20, 30), "u4")
+    assert same(write_shards(tmp_path / "p", array, encoding), array).origin == (1, 2, 3)
+
+
+def test_chunks_absent_in_shards(tmp_path, monkeypatch):
+    array = numbers((5, 20, 30), "u4")
+    volume = open_volume(write_shards(tmp_path / "p", array, absent=2))
+    with pytest.raises(NeuropilError, match=r"2 of 18 chunks .* are absent, such as 19-33_18-22.*--allow-gaps"):
+        volume.read()
+    assert (volume.read(Box((1, 2, 3), (3, 22, 33))) == array[:2]).all()
+    monkeypatch.setenv("NEUROPIL_ALLOW_GAPS", "1")
+    with pytest.warns(Note, match="2 of 18 chunks"):
+        assert (volume.read() == 0).sum() == 14 * 4 * 3
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_chunks_that_we_left_out_are_told(tmp_path, sharded):
+    from neuropil.volumes import create_volume
+
+    with create_volume(tmp_path / "a.precomputed", (4, 20, 30), "u1", chunks=(2, 10, 10), sharded=sharded) as volume:
+        volume.write(Box((0, 0, 0), (2, 20, 30)), IMAGE[:2])
+    with pytest.warns(Note, match="6 of 12 chunks"):
+        assert (open_volume(tmp_path / "a.precomputed").read()[:2] == IMAGE[:2]).all()

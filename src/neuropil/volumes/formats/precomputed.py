@@ -41,7 +41,7 @@ def open_precomputed(location: Location, mode: Mode = "r") -> Volume:
     scale = info["scales"][number]
     metadata = precomputed_metadata(info, scale, location.path)
     axes, ours = precomputed_axes(info), isinstance(info.get(_KEY), Mapping)
-    if mode == "r" and not (ours and not location.remote) and needs_files(location.container, scale, location.remote):
+    if mode == "r" and needs_files(location.container, scale, location.remote):
         files = ChunkFiles(location.container, info, scale, ours)
         order = (1, 2, 3) if axes == 3 else (0, 1, 2, 3)
         store = arranged(files, Arrangement(files.shape, order))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.allowances import gaps_allowed
 from neuropil.volumes.formats import keys
-from neuropil.volumes.volume import Index
+from neuropil.volumes.volume import Index, readable
 
 _NATIVE = ("raw", "jpeg", "png", "compressed_segmentation")
 """Encodings that TensorStore has."""
+
+_CACHED = {"cache_pool": {"total_bytes_limit": 1 << 26}}
+"""Room for the lists of what lies where in shards."""
 
 _PACKAGES = {"crackle": "crackle-codec", "compresso": "compresso", "fpzip": "fpzip"}
 """Encodings that packages of the field have; the module is called as the encoding."""
@@ -47,13 +51,13 @@ _UNPACK: dict[str, Callable[[bytes], bytes]] = {
 
 @dataclass(frozen=True, eq=False)
 class ChunkFiles:
-    """The chunks of one scale as `[c, z, y, x]`, fetched file by file; none may be absent.
+    """The chunks of one scale as `[c, z, y, x]`, fetched one by one; none may be absent.
 
     Args:
         container: folder or URL of the info file.
         info: what it holds.
         scale: the scale that is read.
-        ours: whether it was written here, where absent chunks are 0.
+        ours: whether it was written here, where absent chunks are 0 and told.
     """
 
     container: str
@@ -80,14 +84,13 @@ class ChunkFiles:
         context, found, absent = ts.Context(), 0, []
         memory = ts.KvStore.open({"driver": "memory"}, context=context).result()
         memory.write("info", json.dumps(self._plain_info()).encode()).result()
-        for name in self._names(index):
-            data = self._fetch(name)
+        for name, data in self._fetch_all(index):
             if data is None:
                 absent.append(name)
                 continue
             found += 1
             memory.write(f"{self.scale['key']}/{name}", self._as_native(data, name)).result()
-        if absent and not self.ours:
+        if absent:
             self._tell_absent(absent, found)
         spec = {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "memory"}}
         whole = ts.open(spec, context=context, read=True).result().T[ts.d[:].translate_to[0]]
@@ -99,17 +102,36 @@ class ChunkFiles:
     def close(self) -> None:
         pass
 
-    def _names(self, index: Index) -> list[str]:
-        """Names of the chunks that an index touches."""
-        spans = []
-        offset = self.scale.get("voxel_offset", (0, 0, 0))
-        for part, size, chunk, at in zip(
-            reversed(index[1:]), self.scale["size"], self.scale["chunk_sizes"][0], offset, strict=True
+    def _fetch_all(self, index: Index) -> Iterator[tuple[str, bytes | None]]:
+        """The chunks that an index touches, by name; None for one that is absent."""
+        grid, spans = chunk_grid(self.scale), []
+        for part, line, size, chunk in zip(
+            reversed(index[1:]), grid, self.scale["size"], self.scale["chunk_sizes"][0], strict=True
         ):
             start, stop, _ = part.indices(size)
-            numbers = range(start // chunk, -(-stop // chunk)) if stop > start else range(0)
-            spans.append([f"{at + n * chunk}-{at + min((n + 1) * chunk, size)}" for n in numbers])
-        return ["_".join(name) for name in product(*spans)]
+            spans.append(range(start // chunk, min(-(-stop // chunk), len(line))) if stop > start else range(0))
+        places = {at: "_".join(line[n] for line, n in zip(grid, at, strict=True)) for at in product(*spans)}
+        if self._shards is None:
+            yield from ((name, self._fetch(name)) for name in places.values())
+            return
+        shape = [len(line) for line in grid]
+        with readable(self.container):
+            begun = [self._shards.read(morton(at, shape).to_bytes(8, "big")) for at in places]
+            for name, one in zip(places.values(), begun, strict=True):
+                found = one.result()
+                yield name, found.value if found.state == "value" else None
+
+    @cached_property
+    def _shards(self) -> Any:
+        """What finds chunks in shards, where they are packed into these."""
+        import tensorstore as ts
+
+        if self.scale.get("sharding") is None:
+            return None
+        base = keys.kvstore(self.container, self.scale["key"])
+        spec = {"driver": "neuroglancer_uint64_sharded", "metadata": self.scale["sharding"], "base": base}
+        with readable(self.container):
+            return ts.KvStore.open(spec, context=ts.Context(_CACHED)).result()
 
     def _fetch(self, name: str) -> bytes | None:
         for ending, unpack in _UNPACK.items():
@@ -125,7 +147,7 @@ class ChunkFiles:
 
     def _plain_info(self) -> dict[str, Any]:
         """The info file with this scale alone, in an encoding that TensorStore has."""
-        scale = {**self.scale}
+        scale = {key: value for key, value in self.scale.items() if key != "sharding"}
         if scale["encoding"] not in _NATIVE:
             scale["encoding"] = "raw"
         return {**self.info, "scales": [scale]}
@@ -143,9 +165,37 @@ class ChunkFiles:
 
     def _tell_absent(self, absent: list[str], found: int) -> None:
         told = f"{len(absent)} of {len(absent) + found} chunks of {self.container} are absent, such as {absent[0]}"
-        if not gaps_allowed():
+        if not self.ours and not gaps_allowed():
             raise NeuropilError(f"{told}; the format has no value for them; give --allow-gaps to read them as 0")
         tell(f"{told}; read as 0")
+
+
+def chunk_grid(scale: Mapping[str, Any]) -> list[list[str]]:
+    """What the name of a chunk says of each axis, x, y, z.
+
+    >>> chunk_grid({"size": [5, 2, 1], "chunk_sizes": [[3, 2, 1]], "voxel_offset": [1, 0, 0]})
+    [['1-4', '4-6'], ['0-2'], ['0-1']]
+    """
+    offset = scale.get("voxel_offset", (0, 0, 0))
+    return [
+        [f"{at + start}-{at + min(start + chunk, size)}" for start in range(0, size, chunk)]
+        for at, size, chunk in zip(offset, scale["size"], scale["chunk_sizes"][0], strict=True)
+    ]
+
+
+def morton(at: Sequence[int], grid: Sequence[int]) -> int:
+    """The number of a chunk in shards: the bits of its place along x, y, z in turn, as many as the grid needs.
+
+    >>> [morton(at, (4, 2, 1)) for at in ((1, 0, 0), (0, 1, 0), (2, 0, 0), (3, 1, 0))]
+    [1, 2, 4, 7]
+    """
+    number, shift = 0, 0
+    for bit in range(max(grid).bit_length()):
+        for n, most in zip(at, grid, strict=True):
+            if 2**bit < most:
+                number |= (n >> bit & 1) << shift
+                shift += 1
+    return number
 
 
 def find_decoder(encoding: str, container: str) -> Callable[[bytes], Any]:
@@ -170,18 +220,18 @@ def find_decoder(encoding: str, container: str) -> Callable[[bytes], Any]:
 
 
 def needs_files(container: str, scale: Mapping[str, Any], remote: bool) -> bool:
-    """Whether the chunks of a scale are fetched file by file: all but sharded ones in buckets, and local ones that are
-    compressed, absent, or encoded by other packages."""
-    if scale.get("sharding") is not None:
-        return False
-    if remote or scale["encoding"] not in _NATIVE:
+    """Whether the chunks of a scale are fetched one by one: those of shards and of buckets, and local ones of which
+    some are compressed, absent, or encoded by other packages."""
+    if remote or scale.get("sharding") is not None or scale["encoding"] not in _NATIVE:
         return True
-    folder = Path(container, scale["key"])
-    sizes = zip(scale["size"], scale["chunk_sizes"][0], strict=True)
-    expected = int(np.prod([-(-n // c) for n, c in sizes]))
-    plain = 0
+    folder, grid = Path(container, scale["key"]), chunk_grid(scale)
+    known, plain = [set(line) for line in grid], 0
     for file in folder.iterdir() if folder.is_dir() else ():
-        if file.suffix in _UNPACK and file.suffix:
+        name = file.name.removesuffix(file.suffix) if file.suffix in _UNPACK else file.name
+        parts = name.split("_")
+        if len(parts) != 3 or not all(part in line for part, line in zip(parts, known, strict=True)):
+            continue
+        if name != file.name:
             return True
         plain += 1
-    return plain < expected
+    return plain < math.prod(len(line) for line in grid)
