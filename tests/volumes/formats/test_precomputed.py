@@ -76,8 +76,8 @@ def write_shards(path, array, encoding="raw", absent=0):
     """Shards as cloud-volume makes them, without the last chunks."""
     cloudvolume = pytest.importorskip("cloudvolume")
     from cloudvolume import chunks
-    from cloudvolume.datasource.precomputed.sharding import ShardingSpecification
     from cloudvolume.datasource.precomputed.common import compressed_morton_code
+    from cloudvolume.datasource.precomputed.sharding import ShardingSpecification
 
     info = cloudvolume.CloudVolume.create_new_info(
         1, "segmentation", str(array.dtype), encoding, (4, 4, 40), (3, 2, 1),
