@@ -1,9 +1,6 @@
 """HDF5 as other programs write it: every voxel, place and size as meant, or refused by name."""
 
-import warnings
-
 import h5py
-import numpy as np
 import pytest
 
 from foreign import IMAGE, same
@@ -37,12 +34,3 @@ def test_hdf5_filters_name_what_to_install(tmp_path):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             file.create_dataset("raw", data=IMAGE, chunks=IMAGE.shape, **options)
         same(tmp_path / f"{name}.h5", IMAGE)
-
-
-def test_matlab_turns_axes_around(tmp_path):
-    with h5py.File(tmp_path / "a.mat", "w", userblock_size=512) as file:
-        file["raw"] = IMAGE.transpose(0, 2, 1)  # as MATLAB stores raw(y, x, z)
-        file["raw"].attrs["MATLAB_class"] = np.bytes_("uint8")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        same(tmp_path / "a.mat/raw", IMAGE)

@@ -17,7 +17,7 @@ from neuropil.inputs import forced
 from neuropil.volumes import arrays
 from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.atomic import replacing
-from neuropil.volumes.formats import hdf5_links
+from neuropil.volumes.formats import hdf5_links, matlab
 from neuropil.volumes.formats.base import Format, Location, stamp_file
 from neuropil.volumes.formats.groups import MOST, Group, Neighbour, inherit
 from neuropil.volumes.formats.hdf5_file import SparingFile
@@ -91,9 +91,11 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
         path = f"{location.container}/{name}"
         hdf5_links.check_readable(dataset, location.container, path)
         attributes = _stored_attributes(dataset, path)
-        labelled = _axes(dataset, attributes, path) is not None
+        matlab.check_numbers(attributes, path)
+        labelled = bool(location.axes) or _axes(dataset, attributes, path) is not None
         about = inherit(attributes, _groups(dataset, location.container), dataset.ndim, path, labelled)
-        names = location.names(dataset.shape, _axes(dataset, about.attributes, path))
+        found = None if location.axes else _axes(dataset, about.attributes, path)
+        names = location.names(dataset.shape, found)
         arrangement = arrange(dataset.shape, names, path, True if "offsets" in attributes else None)
         metadata = Metadata.from_attributes(about.attributes, path, arrangement).found(about.where)
         return Volume(path, arranged(Hdf5Store(file, dataset, disk), arrangement), metadata, mode)
@@ -202,6 +204,7 @@ def _told(container: str, mode: Mode) -> Iterator[None]:
             raise NeuropilError(
                 f"{container} is open elsewhere; close it there, or set HDF5_USE_FILE_LOCKING=FALSE if nobody writes it"
             ) from None
+        matlab.check_version(container)
         raise NeuropilError(f"cannot open {container}: damaged, truncated or no HDF5 ({first_line(error)})") from None
 
 
@@ -211,14 +214,14 @@ def _datasets(file: Any, container: str) -> dict[str, arrays.Listed]:
         return {
             name: arrays.Listed(tuple(item.shape), np.dtype(item.dtype))
             for name, item in hdf5_links.datasets(file, container)
-            if item.shape is not None
+            if item.shape is not None and not matlab.internal(name, item)
         }
 
 
 def _axes(dataset: Any, attributes: Mapping[str, Any], path: str) -> Sequence[str | None] | None:
     """Names of the axes: of attributes, of dimensions and their scales, or of MATLAB, which turns them around."""
-    if "MATLAB_class" in attributes and dataset.ndim >= 2:
-        return ["t", "c", "z", "x", "y"][-dataset.ndim :]
+    if matlab.CLASS in attributes and dataset.ndim >= 2:
+        return matlab.axes(dataset.shape, path)
     # Of the attribute, not of `dims`: HDF5 itself crashes over labels that are damaged.
     stored = np.asarray(attributes.get("DIMENSION_LABELS", ()), object).ravel().tolist()
     labels = [one.decode(errors="replace") if isinstance(one, bytes) else str(one or "") for one in stored]

@@ -28,9 +28,29 @@ def open_npy(location: Location, mode: Mode = "r") -> Volume:
     if not Path(path).is_file():
         raise NeuropilError(f"no such file: {path}")
     with readable(path):
+        _check_content(path)
         mapped = np.load(path, mmap_mode=mode, allow_pickle=False)
     arrangement = arrange(mapped.shape, location.names(mapped.shape, None), path)
     return Volume(path, arranged(ArrayStore(mapped), arrangement), Metadata(), mode)
+
+
+def _check_content(path: str) -> None:
+    """Refuse what NumPy would read in part, or call damaged: other files of its, objects, and several arrays."""
+    with Path(path).open("rb") as file:
+        if file.read(4) == b"PK\3\4":
+            raise NeuropilError(f"expected one array, got an archive of arrays (.npz) in {path}; save the one you mean")
+        file.seek(0)
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        if dtype.hasobject:
+            raise NeuropilError(f"expected numbers, got Python objects in {path}; save an array of one type")
+        end = file.tell() + math.prod(shape) * dtype.itemsize
+    size = Path(path).stat().st_size
+    if size > end:
+        raise NeuropilError(
+            f"expected one array of {end} bytes, got {size} in {path}; were several saved into one file?"
+        )
 
 
 @contextmanager

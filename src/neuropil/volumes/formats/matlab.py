@@ -1,0 +1,63 @@
+"""MATLAB's files of version 7.3, which are HDF5: what its attributes say of an array."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from neuropil.errors import NeuropilError
+
+CLASS = "MATLAB_class"
+"""The attribute that MATLAB gives to everything it stores."""
+
+_NUMBERS = ("double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+
+
+def internal(name: str, dataset: Any) -> bool:
+    """Whether a dataset is no array that a user has stored: parts of cells and objects, and text."""
+    return name.startswith(("#refs#/", "#subsystem#/")) or _class(dataset.attrs) == "char"
+
+
+def check_numbers(attributes: Mapping[str, Any], path: str) -> None:
+    """Refuse what is stored as numbers and means something else: text, cells, and empty arrays, of which only the shape
+    is stored.
+
+    Raises:
+        NeuropilError: one of these.
+    """
+    kind = _class(attributes)
+    if kind is not None and kind not in _NUMBERS:
+        raise NeuropilError(f"expected numbers, got MATLAB's class {kind}, in {path}; save the array by itself")
+    if attributes.get("MATLAB_empty", 0):
+        raise NeuropilError(f"expected at least one voxel, got an empty array of MATLAB, in {path}")
+
+
+def axes(shape: Sequence[int], path: str) -> list[str]:
+    """Names of the axes of an array that MATLAB has as y, x, z, c and stores turned around.
+
+    Raises:
+        NeuropilError: its third axis looks like colours or channels: nothing says which is which.
+
+    >>> axes((30, 6, 5), "a.mat/raw")
+    ['z', 'x', 'y']
+    """
+    if len(shape) == 4 and shape[1] in (3, 4) and shape[0] > 4:
+        by = " × ".join(str(n) for n in reversed(shape))
+        raise NeuropilError(
+            f"expected y, x, z, c, got an array of {by} in MATLAB, whose third axis looks like channels, in {path}; "
+            "name its axes as stored, --axes zcxy of `neuropil convert`"
+        )
+    return ["t", "c", "z", "x", "y"][-len(shape) :]
+
+
+def check_version(container: str) -> None:
+    """Say so where a file that is no HDF5 is one of an older MATLAB."""
+    path = Path(container)
+    if path.is_file() and path.open("rb").read(10).startswith(b"MATLAB 5.0"):
+        raise NeuropilError(f"{container} is of a MATLAB before version 7.3; save it with '-v7.3'")
+
+
+def _class(attributes: Mapping[str, Any]) -> str | None:
+    found = attributes.get(CLASS)
+    return found.decode(errors="replace") if isinstance(found, bytes) else None if found is None else str(found)
