@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -19,6 +20,8 @@ READ_WHOLE = 1 << 26
 _PATCH = 64
 _NEAR = 5
 """Sections on both sides that tell what is usual."""
+_KEPT = 16
+"""Sections before one that it is compared with: so many damaged ones may follow each other."""
 BLACK = 0.5
 """Share of pixels at the darkest value from which a section is black, where its neighbours are not."""
 
@@ -32,8 +35,28 @@ class BadSection:
     why: str
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What is remembered of a section, once the next ones are read.
+
+    Args:
+        low, high: its darkest and brightest value.
+        at_low, at_high: shares of its pixels that have these.
+        repeated: whether it equals the section before.
+        like: its correlation with each of the sections before, the nearest first.
+    """
+
+    low: float
+    high: float
+    at_low: float
+    at_high: float
+    repeated: bool
+    like: tuple[float, ...]
+
+
 def bad_sections(image: Volume, box: Box | None = None) -> list[BadSection]:
-    """Find damaged sections, each judged by itself and beside its neighbours; read one section at a time.
+    """Find damaged sections, each judged by itself and beside its neighbours; read one section at a time, and
+    remembered by a few numbers.
 
     A section is named when it has one grey value; when more than half of it is at the darkest or brightest value of
     its type and its neighbours are not; when it equals the section before; or when it is like neither neighbour while
@@ -47,31 +70,67 @@ def bad_sections(image: Volume, box: Box | None = None) -> list[BadSection]:
     [BadSection(z=2, why='black: one grey value, 0')]
     """
     box = image.box if box is None else box
-    sections = [_thin(image, box, z) for z in range(box.start[0], box.stop[0])]
-    low, high = _ends(image.dtype, sections)
-    at_ends = np.array([[np.mean(s <= low), np.mean(s >= high)] for s in sections])
+    sections = _look(image, box)
+    found = _by_themselves(sections, *_ends(image.dtype, sections))
+    found |= _unlike(sections, [i for i in range(len(sections)) if i not in found])
+    return [BadSection(box.start[0] + i, found[i]) for i in sorted(found)]
+
+
+def _look(image: Volume, box: Box) -> list[_Seen]:
+    """What is remembered of each section; only the last few are in memory."""
+    seen: list[_Seen] = []
+    before: NDArray[Any] | None = None
+    last: deque[NDArray[np.float32]] = deque(maxlen=_KEPT)  # the nearest first
+    for z in range(box.start[0], box.stop[0]):
+        section = _thin(image, box, z)
+        low, high = section.min(), section.max()
+        unit = _unit(section)
+        like = tuple(float(unit @ other) for other in last)
+        repeated = before is not None and np.array_equal(section, before)
+        shares = (float(np.mean(section == low)), float(np.mean(section == high)))
+        seen.append(_Seen(float(low), float(high), *shares, repeated, like))
+        last.appendleft(unit)
+        before = section
+    return seen
+
+
+def _by_themselves(sections: list[_Seen], low: float, high: float) -> dict[int, str]:
+    """Sections of one value, at an end of the values where their neighbours are not, or that repeat the one before."""
     found: dict[int, str] = {}
+    at_ends = [(s.at_low * (s.low <= low), s.at_high * (s.high >= high)) for s in sections]
     for i, section in enumerate(sections):
-        if section.min() == section.max():
-            value = section.flat[0]
-            kind = "black" if value <= low else "white" if value >= high else "empty"
-            found[i] = f"{kind}: one grey value, {value:g}"
+        if section.low == section.high:
+            kind = "black" if section.low <= low else "white" if section.low >= high else "empty"
+            found[i] = f"{kind}: one grey value, {section.low:g}"
             continue
         near = [j for j in range(max(i - _NEAR, 0), min(i + _NEAR + 1, len(sections))) if j != i]
         for end, name in enumerate(("black", "saturated")):
-            usual = float(np.median([at_ends[j, end] for j in near])) if near else 0.0
-            if at_ends[i, end] > BLACK and usual < BLACK / 2:
-                found[i] = f"{name}: {100 * at_ends[i, end]:.0f} % of it at {(low, high)[end]:g}"
-        if i and i - 1 not in found and np.array_equal(section, sections[i - 1]):
+            usual = float(np.median([at_ends[j][end] for j in near])) if near else 0.0
+            if at_ends[i][end] > BLACK and usual < BLACK / 2:
+                found[i] = f"{name}: {100 * at_ends[i][end]:.0f} % of it at {(low, high)[end]:g}"
+        if section.repeated and i - 1 not in found:
             found[i] = "repeated: the same as the section before"
-    good = [i for i in range(len(sections)) if i not in found]
-    like = [_correlation(sections[a], sections[b]) for a, b in pairwise(good)]
-    usual = float(np.median(like)) if like else 0.0
+    return found
+
+
+def _unlike(sections: list[_Seen], good: list[int]) -> dict[int, str]:
+    """Of the good sections those that are like neither neighbour, while these are like each other."""
+
+    def correlation(a: int, b: int) -> float | None:
+        """None where too many damaged sections lie between."""
+        return sections[b].like[b - a - 1] if b - a <= len(sections[b].like) else None
+
+    like = [correlation(a, b) for a, b in pairwise(good)]
+    known = [one for one in like if one is not None]
+    usual = float(np.median(known)) if known else 0.0
+    found: dict[int, str] = {}
     for k in range(1, len(good) - 1):
-        across = _correlation(sections[good[k - 1]], sections[good[k + 1]])
-        if max(like[k - 1], like[k]) < usual / 3 and across > usual / 2:
-            found[good[k]] = f"unlike both neighbours: correlation {max(like[k - 1], like[k]):.2f}, usual {usual:.2f}"
-    return [BadSection(box.start[0] + i, found[i]) for i in sorted(found)]
+        before, after, across = like[k - 1], like[k], correlation(good[k - 1], good[k + 1])
+        if before is None or after is None or across is None:
+            continue
+        if max(before, after) < usual / 3 and across > usual / 2:
+            found[good[k]] = f"unlike both neighbours: correlation {max(before, after):.2f}, usual {usual:.2f}"
+    return found
 
 
 def _thin(image: Volume, box: Box, z: int) -> NDArray[Any]:
@@ -95,14 +154,16 @@ def _starts(first: int, length: int) -> list[int]:
     return [first + i * (length - _PATCH) // max(count - 1, 1) for i in range(count)]
 
 
-def _ends(dtype: np.dtype[Any], sections: list[NDArray[Any]]) -> tuple[float, float]:
+def _ends(dtype: np.dtype[Any], sections: list[_Seen]) -> tuple[float, float]:
     """The darkest and brightest value: of bytes those of the type, else those that occur."""
     if dtype == np.uint8:
         return 0.0, 255.0
-    return float(min(s.min() for s in sections)), float(max(s.max() for s in sections))
+    return min(s.low for s in sections), max(s.high for s in sections)
 
 
-def _correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
-    a, b = (s.astype(np.float64) - s.mean() for s in (one, other))
-    size = float(np.sqrt((a**2).sum() * (b**2).sum()))
-    return float((a * b).sum() / size) if size > 0 else 0.0
+def _unit(section: NDArray[Any]) -> NDArray[np.float32]:
+    """A section whose product with another one is their correlation; 0 for one of a single value."""
+    values = section.astype(np.float64).ravel()
+    values -= values.mean()
+    size = float(np.linalg.norm(values))
+    return (values / size if size > 0 else values * 0).astype(np.float32)

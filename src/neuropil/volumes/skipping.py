@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box
 from neuropil.volumes.damage import BadSection, bad_sections
+from neuropil.volumes.kept import KeptStore
 from neuropil.volumes.location import absolute_path
 from neuropil.volumes.opening import open_volume
 from neuropil.volumes.tissue import Tissue, TissueMap, tissue_map
 from neuropil.volumes.volume import Volume
 
 COUNTED_UP_TO = 1 << 30
-"""Voxels up to which the share of tissue is counted: the mask is read once more for it."""
+"""Voxels up to which the share of tissue is counted, where the mask is kept in memory."""
 
 
 def choose_tissue(
@@ -115,7 +116,7 @@ def _about(laid: TissueMap, area: Box) -> str:
     ratios = zip(laid.times, laid.parts, strict=True)
     size = "×".join(str(times) if parts == 1 else f"1/{parts}" for times, parts in ratios)
     told = f"mask {laid.mask.path}: one of its voxels is {size} (z, y, x) of the image's"
-    if area.size <= COUNTED_UP_TO:
+    if area.size <= COUNTED_UP_TO and isinstance(laid.mask.store, KeptStore):
         count = sum(int(laid.inside(part).sum()) for part in _sections(area))
         if count == 0:
             raise NeuropilError(f"the mask {laid.mask.path} leaves no voxel of {area}; 1 must mean tissue")

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import Box, Offsets, Triple, default_offsets
 from neuropil.volumes.identity import stamp
+from neuropil.volumes.kept import open_kept
 from neuropil.volumes.metadata import JSON, Metadata
-from neuropil.volumes.opening import open_volume
 from neuropil.volumes.volume import Index, Store, Volume, in_memory
 
 KEY = "tissue"
@@ -305,7 +305,7 @@ def tissue_map(volume: Volume, tissue: Tissue) -> TissueMap:
     """
     if not tissue.mask:
         return TissueMap(tissue)
-    mask = open_volume(tissue.mask)
+    mask = open_kept(tissue.mask)
     if len(mask.shape) != 3:
         raise NeuropilError(f"expected a mask [z, y, x], got shape {mask.shape}, in {mask.path}")
     times, parts = _ratio(volume, mask)

@@ -1,0 +1,53 @@
+"""Masks that are read once: whether each voxel is tissue, kept in memory until the file changes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.geometry import blocks
+from neuropil.volumes.identity import stamp
+from neuropil.volumes.opening import open_volume
+from neuropil.volumes.volume import ArrayStore, Volume
+
+KEPT = 1 << 28
+"""Voxels of a mask up to which it is kept, at a byte each; a larger one is read as it is needed."""
+
+_SLAB = 1 << 24
+"""Voxels that are read at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class KeptStore(ArrayStore):
+    """A mask that was read from its file: whether each voxel is tissue."""
+
+
+def open_kept(path: str) -> Volume:
+    """Open a mask; it is kept where it is not too large: verbs lay it over several volumes, block by block.
+
+    >>> import tempfile
+    >>> from neuropil.volumes import write_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_volume(f"{folder}/m.h5", np.full((1, 2, 2), 7))
+    ...     open_kept(f"{folder}/m.h5").read().tolist()
+    [[[True, True], [True, True]]]
+    """
+    mask = open_volume(path)
+    if len(mask.shape) != 3 or prod(mask.shape) > KEPT:
+        return mask
+    with mask:
+        return replace(mask, store=KeptStore(_kept(path, json.dumps(stamp(path)))))
+
+
+@lru_cache(maxsize=2)
+def _kept(path: str, changed: str) -> npt.NDArray[np.bool_]:
+    """The voxels of a mask, read once for as long as its file does not change."""
+    with open_volume(path) as mask:
+        deep = max(1, _SLAB // prod(mask.shape[1:]))
+        parts = blocks(mask.box, (deep, *mask.box.shape[1:]))
+        return np.concatenate([mask.read(part) != 0 for part in parts])
