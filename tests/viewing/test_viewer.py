@@ -18,7 +18,7 @@ from neuropil import synthetic
 from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST
 from neuropil.viewing.layers import layers_of
-from neuropil.viewing.viewer import close_viewer, how_to_reach, mistakes_in, open_viewer
+from neuropil.viewing.viewer import close_viewer, how_to_reach, is_own_host, mistakes_in, open_viewer
 from neuropil.volumes import LOGIT8, Metadata, array_volume, write_volume
 
 pytest.importorskip("neuroglancer", reason="the extra `view` is not installed")
@@ -226,3 +226,43 @@ def test_an_image_taken_for_ids_is_told(files, tissue, tmp_path):
 def test_says_who_can_connect():
     assert "anyone who can reach 0.0.0.0" in " ".join(how_to_reach("http://me:7/v/a/", "0.0.0.0", 7))
     assert "ssh" not in " ".join(how_to_reach("http://me:7/v/a/", "0.0.0.0", 7))
+
+
+def answer(link, **headers):
+    """The status of a request."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(link, headers=headers), timeout=10) as found:
+            return found.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_answers_with_its_token_under_its_own_name_only(tissue):
+    """Another token finds nothing; a page whose own name was made to point here (DNS rebinding) gets nothing either."""
+    pytest.importorskip("neuroglancer")
+    try:
+        viewer = open_viewer(layers_of([array_volume(tissue[0], PLACED)]))
+        link = viewer.get_viewer_url()
+        voxels = viewer.state.layers[0].source[0].url.removeprefix("python://volume/")
+        server = link.split("/v/")[0]
+        data = f"{server}/neuroglancer/info/{voxels}"
+        port = server.rpartition(":")[2]
+        for name in ("127.0.0.1", "localhost", "[::1]"):
+            assert answer(link, Host=f"{name}:{port}") == 200
+            assert answer(data, Host=f"{name}:{port}") == 200
+        for name in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example", ""):
+            assert answer(link, Host=f"{name}:{port}") == 403
+            assert answer(data, Host=f"{name}:{port}") == 403
+        token = link.rstrip("/").rpartition("/")[2]
+        assert answer(link.replace(token, "0" * len(token))) == 404
+        assert answer(data[:-8] + "0" * 8) == 404
+        assert answer(f"{server}/v/{token}/../../../../etc/passwd") == 404
+    finally:
+        close_viewer()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "lab.example"])
+def test_its_own_names_where_others_may_connect(host):
+    own = [host, "192.168.7.7", "::1", "localhost", socket.gethostname().upper()]
+    assert [name for name in own if not is_own_host(name, host)] == []
+    assert not is_own_host("evil.example", host)

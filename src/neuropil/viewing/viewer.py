@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
+from ipaddress import ip_address
 from threading import Event
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,7 @@ def open_viewer(
         raise NeuropilError(
             f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port"
         ) from None
+    _refuse_other_hosts(host)
     first, main = layers[0], _main_segmentation(layers)
     with viewer.txn() as state:
         # With x, y, z in this order the first panel shows sections; with z, y, x they would appear edge-on.
@@ -119,6 +121,45 @@ def serve(viewer: neuroglancer.Viewer, host: str, say: Callable[[str], object]) 
 def close_viewer() -> None:
     """Stop serving. Links are dead from then on."""
     _neuroglancer().stop()
+
+
+def is_own_host(name: str, host: str) -> bool:
+    """Whether a browser that asks for this host means this server.
+
+    A page of another site can make its own name point here (DNS rebinding), and would then read what the viewer shows.
+    An address is no name; nobody can make it point elsewhere.
+
+    Args:
+        name: the host that a request names, without its port.
+        host: where the server listens.
+
+    >>> is_own_host("127.0.0.1", LOOPBACK), is_own_host("localhost", LOOPBACK), is_own_host("evil.example", LOOPBACK)
+    (True, True, False)
+    """
+    name = name.strip("[]").lower()
+    try:
+        ip_address(name)
+    except ValueError:
+        own = {"localhost", host.lower()}
+        if host not in (LOOPBACK, "::1"):
+            own |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+        return name in own
+    return True
+
+
+def _refuse_other_hosts(host: str) -> None:
+    """Make the server answer 403 to requests that name another host, before it looks at anything else."""
+    from neuroglancer import server
+    from tornado.routing import Matcher, Rule
+    from tornado.web import ErrorHandler
+
+    class OtherHost(Matcher):
+        def match(self, request: Any) -> dict[str, Any] | None:
+            return None if is_own_host(request.host_name, host) else {}
+
+    rules = server.global_server.app.default_router.rules
+    if not any(type(rule.matcher).__name__ == OtherHost.__name__ for rule in rules):  # one server for all viewers
+        rules.insert(0, Rule(OtherHost(), ErrorHandler, {"status_code": 403}))
 
 
 def how_to_reach(url: str, host: str, port: int) -> list[str]:
