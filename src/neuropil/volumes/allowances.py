@@ -25,25 +25,40 @@ def gaps_allowed() -> bool:
     return os.environ.get(_GAPS, "") not in ("", "0")
 
 
-def check_inside(container: str | Path, file: str | Path, told: str) -> Path:
-    """The file that something inside a container refers to, relative to the container's folder.
+def check_inside(
+    container: str | Path, file: str | Path, told: str, beside: str | Path | None = None, there: bool = True
+) -> Path:
+    """The file that something inside a container refers to, which must lie in the container's folder.
 
     Args:
         container: the file that was opened.
-        file: as it refers to it; relative names count from its folder.
+        file: as it is referred to; relative names count from the folder of ``beside``.
         told: what refers, for the message.
+        beside: the file that refers, where that is another one than the container.
+        there: whether it must be there.
 
     Raises:
         NeuropilError: it lies outside that folder and ``--allow-outside`` was not given, or it is not there.
     """
     home = Path(container).absolute().parent
-    place = home / file
-    inside = place.resolve().is_relative_to(home.resolve())
-    if not inside and os.environ.get(_OUTSIDE, "") in ("", "0"):
+    place = Path(beside or container).absolute().parent / file
+    if not place.exists() and Path(file).is_absolute() and (moved := home / Path(file).name).exists():
+        place = moved  # as HDF5 finds files that were moved together
+    if not is_inside(place, home) and not outside_allowed():
         raise NeuropilError(
             f"{told} in {container} leads to {place}, outside the folder of that file; "
             "give --allow-outside to follow it"
         )
-    if not place.exists():
+    if there and not place.exists():
         raise NeuropilError(f"{told} in {container} leads to {place}, which is not there")
     return place
+
+
+def is_inside(place: Path, folder: Path) -> bool:
+    """Whether a file or folder lies in a folder, whatever links of the file system lie on the way."""
+    return place.resolve().is_relative_to(folder.resolve())
+
+
+def outside_allowed() -> bool:
+    """Whether links may lead out of the opened folder: by ``--allow-outside``, or ``NEUROPIL_ALLOW_OUTSIDE=1``."""
+    return os.environ.get(_OUTSIDE, "") not in ("", "0")

@@ -43,36 +43,30 @@ def test_links_of_hdf5(tmp_path, monkeypatch):
     same(path / "far", IMAGE)
 
 
-def test_external_storage_and_virtual_datasets(tmp_path):
-    (tmp_path / "d").mkdir()
-    for name in ("d/raw.bin", "raw.bin"):
-        (tmp_path / name).write_bytes(IMAGE.tobytes())
-    with h5py.File(tmp_path / "d/part.h5", "w") as file:
-        file["x"] = IMAGE
+def test_chains_of_links_stay_in_the_folder(tmp_path, monkeypatch):
+    """Each link counts from the file that holds it, and none leaves the folder of the opened one."""
+    (tmp_path / "d/e").mkdir(parents=True)
+    for name, voxels in (("far.h5", IMAGE + 2), ("d/e/near.h5", IMAGE), ("d/near.h5", IMAGE + 1)):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["raw"] = voxels
+    with h5py.File(tmp_path / "d/e/b.h5", "w") as file:
+        file["near"] = h5py.ExternalLink("near.h5", "/raw")
+        file["far"] = h5py.ExternalLink("../../far.h5", "/raw")
+        file["soft"] = h5py.SoftLink("/far")
+        file["back"] = h5py.ExternalLink("../near.h5", "/raw")
+    (tmp_path / "d/link.h5").symlink_to(tmp_path / "far.h5")
     with h5py.File(tmp_path / "d/a.h5", "w") as file:
-        file.create_dataset("inside", IMAGE.shape, "u1", external=[("raw.bin", 0, IMAGE.size)])
-        file.create_dataset("outside", IMAGE.shape, "u1", external=[(str(tmp_path / "raw.bin"), 0, IMAGE.size)])
-        for name, source in (("virtual", "part.h5"), ("lost", "gone.h5")):
-            layout = h5py.VirtualLayout(IMAGE.shape, "u1")
-            layout[:] = h5py.VirtualSource(source, "x", IMAGE.shape)
-            file.create_virtual_dataset(name, layout)
-    same(tmp_path / "d/a.h5/virtual", IMAGE)
-    for name, message in [("outside", "--allow-outside"), ("lost", "not there")]:
-        with pytest.raises(NeuropilError, match=message):
-            open_volume(tmp_path / "d/a.h5" / name)
-
-
-@pytest.mark.parametrize(("named", "message"), [("../p%b.h5", "--allow-outside"), ("../%b/p.h5", "names of files")])
-def test_patterns_of_virtual_datasets_stay_in_the_folder(tmp_path, named, message):
-    (tmp_path / "d").mkdir()
-    with h5py.File(tmp_path / "d/a.h5", "w") as file:
-        # A file for each section, for ever: only the library below h5py's classes can say so.
-        endless = h5py.h5s.UNLIMITED
-        space = h5py.h5s.create_simple((2, 3, 4), (endless, 3, 4))
-        space.select_hyperslab((0, 0, 0), (endless, 1, 1), (1, 3, 4), (1, 3, 4))
-        created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        created.set_virtual(space, named.encode(), b"x", h5py.h5s.create_simple((1, 3, 4)))
-        whole = h5py.h5s.create_simple((2, 3, 4), (endless, 3, 4))
-        h5py.h5d.create(file.id, b"virtual", h5py.h5t.NATIVE_UINT8, whole, created)
-    with pytest.raises(NeuropilError, match=message):
-        open_volume(tmp_path / "d/a.h5/virtual")
+        for name in ("near", "far", "soft", "back"):
+            file[name] = h5py.ExternalLink("e/b.h5", name)
+        file["symlink"] = h5py.ExternalLink("link.h5", "raw")
+    path = tmp_path / "d/a.h5"
+    same(path / "near", IMAGE)
+    same(path / "back", IMAGE + 1)
+    for name in ("far", "soft", "symlink"):
+        with pytest.raises(NeuropilError, match="--allow-outside"):
+            open_volume(path / name)
+    with pytest.warns(Note, match="--allow-outside"):
+        assert set(list_arrays(path)) == {"near", "back"}
+    monkeypatch.setenv("NEUROPIL_ALLOW_OUTSIDE", "1")
+    for name in ("far", "soft", "symlink"):
+        same(path / name, IMAGE + 2)

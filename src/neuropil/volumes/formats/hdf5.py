@@ -21,6 +21,7 @@ from neuropil.volumes.formats import hdf5_links, matlab
 from neuropil.volumes.formats.base import Format, Location, stamp_file
 from neuropil.volumes.formats.groups import MOST, Group, Neighbour, inherit
 from neuropil.volumes.formats.hdf5_file import SparingFile
+from neuropil.volumes.formats.hdf5_voxels import beside_file, check_readable
 from neuropil.volumes.marks import is_marked, marked
 from neuropil.volumes.metadata import JSON, SIZES, Metadata, axis_names
 from neuropil.volumes.naming import agreed, kind
@@ -89,7 +90,7 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
             name = arrays.choose(_datasets(file, location.container), location.path, location.container, name)
             dataset = hdf5_links.follow(file, name, location.container)
         path = f"{location.container}/{name}"
-        hdf5_links.check_readable(dataset, location.container, path)
+        check_readable(dataset, location.container, path)
         attributes = _stored_attributes(dataset, path)
         matlab.check_numbers(attributes, path)
         labelled = bool(location.axes) or _axes(dataset, attributes, path) is not None
@@ -98,6 +99,7 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
         names = location.names(dataset.shape, found)
         arrangement = arrange(dataset.shape, names, path, True if "offsets" in attributes else None)
         metadata = Metadata.from_attributes(about.attributes, path, arrangement).found(about.where)
+        dataset = beside_file(dataset, location.container) if dataset.external else dataset
         return Volume(path, arranged(Hdf5Store(file, dataset, disk), arrangement), metadata, mode)
     except BaseException:
         file.close()

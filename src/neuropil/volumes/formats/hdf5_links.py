@@ -1,23 +1,17 @@
-"""Links, external storage, virtual datasets and filters of HDF5: followed, or refused by name."""
+"""Links of HDF5, soft, hard and to other files: followed inside the folder of the opened file, or refused by name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.allowances import check_inside
+from neuropil.volumes.volume import first_line
 
 _DEPTH = 16  # links that may lead to links
 _DEEPEST, _GROUPS = 64, 10_000  # groups that are looked through for arrays
-
-_FILTERS = {
-    307: "bzip2", 32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 32013: "ZFP", 32015: "zstd", 32017: "SZ",
-    32018: "FCIDECOMP", 32026: "Blosc2",
-}  # fmt: skip
-"""Registered HDF5 filters that hdf5plugin brings."""
 
 
 def follow(place: Any, name: str, container: str, depth: int = 0) -> Any:
@@ -50,7 +44,7 @@ def follow(place: Any, name: str, container: str, depth: int = 0) -> Any:
                 raise NeuropilError(f"{told} in {container} leads to {link.path}, which is not there")
             place = found
         elif isinstance(link, h5py.ExternalLink):
-            place = _external(place, part, link, told, container, depth)
+            place = _external(place, link, told, container, depth)
         else:
             place = place[part]
     return place
@@ -83,57 +77,37 @@ def datasets(
             yield from datasets(item, container, f"{prefix}{part}/", (group, *above), seen)
 
 
-def check_readable(dataset: Any, container: str, path: str) -> None:
-    """Refuse a dataset whose voxels lie in files that are missing or elsewhere, or are packed by an unknown filter.
+def holder(place: Any, container: str) -> str:
+    """The path of the file that holds an open group or dataset: the container, or one that a link has led to."""
+    name = str(place.file.filename)
+    return name if Path(name).is_file() else container  # a file that is written has no path of its own
+
+
+def open_other(path: Path, beside: Any, told: str) -> Any:
+    """Open another file in the mode of an open one; that one itself if it is the same.
 
     Raises:
-        NeuropilError: one of these.
+        NeuropilError: it cannot be opened.
     """
-    for file, _, _ in dataset.external or ():
-        check_inside(container, file, f"the external storage of {dataset.name}")
-    if dataset.is_virtual:
-        for source in dataset.virtual_sources():
-            named, told = source.file_name, f"the virtual dataset {dataset.name}"
-            if "%" in named:  # a number goes there: the folder of all these files
-                named = str(Path(named).parent)
-            if "%" in named:
-                raise NeuropilError(f"expected numbers in names of files, got {source.file_name!r}, in {path}")
-            if named != ".":
-                check_inside(container, named, told)
-    properties = dataset.id.get_create_plist()
-    for number in range(properties.get_nfilters()):
-        code, _, _, name = properties.get_filter(number)
-        _check_filter(code, name, path)
-    chunked = dataset.chunks is not None and not dataset.is_virtual
-    if chunked and dataset.id.get_storage_size() == 0:
-        tell(f"nothing was ever written into {path}: all its voxels are {dataset.fillvalue}")
-
-
-def _external(place: Any, part: str, link: Any, told: str, container: str, depth: int) -> Any:
-    """What an external link leads to; links in the other file are followed too."""
     import h5py
 
-    file = check_inside(container, link.filename, told)
+    here = Path(str(beside.filename))
+    if here.is_file() and here.samefile(path):
+        return beside
     try:
-        other = place[part].file
-    except (KeyError, OSError):
-        raise NeuropilError(f"{told} in {container} leads to {link.path} in {file}, which is not there") from None
+        return h5py.File(path, beside.mode)
+    except OSError as error:
+        raise NeuropilError(f"{told} leads to {path}, which cannot be opened: {first_line(error)}") from None
+
+
+def _external(place: Any, link: Any, told: str, container: str, depth: int) -> Any:
+    """What an external link leads to; links in the other file are followed too, by the same rule."""
+    import h5py
+
+    path = check_inside(container, link.filename, told, holder(place, container))
+    other = open_other(path, place.file, told)
     found = follow(other, link.path, container, depth + 1)
-    assert found is None or isinstance(found, h5py.HLObject)
+    if found is None:
+        raise NeuropilError(f"{told} in {container} leads to {link.path} in {path}, which is not there")
+    assert isinstance(found, h5py.HLObject)
     return found
-
-
-def _check_filter(code: int, name: bytes, path: str) -> None:
-    from h5py import h5z
-
-    if h5z.filter_avail(code):
-        return
-    with suppress(ImportError):
-        import hdf5plugin  # noqa: F401  (registers its filters)
-    if h5z.filter_avail(code):
-        return
-    told = _FILTERS.get(code) or name.decode(errors="replace") or f"number {code}"
-    raise NeuropilError(
-        f"{path} is packed by the HDF5 filter {told}, which h5py does not have; "
-        "install hdf5plugin (pip install 'neuropil[formats]'), or write the file anew with gzip"
-    )

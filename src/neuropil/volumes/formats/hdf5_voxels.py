@@ -1,0 +1,225 @@
+"""Where the voxels of an HDF5 dataset lie: filters, external storage and virtual datasets; all there, or refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from neuropil.errors import NeuropilError, tell
+from neuropil.volumes.allowances import check_inside, gaps_allowed
+from neuropil.volumes.formats import hdf5_links
+
+_DEPTH = 16  # virtual datasets that may be made of virtual datasets
+
+_IN_NAMES = {"%": "%", "b": "\0"}
+"""What stands behind % in names of parts: the sign itself, or a number that counts them."""
+
+_FILTERS = {
+    307: "bzip2", 32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 32013: "ZFP", 32015: "zstd", 32017: "SZ",
+    32018: "FCIDECOMP", 32026: "Blosc2",
+}  # fmt: skip
+"""Registered HDF5 filters that hdf5plugin brings."""
+
+
+def check_readable(dataset: Any, container: str, path: str) -> None:
+    """Refuse a dataset whose voxels lie in files that are missing or elsewhere, or are packed by an unknown filter.
+
+    Args:
+        dataset: as opened.
+        container: the file that was opened, in whose folder all others must lie.
+        path: names the dataset in messages.
+
+    Raises:
+        NeuropilError: one of these.
+    """
+    sources = Sources(container, path)
+    sources.look(dataset)
+    sources.tell()
+    chunked = dataset.chunks is not None and not dataset.is_virtual
+    if chunked and dataset.id.get_storage_size() == 0:
+        tell(f"nothing was ever written into {path}: all its voxels are {dataset.fillvalue}")
+
+
+@dataclass
+class Sources:
+    """The places in which the voxels of a dataset lie, and those of them that are not there.
+
+    Args:
+        container: the file that was opened, in whose folder all others must lie.
+        path: names the dataset in messages.
+    """
+
+    container: str
+    path: str
+    known: int = 0
+    missing: list[str] = field(default_factory=list)
+    unmapped: int = 0
+
+    def look(self, dataset: Any, depth: int = 0) -> None:
+        """Look at a dataset and at those that it is made of."""
+        if depth > _DEPTH:
+            raise NeuropilError(f"virtual datasets are made of each other in a circle, in {self.path}")
+        holder = hdf5_links.holder(dataset, self.container)
+        if depth and dataset.external:
+            raise NeuropilError(
+                f"{self.path} is made of {dataset.name}, whose voxels lie in other files; copy it first"
+            )
+        for file, _, _ in dataset.external or ():
+            check_inside(self.container, file, f"the external storage of {dataset.name}", holder)
+        properties = dataset.id.get_create_plist()
+        for number in range(properties.get_nfilters()):
+            code, _, _, name = properties.get_filter(number)
+            _check_filter(code, name, self.path)
+        if dataset.is_virtual:
+            self._look_virtual(dataset, holder, depth)
+
+    def _look_virtual(self, dataset: Any, holder: str, depth: int) -> None:
+        import h5py
+
+        space = h5py.h5s.create_simple(dataset.shape)
+        space.select_none()
+        files: dict[str, Any] = {}
+        for source in dataset.virtual_sources():
+            for name, inside in _expanded(source, dataset, holder, self.path):
+                self.known += 1
+                found = self._source(dataset, name, inside, holder, files)
+                if found is None or not _covers(found, source):
+                    self.missing.append(f"{inside} in {dataset.file.filename if name == '.' else name}")
+                else:
+                    self.look(found, depth + 1)
+            _mark(space, source.vspace, dataset.shape)
+        self.unmapped += prod(dataset.shape) - space.get_select_npoints()
+
+    def _source(self, dataset: Any, name: str, inside: str, holder: str, files: dict[str, Any]) -> Any:
+        """The dataset that a part is from; None where it is not there."""
+        import h5py
+
+        told = f"the virtual dataset {dataset.name}"
+        if name not in files:
+            if name == ".":
+                files[name] = dataset.file
+            else:
+                place = check_inside(self.container, name, told, holder, there=False)
+                files[name] = hdf5_links.open_other(place, dataset.file, told) if place.exists() else None
+        if files[name] is None:
+            return None
+        found = hdf5_links.follow(files[name], inside, self.container)
+        return found if isinstance(found, h5py.Dataset) else None
+
+    def tell(self) -> None:
+        """Refuse what is missing, or tell it with ``--allow-gaps``; tell voxels that nothing is mapped to.
+
+        Raises:
+            NeuropilError: something is missing.
+        """
+        if self.missing:
+            told = (
+                f"{len(self.missing)} of the {self.known} parts of the virtual dataset {self.path} are not there, or "
+                f"not whole, such as {self.missing[0]}"
+            )
+            if not gaps_allowed():
+                raise NeuropilError(f"{told}; give --allow-gaps to read the fill value in their place")
+            tell(f"{told}; the fill value is read in their place")
+        if self.unmapped:
+            tell(
+                f"{self.unmapped} voxels of the virtual dataset {self.path} are from no file: they have its fill value"
+            )
+
+
+def _expanded(source: Any, dataset: Any, holder: str, path: str) -> Iterator[tuple[str, str]]:
+    """File and dataset of a part; of one with a number in its name, each that the dataset has room for, and those that
+    are missing before others that are there."""
+    file, inside = source.file_name, source.dset_name
+    if "%" not in file + inside:
+        yield file, inside
+        return
+    names = [re.sub(r"%(.?)", lambda found: _IN_NAMES.get(found[1], "\1"), text) for text in (file, inside)]
+    if "\0" in str(Path(names[0]).parent) or "\1" in "".join(names):
+        raise NeuropilError(f"expected numbers in names of files, got {file!r}, in {path}")
+    start, stride, count, _ = source.vspace.get_regular_hyperslab()
+    axis = next((axis for axis, n in enumerate(count) if n > dataset.shape[axis]), 0)
+    most = max(-(-(dataset.shape[axis] - start[axis]) // stride[axis]), 0)
+    if "\0" in names[0]:
+        pattern = re.compile(re.escape(Path(names[0]).name).replace("\0", r"(\d+)"))
+        folder = Path(holder).absolute().parent / Path(names[0]).parent
+        there = [pattern.fullmatch(one.name) for one in folder.iterdir()] if folder.is_dir() else []
+        most = max([most, *(int(match[1]) + 1 for match in there if match)])
+    for number in range(most):
+        yield names[0].replace("\0", str(number)), names[1].replace("\0", str(number))
+
+
+def _covers(found: Any, source: Any) -> bool:
+    """Whether a dataset holds all voxels that are taken from it."""
+    import h5py
+
+    space, part = source.src_space, source.vspace
+    if space.get_select_type() == h5py.h5s.SEL_ALL:  # all of it, of whatever shape
+        counted = part.get_select_npoints() if _is_finite(part) else prod(part.get_regular_hyperslab()[3])
+        return bool(found.size == counted)
+    if not _is_finite(space):
+        return True  # as far as it goes
+    _, last = space.get_select_bounds()
+    return len(last) == len(found.shape) and all(n < most for n, most in zip(last, found.shape, strict=True))
+
+
+def _is_finite(space: Any) -> bool:
+    """Whether a selection has an end, unlike those of parts that may grow."""
+    import h5py
+
+    if space.get_select_type() != h5py.h5s.SEL_HYPERSLABS or not space.is_regular_hyperslab():
+        return True
+    return bool(max(space.get_regular_hyperslab()[2]) < h5py.h5s.UNLIMITED)
+
+
+def _mark(space: Any, part: Any, shape: tuple[int, ...]) -> None:
+    """Add what a part covers to a selection."""
+    import h5py
+
+    if part.get_select_type() == h5py.h5s.SEL_ALL:
+        space.select_all()
+        return
+    if not part.is_regular_hyperslab():
+        for first, last in part.get_select_hyper_blocklist():
+            block = tuple(int(b) - int(a) + 1 for a, b in zip(first, last, strict=True))
+            space.select_hyperslab(tuple(map(int, first)), (1,) * len(block), block=block, op=h5py.h5s.SELECT_OR)
+        return
+    start, stride, count, block = part.get_regular_hyperslab()
+    room = zip(count, shape, start, stride, block, strict=True)
+    # Of a part without end, as much as the dataset has room for.
+    fits = tuple(n if n <= most else -(-(most - first) // step) for n, most, first, step, _ in room)
+    if min(fits) > 0:
+        space.select_hyperslab(start, fits, stride, block, op=h5py.h5s.SELECT_OR)
+
+
+def beside_file(dataset: Any, container: str) -> Any:
+    """A dataset opened anew, so that its external storage is looked for in the folder of its file: HDF5 takes the
+    folder in which the program runs. Its attributes cannot be read any more."""
+    import h5py
+
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    folder = Path(hdf5_links.holder(dataset, container)).absolute().parent
+    access.set_efile_prefix(str(folder).encode())
+    file, name = dataset.file, dataset.name
+    dataset.id._close()  # HDF5 would go on with the place that it had
+    return h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access))
+
+
+def _check_filter(code: int, name: bytes, path: str) -> None:
+    from h5py import h5z
+
+    if h5z.filter_avail(code):
+        return
+    with suppress(ImportError):
+        import hdf5plugin  # noqa: F401  (registers its filters)
+    if h5z.filter_avail(code):
+        return
+    told = _FILTERS.get(code) or name.decode(errors="replace") or f"number {code}"
+    raise NeuropilError(
+        f"{path} is packed by the HDF5 filter {told}, which h5py does not have; "
+        "install hdf5plugin (pip install 'neuropil[formats]'), or write the file anew with gzip"
+    )
