@@ -317,18 +317,30 @@ def require_image(volume: Volume) -> Volume:
     return volume
 
 
+def _is_lossy(volume: Volume) -> bool:
+    """Whether its format has changed values when it packed them."""
+    store = volume.store
+    while (inner := getattr(store, "inner", None)) is not None:
+        store = inner
+    return bool(getattr(store, "lossy", False))
+
+
 def require_labels(volume: Volume) -> Volume:
     """The volume itself, if it can be labels or a segmentation: `[z, y, x]`, integers; floats that hold whole numbers,
     as some programs write ids, are read as such.
 
     Raises:
-        NeuropilError: another number of axes; fractions, when they are read.
+        NeuropilError: another number of axes; values that JPEG has changed; fractions, when they are read.
 
     >>> require_labels(array_volume(np.zeros((2, 3, 4), np.uint64))).shape
     (2, 3, 4)
     """
     if len(volume.shape) != 3:
         raise NeuropilError(f"expected labels [z, y, x], got shape {volume.shape}, in {volume.path}")
+    if _is_lossy(volume):
+        raise NeuropilError(
+            f"expected ids as they were, got JPEG, which changes them, in {volume.path}; save them as PNG"
+        )
     if volume.dtype.kind == "f":
         return replace(volume, store=WholeStore(volume.store, volume.path))
     return volume

@@ -95,3 +95,10 @@ def test_text_beside_a_picture_does_not_matter(tmp_path):
     text.add_text("Comment", "x")
     Image.fromarray(IMAGE[0]).save(tmp_path / "a.png", pnginfo=text, dpi=(96, 96))
     same(tmp_path / "a.png", IMAGE[:1], voxel_size=None)
+
+
+def test_sections_of_one_depth(tmp_path):
+    png(tmp_path / "0.png", IMAGE[0].astype("u2"), 8)
+    png(tmp_path / "1.png", IMAGE[1].astype("u2") & 15, 4)
+    with pytest.raises(NeuropilError, match=r"PNG of 8 bits as .*0\.png, got 4 in .*1\.png"):
+        open_volume(tmp_path / "*.png")

@@ -108,3 +108,26 @@ def test_physical_sizes(tmp_path):
     for wrong in ("0", "-1", "x"):
         with pytest.raises(NeuropilError, match=r"PhysicalSizeZ above 0.*a\.ome\.tif"):
             open_volume(write(SIZES.replace("0.03", wrong)))
+
+
+def test_pages_and_the_xml_must_agree(tmp_path):
+    def write(xml):
+        tifffile.imwrite(tmp_path / "a.ome.tif", IMAGE, description=xml, metadata=None, photometric="minisblack")
+        return tmp_path / "a.ome.tif"
+
+    with pytest.raises(NeuropilError, match=r"its description \(ome\) has, 3, got 4"):
+        open_volume(write(f"{HEAD}>{image('<TiffData/>', depth=3)}</OME>"))
+    with pytest.raises(NeuropilError, match=r"page 4 of .*a\.ome\.tif is missing"):
+        open_volume(write(f"{HEAD}>{image('<TiffData/>', depth=6)}</OME>"))
+    with pytest.raises(NeuropilError, match=r"type uint16 by its OME-XML, got uint8"):
+        open_volume(write(f"{HEAD}>{image('<TiffData/>').replace('uint8', 'uint16')}</OME>"))
+    placed = image('<TiffData/><Plane TheZ="0" TheC="0" TheT="0" PositionX="12.5"/>')
+    with pytest.warns(Note, match="the place on the stage"):
+        same(write(f"{HEAD}>{placed}</OME>"), IMAGE)
+
+
+def test_pages_in_another_order_than_sections(tmp_path):
+    data = "".join(f'<TiffData IFD="{3 - z}" FirstZ="{z}" PlaneCount="1"/>' for z in range(4))
+    xml = f"{HEAD}>{image(data)}</OME>"
+    tifffile.imwrite(tmp_path / "a.ome.tif", IMAGE, description=xml, metadata=None, photometric="minisblack")
+    same(tmp_path / "a.ome.tif", IMAGE[::-1])

@@ -8,6 +8,7 @@ from PIL import Image
 from foreign import IMAGE, numbers, same
 from neuropil.errors import NeuropilError, Note
 from neuropil.volumes import open_volume
+from neuropil.volumes.volume import require_labels
 
 BOTH = pytest.mark.parametrize("name", ["a.tif", "*.tif"])
 """As a file, and as a stack of one section."""
@@ -126,3 +127,68 @@ def test_a_stack_says_once_what_all_its_sections_say(tmp_path):
         with pytest.warns(Note, match="no spacing of sections") as told:
             same(tmp_path / "*.tif", IMAGE[:3])
         assert len([one for one in told if "spacing" in str(one.message)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("description", "told"),
+    [
+        ("ImageJ=1.54f\nimages=2\nslices=2\n", r"its description \(imagej\) has, 2, got 4"),
+        ("ImageJ=1.54f\nimages=9\nslices=9\n", "expected 9 sections, as ImageJ's description has them, got 4"),
+    ],
+)
+def test_pages_and_their_description_must_agree(tmp_path, description, told):
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE, description=description, metadata=None, photometric="minisblack")
+    with pytest.raises(NeuropilError, match=rf"{told}.*a\.tif"):
+        open_volume(tmp_path / "a.tif")
+
+
+def test_a_calibration_of_imagej_is_told(tmp_path):
+    cut = "ImageJ=1.54f\nimages=4\nslices=4\ncf=0\nc0=-32768.0\nc1=1.0\n"
+    array = IMAGE.astype("u2")
+    tifffile.imwrite(tmp_path / "a.tif", array, description=cut, metadata=None, photometric="minisblack")
+    with pytest.warns(Note, match="calibration of its values is not applied"):
+        same(tmp_path / "a.tif", array)
+
+
+@pytest.mark.parametrize("kind", [4, 8, 32803])
+def test_other_kinds_of_values_are_refused(tmp_path, kind):
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE[0])
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        file.pages.first.tags["PhotometricInterpretation"].overwrite(kind)
+    with pytest.raises(NeuropilError, match=r"values of the kind (MASK|CIELAB|CFA), in .*a\.tif"):
+        open_volume(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("tag", "text"),
+    [
+        (34682, "[User]\r\nUser=x\r\n[Scan]\r\nPixelWidth=6e-009\r\nPixelHeight=7e-009\r\n"),  # FEI
+        (34118, "0\r\nAP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 6.500 nm\r\n"),  # Zeiss
+    ],
+)
+def test_pixels_of_microscopes_are_told(tmp_path, tag, text):
+    for z in range(2):
+        tifffile.imwrite(tmp_path / f"{z}.tif", IMAGE[z], extratags=[(tag, 2, None, text, True)], metadata=None)
+    for name in ("0.tif", "*.tif"):
+        with pytest.warns(Note, match=r"pixels of (7 × 6|6.5 × 6.5) nm \(y, x\), but no thickness"):
+            assert open_volume(tmp_path / name).metadata.voxel_size is None
+
+
+def test_words_of_imagej_in_the_description_of_tifffile(tmp_path):
+    metadata = {"axes": "ZYX", "spacing": 0.03, "unit": "um"}
+    tifffile.imwrite(
+        tmp_path / "a.tif", IMAGE, photometric="minisblack", metadata=metadata, resolution=(1 / 0.006, 1 / 0.007)
+    )
+    found = same(tmp_path / "a.tif", IMAGE)
+    assert found.voxel_size == pytest.approx((30, 7, 6), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "*.tif", "a.jpg", "*.jpg"])
+def test_jpeg_is_no_place_for_ids(tmp_path, name):
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE[0], compression="jpeg")
+    Image.fromarray(IMAGE[0]).save(tmp_path / "a.jpg")
+    volume = open_volume(tmp_path / name)
+    with pytest.raises(NeuropilError, match=r"got JPEG, which changes them, in .*; save them as PNG"):
+        require_labels(volume)
+    with pytest.raises(NeuropilError, match=r"got JPEG, which changes them"):
+        open_volume(tmp_path / name, colour="segmentation")

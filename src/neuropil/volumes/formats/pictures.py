@@ -19,6 +19,7 @@ _GRAY = {"L": "u1", "1": "?", "I": "i4", "I;16": "u2", "I;16B": "u2", "I;16L": "
 """Modes of Pillow that hold one value for each pixel."""
 
 _COLOURS = {"RGB": 3, "RGBA": 4, "LA": 2}
+_LOSSLESS = ("PNG", "TIFF", "BMP", "PPM", "GIF")
 _ORIENTATION = 0x0112
 _INCH = 25.4e6  # nm
 
@@ -32,12 +33,16 @@ class Picture:
         dtype: of the values.
         mode: of Pillow; other than grey ones are colours.
         pixel: nm along y and x, where it says so.
+        bits: of a value of PNG; 0 of other files.
+        lossy: whether values were changed when they were packed.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     mode: str
     pixel: tuple[float, float] | None
+    bits: int
+    lossy: bool
 
     @property
     def colours(self) -> bool:
@@ -56,7 +61,8 @@ def look(file: str) -> Picture:
         expect_memory(2 * image.width * image.height, f"a section of {file}", "it cannot be read here")
         dpi = image.info.get("dpi")
         pixel = (_INCH / float(dpi[1]), _INCH / float(dpi[0])) if dpi and min(map(float, dpi)) > 0 else None
-        return Picture(image.size[::-1], np.dtype(_GRAY.get(image.mode, "u1")), image.mode, pixel)
+        dtype = np.dtype(_GRAY.get(image.mode, "u1"))
+        return Picture(image.size[::-1], dtype, image.mode, pixel, _depth(file), image.format not in _LOSSLESS)
 
 
 def read_picture(file: str) -> npt.NDArray[Any]:

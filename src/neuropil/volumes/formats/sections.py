@@ -21,7 +21,7 @@ from neuropil.volumes.atomic import expect_output, replacing
 from neuropil.volumes.formats import tiff
 from neuropil.volumes.formats.base import Colour, Format, Location, Stamp, list_one, stamp_files
 from neuropil.volumes.formats.chunked import identity
-from neuropil.volumes.formats.colours import dtype_of, read_colours, refuse_colours
+from neuropil.volumes.formats.colours import dtype_of, read_colours, refuse_colours, refuse_lossy
 from neuropil.volumes.formats.numbering import check_names, is_pattern, section_files
 from neuropil.volumes.formats.pages import Pages
 from neuropil.volumes.formats.pictures import look, read_picture
@@ -40,6 +40,8 @@ class SectionStore:
 
     files: tuple[str, ...]
     pages: Pages
+    lossy: bool = False
+    """Whether values were changed when they were packed."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -86,6 +88,7 @@ def open_sections(location: Location, mode: Mode = "r") -> Volume:
         tell_pixel(first.pixel, pattern)
     _check_order(files, [_header(file, location.colour).number for file in files], pattern)
 
+    lossy = any(_header(file, location.colour).lossy for file in files)
     known = [identity(Path(file)) for file in files]
 
     def load(number: int) -> npt.NDArray[Any]:
@@ -95,7 +98,7 @@ def open_sections(location: Location, mode: Mode = "r") -> Volume:
             raise NeuropilError(f"{files[number]} was replaced while {pattern} was read; start again")
         return section
 
-    return Volume(pattern, SectionStore(files, Pages(first.shape, first.dtype, load)), first.metadata, mode)
+    return Volume(pattern, SectionStore(files, Pages(first.shape, first.dtype, load), lossy), first.metadata, mode)
 
 
 @contextmanager
@@ -212,8 +215,18 @@ def _check_target(pattern: Path, shape: Sequence[int], dtype: np.dtype[Any], met
 
 @dataclass(frozen=True)
 class Header:
-    """Shape `[y, x]`, dtype and metadata of one section; nm of a pixel along y and x; its number in
-    OME-XML; and what is to be told of it."""
+    """What one section says of itself.
+
+    Args:
+        shape: `[y, x]`.
+        dtype: of its values.
+        metadata: its own.
+        pixel: nm along y and x, where that is known.
+        number: which section it is by its OME-XML.
+        notes: what is to be told of it.
+        bits: of a value of PNG.
+        lossy: whether values were changed when they were packed.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -221,6 +234,8 @@ class Header:
     pixel: tuple[float, float] | None = None
     number: int | None = None
     notes: tuple[str, ...] = ()
+    bits: int = 0
+    lossy: bool = False
 
 
 def _header(file: str, colour: Colour) -> Header:
@@ -236,13 +251,26 @@ def _read_header(file: str, colour: Colour, size: int, changed: int) -> Header:
             warnings.simplefilter("always", Note)
             found = tiff.read_section(file, colour)
         notes = tuple(str(one.message) for one in told)
-        return Header(found.page.shape, found.page.dtype, found.metadata, found.pixel, found.number, notes)
+        return _refused_if_lossy(
+            Header(
+                found.page.shape, found.page.dtype, found.metadata, found.pixel, found.number, notes, 0, found.lossy
+            ),
+            file,
+            colour,
+        )
     picture = look(file)
     if picture.colours and not colour:
         raise refuse_colours(file, f"the mode {picture.mode}")
     gray = not picture.colours or picture.mode == "LA"
     dtype = picture.dtype if gray else dtype_of(colour, picture.dtype, file)
-    return Header(picture.shape, dtype, Metadata(), picture.pixel)
+    header = Header(picture.shape, dtype, Metadata(), picture.pixel, bits=picture.bits, lossy=picture.lossy)
+    return _refused_if_lossy(header, file, colour)
+
+
+def _refused_if_lossy(header: Header, file: str, colour: Colour) -> Header:
+    if header.lossy and colour == "segmentation":
+        raise refuse_lossy(file)
+    return header
 
 
 def _check_order(files: Sequence[str], numbers: Sequence[int | None], pattern: str) -> None:
@@ -262,6 +290,11 @@ def _check_alike(first: Header, other: Header, expected: str, file: str) -> None
         raise NeuropilError(
             f"expected sections of one size and type, {first.shape} {first.dtype} as {expected}, got {other.shape} "
             f"{other.dtype} in {file}"
+        )
+    if other.bits != first.bits:
+        raise NeuropilError(
+            f"expected PNG of {first.bits} bits as {expected}, got {other.bits} in {file}, whose brightest value is "
+            "another; save them alike"
         )
     if (other.metadata.origin, other.metadata.shift) != (first.metadata.origin, first.metadata.shift):
         raise NeuropilError(

@@ -19,11 +19,12 @@ from neuropil.volumes.allowances import check_inside
 from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.formats.base import Colour, Format, Location, list_one, stamp_file
-from neuropil.volumes.formats.colours import read_colours
+from neuropil.volumes.formats.colours import read_colours, refuse_lossy
 from neuropil.volumes.formats.pages import Pages
+from neuropil.volumes.formats.tiff_checks import check_upright
 from neuropil.volumes.formats.tiff_metadata import description, made_here, read_metadata
-from neuropil.volumes.formats.tiff_ome import check_files, read_ome, section_number
-from neuropil.volumes.formats.tiff_pages import Stack, check_upright, find_stack
+from neuropil.volumes.formats.tiff_ome import check_content, check_files, read_ome, section_number
+from neuropil.volumes.formats.tiff_pages import Stack, find_stack
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.volume import ArrayStore, Index, Mode, Volume, arranged, first_line, readable, writable
 
@@ -46,6 +47,8 @@ class PagedStore:
     file: Any
     lead: tuple[int, ...]
     pages: Pages
+    lossy: bool = False
+    """Whether values were changed when they were packed."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -79,13 +82,17 @@ def open_tiff(location: Location, mode: Mode = "r") -> Volume:
         file = _parse(path)
         try:
             stack = find_stack(file, path, location.colour)
+            if location.colour == "segmentation" and stack.lossy:
+                raise refuse_lossy(path)
             arrangement = arrange(stack.shape, location.names(stack.shape, stack.names), path)
+            if ome := read_ome(file, path):
+                check_content(ome, np.dtype(stack.series[0].dtype).newbyteorder("="), path)
             metadata, _ = read_metadata(file, path)
             store: Any = _mapped(path, stack, mode) if stack.mapped else None
             if store is not None:
                 file.close()
             else:
-                store = PagedStore(file, stack.shape[:-2], _pages(stack, path))
+                store = PagedStore(file, stack.shape[:-2], _pages(stack, path), stack.lossy)
         except BaseException:
             file.close()
             raise
@@ -136,12 +143,14 @@ class Section:
         metadata: its own.
         pixel: nm along y and x, where that is known.
         number: which section it is, where its OME-XML says so.
+        lossy: whether values were changed when they were packed.
     """
 
     page: Pages
     metadata: Metadata
     pixel: tuple[float, float] | None
     number: int | None
+    lossy: bool
 
 
 def read_section(path: str, colour: Colour) -> Section:
@@ -151,9 +160,10 @@ def read_section(path: str, colour: Colour) -> Section:
         NeuropilError: several pages.
     """
     with _damage_told(path), closing(_parse(path, whole=False)) as file:
-        page = _pages(_one_section(file, path, colour), path)
+        stack = _one_section(file, path, colour)
         ome = read_ome(file, path)
-        return Section(page, *read_metadata(file, path), section_number(ome, path) if ome else None)
+        number = section_number(ome, path) if ome else None
+        return Section(_pages(stack, path), *read_metadata(file, path), number, stack.lossy)
 
 
 def read_section_voxels(path: str, colour: Colour) -> npt.NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from neuropil.volumes.units import USUAL, nanometres
 
 RESERVED = ("shape", "axes", "truncated")
 """Keys that tifffile itself keeps in the image description."""
-
 
 _CENTIMETRE, _INCH = 1e7, 2.54e7  # nm, and their numbers as ResolutionUnit
 _UNITS = {2: _INCH, 3: _CENTIMETRE}
@@ -37,11 +37,22 @@ def read_metadata(file: Any, path: str) -> tuple[Metadata, Pixel | None]:
         return Metadata(voxel_size=size, found_in="OME-XML"), pixel
     if file.is_imagej:
         return _of_imagej(file.imagej_metadata or {}, tags, path)
-    found = Metadata.from_attributes(parse_description(file.pages.first.description), path)
-    unit = file.pages.first.tags.get("ResolutionUnit")
-    per = _fractions(tags)
-    length = _UNITS.get(int(unit.value) if unit is not None else 2)
-    pixel = None if per is None or length is None else (length * per[0], length * per[1])
+    return _of_description(file, tags, path)
+
+
+def _of_description(file: Any, tags: list[Any], path: str) -> tuple[Metadata, Pixel | None]:
+    """Metadata of the JSON of a description; and pixels as a microscope, or the resolution, has them."""
+    described = parse_description(file.pages.first.description)
+    found = Metadata.from_attributes(described, path)
+    if found.voxel_size is None and {"spacing", "unit"} <= set(described):  # of tifffile, in the words of ImageJ
+        sized, pixel = _of_imagej(described, tags, path)
+        return replace(found, voxel_size=sized.voxel_size, found_in=sized.found_in), pixel
+    pixel = _microscope_pixel(file, path)
+    if pixel is None:
+        unit = file.pages.first.tags.get("ResolutionUnit")
+        per = _fractions(tags)
+        length = _UNITS.get(int(unit.value) if unit is not None else 2)
+        pixel = None if per is None or length is None else (length * per[0], length * per[1])
     if found.voxel_size is None:
         tell_pixel(pixel, path)
     return found, pixel
@@ -52,6 +63,22 @@ def tell_pixel(pixel: Pixel | None, path: str) -> None:
     if pixel is not None and max(pixel) <= USUAL[1]:
         by = " × ".join(f"{n:.4g}" for n in pixel)
         tell(f"{path} has pixels of {by} nm (y, x), but no thickness of sections, so the size of a voxel is not known")
+
+
+def _microscope_pixel(file: Any, path: str) -> Pixel | None:
+    """What electron microscopes of FEI and Zeiss write into tags of their own; None where there is none."""
+    if file.is_fei:
+        scan = (file.fei_metadata or {}).get("Scan") or {}
+        high, wide = (scan.get(f"Pixel{side}") for side in ("Height", "Width"))  # m
+        if isinstance(high, float) and isinstance(wide, float) and min(high, wide) > 0:
+            return (high * 1e9, wide * 1e9)
+    if file.is_sem:
+        for key in ("ap_image_pixel_size", "ap_pixel_size"):
+            _, size, unit = (*(file.sem_metadata or {}).get(key, ()), None, None, None)[:3]
+            length = None if unit is None else nanometres(unit, f"{key} of {path}")
+            if isinstance(size, float | int) and size > 0 and length is not None:
+                return (size * length, size * length)
+    return None
 
 
 def _fractions(tags: list[Any]) -> Pixel | None:
@@ -105,7 +132,7 @@ def _of_imagej(imagej: Mapping[str, Any], tags: list[Any], path: str) -> tuple[M
         return Metadata(), None
     pixel = (per[0] * high, per[1] * wide)
     spacing = imagej.get("spacing")
-    if deep is None or spacing is None or not spacing > 0:
+    if deep is None or not isinstance(spacing, int | float) or not spacing > 0:
         tell(f"{path}: ImageJ gives a unit but no spacing of sections, so the size of a voxel is not known")
         return Metadata(), pixel
     return Metadata(voxel_size=(spacing * deep, *pixel), found_in="ImageJ's description"), pixel

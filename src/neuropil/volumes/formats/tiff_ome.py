@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from neuropil.errors import NeuropilError
+import numpy as np
+
+from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import VoxelSize
 from neuropil.volumes.allowances import check_inside
 from neuropil.volumes.units import nanometres
@@ -50,6 +52,27 @@ def parse_ome(text: str, path: str) -> ElementTree.Element:
     if pixels is None:
         raise NeuropilError(f"expected an image in the OME-XML of {path}, got none; is its companion missing?")
     return pixels
+
+
+_TYPES = {"float": "f4", "double": "f8", "bit": "u1", "complex": "c8", "double-complex": "c16"}
+"""Types of OME that NumPy calls otherwise."""
+
+
+def check_content(text: str, dtype: np.dtype[Any], path: str) -> None:
+    """Refuse pages of another type than OME-XML says, and tell of a place that is not used.
+
+    Raises:
+        NeuropilError: the types differ.
+    """
+    pixels = parse_ome(text, path)
+    told = str(pixels.get("Type"))
+    expected = np.dtype(_TYPES.get(told, told if re.fullmatch(r"u?int(8|16|32)", told) else "V"))
+    if expected != np.dtype("V") and expected != (np.dtype("u1") if dtype.kind == "b" else dtype):
+        raise NeuropilError(f"expected values of type {told} by its OME-XML, got {dtype}, in {path}; correct one")
+    if any(
+        plane.get(f"Position{axis}") not in (None, "0", "0.0") for plane in pixels.findall("{*}Plane") for axis in "XY"
+    ):
+        tell(f"{path}: the place on the stage that its OME-XML gives is not used")
 
 
 def section_number(text: str, path: str) -> int | None:

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from neuropil.errors import NeuropilError, tell
+from neuropil.errors import NeuropilError
 from neuropil.volumes.formats.base import Colour
 from neuropil.volumes.formats.colours import dtype_of, refuse_colours
-from neuropil.volumes.formats.pictures import turned_away
+from neuropil.volumes.formats.tiff_checks import check_counts, check_values
 
 _LETTERS = {"Q": "q", "I": "q", "R": "q"}  # of tifffile: axes that a file does not name
 
 
-_WHITE_IS_ZERO, _PALETTE = 0, 3  # of the tag PhotometricInterpretation
+_JPEG = (6, 7, 33007, 34892)  # of the tag Compression
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class Stack:
         return bool(plain and not one.is_multifile and all(one.keyframe.dataoffsets))
 
     @property
+    def lossy(self) -> bool:
+        """Whether values were changed when they were packed, as JPEG does."""
+        return any(one.keyframe.compression in _JPEG for one in self.series)
+
+    @property
     def pages(self) -> list[Any]:
         """All pages, in order."""
         return [page for one in self.series for page in one.pages]
@@ -69,14 +74,7 @@ def find_stack(file: Any, path: str, colour: Colour) -> Stack:
     if len({(tuple(s.shape), str(s.dtype), s.axes) for s in series}) > 1:
         shapes = ", ".join("×".join(map(str, size)) for size in sorted({tuple(s.shape) for s in series}))
         raise NeuropilError(f"expected pages of one size and type, got {len(series)} images ({shapes}), in {path}")
-    as_written = first.kind == "shaped"  # by tifffile, with its shape: axes of length 1 are meant
-    axes, shape = list(first.get_axes(squeeze=not as_written)), list(first.get_shape(squeeze=not as_written))
-    if len(series) > 1:
-        while len(shape) > 2 and shape[0] == 1 and "S" not in axes[:1]:
-            axes, shape = axes[1:], shape[1:]
-        axes, shape = ["Z", *axes], [len(series), *shape]
-        if axes.count("Z") > 1 or len([a for a in axes if a != "S"]) > 3:
-            raise NeuropilError(f"expected pages appended one by one, got {len(series)} stacks, in {path}; split it")
+    axes, shape = _axes(series, path)
     samples: tuple[int, ...] = ()
     if "S" in axes and shape[axes.index("S")] > 1:
         if not colour:
@@ -89,60 +87,27 @@ def find_stack(file: Any, path: str, colour: Colour) -> Stack:
         axes, shape = axes[:-1], shape[:-1]
     if axes[-2:] != ["Y", "X"]:
         raise NeuropilError(f"expected gray pages, got axes {''.join(axes)} of shape {tuple(shape)}, in {path}")
-    inverted = _check_pages(file, series, path, colour)
+    check_counts(file, series, shape, path)
+    inverted = check_values(file, series[0].keyframe, path, colour)
     pages = sum(len(s.pages) for s in series)
     depth = math.prod(shape[:-2]) // pages
     if depth * pages != math.prod(shape[:-2]):
         raise NeuropilError(f"expected whole sections in each page, got {pages} for {tuple(shape)}, in {path}")
     names = None if all(axis in _LETTERS for axis in axes[:-2]) and len(axes) > 2 else axes
     dtype = np.dtype(first.dtype).newbyteorder("=")
-    return Stack(
-        series,
-        tuple(shape),
-        names,
-        depth,
-        samples,
-        colour,
-        dtype_of(colour, dtype, path) if samples else dtype,
-        inverted,
-    )
+    dtype = dtype_of(colour, dtype, path) if samples else dtype
+    return Stack(series, tuple(shape), names, depth, samples, colour, dtype, inverted)
 
 
-def _check_pages(file: Any, series: list[Any], path: str, colour: Colour) -> bool:
-    """Refuse values that are not grey ones as stored; whether 0 is white, and brightness was asked for.
-
-    Raises:
-        NeuropilError: a palette, pixels that are stored turned, or 0 for white in anything but an image that is
-            converted.
-    """
-    for one in series:
-        check_upright(one.keyframe, path)
-    key = series[0].keyframe
-    if key.photometric == _PALETTE and not _is_gray(key.colormap):
-        if not file.is_imagej:
-            raise NeuropilError(
-                f"expected gray values, got a palette of colours, whose numbers may be ids or not, in {path}; save it "
-                "as gray values, or as RGB"
-            )
-        tell(f"{path} is shown in colours by a table of ImageJ; its values are read as they are stored")
-    if key.photometric != _WHITE_IS_ZERO:
-        return False
-    if colour != "image" or key.dtype.kind not in "bu":
-        raise NeuropilError(
-            f"expected 0 to be black, got 0 for white, in {path}; `neuropil convert --type image` turns unsigned "
-            "values around; where they are ids, save them with 0 for black"
-        )
-    return True
-
-
-def check_upright(page: Any, path: str) -> None:
-    """Refuse a page whose pixels are to be turned or mirrored before they are shown."""
-    tag = page.tags.get("Orientation") if page == page.keyframe else None  # others have no tags of their own
-    if tag is not None and tag.value not in (0, 1):
-        raise turned_away(int(tag.value), path)
-
-
-def _is_gray(colormap: Any) -> bool:
-    """Whether a palette `[3, n]` is the ramp from black to white."""
-    ramp = np.linspace(0, 255, colormap.shape[1])
-    return bool((np.abs(np.asarray(colormap) / 257 - ramp) < 1).all())
+def _axes(series: list[Any], path: str) -> tuple[list[str], list[int]]:
+    """Names and lengths of the axes of all series together: of pages appended one by one, z is their number."""
+    first = series[0]
+    as_written = first.kind == "shaped"  # by tifffile, with its shape: axes of length 1 are meant
+    axes, shape = list(first.get_axes(squeeze=not as_written)), list(first.get_shape(squeeze=not as_written))
+    if len(series) > 1:
+        while len(shape) > 2 and shape[0] == 1 and "S" not in axes[:1]:
+            axes, shape = axes[1:], shape[1:]
+        axes, shape = ["Z", *axes], [len(series), *shape]
+        if axes.count("Z") > 1 or len([a for a in axes if a != "S"]) > 3:
+            raise NeuropilError(f"expected pages appended one by one, got {len(series)} stacks, in {path}; split it")
+    return axes, shape
