@@ -19,7 +19,8 @@ TESTED_IN = {
     "compat/connectomics/test_data_augmentation.py": "compat/connectomics/data/augmentation/build "
     "compat/connectomics/data/augmentation/composition compat/connectomics/data/augmentation/test_augmentor "
     "compat/connectomics/data/augmentation/transforms compat/connectomics/data/augmentation/varying targets/smoothing",
-    "compat/connectomics/test_data_dataset.py": "compat/connectomics/data/dataset/build "
+    "compat/connectomics/test_data_dataset.py": "compat/connectomics/data/dataset/batches "
+    "compat/connectomics/data/dataset/build "
     "compat/connectomics/data/dataset/volume",
     "compat/connectomics/test_data.py": "compat/connectomics/data/utils compat/connectomics/utils/evaluate",
     "compat/pytc/test_checkpoint.py": "compat/pytc/weights",

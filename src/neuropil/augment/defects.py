@@ -118,12 +118,13 @@ def draw_defects(rng: np.random.Generator, augment: AugmentConfig, patch: Triple
 def _draw(kind: str, rng: np.random.Generator, augment: AugmentConfig, patch: Triple) -> Defect:
     """One defect: in a few sections, each of them chosen once, or in a box."""
     if kind in ("cut_noise", "cut_blur"):
-        z, y, x = _draw_box(rng, augment.cut_size, patch)
+        z, y, x = _draw_box(rng, augment, patch)
         inside = np.arange(z.start, z.stop)
         if kind == "cut_noise":
             return _draw_noise(inside, (y, x), rng, augment)
         return Coarse(inside, (y, x), int(rng.integers(2, 9)))
-    count = int(rng.integers(1, min(augment.defect_sections, patch[0]) + 1))
+    most = min(augment.defect_sections, patch[0])
+    count = most if augment.exact else int(rng.integers(1, most + 1))
     chosen = rng.choice(patch[0], count, replace=False)
     if kind == "missing":
         return Missing(chosen, _draw_grey(count, rng))
@@ -146,12 +147,16 @@ def _draw_grey(count: int, rng: np.random.Generator) -> PerSection:
 def _draw_noise(
     sections: npt.NDArray[np.int64], box: tuple[slice, slice], rng: np.random.Generator, augment: AugmentConfig
 ) -> Noisy:
-    return Noisy(sections, box, int(rng.integers(2**62)), float(rng.uniform(0.3, 1) * augment.noise))
+    seed = int(rng.integers(2**62))
+    return Noisy(sections, box, seed, augment.noise if augment.exact else float(rng.uniform(0.3, 1) * augment.noise))
 
 
-def _draw_box(rng: np.random.Generator, share: float, patch: Triple) -> tuple[slice, slice, slice]:
-    """A box of up to ``share`` of each axis."""
-    sizes = [max(1, round(n * share * rng.uniform(0.5, 1))) for n in patch]
+def _draw_box(rng: np.random.Generator, augment: AugmentConfig, patch: Triple) -> tuple[slice, slice, slice]:
+    """A box of up to ``cut_size`` of each axis, at least half of that."""
+    if augment.exact:
+        sizes = [max(1, int(n * augment.cut_size)) for n in patch]
+    else:
+        sizes = [max(1, round(n * augment.cut_size * rng.uniform(0.5, 1))) for n in patch]
     starts = [int(rng.integers(0, n - size + 1)) for n, size in zip(patch, sizes, strict=True)]
     z, y, x = (slice(a, a + size) for a, size in zip(starts, sizes, strict=True))
     return z, y, x

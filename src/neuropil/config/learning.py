@@ -76,6 +76,11 @@ class AugmentConfig(Section):
     cut_noise: Fraction = Field(0.0, description="Share of samples with noise inside a box.")
     cut_blur: Fraction = Field(0.0, description="Share of samples with a box at lower resolution.")
     defect_sections: int = Field(5, ge=1, description="Largest number of sections of a sample with a defect.")
+    exact: bool = Field(
+        False,
+        description="Defects have the number of sections, the box and the noise that these numbers say. Otherwise they "
+        "have up to that.",
+    )
     blur: float = Field(5.0, gt=0, description="Largest standard deviation of a section out of focus, in voxels.")
     noise: float = Field(0.15, gt=0, description="Largest standard deviation of noise, where the image's range is 1.")
     motion_length: int = Field(11, ge=3, description="Voxels over which motion smears.")

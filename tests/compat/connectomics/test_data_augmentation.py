@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from neuropil import NeuropilError, synthetic
+from neuropil.augment.warp import draw_warp, positions
 from neuropil.compat.connectomics.config import get_cfg_defaults
 from neuropil.compat.connectomics.data.augmentation import (
     Compose,
@@ -81,6 +83,27 @@ def test_sizes_and_probabilities_are_the_recorded_ones():
     assert (config.cut_blur, config.cut_noise, config.several) == (0.5, 0.75, True)
 
 
+@needs_classic
+@pytest.mark.parametrize("kind", [MotionBlur(), CutBlur(0.4), CutNoise(0.4, scale=0.3)])
+def test_defects_are_as_large_as_the_recorded_ones(kind):
+    told = json.loads((CLASSIC / "augment.json").read_text())["effect_when_applied"]["results"][type(kind).__name__]
+    image = np.random.default_rng(0).random((17, 97, 97), np.float32)
+    changed = kind({"image": image}, np.random.RandomState(0))["image"] != image
+    assert changed.any((1, 2)).sum() == told["changed_sections_mean"]
+    assert changed.mean() == pytest.approx(told["changed_voxel_share_mean"], rel=0.01)
+
+
+@pytest.mark.parametrize(("alpha", "sigma"), [(16.0, 4.0), (8.0, 3.0)])
+def test_sections_bend_as_far_and_as_sharply_as_uniform_noise_under_a_gaussian(alpha, sigma):
+    config = augment_config([Elastic(alpha, sigma)], surely=True)
+    rng = np.random.default_rng(1)
+    theirs = ndimage.gaussian_filter(rng.uniform(-alpha, alpha, (300, 300)), sigma)
+    points = torch.from_numpy(draw_warp(rng, config, (1, 300, 300)).bend)[None]
+    ours = positions(torch.zeros(2, 1, 300), torch.zeros(2, 1, 300), points)[0, 0].numpy()
+    assert ours.std() == pytest.approx(theirs.std(), rel=0.1)
+    assert np.diff(ours).std() == pytest.approx(np.diff(theirs).std(), rel=0.15)
+
+
 def test_the_middle_is_cut_out_and_the_whole_is_kept_on_request():
     augmentor = Compose(
         [Rescale(p=1.0), MissingSection(p=1.0), Flip(p=1.0)],
@@ -111,6 +134,8 @@ def test_the_middle_is_cut_out_and_the_whole_is_kept_on_request():
         (lambda: Rescale(fix_aspect=True), "fix_aspect"),
         (lambda: Grayscale(mode="3D"), "mode 'mix'"),
         (lambda: CutBlur(downsample_z=True), "downsample_z"),
+        (lambda: MissingParts(iterations=10), "iterations=64, got 10"),
+        (lambda: MisAlignment(rotate_ratio=1.0), "rotate_ratio 0, or 0.5"),
         (lambda: CutNoise(mode="gaussian"), "uniform"),
         (lambda: Elastic(p=1.5), "p from 0 to 1"),
         (lambda: Elastic(skip_targets=["label"]), "skip_targets"),

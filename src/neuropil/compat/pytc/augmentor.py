@@ -84,10 +84,10 @@ def _put_geometry(draft: Draft) -> None:
     draft.put("augment.scale", 0.25 if stretch else 0.0, "AUGMENTOR.RESCALE.ENABLED")
     alpha = _number(draft, "ELASTIC.ALPHA", 0)
     sigma = _number(draft, "ELASTIC.SIGMA", 1e-3)
-    # Uniform noise from -1 to 1 has deviation 0.58; a Gaussian of deviation s leaves 1/(3.54 s) of it. The same
-    # deviation as ALPHA times that has a uniform displacement of up to 0.28 ALPHA / SIGMA at each control point.
-    draft.put("augment.elastic", 0.28 * alpha / sigma if bend else 0.0, "AUGMENTOR.ELASTIC.ALPHA")
-    draft.put("augment.elastic_spacing", max(4, round(4 * sigma)), "AUGMENTOR.ELASTIC.SIGMA")
+    # There displacements are uniform noise from -ALPHA to ALPHA under a Gaussian of SIGMA. Control points so far apart
+    # and so far displaced give the same deviation of displacements, and of their differences.
+    draft.put("augment.elastic", 0.336 * alpha / sigma if bend else 0.0, "AUGMENTOR.ELASTIC.ALPHA")
+    draft.put("augment.elastic_spacing", max(4, round(2.5 * sigma)), "AUGMENTOR.ELASTIC.SIGMA")
     if free:  # a turn by any angle is one with bending and stretching here
         warps = {"ROTATE.P": free, "RESCALE.P": stretch, "ELASTIC.P": bend}
         draft.put("augment.warp_probability", _largest(draft, warps), "AUGMENTOR.ELASTIC.P")
@@ -113,6 +113,7 @@ def _put_defects(draft: Draft) -> None:
     settings = draft.settings
     shares = {ours: _share(draft, theirs) for theirs, ours in _DEFECTS.items()}
     draft.put("augment.several", True, "AUGMENTOR.ENABLED")
+    draft.put("augment.exact", True, "AUGMENTOR.ENABLED")
     for theirs, ours in _DEFECTS.items():
         draft.put(f"augment.{ours}", shares[ours], f"AUGMENTOR.{theirs}.P")
     sections = _shared(draft, 1, inf, "MISSINGSECTION.NUM_SECTION", "MOTIONBLUR.SECTIONS")
@@ -120,5 +121,5 @@ def _put_defects(draft: Draft) -> None:
     draft.put("augment.motion_length", settings["AUGMENTOR.MOTIONBLUR.KERNEL_SIZE"], "AUGMENTOR.MOTIONBLUR.KERNEL_SIZE")
     length = _shared(draft, 0, 1, "CUTBLUR.LENGTH_RATIO", "CUTNOISE.LENGTH_RATIO")
     draft.put("augment.cut_size", length, "AUGMENTOR.CUTBLUR.LENGTH_RATIO")
-    # Noise was uniform up to ± SCALE, which has a deviation of 0.58 SCALE.
-    draft.put("augment.noise", 0.58 * float(settings["AUGMENTOR.CUTNOISE.SCALE"]), "AUGMENTOR.CUTNOISE.SCALE")
+    # Noise was uniform up to ± SCALE, which has a deviation of SCALE / √3.
+    draft.put("augment.noise", 3**-0.5 * float(settings["AUGMENTOR.CUTNOISE.SCALE"]), "AUGMENTOR.CUTNOISE.SCALE")

@@ -155,7 +155,7 @@ class Grayscale(Augmentor):
 
 
 class MissingParts(Augmentor):
-    """Sections torn along a straight line; ``iterations``, how wide a tear becomes there, is not used."""
+    """Sections torn along a straight line, two in a sample; there half of them, folded along a line."""
 
     key = "MISSINGPARTS"
 
@@ -167,6 +167,8 @@ class MissingParts(Augmentor):
         skip_targets: list[str] | None = None,
     ) -> None:
         super().__init__(p, additional_targets, skip_targets)
+        if iterations != 64:
+            raise NeuropilError(f"MissingParts: expected iterations=64, got {iterations}; tears have no width here")
         self.iterations = iterations
 
 
@@ -191,7 +193,7 @@ class MissingSection(Augmentor):
 
 
 class MisAlignment(Augmentor):
-    """Sections displaced, from one on or one alone; ``rotate_ratio`` is not used: ``Rotate`` turns."""
+    """Sections displaced, from one on or one alone; with the classic 0.5 none is turned either, as there half are."""
 
     key = "MISALIGNMENT"
 
@@ -204,6 +206,11 @@ class MisAlignment(Augmentor):
         skip_targets: list[str] | None = None,
     ) -> None:
         super().__init__(p, additional_targets, skip_targets)
+        if rotate_ratio not in (0.0, 0.5):
+            raise NeuropilError(
+                f"MisAlignment: expected rotate_ratio 0, or 0.5 of the classic defaults, got {rotate_ratio}; sections "
+                "are displaced here, and never turned alone"
+            )
         self.displacement, self.rotate_ratio = displacement, rotate_ratio
         self.sample_params["add"] = [0, math.ceil(displacement / 2), math.ceil(displacement / 2)]
 

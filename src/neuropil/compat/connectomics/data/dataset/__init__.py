@@ -1,6 +1,7 @@
 """``connectomics.data.dataset``: samples of volumes."""
 
+from neuropil.compat.connectomics.data.dataset.batches import TestBatch, TrainBatch, build_dataloader
 from neuropil.compat.connectomics.data.dataset.build import get_dataset
 from neuropil.compat.connectomics.data.dataset.volume import ClassicDataset as VolumeDataset
 
-__all__ = ["VolumeDataset", "get_dataset"]
+__all__ = ["TestBatch", "TrainBatch", "VolumeDataset", "build_dataloader", "get_dataset"]

@@ -92,6 +92,7 @@ def get_dataset(cfg: Cfg, augmentor: Compose | None, mode: str = "train", rank: 
         volumes,
         labels,
         masks,
+        cfg.DATASET.VALID_RATIO,
         sample_volume_size=size,
         sample_label_size=size,
         sample_stride={"train": (1, 1, 1), "val": half, "test": cfg.INFERENCE.STRIDE}[mode],
@@ -104,6 +105,7 @@ def get_dataset(cfg: Cfg, augmentor: Compose | None, mode: str = "train", rank: 
         iter_num=cfg.SOLVER.ITERATION_TOTAL * cfg.SOLVER.SAMPLES_PER_BATCH if mode == "train" else -1,
         reject_size_thres=reject.SIZE_THRES,
         reject_diversity=reject.DIVERSITY,
+        reject_p=reject.P,
         data_mean=cfg.DATASET.MEAN,
         data_std=cfg.DATASET.STD,
     )

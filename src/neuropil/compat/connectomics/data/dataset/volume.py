@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -14,7 +15,6 @@ import torch
 from neuropil.compat.connectomics.data.augmentation import Compose
 from neuropil.compat.connectomics.data.utils import seg_to_targets, seg_to_weights
 from neuropil.dataset import VolumeDataset as Places
-from neuropil.dataset import Wanted
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
 from neuropil.inference.tiling import step_tiles
@@ -22,6 +22,29 @@ from neuropil.sources import LabelledVolume
 from neuropil.volumes import array_volume
 
 Array = npt.NDArray[Any]
+
+_ATTEMPTS = 50
+"""Places that are tried for a sample."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a training sample holds."""
+
+    usable: float
+    voxels: int
+    ids: int
+    """Background is one of them."""
+    share: float
+    """Of the samples that hold too little, those that are drawn again."""
+
+    def holds(self, label: Array | None, mask: Array | None, rng: np.random.Generator) -> bool:
+        if mask is not None and float(np.count_nonzero(mask)) <= self.usable * mask.size:
+            return False
+        if label is None:
+            return True
+        few = self.voxels > 0 and np.count_nonzero(label) < self.voxels and rng.random() < self.share
+        return not few and not (self.ids > 0 and len(np.unique(label)) < self.ids and rng.random() < self.share)
 
 
 class ClassicDataset(torch.utils.data.Dataset[Any]):
@@ -31,7 +54,7 @@ class ClassicDataset(torch.utils.data.Dataset[Any]):
         volume: images [z, y, x], uint8.
         label: labels of each, or None.
         valid_mask: masks of each, 1 = use, or None.
-        valid_ratio: not used: weights are those of usable voxels, however many a sample has.
+        valid_ratio: of training samples more than this share is usable, where there are masks.
         sample_volume_size, sample_label_size: voxels (z, y, x) of a sample, the same for both. With an augmentor they
             are its ``sample_size``.
         sample_stride: steps of the grid, not used in training.
@@ -44,7 +67,7 @@ class ClassicDataset(torch.utils.data.Dataset[Any]):
         iter_num: samples in training; −1: as many as there are places.
         reject_size_thres: fewest voxels of neurons in a training sample.
         reject_diversity: fewest ids in it, background included.
-        reject_p: not used: poor places are always drawn again, up to 50 times.
+        reject_p: share of the samples with too few voxels or ids that are drawn again, up to 50 times in all.
         data_mean, data_std: of grey values from 0 to 1, for normalisation.
         data_match_act: ``none``.
         seed: of the places; None: another one each time.
@@ -115,7 +138,11 @@ class ClassicDataset(torch.utils.data.Dataset[Any]):
         self.grid = [] if mode == "train" else self._grid(step)
         places = sum(math.prod(n - s + 1 for n, s in zip(v.shape[-3:], self.size, strict=True)) for v in volume)
         self.iter_num = max(iter_num, places) if mode == "train" else len(self.grid)
-        self._places = self._random(seed, reject_size_thres, reject_diversity) if mode == "train" else None
+        for name, share in (("valid_ratio", valid_ratio), ("reject_p", reject_p)):
+            if not 0 <= share <= 1:
+                raise NeuropilError(f"VolumeDataset: expected {name} from 0 to 1, got {share}")
+        self._wanted = _Wanted(valid_ratio, reject_size_thres, reject_diversity, reject_p)
+        self._places = self._random(seed) if mode == "train" else None
 
     def __len__(self) -> int:
         return self.iter_num
@@ -139,10 +166,16 @@ class ClassicDataset(torch.utils.data.Dataset[Any]):
         targets = seg_to_targets(sample["label"].astype(np.int64), self.target_opt, self.erosion_rates)
         return position, shown, targets, seg_to_weights(targets, self.weight_opt, sample.get("valid_mask"))
 
-    @staticmethod
-    def _place(places: Places, index: int) -> tuple[int, Box]:
-        spot = places.spot(index)
-        return next(n for n, source in enumerate(places.sources) if source is spot.source), spot.patch
+    def _place(self, places: Places, index: int) -> tuple[int, Box]:
+        """Where a training sample lies; the last place tried where none holds what is wanted."""
+        rng = np.random.default_rng([places.seed, index])
+        for attempt in range(_ATTEMPTS):
+            spot = places.spot(index * _ATTEMPTS + attempt)
+            which, cut = next(n for n, s in enumerate(places.sources) if s is spot.source), spot.patch.slices
+            mask, label = (None if arrays is None else arrays[which][cut] for arrays in (self.valid_mask, self.label))
+            if self._wanted.holds(label, mask, rng):
+                break
+        return which, spot.patch
 
     def _grid(self, step: Triple) -> list[tuple[int, Box]]:
         found = []
@@ -151,14 +184,12 @@ class ClassicDataset(torch.utils.data.Dataset[Any]):
             found += [(which, tiling.tile((z, y, x))) for z, y, x in product(*map(range, tiling.counts))]
         return found
 
-    def _random(self, seed: int | None, voxels: int, ids: int) -> Places:
+    def _random(self, seed: int | None) -> Places:
         masks: Sequence[Array | None] = self.valid_mask or [None] * len(self.volume)
         labels = self.label or [np.ones(v.shape, np.uint8) for v in self.volume]
         pairs = [
             LabelledVolume(array_volume(v), array_volume(truth), None if m is None else array_volume(m))
             for v, truth, m in zip(self.volume, labels, masks, strict=True)
         ]
-        share = max(voxels, 0) / math.prod(self.size)
-        wanted = Wanted(share, max(ids - 1, 0)) if share or ids > 1 else None
         drawn = int(torch.randint(2**31, ()).item()) if seed is None else seed
-        return Places(pairs, self.size, seed=drawn, wanted=wanted)
+        return Places(pairs, self.size, seed=drawn)
