@@ -51,7 +51,7 @@ TESTED_IN = {
     "volumes/formats/test_codecs.py": "volumes/formats/zipped",
     "volumes/formats/test_chunked.py": "volumes/formats/keys volumes/formats/making volumes/formats/ome",
     "volumes/formats/test_precomputed.py": "volumes/formats/precomputed_files",
-    "volumes/formats/test_sections.py": "volumes/allowances volumes/formats/pages",
+    "volumes/formats/test_sections.py": "volumes/formats/pages",
     "volumes/formats/test_table.py": "volumes/formats/base",
     "volumes/formats/test_tiff_pages.py": "volumes/formats/tiff_checks",
     "volumes/formats/test_tiff.py": "volumes/formats/colours volumes/formats/tiff_metadata",

@@ -54,6 +54,20 @@ def check_inside(
     return place
 
 
+def check_link(folder: str | Path, place: str | Path) -> Path:
+    """A file or folder inside a folder that is one container; links of the file system may lie on the way to it.
+
+    Raises:
+        NeuropilError: one of these leads out of the container, and ``--allow-outside`` was not given.
+    """
+    if not outside_allowed() and not is_inside(Path(place), Path(folder)):
+        raise NeuropilError(
+            f"{place} is a link, or lies behind one, that leads to {Path(place).resolve()}, outside of {folder}; "
+            "give --allow-outside to follow it"
+        )
+    return Path(place)
+
+
 def is_inside(place: Path, folder: Path) -> bool:
     """Whether a file or folder lies in a folder, whatever links of the file system lie on the way."""
     return place.resolve().is_relative_to(folder.resolve())

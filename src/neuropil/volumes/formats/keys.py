@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from neuropil.errors import NeuropilError
+from neuropil.volumes.allowances import check_link
 from neuropil.volumes.formats.base import Location, Stamp, stamp_first
 from neuropil.volumes.formats.zipped import has_member, is_zip, member, members
 from neuropil.volumes.volume import first_line
@@ -79,7 +80,7 @@ def exists(container: str, key: str) -> bool:
         return has_member(container, key)
     if not in_folder(container):
         return bool(_ask(container, key).state == "value")
-    return Path(kvstore(container)["path"], key).is_file()
+    return _place(container, key).is_file()
 
 
 def read_end(container: str, key: str, size: int, at_end: bool = True) -> bytes:
@@ -92,7 +93,7 @@ def read_end(container: str, key: str, size: int, at_end: bool = True) -> bytes:
         data = member(container, key) or b""
         return data[-size:] if at_end else data[:size]
     try:
-        with Path(kvstore(container)["path"], key).open("rb") as file:
+        with _place(container, key).open("rb") as file:
             whole = file.seek(0, os.SEEK_END)
             file.seek(max(whole - size, 0) if at_end else 0)
             return file.read(size)
@@ -104,12 +105,18 @@ def is_folder(container: str, key: str) -> bool:
     """Whether a local container has a folder of this name."""
     if is_zip(container):
         return any(name.startswith(f"{key}/") for name in members(container))
-    return in_folder(container) and Path(kvstore(container)["path"], key).is_dir()
+    return in_folder(container) and _place(container, key).is_dir()
+
+
+def _place(container: str, key: str) -> Path:
+    """A file or folder of a local container."""
+    folder = Path(kvstore(container)["path"])
+    return check_link(folder, folder / key)
 
 
 def _load(container: str, key: str) -> bytes | None:
     try:
-        return Path(kvstore(container)["path"], key).read_bytes()
+        return _place(container, key).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

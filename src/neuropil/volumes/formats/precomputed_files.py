@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
-from neuropil.volumes.allowances import gaps_allowed
+from neuropil.volumes.allowances import check_link, gaps_allowed
 from neuropil.volumes.formats import keys
+from neuropil.volumes.formats.presence import array_files
 from neuropil.volumes.volume import Index, readable
 
 _NATIVE = ("raw", "jpeg", "png", "compressed_segmentation")
@@ -221,17 +222,24 @@ def find_decoder(encoding: str, container: str) -> Callable[[bytes], Any]:
 
 def needs_files(container: str, scale: Mapping[str, Any], remote: bool) -> bool:
     """Whether the chunks of a scale are fetched one by one: those of shards and of buckets, and local ones of which
-    some are compressed, absent, or encoded by other packages."""
+    some are compressed, absent, or encoded by other packages.
+
+    Raises:
+        NeuropilError: a link that leads out of the container.
+    """
+    if not remote:
+        check_link(container, Path(container, scale["key"]))
     if remote or scale.get("sharding") is not None or scale["encoding"] not in _NATIVE:
         return True
     folder, grid = Path(container, scale["key"]), chunk_grid(scale)
     known, plain = [set(line) for line in grid], 0
-    for file in folder.iterdir() if folder.is_dir() else ():
-        name = file.name.removesuffix(file.suffix) if file.suffix in _UNPACK else file.name
+    for file in array_files(container, scale["key"]) if folder.is_dir() else ():
+        ending = Path(file).suffix
+        name = file.removesuffix(ending) if ending in _UNPACK else file
         parts = name.split("_")
         if len(parts) != 3 or not all(part in line for part, line in zip(parts, known, strict=True)):
             continue
-        if name != file.name:
+        if name != file:
             return True
         plain += 1
     return plain < math.prod(len(line) for line in grid)

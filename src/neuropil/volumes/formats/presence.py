@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
+from neuropil.volumes.allowances import check_link, is_inside
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.zipped import is_zip, members
 from neuropil.volumes.volume import Index, Store
@@ -159,21 +161,29 @@ def find_shards(values: Mapping[str, Any]) -> Shards | None:
 
 
 def array_files(container: str, name: str) -> Iterator[str]:
-    """The files of an array, by their names within its folder; hidden folders are left out."""
+    """The files of an array, by their names within its folder; hidden folders are left out.
+
+    Raises:
+        NeuropilError: a link that leads out of the container.
+    """
     if is_zip(container):
         start = f"{name}/" if name else ""
         yield from (key.removeprefix(start) for key in members(container) if key.startswith(start))
         return
-    yield from _walk(os.path.join(container, name), "")
+    yield from _walk(container, os.path.join(container, name), "")
 
 
-def _walk(folder: str, prefix: str) -> Iterator[str]:
+def _walk(container: str, folder: str, prefix: str) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in entries:
+            if entry.is_symlink():
+                check_link(container, entry.path)
+                if not os.path.exists(entry.path) or is_inside(Path(folder), Path(entry.path)):
+                    continue  # it leads nowhere, or around in a circle
             if not entry.is_dir():
                 yield prefix + entry.name
             elif not entry.name.startswith("."):
-                yield from _walk(entry.path, f"{prefix}{entry.name}/")
+                yield from _walk(container, entry.path, f"{prefix}{entry.name}/")
 
 
 def watched(store: Store, container: str, name: str, names: ChunkNames, shards: Shards | None, path: str) -> Store:
