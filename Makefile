@@ -10,8 +10,9 @@ JOBS   ?= 2
 demo: $(VENV)/.installed
 	$(BIN)/neuropil demo $(ARGS)
 
+# One thread each: two processes with two threads wait for each other at every small operation.
 test: $(VENV)/.installed
-	CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow and not gpu" $(ARGS)
+	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow and not gpu" $(ARGS)
 
 # What is about GPUs; the other tests do not see them.
 test-gpu: $(VENV)/.installed
