@@ -163,6 +163,8 @@ class Metadata:
         (2, 0, 2)
         """
         found_in = self.found_in if found_in is None else found_in
+        if not all(map(math.isfinite, position)):
+            raise NeuropilError(f"expected a place in nm, got {list(position)} (z, y, x), in {path}; correct it there")
         exact = [at / size for at, size in zip(position, voxel_size, strict=True)]
         z, y, x = (math.floor(n + 0.5) for n in exact)
         between = [n - whole for n, whole in zip(exact, (z, y, x), strict=True)]

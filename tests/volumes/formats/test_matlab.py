@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from foreign import IMAGE, same
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, Note
 from neuropil.volumes import list_arrays, open_volume
 
 
@@ -66,3 +66,12 @@ def test_an_older_version_is_named(tmp_path):
     (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(300))
     with pytest.raises(NeuropilError, match=r"a\.mat is of a MATLAB before version 7\.3; save it with '-v7\.3'"):
         open_volume(tmp_path / "a.mat/raw")
+
+
+def test_octave_turns_axes_around_too(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = file.create_group("raw")
+        group.attrs["OCTAVE_NEW_FORMAT"] = np.uint8(1)
+        group["type"], group["value"] = np.bytes_("uint8 matrix"), IMAGE.transpose(1, 2, 0).T
+    with pytest.warns(Note, match="stored as z, x, y"):
+        same(tmp_path / "a.h5", IMAGE)

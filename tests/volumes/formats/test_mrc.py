@@ -178,3 +178,29 @@ def test_a_montage_is_no_stack(tmp_path):
     same(montage(0), IMAGE // 2)
     with pytest.raises(NeuropilError, match=r"pieces of a montage.*a\.mrc; join them"):
         open_volume(montage(900))
+
+
+def test_a_file_of_another_length_than_its_header_says(tmp_path):
+    path = write(tmp_path / "a.mrc", IMAGE // 2)
+    whole = path.read_bytes()
+    for content in (whole + b"\0" * 600, whole[:-600]):
+        path.write_bytes(content)
+        with pytest.raises(NeuropilError, match=r"cannot read .*a\.mrc"):
+            open_volume(path)
+
+
+@pytest.mark.parametrize("count", [0, -30])
+def test_a_grid_without_a_size_is_told(tmp_path, count):
+    def edit(header):
+        header.mx = count
+
+    with pytest.warns(Note, match="gives 30, 7, 0 nm"):
+        same(write(tmp_path / "a.mrc", IMAGE // 2, edit), IMAGE // 2, voxel_size=None)
+
+
+def test_a_place_that_is_no_number_is_refused(tmp_path):
+    def edit(header):
+        header.origin = (np.nan, 0, 0)
+
+    with pytest.raises(NeuropilError, match=r"a place in nm, got .*nan.*a\.mrc"):
+        open_volume(write(tmp_path / "a.mrc", IMAGE // 2, edit))

@@ -115,3 +115,15 @@ def test_colours_and_series_are_refused(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.zeros((3, 4, 5, 2), "u1"), np.eye(4)), tmp_path / "a.nii")
     with pytest.raises(NeuropilError, match=r"t \(2\).*a\.nii"):
         open_volume(tmp_path / "a.nii")
+
+
+def test_a_file_longer_than_its_header_says_is_refused(tmp_path):
+    path = write(tmp_path / "a.nii")
+    path.write_bytes(path.read_bytes() + b"\0" * 600)
+    with pytest.raises(NeuropilError, match=r"2752 bytes by its header, got 3352, in .*a\.nii"):
+        open_volume(path)
+
+
+def test_one_section_has_no_thickness(tmp_path):
+    with pytest.warns(Note, match="one section of unknown thickness"):
+        same(write(tmp_path / "a.nii", IMAGE[0], sform=None, zooms=(6, 7, 0)), IMAGE[:1], voxel_size=None)

@@ -149,3 +149,26 @@ def test_what_pynrrd_passes_over_is_told(tmp_path):
     write(tmp_path / "b.nrrd", old_min=0.0, old_max=1.0)
     with pytest.warns(Note, match="stand for others"):
         same(tmp_path / "b.nrrd", IMAGE)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"space_directions": np.diag([6, 7]), "space_dimension": 2},
+        {"space_directions": np.array([[6, 0, 0], [0, 7, 0]]), "space_dimension": 3},
+        {"spacings": [6, 7], "units": ["nm"] * 2},
+    ],
+)
+def test_one_section_has_no_thickness(tmp_path, header):
+    with pytest.warns(Note, match="one section of unknown thickness"):
+        placed(write(tmp_path / "a.nrrd", IMAGE[0], **header), None, expected=IMAGE[:1])
+
+
+@pytest.mark.parametrize(("line", "told"), [("encoding: hex", "got hex"), ("type: block", "blocks of bytes")])
+def test_what_pynrrd_cannot_read_is_named(tmp_path, line, told):
+    head = {"type": "uint8", "dimension": "3", "sizes": "30 20 4", "encoding": "raw", "block size": "1"}
+    key, value = line.split(": ")
+    lines = [f"{name}: {text}" for name, text in {**head, key: value}.items()]
+    (tmp_path / "a.nrrd").write_bytes("\n".join(["NRRD0004", *lines, "", ""]).encode() + IMAGE.tobytes())
+    with pytest.raises(NeuropilError, match=rf"{told}.*a\.nrrd"):
+        open_volume(tmp_path / "a.nrrd")

@@ -10,6 +10,7 @@ from PIL import Image
 
 from neuropil import Box, NeuropilError, create_volume, open_volume, write_volume
 from neuropil.dataset import VolumeDataset
+from neuropil.errors import Note
 from neuropil.sources import LabelledVolume
 from neuropil.volumes.formats import tiles
 
@@ -193,3 +194,11 @@ def test_refuses_what_is_no_list_of_tiles(tmp_path):
         create_volume(path, (1, 2, 3), "u1"),
     ):
         pass
+
+
+def test_tiles_that_are_absent_are_counted(tmp_path):
+    path = cut(tmp_path, random_image())
+    for file in [tmp_path / "z0/1_1.png", *(tmp_path / "z2").iterdir()]:
+        file.unlink()
+    with pytest.warns(Note, match=r"13 of 36 tiles of .* are not there, all of section 2; they are read as 0"):
+        assert not open_volume(path).read()[2].any()

@@ -222,7 +222,7 @@ def _datasets(file: Any, container: str) -> dict[str, arrays.Listed]:
 
 def _axes(dataset: Any, attributes: Mapping[str, Any], path: str) -> Sequence[str | None] | None:
     """Names of the axes: of attributes, of dimensions and their scales, or of MATLAB, which turns them around."""
-    if matlab.CLASS in attributes and dataset.ndim >= 2:
+    if dataset.ndim >= 2 and (matlab.CLASS in attributes or matlab.of_octave(dataset)):
         return matlab.axes(dataset.shape, path)
     # Of the attribute, not of `dims`: HDF5 itself crashes over labels that are damaged.
     stored = np.asarray(attributes.get("DIMENSION_LABELS", ()), object).ravel().tolist()

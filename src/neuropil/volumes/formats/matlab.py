@@ -1,4 +1,4 @@
-"""MATLAB's files of version 7.3, which are HDF5: what its attributes say of an array."""
+"""HDF5 files of MATLAB (version 7.3) and Octave: what their attributes say of an array."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ _NUMBERS = ("double", "single", "logical", *(f"{sign}int{bits}" for sign in ("",
 
 def internal(name: str, dataset: Any) -> bool:
     """Whether a dataset is no array that a user has stored: parts of cells and objects, and text."""
-    return name.startswith(("#refs#/", "#subsystem#/")) or _class(dataset.attrs) == "char"
+    if name.startswith(("#refs#/", "#subsystem#/")) or _class(dataset.attrs) == "char":
+        return True
+    return bool(dataset.shape == () and "OCTAVE_NEW_FORMAT" in dataset.parent.attrs)  # the name of a type
 
 
 def check_numbers(attributes: Mapping[str, Any], path: str) -> None:
@@ -49,6 +51,11 @@ def axes(shape: Sequence[int], path: str) -> list[str]:
             "name its axes as stored, --axes zcxy of `neuropil convert`"
         )
     return ["t", "c", "z", "x", "y"][-len(shape) :]
+
+
+def of_octave(dataset: Any) -> bool:
+    """Whether Octave has stored an array: as `value` of a group, turned around as MATLAB does."""
+    return bool("OCTAVE_NEW_FORMAT" in dataset.parent.attrs and dataset.name.endswith("/value"))
 
 
 def check_version(container: str) -> None:

@@ -34,12 +34,14 @@ def open_mrc(location: Location, mode: Mode = "r") -> Volume:
     path = read_only_file(location, mode, "mrcfile")
     import mrcfile
 
-    with damage_told(path):
+    with damage_told(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         with mrcfile.open(path, header_only=True, permissive=True) as file:
             _check_header(file.header, path)
+        warnings.simplefilter("error", RuntimeWarning)  # a file that is longer than its header says
         with mrcfile.mmap(path, mode="r", permissive=False) as file:
             array, header = file.data, file.header
-            size = [float(file.voxel_size[axis]) / 10 for axis in "zyx"]
+            size = [_length(header, axis) for axis in "zyx"]
             microscope = _microscope_pixel(file)
             _check_montage(file, path)
     order = [int(header[axis]) for axis in ("maps", "mapr", "mapc")]  # which axis sections, rows, columns are
@@ -91,6 +93,12 @@ def _signed(header: Any, path: str) -> bool:
     if int(header.nversion) == 0 and not (least <= most and (least < 0 or least < most)):
         tell(f"{path} does not say whether its bytes are signed; they are read as signed, as MRC2014 has it")
     return True
+
+
+def _length(header: Any, axis: str) -> float:
+    """nm of a voxel along an axis; 0 where the header does not tell."""
+    count = int(header[f"m{axis}"])
+    return float(header.cella[axis]) / count / 10 if count > 0 else 0.0
 
 
 def _metadata(header: Any, size: list[float], arrangement: Arrangement, path: str) -> Metadata:

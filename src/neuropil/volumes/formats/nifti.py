@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,9 @@ def open_nifti(location: Location, mode: Mode = "r") -> Volume:
         told = " × ".join(f"{n:g}" for n in zooms[::-1])
         tell(f"{path} has voxels of {told} (z, y, x) but no unit, so the size of a voxel in nm is not known")
     metadata = Metadata()
-    if unit is not None:
+    if len(image.shape) == 2 and zooms[2] <= 0:
+        tell(f"{path} is one section of unknown thickness, so the size of a voxel is not known")
+    elif unit is not None:
         size = parse_voxel_size([n * unit for n in zooms[::-1]], f"pixdim of {path}")
         metadata = Metadata(voxel_size=size, found_in="pixdim of the header")
     if steps is not None:
@@ -52,7 +55,11 @@ def open_nifti(location: Location, mode: Mode = "r") -> Volume:
 def _array(image: Any, path: str) -> npt.NDArray[Any]:
     """The values: mapped where they are stored plainly, else whole, multiplied as the header says."""
     scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)  # those of its header are gone once it is read
-    if not scaled and not path.endswith(".gz"):
+    if not path.lower().endswith(".gz"):
+        end = int(image.dataobj.offset) + prod(image.shape) * image.header.get_data_dtype().itemsize
+        if Path(path).stat().st_size > end:
+            raise NeuropilError(f"expected {end} bytes by its header, got {Path(path).stat().st_size}, in {path}")
+    if not scaled and not path.lower().endswith(".gz"):
         return np.asanyarray(image.dataobj.get_unscaled())
     voxel = 8 if scaled else image.header.get_data_dtype().itemsize
     expect_memory(prod(image.shape) * voxel, f"unpacking {path}", "store it without gzip and scl_slope")

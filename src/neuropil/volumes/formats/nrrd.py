@@ -17,6 +17,8 @@ from neuropil.volumes.naming import kind
 from neuropil.volumes.units import nanometres
 from neuropil.volumes.volume import ArrayStore, Mode, Volume, arranged
 
+_ENCODINGS = ("raw", "gzip", "gz", "bzip2", "bz2", "ascii", "text", "txt")
+
 _FIELDS = (
     *("space", "space dimension", "space directions", "space origin", "space units", "spacings", "units", "labels"),
     *("kinds", "centerings", "axis mins", "axis maxs", "data file", "old min", "old max"),
@@ -33,6 +35,7 @@ def open_nrrd(location: Location, mode: Mode = "r") -> Volume:
     with damage_told(path):
         first = nrrd.read_header(path)
     _check_spelling(first, path)
+    _check_packing(first, path)
     _check_data_file(path, str(first.get("data file") or first.get("datafile") or ""))
     with damage_told(path):
         array, header = nrrd.read(path, index_order="C")  # z, y, x
@@ -56,6 +59,17 @@ def _check_spelling(header: Any, path: str) -> None:
         if key not in (known, known.replace(" ", "")) or known in found:
             raise NeuropilError(f"expected the field {known!r} once, in small letters, got {key!r}, in {path}")
         found[known] = key
+
+
+def _check_packing(header: Any, path: str) -> None:
+    """Refuse values that are no numbers, and encodings that pynrrd does not have."""
+    if str(header.get("type")) == "block":
+        raise NeuropilError(f"expected numbers, got blocks of bytes, in {path}; store them as a type of numbers")
+    if str(header.get("encoding")).lower() not in _ENCODINGS:
+        known = ", ".join(_ENCODINGS)
+        raise NeuropilError(
+            f"expected an encoding of {known}, got {header.get('encoding')}, in {path}; write it as one"
+        )
 
 
 def _field(header: Any, name: str) -> Any:
@@ -102,6 +116,10 @@ def _names(ndim: int, header: Any, path: str) -> list[str] | None:
 
 
 def _metadata(header: Any, arrangement: Arrangement, path: str) -> Metadata:
+    if len(arrangement.stored) == 2:
+        if any(_field(header, name) is not None for name in ("space directions", "spacings", "axis mins")):
+            tell(f"{path} is one section of unknown thickness, so the size of a voxel is not known")
+        return Metadata()
     directions = _field(header, "space directions")
     units = _field(header, "units")
     if directions is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.formats import tiff
 from neuropil.volumes.formats.base import Format, Location, Stamp, list_one, stamp_files
 from neuropil.volumes.formats.pages import Pages
@@ -23,6 +23,10 @@ _NEEDED = ("image", "depth", "height", "width", "tile_size")
 _KNOWN = (*_NEEDED, "tile_st", "tile_ratio", "interpolation", "dtype", "background", "voxel_size", "origin")
 _DTYPES = ("uint8", "uint16", "uint32", "uint64")
 _IDLE = ("n_rows", "n_columns", "ndim")  # written by others, and told by the rest
+
+
+COUNTED = 100_000
+"""Tiles up to which those that are absent are counted when a stack is opened."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ def open_tiles(location: Location, mode: Mode = "r") -> Volume:
     found = next((f for n in range(min(_count(tiling), 10_000)) if Path(f := tiling.file(n)).is_file()), None)
     if found is None:
         raise NeuropilError(f"no tile of {path} is there; the first would be {tiling.file(0)}")
+    _tell_absent(tiling, path)
     dtype = np.dtype(values["dtype"]) if "dtype" in values else _ids(_load(found), found).dtype
 
     def load(number: int) -> npt.NDArray[Any]:
@@ -141,6 +146,19 @@ def open_tiles(location: Location, mode: Mode = "r") -> Volume:
     given: dict[str, Any] = {name: values[name] for name in ("voxel_size", "origin") if name in values}
     metadata = Metadata.from_attributes(given, str(path))
     return Volume(str(path), TileStore(tiling, Pages(tiling.tile, dtype, load)), metadata, mode)
+
+
+def _tell_absent(tiling: TileGrid, path: Path) -> None:
+    """Count the tiles that are not there, and name sections of which none is: these are background."""
+    if _count(tiling) > COUNTED:
+        return
+    there = np.array([Path(tiling.file(n)).is_file() for n in range(_count(tiling))]).reshape(len(tiling.sections), -1)
+    if there.all():
+        return
+    empty = np.flatnonzero(~there.any(axis=1)).tolist()
+    told = f", all of section {', '.join(map(str, empty[:10]))}{' …' if len(empty) > 10 else ''}" if empty else ""
+    absent = int((~there).sum())
+    tell(f"{absent} of {there.size} tiles of {path} are not there{told}; they are read as {tiling.background}")
 
 
 def stamp_tiles(location: Location) -> Stamp:
