@@ -5,6 +5,7 @@ import base64
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -45,6 +46,16 @@ def test_runs_from_top_to_bottom(path, tmp_path, monkeypatch, capsys):
         assert all(axes.has_data() for axes in figure.axes)
     assert len(capsys.readouterr().out.splitlines()) >= 2
     assert not [file for file in tmp_path.iterdir() if file.name != "a.png"]  # nothing left behind
+
+
+def test_classic_colours_are_z_y_x():
+    names = {"__name__": "__main__"}
+    path = FOLDER / "classic_tutorial.ipynb"
+    code = iter(cells(path, "code"))
+    while "classic_rgb" not in names:
+        run(next(code), names, path.name)
+    values = np.random.default_rng(0).random((3, 10, 4, 5))
+    np.testing.assert_array_equal(names["classic_rgb"](values)[..., 0], (255 * values[0, 8]).astype(np.uint8))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
