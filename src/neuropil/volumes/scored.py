@@ -12,7 +12,7 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.opening import open_volume
 from neuropil.volumes.tissue import Tissue, in_tissue, tissue_of
-from neuropil.volumes.volume import Index, Store, Volume, in_memory, require_labels
+from neuropil.volumes.volume import Index, Store, Volume, check_directions, in_memory, require_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,7 @@ def check_fit(first: Volume, second: Volume) -> None:
         NeuropilError: one counts an axis backwards and the other does not; sizes that differ by more than 1 %, of
             volumes that are placed.
     """
-    _check_directions(first, second)
+    check_directions(first, second)
     a, b = first.metadata.voxel_size, second.metadata.voxel_size
     if a is None or b is None or all(abs(n - m) <= 0.01 * max(n, m) for n, m in zip(a, b, strict=True)):
         return
@@ -127,15 +127,3 @@ def check_fit(first: Volume, second: Volume) -> None:
     if first.metadata.origin is not None or second.metadata.origin is not None:
         raise NeuropilError(f"{told}, so their origins do not say which voxels meet; correct one, or resample")
     tell(f"{told}; taken voxel by voxel")
-
-
-def _check_directions(first: Volume, second: Volume) -> None:
-    leads = [value for volume in (first, second) for value in volume.metadata.directions.values()]
-    if len(leads) < 2 or leads[0] == leads[1]:
-        return
-    if len({set("".join(map(str, lead))) <= set("+-") for lead in leads if isinstance(lead, list)}) > 1:
-        return  # of a body and of a plain space: neither tells anything of the other
-    raise NeuropilError(
-        f"the axes z, y, x of {first.path} lead to {leads[0]}, those of {second.path} to {leads[1]}, so they do not "
-        "meet; turn one around, and store it with the directions of the other"
-    )

@@ -18,7 +18,7 @@ from neuropil.geometry import Box, Offsets, Triple, default_offsets
 from neuropil.volumes.identity import stamp
 from neuropil.volumes.kept import open_kept
 from neuropil.volumes.metadata import JSON, Metadata
-from neuropil.volumes.volume import Index, Store, Volume, in_memory
+from neuropil.volumes.volume import Index, Store, Volume, check_directions, in_memory
 
 KEY = "tissue"
 """The attribute in which outputs store what was left out."""
@@ -301,13 +301,15 @@ def tissue_map(volume: Volume, tissue: Tissue) -> TissueMap:
     """Tissue laid over the voxels of a volume: its mask opened and placed, by voxel sizes and origins.
 
     Raises:
-        NeuropilError: a mask that is none, of voxels that do not divide, or that has no voxel in common.
+        NeuropilError: a mask that is none, of voxels that do not divide, of axes that lead elsewhere, or that has no
+            voxel in common.
     """
     if not tissue.mask:
         return TissueMap(tissue)
     mask = open_kept(tissue.mask)
     if len(mask.shape) != 3:
         raise NeuropilError(f"expected a mask [z, y, x], got shape {mask.shape}, in {mask.path}")
+    check_directions(volume, mask)
     times, parts = _ratio(volume, mask)
     laid = TissueMap(tissue, mask, times, parts, _corner(volume, mask, times, parts))
     covered = laid.covered

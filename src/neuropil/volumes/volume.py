@@ -299,6 +299,23 @@ def array_volume(array: npt.NDArray[Any], metadata: Metadata | None = None) -> V
     return Volume("an array in memory", ArrayStore(section), metadata or Metadata(), "r+")
 
 
+def check_directions(first: Volume, second: Volume) -> None:
+    """Refuse two volumes that are laid over each other whose axes lead different ways, where both say where they lead.
+
+    Raises:
+        NeuropilError: they do.
+    """
+    leads = [value for volume in (first, second) for value in volume.metadata.directions.values()]
+    if len(leads) < 2 or leads[0] == leads[1]:
+        return
+    if len({set("".join(map(str, lead))) <= set("+-") for lead in leads if isinstance(lead, list)}) > 1:
+        return  # of a body and of a plain space: neither tells anything of the other
+    raise NeuropilError(
+        f"the axes z, y, x of {first.path} lead to {leads[0]}, those of {second.path} to {leads[1]}, so they do not "
+        "meet; turn one around, and store it with the directions of the other"
+    )
+
+
 def without_mask(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     """The array itself, if it is no masked one: nothing here looks at masks of NumPy, and the values below are any.
 

@@ -8,7 +8,7 @@ import pytest
 from foreign import IMAGE, same
 from neuropil.errors import NeuropilError, Note
 from neuropil.evaluation.placing import common_box
-from neuropil.volumes import open_volume
+from neuropil.volumes import Tissue, in_tissue, open_volume
 
 nibabel = pytest.importorskip("nibabel")
 SIZE = (6, 7, 30)
@@ -92,6 +92,8 @@ def test_axes_counted_backwards_are_told_and_kept_apart(tmp_path):
         assert common_box(a, a) == a.box
         with pytest.raises(NeuropilError, match="do not meet"):
             common_box(a, b)
+        with pytest.raises(NeuropilError, match="do not meet"):
+            in_tissue(a, Tissue(str(tmp_path / "b.nii"))).read()
 
 
 def test_no_form_says_nothing_of_directions(tmp_path):

@@ -79,16 +79,16 @@ def open_sections(location: Location, mode: Mode = "r") -> Volume:
     if not files:
         raise NeuropilError(f"no such file: {pattern}" if not is_pattern(pattern) else f"no file matches {pattern}")
     check_names(files, pattern)
-    first = _header(files[0], location.colour)
+    headers = [_header(file, location.colour) for file in files]
+    first = headers[0]
     for note in first.notes:
         tell(note)
-    for file in files[1:]:
-        _check_alike(first, _header(file, location.colour), files[0], file)
     if not _is_tiff(files[0]):
         tell_pixel(first.pixel, pattern)
-    _check_order(files, [_header(file, location.colour).number for file in files], pattern)
-
-    lossy = any(_header(file, location.colour).lossy for file in files)
+    for file, header in zip(files, headers, strict=True):
+        _check_alike(first, header, files[0], file)
+    _check_order(files, [header.number for header in headers], pattern)
+    lossy = any(header.lossy for header in headers)
     known = [identity(Path(file)) for file in files]
 
     def load(number: int) -> npt.NDArray[Any]:
