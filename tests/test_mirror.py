@@ -80,6 +80,7 @@ SEVERAL = {
         "test_native.py",
         "test_notebooks.py",
         "test_tutorial.py",
+        "test_ways.py",
     ),
 }
 
