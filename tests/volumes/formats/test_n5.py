@@ -1,8 +1,12 @@
 """N5 as other programs write it: every voxel, place and size as meant, or refused by name."""
 
+import json
+
 import pytest
 
 from foreign import IMAGE, same, write_n5
+from neuropil.errors import NeuropilError, Note
+from neuropil.volumes import open_volume
 
 
 @pytest.mark.parametrize(
@@ -43,3 +47,93 @@ def test_n5_counts_x_y_z_in_all_attributes(tmp_path, attributes, group, size, or
         assert metadata.position == pytest.approx((0, 5, 4))
     else:
         assert metadata.origin == origin
+
+
+NM = {"resolution": [4, 5, 40]}
+PIXELS = {"pixelResolution": {"dimensions": [4, 5, 40], "unit": "nm"}}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "size", "origin"),
+    [
+        ({"voxel_size": [4, 5, 40]}, (40, 5, 4), None),
+        ({"voxel_size": [4, 5, 40], "axes": ["x", "y", "z"]}, (40, 5, 4), None),
+        ({"voxel_size": [0.004, 0.005, 0.04], "units": ["um"] * 3, "offset": [0.008, 0, 0]}, (40, 5, 4), (0, 0, 2)),
+        ({"voxel_size_nm": [4, 5, 40], "origin": [1, 2, 3]}, (40, 5, 4), (3, 2, 1)),
+        ({"voxel_size": [40, 5, 4], "axes": ["z", "y", "x"]}, (40, 5, 4), None),
+        ({**PIXELS, "offset": [8, 0, 40]}, (40, 5, 4), (1, 0, 2)),
+        ({"pixelResolution": {"dimensions": [0.4, 0.5, 4], "unit": "angstrom"}}, (0.4, 0.05, 0.04), None),
+    ],
+)
+def test_sizes_of_others_are_x_y_z(tmp_path, attributes, size, origin):
+    turned = attributes.get("axes") == ["z", "y", "x"]
+    write_n5(tmp_path / "a.n5/raw", IMAGE.T if turned else IMAGE, attributes)
+    same(tmp_path / "a.n5/raw", IMAGE, voxel_size=size, origin=origin)
+
+
+def pyramid(folder, levels, group=None, above=None):
+    """Levels s0, s1 … of a pyramid with their attributes, and those of the groups above."""
+    for level, attributes in enumerate(levels):
+        factor = 2**level
+        voxels = IMAGE[:, ::factor, ::factor]
+        write_n5(folder / f"a.n5/setup/raw/s{level}", voxels, attributes)
+    for place, values in (("setup/raw", group), ("setup", above)):
+        if values is not None:
+            (folder / "a.n5" / place / "attributes.json").write_text(json.dumps(values))
+    return folder / "a.n5/setup/raw"
+
+
+HALF = {"downsamplingFactors": [2, 2, 1]}
+COARSE = {"resolution": [8, 10, 40]}
+
+
+@pytest.mark.parametrize(
+    ("levels", "group", "above"),
+    [
+        ([{}, HALF], NM | {"multiScale": True}, None),
+        ([{}, HALF], PIXELS, None),
+        ([{}, {}], PIXELS | {"scales": [[1, 1, 1], [2, 2, 1]]}, None),
+        ([{}, {}], NM | {"multiScale": True}, {"downsamplingFactors": [[1, 1, 1], [2, 2, 1]]}),
+        ([{}, HALF], {"multiScale": True}, NM),
+        ([PIXELS, PIXELS | HALF], None, None),  # as n5-spark writes them
+        ([NM, COARSE | HALF], None, None),
+        ([NM, NM | HALF], None, None),
+        ([{}, HALF], {"transform": {"axes": ["z", "y", "x"], "scale": [40, 5, 4], "units": ["nm"] * 3}}, None),
+        ([NM, COARSE], NM, None),
+    ],
+)
+def test_levels_of_pyramids(tmp_path, levels, group, above):
+    path = pyramid(tmp_path, levels, group, above)
+    same(path / "s0", IMAGE, voxel_size=(40, 5, 4), origin=None)
+    found = same(path / "s1", IMAGE[:, ::2, ::2], voxel_size=(40, 10, 8))
+    own = "resolution" in levels[1] and levels[1]["resolution"] == COARSE["resolution"]
+    assert found.position == pytest.approx((0, 0, 0) if own else (0, 2.5, 2))
+
+
+@pytest.mark.parametrize(
+    ("own", "size", "meant"),
+    [(PIXELS | HALF, (40, 10, 8), "the finest level"), (COARSE | HALF, (40, 10, 8), "its own voxels")],
+)
+def test_a_level_without_the_finest_one_is_told(tmp_path, own, size, meant):
+    write_n5(tmp_path / "a.n5/s1", IMAGE, own)
+    with pytest.warns(Note, match=f"taken as the size of {meant}"):
+        same(tmp_path / "a.n5/s1", IMAGE, voxel_size=size)
+
+
+@pytest.mark.parametrize(
+    ("levels", "group", "message"),
+    [
+        ([NM, {"resolution": [3, 3, 40]} | HALF], None, "neither with nor without"),
+        ([{}, {"downsamplingFactors": [2, 2]}], NM, "for the same axes"),
+        ([{}, {"downsamplingFactors": "half"}], NM, "positive numbers"),
+    ],
+)
+def test_levels_that_contradict_each_other_are_refused(tmp_path, levels, group, message):
+    with pytest.raises(NeuropilError, match=message):
+        open_volume(pyramid(tmp_path, levels, group) / "s1")
+
+
+def test_a_size_above_levels_that_do_not_say_theirs_is_told(tmp_path):
+    path = pyramid(tmp_path, [{}, {}], NM)
+    with pytest.warns(Note, match="different shapes"):
+        same(path / "s1", IMAGE[:, ::2, ::2], voxel_size=None)

@@ -1,0 +1,192 @@
+"""Where an N5 dataset lies and how large its voxels are, as the programs that write N5 say it: axes x, y, z."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from neuropil.errors import NeuropilError, tell
+from neuropil.volumes.arrangement import Arrangement, arrange
+from neuropil.volumes.formats.groups import Group, inherit
+from neuropil.volumes.marks import is_marked
+from neuropil.volumes.metadata import SIZES, Metadata, axis_names
+
+_LAYOUT = ("dimensions", "blockSize", "dataType", "compression", "n5")
+"""Attributes that describe how the dataset is stored."""
+
+_SPOKEN = ("axes", "pixelResolution", "transform", "downsamplingFactors", "multiscales", "scales", "multiScale")
+"""Attributes that are read here into others."""
+
+SIZED = (*SIZES, "pixelResolution", "transform", "downsamplingFactors")
+"""Attributes by which the voxel size of a dataset is known."""
+
+_LEVEL = re.compile(r"s(\d+)")
+
+
+def made_here(values: Mapping[str, Any]) -> bool:
+    """Whether a dataset was written by neuropil; of version 0.1, which left no mark, by its axes and compression."""
+    before = values.get("axes") == list("xyzc"[: len(values.get("dimensions", ()))])
+    packed = values.get("compression")
+    return is_marked(values) or (
+        before and isinstance(packed, Mapping) and (packed.get("type"), packed.get("level")) == ("gzip", 1)
+    )
+
+
+def _counts_z_first(values: Mapping[str, Any]) -> bool:
+    """Whether sizes and places are those of neuropil, z y x: it always writes ``pixelResolution`` beside them."""
+    sizes = [key in values for key in ("voxel_size", "pixelResolution")]
+    return is_marked(values) or (made_here(values) and sizes[0] == sizes[1] and "resolution" not in values)
+
+
+def n5_metadata(
+    values: Mapping[str, Any],
+    groups: Sequence[Group],
+    path: str,
+    names: Sequence[str | None] | None = None,
+    finest: Callable[[], Mapping[str, Any] | None] = lambda: None,
+) -> tuple[Arrangement, Metadata]:
+    """How a dataset is presented, and its metadata.
+
+    N5 counts x, y, z: ``resolution``, ``voxel_size``, ``offset``, ``units`` and ``axes`` are in the order of
+    ``dimensions``. COSEM's ``transform`` names its own axes. Levels of pyramids that do not say their size have that of
+    their group times their ``downsamplingFactors``. What neuropil writes beside these is in its own order, z, y, x.
+
+    Args:
+        values: the attributes of the dataset.
+        groups: those above it, the nearest first.
+        path: names the dataset in messages.
+        names: of the axes as stored, in place of what the file says.
+        finest: reads the attributes of the dataset s0 beside it, if there is one.
+
+    Raises:
+        NeuropilError: an attribute that is there but cannot be read, or an unknown unit.
+    """
+    shape = list(reversed(values["dimensions"]))
+    own = {key: value for key, value in values.items() if key not in _LAYOUT}
+    about = inherit(_plain(own, path), [_of_group(group, own, groups, path) for group in groups], len(shape), path)
+    given = names or axis_names(own) or axis_names(about.attributes)
+    order = list(reversed(given)) if given else list("tczyx"[-len(shape) :])
+    arrangement = arrange(shape, order, path, keep_channel=True if "offsets" in values else None)
+    if _counts_z_first(values):
+        kept = {key: value for key, value in own.items() if key not in _SPOKEN}
+        return arrangement, Metadata.from_attributes(kept, path)
+    plain = dict(about.attributes)
+    if about.where or _of_finest(plain, own, groups, path, finest):
+        plain = _scaled(plain, own, groups, path)
+    kept = {key: value for key, value in plain.items() if key not in (*_SPOKEN, "axis_names", "origin")}
+    for key in (*SIZES[:-1], "units", "offset"):
+        if isinstance(kept.get(key), list):
+            kept[key] = list(reversed(kept[key]))
+    origin = plain.get("origin")
+    if origin is not None:
+        turned = arrangement.zyx(list(reversed(origin))) if isinstance(origin, list) else None
+        kept["origin"] = origin if turned is None else turned
+    return arrangement, Metadata.from_attributes(kept, path, arrangement).found(about.where)
+
+
+def _plain(values: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Attributes with a ``transform`` or ``pixelResolution`` as resolution, units and offset: x, y, z."""
+    plain = {key: value for key, value in values.items() if key not in ("transform", "pixelResolution")}
+    transform, pixels = values.get("transform"), values.get("pixelResolution")
+    if isinstance(transform, Mapping) and "scale" in transform:
+        kept = {key: value for key, value in plain.items() if key not in (*SIZES, "units", "unit", "offset", "origin")}
+        return {**kept, **_turned(transform, path)}
+    if pixels is not None and not any(key in plain for key in SIZES):
+        whole = pixels if isinstance(pixels, Mapping) else {"dimensions": pixels}
+        plain["resolution"] = whole.get("dimensions")
+        plain.setdefault("units", whole.get("unit", "nm"))
+    return plain
+
+
+def _turned(transform: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """COSEM's ``transform``, which names its own axes, in the order x, y, z."""
+    axes = [str(axis).lower() for axis in transform.get("axes", "zyx")]
+    rows = {"resolution": transform["scale"], "offset": transform.get("translate"), "units": transform.get("units")}
+    known = {key: row for key, row in rows.items() if row is not None}
+    if sorted(axes) != ["x", "y", "z"] or any(len(row) != 3 for row in known.values()):
+        raise NeuropilError(f"expected a transform of axes z, y, x, got {dict(transform)}, in the attributes of {path}")
+    return {key: [row[axes.index(axis)] for axis in "xyz"] for key, row in known.items()}
+
+
+def _of_group(group: Group, own: Mapping[str, Any], groups: Sequence[Group], path: str) -> Group:
+    """A group as it speaks of the dataset: by its ``multiscales``, or of all; then its other arrays do not matter
+    where the dataset's own level is known."""
+    for image in group.attributes.get("multiscales") or []:
+        for level in image.get("datasets", []) if isinstance(image, Mapping) else []:
+            if level.get("path") == group.inside and isinstance(level.get("transform"), Mapping):
+                return replace(group, attributes=_turned(level["transform"], path), arrays=list)
+    plain = replace(group, attributes=_plain(group.attributes, path))
+    level = _LEVEL.fullmatch(group.inside.rpartition("/")[2])
+    known = _factors(own, groups, path) is not None or (level is not None and int(level[1]) == 0)
+    return replace(plain, arrays=list) if known else plain
+
+
+def _factors(own: Mapping[str, Any], groups: Sequence[Group], path: str) -> list[float] | None:
+    """By how much the dataset was made smaller: its own ``downsamplingFactors``, or its row of those of a group."""
+    found = own.get("downsamplingFactors")
+    for group in groups if found is None else ():
+        level = _LEVEL.fullmatch(group.inside.rpartition("/")[2])
+        for rows in (group.attributes.get("scales"), group.attributes.get("downsamplingFactors")):
+            if found is None and level and isinstance(rows, list) and int(level[1]) < len(rows):
+                found = rows[int(level[1])]
+    if found is None:
+        return None
+    if not isinstance(found, list) or not all(isinstance(n, int | float) and n > 0 for n in found):
+        raise NeuropilError(f"expected downsamplingFactors as positive numbers, got {found!r}, in {path} or its groups")
+    return [float(n) for n in found]
+
+
+def _scaled(plain: Mapping[str, Any], own: Mapping[str, Any], groups: Sequence[Group], path: str) -> dict[str, Any]:
+    """Size and place of a level of a pyramid, by those of the finest level."""
+    factors, key = _factors(own, groups, path), _size_key(plain)
+    levels = (image.get("datasets", []) for group in groups for image in group.attributes.get("multiscales") or [])
+    if factors is None or key is None or any("transform" in level for some in levels for level in some):
+        return dict(plain)
+    sizes = _row(plain[key], len(factors))
+    if len(sizes) != len(factors):
+        raise NeuropilError(
+            f"expected {key} and downsamplingFactors for the same axes, got {plain[key]} and {factors}, in {path}"
+        )
+    before = plain.get("offset", [0.0] * len(sizes))
+    shift = [at + (f - 1) / 2 * n for at, f, n in zip(before, factors, sizes, strict=True)]
+    place = {} if "offset" not in plain and not any(shift) else {"offset": shift}
+    return {**plain, key: [f * n for f, n in zip(factors, sizes, strict=True)], **place}
+
+
+def _size_key(plain: Mapping[str, Any] | None) -> str | None:
+    return next((key for key in SIZES if (plain or {}).get(key) is not None), None)
+
+
+def _row(value: Any, length: int) -> list[float]:
+    return list(value) if isinstance(value, list) else [value] * length
+
+
+def _of_finest(
+    plain: Mapping[str, Any],
+    own: Mapping[str, Any],
+    groups: Sequence[Group],
+    path: str,
+    finest: Callable[[], Mapping[str, Any] | None],
+) -> bool:
+    """Whether the voxel size that a level has itself is that of the finest one, as the level s0 beside it says."""
+    factors, key = _factors(own, groups, path), _size_key(plain)
+    if factors is None or key is None or set(factors) == {1.0} or "transform" in own:
+        return False
+    sizes = _row(plain[key], len(factors))
+    told = f"{path} has a voxel size ({', '.join(f'{n:g}' for n in sizes)}; x, y, z) and downsamplingFactors"
+    beside = finest()
+    other = None if beside is None else _plain(beside, path)
+    known = _size_key(other)
+    if other is not None and known is not None:
+        whole = _row(other[known], len(sizes))
+        for rate, answer in (([1.0] * len(factors), True), (factors, False)):
+            if all(abs(n - r * one) <= 1e-3 * n for n, r, one in zip(sizes, rate, whole, strict=True)):
+                return answer
+        raise NeuropilError(
+            f"{told}, which fit that of s0 beside it ({whole}) neither with nor without these; correct it"
+        )
+    meant = "pixelResolution" in own and _size_key(own) is None  # as n5-viewer defines it
+    tell(f"{told}: taken as the size of {'the finest level' if meant else 'its own voxels'}")
+    return meant
