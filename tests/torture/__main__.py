@@ -16,7 +16,7 @@ from pathlib import Path
 from torture import blocks, kills, mutations
 from torture.children import Outcome, preload
 
-SHARES = ((blocks.torture, 250), (mutations.torture, 250), (kills.torture, 40))
+SHARES = ((blocks.torture, 250), (mutations.torture, 1000), (kills.torture, 100))
 """Cases of each kind in a round."""
 
 

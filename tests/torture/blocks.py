@@ -25,13 +25,18 @@ LEVELS = (0, 40, 80, 120, 160, 200, 254, 255)
 
 
 def slow_segmentation(codes: np.ndarray, config: SegmentConfig) -> np.ndarray:
-    """Watershed, region graph and greedy merging, each as one would explain it; affinities are codes / 255."""
+    """Watershed, graph, greedy merging and minimum size as one would explain them; affinities are codes / 255."""
     values = codes.astype(np.float32) / np.float32(255)
     fragments = watershed(values, config.low, config.high, list(NEAREST))
     edges = region_graph(codes, fragments, list(NEAREST))
-    merges = slow.agglomerate(edges, slow.SCORES[config.score], list(range(256)))
-    names = slow.segments([int(n) for n in np.unique(fragments)], merges, config.threshold * 255)
-    return np.vectorize(names.get)(fragments)
+    score, table = slow.SCORES[config.score], list(range(256))
+    sizes = {
+        int(n): int(count) for n, count in zip(*np.unique(fragments[fragments > 0], return_counts=True), strict=True)
+    }
+    names = slow.segments(sizes, slow.agglomerate(edges, score, table), config.threshold * 255)
+    if config.min_size > 1:
+        names = slow.absorb_small(names, sizes, edges, score, table, config.min_size)
+    return np.vectorize((names | {0: 0}).get)(fragments)
 
 
 def torture(seed: int, count: int, folder: Path, tell: Callable[[str], None]) -> Outcome:
@@ -58,7 +63,8 @@ def one(seed: str, folder: Path) -> str:
     codes = numbers.choice(rng.sample(LEVELS, rng.randint(1, 5)), (3, *shape)).astype(np.uint8)
     config = SegmentConfig(
         score=rng.choice(("mean", "max", "min", "q25", "q50", "q85")), low=rng.choice((0.0, 1e-4, 0.3)),
-        high=rng.choice((0.7, 0.9999, 1.0)), threshold=rng.choice((0.1111, 0.3123, 0.5077, 0.6234, 0.9011)), min_size=0,
+        high=rng.choice((0.7, 0.9999, 1.0)), threshold=rng.choice((0.1111, 0.3123, 0.5077, 0.6234, 0.9011)),
+        min_size=rng.choice((0, 2, 5, 20)),
     )  # fmt: skip
     block = tuple(rng.randint(1, 6) for _ in range(3))
     os.environ["OMP_NUM_THREADS"] = str(rng.randint(1, 4))
