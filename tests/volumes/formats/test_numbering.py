@@ -86,3 +86,10 @@ def test_gaps_are_found_among_several_numbers(tmp_path, monkeypatch, names, miss
 def test_a_number_twice(tmp_path):
     with pytest.raises(NeuropilError, match=r"same number: .*s01\.png and .*s1\.png"):
         open_volume(stack(tmp_path / "s", "s1.png", "s01.png", "s2.png"))
+
+
+def test_capitals_leave_no_section_out(tmp_path):
+    path = stack(tmp_path / "s", "s0.png", "s1.png", "s2.PNG")
+    with pytest.raises(NeuropilError, match=r"got s2\.PNG, which differs in capitals only"):
+        open_volume(path)
+    same(tmp_path / "s/s[01].png", IMAGE[:2])

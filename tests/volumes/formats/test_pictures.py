@@ -100,5 +100,8 @@ def test_text_beside_a_picture_does_not_matter(tmp_path):
 def test_sections_of_one_depth(tmp_path):
     png(tmp_path / "0.png", IMAGE[0].astype("u2"), 8)
     png(tmp_path / "1.png", IMAGE[1].astype("u2") & 15, 4)
-    with pytest.raises(NeuropilError, match=r"PNG of 8 bits as .*0\.png, got 4 in .*1\.png"):
+    with pytest.raises(NeuropilError, match=r"PNG of 8 bits as .*0\.png, got PNG of 4 bits in .*1\.png"):
+        open_volume(tmp_path / "*.png")
+    Image.fromarray(IMAGE[1]).save(tmp_path / "1.png", format="JPEG")
+    with pytest.raises(NeuropilError, match=r"PNG of 8 bits as .*0\.png, got JPEG in .*1\.png"):
         open_volume(tmp_path / "*.png")

@@ -192,3 +192,55 @@ def test_jpeg_is_no_place_for_ids(tmp_path, name):
         require_labels(volume)
     with pytest.raises(NeuropilError, match=r"got JPEG, which changes them"):
         open_volume(tmp_path / name, colour="segmentation")
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ({"photometric": "miniswhite"}, "PhotometricInterpretation 1 and 0"),
+        ({"subfiletype": 1}, "a reduced copy or a mask"),
+        ({"resolution": (2e6, 2e6), "resolutionunit": "CENTIMETER"}, "resolution"),
+        ({"extratags": [("Orientation", "H", 1, 3, True)]}, "orientation 3"),
+    ],
+)
+def test_pages_are_alike(tmp_path, second, told, compression):
+    plain = {"resolution": (1e6, 1e6), "resolutionunit": "CENTIMETER"} if "resolution" in second else {}
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for section, more in [(0, plain), (1, second)]:
+            options = {"photometric": "minisblack", **more}
+            file.write(IMAGE[section], metadata=None, compression=compression, **options)
+    with pytest.raises(NeuropilError, match=rf"{told}.*a\.tif"):
+        open_volume(tmp_path / "a.tif")
+
+
+def test_pages_lie_in_the_order_of_their_numbers(tmp_path):
+    def write(numbers):
+        with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+            for section, number in zip(IMAGE, numbers, strict=False):
+                file.write(section, metadata=None, extratags=[("PageNumber", "H", 2, (number, 3), True)])
+        return tmp_path / "a.tif"
+
+    same(write([0, 1, 2]), IMAGE[:3])
+    same(write([0, 0, 0]), IMAGE[:3])
+    with pytest.raises(NeuropilError, match=r"order of their numbers, got \[2, 0, 1\], in .*a\.tif"):
+        open_volume(write([2, 0, 1]))
+
+
+def test_undefined_and_double_values_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE[0].astype("f4"))
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        file.pages.first.tags["SampleFormat"].overwrite(4)
+    with pytest.raises(NeuropilError, match="an undefined kind"):
+        open_volume(tmp_path / "a.tif")
+    both = np.stack([IMAGE[0], IMAGE[1]], -1)
+    tifffile.imwrite(tmp_path / "a.tif", both, photometric="minisblack", metadata=None, extrasamples=["assocalpha"])
+    for colour in ("", "image"):
+        with pytest.raises(NeuropilError, match=r"one value in each pixel, got axes YXS"):
+            open_volume(tmp_path / "a.tif", colour=colour)
+
+
+def test_a_spacing_of_imagej_without_a_unit_is_told(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE, imagej=True, metadata={"axes": "ZYX", "spacing": 30.0})
+    with pytest.warns(Note, match="a spacing of 30.0 but no unit"):
+        same(tmp_path / "a.tif", IMAGE, voxel_size=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from glob import escape, glob
 from itertools import pairwise
 from math import gcd
@@ -58,6 +59,7 @@ def check_names(files: Sequence[str], pattern: str) -> None:
             f"expected sections that are called alike, as {usual[0]}, got {other}, matched by {pattern}; "
             "move it away, or write a pattern that leaves it out"
         )
+    _check_capitals(files, pattern)
     counted = _counted(files, pattern)
     steps = [{b - a for a, b in pairwise(column)} for column in counted]
     regular = [step.pop() for step in steps if len(step) == 1]
@@ -75,6 +77,20 @@ def check_names(files: Sequence[str], pattern: str) -> None:
     if not gaps_allowed():
         raise NeuropilError(f"{told}; give --allow-gaps to read the sections that are there one after the other")
     tell(f"{told}; the sections that are there are read one after the other")
+
+
+def _check_capitals(files: Sequence[str], pattern: str) -> None:
+    """Refuse files beside the others that would match but for capital letters, such as those of ``.PNG``."""
+    folder, form = Path(files[0]).parent, Path(pattern).name
+    if not is_pattern(form) or is_pattern(str(Path(pattern).parent)):
+        return
+    known = {Path(file).name for file in files}
+    for other in sorted(file.name for file in folder.iterdir()):
+        if other not in known and fnmatchcase(other.lower(), form.lower()) and not other.startswith("."):
+            raise NeuropilError(
+                f"expected every section of {folder} to match {form}, got {other}, which differs in capitals only; "
+                "rename it, or write a pattern that leaves it out"
+            )
 
 
 def _step(column: Sequence[int]) -> int:

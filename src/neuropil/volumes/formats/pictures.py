@@ -33,7 +33,7 @@ class Picture:
         dtype: of the values.
         mode: of Pillow; other than grey ones are colours.
         pixel: nm along y and x, where it says so.
-        bits: of a value of PNG; 0 of other files.
+        packed: its format, and of PNG the bits of a value.
         lossy: whether values were changed when they were packed.
     """
 
@@ -41,7 +41,7 @@ class Picture:
     dtype: np.dtype[Any]
     mode: str
     pixel: tuple[float, float] | None
-    bits: int
+    packed: str
     lossy: bool
 
     @property
@@ -62,7 +62,8 @@ def look(file: str) -> Picture:
         dpi = image.info.get("dpi")
         pixel = (_INCH / float(dpi[1]), _INCH / float(dpi[0])) if dpi and min(map(float, dpi)) > 0 else None
         dtype = np.dtype(_GRAY.get(image.mode, "u1"))
-        return Picture(image.size[::-1], dtype, image.mode, pixel, _depth(file), image.format not in _LOSSLESS)
+        packed = f"PNG of {_depth(file)} bits" if image.format == "PNG" else str(image.format)
+        return Picture(image.size[::-1], dtype, image.mode, pixel, packed, image.format not in _LOSSLESS)
 
 
 def read_picture(file: str) -> npt.NDArray[Any]:

@@ -224,7 +224,7 @@ class Header:
         pixel: nm along y and x, where that is known.
         number: which section it is by its OME-XML.
         notes: what is to be told of it.
-        bits: of a value of PNG.
+        packed: its format, as Pillow has it, and the bits of a value; "" of TIFF.
         lossy: whether values were changed when they were packed.
     """
 
@@ -234,7 +234,7 @@ class Header:
     pixel: tuple[float, float] | None = None
     number: int | None = None
     notes: tuple[str, ...] = ()
-    bits: int = 0
+    packed: str = ""
     lossy: bool = False
 
 
@@ -253,7 +253,7 @@ def _read_header(file: str, colour: Colour, size: int, changed: int) -> Header:
         notes = tuple(str(one.message) for one in told)
         return _refused_if_lossy(
             Header(
-                found.page.shape, found.page.dtype, found.metadata, found.pixel, found.number, notes, 0, found.lossy
+                found.page.shape, found.page.dtype, found.metadata, found.pixel, found.number, notes, "", found.lossy
             ),
             file,
             colour,
@@ -263,7 +263,7 @@ def _read_header(file: str, colour: Colour, size: int, changed: int) -> Header:
         raise refuse_colours(file, f"the mode {picture.mode}")
     gray = not picture.colours or picture.mode == "LA"
     dtype = picture.dtype if gray else dtype_of(colour, picture.dtype, file)
-    header = Header(picture.shape, dtype, Metadata(), picture.pixel, bits=picture.bits, lossy=picture.lossy)
+    header = Header(picture.shape, dtype, Metadata(), picture.pixel, packed=picture.packed, lossy=picture.lossy)
     return _refused_if_lossy(header, file, colour)
 
 
@@ -291,11 +291,8 @@ def _check_alike(first: Header, other: Header, expected: str, file: str) -> None
             f"expected sections of one size and type, {first.shape} {first.dtype} as {expected}, got {other.shape} "
             f"{other.dtype} in {file}"
         )
-    if other.bits != first.bits:
-        raise NeuropilError(
-            f"expected PNG of {first.bits} bits as {expected}, got {other.bits} in {file}, whose brightest value is "
-            "another; save them alike"
-        )
+    if other.packed != first.packed:
+        raise NeuropilError(f"expected {first.packed} as {expected}, got {other.packed} in {file}; save them alike")
     if (other.metadata.origin, other.metadata.shift) != (first.metadata.origin, first.metadata.shift):
         raise NeuropilError(
             f"expected sections that store one origin, {first.metadata.origin} as {expected}, got "

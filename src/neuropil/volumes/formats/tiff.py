@@ -21,7 +21,7 @@ from neuropil.volumes.atomic import replacing
 from neuropil.volumes.formats.base import Colour, Format, Location, list_one, stamp_file
 from neuropil.volumes.formats.colours import read_colours, refuse_lossy
 from neuropil.volumes.formats.pages import Pages
-from neuropil.volumes.formats.tiff_checks import check_upright
+from neuropil.volumes.formats.tiff_checks import check_page
 from neuropil.volumes.formats.tiff_metadata import description, made_here, read_metadata
 from neuropil.volumes.formats.tiff_ome import check_content, check_files, read_ome, section_number
 from neuropil.volumes.formats.tiff_pages import Stack, find_stack
@@ -236,7 +236,7 @@ def _pages(stack: Stack, path: str) -> Pages:
     for number, page in enumerate(pages):
         if page is None:
             raise NeuropilError(f"page {number} of {path} is missing; is one of the files that it names?")
-        _check_page(page, number, path)
+        _check_page(page, pages[0].keyframe, number, path)
         absent += sum(_absent(page))
     if absent:
         tell(f"{absent} tiles or strips of {path} are absent; they are read as {pages[0].keyframe.nodata}")
@@ -276,8 +276,8 @@ def _opened(handle: Any) -> Iterator[None]:
             handle.close()
 
 
-def _check_page(page: Any, number: int, path: str) -> None:
-    check_upright(page, path)
+def _check_page(page: Any, first: Any, number: int, path: str) -> None:
+    check_page(page, first, path)
     handle = page.parent.filehandle
     if Path(handle.path) != Path(path).absolute() and Path(handle.path) != Path(path):
         check_inside(path, handle.path, f"page {number}")

@@ -13,6 +13,10 @@ from neuropil.volumes.formats.base import Colour
 from neuropil.volumes.formats.pictures import turned_away
 
 _WHITE_IS_ZERO, _PALETTE = 0, 3  # of the tag PhotometricInterpretation
+_FRAMES = ("shaped", "imagej")
+"""Kinds of tifffile whose pages are all taken to be like the first, which alone is looked at when a file is opened."""
+_REDUCED_OR_MASK = 1 | 4  # bits of NewSubfileType
+_UNDEFINED = 4  # of SampleFormat
 _GRAYS = (_WHITE_IS_ZERO, 1, 2, _PALETTE)  # and RGB, which some write for a single value
 
 
@@ -39,14 +43,22 @@ def check_counts(file: Any, series: list[Any], shape: Sequence[int], path: str) 
         )
 
 
-def check_values(file: Any, key: Any, path: str, colour: Colour) -> bool:
+def check_values(file: Any, series: list[Any], path: str, colour: Colour) -> bool:
     """Refuse values that are not grey ones as stored; whether 0 is white, and brightness was asked for.
 
     Raises:
         NeuropilError: a palette, pixels that are stored turned, other kinds of values, or 0 for white in anything but
-            an image that is converted.
+            an image that is converted; pages that are not like the first.
     """
-    check_upright(key, path)
+    key = series[0].keyframe
+    pages = [page for one in series for page in ([one.keyframe] if one.kind in _FRAMES else one.pages)]
+    for page in pages:
+        check_page(page, key, path)
+    _check_order(pages, path)
+    if key.sampleformat == _UNDEFINED:
+        raise NeuropilError(
+            f"expected numbers, got values of an undefined kind (SampleFormat 4), in {path}; save it anew"
+        )
     if file.is_imagej and any(name in (file.imagej_metadata or {}) for name in ("cf", "c0", "c1")):
         tell(f"{path}: ImageJ's calibration of its values is not applied; they are read as they are stored")
     if key.samplesperpixel == 1 and key.photometric not in _GRAYS:
@@ -69,11 +81,50 @@ def check_values(file: Any, key: Any, path: str, colour: Colour) -> bool:
     return True
 
 
-def check_upright(page: Any, path: str) -> None:
-    """Refuse a page whose pixels are to be turned or mirrored before they are shown."""
-    tag = page.tags.get("Orientation") if page == page.keyframe else None  # others have no tags of their own
-    if tag is not None and tag.value not in (0, 1):
-        raise turned_away(int(tag.value), path)
+def check_page(page: Any, first: Any, path: str) -> None:
+    """Refuse a page whose pixels are stored turned, or that is not like the first one: a reduced copy or a mask of
+    another, with another meaning of 0, or of another resolution.
+
+    Raises:
+        NeuropilError: it is.
+    """
+    if page is None or page != page.keyframe:
+        return  # it has no tags of its own
+    orientation = page.tags.get("Orientation")
+    if orientation is not None and orientation.value not in (0, 1):
+        raise turned_away(int(orientation.value), path)
+    if page.subfiletype & _REDUCED_OR_MASK:
+        raise NeuropilError(
+            f"expected sections, got a reduced copy or a mask of another page (page {page.index}), in {path}; "
+            "leave it out"
+        )
+    for name, one, other in (
+        ("PhotometricInterpretation", first.photometric, page.photometric),
+        ("resolution", _resolution(first), _resolution(page)),
+    ):
+        if one != other:
+            raise NeuropilError(
+                f"expected pages that are alike, got {name} {one} and {other} (page {page.index}), in "
+                f"{path}; split them"
+            )
+
+
+def _resolution(page: Any) -> tuple[float, float] | None:
+    """Pixels per unit along x and y, to three digits; None where they are not known."""
+    tags = [page.tags.get(f"{axis}Resolution") for axis in "XY"]
+    if None in tags or not all(min(tag.value) > 0 for tag in tags):
+        return None
+    per = 2.54 if getattr(page.tags.get("ResolutionUnit"), "value", 2) == 3 else 1.0  # as of an inch
+    x, y = (float(f"{tag.value[0] / tag.value[1] * per:.3g}") for tag in tags)
+    return (x, y)
+
+
+def _check_order(pages: list[Any], path: str) -> None:
+    """Refuse pages that have numbers (PageNumber) in another order than they lie in."""
+    tags = [page.tags.get("PageNumber") for page in pages if page is not None and page == page.keyframe]
+    numbers = [tag.value[0] for tag in tags if tag is not None and isinstance(tag.value, tuple)]
+    if len(set(numbers)) == len(pages) and numbers != sorted(numbers):
+        raise NeuropilError(f"expected pages in the order of their numbers, got {numbers[:10]}, in {path}; sort them")
 
 
 def _is_gray(colormap: Any) -> bool:

@@ -128,6 +128,8 @@ def _of_imagej(imagej: Mapping[str, Any], tags: list[Any], path: str) -> tuple[M
     if any(key in imagej for key in ("xorigin", "yorigin", "zorigin")):
         tell(f"{path}: ImageJ's origin, the pixel that it counts from, is not used")
     per = _fractions(tags)
+    if imagej.get("unit") is None and imagej.get("spacing") not in (None, 1, 1.0):
+        tell(f"{path}: ImageJ gives a spacing of {imagej['spacing']} but no unit, so the size of a voxel is not known")
     if high is None or wide is None or per is None:
         return Metadata(), None
     pixel = (per[0] * high, per[1] * wide)

@@ -77,6 +77,11 @@ def find_stack(file: Any, path: str, colour: Colour) -> Stack:
     axes, shape = _axes(series, path)
     samples: tuple[int, ...] = ()
     if "S" in axes and shape[axes.index("S")] > 1:
+        if shape[axes.index("S")] not in (3, 4):
+            raise NeuropilError(
+                f"expected one value in each pixel, got axes {''.join(axes)} of shape {tuple(shape)}, in {path}; "
+                "split it"
+            )
         if not colour:
             raise refuse_colours(path, f"colours, axes {''.join(axes)} of shape {tuple(shape)}")
         if axes[-1] != "S" or shape[-1] not in (3, 4):
@@ -88,7 +93,7 @@ def find_stack(file: Any, path: str, colour: Colour) -> Stack:
     if axes[-2:] != ["Y", "X"]:
         raise NeuropilError(f"expected gray pages, got axes {''.join(axes)} of shape {tuple(shape)}, in {path}")
     check_counts(file, series, shape, path)
-    inverted = check_values(file, series[0].keyframe, path, colour)
+    inverted = check_values(file, series, path, colour)
     pages = sum(len(s.pages) for s in series)
     depth = math.prod(shape[:-2]) // pages
     if depth * pages != math.prod(shape[:-2]):
