@@ -58,7 +58,6 @@ TESTED_IN = {
     "volumes/formats/test_tiff.py": "volumes/formats/colours volumes/formats/tiff_metadata",
     "volumes/test_arrangement.py": "volumes/naming",
     "volumes/test_intermediate.py": "volumes/finishing volumes/locks",
-    "volumes/test_metadata_origin.py": "volumes/units",
     "volumes/test_tissue.py": "volumes/pickling volumes/skipping",
     "volumes/test_volume.py": "volumes/arrays",
 }

@@ -10,6 +10,7 @@ from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import Triple, VoxelSize
 from neuropil.volumes.arrangement import Arrangement
 from neuropil.volumes.metadata import JSON, Metadata, parse_voxel_size
+from neuropil.volumes.naming import kind
 from neuropil.volumes.units import nanometres
 
 
@@ -42,22 +43,24 @@ class OmePlace:
         """
         scale, shift, known = [1.0] * len(self.axes), [0.0] * len(self.axes), False
         for step in self.steps:
-            kind = step.get("type")
-            values = step.get(str(kind))
-            if kind == "identity":
+            name = step.get("type")
+            values = step.get(str(name))
+            if name == "identity":
                 continue
-            if kind not in ("scale", "translation") or not isinstance(values, list) or len(values) != len(self.axes):
+            if name not in ("scale", "translation") or not isinstance(values, list) or len(values) != len(self.axes):
                 raise NeuropilError(
                     f"expected a scale or translation of {len(self.axes)} numbers, got {dict(step)}, "
                     f"in the group of {path}"
                 )
             numbers = [float(n) for n in values]
-            if kind == "scale":
+            if name == "scale":
                 scale, known = [a * b for a, b in zip(scale, numbers, strict=True)], True
                 shift = [a * b for a, b in zip(shift, numbers, strict=True)]
             else:
                 shift = [a + b for a, b in zip(shift, numbers, strict=True)]
-        lengths = [nanometres(unit, f"the OME axes of {path}") for unit in arrangement.zyx(self.units) or [None]]
+        pairs = zip(self.axes, self.units, strict=True)
+        space = [unit if kind(axis) in "zyx" else None for axis, unit in pairs]
+        lengths = arrangement.zyx([nanometres(unit, f"the OME axes of {path}") for unit in space]) or [None]
         if not known or len(lengths) != 3 or None in lengths:
             if known:
                 tell(f"{path}: its OME scale has no unit of length, so the size of a voxel in nm is not known")
