@@ -122,3 +122,32 @@ def test_chunks_that_we_left_out_are_told(tmp_path, sharded):
         volume.write(Box((0, 0, 0), (2, 20, 30)), IMAGE[:2])
     with pytest.warns(Note, match="6 of 12 chunks"):
         assert (open_volume(tmp_path / "a.precomputed").read()[:2] == IMAGE[:2]).all()
+
+
+@pytest.mark.parametrize(("encoding", "dtype"), [("jxl", "u1"), ("kempressed", "f4"), ("fpzip", "f4")])
+def test_encodings_of_images(tmp_path, encoding, dtype):
+    """As cloud-volume reads them back, in files and in shards."""
+    image = numbers((5, 20, 30), dtype) / (1 if dtype == "u1" else np.float32(7))
+    volume = cloud_volume(tmp_path / "p", image.astype(dtype), encoding=encoding)
+    expected = np.asarray(volume[:])[..., 0].T
+    assert np.abs(expected - image).max() < (40 if encoding == "jxl" else 1e-5)  # of 250
+    same(f"precomputed://{tmp_path}/p", expected)
+    same(write_shards(tmp_path / "s", image.astype(dtype), encoding), expected)
+
+
+@pytest.mark.parametrize("encoding", ["zfpc", "npz", "secret"])
+def test_encodings_that_are_not_read_are_named(tmp_path, encoding):
+    cloud_volume(tmp_path / "p", IMAGE)
+    info = json.loads((tmp_path / "p/info").read_text())
+    info["scales"][0]["encoding"] = encoding
+    (tmp_path / "p/info").write_text(json.dumps(info))
+    with pytest.raises(NeuropilError, match=f"encoded by {encoding}, which is not read here; known are raw, .*jxl"):
+        open_volume(f"precomputed://{tmp_path}/p")
+
+
+def test_a_chunk_of_another_type_than_described_is_refused(tmp_path):
+    cloud_volume(tmp_path / "p", numbers((4, 20, 30), "u4"), encoding="crackle", layer_type="segmentation")
+    info = json.loads((tmp_path / "p/info").read_text())
+    (tmp_path / "p/info").write_text(json.dumps(info | {"data_type": "uint8"}))
+    with pytest.raises(NeuropilError, match=r"expected uint8 in chunk .* got uint"):
+        open_volume(f"precomputed://{tmp_path}/p").read()

@@ -17,7 +17,7 @@ from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Format, Location, Stamp
 from neuropil.volumes.formats.chunked import ChunkedStore, Described, check_local, guarded, guarded_file, open_handle
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
-from neuropil.volumes.formats.precomputed_files import ChunkFiles, needs_files
+from neuropil.volumes.formats.precomputed_files import ChunkFiles, check_encoding, needs_files
 from neuropil.volumes.marks import marked
 from neuropil.volumes.metadata import JSON, Metadata, parse_voxel_size
 from neuropil.volumes.volume import Mode, Volume, arranged
@@ -39,6 +39,7 @@ def open_precomputed(location: Location, mode: Mode = "r") -> Volume:
         raise NeuropilError(f"no scale {location.array!r} in {location.container}{meant}; it has {known}")
     number = names.index(location.array) if location.array else 0
     scale = info["scales"][number]
+    check_encoding(location.container, scale)
     metadata = precomputed_metadata(info, scale, location.path)
     axes, ours = precomputed_axes(info), isinstance(info.get(_KEY), Mapping)
     if mode == "r" and needs_files(location.container, scale, location.remote):

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ _NATIVE = ("raw", "jpeg", "png", "compressed_segmentation")
 _CACHED = {"cache_pool": {"total_bytes_limit": 1 << 26}}
 """Room for the lists of what lies where in shards."""
 
-_PACKAGES = {"crackle": "crackle-codec", "compresso": "compresso", "fpzip": "fpzip"}
-"""Encodings that packages of the field have; the module is called as the encoding."""
+_PACKAGES = {"crackle": "crackle-codec", "compresso": "compresso", "fpzip": "fpzip", "kempressed": "fpzip"}
+"""Encodings that packages of the field have."""
 
 
 def _brotli(data: bytes) -> bytes:
@@ -162,6 +163,10 @@ class ChunkFiles:
             found = np.asarray(decode(data))
         except Exception as error:
             raise NeuropilError(f"cannot read chunk {name} of {self.container}: it is damaged ({error})") from None
+        if not np.can_cast(found.dtype, self.dtype, "safe"):
+            raise NeuropilError(
+                f"expected {self.dtype} in chunk {name} of {self.container}, as its info file says, got {found.dtype}"
+            )
         return found.astype(self.dtype).tobytes("F")
 
     def _tell_absent(self, absent: list[str], found: int) -> None:
@@ -200,24 +205,50 @@ def morton(at: Sequence[int], grid: Sequence[int]) -> int:
 
 
 def find_decoder(encoding: str, container: str) -> Callable[[bytes], Any]:
-    """The function of a package that unpacks an encoding.
+    """What unpacks a chunk of an encoding to `[x, y, z, channel]`, or to any array with the same voxels in that order.
 
     Raises:
         NeuropilError: an encoding that nothing here reads, or the package is not installed.
     """
+    if encoding == "jxl":
+        return _jpeg_xl
     if encoding not in _PACKAGES:
-        known = ", ".join((*_NATIVE, *_PACKAGES))
-        raise NeuropilError(f"expected an encoding of {known}, got {encoding!r}, in {container}/info")
-    from importlib import import_module
-
+        known = ", ".join((*_NATIVE, "jxl", *_PACKAGES))
+        raise NeuropilError(
+            f"{container} is encoded by {encoding}, which is not read here; known are {known}: write it anew in one of "
+            "these, with the program that made it"
+        )
+    package = "fpzip" if encoding == "kempressed" else encoding
     try:
-        module = import_module(encoding)
+        module = import_module(package)
     except ImportError:
         raise NeuropilError(
             f"{container} is encoded by {encoding}; install {_PACKAGES[encoding]} (pip install 'neuropil[formats]')"
         ) from None
     decode: Callable[..., Any] = module.decompress
+    if encoding == "kempressed":
+        return lambda data: np.swapaxes(decode(data, order="F"), 2, 3) - np.float32(2)
     return partial(decode, order="F") if encoding == "fpzip" else decode  # its own default has axes the other way round
+
+
+def _jpeg_xl(data: bytes) -> npt.NDArray[Any]:
+    """A chunk whose sections lie one below the other in one picture."""
+    import imagecodecs
+
+    picture = imagecodecs.jpegxl_decode(data)  # z·y, x or z·y, x, channel
+    channels = picture[np.newaxis] if picture.ndim == 2 else np.moveaxis(picture, -1, 0)
+    turned: npt.NDArray[Any] = channels.T
+    return turned
+
+
+def check_encoding(container: str, scale: Mapping[str, Any]) -> None:
+    """Refuse an encoding that is not read here.
+
+    Raises:
+        NeuropilError: as :func:`find_decoder`.
+    """
+    if scale["encoding"] not in _NATIVE:
+        find_decoder(scale["encoding"], container)
 
 
 def needs_files(container: str, scale: Mapping[str, Any], remote: bool) -> bool:
