@@ -1,5 +1,8 @@
 """NRRD as pynrrd and others write it: every voxel, place and size as meant, or refused by name."""
 
+import bz2
+import gzip
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -172,3 +175,21 @@ def test_what_pynrrd_cannot_read_is_named(tmp_path, line, told):
     (tmp_path / "a.nrrd").write_bytes("\n".join(["NRRD0004", *lines, "", ""]).encode() + IMAGE.tobytes())
     with pytest.raises(NeuropilError, match=rf"{told}.*a\.nrrd"):
         open_volume(tmp_path / "a.nrrd")
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("bzip2", bz2.compress)])
+def test_no_more_is_unpacked_than_the_header_says(tmp_path, encoding, pack):
+    head = f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 30 20 4\nencoding: {encoding}\n"
+    for name, more in (("a", b""), ("b", b"data file: b.raw\n"), ("long", b""), ("skip", b"byte skip: 5\n")):
+        packed = pack(IMAGE.tobytes() + bytes(10**7 if name == "long" else 0))
+        (tmp_path / "b.raw").write_bytes(packed)
+        (tmp_path / f"{name}.nrrd").write_bytes(head.encode() + more + b"\n" + (packed if name != "b" else b""))
+    same(tmp_path / "a.nrrd", IMAGE)
+    same(tmp_path / "b.nrrd", IMAGE)
+    tracemalloc.start()
+    with pytest.raises(NeuropilError, match=r"expected 2400 bytes of voxels, got 19201 or more, in .*long\.nrrd"):
+        open_volume(tmp_path / "long.nrrd")
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
+    with pytest.raises(NeuropilError, match=r"got a skip, in .*skip\.nrrd"):
+        open_volume(tmp_path / "skip.nrrd")

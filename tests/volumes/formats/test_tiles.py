@@ -13,6 +13,7 @@ from neuropil.dataset import VolumeDataset
 from neuropil.errors import Note
 from neuropil.sources import LabelledVolume
 from neuropil.volumes.formats import tiles
+from neuropil.volumes.volume import require_labels
 
 SHAPE, TILE = (3, 23, 31), (8, 10)
 
@@ -202,3 +203,9 @@ def test_tiles_that_are_absent_are_counted(tmp_path):
         file.unlink()
     with pytest.warns(Note, match=r"13 of 36 tiles of .* are not there, all of section 2; they are read as 0"):
         assert not open_volume(path).read()[2].any()
+
+
+def test_jpeg_tiles_hold_no_ids(tmp_path):
+    volume = open_volume(cut(tmp_path, random_image(), suffix="jpg"))
+    with pytest.raises(NeuropilError, match="got JPEG, which changes them"):
+        require_labels(volume)

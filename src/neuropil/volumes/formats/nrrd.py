@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import bz2
+import io
+import zlib
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
+from neuropil.memory import expect_memory
 from neuropil.volumes.allowances import check_inside
 from neuropil.volumes.arrangement import Arrangement, arrange
 from neuropil.volumes.formats.base import Format, Location, list_one, stamp_file
@@ -18,6 +25,13 @@ from neuropil.volumes.units import nanometres
 from neuropil.volumes.volume import ArrayStore, Mode, Volume, arranged
 
 _ENCODINGS = ("raw", "gzip", "gz", "bzip2", "bz2", "ascii", "text", "txt")
+
+_LONGEST = 8  # bytes of a value
+_UNPACK: dict[str, Callable[[bytes, int], bytes]] = {
+    "gzip": lambda packed, most: zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(packed, most),
+    "bzip2": lambda packed, most: bz2.BZ2Decompressor().decompress(packed, most),
+}
+_UNPACK |= {"gz": _UNPACK["gzip"], "bz2": _UNPACK["bzip2"]}
 
 _FIELDS = (
     *("space", "space dimension", "space directions", "space origin", "space units", "spacings", "units", "labels"),
@@ -38,7 +52,7 @@ def open_nrrd(location: Location, mode: Mode = "r") -> Volume:
     _check_packing(first, path)
     _check_data_file(path, str(first.get("data file") or first.get("datafile") or ""))
     with damage_told(path):
-        array, header = nrrd.read(path, index_order="C")  # z, y, x
+        array, header = _read(path)
     names = _names(array.ndim, header, path)
     if array.ndim == 3 and "c" in (names or []):
         raise NeuropilError(f"expected a volume z, y, x, got a section in colour, in {path}; make it grey")
@@ -75,6 +89,35 @@ def _check_packing(header: Any, path: str) -> None:
 def _field(header: Any, name: str) -> Any:
     """A field by its name, which may also be written without spaces; None where it is not there."""
     return header.get(name, header.get(name.replace(" ", "")))
+
+
+def _read(path: str) -> tuple[npt.NDArray[Any], Any]:
+    """The array as C counts, z y x, and the header. What is packed is unpacked as far as the header says: pynrrd would
+    unpack all of a file that holds more."""
+    import nrrd
+
+    with Path(path).open("rb") as file:
+        header = nrrd.read_header(file)
+        count = prod(int(n) for n in header["sizes"])
+        expect_memory(count, f"reading {path}", "store it in parts")
+        unpack = _UNPACK.get(header["encoding"])
+        if unpack is None:
+            return nrrd.read_data(header, file, path, index_order="C"), header
+        skipped = [_field(header, name) for name in ("byte skip", "line skip")]
+        if any(skipped):
+            raise NeuropilError(
+                f"expected packed voxels from the start of the data, got a skip, in {path}; write it anew"
+            )
+        named = _field(header, "data file")
+        packed = file.read() if named is None else (Path(path).parent / named).read_bytes()
+    plain = unpack(packed, count * _LONGEST + 1)
+    attached = {key: value for key, value in header.items() if key.replace(" ", "") != "datafile"}
+    array = nrrd.read_data({**attached, "encoding": "raw"}, io.BytesIO(plain), index_order="C")
+    if array.nbytes != len(plain):
+        raise NeuropilError(
+            f"expected {array.nbytes} bytes of voxels, got {len(plain)} or more, in {path}; is it damaged?"
+        )
+    return array, header
 
 
 def _check_data_file(path: str, named: str) -> None:

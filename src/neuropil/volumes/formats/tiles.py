@@ -87,6 +87,11 @@ class TileStore:
     def chunks(self) -> tuple[int, ...]:
         return (1, *self.tiling.tile)
 
+    @property
+    def lossy(self) -> bool:
+        """Whether values were changed when they were packed."""
+        return any(name.lower().endswith((".jpg", ".jpeg")) for name in self.tiling.sections)
+
     def read(self, index: Index) -> npt.NDArray[Any]:
         (z0, z1), (y0, y1), (x0, x1) = ((part.start, part.stop) for part in index)
         out = np.empty((z1 - z0, y1 - y0, x1 - x0), self.dtype)
