@@ -149,7 +149,86 @@ OTHERS = {
             ("MODEL.TARGET_OPT", "the target '5' is not to be had here"),
         ],
     ),
+    "semantic classes": (
+        {
+            "MODEL": {
+                "TARGET_OPT": ["9-5", "0"],
+                "TARGET_OPT_MULTISEG_SPLIT": [1, 1],
+                "LOSS_OPTION": [["WeightedCE"], ["WeightedBCEWithLogitsLoss", "DiceLoss"]],
+                "LOSS_KWARGS_KEY": [[["class_weight"]], []],
+                "LOSS_KWARGS_VAL": [[[[1.0, 2.0]]], []],
+                "LOSS_WEIGHT": [[2.0], [1.0, 1.0]],
+                "WEIGHT_OPT": [["0"], ["1", "0"]],
+                "OUTPUT_ACT": [["none"], ["none", "sigmoid"]],
+            },
+            "INFERENCE": {"OUTPUT_ACT": ["softmax", "sigmoid"]},
+        },
+        [
+            ("MODEL.LOSS_KWARGS_KEY", "leave it out"),
+            ("MODEL.LOSS_KWARGS_VAL", "leave it out"),
+            ("MODEL.TARGET_OPT_MULTISEG_SPLIT", "one label volume"),
+            ("MODEL.TARGET_OPT", "expected an affinity target"),
+            ("MODEL.TARGET_OPT", "semantic classes are not learned here"),
+            ("MODEL.LOSS_OPTION", "got 'WeightedCE'"),
+            ("INFERENCE.OUTPUT_ACT", "expected sigmoid, got ['softmax', 'sigmoid']"),
+        ],
+    ),
+    "pictures": (
+        {
+            "MODEL": {"ARCHITECTURE": "deeplabv3c", "AUX_OUT": True, "TARGET_OPT": ["0-1"], "LABEL_DILATION": 3},
+            "DATASET": {"DO_2D": True, "LOAD_2D": True},
+        },
+        [
+            ("MODEL.AUX_OUT", "deep_supervision"),
+            ("MODEL.LABEL_DILATION", "dilate the labels"),
+            ("MODEL.ARCHITECTURE", "got 'deeplabv3c'"),
+            ("MODEL.TARGET_OPT", "expected an affinity target"),
+            ("MODEL.TARGET_OPT", "the target '0-1' is not to be had here"),
+        ],
+    ),
+    "distances, by the names of older files": (
+        {
+            "MODEL": {
+                "ARCHITECTURE": "unet_residual_3d",
+                "TARGET_OPT": ["4-0-1", "8-0-40-16-16"],
+                "OUTPUT_ACT": "none",
+            },
+            "AUGMENTOR": {"ROTATE": True},
+            "DATASET": {"REJECT_SIZE_THRES": 1000},
+        },
+        [
+            ("AUGMENTOR.ROTATE", "expected keys with values"),
+            ("DATASET.REJECT_SIZE_THRES", "did you mean DATASET.REJECT_SAMPLING.SIZE_THRES"),
+            ("MODEL.OUTPUT_ACT", "expected a list, got 'none'"),
+            ("MODEL.ARCHITECTURE", "got 'unet_residual_3d'"),
+            ("MODEL.TARGET_OPT", "expected an affinity target"),
+            ("MODEL.TARGET_OPT", "4-0-1: expected a contour at least 1 wide"),
+            ("MODEL.TARGET_OPT", "the target '8-0-40-16-16' is not to be had here"),
+            ("MODEL.TARGET_OPT", "expected 2 lists in MODEL.LOSS_OPTION"),
+        ],
+    ),
 }
+
+
+def test_a_mistake_in_every_part_is_told_at_once(folder):
+    said = problems(
+        {
+            "SYSTEM": {"PARALLEL": "Q"},
+            "MODEL": {"FILTERS": [1, 2], "ACT_MODE": "a", "PAD_MODE": "b", "WEIGHT_OPT": [["9"]]},
+            "DATASET": {"PAD_MODE": "c"},
+            "AUGMENTOR": {"ROTATE": {"P": 3}, "CUTBLUR": {"LENGTH_RATIO": 4}},
+            "SOLVER": {"NAME": "d", "CLIP_GRADIENTS": {"ENABLED": True, "CLIP_TYPE": "e"}},
+            "MONITOR": {"ITERATION_NUM": [1]},
+            "INFERENCE": {"STRIDE": [1, 2], "AUG_MODE": "f", "BLENDING": "g", "OUTPUT_ENCODING": "h"},
+        }
+    )
+    keys = (
+        *("MODEL.FILTERS", "MODEL.ACT_MODE", "MODEL.PAD_MODE", "MODEL.TARGET_OPT", "MODEL.WEIGHT_OPT"),
+        *("AUGMENTOR.ROTATE.P", "AUGMENTOR.CUTBLUR.LENGTH_RATIO", "SOLVER.NAME", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE"),
+        *("MONITOR.ITERATION_NUM", "SYSTEM.PARALLEL", "INFERENCE.STRIDE", "INFERENCE.AUG_MODE", "DATASET.PAD_MODE"),
+        *("INFERENCE.BLENDING", "INFERENCE.OUTPUT_ENCODING"),
+    )
+    assert [line.split(":")[0] for line in said] == list(keys)
 
 
 @pytest.mark.parametrize("kind", OTHERS)

@@ -44,7 +44,8 @@ def _number(draft: Draft, name: str, least: float, most: float = inf) -> float:
     value = float(draft.settings[f"AUGMENTOR.{name}"])
     if not least <= value <= most:
         limits = f"≥ {least:g}" if most == inf else f"from {least:g} to {most:g}"
-        raise draft.refuse(f"AUGMENTOR.{name}", f"expected a value {limits}, got {value:g}")
+        draft.problem(f"AUGMENTOR.{name}", f"expected a value {limits}, got {value:g}")
+        return least
     return value
 
 

@@ -65,6 +65,10 @@ class Draft:
         written = [key for key in (theirs, *others) if key in self.settings.given]
         return NeuropilError(f"{self.settings.where(written[0] if written else theirs)}: {problem}")
 
+    def problem(self, theirs: str, problem: str, *others: str) -> None:
+        """Refuse a value as :meth:`refuse` does, but go on and look for more: :meth:`settle` tells it."""
+        self._problems.append(str(self.refuse(theirs, problem, *others)))
+
     def note(self, text: str, *keys: str) -> None:
         """Say what is done in another way than the words say, if any of these keys was written."""
         if written := [key for key in keys if key in self.settings.given]:
@@ -106,14 +110,10 @@ class Draft:
         return [float(n) for n in value]
 
     def check_same_size(self, output: str, window: str) -> None:
-        """Refuse an output of another size than the window.
-
-        Raises:
-            NeuropilError: the sizes differ.
-        """
+        """An output of another size than the window is a problem."""
         value, size = self.settings[output], list(self.settings[window])
         if value is not None and list(value) != size:
-            raise self.refuse(
+            self.problem(
                 output,
                 f"the network returns as many voxels as it sees: expected the same in {output} and {window}, "
                 f"got {list(value)} and {size}",
@@ -125,8 +125,7 @@ class Draft:
         word = self.settings[theirs]
         if word not in meanings:
             known = ", ".join(meanings)
-            problem = self.refuse(theirs, f"expected {known}, got {word!r}" + (f"; {instead}" if instead else ""))
-            self._problems.append(str(problem))
+            self.problem(theirs, f"expected {known}, got {word!r}" + (f"; {instead}" if instead else ""))
             return next(iter(meanings.values()))
         return meanings[word]
 

@@ -29,11 +29,12 @@ def put_inference(draft: Draft) -> None:
     if "INFERENCE.STRIDE" not in settings.given:  # the default is meant for larger windows than some have
         stride = [min(step, n) for step, n in zip(stride, size, strict=False)]
     if len(stride) != len(size) or any(not 1 <= step <= n for step, n in zip(stride, size, strict=True)):
-        raise draft.refuse(
+        draft.problem(
             "INFERENCE.STRIDE",
             f"expected INFERENCE.STRIDE from 1 to {size}, the size of a window, got {stride}",
             window,
         )
+        stride = size
     draft.put("predict.tile", size, window)
     draft.put("predict.overlap", [n - step for n, step in zip(size, stride, strict=True)], "INFERENCE.STRIDE")
     modes = {mode: mode for mode in ("mean", "min", "max")}
@@ -44,7 +45,18 @@ def put_inference(draft: Draft) -> None:
     draft.put("predict.tta", views or 1, "INFERENCE.AUG_NUM")
     if any(activation != "sigmoid" for activation in settings["INFERENCE.OUTPUT_ACT"]):
         given = settings["INFERENCE.OUTPUT_ACT"]
-        raise draft.refuse("INFERENCE.OUTPUT_ACT", f"affinities are probabilities: expected sigmoid, got {given}")
+        draft.problem("INFERENCE.OUTPUT_ACT", f"affinities are probabilities: expected sigmoid, got {given}")
+    _writing(draft)
+
+
+def _writing(draft: Draft) -> tuple[str, str]:
+    """How windows are blended, and the type that is written; what else of it there is not is a problem."""
+    if draft.settings["INFERENCE.SAMPLES_PER_BATCH"] < 1:
+        draft.problem("INFERENCE.SAMPLES_PER_BATCH", "expected a whole number of at least 1")
+    draft.choose("DATASET.PAD_MODE", {"reflect": "reflect"}, "images are continued by their mirror image")
+    encodings = {name: name for name in ("uint8", "logit8", "float16", "float32")}
+    blend = draft.choose("INFERENCE.BLENDING", {"gaussian": "gaussian", "bump": "bump"})
+    return blend, draft.choose("INFERENCE.OUTPUT_ENCODING", encodings)
 
 
 def written(draft: Draft, settings: PredictConfig) -> PredictConfig:
@@ -54,21 +66,18 @@ def written(draft: Draft, settings: PredictConfig) -> PredictConfig:
         NeuropilError: another blend, padding that is not mirrored, or an encoding that there is not.
     """
     theirs = draft.settings
-    if theirs["INFERENCE.SAMPLES_PER_BATCH"] < 1:
-        raise draft.refuse("INFERENCE.SAMPLES_PER_BATCH", "expected a whole number of at least 1")
     pad = "INFERENCE.PAD_SIZE" if theirs["INFERENCE.PAD_SIZE"] is not None else "DATASET.PAD_SIZE"
-    draft.choose("DATASET.PAD_MODE", {"reflect": "reflect"}, "images are continued by their mirror image")
+    blend, encoding = _writing(draft)
     assert settings.tile is not None
     assert settings.overlap is not None
-    encodings = {name: name for name in ("uint8", "logit8", "float16", "float32")}
     changes: dict[str, Any] = {
         "keep": "channels",
         "pad": draft.pad(pad),
         "surround": (0, 0, 0),
         "stride": tuple(t - o for t, o in zip(settings.tile, settings.overlap, strict=True)),
-        "blend": draft.choose("INFERENCE.BLENDING", {"gaussian": "gaussian", "bump": "bump"}),
+        "blend": blend,
         "batch": theirs["INFERENCE.SAMPLES_PER_BATCH"] if "INFERENCE.SAMPLES_PER_BATCH" in theirs.given else None,
-        "encoding": draft.choose("INFERENCE.OUTPUT_ENCODING", encodings),
+        "encoding": encoding,
     }
     return settings.model_copy(update=changes)
 

@@ -86,12 +86,12 @@ def _put_residual(draft: Draft, name: str) -> None:
         draft.put(f"model.{name}.pooling", bool(settings["MODEL.POOLING_LAYER"]), "MODEL.POOLING_LAYER")
     filters = list(settings["MODEL.FILTERS"])
     if name == "fpn_3d" and len(filters) != 5:
-        raise draft.refuse("MODEL.FILTERS", f"fpn_3d has five levels: expected five MODEL.FILTERS, got {filters}")
+        draft.problem("MODEL.FILTERS", f"fpn_3d has five levels: expected five MODEL.FILTERS, got {filters}")
     isotropic = bool(settings["DATASET.IS_ISOTROPIC"])
     isotropy = [True] * len(filters) if isotropic else [bool(one) for one in settings["MODEL.ISOTROPY"]]
     flat = name.endswith("_2d")
     if len(isotropy) != len(filters) and not flat:
-        raise draft.refuse(
+        draft.problem(
             "MODEL.ISOTROPY",
             f"expected as many values in MODEL.ISOTROPY as in MODEL.FILTERS, got {len(isotropy)} and {len(filters)}",
             "MODEL.FILTERS",

@@ -181,14 +181,17 @@ def _losses(draft: Draft, target: str, lists: Sequence[list[Any]]) -> tuple[dict
     found = []
     for name, weight, balance, activation in zip(names, weights, balances, activations, strict=True):
         if name not in _LOSSES:
-            raise draft.refuse("MODEL.LOSS_OPTION", f"expected one of {', '.join(_LOSSES)}, got {name!r}")
+            draft.problem("MODEL.LOSS_OPTION", f"expected one of {', '.join(_LOSSES)}, got {name!r}")
         if str(balance) not in _BALANCES:
-            raise draft.refuse(
+            draft.problem(
                 "MODEL.WEIGHT_OPT",
                 'expected "0" (all alike), "1" (rare class weighs more) or "1-1" (so, positives grown), '
                 f"got {balance!r}",
             )
-        _check_activation(draft, name, activation)
+        if name in _LOSSES:
+            _check_activation(draft, name, activation)
+        if name not in _LOSSES or str(balance) not in _BALANCES:
+            continue
         term = {"loss": _LOSSES[name], "weight": float(weight), "balance": _BALANCES[str(balance)]}
         found.append({**term, "activation": activation})
     return tuple(found)
@@ -203,7 +206,7 @@ def _check_activation(draft: Draft, loss: str, activation: str) -> None:
     else:
         fits = ("none", "sigmoid", "tanh") if loss.startswith("Weighted") else ("sigmoid",)
     if activation not in fits:
-        raise draft.refuse(
+        draft.problem(
             "MODEL.OUTPUT_ACT",
             f"expected {' or '.join(fits)} in MODEL.OUTPUT_ACT before {loss}, got {activation!r}",
             "MODEL.LOSS_OPTION",

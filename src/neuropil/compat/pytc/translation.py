@@ -181,7 +181,7 @@ def _put_optimizer(draft: Draft) -> None:
         },
     )
     if schedule == "plateau" and not settings["DATASET.VAL_IMAGE_NAME"]:
-        raise draft.refuse(
+        draft.problem(
             "SOLVER.LR_SCHEDULER_NAME",
             "ReduceLROnPlateau goes by the loss on DATASET.VAL_IMAGE_NAME; name a volume there",
         )
@@ -205,7 +205,7 @@ def _clip(draft: Draft) -> float:
     if not settings["SOLVER.CLIP_GRADIENTS.ENABLED"]:
         return 0.0
     if kind != "norm":
-        raise draft.refuse(
+        draft.problem(
             "SOLVER.CLIP_GRADIENTS.CLIP_TYPE",
             f"gradients are clipped by their norm: expected norm in SOLVER.CLIP_GRADIENTS.CLIP_TYPE, got {kind!r}",
             "SOLVER.CLIP_GRADIENTS.ENABLED",
@@ -218,11 +218,12 @@ def _averaged_share(draft: Draft, total: int) -> float:
     if not enabled:
         return 0.0
     if not 0 <= start < total:
-        raise draft.refuse(
+        draft.problem(
             "SOLVER.SWA.START_ITER",
             f"expected SOLVER.SWA.START_ITER from 0 to below SOLVER.ITERATION_TOTAL {total}, got {start}",
             *("SOLVER.SWA.ENABLED", "SOLVER.ITERATION_TOTAL"),
         )
+        return 0.0
     return float(1 - start / total)
 
 
@@ -236,16 +237,18 @@ def _put_training(draft: Draft) -> None:
     draft.put("training.keep_last", 10**6, "SOLVER.ITERATION_SAVE")
     shown = list(settings["MONITOR.ITERATION_NUM"])
     if len(shown) != 2:
-        raise draft.refuse("MONITOR.ITERATION_NUM", f"expected two numbers, of scalars and of pictures, got {shown}")
+        draft.problem("MONITOR.ITERATION_NUM", f"expected two numbers, of scalars and of pictures, got {shown}")
+        shown = [20, 200]
     draft.put("training.log_every", shown[0], "MONITOR.ITERATION_NUM")
     draft.put("training.image_every", shown[1], "MONITOR.ITERATION_NUM")
     draft.put("training.image_order", "zyx", "MONITOR.ITERATION_NUM")
     for key in ("SYSTEM.NUM_CPUS", "SYSTEM.NUM_GPUS"):
         if settings[key] < 0:
-            raise draft.refuse(key, f"expected a whole number of at least 0, got {settings[key]}")
+            draft.problem(key, f"expected a whole number of at least 0, got {settings[key]}")
     draft.put("training.workers", settings["SYSTEM.NUM_CPUS"], "SYSTEM.NUM_CPUS")
     gpus = settings["SYSTEM.NUM_GPUS"]
     draft.put("training.device", "auto" if gpus else "cpu", "SYSTEM.NUM_GPUS")
     draft.put("training.devices", max(1, gpus), "SYSTEM.NUM_GPUS")
-    draft.put("training.strategy", _parallel(draft) if gpus > 1 else "auto", "SYSTEM.PARALLEL")
+    parallel = _parallel(draft)
+    draft.put("training.strategy", parallel if gpus > 1 else "auto", "SYSTEM.PARALLEL")
     draft.put("training.precision", "auto" if settings["MODEL.MIXED_PRECESION"] else "fp32", "MODEL.MIXED_PRECESION")
