@@ -173,3 +173,4 @@ def test_names_that_contradict_each_other_are_refused(tmp_path):
         file["raw"].attrs["axis_names"] = list("xyz")
     with pytest.raises(NeuropilError, match=r"x, y, z .*z, y, x.* --axes "):
         open_volume(path)
+    assert open_volume(path, axes="zyx").shape == (4, 20, 30)

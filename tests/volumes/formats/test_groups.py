@@ -1,11 +1,16 @@
 """What groups above an array say of it: honoured from any level up to the top of the store, or told."""
 
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
 import h5py
 import pytest
 import zarr
 
 from foreign import IMAGE, same
 from neuropil.errors import Note
+from neuropil.volumes import open_volume
 
 SHIFT = (80.0, 0.0, 4.0)
 
@@ -112,3 +117,24 @@ def test_what_the_group_leaves_open_is_told(tmp_path, form, arrays, group, told)
     with pytest.warns(Note, match=f"group .*v .*{told}"):
         metadata = same(path / "v/raw", IMAGE, origin=None)
     assert metadata.voxel_size in (None, (80, 10, 8))
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("consolidated", [True, False])
+def test_a_server_may_not_tell_what_a_group_holds(tmp_path, consolidated):
+    """Then a size of the group counts, with a line; where it tells, it is as in a folder."""
+    arrays = {"v/raw": (IMAGE, {}), "v/s1": (IMAGE[:, ::2, ::2], {})}
+    path = write_in_group(tmp_path, "zarr3", arrays, {"v": SIZE})
+    if consolidated:
+        zarr.consolidate_metadata(path)
+    told, size = ("different shapes", None) if consolidated else ("cannot be seen", (40, 5, 4))
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.warns(Note, match=told):
+            volume = open_volume(f"http://127.0.0.1:{server.server_port}/a.zarr/v/s1")
+        server.shutdown()
+    assert volume.metadata.voxel_size == size

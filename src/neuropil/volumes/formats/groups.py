@@ -42,14 +42,14 @@ class Group:
         name: of the group inside the container; "" for the container itself.
         inside: the name of the array as seen from the group.
         attributes: of the group.
-        arrays: those below the group, as far as that can be told.
+        arrays: those below the group; None where that cannot be told.
     """
 
     container: str
     name: str
     inside: str
     attributes: Mapping[str, Any]
-    arrays: Callable[[], Iterable[Neighbour]]
+    arrays: Callable[[], list[Neighbour] | None]
 
     @property
     def path(self) -> str:
@@ -58,9 +58,9 @@ class Group:
 
 
 class ListGroup(Protocol):
-    """The arrays below the group of a name in a container; none where a bucket does not tell."""
+    """The arrays below the group of a name in a container, the first ``MOST``; None where a bucket does not tell."""
 
-    def __call__(self, container: str, name: str) -> Iterator[Neighbour]: ...
+    def __call__(self, container: str, name: str) -> list[Neighbour] | None: ...
 
 
 def groups_above(container: str, name: str, read: ReadGroup, list_group: ListGroup) -> Iterator[Group]:
@@ -175,8 +175,12 @@ def _open(group: Group, found: Mapping[str, Any], own: Mapping[str, Any], path: 
     if units[0] and units[0] != units[1]:
         tell(f"{told}it may be in other units than those of the array{out}")
         return True
-    shapes: dict[tuple[int, ...], str] = {}
-    for array, _ in zip(group.arrays(), range(MOST), strict=False):
+    arrays, shapes = group.arrays(), dict[tuple[int, ...], str]()
+    if arrays is None:
+        tell(
+            f"{path} has the {key} of its group {group.path}; whether that is meant for all arrays there cannot be seen"
+        )
+    for array in arrays or ():
         if len(array.shape) >= 3 and not array.sized:
             shapes.setdefault(array.shape[-3:], array.name)
     if len(shapes) > 1:

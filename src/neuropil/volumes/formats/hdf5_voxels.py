@@ -101,6 +101,7 @@ class Sources:
 
         told = f"the virtual dataset {dataset.name}"
         if name not in files:
+            files.clear()  # one at a time: there may be more than a process may open
             if name == ".":
                 files[name] = dataset.file
             else:

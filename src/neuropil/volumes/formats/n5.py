@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from neuropil.volumes.formats.chunked import (
     open_handle,
 )
 from neuropil.volumes.formats.codecs import N5Store
-from neuropil.volumes.formats.groups import Neighbour, groups_above
+from neuropil.volumes.formats.groups import MOST, Neighbour, groups_above
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
 from neuropil.volumes.formats.n5_place import SIZED, made_here, n5_metadata
 from neuropil.volumes.formats.presence import ChunkNames, watched
@@ -126,11 +127,15 @@ def group_attributes(container: str, name: str) -> dict[str, Any] | None:
     return keys.read_json(container, f"{name}/attributes.json" if name else "attributes.json")
 
 
-def _arrays(container: str, name: str) -> Iterator[Neighbour]:
-    """The datasets below a group."""
-    for array, listed in ({} if "://" in container else list_folder(container, describe, name)).items():
+def _arrays(container: str, name: str) -> list[Neighbour] | None:
+    """The datasets below a group; None in a bucket, which does not tell."""
+    if "://" in container:
+        return None
+    found = []
+    for array, listed in islice(list_folder(container, describe, name).items(), MOST):
         known = group_attributes(container, array) or {}
-        yield Neighbour(array, listed.shape, any(key in known for key in SIZED))
+        found.append(Neighbour(array, listed.shape, any(key in known for key in SIZED)))
+    return found
 
 
 def n5_attributes(metadata: Metadata, axes: int) -> dict[str, JSON]:

@@ -115,7 +115,11 @@ def _of_group(group: Group, own: Mapping[str, Any], groups: Sequence[Group], pat
     where the dataset's own level is known."""
     for image in group.attributes.get("multiscales") or []:
         for level in image.get("datasets", []) if isinstance(image, Mapping) else []:
-            if level.get("path") == group.inside and isinstance(level.get("transform"), Mapping):
+            if level.get("path") != group.inside:
+                continue
+            if "coordinateTransformations" in level:
+                tell(f"the group {group.path} of {path} has coordinateTransformations, which are not used in N5")
+            if isinstance(level.get("transform"), Mapping):
                 return replace(group, attributes=_turned(level["transform"], path), arrays=list)
     plain = replace(group, attributes=_plain(group.attributes, path))
     level = _LEVEL.fullmatch(group.inside.rpartition("/")[2])

@@ -24,6 +24,9 @@ from neuropil.volumes.volume import Index, Store
 COUNTED = 100_000
 """Files up to which those that are absent are counted when an array is opened; of more, each one when it is read."""
 
+_LISTED = 2_000_000
+"""The same for chunks in the lists of shards."""
+
 _ABSENT = 2**64 - 1
 """Place and length of a chunk that a shard does not hold."""
 
@@ -199,7 +202,7 @@ def watched(store: Store, container: str, name: str, names: ChunkNames, shards: 
     Raises:
         NeuropilError: files are named otherwise than described, all or some.
     """
-    if math.prod(names.grid) > COUNTED:
+    if math.prod(names.grid) > COUNTED or (shards is not None and shards.expected > _LISTED):
         return WatchedStore(store, container, name, names, shards, path)
     files, there, other, stray = 0, 0, "", ""
     whole = (slice(None),) * len(names.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from neuropil.volumes.formats.chunked import (
     open_handle,
 )
 from neuropil.volumes.formats.codecs import lacks_codec, open_by_zarr
-from neuropil.volumes.formats.groups import Neighbour, groups_above, inherit
+from neuropil.volumes.formats.groups import MOST, Neighbour, groups_above, inherit
 from neuropil.volumes.formats.making import create_chunked, open_new
 from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images, ome_place
 from neuropil.volumes.formats.presence import ChunkNames, find_shards, watched
@@ -64,7 +65,7 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     image = next(filter(None, (ome_place(group.attributes, group.inside) for group in above)), None)
     named = described.values.get("dimension_names")
     about = inherit(own, [] if image else above, len(described.listed.shape), path, bool(named))
-    names = agreed([image.axes if image else None, named, axis_names(about.attributes)], path)
+    names = location.axes or agreed([image.axes if image else None, named, axis_names(about.attributes)], path)
     keep = True if "offsets" in own else False if image else None  # OME-Zarr images often have one channel, written out
     names = location.names(described.listed.shape, names)
     arrangement = arrange(described.listed.shape, names, path, keep)
@@ -241,10 +242,18 @@ def group_attributes(container: str, name: str) -> dict[str, Any] | None:
     return old if old is not None else keys.read_json(container, f"{at}.zgroup") and {}
 
 
-def _arrays(container: str, name: str) -> Iterator[Neighbour]:
-    """The arrays below a group."""
-    for array, listed in ({} if "://" in container else list_folder(container, describe, name)).items():
-        yield Neighbour(array, listed.shape, any(key in attributes(container, array) for key in SIZES))
+def _arrays(container: str, name: str) -> list[Neighbour] | None:
+    """The arrays below a group; None where a bucket does not tell."""
+    if "://" in container:
+        found = {key: one for key, one in _consolidated(container) if key.startswith(f"{name}/" if name else "")}
+    else:
+        found = list_folder(container, describe, name)
+    if "://" in container and not found:
+        return None
+    return [
+        Neighbour(array, listed.shape, any(key in attributes(container, array) for key in SIZES))
+        for array, listed in islice(found.items(), MOST)
+    ]
 
 
 def chunk_files(array: Path) -> Iterator[tuple[Path, tuple[int, ...] | None]]:
