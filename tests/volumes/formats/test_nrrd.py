@@ -193,3 +193,9 @@ def test_no_more_is_unpacked_than_the_header_says(tmp_path, encoding, pack):
     tracemalloc.stop()
     with pytest.raises(NeuropilError, match=r"got a skip, in .*skip\.nrrd"):
         open_volume(tmp_path / "skip.nrrd")
+
+
+def test_an_origin_of_two_numbers_is_refused(tmp_path):
+    write(tmp_path / "a.nrrd", space_directions=np.diag([6, 7, 30]), space_origin=[6, 7], space_units=["nm"] * 3)
+    with pytest.raises(NeuropilError, match=r"space origin as three numbers, got \[6.0, 7.0\], in .*a\.nrrd"):
+        open_volume(tmp_path / "a.nrrd")

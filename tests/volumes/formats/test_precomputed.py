@@ -11,6 +11,7 @@ from foreign import IMAGE, numbers, same
 from neuropil.errors import NeuropilError, Note
 from neuropil.geometry import Box
 from neuropil.volumes import open_volume
+from neuropil.volumes.volume import require_labels
 
 
 def cloud_volume(path, array, **options):
@@ -151,3 +152,13 @@ def test_a_chunk_of_another_type_than_described_is_refused(tmp_path):
     (tmp_path / "p/info").write_text(json.dumps(info | {"data_type": "uint8"}))
     with pytest.raises(NeuropilError, match=r"expected uint8 in chunk .* got uint"):
         open_volume(f"precomputed://{tmp_path}/p").read()
+
+
+@pytest.mark.parametrize("compress", [False, "br"])
+def test_jpeg_is_no_place_for_ids(tmp_path, compress):
+    cloud_volume(tmp_path / "p", IMAGE, encoding="jpeg", compress=compress)
+    volume = open_volume(f"precomputed://{tmp_path}/p")
+    with pytest.raises(NeuropilError, match="got JPEG, which changes them"):
+        require_labels(volume)
+    cloud_volume(tmp_path / "q", IMAGE, compress=compress)
+    assert require_labels(open_volume(f"precomputed://{tmp_path}/q")).dtype == np.uint8

@@ -66,6 +66,12 @@ class ChunkedStore:
         return stored
 
     @property
+    def lossy(self) -> bool:
+        """Whether values were changed when they were packed: JPEG, which precomputed volumes may have."""
+        scale = self.handle.spec().to_json().get("scale_metadata", {})
+        return bool(scale.get("encoding") == "jpeg")
+
+    @property
     def chunks(self) -> tuple[int, ...] | None:
         shape = self.handle.chunk_layout.write_chunk.shape
         return None if shape is None else tuple(int(n) for n in shape)

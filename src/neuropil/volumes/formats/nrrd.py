@@ -201,6 +201,8 @@ def _in_space(header: Any, arrangement: Arrangement, path: str) -> tuple[Any, An
     if any(_field(header, name) is not None for name in ("spacings", "axis mins", "axis maxs")):
         raise NeuropilError(f"expected space directions or spacings, got both, in {path}; leave one out")
     origin = _field(header, "space origin")
+    if origin is not None and np.shape(origin) != (3,):
+        raise NeuropilError(f"expected space origin as three numbers, got {np.asarray(origin).tolist()}, in {path}")
     return np.diag(matrix), np.asarray([0.0] * 3 if origin is None else origin, float)[::-1]
 
 

@@ -77,6 +77,11 @@ class ChunkFiles:
         return stored
 
     @property
+    def lossy(self) -> bool:
+        """Whether values were changed when they were packed."""
+        return self.scale.get("encoding") == "jpeg"
+
+    @property
     def chunks(self) -> tuple[int, ...]:
         return (self.shape[0], *(int(n) for n in reversed(self.scale["chunk_sizes"][0])))
 
