@@ -155,6 +155,7 @@ def test_mirror_images_have_the_affinities_of_mirrored_labels(axis):
     np.testing.assert_array_equal(mirrored(codes, axis), (255 * twice).astype(np.uint8))
 
 
+@pytest.mark.slow
 def test_convolutions_are_right_in_processes_of_their_own(tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks" / "convolutions.py"), "--only", "scan", "--cases", "2"]
     done = subprocess.run([*command, "--repeats", "1", "--seconds", "120"], capture_output=True, text=True, check=True)
@@ -166,9 +167,10 @@ def test_convolutions_are_right_in_processes_of_their_own(tmp_path):
 
 @pytest.mark.parametrize(
     "parts",
-    [("card", "train narrow"), pytest.param(("card", "predict narrow", "segment"), marks=pytest.mark.slow)],
+    [("card", "train narrow"), ("card", "predict narrow", "segment")],
     ids=",".join,
 )
+@pytest.mark.slow
 def test_what_a_gpu_is_measured_by_runs_on_a_processor(benchmark, tmp_path, parts):
     chosen = [word for part in parts for word in ("--only", part)]
     said = benchmark("gpu.py", "--tiny", "--device", "cpu", "--out", tmp_path / "gpu.jsonl", *chosen)

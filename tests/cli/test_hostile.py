@@ -200,6 +200,7 @@ def test_a_file_of_exactly_that_name_comes_before_a_pattern(run):
     assert run("info", "s[1].png")[0] == 0
 
 
+@pytest.mark.slow
 def test_large_honest_sections_are_read(tmp_path):
     Image.fromarray(np.zeros((14_000, 14_300), np.uint8)).save(tmp_path / "a.png", compress_level=1)
     volume = open_volume(tmp_path / "a.png")
