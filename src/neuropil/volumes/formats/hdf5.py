@@ -19,6 +19,7 @@ from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.formats import hdf5_links, matlab
 from neuropil.volumes.formats.base import Format, Location, stamp_file
+from neuropil.volumes.formats.coordinates import Coordinates, coordinates, with_coordinates
 from neuropil.volumes.formats.groups import MOST, Group, Neighbour, inherit
 from neuropil.volumes.formats.hdf5_file import SparingFile
 from neuropil.volumes.formats.hdf5_voxels import beside_file, check_readable
@@ -96,6 +97,7 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
         labelled = bool(location.axes) or _axes(dataset, attributes, path) is not None
         about = inherit(attributes, _groups(dataset, location.container), dataset.ndim, path, labelled)
         found = None if location.axes else _axes(dataset, about.attributes, path)
+        about = with_coordinates(about, lambda: _coordinates(dataset, attributes), path)
         names = location.names(dataset.shape, found)
         arrangement = arrange(dataset.shape, names, path, True if "offsets" in attributes else None)
         metadata = Metadata.from_attributes(about.attributes, path, arrangement).found(about.where)
@@ -232,11 +234,26 @@ def _axes(dataset: Any, attributes: Mapping[str, Any], path: str) -> Sequence[st
 
 def _scales(dataset: Any, attributes: Mapping[str, Any]) -> list[str] | None:
     """Names of the dimension scales, one for each axis, as netCDF has them; "" for an axis without."""
+    return [name for name, _ in _scale_of_each(dataset, attributes)] or None
+
+
+def _scale_of_each(dataset: Any, attributes: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Name and dataset of the scale of each axis: of several the one whose name says what the axis is."""
     found = []
     for references in attributes.get("DIMENSION_LIST", ()):
-        names = [dataset.file[one].name.rpartition("/")[2] for one in references if one]
-        found.append(next((name for name in names if kind(name) in "tczyx"), names[0] if names else ""))
-    return found or None
+        scales = [(scale.name.rpartition("/")[2], scale) for one in references if one and (scale := dataset.file[one])]
+        known = (pair for pair in scales if kind(pair[0]) in "tczyx")
+        found.append(next(known, scales[0] if scales else ("", None)))
+    return found
+
+
+def _coordinates(dataset: Any, attributes: Mapping[str, Any]) -> list[Coordinates | None]:
+    """The scales of a dataset as coordinates of its axes."""
+    pairs = zip(_scale_of_each(dataset, attributes), dataset.shape, strict=False)
+    return [
+        coordinates(name, scale[...], scale.attrs.get("units")) if scale is not None and scale.shape == (n,) else None
+        for (name, scale), n in pairs
+    ]
 
 
 def _groups(dataset: Any, container: str) -> Iterator[Group]:

@@ -27,6 +27,7 @@ from neuropil.volumes.formats.chunked import (
     open_handle,
 )
 from neuropil.volumes.formats.codecs import lacks_codec, open_by_zarr
+from neuropil.volumes.formats.coordinates import Coordinates, coordinates, with_coordinates
 from neuropil.volumes.formats.groups import MOST, Neighbour, groups_above, inherit
 from neuropil.volumes.formats.making import create_chunked, open_new
 from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images, ome_place
@@ -68,6 +69,8 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     names = location.axes or agreed([image.axes if image else None, named, axis_names(about.attributes)], path)
     keep = True if "offsets" in own else False if image else None  # OME-Zarr images often have one channel, written out
     names = location.names(described.listed.shape, names)
+    if image is None:
+        about = with_coordinates(about, lambda: _coordinates(location.container, name, names, described.listed), path)
     arrangement = arrange(described.listed.shape, names, path, keep)
     metadata = Metadata.from_attributes(about.attributes, path, arrangement).found(about.where)
     if image is not None and metadata.voxel_size is None:
@@ -76,6 +79,23 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
         raise NeuropilError(f"{location.container} is a ZIP file, which is only read; unpack it to change it")
     store = arranged(_open(described, location, name, path, mode), arrangement)
     return Volume(path, guarded(store, file, found, mode), metadata, mode)
+
+
+def _coordinates(
+    container: str, name: str, names: Sequence[str | None] | None, listed: arrays.Listed
+) -> list[Coordinates | None]:
+    """The arrays beside an array that are called as its axes, as xarray keeps coordinates."""
+    found: list[Coordinates | None] = []
+    for axis, length in zip(names or (), listed.shape, strict=False):
+        beside = "/".join(part for part in (name.rpartition("/")[0], str(axis or "")) if part)
+        described = describe(container, beside) if name and axis and not is_zip(container) else None
+        unit = None if described is None else attributes(container, beside).get("units")
+        known = None
+        if described is not None and unit is not None and described.listed.shape == (length,):
+            values = np.asarray(open_handle(described.driver, container, beside, "r").read().result())
+            known = coordinates(str(axis), values, unit)
+        found.append(known)
+    return found
 
 
 def _open(described: Described, location: Location, name: str, path: str, mode: Mode) -> Store:
