@@ -38,6 +38,13 @@ def test_on_the_processor_norms_count_each_process_and_nobody_draws_beside():
     assert (config.model.normalisation, config.training.workers, warning) == ("sync_batch", 8, None)
 
 
+def test_a_number_of_workers_that_was_written_is_not_ignored_in_silence():
+    for words, said in ((["SYSTEM.NUM_CPUS", "8"], "SYSTEM.NUM_CPUS 8 starts no workers"), ([], None)):
+        classic = translate(read_settings([], [*LEAST, *words]))
+        _, warning = use_devices(classic, choose_devices(0, "dp", 0, 0), half=False)
+        assert warning == said or said in warning
+
+
 @pytest.mark.parametrize(
     ("mixed", "half", "precision"), [(True, True, "fp16"), (True, False, "auto"), (False, True, "fp32")]
 )

@@ -126,7 +126,8 @@ def test_foreground_and_contour_are_learned_besides():
         (["MODEL.ARCHITECTURE", "unetr", "MODEL.NORM_NAME", "gn"], "MODEL.NORM_NAME", "expected instance, batch"),
         (["MODEL.ARCHITECTURE", "swinunetr", "MODEL.DEPTHS", "[2]"], "MODEL.DEPTHS", "model.swin_unetr.depths"),
         (["SOLVER.ITERATION_TOTAL", "0"], "SOLVER.ITERATION_TOTAL", "expected a value ≥ 1, got 0"),
-        (["INFERENCE.AUG_NUM", "5"], "INFERENCE.AUG_NUM", "predict.tta"),
+        (["INFERENCE.AUG_NUM", "5"], "INFERENCE.AUG_NUM", "4, 8, 16 or None"),
+        (["INFERENCE.AUG_NUM", "0"], "INFERENCE.AUG_NUM", "4, 8, 16 or None"),
         (["INFERENCE.STRIDE", "[9, 1, 1]"], "INFERENCE.STRIDE", "expected INFERENCE.STRIDE from 1 to [8, 256, 256]"),
         (["AUGMENTOR.ELASTIC.P", "1.5"], "AUGMENTOR.ELASTIC.P", "from 0 to 1, got 1.5"),
         (
@@ -232,6 +233,7 @@ def test_lists_of_volumes(tmp_path):
     ("words", "names"),
     [
         ("INFERENCE.OUTPUT_NAME a", ["a_txy.h5/vol0", "a_txy.h5/vol1"]),
+        ("INFERENCE.OUTPUT_NAME b/a", ["b/a_txy.h5/vol0", "b/a_txy.h5/vol1"]),
         ("INFERENCE.OUTPUT_NAME a.hdf5 INFERENCE.AUG_NUM None", ["a.hdf5/vol0", "a.hdf5/vol1"]),
         ("INFERENCE.AUG_NUM 16 INFERENCE.DO_SINGLY True", ["result_0_txyz.h5/vol0", "result_1_txyz.h5/vol0"]),
         ("INFERENCE.AUG_NUM 4 INFERENCE.OUTPUT_NAME a.zarr", ["a_0.zarr", "a_1.zarr"]),
@@ -303,3 +305,17 @@ def test_learning_rates_are_those_of_the_classic_schedulers():
         total = run["settings"]["ITERATION_TOTAL"]
         ours = [learning_rate(optimizer, iteration, iteration / total) for iteration, _ in run["lr"]]
         assert ours == pytest.approx([rate for _, rate in run["lr"]], rel=1e-5, abs=1e-14), name
+
+
+def test_sections_by_themselves_are_seen_in_eight_views_at_most():
+    flat = "MODEL.ARCHITECTURE unet_2d DATASET.DO_2D True MODEL.OUT_PLANES 2 INFERENCE.AUG_NUM 16 "
+    sizes = "MODEL.INPUT_SIZE [1,33,33] MODEL.OUTPUT_SIZE [1,33,33]"
+    classic = translate(read_settings([], ["MODEL.TARGET_OPT", '["2"]', *(flat + sizes).split()]))
+    assert classic.config.predict.tta == 8
+    assert classic.predictions[0].parent.name == "result_txy.h5"
+
+
+def test_normalisation_of_transformers_is_not_ignored_in_silence():
+    words = "MODEL.ARCHITECTURE unetr DATASET.MEAN 0.3 MODEL.OUT_PLANES 3 INFERENCE.STRIDE [4,128,128]"
+    classic = translate(read_settings([], ["MODEL.TARGET_OPT", '["2"]', *words.split()]))
+    assert any("DATASET.MEAN" in note and "unetr has no such thing" in note for note in classic.notes)

@@ -148,6 +148,8 @@ def test_a_volume_brings_its_own_offsets():
     ahead = neuropil.array_volume(affs, neuropil.Metadata(offsets=[(1, 0, 0), (0, 1, 0), (0, 0, 1)]))
     with pytest.raises(NeuropilError, match="voxels before"):
         ours.agglomerate(ahead, [0.3])
+    with pytest.raises(NeuropilError, match=r"opened volume, got 'a\.h5'"):
+        ours.agglomerate("a.h5", [0.3])
 
 
 @needs_classic

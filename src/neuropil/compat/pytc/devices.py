@@ -66,8 +66,9 @@ def use_devices(classic: Classic, devices: Devices, half: bool) -> tuple[Config,
     training: dict[str, Any] = {"device": devices.device, "devices": devices.count, "strategy": devices.strategy}
     if devices.device == "cpu":
         training["workers"] = 0  # the network uses every core there is
-        if classic.workers and warning:
-            warning = f"{warning}, and SYSTEM.NUM_CPUS {classic.workers} starts no workers beside the network"
+        if classic.workers:
+            idle = f"SYSTEM.NUM_CPUS {classic.workers} starts no workers beside the network"
+            warning = f"{warning}, and {idle}" if warning else f"on the processor {idle}"
         if config.model.normalisation == "sync_batch":
             warning = f"{warning or 'on the processor'}; norms count each process by itself (MODEL.NORM_MODE bn)"
             name = config.model.architecture

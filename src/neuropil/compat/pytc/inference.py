@@ -39,14 +39,21 @@ def put_inference(draft: Draft) -> None:
     draft.put("predict.overlap", [n - step for n, step in zip(size, stride, strict=True)], "INFERENCE.STRIDE")
     modes = {mode: mode for mode in ("mean", "min", "max")}
     draft.put("predict.tta_mode", draft.choose("INFERENCE.AUG_MODE", modes), "INFERENCE.AUG_MODE")
-    views = settings["INFERENCE.AUG_NUM"]
-    if views is None:
+    if settings["INFERENCE.AUG_NUM"] is None:
         draft.note("None is no test-time augmentation, one view; left out, it is 8 views", "INFERENCE.AUG_NUM")
-    draft.put("predict.tta", views or 1, "INFERENCE.AUG_NUM")
+    elif settings["INFERENCE.AUG_NUM"] not in (1, *VIEWS):
+        draft.problem("INFERENCE.AUG_NUM", f"expected 4, 8, 16 or None, got {settings['INFERENCE.AUG_NUM']}")
+    draft.put("predict.tta", _views(settings), "INFERENCE.AUG_NUM")
     if any(activation != "sigmoid" for activation in settings["INFERENCE.OUTPUT_ACT"]):
         given = settings["INFERENCE.OUTPUT_ACT"]
         draft.problem("INFERENCE.OUTPUT_ACT", f"affinities are probabilities: expected sigmoid, got {given}")
     _writing(draft)
+
+
+def _views(settings: Settings) -> int:
+    """The views of a prediction; a section by itself has 8 at most."""
+    views = int(settings["INFERENCE.AUG_NUM"] or 1)
+    return min(views, 8) if settings["DATASET.DO_2D"] else views
 
 
 def _writing(draft: Draft) -> tuple[str, str]:
@@ -109,7 +116,8 @@ def predictions(draft: Draft, output: Path, images: list[str]) -> tuple[Path, ..
     name = Path(settings["INFERENCE.OUTPUT_NAME"])
     if not name.name:
         raise draft.refuse("INFERENCE.OUTPUT_NAME", f"expected a name such as result.h5, got {str(name)!r}")
-    ending, views = name.suffix or ".h5", VIEWS.get(settings["INFERENCE.AUG_NUM"] or 1, "")
+    ending, views = name.suffix or ".h5", VIEWS.get(_views(settings), "")
+    folder /= name.parent
     numbers = [str(number).zfill(len(str(len(images) - 1))) for number in range(len(images))]
     if name.suffix not in _HDF5:  # a name that the classic program does not know: one file each, in that format
         return tuple(folder / f"{name.stem}{f'_{n}' if len(images) > 1 else ''}{ending}" for n in numbers or [""])

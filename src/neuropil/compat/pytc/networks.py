@@ -68,7 +68,7 @@ def put_network(draft: Draft) -> None:
     if name in CLASSIC:
         _put_residual(draft, name)
     else:
-        idle.append("DATASET.IS_ISOTROPIC")
+        idle += ["DATASET.IS_ISOTROPIC", "DATASET.MEAN", "DATASET.STD"]
         _put_transformer(draft, name)
     if written := [key for key in idle if draft.settings.asks(key)]:
         why = f"MODEL.ARCHITECTURE {draft.settings['MODEL.ARCHITECTURE']} has no such thing"

@@ -44,7 +44,7 @@ class Classic:
     mixed: bool
     """Whether half-precision floats were asked for."""
     workers: int
-    """Processes that draw samples."""
+    """Processes that draw samples, where the file says so."""
     notes: tuple[str, ...]
     """Keys that were given and change nothing here, and why; files found elsewhere."""
     left_out: tuple[str, ...]
@@ -88,7 +88,7 @@ def translate(settings: Settings) -> Classic:
         gpus=settings["SYSTEM.NUM_GPUS"],
         parallel=parallel,
         mixed=bool(settings["MODEL.MIXED_PRECESION"]),
-        workers=settings["SYSTEM.NUM_CPUS"],
+        workers=settings.given.get("SYSTEM.NUM_CPUS", 0),
         notes=(*settings.notes(), *draft.notes),
         left_out=_left_out(settings, images),
     )

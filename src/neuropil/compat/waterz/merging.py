@@ -155,10 +155,12 @@ def decoded(affs: npt.NDArray[Any] | Volume) -> npt.NDArray[Any]:
     """Affinities as an array that needs neither encoding nor offsets to be understood.
 
     Raises:
-        NeuropilError: a volume whose offsets lack one of the voxels before.
+        NeuropilError: a volume whose offsets lack one of the voxels before, or neither array nor volume.
     """
-    if not isinstance(affs, Volume):
+    if isinstance(affs, np.ndarray):
         return affs
+    if not isinstance(affs, Volume):
+        raise NeuropilError(f"expected affinities as an array or an opened volume, got {affs!r}; neuropil.open_volume")
     offsets, encoding = affs.metadata.offsets or NEAREST, affs.metadata.encoding
     if not set(NEAREST) <= set(offsets):
         raise NeuropilError(
