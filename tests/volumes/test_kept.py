@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from neuropil.errors import NeuropilError
 from neuropil.geometry import Box
 from neuropil.volumes import Metadata, array_volume, in_tissue, write_volume
 from neuropil.volumes import kept as module
@@ -60,3 +61,16 @@ def test_a_large_mask_is_read_once_too_and_not_counted(tmp_path, read, monkeypat
     np.testing.assert_array_equal(found, MASK)
     assert "%" not in line
     assert sum(read) == MASK.size
+
+
+@pytest.mark.parametrize("kept", [10, 1 << 28])
+@pytest.mark.parametrize("value", [0.5, np.nan, -1, 1, 7])
+def test_a_mask_is_of_0_and_1(tmp_path, monkeypatch, value, kept):
+    monkeypatch.setattr(module, "KEPT", kept)
+    path = f"{tmp_path}/m.h5"
+    write_volume(path, np.where(MASK, np.float32(value), np.float32(0)), Metadata((30, 6, 6)))
+    if value >= 1:
+        np.testing.assert_array_equal(lay(path)[0], MASK)
+        return
+    with pytest.raises(NeuropilError, match=r"a mask of 0 \(outside\) and 1 \(tissue\).*m\.h5"):
+        lay(path)

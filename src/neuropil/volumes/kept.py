@@ -6,10 +6,12 @@ import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from neuropil.errors import NeuropilError
 from neuropil.geometry import blocks
 from neuropil.volumes.identity import stamp
 from neuropil.volumes.opening import open_volume
@@ -25,6 +27,23 @@ _SLAB = 1 << 24
 @dataclass(frozen=True, eq=False)
 class KeptStore(ArrayStore):
     """A mask that was read from its file: whether each voxel is tissue."""
+
+
+def is_tissue(values: npt.NDArray[Any], path: str) -> npt.NDArray[np.bool_]:
+    """Whether each voxel of a mask is tissue: 0 is not.
+
+    Raises:
+        NeuropilError: fractions, NaN or negative numbers, of which nothing says what they mean.
+
+    >>> is_tissue(np.array([0, 1, 255]), "m.h5").tolist()
+    [False, True, True]
+    """
+    signed = values.dtype.kind in "if"
+    if signed and not bool(((values >= 0) & ((values == np.rint(values)) if values.dtype.kind == "f" else True)).all()):
+        raise NeuropilError(
+            f"expected a mask of 0 (outside) and 1 (tissue), got fractions or negative numbers, in {path}; make it one"
+        )
+    return np.asarray(values != 0)
 
 
 def open_kept(path: str) -> Volume:
@@ -50,4 +69,4 @@ def _kept(path: str, changed: str) -> npt.NDArray[np.bool_]:
     with open_volume(path) as mask:
         deep = max(1, _SLAB // prod(mask.shape[1:]))
         parts = blocks(mask.box, (deep, *mask.box.shape[1:]))
-        return np.concatenate([mask.read(part) != 0 for part in parts])
+        return np.concatenate([is_tissue(mask.read(part), path) for part in parts])

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import Box, Offsets, Triple, default_offsets
 from neuropil.volumes.identity import stamp
-from neuropil.volumes.kept import open_kept
+from neuropil.volumes.kept import is_tissue, open_kept
 from neuropil.volumes.metadata import JSON, Metadata
 from neuropil.volumes.volume import Index, Store, Volume, check_directions, in_memory
 
@@ -130,7 +130,7 @@ class TissueMap:
             known.append(within)
         start = [int(line.min()) for line in lines]
         needed = Box.at(start, [int(line.max()) + 1 - a for line, a in zip(lines, start, strict=True)])
-        values = mask.read(needed.shift(mask.metadata.start)) != 0
+        values: Any = is_tissue(mask.read(needed.shift(mask.metadata.start)), mask.path)
         if needed.shape != box.shape or max(self.parts) > 1 or not all(within.all() for within in known):
             z, y, x = (line - a for line, a in zip(lines, start, strict=True))
             values = values[np.ix_(z, y, x)] & known[0][:, None, None] & known[1][:, None] & known[2]
