@@ -5,11 +5,12 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import h5py
+import numpy as np
 import pytest
 import zarr
 
 from foreign import IMAGE, same
-from neuropil.errors import Note
+from neuropil.errors import NeuropilError, Note
 from neuropil.volumes import open_volume
 
 SHIFT = (80.0, 0.0, 4.0)
@@ -117,6 +118,32 @@ def test_what_the_group_leaves_open_is_told(tmp_path, form, arrays, group, told)
     with pytest.warns(Note, match=f"group .*v .*{told}"):
         metadata = same(path / "v/raw", IMAGE, origin=None)
     assert metadata.voxel_size in (None, (80, 10, 8))
+
+
+def test_ome_axes_by_their_type(tmp_path):
+    group = zarr.create_group(tmp_path / "a.zarr")
+    group.create_array("0", shape=(4, 20, 30, 2), dtype="u1", chunks=(4, 20, 30, 2))[:] = np.stack(
+        [IMAGE, IMAGE + 1], -1
+    )
+    axes = [{"name": n, "type": "space", "unit": "nanometer"} for n in "zyx"]
+    axes.append({"name": "detector", "type": "channel"})
+    steps = [{"type": "scale", "scale": [40, 5, 4, 1]}]
+    image = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": steps}]}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
+    same(tmp_path / "a.zarr", np.stack([IMAGE, IMAGE + 1]), voxel_size=(40, 5, 4))
+
+
+@pytest.mark.parametrize("size", [[4, 5, 40], [40, 5, 4]])
+def test_an_array_and_its_ome_group_say_one_size(tmp_path, size):
+    write_image(tmp_path / "a.zarr", 3, "0")
+    zarr.open_array(tmp_path / "a.zarr/0").attrs["resolution"] = size
+    if size[0] == 40:
+        same(tmp_path / "a.zarr/0", IMAGE, voxel_size=(40, 5, 4))
+    else:
+        with pytest.raises(
+            NeuropilError, match=r"4 × 5 × 40 nm .*attribute resolution.* 40 × 5 × 4 nm by the OME scale"
+        ):
+            open_volume(tmp_path / "a.zarr/0")
 
 
 class Quiet(SimpleHTTPRequestHandler):

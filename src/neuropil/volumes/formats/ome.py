@@ -35,6 +35,23 @@ class OmePlace:
     units: list[Any]
     steps: list[Mapping[str, Any]]
 
+    def beside(self, own: Metadata, arrangement: Arrangement, path: str) -> Metadata:
+        """What the array says itself, and where it does not say its voxel size, what the group says of it.
+
+        Raises:
+            NeuropilError: as for :meth:`metadata`, or both say another voxel size.
+        """
+        if own.voxel_size is None:
+            return self.metadata(own, arrangement, path)
+        size = self.metadata(Metadata(), arrangement, path).voxel_size
+        if size is not None and any(abs(a - b) > 1e-3 * b for a, b in zip(size, own.voxel_size, strict=True)):
+            given, told = (" × ".join(f"{n:g}" for n in one) for one in (own.voxel_size, size))
+            raise NeuropilError(
+                f"{path} has voxels of {given} nm (z, y, x) by its {own.found_in}, and of {told} nm by the OME scale "
+                "of its group; correct one of them"
+            )
+        return own
+
     def metadata(self, own: Metadata, arrangement: Arrangement, path: str) -> Metadata:
         """Voxel size and place in nm, beside what the array itself carries.
 
@@ -78,10 +95,18 @@ def ome_place(attributes: Mapping[str, Any], name: str) -> OmePlace | None:
             if str(dataset.get("path")).removeprefix("./").strip("/") == name:
                 steps = [*dataset.get("coordinateTransformations", []), *image.get("coordinateTransformations", [])]
                 axes = image.get("axes", [])
-                names = [str(axis.get("name") if isinstance(axis, Mapping) else axis) for axis in axes]
+                names = [_axis_name(axis) for axis in axes]
                 units = [axis.get("unit") if isinstance(axis, Mapping) else None for axis in axes]
                 return OmePlace(names, units, steps)
     return None
+
+
+def _axis_name(axis: Any) -> str:
+    """The name of an axis; its type where only that says what the axis is."""
+    if not isinstance(axis, Mapping):
+        return str(axis)
+    name, known = str(axis.get("name")), str(axis.get("type"))
+    return known if kind(name) in "?!" and known in ("channel", "time") else name
 
 
 @dataclass(frozen=True)

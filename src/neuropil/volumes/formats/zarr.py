@@ -73,8 +73,8 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
         about = with_coordinates(about, lambda: _coordinates(location.container, name, names, described.listed), path)
     arrangement = arrange(described.listed.shape, names, path, keep)
     metadata = Metadata.from_attributes(about.attributes, path, arrangement).found(about.where)
-    if image is not None and metadata.voxel_size is None:
-        metadata = image.metadata(metadata, arrangement, path)
+    if image is not None:
+        metadata = image.beside(metadata, arrangement, path)
     if mode == "r+" and is_zip(location.container):
         raise NeuropilError(f"{location.container} is a ZIP file, which is only read; unpack it to change it")
     store = arranged(_open(described, location, name, path, mode), arrangement)
