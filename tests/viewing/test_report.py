@@ -22,7 +22,7 @@ from neuropil.geometry import NEAREST, Box
 from neuropil.segmentation import merge_tree
 from neuropil.viewing import report
 from neuropil.viewing.inline import crosshair
-from neuropil.viewing.report import write_report
+from neuropil.viewing.report import write_report, write_report_of
 from neuropil.volumes import Metadata, Volume, open_volume, write_volume
 
 ORIGIN = (60, 0, 0)
@@ -225,3 +225,19 @@ def test_isotropic_mistakes_are_cut_three_ways_and_open_in_the_viewer(tmp_path, 
     at = [int(n) for n in words[words.index("--at") + 1].split(",")]
     assert found[tuple(at)] in (1, 3)
     assert set(words[words.index("--select") + 1].split(",")) == {"1", "3"}
+
+
+def test_the_curve_has_the_minimum_size_of_the_scores(files, tmp_path):
+    settings = SegmentConfig(threshold=0.3, min_size=300)
+    affinities = open_volume(files["affinities"])
+    array = merge_tree(affinities, settings).segment(0.3, 300)
+    said = {"segment": settings.model_dump(mode="json"), "made_by": {"affinities": files["affinities"]}}
+    write_volume(tmp_path / "sized.h5", array, Metadata(origin=ORIGIN, extra=said))
+    placed = placing.place(tmp_path / "sized.h5", files["labels"])
+    merging = report._merging(affinities, settings, placed)
+    squares = dict(merging.sized)
+    scores = write_report_of(placed, tmp_path / "page.html", affinities=affinities)
+    assert len(squares) == 10
+    assert squares[0.3].to_json() | {"box": ""} == scores.to_json() | {"box": ""}
+    assert squares[0.3].voi != merging.curve.voi[merging.curve.step(0.3)], "the line is without one"
+    assert "Squares have that of this segmentation, 300 voxels" in (tmp_path / "page.html").read_text()

@@ -6,17 +6,19 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError, tell
-from neuropil.evaluation import Contingency, Scores, ThresholdCurve, threshold_curve
+from neuropil.evaluation import Contingency, Scores, ThresholdCurve
 from neuropil.evaluation.blame import Cut
+from neuropil.evaluation.curve import curve_of
 from neuropil.evaluation.objects import ObjectError, WorstErrors, worst_errors_in
-from neuropil.evaluation.placing import Placed, Readable, place, read_box
-from neuropil.evaluation.scores import evaluate_placed
+from neuropil.evaluation.placing import Placed, Readable, place, read_box, table_of
+from neuropil.evaluation.scores import evaluate_placed, scores_of
+from neuropil.evaluation.table import from_pairs
 from neuropil.evaluation.tuning import draw_curve
 from neuropil.geometry import Box, Triple
 from neuropil.segmentation import merge_tree
@@ -134,14 +136,15 @@ def write_report_of(
     scores = scores or evaluate_placed(placed)
     material = _material(placed, placed.table, image, affinities)
     made = _made(placed.segmentation)
-    curve, cut = _merging(material.affinities, made, placed)
+    merging = _merging(material.affinities, made, placed)
+    cut = None if merging is None else merging.cut
     worst = worst_errors_in(placed, cut=cut)
     values = {
         "title": placed.segmentation.path,
         "against": placed.labels.path,
         "box": placed.box,
         "scores": _scores(scores),
-        "curve": None if curve is None else _curve(curve, made.threshold),
+        "curve": None if merging is None else _curve(merging, made),
         "too_large": _too_large(material.affinities),
         "sections": _sections(material),
         "errors": _errors(worst, material),
@@ -182,20 +185,38 @@ def _image_path(affinities: Volume) -> object:
     return made_by.get("image") if isinstance(made_by, Mapping) else None
 
 
-def _merging(
-    affinities: Volume | None, made: SegmentConfig, placed: Placed
-) -> tuple[ThresholdCurve | None, Cut | None]:
-    """The curve over all thresholds, and the tree with the threshold at which it was cut, where they are known."""
+_TRIED = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Thresholds that are scored with the minimum size, beside the one that was cut at: each costs a cut of its own."""
+
+
+class _Merging(NamedTuple):
+    """What the affinities say of all thresholds."""
+
+    curve: ThresholdCurve
+    """Without a minimum size, which all thresholds at once cannot have."""
+    sized: list[tuple[float, Scores]]
+    """Some thresholds with the minimum size of the segmentation; empty where it has none."""
+    cut: Cut | None
+    """The tree with the threshold at which it was cut, where that is known."""
+
+
+def _merging(affinities: Volume | None, made: SegmentConfig, placed: Placed) -> _Merging | None:
     if affinities is None or made.method != "agglomerate" or affinities.box.size > _MOST:
-        return None, None
+        return None
     try:
         seen = as_segmented(affinities, placed.segmentation)
     except NeuropilError as error:
         tell(f"no curve is drawn: {error}")
-        return None, None
+        return None
     found = merge_tree(seen, made)
-    curve = threshold_curve(found.tree, found.fragments, placed.labels, box=placed.box)
-    return curve, None if made.threshold is None else Cut(found.tree, found.fragments, made.threshold)
+    table = table_of(place(found.fragments, placed.labels, placed.box))
+    cut = None if made.threshold is None else Cut(found.tree, found.fragments, made.threshold)
+    sized = []
+    if (size := made.min_size or 0) > 1:
+        for threshold in sorted({*_TRIED, *([] if made.threshold is None else [made.threshold])}):
+            segment = found.cut(threshold, size)[table.segment]
+            sized.append((threshold, scores_of(from_pairs(table.truth, segment, table.count))))
+    return _Merging(curve_of(found.tree, table), sized, cut)
 
 
 def _made(segmentation: Volume) -> SegmentConfig:
@@ -228,14 +249,23 @@ def _too_large(affinities: Volume | None) -> str | None:
     return affinities.path if affinities is not None and affinities.box.size > _MOST else None
 
 
-def _curve(curve: ThresholdCurve, threshold: float | None) -> Picture:
+def _curve(merging: _Merging, made: SegmentConfig) -> Picture:
+    curve, threshold = merging.curve, made.threshold
     drawn = draw_curve(curve)
-    if threshold is not None:
-        for axes in drawn.axes:
+    for axes, name in zip(drawn.axes, ("adapted_rand_error", "voi"), strict=True):
+        if threshold is not None:
             axes.axvline(threshold, color="tab:gray", linewidth=1)
+        if merging.sized:
+            values = [getattr(scores, name) for _, scores in merging.sized]
+            at = [threshold for threshold, _ in merging.sized]
+            axes.plot(at, values, "s", color="tab:blue", label=f"minimum size {made.min_size}")
+            axes.legend(frameon=False)
     best = [f"lowest {name} {score:.4f} at {at:.4f}" for name, (at, score) in _optima(curve)]
     here = "" if threshold is None else f" This segmentation was cut at {threshold:.4f} (grey line)."
-    return plot(drawn, "; ".join(best) + "." + here)
+    sized = " Lines are without a minimum size."
+    if merging.sized:
+        sized += f" Squares have that of this segmentation, {made.min_size} voxels, as the scores above."
+    return plot(drawn, "; ".join(best) + "." + here + sized)
 
 
 def _optima(curve: ThresholdCurve) -> list[tuple[str, tuple[float, float]]]:
