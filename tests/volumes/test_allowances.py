@@ -8,7 +8,7 @@ import zarr
 
 from foreign import IMAGE, same, write_n5
 from neuropil.errors import NeuropilError
-from neuropil.volumes import Metadata, open_volume, write_volume
+from neuropil.volumes import Metadata, create_volume, open_volume
 from neuropil.volumes.formats import presence
 
 
@@ -17,8 +17,10 @@ def write(folder, form):
     if form == "n5":
         write_n5(folder / "a.n5/raw", IMAGE, {})
         return folder / "a.n5/raw"
-    if form == "precomputed":
-        write_volume(f"precomputed://{folder}/p", IMAGE, Metadata(voxel_size=(30, 6, 6)))
+    if "precomputed" in form:
+        metadata, sharded = Metadata(voxel_size=(30, 6, 6)), form == "sharded precomputed"
+        with create_volume(f"precomputed://{folder}/p", IMAGE.shape, "u1", metadata, sharded=sharded) as volume:
+            volume.write(volume.box, IMAGE)
         return folder / "p"
     array = zarr.create_array(
         folder / "a.zarr/raw", shape=IMAGE.shape, chunks=(2, 10, 10), dtype="u1", zarr_format=int(form[-1]),
@@ -34,7 +36,7 @@ def move_behind_link(target, beyond):
     target.symlink_to(beyond)
 
 
-FORMS = ["zarr 2", "zarr 3", "sharded 3", "n5", "precomputed"]
+FORMS = ["zarr 2", "zarr 3", "sharded 3", "n5", "precomputed", "sharded precomputed"]
 
 
 @pytest.mark.parametrize("most", [100_000, 1])
@@ -49,11 +51,11 @@ def test_links_out_of_a_store_are_refused(tmp_path, monkeypatch, form, what, mos
         "chunk": chunk,
         "folder": chunk.parent if chunk.parent != array else chunk,
         "description": next(file for file in files if file.name in descriptions),
-        "array": array if form != "precomputed" else chunk.parent,
+        "array": array if "precomputed" not in form else chunk.parent,
     }[what]
     move_behind_link(target, tmp_path / "far" / target.name)
     monkeypatch.setattr(presence, "COUNTED", most)
-    path = f"precomputed://{array}" if form == "precomputed" else array
+    path = f"precomputed://{array}" if "precomputed" in form else array
     with pytest.raises(NeuropilError, match=r"leads to .*far.*--allow-outside"):
         open_volume(path).read()
     monkeypatch.setenv("NEUROPIL_ALLOW_OUTSIDE", "1")

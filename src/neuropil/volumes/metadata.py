@@ -261,16 +261,41 @@ def _voxel_size(
             _leave(path, key, value, "a voxel size")
             continue
         unit = one if key == "voxel_size_nm" else _unit(plain, path, arrangement)
-        for known in (*_VOXEL_SIZES, *UNITS):
-            plain.pop(known, None)
+        others = {name: plain.pop(name, None) for name in (*_VOXEL_SIZES, *UNITS) if name != key}
+        plain.pop(key)
         if unit is None:
             tell(f"{path}: {key} counts pixels, so the size of a voxel in nm is not known")
             return None, one
-        return parse_voxel_size([n * u for n, u in zip(numbers, unit, strict=True)], key), unit
+        size = parse_voxel_size([n * u for n, u in zip(numbers, unit, strict=True)], key)
+        _tell_other_sizes(key, size, {**plain, **others}, unit, path, arrangement)
+        return size, unit
     if _MICROMETRES in plain:
         size = parse_voxel_size(plain.pop(_MICROMETRES), _MICROMETRES)
         return parse_voxel_size([n * 1000 for n in size], _MICROMETRES), one
     return None, one
+
+
+def _tell_other_sizes(
+    key: str,
+    size: VoxelSize,
+    others: Mapping[str, JSON],
+    unit: Sequence[float],
+    path: str,
+    arrangement: Arrangement | None,
+) -> None:
+    """Say that a second attribute gives another voxel size than the one that is used."""
+    for name in SIZES:
+        one = [1000.0] * 3 if name == _MICROMETRES else [1.0] * 3 if name == "voxel_size_nm" else unit
+        numbers = _numbers(others.get(name), None if name == _MICROMETRES else arrangement)
+        if name == key or numbers is None:
+            continue
+        found = [n * u for n, u in zip(numbers, one, strict=True)]
+        if any(abs(a - b) > 1e-3 * b for a, b in zip(found, size, strict=True)):
+            given, other = (" × ".join(f"{n:g}" for n in row) for row in (size, found))
+            tell(
+                f"{path} has voxels of {given} nm (z, y, x) by its attribute {key}, which is used, and of {other} by "
+                f"{name}"
+            )
 
 
 def _unit(plain: Mapping[str, JSON], path: str, arrangement: Arrangement | None) -> tuple[float, ...] | None:

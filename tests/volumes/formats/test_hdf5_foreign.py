@@ -1,5 +1,7 @@
 """HDF5 as other programs write it: every voxel, place and size as meant, or refused by name."""
 
+import warnings
+
 import h5py
 import pytest
 
@@ -34,3 +36,20 @@ def test_hdf5_filters_name_what_to_install(tmp_path):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             file.create_dataset("raw", data=IMAGE, chunks=IMAGE.shape, **options)
         same(tmp_path / f"{name}.h5", IMAGE)
+
+
+@pytest.mark.parametrize(
+    "second", [{"resolution": [4.0, 5, 40]}, {"voxel_size_nm": [4.0, 5, 40]}, {"element_size_um": [0.004, 0.005, 0.04]}]
+)
+def test_two_voxel_sizes_are_told(tmp_path, second):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = IMAGE
+        file["raw"].attrs.update({"voxel_size": [40.0, 5, 4], **second})
+    with pytest.warns(Note, match=r"40 × 5 × 4 nm .*voxel_size, which is used, and of 4 × 5 × 40 by"):
+        same(tmp_path / "a.h5", IMAGE, voxel_size=(40, 5, 4))
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["raw"] = IMAGE
+        file["raw"].attrs.update({"voxel_size": [40.0, 5, 4], **{key: value[::-1] for key, value in second.items()}})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same(tmp_path / "b.h5", IMAGE, voxel_size=(40, 5, 4))

@@ -137,3 +137,9 @@ def test_a_size_above_levels_that_do_not_say_theirs_is_told(tmp_path):
     path = pyramid(tmp_path, [{}, {}], NM)
     with pytest.warns(Note, match="different shapes"):
         same(path / "s1", IMAGE[:, ::2, ::2], voxel_size=None)
+
+
+def test_two_sizes_are_told(tmp_path):
+    write_n5(tmp_path / "a.n5/raw", IMAGE, NM | {"pixelResolution": {"dimensions": [8, 10, 40], "unit": "nm"}})
+    with pytest.warns(Note, match="which is used, and the pixelResolution"):
+        same(tmp_path / "a.n5/raw", IMAGE, voxel_size=(40, 5, 4))

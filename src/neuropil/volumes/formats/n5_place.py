@@ -93,8 +93,11 @@ def _plain(values: Mapping[str, Any], path: str) -> dict[str, Any]:
     if isinstance(transform, Mapping) and "scale" in transform:
         kept = {key: value for key, value in plain.items() if key not in (*SIZES, "units", "unit", "offset", "origin")}
         return {**kept, **_turned(transform, path)}
-    if pixels is not None and not any(key in plain for key in SIZES):
-        whole = pixels if isinstance(pixels, Mapping) else {"dimensions": pixels}
+    whole = pixels if isinstance(pixels, Mapping) else {"dimensions": pixels}
+    key = _size_key(plain)
+    if key is not None and pixels is not None and not is_marked(values) and whole.get("dimensions") != plain[key]:
+        tell(f"{path} has the {key} {plain[key]}, which is used, and the pixelResolution {dict(whole)}")
+    if pixels is not None and key is None:
         plain["resolution"] = whole.get("dimensions")
         plain.setdefault("units", whole.get("unit", "nm"))
     return plain

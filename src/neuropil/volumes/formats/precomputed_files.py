@@ -264,7 +264,9 @@ def needs_files(container: str, scale: Mapping[str, Any], remote: bool) -> bool:
         NeuropilError: a link that leads out of the container.
     """
     if not remote:
-        check_link(container, Path(container, scale["key"]))
+        folder = check_link(container, Path(container, scale["key"]))
+        if scale.get("sharding") is not None and folder.is_dir():
+            list(array_files(container, scale["key"]))  # shards are not read by name: none may be a link
     if remote or scale.get("sharding") is not None or scale["encoding"] not in _NATIVE:
         return True
     folder, grid = Path(container, scale["key"]), chunk_grid(scale)
