@@ -14,7 +14,16 @@ from neuropil.dataset import VolumeDataset, sample_rng
 from neuropil.errors import Note
 from neuropil.sources import LabelledVolume
 from neuropil.targets import erode_labels, label_margin, meetings, signed_distance
-from neuropil.training.batches import Numbers, batches, complete, open_dataset, prepare, vary_and_pack
+from neuropil.training.batches import (
+    Numbers,
+    batches,
+    complete,
+    open_dataset,
+    open_pair,
+    prepare,
+    regridded,
+    vary_and_pack,
+)
 from neuropil.volumes import Metadata, array_volume, write_volume
 
 PLAIN = {"flip": False, "transpose": False}
@@ -152,3 +161,30 @@ def test_voxels_of_another_size_in_the_labels_are_told_or_refused(tmp_path):
         opened(Metadata((30, 12, 12)))
     with pytest.raises(NeuropilError, match="do not say which voxels meet"):
         opened(Metadata((30, 12, 12), (0, 0, 0)))
+
+
+@pytest.mark.parametrize("box", [None, "0:4,8:24,4:28"])
+def test_a_volume_of_other_voxels_is_drawn_at_the_size_of_the_first(tmp_path, box):
+    """Stripes 48 nm wide are 8 voxels of 6 nm wide, wherever they come from, and labels lie on their stripes."""
+    for nm, width in ((6.0, 8), (12.0, 4)):
+        stripes = np.broadcast_to(np.arange(64) // width, (8, 64, 64))
+        size = Metadata(voxel_size=(30.0, nm, nm))
+        write_volume(tmp_path / f"image{nm:g}.h5", (16 * stripes).astype(np.uint8), size)
+        write_volume(tmp_path / f"labels{nm:g}.h5", (stripes + 1).astype(np.uint32), size)
+    pairs = [{"image": f"{tmp_path}/image{n}.h5", "labels": f"{tmp_path}/labels{n}.h5"} for n in (6, 12)]
+    pairs[1]["box"] = box
+    config = Config.from_dict({"data": {"train": pairs, "resample": True}, "training": {"patch": [4, 32, 40]}})
+    _, other = (regridded(open_pair(pair), config.data) for pair in config.data.train)
+    expected = (8, 128, 128) if box is None else (4, 32, 48)
+    assert other.image.shape == other.labels.shape == expected
+    assert other.image.metadata.voxel_size == pytest.approx((30, 6, 6))
+    image, labels = other.image.read().astype(int), other.labels.read().astype(int)
+    assert np.abs(image - 16 * (labels - 1)).max() <= 8, "grey values between two stripes at most"
+    widths = np.diff(np.flatnonzero(np.diff(labels[0, 0])))
+    assert set(widths.tolist()) <= {7, 8, 9}
+    assert open_dataset(config.data.train, config, 0, config.augment)[3].image_ZYX.shape == (4, 32, 40)
+    apart = pairs[1] | {"image": str(tmp_path / "image5.h5")}
+    write_volume(apart["image"], np.zeros((8, 64, 64), np.uint8), Metadata(voxel_size=(30.0, 2.0, 2.0)))
+    far = Config.from_dict({"data": {"train": [pairs[0], apart], "resample": True}})
+    with pytest.raises(NeuropilError, match="within a factor of 2"):
+        regridded(open_pair(far.data.train[1]), far.data)

@@ -282,7 +282,7 @@ def test_edges_between_sections_that_are_never_both_labelled_are_told(tmp_path, 
         train(Config.from_dict(values), tmp_path / "none")
 
 
-def test_volumes_of_two_voxel_sizes_are_refused(tmp_path):
+def test_volumes_of_two_voxel_sizes_are_refused_or_resampled(tmp_path, capsys):
     pairs = []
     for nm in (6.0, 12.0):
         for kind, dtype in (("image", np.uint8), ("labels", np.uint32)):
@@ -293,6 +293,11 @@ def test_volumes_of_two_voxel_sizes_are_refused(tmp_path):
     values["data"]["train"] = pairs
     with pytest.raises(NeuropilError, match=r"expected voxels of \(30.0, 6.0, 6.0\) nm .* got .*12.0.*image12.h5"):
         train(Config.from_dict(values), tmp_path / "out")
+    values["data"]["resample"] = True
+    train(Config.from_dict(values), tmp_path / "out")
+    assert "image12.h5/main is shown with voxels of (30.0, 6.0, 6.0) nm; its own are of (30.0, 12.0, 12.0) nm" in (
+        capsys.readouterr().out
+    )
 
 
 def test_a_run_by_the_clock_says_how_many_steps_it_will_make(data, tmp_path, capsys):

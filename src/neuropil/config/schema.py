@@ -101,6 +101,11 @@ class DataConfig(Section):
         description="Factors [z, y, x] by which volumes are enlarged as they are read: grey values linear, labels and "
         "masks nearest, as scipy.ndimage.zoom does. Predictions lie on the enlarged grid. Not with box or teacher.",
     )
+    resample: bool = Field(
+        False,
+        description="Show volumes whose voxels differ in size from the first training volume's (or from voxel_size) at "
+        "its size: grey values linear, labels and masks nearest. Without it they are refused. Not with a teacher.",
+    )
     min_foreground: Fraction = Field(
         0.0, description="Share of a sample's voxels that must carry a label; poorer places are drawn again."
     )

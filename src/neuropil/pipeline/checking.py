@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from neuropil.config import Config, VolumePair, check_trainable
+from neuropil.config import Config, DataConfig, VolumePair, check_trainable
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
 from neuropil.inference.engine import kept_offsets
 from neuropil.models import check_spread
 from neuropil.segmentation.mutex import channel_biases
-from neuropil.training.batches import enlarged, open_pair
+from neuropil.training.batches import open_pair, regridded
 from neuropil.volumes import open_volume, require_image, require_labels
-from neuropil.volumes.zoom import Factors
 
 
 def check_volumes(config: Config) -> list[str]:
@@ -29,7 +28,7 @@ def check_volumes(config: Config) -> list[str]:
     for name, pairs, least in (("train", config.data.train, patch), ("validation", config.data.validation, (1, 1, 1))):
         for index, pair in enumerate(pairs):
             where = f"data.{name}[{index}]"
-            lines.append(f"{where:<18}  {pair.image}, box {_drawable(where, pair, least, config.data.zoom)}")
+            lines.append(f"{where:<18}  {pair.image}, box {_drawable(where, pair, least, config.data)}")
     if config.data.test is not None:
         lines.append(f"{'data.test':<18}  {config.data.test.image}, box {_predictable('data.test', config.data.test)}")
     return lines
@@ -52,13 +51,13 @@ def _check_segmentable(config: Config) -> None:
             raise NeuropilError(f"segment.bias: {error}; {why}") from None
 
 
-def _drawable(where: str, pair: VolumePair, patch: Triple, zoom: Factors) -> Box:
+def _drawable(where: str, pair: VolumePair, patch: Triple, data: DataConfig) -> Box:
     """The region that training draws patches from."""
     opened = open_pair(pair)
     require_image(opened.image)
     if opened.labels is not None:
         require_labels(opened.labels)
-    opened = enlarged(opened, zoom)
+    opened = regridded(opened, data)
     region = opened.region()
     if any(n < p for n, p in zip(region.shape, patch, strict=True)):
         raise NeuropilError(

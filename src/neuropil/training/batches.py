@@ -26,10 +26,10 @@ from neuropil.augment import (
     to_unit,
     turn_affinities,
 )
-from neuropil.config import AugmentConfig, Config, VolumePair
+from neuropil.config import AugmentConfig, Config, DataConfig, VolumePair
 from neuropil.dataset import Sample, VolumeDataset, Wanted, collate, sample_rng
 from neuropil.errors import NeuropilError
-from neuropil.geometry import Box, Offsets
+from neuropil.geometry import Box, Offsets, VoxelSize
 from neuropil.sources import LabelledVolume, Taught
 from neuropil.targets import (
     AuxiliaryTarget,
@@ -39,7 +39,7 @@ from neuropil.targets import (
     erode_volume,
     label_margin,
 )
-from neuropil.volumes import LOGIT8, open_volume, require_labels
+from neuropil.volumes import LOGIT8, Metadata, array_volume, open_volume, require_labels
 from neuropil.volumes.grey import scaled_image
 from neuropil.volumes.scored import check_fit
 from neuropil.volumes.tissue import open_mask
@@ -91,7 +91,7 @@ def open_dataset(
     """
     data, scale = config.data, config.data.intensity.scale
     volumes = [replace(pair, image=scaled_image(pair.image, scale)) for pair in map(open_pair, pairs)]
-    volumes = [enlarged(pair, data.zoom) for pair in volumes]
+    volumes = [regridded(pair, data) for pair in volumes]
     _check_sizes(volumes)
     patch = config.training.patch
     if augment is None:  # to judge on, a volume with fewer sections than a training patch will do
@@ -123,13 +123,58 @@ def _check_sizes(volumes: Sequence[LabelledVolume]) -> None:
         first, expected = known[0]
         if any(abs(a - b) > 0.05 * b for a, b in zip(size, expected, strict=True)):
             raise NeuropilError(
-                f"expected voxels of {expected} nm in all volumes, as in {first}, got {size} nm, in {path}; resample "
-                "one, or train one network for each"
+                f"expected voxels of {expected} nm in all volumes, as in {first}, got {size} nm, in {path}; "
+                "data.resample: true shows it at that size, or train one network for each"
             )
 
 
-def enlarged(pair: LabelledVolume, factors: Factors) -> LabelledVolume:
-    """Image, labels and mask on the grid that the recipe wants."""
+def regridded(pair: LabelledVolume, data: DataConfig) -> LabelledVolume:
+    """Image, labels and mask on the grid that the recipe wants: at one voxel size, enlarged.
+
+    Raises:
+        NeuropilError: see :func:`_at_size`.
+    """
+    if data.resample:
+        size = data.voxel_size or open_volume(data.train[0].image).metadata.voxel_size
+        pair = _at_size(pair, size)
+    return _zoomed(pair, data.zoom)
+
+
+def _at_size(pair: LabelledVolume, wanted: VoxelSize | None) -> LabelledVolume:
+    """A volume whose voxels are more than 5 % off, as it would be with voxels of the wanted size.
+
+    Raises:
+        NeuropilError: a size that is not known, one beyond a factor of two, or a teacher.
+    """
+    size, path = pair.image.metadata.voxel_size, pair.image.path
+    if size is None or wanted is None:
+        raise NeuropilError(
+            f"data.resample: expected the voxel size of each volume, got none, in {path}; "
+            "`neuropil convert IMAGE COPY --voxel-size Z,Y,X` stores one"
+        )
+    z, y, x = (a / b for a, b in zip(size, wanted, strict=True))
+    if all(abs(f - 1) <= 0.05 for f in (z, y, x)):
+        return pair
+    if not all(0.5 <= f <= 2 for f in (z, y, x)):
+        raise NeuropilError(
+            f"data.resample: expected voxels within a factor of 2 of {wanted} nm, got {size} nm, in {path}"
+        )
+    if pair.teacher is not None:
+        raise NeuropilError(
+            f"data.resample: a teacher's affinities have the voxels of the file; leave the teacher out, for {path}"
+        )
+    region = pair.region()
+    image, labels, mask = (
+        None if one is None else array_volume(one.read(region), Metadata(voxel_size=size))
+        for one in (pair.image, pair.labels, pair.mask)
+    )
+    assert image is not None
+    print(f"data.resample: {path} is shown with voxels of {wanted} nm; its own are of {size} nm", flush=True)
+    found = replace(pair, image=replace(image, path=path), labels=labels, mask=mask, box=None)
+    return _zoomed(found, (z, y, x))
+
+
+def _zoomed(pair: LabelledVolume, factors: Factors) -> LabelledVolume:
     labels, mask = (None if one is None else zoomed(one, factors, nearest=True) for one in (pair.labels, pair.mask))
     return replace(pair, image=zoomed(pair.image, factors), labels=labels, mask=mask)
 
