@@ -43,7 +43,7 @@ def basins(
 
     >>> affinities = np.array([0, 0.9, 0.5, 0.5, 0.8], np.float32) * np.ones((3, 1, 1, 1), np.float32)
     >>> basins(affinities).tolist()
-    [[[1, 1, 1, 2, 2]]]
+    [[[1, 1, 2, 2, 2]]]
     """
     values = _floats(affinities)
     if not 0 <= low < high:
