@@ -1,12 +1,14 @@
 """External storage and virtual datasets of HDF5: every voxel as meant, and those that are missing refused or told."""
 
+import warnings
+
 import h5py
 import numpy as np
 import pytest
 
 from foreign import IMAGE, same
 from neuropil.errors import NeuropilError, Note
-from neuropil.volumes import open_volume
+from neuropil.volumes import open_volume, write_volume
 
 
 def write(path, **datasets):
@@ -142,3 +144,15 @@ def test_files_that_were_moved_together(tmp_path):
     """HDF5 finds a file that is named from the root beside the one that names it."""
     write(tmp_path / "part.h5", x=IMAGE)
     same(virtual(tmp_path / "a.h5", [(..., "/nowhere/part.h5", "x", IMAGE.shape)]), IMAGE)
+
+
+def test_chunks_that_were_never_written_are_counted(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("raw", IMAGE.shape, "u1", chunks=(2, 10, 10), fillvalue=7)[:, :10, :20] = IMAGE[:, :10, :20]
+    with pytest.warns(Note, match=r"8 of 12 chunks of .*raw were never written: .* fill value, 7"):
+        volume = open_volume(tmp_path / "a.h5")
+    assert (volume.read()[:, 10:] == 7).all()
+    write_volume(tmp_path / "b.h5", 0 * IMAGE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_volume(tmp_path / "b.h5")

@@ -40,9 +40,21 @@ def check_readable(dataset: Any, container: str, path: str) -> None:
     sources = Sources(container, path)
     sources.look(dataset)
     sources.tell()
-    chunked = dataset.chunks is not None and not dataset.is_virtual
-    if chunked and dataset.id.get_storage_size() == 0:
+    if dataset.chunks is not None and not dataset.is_virtual:
+        _tell_absent(dataset, path)
+
+
+def _tell_absent(dataset: Any, path: str) -> None:
+    """Say how many chunks were never written, as where chunks of Zarr have no file."""
+    known = prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+    absent = known - int(dataset.id.get_num_chunks())
+    if absent >= known > 0:
         tell(f"nothing was ever written into {path}: all its voxels are {dataset.fillvalue}")
+    elif absent > 0:
+        tell(
+            f"{absent} of {known} chunks of {path} were never written: their voxels are read as the fill value, "
+            f"{dataset.fillvalue}"
+        )
 
 
 @dataclass
