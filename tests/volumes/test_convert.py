@@ -100,6 +100,8 @@ def test_what_a_container_holds(tmp_path, name):
         (Voxels(dtype="uint16"), np.array([0, 7, 65535], np.int64), np.array([0, 7, 65535])),
         (Voxels(kind="segmentation"), np.array([0, 7, 200], np.uint8), np.array([0, 7, 200])),
         (Voxels(dtype="uint8"), np.array([0.0, 7.0]), np.array([0, 7])),
+        (Voxels(dtype="float64"), np.array([0, 2**60, 2**63], np.uint64), np.array([0.0, 2.0**60, 2.0**63])),
+        (Voxels(dtype="float32"), np.array([0.1, -np.inf]), np.array([0.1, -np.inf], np.float32)),
     ],
 )
 def test_voxels_become_what_is_asked_for(tmp_path, voxels, array, expected):
@@ -110,12 +112,41 @@ def test_voxels_become_what_is_asked_for(tmp_path, voxels, array, expected):
     assert copy.dtype == (voxels.dtype or ("uint32" if voxels.kind else "uint8"))
 
 
-@pytest.mark.parametrize(("dtype", "value"), [("uint8", 256), ("uint8", -1), ("uint16", 0.5), ("int8", 2**63)])
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("uint8", 256),
+        ("uint8", -1),
+        ("uint16", 0.5),
+        ("uint16", np.nan),
+        ("int8", np.uint64(2**63)),
+        ("uint64", 2.0**64),
+        ("int64", 2.0**63),
+        ("float64", 2**53 + 1),
+        ("float64", -(2**53) - 1),
+        ("float64", np.uint64(2**64 - 1)),
+        ("float32", np.int32(2**24 + 1)),
+        ("float16", np.uint16(65535)),
+        ("float16", np.uint16(2049)),
+        ("float32", 1e39),
+        ("float16", np.float32(1e5)),
+        ("bool", 2),
+    ],
+)
 def test_nothing_is_cut_in_silence(tmp_path, dtype, value):
-    array = np.full((1, 1, 3), value, np.uint64 if value == 2**63 else None)
+    array = np.full((1, 1, 3), value)
     with pytest.raises(NeuropilError, match="cannot hold"):
         convert_volume(array_volume(array), tmp_path / "a.h5", voxels=Voxels(dtype=dtype))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_range_has_no_place_for_nan(tmp_path):
+    volume = array_volume(np.array([[[0.0, np.nan, 2.0]]], np.float32))
+    with pytest.raises(NeuropilError, match="cannot hold nan"):
+        convert_volume(volume, tmp_path / "a.h5", voxels=Voxels(scale_range=(0, 2)))
+    convert_volume(volume, tmp_path / "b.h5", voxels=Voxels("float32", scale_range=(0, 2)))
+    with h5py.File(tmp_path / "b.h5") as file:
+        np.testing.assert_array_equal(next(iter(file.values()))[0, 0], [0, np.nan, 1])
 
 
 def stored_xyz(folder, array, form):

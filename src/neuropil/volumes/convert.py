@@ -61,27 +61,49 @@ class Voxels:
             NeuropilError: values that it cannot hold; nothing is cut or rounded unless ``scale_range`` says so.
         """
         if self.scale_range is not None:
-            low, high = self.scale_range
-            unit = np.clip((array.astype(np.float64) - low) / (high - low), 0, 1)
-            if dtype.kind == "f":
-                return unit.astype(dtype)
-            least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
-            return np.rint(unit * (most - least) + least).astype(dtype)
-        if array.dtype == dtype or np.can_cast(array.dtype, dtype, "safe"):
-            return array.astype(dtype)
+            return _scaled(array, self.scale_range, dtype, path)
         with np.errstate(all="ignore"):
             turned = array.astype(dtype)
-        same = (
-            turned.astype(np.float64) == array.astype(np.float64)
-            if "f" in array.dtype.kind + dtype.kind
-            else ((turned == array) & ((turned < 0) == (array < 0)))
-        )
-        if dtype.kind != "f" and not bool(np.all(same)):
+        if array.dtype == dtype:
+            return turned
+        same = _same(array, turned)
+        if not bool(np.all(same)):
             worst = array[~same].flat[0]
             raise NeuropilError(
                 f"{dtype} cannot hold {worst}, which {path} has; name another --dtype, or --scale-range LOW,HIGH"
             )
         return turned
+
+
+def _scaled(array: NDArray[Any], scale_range: tuple[float, float], dtype: np.dtype[Any], path: str) -> NDArray[Any]:
+    """The range becomes that of the type."""
+    low, high = scale_range
+    unit = np.clip((array.astype(np.float64) - low) / (high - low), 0, 1)
+    if dtype.kind == "f":
+        return unit.astype(dtype)
+    if np.isnan(unit).any():
+        raise NeuropilError(
+            f"{dtype} cannot hold nan, which {path} has; --dtype float32 keeps it, or give these voxels a number first"
+        )
+    least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    return np.rint(unit * (most - least) + least).astype(dtype)
+
+
+def _same(array: NDArray[Any], turned: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where values are what they were. Floats may lose digits to floats, nothing else; none may become infinite."""
+    before, after = array.dtype, turned.dtype
+    if np.can_cast(before, after, "safe") and not (after.kind == "f" and before.kind in "iu" and before.itemsize == 8):
+        return np.ones((), np.bool_)
+    if before.kind == "f" and after.kind == "f":
+        return np.asarray(np.isinf(turned) <= np.isinf(array))
+    if after.kind == "f":  # a float near the end of the type may lie one beyond it, where it cannot be turned back
+        inside = np.isfinite(turned) & (turned.astype(np.float64) < float(np.iinfo(before).max) + 1)
+        return np.asarray(inside & (np.where(inside, turned, 0).astype(before) == array))
+    if before.kind == "f":
+        info = np.iinfo(np.uint8) if after.kind == "b" else np.iinfo(after)
+        inside = (array >= info.min) & (array.astype(np.float64) < float(info.max) + 1)
+        return np.asarray(inside & (turned.astype(np.float64) == array))
+    return np.asarray((turned == array) & ((turned < 0) == (array < 0)))
 
 
 AS_THEY_ARE = Voxels()
