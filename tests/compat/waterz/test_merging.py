@@ -101,6 +101,16 @@ def test_codes_of_a_byte_are_affinities_too():
     )
 
 
+@pytest.mark.parametrize("code", [51, 102, 153, 204])
+def test_a_score_that_equals_the_threshold_is_not_below_it(code):
+    """Of ``vol0`` / 255 such scores are frequent; 16-bit codes would round the affinity to one side."""
+    affs = np.full((3, 1, 1, 2), code / np.float32(255), np.float32)
+    threshold = 1 - code / 255
+    ids = np.array([[[1, 2]]], np.uint64)
+    below, at, above = ours.agglomerate(affs, [threshold - 0.001, threshold, threshold + 0.001], fragments=ids)
+    assert [seg.max() for seg in (below, at, above)] == [2, 2, 1]
+
+
 def test_other_forms_of_one_score_cut_the_same_tree():
     affs = np.random.default_rng(5).random((3, 4, 5, 6))
     mean = "MeanAffinity<RegionGraphType, ScoreValue>"

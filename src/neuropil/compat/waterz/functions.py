@@ -49,7 +49,7 @@ class Function:
         """
         least = self.affinity(threshold)
         if not self.bins:
-            return float(np.nextafter(least, 2))
+            return float(np.nextafter(np.float32(least), np.float32(2)))  # scores are float32 there
         return float((np.floor(least * self.bins - 0.5) + 1) / 255) if np.isfinite(least) else 2.0
 
 

@@ -176,7 +176,7 @@ def _merged(
     affs: npt.NDArray[Any], fragments: npt.NDArray[Any], function: Function, discretize_queue: int
 ) -> MergeTree:
     if function.score == "mean":
-        return merge_all(affs, fragments, "mean")
+        return merge_all(_as_bytes(affs), fragments, "mean")
     if function.bins:
         affs = _bins(affs, function.bins)
     histograms = function.score.startswith("q") and not function.start_max
@@ -185,6 +185,14 @@ def _merged(
         graph = start_with_largest(graph)
     fifo = 0 < function.bins <= discretize_queue
     return agglomerate_in_queue_order(graph, function.score, "bins" if fifo else "heap")
+
+
+def _as_bytes(affs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Bytes where floats are bytes / 255, such as ``vol0`` / 255: their means are exact, and so is the threshold."""
+    if affs.dtype.kind != "f" or not (affs.min(initial=0) >= 0 and affs.max(initial=0) <= 1):
+        return affs
+    codes = np.rint(affs * 255).astype(np.uint8)
+    return codes if np.array_equal(codes / np.float32(255), affs.astype(np.float32)) else affs
 
 
 def _bins(affs: npt.NDArray[Any], bins: int) -> npt.NDArray[np.uint8]:
