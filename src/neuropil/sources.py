@@ -16,6 +16,7 @@ from torch import Tensor
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets, Triple
 from neuropil.volumes import LOGIT8, Volume
+from neuropil.volumes.scored import tell_unlabelled
 
 
 class Taught(NamedTuple):
@@ -216,6 +217,7 @@ class Source:
             )
         left = labels == -1 if signed else np.zeros((), bool)  # -1 is a way to say: not labelled
         held = np.iinfo(labels.dtype)
+        tell_unlabelled(labels, self.pair.labels.path, "data.unlabelled:", self.unlabelled)
         gone = [number for number in self.unlabelled if held.min <= number <= held.max]
         if self.pair.mask is None and not gone and not left.any():
             return torch.from_numpy(_compact(labels)), torch.ones(labels.shape, dtype=torch.bool)

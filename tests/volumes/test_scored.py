@@ -1,13 +1,19 @@
 """Labels as other programs have them: ids as floats, -1 and other ids for "not labelled", voxels of another size."""
 
 import pickle
+import warnings
 
 import h5py
 import numpy as np
 import pytest
 
+from neuropil import Box, evaluate
+from neuropil.blockwise import evaluate_blocks, tune_blocks
+from neuropil.dataset import VolumeDataset
 from neuropil.errors import NeuropilError, Note
 from neuropil.evaluation.placing import common_box, place
+from neuropil.evaluation.tuning import tune_pairs
+from neuropil.sources import LabelledVolume
 from neuropil.volumes import Metadata, array_volume, open_volume, require_labels
 from neuropil.volumes.scored import scored_labels
 
@@ -45,6 +51,41 @@ def test_ids_to_ignore_of_any_size():
     assert not kept[0].any()
     assert set(np.unique(kept)) == {0, 1, 2, 4}
     assert (kept[1:][kept[1:] > 0] == LABELS[1:][kept[1:] > 0]).all()
+
+
+def in_file(folder, most, dtype):
+    with h5py.File(folder / "a.h5", "w") as file:
+        file["s"] = np.ones((2, 4, 4), np.uint8)
+        file["t"] = np.array([1, 1, 1, most], dtype)[np.zeros((2, 4, 1), int) + np.arange(4)]
+    return [open_volume(folder / "a.h5" / name) for name in "st"]
+
+
+@pytest.mark.parametrize(("most", "dtype"), [(2**64 - 1, "u8"), (2**32 - 1, "u4"), (2**32 - 1, "u8")])
+def test_the_largest_id_of_a_type_is_told_and_not_once_it_is_named(tmp_path, most, dtype):
+    segmentation, labels = in_file(tmp_path, most, dtype)
+    image = array_volume(np.zeros((2, 4, 4), np.uint8))
+    with pytest.warns(Note, match=f"id {most}.*--ignore {most}"):
+        evaluate(segmentation, labels)
+    with pytest.warns(Note, match=f"id {most}.*--ignore {most}"):
+        evaluate_blocks(segmentation, labels)
+    with pytest.warns(Note, match=f"id {most}.*data.unlabelled: {most}"):
+        VolumeDataset([LabelledVolume(image, labels)], (2, 4, 4), unlabelled=[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert evaluate(segmentation, scored_labels(labels, [most])).adapted_rand_error == 0
+        evaluate(segmentation, labels, box=Box((0, 0, 0), (2, 4, 3)))
+        VolumeDataset([LabelledVolume(image, labels)], (2, 4, 4), unlabelled=[most])
+
+
+def test_the_largest_id_is_told_when_thresholds_are_scored(tmp_path):
+    labels = in_file(tmp_path, 2**64 - 1, "u8")[1]
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["a"] = np.ones((3, 2, 4, 4), np.float32)
+    pair = open_volume(tmp_path / "b.h5/a"), labels
+    with pytest.warns(Note, match=f"--ignore {2**64 - 1}"):
+        tune_pairs([pair])
+    with pytest.warns(Note, match=f"--ignore {2**64 - 1}"):
+        tune_blocks([pair], block=(1, 4, 4))
 
 
 def test_voxels_of_another_size_are_told_or_refused():

@@ -23,7 +23,7 @@ from neuropil.progress import ProgressCallback
 from neuropil.volumes import Volume, open_volume, stamp
 from neuropil.volumes.intermediate import holding, work_folder
 from neuropil.volumes.location import absolute_path
-from neuropil.volumes.scored import ALL, Scored
+from neuropil.volumes.scored import ALL, Scored, tell_unlabelled
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,9 @@ def evaluate_blocks(
     job.save()
     with holding(job.folder):
         Runner(executor, progress).run_all(score_tasks(job))
-        scores = scores_of(_table(job, job.tree.root))
+        table = _table(job, job.tree.root)
+        tell_unlabelled(table.truth, labels.path)
+        scores = scores_of(table)
         _remove_useless(folder.path, job)
         folder.end(job.folder)
     return replace(scores, box=str(placed.box))

@@ -33,7 +33,7 @@ from neuropil.geometry import Box, Triple
 from neuropil.progress import ProgressCallback
 from neuropil.volumes import Volume, in_memory
 from neuropil.volumes.intermediate import holding, work_folder
-from neuropil.volumes.scored import scored_labels
+from neuropil.volumes.scored import scored_labels, tell_unlabelled
 
 
 def tune_blocks(
@@ -190,6 +190,7 @@ def load_curve(job: SegmentJob) -> ThresholdCurve:
     """
     names = ("truth", "truth_size", "row_name", "row_count")
     ids, sizes, name, count = load_arrays(job.file("rows", job.tree.root), *names)
+    tell_unlabelled(ids, str(job.truth))
     return load_changes(job, job.tree.root).curve(count[name == 0], sizes[ids > 0], int(sizes.sum()))
 
 

@@ -15,7 +15,7 @@ from neuropil.errors import NeuropilError
 from neuropil.evaluation.table import Contingency, contingency, total
 from neuropil.geometry import Box, VoxelSize, blocks
 from neuropil.volumes import Volume, as_volume, require_labels
-from neuropil.volumes.scored import check_fit, scored_labels
+from neuropil.volumes.scored import check_fit, scored_labels, tell_unlabelled
 from neuropil.volumes.volume import ArrayStore
 
 Readable = Volume | NDArray[Any] | str | Path
@@ -105,10 +105,12 @@ def table_of(
     placed: Placed, threads: int | None = None, change_labels: Callable[[NDArray[Any]], NDArray[Any]] | None = None
 ) -> Contingency:
     """The contingency table in the placed box; ``change_labels`` maps the labels of each slab of sections first."""
-    return total(
+    table = total(
         contingency(segmentation, change_labels(labels) if change_labels else labels, threads)
         for segmentation, labels in placed.slabs()
     )
+    tell_unlabelled(table.truth, placed.labels.path)
+    return table
 
 
 def without_borders(labels: NDArray[Any], border: float, voxel_size: VoxelSize) -> NDArray[Any]:

@@ -110,6 +110,18 @@ def scored_labels(labels: Volume, ignore: Collection[int] = (), tissue: Tissue |
     return in_tissue(whole, tissue)
 
 
+def tell_unlabelled(ids: npt.NDArray[Any], path: str, option: str = "--ignore", known: Collection[int] = ()) -> None:
+    """Tell of ids that are the largest number of their type, with which some programs say "not labelled".
+
+    >>> tell_unlabelled(np.array([1, 2], np.uint64), "labels.h5")
+    """
+    if ids.dtype.kind != "u" or ids.dtype.itemsize < 4 or not ids.size:
+        return
+    for most in (2**32 - 1, 2**64 - 1):
+        if most not in known and ids.max() >= most and (ids == most).any():
+            tell(f"{path} holds the id {most}, taken for a neuron; if it means not labelled, give {option} {most}")
+
+
 def check_fit(first: Volume, second: Volume) -> None:
     """Refuse axes that lead different ways, and voxels of two sizes where origins say which ones meet; tell of sizes
     where shapes alone do.
