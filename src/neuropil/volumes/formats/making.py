@@ -21,7 +21,7 @@ from neuropil.volumes.volume import Volume, first_line, writable
 Make = Callable[[str, str, tuple[int, ...]], Any]
 """Makes the array of a name in a container, with these chunks: a TensorStore [z, y, x] or [c, z, y, x]."""
 
-Group = Callable[[Path, bool], None]
+MakeGroup = Callable[[Path, bool], None]
 """Leaves in a folder above an array what says that it is a group; the second argument: it is the container."""
 
 
@@ -34,7 +34,7 @@ def create_chunked(
     make: Make,
     describe: Describe,
     ours: Callable[[str], bool],
-    group: Group | None = None,
+    group: MakeGroup | None = None,
 ) -> Iterator[Volume]:
     """A new array. Locally it is made under another name and renamed when complete. In a bucket, which cannot rename,
     it is refused where something is already, and what was written is deleted after an exception."""
@@ -103,7 +103,7 @@ def _check_target(location: Location, target: Path, describe: Describe) -> None:
         raise NeuropilError(f"{target} holds {inside}; name an array inside it, choose another name, or delete it")
 
 
-def _make_groups(group: Group | None, top: Path, folder: Path) -> None:
+def _make_groups(group: MakeGroup | None, top: Path, folder: Path) -> None:
     """Zarr wants a file in every folder above an array that says that it is a group."""
     if group is None or not folder.is_relative_to(top):
         return

@@ -25,7 +25,7 @@ _INCH = 25.4e6  # nm
 
 
 @dataclass(frozen=True)
-class Picture:
+class PictureHeader:
     """What a file says of itself, before it is unpacked.
 
     Args:
@@ -50,7 +50,7 @@ class Picture:
         return self.mode not in _GRAY
 
 
-def look(file: str) -> Picture:
+def look(file: str) -> PictureHeader:
     """What a PNG or JPEG file says of itself.
 
     Raises:
@@ -63,7 +63,7 @@ def look(file: str) -> Picture:
         pixel = (_INCH / float(dpi[1]), _INCH / float(dpi[0])) if dpi and min(map(float, dpi)) > 0 else None
         dtype = np.dtype(_GRAY.get(image.mode, "u1"))
         packed = f"PNG of {_depth(file)} bits" if image.format == "PNG" else str(image.format)
-        return Picture(image.size[::-1], dtype, image.mode, pixel, packed, image.format not in _LOSSLESS)
+        return PictureHeader(image.size[::-1], dtype, image.mode, pixel, packed, image.format not in _LOSSLESS)
 
 
 def read_picture(file: str) -> npt.NDArray[Any]:

@@ -135,7 +135,7 @@ def _allocate(file: Path, shape: Sequence[int], dtype: np.dtype[Any], metadata: 
 
 
 @dataclass(frozen=True)
-class Section:
+class TiffSection:
     """A file that is one section of a stack.
 
     Args:
@@ -153,7 +153,7 @@ class Section:
     lossy: bool
 
 
-def read_section(path: str, colour: Colour) -> Section:
+def read_section(path: str, colour: Colour) -> TiffSection:
     """A file that is one section of a stack. Others that its OME-XML names are left alone.
 
     Raises:
@@ -163,7 +163,7 @@ def read_section(path: str, colour: Colour) -> Section:
         stack = _one_section(file, path, colour)
         ome = read_ome(file, path)
         number = section_number(ome, path) if ome else None
-        return Section(_pages(stack, path), *read_metadata(file, path), number, stack.lossy)
+        return TiffSection(_pages(stack, path), *read_metadata(file, path), number, stack.lossy)
 
 
 def read_section_voxels(path: str, colour: Colour) -> npt.NDArray[Any]:
