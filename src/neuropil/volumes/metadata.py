@@ -230,13 +230,13 @@ def _read(plain: Mapping[str, JSON], path: str, arrangement: Arrangement | None)
     size, unit = _voxel_size(extra, path, arrangement)
     offsets, encoding = _offsets(extra, path, arrangement), _encoding(extra, path)
     whole = _origin(extra, size, path)
+    given = _offset(extra, size, path, arrangement)
     if size is None:
         return Metadata(None, None if whole is None else _triple(whole), offsets, encoding, extra)
-    given = _numbers(extra.get("offset"), arrangement)
     position = None if given is None else [n * one for n, one in zip(given, unit, strict=True)]
-    if position is not None:
-        extra.pop("offset")
     if whole is not None and (position is None or not _near(position, whole, size)):
+        if position is not None:
+            tell(f"{path} begins at {position} nm (z, y, x) by its offset, and at voxel {whole} by its origin: used")
         position = [n * one for n, one in zip(whole, size, strict=True)]
     key = next((name for name in SIZES if plain.get(name) is not None), "")
     found = Metadata(size, None, offsets, encoding, extra, found_in=f"attribute {key}")
@@ -338,6 +338,23 @@ def _origin(plain: dict[str, JSON], size: VoxelSize | None, path: str) -> list[f
     if size is None and not all(n.is_integer() for n in voxels):
         raise NeuropilError(f"expected origin as three whole numbers (voxels; z, y, x), got {value!r}")
     return voxels
+
+
+def _offset(
+    plain: dict[str, JSON], size: VoxelSize | None, path: str, arrangement: Arrangement | None
+) -> list[float] | None:
+    """The place in units of the voxel size; taken out of ``plain``. What might be one, but is not used, is told."""
+    for key in ("voxel_offset", "translation"):
+        if plain.get(key) is not None:
+            _leave(path, key, plain[key], "read; places are called offset (in units of the voxel size)")
+    given = _numbers(plain.get("offset"), arrangement)
+    if given is None and plain.get("offset") is not None:
+        _leave(path, "offset", plain["offset"], "three finite numbers")
+    elif given is not None and size is None:
+        _leave(path, "offset", plain["offset"], "used without a voxel size")
+    elif given is not None:
+        plain.pop("offset")
+    return given
 
 
 def _offsets(plain: dict[str, JSON], path: str, arrangement: Arrangement | None) -> Offsets | None:

@@ -53,3 +53,30 @@ def test_two_voxel_sizes_are_told(tmp_path, second):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         same(tmp_path / "b.h5", IMAGE, voxel_size=(40, 5, 4))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("offset", [float("nan"), 0, 0], "three finite numbers; ignored"),
+        ("offset", [400.0, 0], "three finite numbers; ignored"),
+        ("offset", 400.0, "three finite numbers; ignored"),
+        ("voxel_offset", [10, 0, 0], "not read; .*ignored"),
+        ("translation", [400.0, 0, 0], "not read; .*ignored"),
+        ("origin", [3, 0, 0], r"begins at \[400.0, 0.0, 0.0\] nm .* by its offset, and at voxel \[3.0, 0.0, 0.0\]"),
+    ],
+)
+def test_places_that_are_not_used_are_told(tmp_path, key, value, told):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = IMAGE
+        file["raw"].attrs.update({"resolution": [40.0, 4, 4], "offset": [400.0, 0, 0], key: value})
+    with pytest.warns(Note, match=told):
+        open_volume(tmp_path / "a.h5")
+
+
+def test_an_offset_without_a_voxel_size_is_told(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = IMAGE
+        file["raw"].attrs["offset"] = [10.0, 0, 0]
+    with pytest.warns(Note, match="not used without a voxel size; ignored"):
+        open_volume(tmp_path / "a.h5")
