@@ -146,6 +146,37 @@ def test_an_array_and_its_ome_group_say_one_size(tmp_path, size):
             open_volume(tmp_path / "a.zarr/0")
 
 
+@pytest.mark.parametrize(
+    ("own", "start"),
+    [
+        ({"resolution": [40, 5, 4]}, SHIFT),  # the place is from the group
+        ({"origin": [2, 0, 1]}, SHIFT),
+        ({"origin": [3, 0, 0]}, None),
+        ({"resolution": [40, 5, 4], "offset": [800, 0, 0]}, None),
+    ],
+)
+def test_an_array_and_its_ome_group_say_one_place(tmp_path, own, start):
+    write_image(tmp_path / "a.zarr", 3, "0")
+    zarr.open_array(tmp_path / "a.zarr/0").attrs.update(own)
+    if start is not None:
+        same(tmp_path / "a.zarr/0", IMAGE, position=start)
+    else:
+        with pytest.raises(NeuropilError, match=r"begins at .* by its origin or offset, and at 80, 0, 4 nm by the OME"):
+            open_volume(tmp_path / "a.zarr/0")
+
+
+def test_two_images_that_describe_one_array_differently_are_refused(tmp_path):
+    write_image(tmp_path / "a.zarr", 2, "0")
+    group = zarr.open_group(tmp_path / "a.zarr")
+    image = group.attrs["multiscales"][0]
+    group.attrs["multiscales"] = [image, image]
+    same(tmp_path / "a.zarr/0", IMAGE, voxel_size=(40, 5, 4))
+    other = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [30, 6, 6]}]}
+    group.attrs["multiscales"] = [image, image | {"datasets": [other]}]
+    with pytest.raises(NeuropilError, match="two multiscales of its group give 0 different"):
+        open_volume(tmp_path / "a.zarr/0")
+
+
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass

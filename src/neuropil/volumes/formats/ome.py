@@ -39,18 +39,34 @@ class OmePlace:
         """What the array says itself, and where it does not say its voxel size, what the group says of it.
 
         Raises:
-            NeuropilError: as for :meth:`metadata`, or both say another voxel size.
+            NeuropilError: as for :meth:`metadata`, or both say another voxel size or place.
         """
-        if own.voxel_size is None:
-            return self.metadata(own, arrangement, path)
-        size = self.metadata(Metadata(), arrangement, path).voxel_size
-        if size is not None and any(abs(a - b) > 1e-3 * b for a, b in zip(size, own.voxel_size, strict=True)):
-            given, told = (" × ".join(f"{n:g}" for n in one) for one in (own.voxel_size, size))
+        told = self.metadata(replace(own, voxel_size=None, origin=None, shift=None), arrangement, path)
+        if told.voxel_size is None:
+            return own
+        size = own.voxel_size or told.voxel_size
+        if any(abs(a - b) > 1e-3 * b for a, b in zip(told.voxel_size, size, strict=True)):
+            given, other = (" × ".join(f"{n:g}" for n in one) for one in (size, told.voxel_size))
             raise NeuropilError(
-                f"{path} has voxels of {given} nm (z, y, x) by its {own.found_in}, and of {told} nm by the OME scale "
+                f"{path} has voxels of {given} nm (z, y, x) by its {own.found_in}, and of {other} nm by the OME scale "
                 "of its group; correct one of them"
             )
-        return own
+        if own.origin is None:
+            return told if own.voxel_size is None else replace(told, voxel_size=size, found_in=own.found_in)
+        placed = replace(own, voxel_size=size, found_in=own.found_in or told.found_in)
+        self._check_place(placed, told, path)
+        return placed
+
+    def _check_place(self, own: Metadata, told: Metadata, path: str) -> None:
+        """Refuse an array that begins elsewhere than where the translation says; without one only it says where."""
+        places = [one.position or (0.0, 0.0, 0.0) for one in (own, told)]
+        near = (abs(a - b) <= 1e-2 * n for a, b, n in zip(*places, own.voxel_size or (), strict=True))
+        if any(step.get("type") == "translation" for step in self.steps) and not all(near):
+            given, other = (", ".join(f"{n:g}" for n in one) for one in places)
+            raise NeuropilError(
+                f"{path} begins at {given} nm (z, y, x) by its origin or offset, and at {other} nm by the OME "
+                "translation of its group; correct one of them"
+            )
 
     def metadata(self, own: Metadata, arrangement: Arrangement, path: str) -> Metadata:
         """Voxel size and place in nm, beside what the array itself carries.
@@ -84,12 +100,16 @@ class OmePlace:
             return own
         turned = [(arrangement.zyx(values) or [1.0] * 3) for values in (scale, shift)]
         size, position = ([n * (u or 1) for n, u in zip(values, lengths, strict=True)] for values in turned)
-        placed = own.placed(parse_voxel_size(size, "scale"), position, path, "OME scale")
-        return placed if own.origin is None else replace(placed, origin=own.origin, shift=None)
+        return own.placed(parse_voxel_size(size, "scale"), position, path, "OME scale")
 
 
 def ome_place(attributes: Mapping[str, Any], name: str) -> OmePlace | None:
-    """What a group's attributes say of an array below it, called ``name`` from there; None where they say nothing."""
+    """What a group's attributes say of an array below it, called ``name`` from there; None where they say nothing.
+
+    Raises:
+        NeuropilError: they say two different things.
+    """
+    found: OmePlace | None = None
     for image in ome_images(attributes):
         for dataset in image["datasets"]:
             if str(dataset.get("path")).removeprefix("./").strip("/") == name:
@@ -97,8 +117,14 @@ def ome_place(attributes: Mapping[str, Any], name: str) -> OmePlace | None:
                 axes = image.get("axes", [])
                 names = [_axis_name(axis) for axis in axes]
                 units = [axis.get("unit") if isinstance(axis, Mapping) else None for axis in axes]
-                return OmePlace(names, units, steps)
-    return None
+                place = OmePlace(names, units, steps)
+                if found is not None and found != place:
+                    raise NeuropilError(
+                        f"two multiscales of its group give {name} different axes or transformations, {found.steps} "
+                        f"and {steps}; keep one of them"
+                    )
+                found = place
+    return found
 
 
 def _axis_name(axis: Any) -> str:
