@@ -23,6 +23,7 @@ from neuropil.volumes.formats.coordinates import Coordinates, coordinates, with_
 from neuropil.volumes.formats.groups import MOST, Group, Neighbour, inherit
 from neuropil.volumes.formats.hdf5_file import SparingFile
 from neuropil.volumes.formats.hdf5_voxels import beside_file, check_readable
+from neuropil.volumes.formats.meaning import as_meant
 from neuropil.volumes.marks import is_marked, marked
 from neuropil.volumes.metadata import JSON, SIZES, Metadata, axis_names
 from neuropil.volumes.naming import agreed, kind
@@ -102,7 +103,8 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
         arrangement = arrange(dataset.shape, names, path, True if "offsets" in attributes else None)
         metadata = Metadata.from_attributes(about.attributes, path, arrangement).found(about.where)
         dataset = beside_file(dataset, location.container) if dataset.external else dataset
-        return Volume(path, arranged(Hdf5Store(file, dataset, disk), arrangement), metadata, mode)
+        store = as_meant(Hdf5Store(file, dataset, disk), attributes, path)
+        return Volume(path, arranged(store, arrangement), metadata, mode)
     except BaseException:
         file.close()
         if disk is not None:

@@ -29,6 +29,7 @@ from neuropil.volumes.formats.chunked import (
 from neuropil.volumes.formats.codecs import N5Store
 from neuropil.volumes.formats.groups import MOST, Neighbour, groups_above
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
+from neuropil.volumes.formats.meaning import as_meant
 from neuropil.volumes.formats.n5_place import SIZED, made_here, n5_metadata
 from neuropil.volumes.formats.presence import ChunkNames, watched
 from neuropil.volumes.marks import marked
@@ -71,6 +72,7 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
     if not location.remote and mode == "r":
         names = ChunkNames(tuple(shape), tuple(described.values["blockSize"]), "/", turned=True)
         store = watched(store, location.container, name, names, None, path)
+    store = as_meant(store, described.values, path)
     return Volume(path, guarded(arranged(store, arrangement), file, found, mode), metadata, mode)
 
 

@@ -30,6 +30,7 @@ from neuropil.volumes.formats.codecs import lacks_codec, open_by_zarr
 from neuropil.volumes.formats.coordinates import Coordinates, coordinates, with_coordinates
 from neuropil.volumes.formats.groups import MOST, Neighbour, groups_above, inherit
 from neuropil.volumes.formats.making import create_chunked, open_new
+from neuropil.volumes.formats.meaning import as_meant
 from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images, ome_place
 from neuropil.volumes.formats.presence import ChunkNames, find_shards, watched
 from neuropil.volumes.formats.zipped import ZipStore, is_zip
@@ -77,7 +78,7 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
         metadata = image.beside(metadata, arrangement, path)
     if mode == "r+" and is_zip(location.container):
         raise NeuropilError(f"{location.container} is a ZIP file, which is only read; unpack it to change it")
-    store = arranged(_open(described, location, name, path, mode), arrangement)
+    store = arranged(as_meant(_open(described, location, name, path, mode), own, path), arrangement)
     return Volume(path, guarded(store, file, found, mode), metadata, mode)
 
 

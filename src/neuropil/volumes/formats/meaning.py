@@ -1,0 +1,90 @@
+"""What stored numbers mean, where attributes say that it is not what they are: honoured, or refused by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.errors import NeuropilError, tell
+from neuropil.volumes.marks import is_marked
+from neuropil.volumes.metadata import to_json
+from neuropil.volumes.volume import Index, Store
+
+_PLAIN = {"scale_factor": 1.0, "add_offset": 0.0}
+"""By what netCDF multiplies stored numbers, and what it adds to them; with these nothing changes."""
+
+_BIG_DATA_VIEWER = re.compile(r"(?:.*/)?t\d{5}/s\d{2}/\d+/cells")
+_IMARIS = re.compile(r"(?:.*/)?ResolutionLevel \d+/TimePoint \d+/Channel \d+/Data")
+
+
+@dataclass(frozen=True, eq=False)
+class SignedStore:
+    """Whole numbers whose sign is not the one of the stored type."""
+
+    inner: Store
+    dtype: np.dtype[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.inner.shape
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        return self.inner.chunks
+
+    def read(self, index: Index) -> npt.NDArray[Any]:
+        return self.inner.read(index).view(self.dtype)
+
+    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
+        self.inner.write(index, np.asarray(array, self.dtype).view(self.inner.dtype))
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:
+    """An array with the numbers that its attributes mean.
+
+    ``_Unsigned`` of netCDF says whether whole numbers have a sign, and BigDataViewer keeps uint16 as int16.
+
+    Args:
+        store: the array as stored.
+        attributes: of the array itself.
+        path: names the array in messages.
+
+    Raises:
+        NeuropilError: ``scale_factor``, ``add_offset`` or ``IMAGE_WHITE_IS_ZERO``, which would change the numbers; or
+            an array of Imaris, which is larger than its image.
+    """
+    if is_marked(attributes):
+        return store
+    if _IMARIS.fullmatch(path):
+        raise NeuropilError(
+            f"{path} is an array of Imaris, filled up with zeros to whole chunks and sized elsewhere in its file; save "
+            "it as OME-TIFF with Imaris or Fiji first"
+        )
+    plain = {key: to_json(attributes.get(key)) for key in (*_PLAIN, "IMAGE_WHITE_IS_ZERO", "_Unsigned")}
+    for key, nothing in _PLAIN.items():
+        if plain[key] is not None and plain[key] not in (nothing, [nothing]):
+            raise NeuropilError(
+                f"{path} has the attribute {key} = {plain[key]}: its numbers are not those that are stored; write them "
+                "anew as they are meant, such as with xarray.open_dataset(…).to_netcdf(…)"
+            )
+    if plain["IMAGE_WHITE_IS_ZERO"] not in (None, 0, [0], False):
+        raise NeuropilError(f"{path} has IMAGE_WHITE_IS_ZERO: 0 is white in it; write it anew with 0 for black")
+    sign = "iu"["ui".index(store.dtype.kind)] if store.dtype.kind in "ui" else ""
+    said = str(plain["_Unsigned"]).lower()
+    if _BIG_DATA_VIEWER.fullmatch(path):
+        tell(
+            f"{path} is an array of BigDataViewer, which keeps uint16 as int16, and the size of its voxels in an XML "
+            "file, which is not read; give --voxel-size to `neuropil convert`"
+        )
+        said = "true" if store.dtype.name == "int16" else said
+    if sign and (sign, said) in (("u", "true"), ("i", "false")):
+        return SignedStore(store, np.dtype(store.dtype.str.replace(store.dtype.kind, sign)))
+    return store
