@@ -10,7 +10,7 @@ import zarr
 from typer.testing import CliRunner
 
 from neuropil.cli import app
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, Note
 from neuropil.geometry import Box
 from neuropil.volumes import (
     LOGIT8,
@@ -138,6 +138,17 @@ def test_nothing_is_cut_in_silence(tmp_path, dtype, value):
     with pytest.raises(NeuropilError, match="cannot hold"):
         convert_volume(array_volume(array), tmp_path / "a.h5", voxels=Voxels(dtype=dtype))
     assert not list(tmp_path.iterdir())
+
+
+def test_not_labelled_becomes_0_and_is_told(tmp_path):
+    labels = array_volume(np.array([[[-1, 7, 2**40]]]))
+    with pytest.warns(Note, match="-1 in an array in memory means not labelled; it is 0"):
+        convert_volume(labels, tmp_path / "a.precomputed", voxels=Voxels(kind="segmentation"))
+    assert open_volume(tmp_path / "a.precomputed").read().tolist() == [[[0, 7, 2**40]]]
+    with pytest.raises(NeuropilError, match="--type segmentation makes -1"):
+        convert_volume(labels, tmp_path / "b.h5", voxels=Voxels(dtype="uint64"))
+    with pytest.raises(NeuropilError, match=r"cannot hold -2.*another --dtype$"):
+        convert_volume(array_volume(np.array([[[-2]]])), tmp_path / "b.h5", voxels=Voxels(kind="segmentation"))
 
 
 def test_a_range_has_no_place_for_nan(tmp_path):

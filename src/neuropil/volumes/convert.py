@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import Box, Triple, VoxelSize, blocks
 from neuropil.volumes.opening import create_volume
 from neuropil.volumes.volume import Volume
@@ -26,7 +26,8 @@ class Voxels:
 
     Args:
         dtype: their type; None: that of the source, or what ``kind`` and ``scale_range`` ask for.
-        kind: ``segmentation``: ids, in uint32 or uint64, as viewers want them; ``image``: grey values; "": as they are.
+        kind: ``segmentation``: ids, in uint32 or uint64, as viewers want them, -1 as 0; ``image``: grey values;
+            "": as they are.
         scale_range: what becomes the smallest and the largest value of the type, uint8 unless one is given; what lies
             beyond is cut.
     """
@@ -62,6 +63,9 @@ class Voxels:
         """
         if self.scale_range is not None:
             return _scaled(array, self.scale_range, dtype, path)
+        if self.kind == "segmentation" and dtype.kind == "u" and array.dtype.kind == "i" and (array == -1).any():
+            tell(f"-1 in {path} means not labelled; it is 0 in the copy")
+            array = np.where(array == -1, array.dtype.type(0), array)
         with np.errstate(all="ignore"):
             turned = array.astype(dtype)
         if array.dtype == dtype:
@@ -69,9 +73,9 @@ class Voxels:
         same = _same(array, turned)
         if not bool(np.all(same)):
             worst = array[~same].flat[0]
-            raise NeuropilError(
-                f"{dtype} cannot hold {worst}, which {path} has; name another --dtype, or --scale-range LOW,HIGH"
-            )
+            do = "name another --dtype" + ("" if self.kind == "segmentation" else ", or --scale-range LOW,HIGH")
+            ids = "; of ids, --type segmentation makes -1, not labelled, 0" if worst == -1 and not self.kind else ""
+            raise NeuropilError(f"{dtype} cannot hold {worst}, which {path} has; {do}{ids}")
         return turned
 
 
