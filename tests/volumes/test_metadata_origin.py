@@ -1,7 +1,9 @@
+import h5py
 import numpy as np
 import pytest
 
-from neuropil import Metadata, open_volume, write_volume
+from neuropil import Metadata, NeuropilError, open_volume, write_volume
+from neuropil.errors import Note
 from neuropil.evaluation import evaluate
 
 
@@ -26,3 +28,15 @@ def test_a_part_that_begins_at_zero_is_scored_where_it_lies(tmp_path):
     scores = evaluate(open_volume(tmp_path / "part.h5"), open_volume(tmp_path / "labels.h5"))
     assert str(scores.box) == "0:2,0:4,0:4"
     assert scores.adapted_rand_error == 0
+
+
+def test_an_origin_between_voxels_is_rounded_and_told_unless_it_is_ours(tmp_path):
+    for name in ("a.h5", "ours.h5"):
+        if name == "ours.h5":
+            write_volume(tmp_path / name, np.ones((2, 3, 4), np.uint8))
+        with h5py.File(tmp_path / name, "a") as file:
+            file.require_dataset("main", (2, 3, 4), np.uint8).attrs["origin"] = (1.5, 2, 3.4)
+    with pytest.warns(Note, match=r"origin is \[1.5, 2.0, 3.4\], between voxels; taken as 2, 2, 3"):
+        assert open_volume(tmp_path / "a.h5").metadata.origin == (2, 2, 3)
+    with pytest.raises(NeuropilError, match="three whole numbers"):
+        open_volume(tmp_path / "ours.h5")

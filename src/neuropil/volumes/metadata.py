@@ -142,7 +142,7 @@ class Metadata:
         kept = {key: value for key, value in attributes.items() if key != KEY or not is_marked(attributes)}
         plain = {key: to_json(value) for key, value in kept.items()}
         try:
-            return _read(plain, path, arrangement)
+            return _read(plain, path, arrangement, is_marked(attributes))
         except NeuropilError as error:
             raise NeuropilError(f"{error}, in the attributes of {path}") from None
 
@@ -225,11 +225,11 @@ def parse_voxel_size(value: Any, key: str) -> VoxelSize:
     return (z, y, x)
 
 
-def _read(plain: Mapping[str, JSON], path: str, arrangement: Arrangement | None) -> Metadata:
+def _read(plain: Mapping[str, JSON], path: str, arrangement: Arrangement | None, ours: bool) -> Metadata:
     extra = {key: value for key, value in plain.items() if key not in _ABOUT_AXES}
     size, unit = _voxel_size(extra, path, arrangement)
     offsets, encoding = _offsets(extra, path, arrangement), _encoding(extra, path)
-    whole = _origin(extra, size, path)
+    whole = _origin(extra, size, path, ours)
     given = _offset(extra, size, path, arrangement)
     if size is None:
         return Metadata(None, None if whole is None else _triple(whole), offsets, encoding, extra)
@@ -325,7 +325,7 @@ def _numbers(value: JSON, arrangement: Arrangement | None) -> list[float] | None
     return [float(n) for n in turned]
 
 
-def _origin(plain: dict[str, JSON], size: VoxelSize | None, path: str) -> list[float] | None:
+def _origin(plain: dict[str, JSON], size: VoxelSize | None, path: str, ours: bool) -> list[float] | None:
     """The origin in voxels, which may lie between two; taken out of ``plain``."""
     value = plain.get("origin")
     if value is None:
@@ -335,9 +335,13 @@ def _origin(plain: dict[str, JSON], size: VoxelSize | None, path: str) -> list[f
         _leave(path, "origin", value, "three numbers (voxels; z, y, x)")
         return None
     plain.pop("origin")
-    if size is None and not all(n.is_integer() for n in voxels):
+    if size is not None or all(n.is_integer() for n in voxels):
+        return voxels
+    if ours or not all(map(math.isfinite, voxels)):
         raise NeuropilError(f"expected origin as three whole numbers (voxels; z, y, x), got {value!r}")
-    return voxels
+    nearest = [math.floor(n + 0.5) for n in voxels]
+    tell(f"{path}: its attribute origin is {value}, between voxels; taken as {', '.join(map(str, nearest))} (z, y, x)")
+    return [float(n) for n in nearest]
 
 
 def _offset(
