@@ -68,6 +68,14 @@ def test_white_as_0_of_one_bit_as_pillow_has_it(tmp_path):
 
 
 @BOTH
+@pytest.mark.parametrize("colour", ["", "image", "segmentation"])
+def test_a_bool_mask_by_tifffile_is_as_it_was_written(tmp_path, name, colour):
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE[:1] > 100)
+    with pytest.warns(Note, match=r"a\.tif says 0 for white.*1 is read as True"):
+        assert (open_volume(tmp_path / name, colour=colour).read() == (IMAGE[:1] > 100)).all()
+
+
+@BOTH
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_tiles_that_are_absent_are_counted(tmp_path, name, compression):
     array = numbers((32, 48))

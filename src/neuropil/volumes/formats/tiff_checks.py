@@ -71,13 +71,21 @@ def check_values(file: Any, series: list[Any], path: str, colour: Colour) -> boo
                 "as gray values, or as RGB"
             )
         tell(f"{path} is shown in colours by a table of ImageJ; its values are read as they are stored")
-    if key.photometric != _WHITE_IS_ZERO:
+    if key.photometric != _WHITE_IS_ZERO or _is_bool_of_tifffile(file, key, path):
         return False
     if colour != "image" or key.dtype.kind not in "bu":
         raise NeuropilError(
             f"expected 0 to be black, got 0 for white, in {path}; `neuropil convert --type image` turns unsigned "
-            "values around; where they are ids, save them with 0 for black"
+            "values around; where they are ids or a mask, save them with 0 for black"
         )
+    return True
+
+
+def _is_bool_of_tifffile(file: Any, key: Any, path: str) -> bool:
+    """Whether these are True and False as tifffile stores them: as 1 and 0, by default with 0 for white."""
+    if key.bitspersample != 1 or not (file.is_shaped or str(key.software).startswith("tifffile")):
+        return False
+    tell(f"{path} says 0 for white, as tifffile has it of bool; 1 is read as True, as tifffile reads it")
     return True
 
 
