@@ -143,3 +143,16 @@ def test_two_sizes_are_told(tmp_path):
     write_n5(tmp_path / "a.n5/raw", IMAGE, NM | {"pixelResolution": {"dimensions": [8, 10, 40], "unit": "nm"}})
     with pytest.warns(Note, match="which is used, and the pixelResolution"):
         same(tmp_path / "a.n5/raw", IMAGE, voxel_size=(40, 5, 4))
+
+
+def test_axes_as_numpy_counts_them(tmp_path):
+    """As zarr-python and xarray write them into N5."""
+    write_n5(tmp_path / "a.n5", IMAGE, {"_ARRAY_DIMENSIONS": ["z", "y", "x"]})
+    same(tmp_path / "a.n5", IMAGE)
+    write_n5(tmp_path / "b.n5", IMAGE, {"axis_names": ["z", "y", "x"]})
+    with pytest.raises(NeuropilError, match="axis_names z, y, x, but N5 counts x first"):
+        open_volume(tmp_path / "b.n5")
+    assert (open_volume(tmp_path / "b.n5", axes="xyz").read() == IMAGE).all()
+    write_n5(tmp_path / "c.n5", IMAGE, {"axis_names": ["x", "y", "z"], "_ARRAY_DIMENSIONS": ["x", "y", "z"]})
+    with pytest.raises(NeuropilError, match="and in another place"):
+        open_volume(tmp_path / "c.n5")

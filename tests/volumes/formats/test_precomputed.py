@@ -32,7 +32,7 @@ def cloud_volume(path, array, **options):
     return volume
 
 
-@pytest.mark.parametrize("compress", [True, "br", False])
+@pytest.mark.parametrize("compress", [True, "br", "bz2", False])
 @pytest.mark.parametrize("encoding", ["raw", "compressed_segmentation", "crackle", "compresso"])
 def test_precomputed_of_cloud_volume(tmp_path, compress, encoding):
     labels = encoding != "raw"

@@ -12,6 +12,7 @@ from neuropil.volumes.arrangement import Arrangement, arrange
 from neuropil.volumes.formats.groups import Group, inherit
 from neuropil.volumes.marks import is_marked
 from neuropil.volumes.metadata import SIZES, Metadata, axis_names
+from neuropil.volumes.naming import agreed, kind
 
 _LAYOUT = ("dimensions", "blockSize", "dataType", "compression", "n5")
 """Attributes that describe how the dataset is stored."""
@@ -66,7 +67,7 @@ def n5_metadata(
     shape = list(reversed(values["dimensions"]))
     own = {key: value for key, value in values.items() if key not in _LAYOUT}
     about = inherit(_plain(own, path), [_of_group(group, own, groups, path) for group in groups], len(shape), path)
-    given = names or axis_names(own) or axis_names(about.attributes)
+    given = names or _file_names(own, path) or axis_names(about.attributes)
     order = list(reversed(given)) if given else list("tczyx"[-len(shape) :])
     arrangement = arrange(shape, order, path, keep_channel=True if "offsets" in values else None)
     if _counts_z_first(values):
@@ -84,6 +85,26 @@ def n5_metadata(
         turned = arrangement.zyx(list(reversed(origin))) if isinstance(origin, list) else None
         kept["origin"] = origin if turned is None else turned
     return arrangement, Metadata.from_attributes(kept, path, arrangement).found(about.where)
+
+
+def _file_names(own: Mapping[str, Any], path: str) -> Sequence[str | None] | None:
+    """Names of the axes in the order of ``dimensions``. Those of xarray count as NumPy does, the other way round.
+
+    Raises:
+        NeuropilError: it is not clear which way they count, or two of them contradict each other.
+    """
+    plain = {key: value for key, value in own.items() if key != "_ARRAY_DIMENSIONS"}
+    backwards = axis_names({"_ARRAY_DIMENSIONS": own.get("_ARRAY_DIMENSIONS")})
+    if backwards and (key := _size_key(own)) is not None:
+        tell(f"{path} names its axes as NumPy counts them; its {key} {own[key]} is read as N5 counts, x first")
+    found = agreed([axis_names(plain), backwards and backwards[::-1]], path)
+    kinds = [kind(name) for name in found or () if kind(name) in "zyx"]
+    if "axis_names" in own and not backwards and kinds == list("zyx"):
+        raise NeuropilError(
+            f"{path} has axis_names {', '.join(map(str, found or ()))}, but N5 counts x first: whether N5 or NumPy has "
+            "counted them is not clear; give --axes of `neuropil convert`, or axes= of open_volume: xyz if it was NumPy"
+        )
+    return found
 
 
 def _plain(values: Mapping[str, Any], path: str) -> dict[str, Any]:

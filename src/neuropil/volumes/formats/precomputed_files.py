@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 import lzma
@@ -47,6 +48,7 @@ def _zstd(data: bytes) -> bytes:
 
 _UNPACK: dict[str, Callable[[bytes], bytes]] = {
     "": bytes, ".gz": gzip.decompress, ".br": _brotli, ".zstd": _zstd, ".xz": lzma.decompress,
+    ".bz2": bz2.decompress,
 }  # fmt: skip
 """Endings that cloud-volume gives to compressed files."""
 
