@@ -1,6 +1,7 @@
 """N5 as other programs write it: every voxel, place and size as meant, or refused by name."""
 
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -156,3 +157,42 @@ def test_axes_as_numpy_counts_them(tmp_path):
     write_n5(tmp_path / "c.n5", IMAGE, {"axis_names": ["x", "y", "z"], "_ARRAY_DIMENSIONS": ["x", "y", "z"]})
     with pytest.raises(NeuropilError, match="and in another place"):
         open_volume(tmp_path / "c.n5")
+
+
+def test_a_block_that_is_too_small_is_refused(tmp_path):
+    write_n5(tmp_path / "a.n5", IMAGE, {})
+    about = json.loads((tmp_path / "a.n5/attributes.json").read_text())
+    (tmp_path / "a.n5/attributes.json").write_text(json.dumps(about | {"blockSize": [40, 20, 4]}))
+    same(tmp_path / "a.n5", IMAGE)  # the last block may end where the dataset ends
+    (tmp_path / "a.n5/attributes.json").write_text(
+        json.dumps(about | {"dimensions": [50, 20, 4], "blockSize": [40, 20, 4]})
+    )
+    with (
+        pytest.warns(Note, match="absent"),
+        pytest.raises(NeuropilError, match=r"expected 40 × 20 × 4 .*got 30 × 20 × 4"),
+    ):
+        open_volume(tmp_path / "a.n5").read()
+
+
+FOREIGN = [
+    {"resolution": {"x": 4, "y": 5, "z": 40}}, {"resolution": "8bit"}, {"resolution": [4, 5]}, {"resolution": []},
+    {"voxel_size": "small"}, {"voxel_size": [4, 5]}, {"offset": "none"}, {"offset": [1, 2]}, {"origin": "lab"},
+    {"origin": [1, 2]}, {"units": 5}, {"units": ["nm", "nm"]}, {"unit": {"x": "nm"}}, {"pixelResolution": "high"},
+    {"pixelResolution": [4, 5]}, {"pixelResolution": {"unit": "um"}}, {"transform": [[1, 0, 0, 0]]},
+    {"transform": "none"}, {"transform": {"scale": "x"}}, {"transform": {"scale": 4}},
+    {"transform": {"axes": ["a", "b", "c"], "scale": [1, 1, 1]}}, {"downsamplingFactors": "none"},
+    {"downsamplingFactors": [2, 2]}, {"multiscales": "none"}, {"multiscales": {"a": 1}},
+    {"multiscales": [{"datasets": None}]}, {"axes": 5}, {"axes": [{"x": 1}]}, {"axis_names": 5}, {"encoding": "gzip"},
+    {"offsets": [1]}, {"scales": 5}, {"multiScale": "no"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["own", "group"])
+@pytest.mark.parametrize("attributes", FOREIGN, ids=lambda one: json.dumps(one)[:40])
+@pytest.mark.filterwarnings("ignore")
+def test_attributes_of_others_never_crash(tmp_path, attributes, place):
+    write_n5(
+        tmp_path / "a.n5/raw", IMAGE, attributes if place == "own" else {}, attributes if place == "group" else None
+    )
+    with suppress(NeuropilError):
+        assert open_volume(tmp_path / "a.n5/raw").shape == IMAGE.shape

@@ -31,7 +31,7 @@ from neuropil.volumes.formats.groups import MOST, Neighbour, groups_above
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
 from neuropil.volumes.formats.meaning import as_meant
 from neuropil.volumes.formats.n5_place import SIZED, made_here, n5_metadata
-from neuropil.volumes.formats.presence import ChunkNames, watched
+from neuropil.volumes.formats.presence import ChunkNames, WholeBlocks, watched
 from neuropil.volumes.marks import marked
 from neuropil.volumes.metadata import JSON, Metadata
 from neuropil.volumes.volume import Mode, Store, Volume, arranged
@@ -71,6 +71,7 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
         store = ChunkedStore(open_handle("n5", location.container, name, mode).T)
     if not location.remote and mode == "r":
         names = ChunkNames(tuple(shape), tuple(described.values["blockSize"]), "/", turned=True)
+        store = WholeBlocks(store, location.container, name, names, path)
         store = watched(store, location.container, name, names, None, path)
     store = as_meant(store, described.values, path)
     return Volume(path, guarded(arranged(store, arrangement), file, found, mode), metadata, mode)

@@ -286,3 +286,57 @@ class WatchedStore:
 
     def close(self) -> None:
         self.inner.close()
+
+
+@dataclass(frozen=True, eq=False)
+class WholeBlocks:
+    """An N5 dataset whose blocks must hold all that is theirs: a reader would take the rest for the fill value.
+
+    Args:
+        inner: the dataset, with its own axes.
+        container, name: of the dataset.
+        names: of its blocks.
+        path: names the dataset in messages.
+    """
+
+    inner: Store
+    container: str
+    name: str
+    names: ChunkNames
+    path: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.inner.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.inner.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        return self.inner.chunks
+
+    def read(self, index: Index) -> npt.NDArray[Any]:
+        for at in self.names.touched(index):
+            self._check(at)
+        return self.inner.read(index)
+
+    def _check(self, at: tuple[int, ...]) -> None:
+        key = f"{self.name}/{self.names.of(at)}".lstrip("/")
+        if not keys.exists(self.container, key):
+            return
+        head = np.frombuffer(keys.read_end(self.container, key, 4 + 4 * len(at), False)[4:], ">u4")
+        rest = [n - i * c for n, c, i in zip(self.names.shape, self.names.part, at, strict=True)]
+        due = [min(n, c) for n, c in zip(rest, self.names.part, strict=True)]
+        if len(head) == len(due) and any(n < most for n, most in zip(head.tolist(), due, strict=True)):
+            raise NeuropilError(
+                f"expected {' × '.join(map(str, due))} voxels (x, y, z) in the block {key} of {self.path}, got "
+                f"{' × '.join(map(str, head.tolist()))}; write it anew"
+            )
+
+    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
+        self.inner.write(index, array)
+
+    def close(self) -> None:
+        self.inner.close()
