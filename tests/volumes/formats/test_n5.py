@@ -196,3 +196,9 @@ def test_attributes_of_others_never_crash(tmp_path, attributes, place):
     )
     with suppress(NeuropilError):
         assert open_volume(tmp_path / "a.n5/raw").shape == IMAGE.shape
+
+
+def test_several_ids_per_voxel_are_refused_by_name(tmp_path):
+    write_n5(tmp_path / "a.n5", IMAGE, {"isLabelMultiset": True})
+    with pytest.raises(NeuropilError, match=r"a label multiset of Paintera, in .*a\.n5"):
+        open_volume(tmp_path / "a.n5")

@@ -162,3 +162,11 @@ def test_jpeg_is_no_place_for_ids(tmp_path, compress):
         require_labels(volume)
     cloud_volume(tmp_path / "q", IMAGE, compress=compress)
     assert require_labels(open_volume(f"precomputed://{tmp_path}/q")).dtype == np.uint8
+
+
+def test_an_info_of_something_else_is_refused_by_name(tmp_path):
+    cloud_volume(tmp_path / "p", IMAGE)
+    info = json.loads((tmp_path / "p/info").read_text())
+    (tmp_path / "p/info").write_text(json.dumps({**info, "@type": "neuroglancer_skeletons"}))
+    with pytest.raises(NeuropilError, match=r"got neuroglancer_skeletons, in .*p$"):
+        open_volume(f"precomputed://{tmp_path}/p")

@@ -83,3 +83,18 @@ def test_a_level_of_a_pyramid_begins_between_voxels(tmp_path):
     for name in ("b.h5", "b.zarr", "b.ome.zarr", "b.n5", "b.tif"):
         convert_volume(volume, tmp_path / name)
         assert open_volume(tmp_path / name).metadata.position == pytest.approx((0, 2, 2)), name
+
+
+def test_images_and_labels_of_other_kinds_are_refused_by_name(tmp_path):
+    system = {"name": "physical", "axes": [{"name": axis, "type": "space"} for axis in "zyx"]}
+    scale = {"type": "scale", "scale": [40, 4, 4], "input": "0", "output": "physical"}
+    image = {"coordinateSystems": [system], "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    group.attrs["ome"] = {"version": "0.6", "multiscales": [image]}
+    group.create_array("0", data=IMAGE)
+    for path in ("a.zarr", "a.zarr/0"):
+        with pytest.raises(NeuropilError, match=r"expected OME-Zarr 0\.4 or 0\.5, got 0\.6, with coordinateSystems"):
+            open_volume(tmp_path / path)
+    zarr.create_array(tmp_path / "b.zarr", data=IMAGE, zarr_format=2, attributes={"isLabelMultiset": True})
+    with pytest.raises(NeuropilError, match=r"a label multiset of Paintera, in .*b\.zarr"):
+        open_volume(tmp_path / "b.zarr")

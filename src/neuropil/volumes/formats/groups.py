@@ -18,6 +18,18 @@ MOST = 1000
 """Arrays of a group that are looked at."""
 
 
+def refuse_multiset(attributes: Mapping[str, Any], path: str) -> None:
+    """Refuse labels of Paintera that hold several ids per voxel, stored as bytes of no fixed number.
+
+    Raises:
+        NeuropilError: they do.
+    """
+    if attributes.get("isLabelMultiset"):
+        raise NeuropilError(
+            f"expected one id per voxel, got a label multiset of Paintera, in {path}; export it as uint64 first"
+        )
+
+
 @dataclass(frozen=True)
 class Neighbour:
     """An array below a group: its name there, its shape, and whether it has a voxel size of its own."""

@@ -27,7 +27,7 @@ from neuropil.volumes.formats.chunked import (
     open_handle,
 )
 from neuropil.volumes.formats.codecs import N5Store
-from neuropil.volumes.formats.groups import MOST, Neighbour, groups_above
+from neuropil.volumes.formats.groups import MOST, Neighbour, groups_above, refuse_multiset
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
 from neuropil.volumes.formats.meaning import as_meant
 from neuropil.volumes.formats.n5_place import SIZED, made_here, n5_metadata
@@ -55,6 +55,7 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
     described = describe(location.container, name)
     assert described is not None
     path = location.at(name).path
+    refuse_multiset(described.values, path)
     shape = described.values["dimensions"]
     groups = list(groups_above(location.container, name, group_attributes, _arrays))
     arrangement, metadata = n5_metadata(

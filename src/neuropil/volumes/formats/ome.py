@@ -107,12 +107,14 @@ def ome_place(attributes: Mapping[str, Any], name: str) -> OmePlace | None:
     """What a group's attributes say of an array below it, called ``name`` from there; None where they say nothing.
 
     Raises:
-        NeuropilError: they say two different things.
+        NeuropilError: they say two different things, or are of OME-Zarr 0.6 or later.
     """
     found: OmePlace | None = None
     for image in ome_images(attributes):
         for dataset in image["datasets"]:
             if str(dataset.get("path")).removeprefix("./").strip("/") == name:
+                if "coordinateSystems" in image:
+                    raise _later(attributes, name)
                 steps = [*dataset.get("coordinateTransformations", []), *image.get("coordinateTransformations", [])]
                 axes = image.get("axes", [])
                 names = [_axis_name(axis) for axis in axes]
@@ -125,6 +127,15 @@ def ome_place(attributes: Mapping[str, Any], name: str) -> OmePlace | None:
                     )
                 found = place
     return found
+
+
+def _later(attributes: Mapping[str, Any], name: str) -> NeuropilError:
+    inside = attributes.get("ome", attributes)
+    version = inside.get("version", "a later one")
+    return NeuropilError(
+        f"expected OME-Zarr 0.4 or 0.5, got {version}, with coordinateSystems, in the group of {name}; save it as 0.5, "
+        "or copy the array alone"
+    )
 
 
 def _axis_name(axis: Any) -> str:

@@ -23,6 +23,7 @@ from neuropil.volumes.metadata import JSON, Metadata, parse_voxel_size
 from neuropil.volumes.volume import Mode, Volume, arranged
 
 _TYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "f4")
+_TYPE = "neuroglancer_multiscale_volume"
 _KEY = "neuropil"  # where the info file keeps our attributes
 _AXES = "axes"
 _SHARD_BITS = 6  # 64 chunks of half a million voxels each in one file
@@ -104,6 +105,8 @@ def _info(location: Location) -> dict[str, Any]:
     info = keys.read_json(location.container, "info")
     if info is None or not info.get("scales"):
         raise NeuropilError(f"no Neuroglancer precomputed volume at {location.container}: no info file with scales")
+    if info.get("@type", _TYPE) != _TYPE:
+        raise NeuropilError(f"expected the info of a volume ({_TYPE}), got {info['@type']}, in {location.container}")
     return info
 
 

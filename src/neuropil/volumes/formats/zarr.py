@@ -28,7 +28,7 @@ from neuropil.volumes.formats.chunked import (
 )
 from neuropil.volumes.formats.codecs import lacks_codec, open_by_zarr
 from neuropil.volumes.formats.coordinates import Coordinates, coordinates, with_coordinates
-from neuropil.volumes.formats.groups import MOST, Neighbour, groups_above, inherit
+from neuropil.volumes.formats.groups import MOST, Neighbour, groups_above, inherit, refuse_multiset
 from neuropil.volumes.formats.making import create_chunked, open_new
 from neuropil.volumes.formats.meaning import as_meant
 from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images, ome_place
@@ -63,6 +63,7 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     own = (
         described.values.get("attributes", {}) if described.driver == "zarr3" else attributes(location.container, name)
     )
+    refuse_multiset(own, path)
     above = list(groups_above(location.container, name, group_attributes, _arrays))
     image = next(filter(None, (ome_place(group.attributes, group.inside) for group in above)), None)
     named = described.values.get("dimension_names")
