@@ -202,3 +202,12 @@ def test_several_ids_per_voxel_are_refused_by_name(tmp_path):
     write_n5(tmp_path / "a.n5", IMAGE, {"isLabelMultiset": True})
     with pytest.raises(NeuropilError, match=r"a label multiset of Paintera, in .*a\.n5"):
         open_volume(tmp_path / "a.n5")
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"resolution": "8bit"}, {"resolution": {"x": 4}}, {"resolution": [4, 5]}, {"axes": 5}, {"units": 5}]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_attributes_of_others_are_left_alone(tmp_path, attributes):
+    write_n5(tmp_path / "a.n5/raw", IMAGE, attributes)
+    same(tmp_path / "a.n5/raw", IMAGE, voxel_size=None)

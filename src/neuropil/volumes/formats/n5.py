@@ -30,7 +30,7 @@ from neuropil.volumes.formats.codecs import N5Store
 from neuropil.volumes.formats.groups import MOST, Neighbour, groups_above, refuse_multiset
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
 from neuropil.volumes.formats.meaning import as_meant
-from neuropil.volumes.formats.n5_place import SIZED, made_here, n5_metadata
+from neuropil.volumes.formats.n5_place import LAYOUT, SIZED, made_here, n5_metadata
 from neuropil.volumes.formats.presence import ChunkNames, WholeBlocks, watched
 from neuropil.volumes.marks import marked
 from neuropil.volumes.metadata import JSON, Metadata
@@ -69,13 +69,32 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
         block = tuple(described.values["blockSize"])
         store: Store = N5Store(location.container, name, tuple(shape), block, kind)
     else:
-        store = ChunkedStore(open_handle("n5", location.container, name, mode).T)
+        store = ChunkedStore(open_handle("n5", location.container, name, mode, _layout(location, name, mode)).T)
     if not location.remote and mode == "r":
         names = ChunkNames(tuple(shape), tuple(described.values["blockSize"]), "/", turned=True)
         store = WholeBlocks(store, location.container, name, names, path)
         store = watched(store, location.container, name, names, None, path)
     store = as_meant(store, described.values, path)
     return Volume(path, guarded(arranged(store, arrangement), file, found, mode), metadata, mode)
+
+
+def _layout(location: Location, name: str, mode: Mode) -> dict[str, Any]:
+    """The description of a local dataset without what TensorStore would refuse if another tool meant something else."""
+    import tensorstore as ts
+
+    described = describe(location.container, name)
+    if (
+        location.remote
+        or mode != "r"
+        or described is None
+        or not {"resolution", "units", "axes"} & set(described.values)
+    ):
+        return {}
+    plain = {key: value for key, value in described.values.items() if key in LAYOUT}
+    place = keys.kvstore(location.container, name)
+    memory = {"driver": "memory", "path": f"{place['path']}attributes.json"}
+    ts.KvStore.open(memory, context=keys.context()).result().write("", json.dumps(plain).encode()).result()
+    return {"kvstore": {"driver": "kvstack", "layers": [{"base": place}, {"exact": "attributes.json", "base": memory}]}}
 
 
 def _finest(location: Location, name: str) -> dict[str, Any] | None:

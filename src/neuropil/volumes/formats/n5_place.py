@@ -14,7 +14,7 @@ from neuropil.volumes.marks import is_marked
 from neuropil.volumes.metadata import SIZES, Metadata, axis_names
 from neuropil.volumes.naming import agreed, kind
 
-_LAYOUT = ("dimensions", "blockSize", "dataType", "compression", "n5")
+LAYOUT = ("dimensions", "blockSize", "dataType", "compression", "n5")
 """Attributes that describe how the dataset is stored."""
 
 _SPOKEN = ("axes", "pixelResolution", "transform", "downsamplingFactors", "multiscales", "scales", "multiScale")
@@ -65,7 +65,7 @@ def n5_metadata(
         NeuropilError: an attribute that is there but cannot be read, or an unknown unit.
     """
     shape = list(reversed(values["dimensions"]))
-    own = {key: value for key, value in values.items() if key not in _LAYOUT}
+    own = {key: value for key, value in values.items() if key not in LAYOUT}
     about = inherit(_plain(own, path), [_of_group(group, own, groups, path) for group in groups], len(shape), path)
     given = names or _file_names(own, path) or axis_names(about.attributes)
     order = list(reversed(given)) if given else list("tczyx"[-len(shape) :])
@@ -129,7 +129,7 @@ def _turned(transform: Mapping[str, Any], path: str) -> dict[str, Any]:
     axes = [str(axis).lower() for axis in transform.get("axes", "zyx")]
     rows = {"resolution": transform["scale"], "offset": transform.get("translate"), "units": transform.get("units")}
     known = {key: row for key, row in rows.items() if row is not None}
-    if sorted(axes) != ["x", "y", "z"] or any(len(row) != 3 for row in known.values()):
+    if sorted(axes) != ["x", "y", "z"] or any(not isinstance(row, list) or len(row) != 3 for row in known.values()):
         raise NeuropilError(f"expected a transform of axes z, y, x, got {dict(transform)}, in the attributes of {path}")
     return {key: [row[axes.index(axis)] for axis in "xyz"] for key, row in known.items()}
 
@@ -138,7 +138,7 @@ def _of_group(group: Group, own: Mapping[str, Any], groups: Sequence[Group], pat
     """A group as it speaks of the dataset: by its ``multiscales``, or of all; then its other arrays do not matter
     where the dataset's own level is known."""
     for image in group.attributes.get("multiscales") or []:
-        for level in image.get("datasets", []) if isinstance(image, Mapping) else []:
+        for level in image.get("datasets") or [] if isinstance(image, Mapping) else []:
             if level.get("path") != group.inside:
                 continue
             if "coordinateTransformations" in level:
