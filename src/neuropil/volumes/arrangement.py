@@ -182,5 +182,10 @@ def _unnamed(stored: tuple[int, ...], path: str) -> Arrangement:
             f"expected channels before z, y, x, got an array of {by}, whose last axis looks like channels, in {path}; "
             "name its axes there, or write it with channels first"
         )
+    if len(axes) == 3 and lengths[2] in (3, 4) and min(lengths[:2]) >= _WIDE:
+        raise NeuropilError(
+            f"expected axes z, y, x, got an array of {' × '.join(map(str, lengths))}, which looks like one picture in "
+            f"colours, in {path}; make it gray, or if it is none, give --axes zyx of `neuropil convert`"
+        )
     order = tuple(axes) if len(axes) != 2 else (-1, *axes)
     return Arrangement(stored, order)

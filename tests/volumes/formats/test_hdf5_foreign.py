@@ -3,10 +3,11 @@
 import warnings
 
 import h5py
+import numpy as np
 import pytest
 
 from foreign import IMAGE, same
-from neuropil.errors import Note
+from neuropil.errors import NeuropilError, Note
 from neuropil.volumes import open_volume
 
 
@@ -80,3 +81,11 @@ def test_an_offset_without_a_voxel_size_is_told(tmp_path):
         file["raw"].attrs["offset"] = [10.0, 0, 0]
     with pytest.warns(Note, match="not used without a voxel size; ignored"):
         open_volume(tmp_path / "a.h5")
+
+
+def test_one_picture_in_colours_is_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = np.zeros((64, 70, 3), "u1")
+    with pytest.raises(NeuropilError, match="64 × 70 × 3, which looks like one picture in colours"):
+        open_volume(tmp_path / "a.h5")
+    assert open_volume(tmp_path / "a.h5", axes="zyx").shape == (64, 70, 3)
