@@ -71,3 +71,29 @@ def test_what_means_nothing(tmp_path):
             open_volume(path)
     with pytest.raises(NeuropilError, match=r"unknown extension '\.npz'"):
         write_volume(tmp_path / "a.npz", np.zeros((1, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.dm4", "Fiji and save it as TIFF"),
+        ("a.AM", "Fiji"),
+        ("a.raw", "Import > Raw"),
+        ("a.npz", "numpy.save"),
+        ("a.xml", "name the .h5 or .n5 beside it"),
+        ("x0.wkw", "export the dataset from WEBKNOSSOS as Zarr"),
+    ],
+)
+def test_files_of_other_programs_have_a_way_out(tmp_path, name, message):
+    (tmp_path / name).write_bytes(b"something else")
+    with pytest.raises(NeuropilError, match=rf"unknown extension .*{name}; .*{message}"):
+        open_volume(tmp_path / name)
+
+
+@pytest.mark.parametrize(("marker", "message"), [("header.wkw", "WEBKNOSSOS dataset"), ("knossos.conf", "KNOSSOS")])
+def test_folders_of_other_programs_have_a_way_out(tmp_path, marker, message):
+    (tmp_path / "color/1").mkdir(parents=True)
+    (tmp_path / "color/1" / marker).write_bytes(b"WKW")
+    for folder in (tmp_path, tmp_path / "color/1"):
+        with pytest.raises(NeuropilError, match=f"is a {message}.*as Zarr"):
+            open_volume(folder)

@@ -17,6 +17,20 @@ _KNOWN = (
     f"{' '.join(suffix for form in FORMATS for suffix in form.suffixes)}, a pattern such as dir/*.png, "
     "or a URL such as precomputed://…"
 )
+_FIJI = "open it in Fiji and save it as TIFF"
+_ELSEWHERE = {
+    **dict.fromkeys((".dm3", ".dm4", ".am", ".gif", ".czi", ".lif", ".nd2"), _FIJI),
+    ".raw": "it does not say shape and type: import it in Fiji (Import > Raw) and save it as TIFF",
+    ".npz": "take the array out: numpy.save('a.npy', numpy.load('a.npz')['NAME'])",
+    ".xml": "of BigDataViewer, name the .h5 or .n5 beside it, with the array inside",
+    ".wkw": "export the dataset from WEBKNOSSOS as Zarr",
+}
+"""What to do with files of other programs that are not read."""
+_FOLDERS = {
+    "header.wkw": "a WEBKNOSSOS dataset (wkw): export it from there as Zarr",
+    "knossos.conf": "a KNOSSOS dataset: import it into WEBKNOSSOS and export it as Zarr",
+}
+"""What folders are that hold a file of this name, in them or up to two folders below."""
 _BUCKETS = ("s3", "gs", "http", "https")
 
 
@@ -145,10 +159,13 @@ def _by_content(text: str) -> Location:
             if any((folder / marker).is_file() for marker in form.markers):
                 return Location(form, str(folder), place.relative_to(folder).as_posix().removeprefix("."))
     if place.is_dir():
+        for marker, what in _FOLDERS.items():
+            if any(next(place.glob(f"{below}{marker}"), None) for below in ("", "*/", "*/*/")):
+                raise NeuropilError(f"{text} is {what}")
         raise NeuropilError(
             f"{text} is a folder; name the sections in it by a pattern, such as {text.rstrip('/')}/*.png"
         )
-    known = f"known are {_KNOWN}"
+    known = _ELSEWHERE.get(place.suffix.lower(), f"known are {_KNOWN}")
     if place.suffix:
         raise NeuropilError(f"unknown extension {place.suffix!r} in {text}; {known}")
     raise NeuropilError(f"no such file: {text}, and no extension that tells a format; {known}")
@@ -163,7 +180,8 @@ def _sniff(file: Path) -> Format:
     for form in FORMATS:
         if head.startswith(form.signatures):
             return form
-    raise NeuropilError(f"unknown extension {file.suffix!r} in {file}; known are {_KNOWN}")
+    todo = _ELSEWHERE.get(file.suffix.lower(), f"known are {_KNOWN}")
+    raise NeuropilError(f"unknown extension {file.suffix!r} in {file}; {todo}")
 
 
 def _local(url: str) -> str:
