@@ -1,5 +1,7 @@
 """Numbers that mean something else than what is stored: as meant, or refused by name."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -66,3 +68,16 @@ def test_imaris_is_refused(tmp_path):
         file[name] = IMAGE
     with pytest.raises(NeuropilError, match="an array of Imaris"):
         open_volume(tmp_path / f"a.h5/{name}")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        ({"transform": {"axes": ["z", "y", "x"], "scale": [40, 4, 4], "units": ["nm"] * 3}}, "attribute transform"),
+        ({"pixelResolution": {"dimensions": [4, 4, 40], "unit": "nm"}}, "attribute pixelResolution"),
+        ({"axistags": json.dumps({"axes": [{"key": k, "resolution": 4} for k in "zyx"]})}, "x with the resolution 4"),
+    ],
+)
+def test_voxel_sizes_of_others_are_told(tmp_path, attributes, told):
+    with pytest.warns(Note, match=f"{told}.* not used"):
+        same(write(tmp_path, "zarr", IMAGE, attributes), IMAGE, voxel_size=None)

@@ -74,7 +74,8 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
         names = ChunkNames(tuple(shape), tuple(described.values["blockSize"]), "/", turned=True)
         store = WholeBlocks(store, location.container, name, names, path)
         store = watched(store, location.container, name, names, None, path)
-    store = as_meant(store, described.values, path)
+    other = {key: value for key, value in described.values.items() if key not in SIZED}
+    store = as_meant(store, other, path)
     return Volume(path, guarded(arranged(store, arrangement), file, found, mode), metadata, mode)
 
 
