@@ -4,6 +4,7 @@ import json
 from contextlib import suppress
 
 import pytest
+import zarr
 
 from foreign import IMAGE, same, write_n5
 from neuropil.errors import NeuropilError, Note
@@ -211,3 +212,12 @@ def test_several_ids_per_voxel_are_refused_by_name(tmp_path):
 def test_attributes_of_others_are_left_alone(tmp_path, attributes):
     write_n5(tmp_path / "a.n5/raw", IMAGE, attributes)
     same(tmp_path / "a.n5/raw", IMAGE, voxel_size=None)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_zarr_in_a_folder_called_n5_is_named(tmp_path, version):
+    zarr.open_group(tmp_path / "a.n5", mode="w", zarr_format=version).create_array("raw", data=IMAGE)
+    for path in ("a.n5", "a.n5/raw"):
+        with pytest.raises(NeuropilError, match=rf"got Zarr .*; write zarr://.*{path}$"):
+            open_volume(tmp_path / path)
+    assert (open_volume(f"zarr://{tmp_path}/a.n5/raw").read() == IMAGE).all()

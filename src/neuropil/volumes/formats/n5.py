@@ -50,6 +50,11 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
         name = f"{name}/s0".strip("/")  # the finest level of a pyramid
         described = describe(location.container, name)
     if described is None:
+        for marker in (".zarray", ".zgroup", "zarr.json"):
+            if keys.read_json(location.container, f"{name}/{marker}".strip("/")) is not None:
+                raise NeuropilError(
+                    f"expected N5, got Zarr ({marker}), in {location.path}; write zarr://{location.path}"
+                )
         name = choose_listed(list_n5(location), location)
     file, found = guarded_file(location, name, ("attributes.json",))
     described = describe(location.container, name)
