@@ -43,3 +43,11 @@ def test_files_without_a_checksum_load_with_a_line(tmp_path, capsys, monkeypatch
     (tmp_path / "a.safetensors").write_bytes(content)
     read_weights(tmp_path / "a.safetensors")
     assert "no checksum" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("opcodes", [b"\x80\x02.", b"\x80\x02ta.", b"\x80\x02K\x01K\x02s.", b"\x80\x02]K\x01b."])
+def test_what_torch_takes_for_a_pickle_ends_in_one_message(tmp_path, opcodes):
+    """A checkpoint whose ZIP directory is damaged is read as a plain pickle, of which any part may be missing."""
+    (tmp_path / "c.pt").write_bytes(opcodes)
+    with pytest.raises(NeuropilError, match=r"c\.pt is not a neuropil checkpoint"):
+        read_checkpoint(tmp_path / "c.pt")
