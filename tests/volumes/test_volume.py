@@ -136,7 +136,6 @@ def test_attributes_that_cannot_be_read_name_the_array(tmp_path):
         ("voxel_size", "large", "three positive numbers"),
         ("voxel_size", [0, 1, 1], "three positive numbers"),
         ("offsets", [[0, 0, 0]], "join different voxels"),
-        ("origin", [0.5, 0, 0], "whole numbers"),
         ("encoding", '{"kind": "log"}', "encoding kind"),
     ]:
         with h5py.File(tmp_path / "a.h5", "w") as file:
