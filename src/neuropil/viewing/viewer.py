@@ -104,12 +104,12 @@ def serve(viewer: neuroglancer.Viewer, host: str, say: Callable[[str], object]) 
     """Say where the viewer is, and wait for Ctrl-C or a request to terminate."""
     url = viewer.get_viewer_url()
     port = int(url.split("/")[2].rpartition(":")[2])
-    for line in how_to_reach(url, host, port):
-        say(line)
-    sys.stdout.flush()
     stopped = Event()
     before = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    try:
+    try:  # who reads the link may answer with Ctrl-C at once
+        for line in how_to_reach(url, host, port):
+            say(line)
+        sys.stdout.flush()
         while not stopped.wait(3600):
             pass
     except KeyboardInterrupt:
