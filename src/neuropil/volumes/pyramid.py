@@ -185,7 +185,9 @@ def _coarser_array(
             warnings.simplefilter("ignore", Note)  # that levels begin between voxels
             opened = open_volume(_array_of(scheme, container, name(number - 1)))
         with opened as fine:
-            store: Any = getattr(fine.store, "inner", fine.store)  # without the guard of those who read
+            store: Any = fine.store
+            while not hasattr(store, "handle"):  # without what guards those who read
+                store = store.inner
             down = ts.downsample(store.handle, [*([1] * (len(fine.shape) - 3)), *factors], method=method)
             metadata = _level_metadata(fine.metadata, level)
             path = _array_of(scheme, container, level.name)
