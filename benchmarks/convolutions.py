@@ -9,7 +9,7 @@ kernels, batches and threads, each case in fresh processes with dirty memory; wh
 them counts. ``--plain`` scans ``nn.Conv3d`` instead, which shows what torch computes wrongly here.
 
 ``speed``: processor seconds of one thread, medians of alternating runs, ours beside ``nn.Conv3d``: forward and
-backward, and forward alone.
+backward, and forward alone, of single layers and of whole networks (a training step, a prediction).
 
 ``learn``: mean loss of the last ten of 50 steps in bf16 and in fp32, on the same samples of synthetic tissue, with one
 and two threads, each in a process of its own. Patches are those of the recipe, up to 8 sections of WIDTH pixels.
@@ -28,6 +28,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,13 +37,32 @@ import torch
 from torch import nn
 
 from neuropil import load_config, synthetic, train, write_volume
+from neuropil.models import build_network
 from neuropil.models.convolution import Convolution
+from neuropil.models.folding import for_prediction, in_bfloat16
 from neuropil.models.selfcheck import faults
 
 KERNELS = ((1, 1, 1), (1, 3, 3), (3, 3, 3), (1, 5, 5))
 MOST = 10_000_000
 """Values of the largest input."""
 RECIPES = ["default", *(f"configs/{name}.yaml" for name in ("snemi3d/full", "snemi3d/minutes", "plane/sections"))]
+LAYERS = {
+    "layer 1×3×3, 2×16×8×96×96": (2, 16, 8, 96, (1, 3, 3)),
+    "layer 1×3×3, 2×32×16×64×64": (2, 32, 16, 64, (1, 3, 3)),
+    "layer 1×5×5, 2×16×16×80×80": (2, 16, 16, 80, (1, 5, 5)),
+    "layer 1×1×1, 2×32×16×64×64": (2, 32, 16, 64, (1, 1, 1)),
+    "layer 3×3×3, 2×24×8×48×48": (2, 24, 8, 48, (3, 3, 3)),
+    "layer 3×3×3, 2×48×8×24×24": (2, 48, 8, 24, (3, 3, 3)),
+    "layer 3×3×3, 1×64×16×48×48": (1, 64, 16, 48, (3, 3, 3)),
+}
+"""Batch, channels, depth, height and kernel, by what a row is called; most are shapes that PyTorch computes rightly."""
+NETWORKS = {
+    "the default network, 2×8×96×96": ("default", 2, 8, 96),
+    "configs/snemi3d/minutes.yaml, 2×16×128×128": ("configs/snemi3d/minutes.yaml", 2, 16, 128),
+    "configs/snemi3d/full.yaml, 1×16×96×96": ("configs/snemi3d/full.yaml", 1, 16, 96),
+    "configs/snemi3d/fast.yaml, 1×16×96×96": ("configs/snemi3d/fast.yaml", 1, 16, 96),
+}
+"""Recipe, batch, depth and height, by what a row is called."""
 Case = tuple[int, int, int, int, tuple[int, int, int]]
 """Batch, channels, depth, height and kernel."""
 
@@ -102,39 +122,62 @@ def scan(count: int, repeats: int, plain: bool, seconds: float) -> None:
 
 
 def speed(runs: int) -> None:
-    """Ours beside PyTorch's, one thread."""
-    torch.set_num_threads(1)
-    layers = (
-        (2, 16, 8, 96, (1, 3, 3)),
-        (2, 24, 8, 48, (3, 3, 3)),
-        (2, 48, 8, 24, (3, 3, 3)),
-        (1, 64, 16, 48, (3, 3, 3)),
-    )
-    print("batch, channels, depth, height, kernel   plain (ms)   ours/plain: training  forward")
-    for batch, channels, depth, height, kernel in layers:
-        own = Convolution(channels, channels, kernel).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        plain = nn.Conv3d(channels, channels, kernel, padding=tuple(k // 2 for k in kernel))
-        plain = plain.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        image = torch.randn(batch, channels, depth, height, height).bfloat16()
-        image = image.contiguous(memory_format=torch.channels_last_3d)
-        seconds: dict[tuple[str, bool], list[float]] = {}
-        for _, (name, module), learns in itertools.product(
-            range(runs + 1), (("own", own), ("plain", plain)), (True, False)
-        ):
-            seconds.setdefault((name, learns), []).append(timed(module, image, learns))
-        middle = {key: statistics.median(values[1:]) for key, values in seconds.items()}
+    """Ours beside PyTorch's, one thread, each row in a process of its own, since PyTorch's may crash it."""
+    print(f"{'what':<47} plain (ms): training  forward   ours/plain: training  forward")
+    for name in (*LAYERS, *NETWORKS):
+        receive, send = multiprocessing.get_context("fork").Pipe(duplex=False)
+        process = multiprocessing.get_context("fork").Process(target=compare, args=(name, runs, send))
+        process.start()
+        send.close()
+        try:
+            middle = receive.recv() if receive.poll(600) else "PyTorch's hangs"
+        except EOFError:
+            process.join()
+            middle = "PyTorch's crashes" if process.exitcode < 0 else "cannot be measured"
+        process.kill()
+        if isinstance(middle, str):
+            print(f"{name:<58} {middle}", flush=True)
+            continue
+        times = [1000 * middle["plain", learns] for learns in (True, False)]
         ratios = [middle["own", learns] / middle["plain", learns] for learns in (True, False)]
-        label = f"{batch, channels, depth, height, kernel}"
-        print(f"{label:<40} {1000 * middle['plain', True]:10.1f} {ratios[0]:22.2f} {ratios[1]:8.2f}", flush=True)
+        print(f"{name:<58} {times[0]:10.1f} {times[1]:8.1f} {ratios[0]:22.2f} {ratios[1]:8.2f}", flush=True)
 
 
-def timed(module: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor, learns: bool) -> float:
+def compare(name: str, runs: int, out: Any) -> None:
+    """A fresh process: medians of processor seconds, by ours or plain and by training or forward alone."""
+    torch.set_num_threads(1)
+    if name in LAYERS:
+        batch, channels, depth, height, kernel = LAYERS[name]
+        network: nn.Module = Convolution(channels, channels, kernel)
+        image = torch.randn(batch, channels, depth, height, height).bfloat16()
+    else:
+        recipe, batch, depth, height = NETWORKS[name]
+        os.environ.setdefault("NEUROPIL_DATA", ".")  # recipes name it; only their networks are used
+        network = build_network(load_config([] if recipe == "default" else [recipe]).model)
+        image = torch.randn(batch, 1, depth, height, height)
+    image = image.contiguous(memory_format=torch.channels_last_3d)
+    learning = {"own": network.to(memory_format=torch.channels_last_3d)}  # type: ignore[call-overload]
+    learning["plain"] = deepcopy(learning["own"])
+    for part in learning["plain"].modules():
+        if isinstance(part, Convolution):
+            part.__class__ = nn.Conv3d  # type: ignore[assignment]
+    predicting = learning
+    if name in NETWORKS:
+        predicting = {key: in_bfloat16(for_prediction(deepcopy(value).eval())) for key, value in learning.items()}
+    seconds: dict[tuple[str, bool], list[float]] = {}
+    for _, key, learns in itertools.product(range(runs + 1), ("own", "plain"), (True, False)):
+        module = (learning if learns else predicting)[key]
+        seconds.setdefault((key, learns), []).append(timed(module, image, learns))
+    out.send({key: statistics.median(values[1:]) for key, values in seconds.items()})
+
+
+def timed(module: Callable[[torch.Tensor], Any], image: torch.Tensor, learns: bool) -> float:
     """Processor seconds of one call, and of its gradients where it learns."""
     start = time.process_time()
     with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16):
-        out = module(image.requires_grad_(learns))
+        out = module(image.requires_grad_(learns and image.shape[1] > 1))
     if learns:
-        out.sum().backward()
+        (out if isinstance(out, torch.Tensor) else out[0]).sum().backward()
     return time.process_time() - start
 
 

@@ -10,6 +10,7 @@ Shape suffixes: B batch, C channel in, O channel out, N batch and section, Z Y X
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -112,29 +113,27 @@ class _Careful(torch.autograd.Function):
 
 
 def weight_gradient(gradient_BOZYX: Tensor, x_BCZYX: Tensor, weight_OCKLM: Tensor) -> Tensor:
-    """The gradient of a weight by one convolution over y and x, in which each section of the kernel is an output.
+    """The gradient of a weight by convolutions over y and x, one for each sample and section of the kernel.
 
-    Section k of the kernel joins section z of the input with section z - k + K/2 of the gradient: the gradient, shifted
-    by each k, is stacked as channels.
+    Section k of the kernel joins section z of the input with section z - k + K/2 of the gradient. Both are views where
+    channels are last, so that nothing is copied; samples are added in float32.
 
     >>> weight_gradient(torch.ones(1, 1, 2, 4, 4), torch.ones(1, 1, 2, 4, 4), torch.zeros(1, 1, 3, 1, 1)).flatten()
     tensor([16., 32., 16.])
     """
-    gradient_BZYXO = gradient_BOZYX.permute(0, 2, 3, 4, 1)
     wide, inside, depth, y, x = weight_OCKLM.shape
     sections = x_BCZYX.shape[2]
-    stacked = gradient_BZYXO.new_zeros(*gradient_BZYXO.shape[:4], depth, wide)
-    for k in range(depth):
+    like_OCLM = weight_OCKLM.new_empty(wide, inside, y, x)
+    total_KOCLM = torch.zeros(depth, wide, inside, y, x, device=weight_OCKLM.device)
+    ones, padding, wanted = [1, 1], [y // 2, x // 2], [False, True, False]
+    for k, sample in itertools.product(range(depth), range(len(x_BCZYX))):
         shift = k - depth // 2
         start, stop = max(shift, 0), sections + min(shift, 0)
         if start < stop:
-            stacked[:, start:stop, ..., k, :] = gradient_BZYXO[:, start - shift : stop - shift]
-    weight = weight_OCKLM.new_empty(depth * wide, inside, y, x)
-    gradient_NOYX = stacked.flatten(0, 1).flatten(3).permute(0, 3, 1, 2)
-    ones, padding, wanted = [1, 1], [y // 2, x // 2], [False, True, False]
-    given = (gradient_NOYX, _sections(x_BCZYX), weight)
-    found: Tensor = _backward(*given, None, ones, padding, ones, False, [0, 0], 1, wanted)[1]
-    return found.reshape(depth, wide, inside, y, x).permute(1, 2, 0, 3, 4)
+            gradient_NOYX = _sections(gradient_BOZYX[sample : sample + 1, :, start - shift : stop - shift])
+            given = gradient_NOYX, _sections(x_BCZYX[sample : sample + 1, :, start:stop]), like_OCLM
+            total_KOCLM[k] += _backward(*given, None, ones, padding, ones, False, [0, 0], 1, wanted)[1]
+    return total_KOCLM.permute(1, 2, 0, 3, 4).to(weight_OCKLM.dtype)
 
 
 def _padding(weight_OCKLM: Tensor) -> list[int]:
