@@ -1,16 +1,20 @@
 """Prediction by blocks gives the numbers of the whole."""
 
+import json
+
 import numpy as np
 import pytest
 
 from neuropil import Box, Config, Metadata
-from neuropil.blockwise import BlocksFailed
+from neuropil.blockwise import BlocksFailed, predict
 from neuropil.blockwise.executor import Failure, Serial
 from neuropil.blockwise.predict import predict_blocks
 from neuropil.config import PredictConfig
 from neuropil.inference import predict_volume, resumable
-from neuropil.models import build_network
-from neuropil.models.checkpoint import read_checkpoint, save_checkpoint
+from neuropil.inference.request import make_request
+from neuropil.models import build_network, precision
+from neuropil.models.checkpoint import model_digest, read_checkpoint, save_checkpoint
+from neuropil.processor import Processor
 from neuropil.volumes import open_volume, write_volume
 
 HOW = PredictConfig(tta=4, tile=(6, 24, 24), overlap=(2, 8, 8))
@@ -66,6 +70,20 @@ def test_a_second_call_does_only_what_is_missing(tmp_path, checkpoint, image):
     assert len(executor.tasks) == 2 * 4 * 2 // 2
     predict_volume(checkpoint, image, tmp_path / "whole.zarr", HOW)
     np.testing.assert_array_equal(open_volume(tmp_path / "a.zarr").read(), open_volume(tmp_path / "whole.zarr").read())
+
+
+def test_workers_check_convolutions_with_amx_by_themselves(tmp_path, checkpoint, image, monkeypatch, capsys):
+    """A worker may have another processor than where the run was started; this process stands for it."""
+    rapids = Processor(frozenset({"avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16"}), {}, lambda: False)
+    monkeypatch.setattr(precision, "processor_here", lambda: rapids)
+    monkeypatch.setattr(precision, "amx_fault", lambda: "made up")
+    request = make_request(checkpoint, image, HOW)
+    capsys.readouterr()
+    asked = (str(checkpoint), str(image.path), str(image.box), HOW.model_dump_json(), "cpu", "null")
+    predict._request.cache_clear()
+    found = predict._request(*asked, json.dumps({"model": model_digest(request.model)}))
+    assert not found.bf16
+    assert "computing in fp32: the check of convolutions with AMX failed, made up" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("changed", ["net.pt", "image.h5"])

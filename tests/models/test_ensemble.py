@@ -6,9 +6,11 @@ from typer.testing import CliRunner
 
 from neuropil import Config, cli, open_volume, predict, write_volume
 from neuropil.errors import NeuropilError
-from neuropil.models import build_network
+from neuropil.inference.request import make_request
+from neuropil.models import build_network, precision
 from neuropil.models.checkpoint import model_digest, save_checkpoint
 from neuropil.models.ensemble import load_ensemble
+from neuropil.processor import Processor
 
 SMALL = {"widths": [4, 6]}
 
@@ -36,6 +38,16 @@ def test_combines_what_its_members_predict(members, mode, combine):
     each = [predict(path, image, **options) for path in members]
     assert not np.allclose(each[0], each[1], atol=1e-3)
     assert found == pytest.approx(combine(each, axis=0), abs=2e-2 if found.dtype != np.float32 else 1e-2)
+
+
+def test_networks_of_ours_may_use_amx_together_too(members, tmp_path, monkeypatch):
+    asked = []
+    rapids = Processor(frozenset({"avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16"}), {}, lambda: False)
+    monkeypatch.setattr(precision, "processor_here", lambda: rapids)
+    monkeypatch.setattr(precision, "amx_fault", lambda: asked.append(1) or "")
+    write_volume(tmp_path / "i.h5", np.zeros((6, 32, 40), np.uint8))
+    assert make_request(load_ensemble(members), open_volume(tmp_path / "i.h5"), device="cpu").bf16
+    assert asked, "AMX was switched off, as for networks of others"
 
 
 def test_on_the_command_line(members, tmp_path):

@@ -216,7 +216,7 @@ def make_request(
     """
     targets = choose_devices(device, devices)
     model = as_model(checkpoint)
-    own = isinstance(model.network, ResidualUNet)
+    own = all(isinstance(part, ResidualUNet) for part in getattr(model.network, "networks", [model.network]))
     bf16 = computes_in_bf16(targets[0], model.config.training.precision, own, learns=False)
     settings = settings or model.config.predict
     image = scaled_image(require_image(image), model.config.data.intensity.scale)
