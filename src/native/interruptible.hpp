@@ -7,6 +7,7 @@
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 #include "parallel.hpp"
@@ -14,7 +15,8 @@
 namespace neuropil {
 
 // The kernel runs on a thread of its own; the calling thread waits without the lock and asks ten times a second
-// whether a signal has come. With NEUROPIL_TIMES=1, kernels that have a name tell where their time went.
+// whether a signal has come. Where the system gives no thread, the calling one runs the kernel, and signals wait. With
+// NEUROPIL_TIMES=1, kernels that have a name tell where their time went.
 template <class Kernel>
 void run_interruptibly(int threads, Kernel&& kernel, const char* name = nullptr) {
     std::atomic<bool> stop{false};
@@ -24,7 +26,7 @@ void run_interruptibly(int threads, Kernel&& kernel, const char* name = nullptr)
     std::condition_variable finished;
     bool done = false;
     std::exception_ptr failure;
-    std::thread worker([&] {
+    auto work = [&] {
         try {
             kernel(Run{threads, &stop, times ? &*times : nullptr});
         } catch (...) {
@@ -33,10 +35,16 @@ void run_interruptibly(int threads, Kernel&& kernel, const char* name = nullptr)
         std::lock_guard lock(guard);
         done = true;
         finished.notify_one();
-    });
+    };
     bool interrupted = false;
+    std::thread worker;
     {
         nanobind::gil_scoped_release unlocked;
+        try {
+            worker = std::thread(work);
+        } catch (const std::system_error&) {
+            work();
+        }
         std::unique_lock lock(guard);
         while (!finished.wait_for(lock, std::chrono::milliseconds(100), [&] { return done; })) {
             lock.unlock();
@@ -48,7 +56,7 @@ void run_interruptibly(int threads, Kernel&& kernel, const char* name = nullptr)
             lock.lock();
         }
     }
-    worker.join();
+    if (worker.joinable()) worker.join();
     if (interrupted) throw nanobind::python_error();
     if (failure) std::rethrow_exception(failure);
     if (times) times->print(name, threads);

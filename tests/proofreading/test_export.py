@@ -130,3 +130,15 @@ def test_what_an_export_needs_is_said(folder, tmp_path):
     assert "empty folder" in call("export", folder / "segmentation.h5", "-o", tmp_path / "full", "--to", "swc", code=2)
     write_volume(tmp_path / "plain.h5", np.ones((2, 3, 4), np.uint32))
     assert "voxel size" in call("export", tmp_path / "plain.h5", "-o", tmp_path / "p", "--to", "swc", code=2)
+    write_volume(tmp_path / "small.h5", np.ones((2, 3, 4), np.uint32), Metadata(voxel_size=(30, 6, 6)))
+    assert "1,000 voxels" in call("export", tmp_path / "small.h5", "-o", tmp_path / "p", "--to", "swc", code=2)
+
+
+def test_an_export_that_fails_leaves_nothing(folder, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("neuropil.proofreading.export._write_skeletons", full)
+    words = folder / "segmentation.h5", "-o", tmp_path / "out", "--to", "neuroglancer"
+    assert "No space left" in call("export", *words, code=2)
+    assert list(tmp_path.iterdir()) == []

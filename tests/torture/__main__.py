@@ -1,4 +1,4 @@
-"""``make torture``: kills, damaged files and random block runs until the time is over; cases, failures, the seed.
+"""``make torture``: kills, limits, damaged files and random block runs until the time is over.
 
     python -m torture [MINUTES] [SEED]
 
@@ -13,10 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from torture import blocks, kills, mutations
+from torture import blocks, kills, limits, mutations
 from torture.children import Outcome, preload
 
-SHARES = ((blocks.torture, 250), (mutations.torture, 1000), (kills.torture, 100))
+SHARES = ((blocks.torture, 250), (mutations.torture, 1000), (kills.torture, 100), (limits.torture, 60))
 """Cases of each kind in a round."""
 
 
@@ -25,7 +25,7 @@ def main(minutes: float, seed: int) -> int:
     preload()
     os.environ.setdefault("TORTURE_PATIENT", "1")  # other programs may run beside
     end = time.monotonic() + 60 * minutes
-    totals = [Outcome("random block runs"), Outcome("mutated files"), Outcome("kills")]
+    totals = [Outcome("random block runs"), Outcome("mutated files"), Outcome("kills"), Outcome("limits")]
     print(f"seed {seed}, {minutes:g} minutes", flush=True)
     start = Path.cwd()
     while time.monotonic() < end:

@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from neuropil import write_volume
+from neuropil import load_config, write_volume
+from neuropil.config import SegmentConfig
+from neuropil.models import build_network
+from neuropil.models.checkpoint import save_checkpoint
+from neuropil.segmentation.edits import EditLog, log_header
 from neuropil.volumes import Metadata, open_volume
 from torture.children import Outcome, command, in_child
 
@@ -27,6 +32,13 @@ COMMANDS = [
     *(f"segment affinities.h5 -o {name} --block 4,12,12" for name in ("o.h5", "o.zarr", "o.n5")),
     "tune affinities.h5 labels.h5 -o o",
     "evaluate labels.h5 labels.h5 --json o.json",
+    *(f"predict net.pt image.h5 -o {name} --device cpu" for name in ("o.h5", "o.zarr", "o.n5", "o.precomputed")),
+    "predict net.pt image.h5 -o o.zarr --device cpu --block 4,16,16",
+    "train net.yaml --out o --force",
+    "apply ids.h5 log.jsonl -o o.h5",
+    "apply ids.h5 log.jsonl -o o.zarr",
+    "export ids.h5 --to neuroglancer -o o",
+    "check image.h5 labels.h5 --report o.html",
     "objects labels.h5 -o o.csv",
     "rank affinities.h5 ids.h5 -o o.csv",
     "config new image.h5 labels.h5 -o o.yaml",
@@ -35,7 +47,13 @@ COMMANDS = [
 """Verbs and formats; all write ``o…``."""
 
 
-INPUTS = ("image.h5", "labels.h5", "affinities.h5", "ids.h5", "ids.h5.yaml")
+INPUTS = ("image.h5", "labels.h5", "affinities.h5", "ids.h5", "ids.h5.yaml", "net.pt", "net.yaml", "log.jsonl")
+
+RECIPE = """
+data: {train: [{image: image.h5, labels: labels.h5}]}
+model: {widths: [2, 3], downsample: [[1, 2, 2]]}
+training: {patch: [4, 16, 16], batch: 1, iterations: 3, checkpoint_every: 1, workers: 0, device: cpu}
+"""
 
 
 def inputs(folder: Path) -> None:
@@ -48,6 +66,13 @@ def inputs(folder: Path) -> None:
     write_volume("labels.h5", labels, meta)
     write_volume("affinities.h5", rng.random((3, *SHAPE), dtype=np.float32), meta)
     command(["segment", "affinities.h5", "-o", "ids.h5"])
+    log = EditLog.begin("log.jsonl", log_header(open_volume("affinities.h5"), SegmentConfig(threshold=0.5)))
+    log.append("join", (0, 0, 0), (3, 23, 23))
+    Path("net.yaml").write_text(RECIPE)
+    torch.manual_seed(0)
+    config = load_config(["net.yaml"])
+    weights = build_network(config.model).state_dict()
+    save_checkpoint(Path("net.pt"), {"config": config.to_dict(), "weights": weights, "info": {}})
 
 
 def content(folder: Path) -> dict[str, Any]:
@@ -78,28 +103,36 @@ def run_in(folder: Path, words: str) -> tuple[int, str]:
     return code, err
 
 
+Case = Callable[[random.Random, Path, Path, str, float, dict[str, Any]], str]
+"""From random numbers, a folder to work in, the inputs, a command, its seconds and its output to what is wrong."""
+
+
 def torture(seed: int, count: int, folder: Path, tell: Callable[[str], None]) -> Outcome:
     """Kill commands, look, and run them again."""
+    return cases(Outcome("kills"), one, seed, count, folder, tell)
+
+
+def cases(found: Outcome, case: Case, seed: int, count: int, folder: Path, tell: Callable[[str], None]) -> Outcome:
+    """Random commands, each disturbed in one way; ``found`` with what was wrong."""
     folder.mkdir(parents=True)
     base = folder / "base"
     base.mkdir()
     in_child(lambda: inputs(base), 120)
     whole: dict[str, tuple[float, dict[str, Any]]] = {}
-    found = Outcome("kills")
     for number in range(count):
         rng = random.Random(f"{seed} {number}")
         words = rng.choice(COMMANDS)
         if words not in whole:
             place = folder / "whole"
             shutil.copytree(base, place)
-            start = time.monotonic()
+            begun = time.monotonic()
             done = in_child(lambda p=place, w=words: run_in(p, w), 120)
-            whole[words] = (time.monotonic() - start, in_child(lambda p=place: content(p), 60).value)
+            whole[words] = (time.monotonic() - begun, in_child(lambda p=place: content(p), 60).value)
             shutil.rmtree(place)
             if done.value is None or done.value[0]:
                 found.add(1, [f"{words}: {done}"])
         seconds, expected = whole[words]
-        wrong = one(rng, folder / "work", base, words, seconds, expected)
+        wrong = case(rng, folder / "work", base, words, seconds, expected)
         found.add(1, [f"seed {seed} case {number}, {words}: {wrong}"] if wrong else [])
         if number % 100 == 99:
             tell(str(found))
@@ -108,36 +141,61 @@ def torture(seed: int, count: int, folder: Path, tell: Callable[[str], None]) ->
 
 def one(rng: random.Random, work: Path, base: Path, words: str, seconds: float, expected: dict[str, Any]) -> str:
     """Kill a command once or twice, then let it end; what is wrong, or ""."""
-    shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(base, work)
-    replaced = rng.random() < 0.5
-    if replaced:
-        in_child(lambda: run_in(work, words), 120)
+    replaced = begin(rng, work, base, words)
     for _ in range(rng.choice((1, 1, 2))):
         after = rng.random() * seconds * 1.2
-
-        pid = os.fork()
-        if pid == 0:
-            try:
-                run_in(work, words)
-            finally:
-                os._exit(0)
+        pid = start(lambda: run_in(work, words))
         time.sleep(after)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        shown = in_child(lambda: {k: v for k, v in content(work).items() if not k.startswith(".")}, 60)
-        if shown.value is None:
-            return f"killed after {after:.3f} s, an output cannot be read ({shown.told})"
-        for name, value in shown.value.items():
-            if name in expected and value != expected[name] and value != "there":
-                return f"killed after {after:.3f} s, {name} is neither the old nor the new one"
-        if replaced and "--block" not in words and any(name not in shown.value for name in expected):
-            return f"killed after {after:.3f} s, the old output is gone"
+        wrong = shown(work, words, expected, replaced)
+        if wrong:
+            return f"killed after {after:.3f} s, {wrong}"
+    wrong = ended(work, words, expected)
+    return f"killed after {after:.3f} s, {wrong}" if wrong else ""
+
+
+def begin(rng: random.Random, work: Path, base: Path, words: str) -> bool:
+    """A folder with the inputs, and in half of the cases with an earlier output, which is said."""
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(base, work)
+    replaced = rng.random() < 0.5 and not words.startswith("export")  # which wants a new folder
+    if replaced:
+        in_child(lambda: run_in(work, words), 120)
+    return replaced
+
+
+def start(work: Callable[[], Any]) -> int:
+    """Do something in a forked process, which is not waited for; returns its number."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return pid
+
+
+def shown(work: Path, words: str, expected: dict[str, Any], replaced: bool) -> str:
+    """What is wrong with outputs after a command was cut: each must be the old or the new one, whole."""
+    found = in_child(lambda: {k: v for k, v in content(work).items() if not k.startswith(".")}, 60)
+    if found.value is None:
+        return f"an output cannot be read ({found.told})"
+    for name, value in found.value.items():
+        if name in expected and value != expected[name] and value != "there":
+            return f"{name} is neither the old nor the new one"
+    if replaced and "--block" not in words and any(name not in found.value for name in expected):
+        return "the old output is gone"
+    return ""
+
+
+def ended(work: Path, words: str, expected: dict[str, Any]) -> str:
+    """What is wrong after the same command ran to its end, with outputs or with what else lies there."""
     done = in_child(lambda: run_in(work, words), 120)
     if done.value is None or done.value[0]:
-        return f"killed after {after:.3f} s, the next run fails: {done}"
+        return f"the next run fails: {done}"
     again = in_child(lambda: content(work), 60).value
     if again != expected:
         odd = sorted((again or {}).keys() ^ expected.keys()) or [n for n in expected if expected[n] != again[n]]
-        return f"killed after {after:.3f} s, the next run leaves something else: {odd}"
+        return f"the next run leaves something else: {odd}"
     return ""

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from neuropil.errors import NeuropilError
 from neuropil.evaluation.run_length import Skeleton, skeletonize
-from neuropil.inputs import make_folder
 from neuropil.proofreading.annotations import write_annotations
 from neuropil.proofreading.candidates import Proofreading
 from neuropil.proofreading.meshes import needs_zmesh
@@ -21,6 +20,8 @@ from neuropil.proofreading.ranking import rank
 from neuropil.proofreading.sources import ExportInput
 from neuropil.proofreading.webknossos import write_webknossos
 from neuropil.volumes import Metadata, require_labels, write_volume
+from neuropil.volumes.atomic import replacing
+from neuropil.volumes.marks import anything
 
 LARGE = 1000
 """Voxels from which a segment gets a mesh and a skeleton."""
@@ -107,8 +108,16 @@ def to_pychunkedgraph(source: ExportInput, folder: Path) -> list[str]:
 
 
 def to_swc(source: ExportInput, folder: Path) -> list[str]:
-    """One SWC file for each skeleton of a segment of at least 1,000 voxels; nm, x y z."""
+    """One SWC file for each skeleton of a segment of at least 1,000 voxels; nm, x y z.
+
+    Raises:
+        NeuropilError: no segment is so large.
+    """
     skeletons = _skeletons(source)
+    if not skeletons:
+        raise NeuropilError(
+            f"expected a segment of at least 1,000 voxels for a skeleton, got none, in {source.segmentation.path}"
+        )
     for skeleton in skeletons:
         lines = [f"# segment {skeleton.id}; x y z in nm", *_swc(skeleton, source.nanometres)]
         (folder / f"{skeleton.id}.swc").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -124,7 +133,7 @@ TARGETS: dict[str, Callable[[ExportInput, Path], list[str]]] = {
 
 
 def export(source: ExportInput, folder: Path, target: str) -> list[str]:
-    """Write one of ``TARGETS`` into a new or empty folder; returns the lines to print.
+    """Write one of ``TARGETS`` as a new folder, or in place of an empty one; returns the lines to print.
 
     Raises:
         NeuropilError: the folder holds something, or as the target's function.
@@ -133,8 +142,10 @@ def export(source: ExportInput, folder: Path, target: str) -> list[str]:
         raise NeuropilError(f"expected a new or empty folder to export into, got {folder}")
     if source.segmentation.metadata.voxel_size is None:
         raise NeuropilError(f"expected a voxel size, which exports need; none is in {source.segmentation.path}")
-    make_folder(folder)
-    return TARGETS[target](source, folder)
+    with replacing(folder, anything) as temporary:
+        temporary.mkdir()
+        said = TARGETS[target](source, temporary)
+    return [line.replace(str(temporary), str(folder)) for line in said]
 
 
 def _rows(source: ExportInput) -> list[SegmentRow]:
