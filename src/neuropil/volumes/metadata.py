@@ -13,38 +13,14 @@ import numpy as np
 from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import Offsets, Triple, VoxelSize, parse_offsets
 from neuropil.volumes.arrangement import Arrangement
+from neuropil.volumes.attributes import MICROMETRES, SIZES, UNITS, VOXEL_SIZES, about_axes, to_json
 from neuropil.volumes.encoding import Encoding
 from neuropil.volumes.marks import KEY, is_marked
-from neuropil.volumes.naming import split_names
 from neuropil.volumes.units import nanometres
 
 type_JSON = Any
 JSON = None | bool | int | float | str | list[type_JSON] | dict[str, type_JSON]
 """A value that JSON can hold."""
-
-_VOXEL_SIZES = ("voxel_size", "voxel_size_nm", "resolution")
-"""Attributes in which a voxel size is found, the first one that is there; in nm unless ``units`` says otherwise."""
-
-_MICROMETRES = "element_size_um"
-"""The voxel size as ilastik, PlantSeg and Fiji's HDF5 plugins have it: µm, z y x."""
-
-UNITS = ("units", "unit")
-"""Attributes that tell in which unit voxel size and offset are, as funlib has them: one, or one for each axis."""
-
-SIZES = (*_VOXEL_SIZES, _MICROMETRES)
-"""All attributes in which a voxel size is found."""
-
-PLACES = ("offset", "origin")
-"""Attributes that say where an array begins: in the units of its voxel size, and in voxels."""
-
-_NAMES = ("axis_names", "_ARRAY_DIMENSIONS")
-"""Attributes that name the axes, as funlib and xarray have them."""
-
-_NAMES_PERHAPS = ("axes", "dims", "axis_labels", "axis_order")
-"""Attributes in which other programs name axes, or keep other things."""
-
-_ABOUT_AXES = (*_NAMES, "axistags", "DIMENSION_LABELS", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates")
-"""Attributes that are about the axes as stored, and mean nothing in a copy."""
 
 _OURS = ("voxel_size", "voxel_size_nm", "origin", "offsets", "encoding")
 
@@ -177,42 +153,6 @@ class Metadata:
         return replace(self, voxel_size=voxel_size, origin=(z, y, x), shift=(a, b, c), found_in=found_in)
 
 
-def axis_names(attributes: Mapping[str, Any]) -> list[str] | None:
-    """Names of the axes in the attributes of an array: funlib's and xarray's, or the ``axistags`` of ilastik; None
-    where there are none.
-
-    >>> axis_names({"axistags": '{"axes": [{"key": "z"}, {"key": "y"}, {"key": "x"}, {"key": "c"}]}'})
-    ['z', 'y', 'x', 'c']
-    """
-    for key in (*_NAMES, *_NAMES_PERHAPS):
-        names = split_names(to_json(attributes.get(key)), sure=key in _NAMES)
-        if names:
-            return names
-    tags = to_json(attributes.get("axistags"))
-    axes = tags.get("axes") if isinstance(tags, dict) else None
-    if isinstance(axes, list) and all(isinstance(axis, dict) and "key" in axis for axis in axes):
-        return [str(axis["key"]) for axis in axes]
-    return None
-
-
-def to_json(value: Any) -> JSON:
-    """Plain JSON values of what attributes hold: NumPy scalars and arrays, bytes, and JSON in a string."""
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        try:
-            return to_json(json.loads(value))
-        except json.JSONDecodeError:
-            return value
-    if isinstance(value, np.ndarray | np.generic):
-        return to_json(value.tolist())
-    if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
-    return value if isinstance(value, bool | int | float | str | None) else str(value)
-
-
 def parse_voxel_size(value: Any, key: str) -> VoxelSize:
     """Three positive numbers, nm, z y x; one number stands for all three."""
     sizes = [value] * 3 if isinstance(value, int | float) else value
@@ -226,14 +166,13 @@ def parse_voxel_size(value: Any, key: str) -> VoxelSize:
 
 
 def _read(plain: Mapping[str, JSON], path: str, arrangement: Arrangement | None, ours: bool) -> Metadata:
-    extra = {key: value for key, value in plain.items() if key not in _ABOUT_AXES}
+    extra = {key: value for key, value in plain.items() if not about_axes(key, value)}
     size, unit = _voxel_size(extra, path, arrangement)
     offsets, encoding = _offsets(extra, path, arrangement), _encoding(extra, path)
     whole = _origin(extra, size, path, ours)
-    given = _offset(extra, size, path, arrangement)
+    position = _offset(extra, size, unit, path, arrangement)
     if size is None:
         return Metadata(None, None if whole is None else _triple(whole), offsets, encoding, extra)
-    position = None if given is None else [n * one for n, one in zip(given, unit, strict=True)]
     if whole is not None and (position is None or not _near(position, whole, size)):
         if position is not None:
             tell(f"{path} begins at {position} nm (z, y, x) by its offset, and at voxel {whole} by its origin: used")
@@ -250,7 +189,7 @@ def _voxel_size(
 ) -> tuple[VoxelSize | None, tuple[float, ...]]:
     """Voxel size in nm, and the length in nm of what an ``offset`` beside it counts; taken out of ``plain``."""
     one = (1.0, 1.0, 1.0)
-    for key in _VOXEL_SIZES:
+    for key in VOXEL_SIZES:
         value = plain.get(key)
         if value is None:
             continue
@@ -260,8 +199,9 @@ def _voxel_size(
                 parse_voxel_size(value if numbers is None else numbers, key)
             _leave(path, key, value, "a voxel size")
             continue
-        unit = one if key == "voxel_size_nm" else _unit(plain, path, arrangement)
-        others = {name: plain.pop(name, None) for name in (*_VOXEL_SIZES, *UNITS) if name != key}
+        own = (f"{key}_units", f"{key}_unit", *UNITS)
+        unit = one if key == "voxel_size_nm" else _unit(plain, own, path, arrangement)
+        others = {name: plain.pop(name, None) for name in (*VOXEL_SIZES, *UNITS) if name != key}
         plain.pop(key)
         if unit is None:
             tell(f"{path}: {key} counts pixels, so the size of a voxel in nm is not known")
@@ -269,9 +209,9 @@ def _voxel_size(
         size = parse_voxel_size([n * u for n, u in zip(numbers, unit, strict=True)], key)
         _tell_other_sizes(key, size, {**plain, **others}, unit, path, arrangement)
         return size, unit
-    if _MICROMETRES in plain:
-        size = parse_voxel_size(plain.pop(_MICROMETRES), _MICROMETRES)
-        return parse_voxel_size([n * 1000 for n in size], _MICROMETRES), one
+    if MICROMETRES in plain:
+        size = parse_voxel_size(plain.pop(MICROMETRES), MICROMETRES)
+        return parse_voxel_size([n * 1000 for n in size], MICROMETRES), one
     return None, one
 
 
@@ -285,8 +225,8 @@ def _tell_other_sizes(
 ) -> None:
     """Say that a second attribute gives another voxel size than the one that is used."""
     for name in SIZES:
-        one = [1000.0] * 3 if name == _MICROMETRES else [1.0] * 3 if name == "voxel_size_nm" else unit
-        numbers = _numbers(others.get(name), None if name == _MICROMETRES else arrangement)
+        one = [1000.0] * 3 if name == MICROMETRES else [1.0] * 3 if name == "voxel_size_nm" else unit
+        numbers = _numbers(others.get(name), None if name == MICROMETRES else arrangement)
         if name == key or numbers is None:
             continue
         found = [n * u for n, u in zip(numbers, one, strict=True)]
@@ -298,19 +238,22 @@ def _tell_other_sizes(
             )
 
 
-def _unit(plain: Mapping[str, JSON], path: str, arrangement: Arrangement | None) -> tuple[float, ...] | None:
-    """Length in nm, z y x, of the units that are named; 1 where none are, None where they are pixels."""
-    for key in UNITS:
-        value = plain.get(key)
-        if value is None:
-            continue
-        units = value if isinstance(value, list) else [value] * 3
-        turned = units if arrangement is None else arrangement.zyx(units)
-        if turned is None or len(turned) != 3:
-            raise NeuropilError(f"expected {key} to be one unit, or one for each axis, got {value!r}")
-        lengths = [nanometres(unit, f"{key} of {path}") for unit in turned]
-        return None if None in lengths else tuple(length for length in lengths if length is not None)
-    return (1.0, 1.0, 1.0)
+def _unit(
+    plain: dict[str, JSON], keys: Sequence[str], path: str, arrangement: Arrangement | None
+) -> tuple[float, ...] | None:
+    """Length in nm, z y x, of the units that the first of some attributes names; 1 where there is none, None where they
+    are pixels. Those that belong to one attribute alone are taken out of ``plain``."""
+    found = {key: plain.get(key) if key in UNITS else plain.pop(key, None) for key in keys}
+    key = next((key for key, value in found.items() if value is not None), None)
+    if key is None:
+        return (1.0, 1.0, 1.0)
+    value = found[key]
+    units = value if isinstance(value, list) else [value] * 3
+    turned = units if arrangement is None else arrangement.zyx(units)
+    if turned is None or len(turned) != 3:
+        raise NeuropilError(f"expected {key} to be one unit, or one for each axis, got {value!r}")
+    lengths = [nanometres(unit, f"{key} of {path}") for unit in turned]
+    return None if None in lengths else tuple(length for length in lengths if length is not None)
 
 
 def _numbers(value: JSON, arrangement: Arrangement | None) -> list[float] | None:
@@ -335,6 +278,13 @@ def _origin(plain: dict[str, JSON], size: VoxelSize | None, path: str, ours: boo
         _leave(path, "origin", value, "three numbers (voxels; z, y, x)")
         return None
     plain.pop("origin")
+    own = {key: plain.pop(key) for key in ("origin_units", "origin_unit") if plain.get(key) is not None}
+    length = _unit(own, tuple(own), path, None) if own else None  # else voxels
+    if length is not None and size is None:
+        _leave(path, "origin", value, f"used without a voxel size, since it is in {own}")
+        return None
+    if length is not None and size is not None:
+        voxels = [n * one / whole for n, one, whole in zip(voxels, length, size, strict=True)]
     if size is not None or all(n.is_integer() for n in voxels):
         return voxels
     if ours or not all(map(math.isfinite, voxels)):
@@ -345,20 +295,21 @@ def _origin(plain: dict[str, JSON], size: VoxelSize | None, path: str, ours: boo
 
 
 def _offset(
-    plain: dict[str, JSON], size: VoxelSize | None, path: str, arrangement: Arrangement | None
+    plain: dict[str, JSON], size: VoxelSize | None, unit: Sequence[float], path: str, arrangement: Arrangement | None
 ) -> list[float] | None:
-    """The place in units of the voxel size; taken out of ``plain``. What might be one, but is not used, is told."""
-    for key in ("voxel_offset", "translation"):
-        if plain.get(key) is not None:
-            _leave(path, key, plain[key], "read; places are called offset (in units of the voxel size)")
-    given = _numbers(plain.get("offset"), arrangement)
-    if given is None and plain.get("offset") is not None:
-        _leave(path, "offset", plain["offset"], "three finite numbers")
+    """The place in nm, of an offset in its own units, which may be voxels, or in those of the voxel size; taken out of
+    ``plain``."""
+    value, own = plain.get("offset"), ("offset_units", "offset_unit")
+    unit = _unit(plain, own, path, arrangement) or size or unit if set(own) & plain.keys() else unit
+    given = _numbers(value, arrangement)
+    if given is None and value is not None:
+        _leave(path, "offset", value, "three finite numbers")
     elif given is not None and size is None:
-        _leave(path, "offset", plain["offset"], "used without a voxel size")
+        _leave(path, "offset", value, "used without a voxel size")
     elif given is not None:
         plain.pop("offset")
-    return given
+        return [n * one for n, one in zip(given, unit, strict=True)]
+    return None
 
 
 def _offsets(plain: dict[str, JSON], path: str, arrangement: Arrangement | None) -> Offsets | None:

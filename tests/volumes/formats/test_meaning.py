@@ -73,7 +73,7 @@ def test_imaris_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("attributes", "told"),
     [
-        ({"transform": {"axes": ["z", "y", "x"], "scale": [40, 4, 4], "units": ["nm"] * 3}}, "attribute transform"),
+        ({"transform": [[4, 0, 0], [0, 4, 0], [0, 0, 40]]}, "attribute transform"),
         ({"pixelResolution": {"dimensions": [4, 4, 40], "unit": "nm"}}, "attribute pixelResolution"),
         ({"axistags": json.dumps({"axes": [{"key": k, "resolution": 4} for k in "zyx"]})}, "x with the resolution 4"),
     ],

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import tell
+from neuropil.volumes.attributes import SIZES, UNITS
 from neuropil.volumes.formats.groups import Inherited
 from neuropil.volumes.marks import is_marked
-from neuropil.volumes.metadata import SIZES, UNITS
 from neuropil.volumes.naming import kind
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from neuropil.errors import NeuropilError, tell
+from neuropil.volumes.attributes import OWN_UNITS, PLACES, SIZES, UNITS, axis_names, tell_unused, to_json
 from neuropil.volumes.formats.keys import in_folder
 from neuropil.volumes.marks import is_marked
-from neuropil.volumes.metadata import PLACES, SIZES, UNITS, axis_names, to_json
 
 MOST = 1000
 """Arrays of a group that are looked at."""
@@ -140,10 +140,12 @@ def inherit(own: Mapping[str, Any], groups: Iterable[Group], axes: int, path: st
     plain, where = dict(own), ""
     if is_marked(own):  # written here, with all there is to say
         return Inherited(plain)
+    tell_unused(own, path)
     for group in groups:
+        tell_unused(group.attributes, f"the group {group.path} of {path}")
         found = _of_group(group)
-        names = axis_names(group.attributes)
-        if names is not None and len(names) == axes and not named and axis_names(plain) is None:
+        names = axis_names(group.attributes, path)
+        if names is not None and len(names) == axes and not named and axis_names(plain, path) is None:
             plain["axis_names"] = names
         sized, new = any(key in plain for key in SIZES), [key for key in SIZES if key in found]
         if new and not sized and not _open(group, found, own, path):
@@ -164,8 +166,9 @@ def _names(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_group(group: Group) -> dict[str, Any]:
     """Sizes, places and units among the attributes of a group, in the form that those of arrays have."""
-    plain = {key: to_json(group.attributes[key]) for key in (*SIZES, *PLACES, *UNITS) if key in group.attributes}
-    return {key: value for key, value in plain.items() if key in UNITS or _are_numbers(value)}
+    known = (*SIZES, *PLACES, *UNITS, *OWN_UNITS)
+    plain = {key: to_json(group.attributes[key]) for key in known if key in group.attributes}
+    return {key: value for key, value in plain.items() if key in (*UNITS, *OWN_UNITS) or _are_numbers(value)}
 
 
 def _are_numbers(value: object) -> bool:

@@ -17,6 +17,7 @@ from neuropil.inputs import forced
 from neuropil.volumes import arrays
 from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.atomic import replacing
+from neuropil.volumes.attributes import SIZES, axis_names
 from neuropil.volumes.formats import hdf5_links, matlab
 from neuropil.volumes.formats.base import Format, Location, stamp_file
 from neuropil.volumes.formats.coordinates import Coordinates, coordinates, with_coordinates
@@ -24,8 +25,9 @@ from neuropil.volumes.formats.groups import MOST, Group, Neighbour, inherit
 from neuropil.volumes.formats.hdf5_file import SparingFile
 from neuropil.volumes.formats.hdf5_voxels import beside_file, check_readable
 from neuropil.volumes.formats.meaning import as_meant
+from neuropil.volumes.formats.transforms import spoken
 from neuropil.volumes.marks import is_marked, marked
-from neuropil.volumes.metadata import JSON, SIZES, Metadata, axis_names
+from neuropil.volumes.metadata import JSON, Metadata
 from neuropil.volumes.naming import agreed, kind
 from neuropil.volumes.volume import Index, Mode, Volume, arranged, first_line, readable, writable
 
@@ -95,8 +97,9 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
         check_readable(dataset, location.container, path)
         attributes = _stored_attributes(dataset, path)
         matlab.check_numbers(attributes, path)
-        labelled = bool(location.axes) or _axes(dataset, attributes, path) is not None
-        about = inherit(attributes, _groups(dataset, location.container), dataset.ndim, path, labelled)
+        named = location.axes or _axes(dataset, attributes, path)
+        plain, groups = spoken(attributes, list(_groups(dataset, location.container)), named, dataset.ndim, path)
+        about = inherit(plain, groups, dataset.ndim, path, bool(named))
         found = None if location.axes else _axes(dataset, about.attributes, path)
         about = with_coordinates(about, lambda: _coordinates(dataset, attributes), path)
         names = location.names(dataset.shape, found)
@@ -231,7 +234,7 @@ def _axes(dataset: Any, attributes: Mapping[str, Any], path: str) -> Sequence[st
     # Of the attribute, not of `dims`: HDF5 itself crashes over labels that are damaged.
     stored = np.asarray(attributes.get("DIMENSION_LABELS", ()), object).ravel().tolist()
     labels = [one.decode(errors="replace") if isinstance(one, bytes) else str(one or "") for one in stored]
-    return agreed([axis_names(attributes), labels, _scales(dataset, attributes)], path)
+    return agreed([axis_names(attributes, path), labels, _scales(dataset, attributes)], path)
 
 
 def _scales(dataset: Any, attributes: Mapping[str, Any]) -> list[str] | None:

@@ -11,15 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
+from neuropil.volumes.attributes import to_json
 from neuropil.volumes.marks import is_marked
-from neuropil.volumes.metadata import to_json
 from neuropil.volumes.volume import Index, Store
 
 _PLAIN = {"scale_factor": 1.0, "add_offset": 0.0}
 """By what netCDF multiplies stored numbers, and what it adds to them; with these nothing changes."""
-
-_SIZES = ("transform", "pixelResolution", "voxelSize", "pixel_size", "spacing", "calibration")
-"""Attributes of other tools that tell a voxel size, in whatever order and unit."""
 
 _BIG_DATA_VIEWER = re.compile(r"(?:.*/)?t\d{5}/s\d{2}/\d+/cells")
 _IMARIS = re.compile(r"(?:.*/)?ResolutionLevel \d+/TimePoint \d+/Channel \d+/Data")
@@ -71,7 +68,6 @@ def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:
             f"{path} is an array of Imaris, filled up with zeros to whole chunks and sized elsewhere in its file; save "
             "it as OME-TIFF with Imaris or Fiji first"
         )
-    _tell_sizes(attributes, path)
     plain = {key: to_json(attributes.get(key)) for key in (*_PLAIN, "IMAGE_WHITE_IS_ZERO", "_Unsigned")}
     for key, nothing in _PLAIN.items():
         if plain[key] is not None and plain[key] not in (nothing, [nothing]):
@@ -92,18 +88,3 @@ def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:
     if sign and (sign, said) in (("u", "true"), ("i", "false")):
         return SignedStore(store, np.dtype(store.dtype.str.replace(store.dtype.kind, sign)))
     return store
-
-
-def _tell_sizes(attributes: Mapping[str, Any], path: str) -> None:
-    """Say which voxel sizes of other tools are not used: in which order or unit they are is not known."""
-    found = {key: to_json(attributes[key]) for key in _SIZES if attributes.get(key) is not None}
-    tags = to_json(attributes.get("axistags"))
-    axes = tags.get("axes") if isinstance(tags, dict) else None
-    for axis in axes if isinstance(axes, list) else ():
-        if isinstance(axis, dict) and axis.get("resolution"):
-            found["axistags"] = f"{axis.get('key')} with the resolution {axis['resolution']}"
-    for key, value in found.items():
-        tell(
-            f"{path}: its attribute {key} is {str(value)[:80]}, which is not used; if it is the size of a voxel, give "
-            "--voxel-size to `neuropil convert`"
-        )

@@ -9,9 +9,11 @@ from typing import Any
 
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.arrangement import Arrangement, arrange
+from neuropil.volumes.attributes import OWN_UNITS, SIZES, UNITS, about_axes, axis_names
 from neuropil.volumes.formats.groups import Group, inherit
+from neuropil.volumes.formats.transforms import in_words, level_transform, size_key, turned
 from neuropil.volumes.marks import is_marked
-from neuropil.volumes.metadata import SIZES, Metadata, axis_names
+from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.naming import agreed, kind
 
 LAYOUT = ("dimensions", "blockSize", "dataType", "compression", "n5")
@@ -22,6 +24,9 @@ _SPOKEN = ("axes", "pixelResolution", "transform", "downsamplingFactors", "multi
 
 SIZED = (*SIZES, "pixelResolution", "transform", "downsamplingFactors")
 """Attributes by which the voxel size of a dataset is known."""
+
+_ORDER = "xyz"
+"""In which N5 counts."""
 
 _LEVEL = re.compile(r"s(\d+)")
 
@@ -66,8 +71,9 @@ def n5_metadata(
     """
     shape = list(reversed(values["dimensions"]))
     own = {key: value for key, value in values.items() if key not in LAYOUT}
-    about = inherit(_plain(own, path), [_of_group(group, own, groups, path) for group in groups], len(shape), path)
-    given = names or _file_names(own, path) or axis_names(about.attributes)
+    spoken = [_of_group(group, own, groups, path) for group in groups]
+    about = inherit(in_words(own, _ORDER, path), spoken, len(shape), path)
+    given = names or _file_names(own, path) or axis_names(about.attributes, path)
     order = list(reversed(given)) if given else list("tczyx"[-len(shape) :])
     arrangement = arrange(shape, order, path, keep_channel=True if "offsets" in values else None)
     if _counts_z_first(values):
@@ -77,13 +83,13 @@ def n5_metadata(
     if about.where or _of_finest(plain, own, groups, path, finest):
         plain = _scaled(plain, own, groups, path)
     kept = {key: value for key, value in plain.items() if key not in (*_SPOKEN, "axis_names", "origin")}
-    for key in (*SIZES[:-1], "units", "offset"):
+    for key in (*SIZES[:-1], *UNITS, *OWN_UNITS, "offset"):
         if isinstance(kept.get(key), list):
             kept[key] = list(reversed(kept[key]))
     origin = plain.get("origin")
     if origin is not None:
-        turned = arrangement.zyx(list(reversed(origin))) if isinstance(origin, list) else None
-        kept["origin"] = origin if turned is None else turned
+        zyx = arrangement.zyx(list(reversed(origin))) if isinstance(origin, list) else None
+        kept["origin"] = origin if zyx is None else zyx
     return arrangement, Metadata.from_attributes(kept, path, arrangement).found(about.where)
 
 
@@ -94,44 +100,18 @@ def _file_names(own: Mapping[str, Any], path: str) -> Sequence[str | None] | Non
         NeuropilError: it is not clear which way they count, or two of them contradict each other.
     """
     plain = {key: value for key, value in own.items() if key != "_ARRAY_DIMENSIONS"}
-    backwards = axis_names({"_ARRAY_DIMENSIONS": own.get("_ARRAY_DIMENSIONS")})
-    if backwards and (key := _size_key(own)) is not None:
+    backwards = axis_names({"_ARRAY_DIMENSIONS": own.get("_ARRAY_DIMENSIONS")}, path)
+    if backwards and (key := size_key(own)) is not None:
         tell(f"{path} names its axes as NumPy counts them; its {key} {own[key]} is read as N5 counts, x first")
-    found = agreed([axis_names(plain), backwards and backwards[::-1]], path)
+    found = agreed([axis_names(plain, path), backwards and backwards[::-1]], path)
     kinds = [kind(name) for name in found or () if kind(name) in "zyx"]
-    if "axis_names" in own and not backwards and kinds == list("zyx"):
+    other = next((key for key in plain if key != "axes" and about_axes(key, plain[key])), None)
+    if other is not None and not backwards and kinds == list("zyx"):
         raise NeuropilError(
-            f"{path} has axis_names {', '.join(map(str, found or ()))}, but N5 counts x first: whether N5 or NumPy has "
+            f"{path} has {other} {', '.join(map(str, found or ()))}, but N5 counts x first: whether N5 or NumPy has "
             "counted them is not clear; give --axes of `neuropil convert`, or axes= of open_volume: xyz if it was NumPy"
         )
     return found
-
-
-def _plain(values: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """Attributes with a ``transform`` or ``pixelResolution`` as resolution, units and offset: x, y, z."""
-    plain = {key: value for key, value in values.items() if key not in ("transform", "pixelResolution")}
-    transform, pixels = values.get("transform"), values.get("pixelResolution")
-    if isinstance(transform, Mapping) and "scale" in transform:
-        kept = {key: value for key, value in plain.items() if key not in (*SIZES, "units", "unit", "offset", "origin")}
-        return {**kept, **_turned(transform, path)}
-    whole = pixels if isinstance(pixels, Mapping) else {"dimensions": pixels}
-    key = _size_key(plain)
-    if key is not None and pixels is not None and not is_marked(values) and whole.get("dimensions") != plain[key]:
-        tell(f"{path} has the {key} {plain[key]}, which is used, and the pixelResolution {dict(whole)}")
-    if pixels is not None and key is None:
-        plain["resolution"] = whole.get("dimensions")
-        plain.setdefault("units", whole.get("unit", "nm"))
-    return plain
-
-
-def _turned(transform: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """COSEM's ``transform``, which names its own axes, in the order x, y, z."""
-    axes = [str(axis).lower() for axis in transform.get("axes", "zyx")]
-    rows = {"resolution": transform["scale"], "offset": transform.get("translate"), "units": transform.get("units")}
-    known = {key: row for key, row in rows.items() if row is not None}
-    if sorted(axes) != ["x", "y", "z"] or any(not isinstance(row, list) or len(row) != 3 for row in known.values()):
-        raise NeuropilError(f"expected a transform of axes z, y, x, got {dict(transform)}, in the attributes of {path}")
-    return {key: [row[axes.index(axis)] for axis in "xyz"] for key, row in known.items()}
 
 
 def _of_group(group: Group, own: Mapping[str, Any], groups: Sequence[Group], path: str) -> Group:
@@ -139,13 +119,11 @@ def _of_group(group: Group, own: Mapping[str, Any], groups: Sequence[Group], pat
     where the dataset's own level is known."""
     for image in group.attributes.get("multiscales") or []:
         for level in image.get("datasets") or [] if isinstance(image, Mapping) else []:
-            if level.get("path") != group.inside:
-                continue
-            if "coordinateTransformations" in level:
+            if level.get("path") == group.inside and "coordinateTransformations" in level:
                 tell(f"the group {group.path} of {path} has coordinateTransformations, which are not used in N5")
-            if isinstance(level.get("transform"), Mapping):
-                return replace(group, attributes=_turned(level["transform"], path), arrays=list)
-    plain = replace(group, attributes=_plain(group.attributes, path))
+    if (transform := level_transform(group)) is not None:
+        return replace(group, attributes=turned(transform, _ORDER, path), arrays=list)
+    plain = replace(group, attributes=in_words(group.attributes, _ORDER, path))
     level = _LEVEL.fullmatch(group.inside.rpartition("/")[2])
     known = _factors(own, groups, path) is not None or (level is not None and int(level[1]) == 0)
     return replace(plain, arrays=list) if known else plain
@@ -168,7 +146,7 @@ def _factors(own: Mapping[str, Any], groups: Sequence[Group], path: str) -> list
 
 def _scaled(plain: Mapping[str, Any], own: Mapping[str, Any], groups: Sequence[Group], path: str) -> dict[str, Any]:
     """Size and place of a level of a pyramid, by those of the finest level."""
-    factors, key = _factors(own, groups, path), _size_key(plain)
+    factors, key = _factors(own, groups, path), size_key(plain)
     levels = (image.get("datasets", []) for group in groups for image in group.attributes.get("multiscales") or [])
     if factors is None or key is None or any("transform" in level for some in levels for level in some):
         return dict(plain)
@@ -183,10 +161,6 @@ def _scaled(plain: Mapping[str, Any], own: Mapping[str, Any], groups: Sequence[G
     return {**plain, key: [f * n for f, n in zip(factors, sizes, strict=True)], **place}
 
 
-def _size_key(plain: Mapping[str, Any] | None) -> str | None:
-    return next((key for key in SIZES if (plain or {}).get(key) is not None), None)
-
-
 def _row(value: Any, length: int) -> list[float]:
     return list(value) if isinstance(value, list) else [value] * length
 
@@ -199,14 +173,14 @@ def _of_finest(
     finest: Callable[[], Mapping[str, Any] | None],
 ) -> bool:
     """Whether the voxel size that a level has itself is that of the finest one, as the level s0 beside it says."""
-    factors, key = _factors(own, groups, path), _size_key(plain)
+    factors, key = _factors(own, groups, path), size_key(plain)
     if factors is None or key is None or set(factors) == {1.0} or "transform" in own:
         return False
     sizes = _row(plain[key], len(factors))
     told = f"{path} has a voxel size ({', '.join(f'{n:g}' for n in sizes)}; x, y, z) and downsamplingFactors"
     beside = finest()
-    other = None if beside is None else _plain(beside, path)
-    known = _size_key(other)
+    other = None if beside is None else in_words(beside, _ORDER, path)
+    known = size_key(other)
     if other is not None and known is not None:
         whole = _row(other[known], len(sizes))
         for rate, answer in (([1.0] * len(factors), True), (factors, False)):
@@ -215,6 +189,6 @@ def _of_finest(
         raise NeuropilError(
             f"{told}, which fit that of s0 beside it ({whole}) neither with nor without these; correct it"
         )
-    meant = "pixelResolution" in own and _size_key(own) is None  # as n5-viewer defines it
+    meant = "pixelResolution" in own and size_key(own) is None  # as n5-viewer defines it
     tell(f"{told}: taken as the size of {'the finest level' if meant else 'its own voxels'}")
     return meant

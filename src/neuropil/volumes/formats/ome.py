@@ -113,6 +113,8 @@ def ome_place(attributes: Mapping[str, Any], name: str) -> OmePlace | None:
     for image in ome_images(attributes):
         for dataset in image["datasets"]:
             if str(dataset.get("path")).removeprefix("./").strip("/") == name:
+                if not image.get("axes") and "transform" in dataset:
+                    continue  # of COSEM
                 if "coordinateSystems" in image:
                     raise _later(attributes, name)
                 steps = [*dataset.get("coordinateTransformations", []), *image.get("coordinateTransformations", [])]

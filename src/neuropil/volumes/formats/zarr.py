@@ -14,6 +14,7 @@ import numpy as np
 from neuropil.errors import NeuropilError
 from neuropil.volumes import arrays
 from neuropil.volumes.arrangement import arrange
+from neuropil.volumes.attributes import SIZES, axis_names
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Format, Location, Stamp
 from neuropil.volumes.formats.chunked import (
@@ -33,9 +34,10 @@ from neuropil.volumes.formats.making import create_chunked, open_new
 from neuropil.volumes.formats.meaning import as_meant
 from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images, ome_place
 from neuropil.volumes.formats.presence import ChunkNames, find_shards, watched
+from neuropil.volumes.formats.transforms import spoken
 from neuropil.volumes.formats.zipped import ZipStore, is_zip
 from neuropil.volumes.marks import is_marked, marked
-from neuropil.volumes.metadata import SIZES, Metadata, axis_names
+from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.naming import agreed
 from neuropil.volumes.volume import Mode, Store, Volume, arranged, readable
 
@@ -67,8 +69,10 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     above = list(groups_above(location.container, name, group_attributes, _arrays))
     image = next(filter(None, (ome_place(group.attributes, group.inside) for group in above)), None)
     named = described.values.get("dimension_names")
-    about = inherit(own, [] if image else above, len(described.listed.shape), path, bool(named))
-    names = location.axes or agreed([image.axes if image else None, named, axis_names(about.attributes)], path)
+    known = location.axes or agreed([image.axes if image else None, named], path)
+    plain, groups = spoken(own, [] if image else above, known, len(described.listed.shape), path)
+    about = inherit(plain, groups, len(described.listed.shape), path, bool(known))
+    names = location.axes or agreed([known, axis_names(about.attributes, path)], path)
     keep = True if "offsets" in own else False if image else None  # OME-Zarr images often have one channel, written out
     names = location.names(described.listed.shape, names)
     if image is None:

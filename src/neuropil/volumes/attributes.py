@@ -1,0 +1,134 @@
+"""Names of the attributes by which files tell axes, sizes and places: those that are read, and those that are told."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from neuropil.errors import tell
+from neuropil.volumes.marks import is_marked
+from neuropil.volumes.naming import agreed, split_names
+
+VOXEL_SIZES = ("voxel_size", "voxel_size_nm", "resolution")
+"""Attributes in which a voxel size is found, the first one that is there; in nm unless ``units`` says otherwise."""
+
+MICROMETRES = "element_size_um"
+"""The voxel size as ilastik, PlantSeg and Fiji's HDF5 plugins have it: µm, z y x."""
+
+UNITS = ("units", "unit")
+"""Attributes that tell in which unit voxel size and offset are, as funlib has them: one, or one for each axis."""
+
+SIZES = (*VOXEL_SIZES, MICROMETRES)
+"""All attributes in which a voxel size is found."""
+
+PLACES = ("offset", "origin")
+"""Attributes that say where an array begins: in the units of its voxel size, and in voxels."""
+
+OWN_UNITS = tuple(f"{key}_{unit}" for key in ("voxel_size", "resolution", *PLACES) for unit in UNITS)
+"""Attributes that tell the unit of one other, such as ``offset_units``; they may count voxels."""
+
+_NAMES = ("axis_names", "_ARRAY_DIMENSIONS")
+"""Attributes that name the axes, as funlib and xarray have them."""
+
+_PERHAPS = re.compile(r"(axis|axes|dims?|dimensions?)(names?|labels?|order|ordering)?")
+"""Attributes in which other programs name axes, or keep other things: without capitals and _."""
+
+_ABOUT_AXES = (*_NAMES, "axistags", "DIMENSION_LABELS", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates")
+"""Attributes that are about the axes as stored, and mean nothing in a copy."""
+
+_LIKE_A_SIZE = re.compile(
+    r"transform|calibration|(grid)?spacing|scale|anisotropy|(section|slice)thickness|"
+    r"(voxel|pixel|element|vx|px)(dimensions?|spacings?|resolutions?|scales?|widths?|heights?|depths?|sizes?|size[xyz]|)"
+    r"(nm|um|microns?|xyz|zyx|innm)?|resolution([xyz]+|nm|um|innm)"
+)
+_LIKE_A_PLACE = re.compile(
+    r"(voxel|global|crop|roi|block|chunk|bbox)?(offset|origin|translation|translate|topleft|start)(nm|um|px|voxels?|xyz|zyx)?"
+)
+"""Attributes that may tell a size or a place, in an order and unit that is not known: without capitals and _."""
+
+
+def axis_names(attributes: Mapping[str, Any], path: str) -> list[str] | None:
+    """Names of the axes in the attributes of an array or group: funlib's and xarray's, those of other programs, such as
+    ``dimension_order``, or the ``axistags`` of ilastik; None where there are none.
+
+    Raises:
+        NeuropilError: two attributes contradict each other.
+
+    >>> axis_names({"axistags": '{"axes": [{"key": "z"}, {"key": "y"}, {"key": "x"}, {"key": "c"}]}'}, "a.h5/raw")
+    ['z', 'y', 'x', 'c']
+    >>> axis_names({"dimension_order": "xyz"}, "a.h5/raw")
+    ['x', 'y', 'z']
+    """
+    found = [split_names(to_json(attributes.get(key)), sure=True) for key in _NAMES]
+    found += [split_names(to_json(attributes[key]), sure=False) for key in attributes if _names_axes(key)]
+    tags = to_json(attributes.get("axistags"))
+    axes = tags.get("axes") if isinstance(tags, dict) else None
+    if isinstance(axes, list) and all(isinstance(axis, dict) and "key" in axis for axis in axes):
+        found.append([str(axis["key"]) for axis in axes])
+    known = agreed(found, path) or next(filter(None, found), None)
+    return None if known is None else [str(name) for name in known]
+
+
+def about_axes(key: str, value: object) -> bool:
+    """Whether an attribute is about the axes as stored, and means nothing in a copy."""
+    return key in _ABOUT_AXES or (_names_axes(key) and split_names(value, sure=False) is not None)
+
+
+def _names_axes(key: str) -> bool:
+    return key not in _ABOUT_AXES and _PERHAPS.fullmatch(_plain(key)) is not None
+
+
+def _plain(key: str) -> str:
+    return re.sub(r"[_\- ]", "", key).lower()
+
+
+def tell_unused(attributes: Mapping[str, Any], path: str) -> None:
+    """Say which sizes and places of other tools are not used: in which order or unit they are is not known.
+
+    Args:
+        attributes: of an array or group, without those that are read.
+        path: names it in messages.
+    """
+    if is_marked(attributes):
+        return
+    found = {key: to_json(value) for key, value in attributes.items() if value is not None}
+    tags = found.get("axistags")
+    axes = tags.get("axes") if isinstance(tags, dict) else None
+    for axis in axes if isinstance(axes, list) else ():
+        if isinstance(axis, dict) and axis.get("resolution"):
+            _tell("axistags", f"{axis.get('key')} with the resolution {axis['resolution']}", True, path)
+    for key, value in found.items():
+        if key in (*SIZES, *PLACES) or isinstance(value, bool) or not isinstance(value, int | float | list | dict):
+            continue
+        size, place = (form.fullmatch(_plain(key)) is not None for form in (_LIKE_A_SIZE, _LIKE_A_PLACE))
+        if value and (size or place):
+            _tell(key, value, size, path)
+
+
+def _tell(key: str, value: object, size: bool, path: str) -> None:
+    out = "places are called offset (in the units of the voxel size)"
+    if size:
+        out = "if it is the size of a voxel, give --voxel-size to `neuropil convert`"
+    tell(f"{path}: its attribute {key} is {str(value)[:80]}, which is not used; {out}")
+
+
+def to_json(value: Any) -> Any:
+    """Plain JSON values of what attributes hold: NumPy scalars and arrays, bytes, and JSON in a string."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return to_json(json.loads(value))
+        except json.JSONDecodeError:
+            return value
+    if isinstance(value, np.ndarray | np.generic):
+        return to_json(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    return value if isinstance(value, bool | int | float | str | None) else str(value)
