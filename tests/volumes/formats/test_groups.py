@@ -48,6 +48,25 @@ def test_ome_zarr_of_a_store_inside_another(tmp_path):
     same(tmp_path / "group/b.zarr/0", IMAGE, voxel_size=(40, 5, 4), origin=(2, 0, 1))
 
 
+def test_two_ome_images_that_describe_one_array_are_told(tmp_path):
+    write_image(tmp_path / "a.zarr", 3, "b/0")
+    steps = [{"type": "scale", "scale": [80.0, 5.0, 4.0]}]
+    inner = {"axes": [{"name": n, "type": "space", "unit": "nanometer"} for n in "zyx"]}
+    inner["datasets"] = [{"path": "0", "coordinateTransformations": steps}]
+    group = zarr.open_group(tmp_path / "a.zarr")["b"]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [inner]}
+    with pytest.warns(Note, match="described by an OME image .* otherwise by one of"):
+        same(tmp_path / "a.zarr/b/0", IMAGE, voxel_size=(80, 5, 4), origin=None)
+
+
+@pytest.mark.parametrize("own", [{"resolution": [40, 5, 4], "offset": [0, 0, 0]}, {"origin": [0, 0, 0]}])
+def test_a_place_of_zero_beside_another_translation_is_refused(tmp_path, own):
+    write_image(tmp_path / "a.zarr", 3, "0")
+    zarr.open_array(tmp_path / "a.zarr/0").attrs.update(own)
+    with pytest.raises(NeuropilError, match=r"begins at 0, 0, 0 nm .* and at 80, 0, 4 nm"):
+        open_volume(tmp_path / "a.zarr/0")
+
+
 def write_in_group(folder, form, arrays, groups):
     """Arrays by name with their attributes, and attributes of groups, in HDF5 or Zarr."""
     if form == "h5":

@@ -81,7 +81,7 @@ def write_shards(path, array, encoding="raw", absent=0):
     from cloudvolume.datasource.precomputed.sharding import ShardingSpecification
 
     info = cloudvolume.CloudVolume.create_new_info(
-        1, "segmentation", str(array.dtype), encoding, (4, 4, 40), (3, 2, 1),
+        1, "image" if encoding == "jxl" else "segmentation", str(array.dtype), encoding, (4, 4, 40), (3, 2, 1),
         chunk_size=(16, 8, 2), volume_size=array.shape[::-1],
     )  # fmt: skip
     info["scales"][0]["sharding"] = SHARDING
@@ -162,6 +162,26 @@ def test_jpeg_is_no_place_for_ids(tmp_path, compress):
         require_labels(volume)
     cloud_volume(tmp_path / "q", IMAGE, compress=compress)
     assert require_labels(open_volume(f"precomputed://{tmp_path}/q")).dtype == np.uint8
+
+
+def test_jpeg_xl_is_a_place_for_ids_at_its_highest_quality_only(tmp_path):
+    for name, level in (("p", 90), ("q", 100)):
+        cloud_volume(tmp_path / name, IMAGE, encoding="jxl")
+        info = json.loads((tmp_path / name / "info").read_text())
+        info["scales"][0]["jxl_quality"] = level
+        (tmp_path / name / "info").write_text(json.dumps(info))
+    with pytest.raises(NeuropilError, match="got JPEG, which changes them"):
+        require_labels(open_volume(f"precomputed://{tmp_path}/p"))
+    assert require_labels(open_volume(f"precomputed://{tmp_path}/q")).dtype == np.uint8
+
+
+@pytest.mark.parametrize("encoding", ["jpeg", "jxl"])
+def test_a_segmentation_in_jpeg_is_refused(tmp_path, encoding):
+    cloud_volume(tmp_path / "p", IMAGE, encoding=encoding)
+    info = json.loads((tmp_path / "p/info").read_text())
+    (tmp_path / "p/info").write_text(json.dumps(info | {"type": "segmentation"}))
+    with pytest.raises(NeuropilError, match=f"a segmentation encoded by {encoding}"):
+        open_volume(f"precomputed://{tmp_path}/p")
 
 
 def test_an_info_of_something_else_is_refused_by_name(tmp_path):

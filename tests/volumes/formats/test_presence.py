@@ -2,19 +2,58 @@
 
 import json
 import shutil
+import threading
 import warnings
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
-from foreign import IMAGE, numbers, same
+from foreign import IMAGE, numbers, same, write_n5
 from neuropil.errors import NeuropilError, Note
 from neuropil.geometry import Box
-from neuropil.volumes import open_volume
+from neuropil.volumes import Metadata, create_volume, open_volume
 from neuropil.volumes.formats import presence
 
 BIG = numbers((5, 20, 30))
+
+
+class RangeHandler(SimpleHTTPRequestHandler):
+    """Files of a folder, whole or the range that is asked for, as buckets give them."""
+
+    def do_GET(self):
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            self.send_error(404)
+            return
+        data, asked = path.read_bytes(), self.headers.get("Range")
+        start, stop = 0, len(data)
+        if asked:
+            first, last = asked.removeprefix("bytes=").split("-")
+            start = int(first) if first else max(len(data) - int(last), 0)
+            stop = min(int(last) + 1, stop) if first and last else stop
+        self.send_response(206 if asked else 200)
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
+        self.send_header("Content-Length", str(stop - start))
+        self.end_headers()
+        self.wfile.write(data[start:stop])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def bucket(tmp_path):
+    """The address of a server of the files in a folder."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(RangeHandler, directory=tmp_path))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
 
 
 def write_sharded(store, filled, **options):
@@ -80,6 +119,35 @@ def test_many_chunks_are_looked_for_when_they_are_read(tmp_path, monkeypatch, sh
         same(tmp_path / "a.zarr", BIG)
 
 
+@pytest.mark.parametrize("shards", [True, False])
+@pytest.mark.parametrize("form", ["zarr", "n5"])
+def test_chunks_absent_in_a_bucket(tmp_path, bucket, shards, form):
+    """They are told once, and values that are there and all the same are not."""
+    if form == "n5" and shards:
+        pytest.skip("N5 has none")
+    filled = (slice(0, 4), slice(0, 16), slice(0, 24 if shards else 16))
+    image = expected(filled)
+    image[:2, :8, :8] = 7
+    if form == "zarr":
+        write_sharded(tmp_path / "a.zarr", (slice(0, 0),) * 3, **({} if shards else {"shards": None}))
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            zarr.open_array(tmp_path / "a.zarr")[filled] = image[filled]
+    else:
+        write_n5(tmp_path / "a.n5", image[:, :, :16], {})
+        described = json.loads((tmp_path / "a.n5/attributes.json").read_text())
+        (tmp_path / "a.n5/attributes.json").write_text(json.dumps(described | {"dimensions": [30, 20, 5]}))
+        image = np.where(np.arange(30) < 16, image, 0).astype("u1")
+    volume = open_volume(f"{form}://{bucket}/a.{form}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (volume.read(Box((0, 0, 0), (4, 16, 16))) == image[:4, :16, :16]).all()
+    with pytest.warns(Note, match="some that are read are absent"):
+        assert (volume.read() == image).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        volume.read()
+
+
 def test_a_shard_without_room_for_its_list_is_refused(tmp_path):
     write_sharded(tmp_path / "a.zarr", ...)
     (tmp_path / "a.zarr/c/0/0/0").write_bytes(b"short")
@@ -116,3 +184,24 @@ def test_chunks_under_two_kinds_of_names_are_refused(tmp_path, monkeypatch, sepa
     (tmp_path / "a.zarr/.zarray").write_text(json.dumps(described))
     with pytest.raises(NeuropilError, match="two kinds of names"):
         open_volume(tmp_path / "a.zarr").read()
+
+
+@pytest.mark.parametrize("name", ["a.zarr", "a.n5", "zarr2://a.zarr"])
+def test_zeros_that_were_written_here_are_there(tmp_path, name):
+    """So a chunk that is absent was lost, which is told, or lies outside of a mask."""
+    path = name.replace("a.", f"{tmp_path}/a.")
+    for at, extra in enumerate(({}, {"tissue": {}})):
+        metadata = Metadata(extra=extra)
+        with create_volume(path, (8, 20, 20), "u1", metadata, chunks=(4, 10, 10)) as volume:
+            volume.write(Box((0, 0, 0), (4, 20, 20)), BIG[:4, :, :20] * (np.arange(20) < 10))
+        with open_volume(path, "r+") as volume:
+            volume.write(Box((4, 0, 0), (8, 20, 20)), np.zeros((4, 20, 20), "u1"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert not open_volume(path).read()[4:, :, :].any()
+        chunks = [one for one in (tmp_path / Path(path).name).rglob("*") if one.name[-1].isdigit()]
+        next(one for one in chunks if one.is_file()).unlink()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            open_volume(path)
+        assert ["1 of 8 chunks" in str(one.message) for one in told] == [True] * (1 - at)

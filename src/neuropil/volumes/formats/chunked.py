@@ -168,6 +168,7 @@ def open_handle(driver: Driver, container: str, name: str, mode: Mode, extra: di
     import tensorstore as ts
 
     spec = {"driver": driver, "kvstore": keys.kvstore(container, name), **(extra or {})}
+    spec |= {"store_data_equal_to_fill_value": True} if mode == "r+" else {}
     with readable("/".join(part for part in (container, name) if part)):
         # Bounds are fixed when it is opened: asking again at each read would double the requests.
         opened = ts.open(

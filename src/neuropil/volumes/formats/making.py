@@ -58,10 +58,11 @@ def create_chunked(
 
 
 def open_new(spec: dict[str, Any], container: str, array: str) -> Any:
-    """A new TensorStore."""
+    """A new TensorStore. Chunks of zeros are written, too: one that is absent was lost, or never written."""
     import tensorstore as ts
 
-    return ts.open({**spec, "kvstore": keys.kvstore(container, array)}, context=keys.context(), create=True).result()
+    whole = {**spec, "kvstore": keys.kvstore(container, array), "store_data_equal_to_fill_value": True}
+    return ts.open(whole, context=keys.context(), create=True).result()
 
 
 def allowed(dtype: np.dtype[Any], types: Sequence[str], location: Location) -> np.dtype[Any]:

@@ -31,7 +31,7 @@ from neuropil.volumes.formats.groups import MOST, Neighbour, groups_above, refus
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
 from neuropil.volumes.formats.meaning import as_meant
 from neuropil.volumes.formats.n5_place import LAYOUT, SIZED, made_here, n5_metadata
-from neuropil.volumes.formats.presence import ChunkNames, WholeBlocks, watched
+from neuropil.volumes.formats.presence import ChunkNames, WholeBlocks, is_sparse, watched
 from neuropil.volumes.marks import marked
 from neuropil.volumes.metadata import JSON, Metadata
 from neuropil.volumes.volume import Mode, Store, Volume, arranged
@@ -75,10 +75,12 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
         store: Store = N5Store(location.container, name, tuple(shape), block, kind)
     else:
         store = ChunkedStore(open_handle("n5", location.container, name, mode, _layout(location, name, mode)).T)
-    if not location.remote and mode == "r":
+    if mode == "r":
         names = ChunkNames(tuple(shape), tuple(described.values["blockSize"]), "/", turned=True)
-        store = WholeBlocks(store, location.container, name, names, path)
-        store = watched(store, location.container, name, names, None, path)
+        if not location.remote:
+            store = WholeBlocks(store, location.container, name, names, path)
+        if not is_sparse(described.values):
+            store = watched(store, location.container, name, names, None, path)
     other = {key: value for key, value in described.values.items() if key not in SIZED}
     store = as_meant(store, other, path)
     return Volume(path, guarded(arranged(store, arrangement), file, found, mode), metadata, mode)

@@ -9,6 +9,7 @@ from typing import Any
 from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import Triple, VoxelSize
 from neuropil.volumes.arrangement import Arrangement
+from neuropil.volumes.formats.groups import Group
 from neuropil.volumes.metadata import JSON, Metadata, parse_voxel_size
 from neuropil.volumes.naming import kind
 from neuropil.volumes.units import nanometres
@@ -35,8 +36,14 @@ class OmePlace:
     units: list[Any]
     steps: list[Mapping[str, Any]]
 
-    def beside(self, own: Metadata, arrangement: Arrangement, path: str) -> Metadata:
+    def beside(self, own: Metadata, arrangement: Arrangement, path: str, placed: bool = False) -> Metadata:
         """What the array says itself, and where it does not say its voxel size, what the group says of it.
+
+        Args:
+            own: of the array.
+            arrangement: how it is presented.
+            path: names it in errors.
+            placed: whether the array says where it begins, be it at zero.
 
         Raises:
             NeuropilError: as for :meth:`metadata`, or both say another voxel size or place.
@@ -51,11 +58,11 @@ class OmePlace:
                 f"{path} has voxels of {given} nm (z, y, x) by its {own.found_in}, and of {other} nm by the OME scale "
                 "of its group; correct one of them"
             )
-        if own.origin is None:
+        if own.origin is None and not (placed and own.voxel_size):
             return told if own.voxel_size is None else replace(told, voxel_size=size, found_in=own.found_in)
-        placed = replace(own, voxel_size=size, found_in=own.found_in or told.found_in)
-        self._check_place(placed, told, path)
-        return placed
+        sized = replace(own, voxel_size=size, found_in=own.found_in or told.found_in)
+        self._check_place(sized, told, path)
+        return sized
 
     def _check_place(self, own: Metadata, told: Metadata, path: str) -> None:
         """Refuse an array that begins elsewhere than where the translation says; without one only it says where."""
@@ -129,6 +136,23 @@ def ome_place(attributes: Mapping[str, Any], name: str) -> OmePlace | None:
                     )
                 found = place
     return found
+
+
+def nearest_place(groups: Sequence[Group], path: str) -> OmePlace | None:
+    """What the nearest of the groups above an array says of it; None where none says anything. That others say
+    something else is told.
+
+    Raises:
+        NeuropilError: as :func:`ome_place`.
+    """
+    found = [(group, place) for group in groups if (place := ome_place(group.attributes, group.inside)) is not None]
+    for group, place in found[1:]:
+        if place != found[0][1]:
+            tell(
+                f"{path} is described by an OME image of the group {found[0][0].path}, {found[0][1].steps}, which is "
+                f"used, and otherwise by one of {group.path}, {place.steps}"
+            )
+    return found[0][1] if found else None
 
 
 def _later(attributes: Mapping[str, Any], name: str) -> NeuropilError:

@@ -40,7 +40,7 @@ def open_precomputed(location: Location, mode: Mode = "r") -> Volume:
         raise NeuropilError(f"no scale {location.array!r} in {location.container}{meant}; it has {known}")
     number = names.index(location.array) if location.array else 0
     scale = info["scales"][number]
-    check_encoding(location.container, scale)
+    check_encoding(location.container, info, scale)
     metadata = precomputed_metadata(info, scale, location.path)
     axes, ours = precomputed_axes(info), isinstance(info.get(_KEY), Mapping)
     if mode == "r" and needs_files(location.container, scale, location.remote):

@@ -81,7 +81,7 @@ class ChunkFiles:
     @property
     def lossy(self) -> bool:
         """Whether values were changed when they were packed."""
-        return self.scale.get("encoding") == "jpeg"
+        return is_lossy(self.scale)
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -248,12 +248,23 @@ def _jpeg_xl(data: bytes) -> npt.NDArray[Any]:
     return turned
 
 
-def check_encoding(container: str, scale: Mapping[str, Any]) -> None:
-    """Refuse an encoding that is not read here.
+def is_lossy(scale: Mapping[str, Any]) -> bool:
+    """Whether the encoding of a scale has changed values: JPEG, and JPEG XL but for its highest quality."""
+    encoding, quality = scale.get("encoding"), scale.get("jxl_quality")
+    return encoding == "jpeg" or (encoding == "jxl" and not (isinstance(quality, int | float) and quality >= 100))
+
+
+def check_encoding(container: str, info: Mapping[str, Any], scale: Mapping[str, Any]) -> None:
+    """Refuse an encoding that is not read here, or that has changed ids.
 
     Raises:
-        NeuropilError: as :func:`find_decoder`.
+        NeuropilError: as :func:`find_decoder`; a segmentation in JPEG or JPEG XL.
     """
+    if info.get("type") == "segmentation" and is_lossy(scale):
+        raise NeuropilError(
+            f"expected ids as they were, got a segmentation encoded by {scale['encoding']}, which changes them, in "
+            f"{container}; write it anew as compressed_segmentation"
+        )
     if scale["encoding"] not in _NATIVE:
         find_decoder(scale["encoding"], container)
 

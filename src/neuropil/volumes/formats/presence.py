@@ -1,4 +1,4 @@
-"""Which chunks of a local array are there: those that are absent are told, other names than described are refused."""
+"""Which chunks of an array are there: those that are absent are told, other names than described are refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from itertools import product
 from pathlib import Path
@@ -19,6 +19,7 @@ from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.allowances import check_link, is_inside
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.zipped import is_zip, members
+from neuropil.volumes.marks import is_marked
 from neuropil.volumes.volume import Index, Store
 
 COUNTED = 100_000
@@ -83,6 +84,15 @@ class ChunkNames:
         spans = [part.indices(n)[:2] for part, n in zip(parts, self.shape, strict=True)]
         return product(*(range(a // c, -(-b // c)) for (a, b), c in zip(spans, self.part, strict=True)))
 
+    def of_read(self, at: Sequence[int], index: Index) -> Index:
+        """Where what a file holds lies in what an index takes out of the array."""
+        parts, shape = (index[::-1], self.shape) if self.turned else (index, self.shape)
+        spans = []
+        for part, n, c, i in zip(parts, shape, self.part, at, strict=True):
+            start, stop, _ = part.indices(n)
+            spans.append(slice(max(i * c - start, 0), min((i + 1) * c, stop) - start))
+        return tuple(reversed(spans)) if self.turned else tuple(spans)
+
     def _inside(self, parts: Sequence[str]) -> tuple[int, ...] | None:
         if len(parts) != len(self.grid) or not all(re.fullmatch(r"0|[1-9][0-9]*", part) for part in parts):
             return None
@@ -141,6 +151,27 @@ class Shards:
         pairs = np.frombuffer(data[: 16 * inside.size], "<u8" if self.little else ">u8").reshape(-1, 2)
         return int((inside & (pairs != _ABSENT).any(axis=1)).sum()), int(inside.sum())
 
+    def listed(self, container: str, key: str, at: Sequence[int], index: Index) -> tuple[int, int]:
+        """The same for a file in a bucket, of which only the list is read."""
+        import tensorstore as ts
+
+        inside = self.inside(at, index)
+        grid = [self.shard[axis] // self.chunk[axis] for axis in self.order]
+        endian = "little" if self.little else "big"
+        codecs: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": endian}}]
+        spec = {
+            "driver": "zarr3_sharding_indexed",
+            "base": f"{container.rstrip('/')}/{key}",
+            "grid_shape": grid,
+            "index_codecs": codecs + [{"name": "crc32c"}] * self.checked,
+            "index_location": "end" if self.at_end else "start",
+        }
+        found = ts.KvStore.open(spec, context=keys.context()).result().list().result()
+        there = np.zeros(grid, bool)
+        for one in found:
+            there[tuple(np.frombuffer(one, ">u4"))] = True
+        return int((inside & there.ravel()).sum()), int(inside.sum())
+
 
 def find_shards(values: Mapping[str, Any]) -> Shards | None:
     """The shards of a Zarr 3 array by its description; None where each file is one chunk."""
@@ -161,6 +192,11 @@ def find_shards(values: Mapping[str, Any]) -> Shards | None:
         shape, shard, tuple(chunk), order, how.get("index_location", "end") == "end",
         listed.get("bytes", {}).get("endian", "little") == "little", "crc32c" in listed,
     )  # fmt: skip
+
+
+def is_sparse(attributes: Mapping[str, Any]) -> bool:
+    """Whether an array was written here where there is tissue alone; of others absent chunks are told."""
+    return is_marked(attributes) and "tissue" in attributes
 
 
 def array_files(container: str, name: str) -> Iterator[str]:
@@ -190,7 +226,7 @@ def _walk(container: str, folder: str, prefix: str) -> Iterator[str]:
 
 
 def watched(store: Store, container: str, name: str, names: ChunkNames, shards: Shards | None, path: str) -> Store:
-    """A local array whose absent chunks are told: now, or where there are many files, when they are read.
+    """An array whose absent chunks are told: now, or where there are many files or in a bucket, when they are read.
 
     Args:
         store: the array, with its own axes.
@@ -202,7 +238,7 @@ def watched(store: Store, container: str, name: str, names: ChunkNames, shards: 
     Raises:
         NeuropilError: files are named otherwise than described, all or some.
     """
-    if math.prod(names.grid) > COUNTED or (shards is not None and shards.expected > _LISTED):
+    if "://" in container or math.prod(names.grid) > COUNTED or (shards is not None and shards.expected > _LISTED):
         return WatchedStore(store, container, name, names, shards, path)
     files, there, other, stray = 0, 0, "", ""
     whole = (slice(None),) * len(names.shape)
@@ -260,15 +296,38 @@ class WatchedStore:
         return self.inner.chunks
 
     def read(self, index: Index) -> npt.NDArray[Any]:
-        absent = sum(self._absent(at, index) for at in self.names.touched(index))
+        """In a bucket only chunks that have one value are looked for, as absent ones have it: each costs a request."""
+        found = self.inner.read(index) if self.remote else None
+        if found is None or not self._told:
+            self._look(index, found)
+        return self.inner.read(index) if found is None else found
+
+    @property
+    def remote(self) -> bool:
+        """In a bucket or on a web server."""
+        return "://" in self.container
+
+    def _look(self, index: Index, found: npt.NDArray[Any] | None) -> None:
+        touched = self.names.touched(index) if found is None else self._of_one_value(index, found)
+        absent = sum(self._absent(at, index) for at in touched)
         if absent and not self._told:
             told = f"of the {math.prod(self.names.grid):,} chunks of {self.path} some that are read are absent"
             self._told.append(told)
             tell(f"{told}: their voxels have the fill value")
-        return self.inner.read(index)
+
+    def _of_one_value(self, index: Index, found: npt.NDArray[Any]) -> Iterator[tuple[int, ...]]:
+        """The files of the chunks that have one value in what was read."""
+        chunks = self.names if self.shards is None else replace(self.names, part=self.shards.chunk)
+        parts = ((at, found[chunks.of_read(at, index)]) for at in chunks.touched(index))
+        plain = (at for at, part in parts if part.size and (part == part.flat[0]).all())
+        steps = list(zip(chunks.part, self.names.part, strict=True))
+        yield from {tuple(n * c // s for n, (c, s) in zip(at, steps, strict=True)) for at in plain}
 
     def _absent(self, at: tuple[int, ...], index: Index) -> bool:
         key = self._key(self.names.of(at))
+        if self.remote and self.shards is not None:
+            there, expected = self.shards.listed(self.container, key, at, index)
+            return there < expected
         there = keys.exists(self.container, key)
         for other in () if there else self.names.others(at):
             if keys.exists(self.container, self._key(other)):

@@ -32,8 +32,8 @@ from neuropil.volumes.formats.coordinates import Coordinates, coordinates, with_
 from neuropil.volumes.formats.groups import MOST, Neighbour, groups_above, inherit, refuse_multiset
 from neuropil.volumes.formats.making import create_chunked, open_new
 from neuropil.volumes.formats.meaning import as_meant
-from neuropil.volumes.formats.ome import Level, ome_attributes, ome_images, ome_place
-from neuropil.volumes.formats.presence import ChunkNames, find_shards, watched
+from neuropil.volumes.formats.ome import Level, nearest_place, ome_attributes, ome_images
+from neuropil.volumes.formats.presence import ChunkNames, find_shards, is_sparse, watched
 from neuropil.volumes.formats.transforms import spoken
 from neuropil.volumes.formats.zipped import ZipStore, is_zip
 from neuropil.volumes.marks import is_marked, marked
@@ -67,7 +67,7 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     )
     refuse_multiset(own, path)
     above = list(groups_above(location.container, name, group_attributes, _arrays))
-    image = next(filter(None, (ome_place(group.attributes, group.inside) for group in above)), None)
+    image = nearest_place(above, path)
     named = described.values.get("dimension_names")
     known = location.axes or agreed([image.axes if image else None, named], path)
     plain, groups = spoken(own, [] if image else above, known, len(described.listed.shape), path)
@@ -80,10 +80,10 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     arrangement = arrange(described.listed.shape, names, path, keep)
     metadata = Metadata.from_attributes(about.attributes, path, arrangement).found(about.where)
     if image is not None:
-        metadata = image.beside(metadata, arrangement, path)
+        metadata = image.beside(metadata, arrangement, path, plain.get("offset") is not None)
     if mode == "r+" and is_zip(location.container):
         raise NeuropilError(f"{location.container} is a ZIP file, which is only read; unpack it to change it")
-    store = arranged(as_meant(_open(described, location, name, path, mode), own, path), arrangement)
+    store = arranged(as_meant(_open(described, location, name, path, mode, is_sparse(own)), own, path), arrangement)
     return Volume(path, guarded(store, file, found, mode), metadata, mode)
 
 
@@ -104,7 +104,7 @@ def _coordinates(
     return found
 
 
-def _open(described: Described, location: Location, name: str, path: str, mode: Mode) -> Store:
+def _open(described: Described, location: Location, name: str, path: str, mode: Mode, sparse: bool) -> Store:
     """The voxels of an array; one of version 2 that does not say how its chunks are named is looked at."""
     values, extra = described.values, {}
     prefix, between = "", values.get("dimension_separator", ".")
@@ -125,7 +125,7 @@ def _open(described: Described, location: Location, name: str, path: str, mode: 
         if mode != "r" or location.remote or not lacks_codec(error):
             raise
         store = open_by_zarr(location.container, name, values, path)
-    if location.remote or mode != "r":
+    if mode != "r" or sparse:
         return store
     return watched(store, location.container, name, names, find_shards(values), path)
 
