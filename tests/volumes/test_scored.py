@@ -13,9 +13,10 @@ from neuropil.dataset import VolumeDataset
 from neuropil.errors import NeuropilError, Note
 from neuropil.evaluation.placing import common_box, place
 from neuropil.evaluation.tuning import tune_pairs
+from neuropil.pipeline.inspecting_labels import label_facts
 from neuropil.sources import LabelledVolume
 from neuropil.volumes import Metadata, array_volume, open_volume, require_labels
-from neuropil.volumes.scored import scored_labels
+from neuropil.volumes.scored import scored_labels, tell_unlabelled
 
 LABELS = np.random.default_rng(0).integers(0, 5, (3, 8, 9))
 
@@ -60,7 +61,9 @@ def in_file(folder, most, dtype):
     return [open_volume(folder / "a.h5" / name) for name in "st"]
 
 
-@pytest.mark.parametrize(("most", "dtype"), [(2**64 - 1, "u8"), (2**32 - 1, "u4"), (2**32 - 1, "u8")])
+@pytest.mark.parametrize(
+    ("most", "dtype"), [(2**64 - 1, "u8"), (2**32 - 1, "u4"), (2**32 - 1, "u8"), (2**16 - 1, "u2"), (2**8 - 1, "u1")]
+)
 def test_the_largest_id_of_a_type_is_told_and_not_once_it_is_named(tmp_path, most, dtype):
     segmentation, labels = in_file(tmp_path, most, dtype)
     image = array_volume(np.zeros((2, 4, 4), np.uint8))
@@ -70,11 +73,20 @@ def test_the_largest_id_of_a_type_is_told_and_not_once_it_is_named(tmp_path, mos
         evaluate_blocks(segmentation, labels)
     with pytest.warns(Note, match=f"id {most}.*data.unlabelled: {most}"):
         VolumeDataset([LabelledVolume(image, labels)], (2, 4, 4), unlabelled=[0])
+    with pytest.warns(Note, match=f"id {most}.*--ignore {most}"):
+        label_facts(labels)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert evaluate(segmentation, scored_labels(labels, [most])).adapted_rand_error == 0
         evaluate(segmentation, labels, box=Box((0, 0, 0), (2, 4, 3)))
         VolumeDataset([LabelledVolume(image, labels)], (2, 4, 4), unlabelled=[most])
+
+
+@pytest.mark.parametrize("ids", [[255, 255], [200, 255], [254, 255], [1, 255, 300]])
+def test_255_among_ids_like_it_is_one_of_them(ids):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tell_unlabelled(np.array(ids, np.uint16), "a.h5")
 
 
 def test_the_largest_id_is_told_when_thresholds_are_scored(tmp_path):

@@ -12,7 +12,7 @@ from neuropil.evaluation.components import connected_parts
 from neuropil.geometry import Box
 from neuropil.volumes import Volume
 from neuropil.volumes.counting import LabelCount, count_labels
-from neuropil.volumes.scored import scored_labels
+from neuropil.volumes.scored import scored_labels, tell_unlabelled
 
 TINY = 100
 """Voxels below which an id is tiny."""
@@ -138,6 +138,7 @@ def label_facts(labels: Volume) -> LabelFacts:
                 gaps.setdefault(number, last[number] + 1)
             last[number] = z
     order = sorted(total)
+    tell_unlabelled(np.array(order, np.uint64), labels.path)
     by = "×".join(map(str, labels.shape))
     return LabelFacts(
         labels.path,

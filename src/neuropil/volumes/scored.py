@@ -111,14 +111,17 @@ def scored_labels(labels: Volume, ignore: Collection[int] = (), tissue: Tissue |
 
 
 def tell_unlabelled(ids: npt.NDArray[Any], path: str, option: str = "--ignore", known: Collection[int] = ()) -> None:
-    """Tell of ids that are the largest number of their type, with which some programs say "not labelled".
+    """Tell of ids that are the largest number of a type, with which some programs say "not labelled": 255 and 65535
+    where other ids are there, and all of them are smaller than half of it.
 
     >>> tell_unlabelled(np.array([1, 2], np.uint64), "labels.h5")
     """
-    if ids.dtype.kind != "u" or ids.dtype.itemsize < 4 or not ids.size:
+    if ids.dtype.kind != "u" or not ids.size:
         return
-    for most in (2**32 - 1, 2**64 - 1):
-        if most not in known and ids.max() >= most and (ids == most).any():
+    for most in (2**8 - 1, 2**16 - 1, 2**32 - 1, 2**64 - 1):
+        if most in known or ids.max() < most or not (ids == most).any():
+            continue
+        if most >= 2**32 - 1 or (ids.max() == most and 0 < ids[ids != most].max(initial=0) < most // 2):
             tell(f"{path} holds the id {most}, taken for a neuron; if it means not labelled, give {option} {most}")
 
 
