@@ -205,3 +205,30 @@ def test_zeros_that_were_written_here_are_there(tmp_path, name):
             warnings.simplefilter("always")
             open_volume(path)
         assert ["1 of 8 chunks" in str(one.message) for one in told] == [True] * (1 - at)
+
+
+def test_blocks_of_no_fixed_length_are_refused(tmp_path):
+    """As Paintera writes label multisets, here without the attribute that says so."""
+    write_n5(tmp_path / "a.n5", IMAGE, {})
+    block = tmp_path / "a.n5/0/0/0"
+    data = block.read_bytes()
+    block.write_bytes(b"\0\1" + data[2:16] + (IMAGE.size).to_bytes(4) + data[16:])
+    with pytest.raises(NeuropilError, match="got mode 1"):
+        open_volume(tmp_path / "a.n5").read()
+
+
+def test_shards_within_shards_are_read_and_told(tmp_path):
+    import tensorstore as ts
+
+    plain = {"name": "bytes", "configuration": {"endian": "little"}}
+    inner = {"chunk_shape": [1, 4, 4], "codecs": [plain], "index_codecs": [plain, {"name": "crc32c"}]}
+    outer = inner | {"chunk_shape": [2, 8, 8], "codecs": [{"name": "sharding_indexed", "configuration": inner}]}
+    described = {
+        "shape": list(BIG.shape), "data_type": "uint8", "fill_value": 7,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [4, 16, 16]}},
+        "codecs": [{"name": "sharding_indexed", "configuration": outer}],
+    }  # fmt: skip
+    spec = {"driver": "zarr3", "kvstore": f"file://{tmp_path}/a.zarr/", "metadata": described}
+    ts.open(spec, create=True).result().write(BIG).result()
+    with pytest.warns(Note, match="shards hold shards"):
+        same(tmp_path / "a.zarr", BIG)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from neuropil.errors import NeuropilError
-from neuropil.volumes.allowances import check_link
+from neuropil.volumes.allowances import check_link, is_inside
 from neuropil.volumes.formats.base import Location, Stamp, stamp_first
 from neuropil.volumes.formats.zipped import has_member, is_zip, member, members
 from neuropil.volumes.volume import first_line
@@ -106,6 +106,32 @@ def is_folder(container: str, key: str) -> bool:
     if is_zip(container):
         return any(name.startswith(f"{key}/") for name in members(container))
     return in_folder(container) and _place(container, key).is_dir()
+
+
+def array_files(container: str, name: str) -> Iterator[str]:
+    """The files of an array, by their names within its folder; hidden folders are left out.
+
+    Raises:
+        NeuropilError: a link that leads out of the container.
+    """
+    if is_zip(container):
+        start = f"{name}/" if name else ""
+        yield from (key.removeprefix(start) for key in members(container) if key.startswith(start))
+        return
+    yield from _walk(container, os.path.join(container, name), "")
+
+
+def _walk(container: str, folder: str, prefix: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                check_link(container, entry.path)
+                if not os.path.exists(entry.path) or is_inside(Path(folder), Path(entry.path)):
+                    continue  # it leads nowhere, or around in a circle
+            if not entry.is_dir():
+                yield prefix + entry.name
+            elif not entry.name.startswith("."):
+                yield from _walk(container, entry.path, f"{prefix}{entry.name}/")
 
 
 def _place(container: str, key: str) -> Path:

@@ -21,7 +21,6 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.allowances import check_link, gaps_allowed
 from neuropil.volumes.formats import keys
-from neuropil.volumes.formats.presence import array_files
 from neuropil.volumes.volume import Index, readable
 
 _NATIVE = ("raw", "jpeg", "png", "compressed_segmentation")
@@ -279,12 +278,12 @@ def needs_files(container: str, scale: Mapping[str, Any], remote: bool) -> bool:
     if not remote:
         folder = check_link(container, Path(container, scale["key"]))
         if scale.get("sharding") is not None and folder.is_dir():
-            list(array_files(container, scale["key"]))  # shards are not read by name: none may be a link
+            list(keys.array_files(container, scale["key"]))  # shards are not read by name: none may be a link
     if remote or scale.get("sharding") is not None or scale["encoding"] not in _NATIVE:
         return True
     folder, grid = Path(container, scale["key"]), chunk_grid(scale)
     known, plain = [set(line) for line in grid], 0
-    for file in array_files(container, scale["key"]) if folder.is_dir() else ():
+    for file in keys.array_files(container, scale["key"]) if folder.is_dir() else ():
         ending = Path(file).suffix
         name = file.removesuffix(ending) if ending in _UNPACK else file
         parts = name.split("_")

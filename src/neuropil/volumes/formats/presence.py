@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
-from neuropil.volumes.allowances import check_link, is_inside
 from neuropil.volumes.formats import keys
-from neuropil.volumes.formats.zipped import is_zip, members
 from neuropil.volumes.marks import is_marked
 from neuropil.volumes.volume import Index, Store
 
@@ -173,7 +169,7 @@ class Shards:
         return int((inside & there.ravel()).sum()), int(inside.sum())
 
 
-def find_shards(values: Mapping[str, Any]) -> Shards | None:
+def find_shards(values: Mapping[str, Any], path: str) -> Shards | None:
     """The shards of a Zarr 3 array by its description; None where each file is one chunk."""
     codecs, shape = list(values.get("codecs", ())), tuple(values["shape"])
     order = tuple(range(len(shape)))
@@ -187,6 +183,8 @@ def find_shards(values: Mapping[str, Any]) -> Shards | None:
     chunk = [0] * len(shape)
     for axis, length in zip(order, how["chunk_shape"], strict=True):
         chunk[axis] = length
+    if any(one.get("name") == "sharding_indexed" for one in how.get("codecs", [])):
+        tell(f"{path}: its shards hold shards, in which absent chunks are not counted; they have the fill value")
     listed = {one["name"]: one.get("configuration", {}) for one in how.get("index_codecs", [])}
     return Shards(
         shape, shard, tuple(chunk), order, how.get("index_location", "end") == "end",
@@ -197,32 +195,6 @@ def find_shards(values: Mapping[str, Any]) -> Shards | None:
 def is_sparse(attributes: Mapping[str, Any]) -> bool:
     """Whether an array was written here where there is tissue alone; of others absent chunks are told."""
     return is_marked(attributes) and "tissue" in attributes
-
-
-def array_files(container: str, name: str) -> Iterator[str]:
-    """The files of an array, by their names within its folder; hidden folders are left out.
-
-    Raises:
-        NeuropilError: a link that leads out of the container.
-    """
-    if is_zip(container):
-        start = f"{name}/" if name else ""
-        yield from (key.removeprefix(start) for key in members(container) if key.startswith(start))
-        return
-    yield from _walk(container, os.path.join(container, name), "")
-
-
-def _walk(container: str, folder: str, prefix: str) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_symlink():
-                check_link(container, entry.path)
-                if not os.path.exists(entry.path) or is_inside(Path(folder), Path(entry.path)):
-                    continue  # it leads nowhere, or around in a circle
-            if not entry.is_dir():
-                yield prefix + entry.name
-            elif not entry.name.startswith("."):
-                yield from _walk(container, entry.path, f"{prefix}{entry.name}/")
 
 
 def watched(store: Store, container: str, name: str, names: ChunkNames, shards: Shards | None, path: str) -> Store:
@@ -242,7 +214,7 @@ def watched(store: Store, container: str, name: str, names: ChunkNames, shards: 
         return WatchedStore(store, container, name, names, shards, path)
     files, there, other, stray = 0, 0, "", ""
     whole = (slice(None),) * len(names.shape)
-    for file in array_files(container, name):
+    for file in keys.array_files(container, name):
         index = names.index(file)
         if index is not None:
             files += 1
@@ -385,7 +357,13 @@ class WholeBlocks:
         key = f"{self.name}/{self.names.of(at)}".lstrip("/")
         if not keys.exists(self.container, key):
             return
-        head = np.frombuffer(keys.read_end(self.container, key, 4 + 4 * len(at), False)[4:], ">u4")
+        start = keys.read_end(self.container, key, 4 + 4 * len(at), False)
+        if start[:2] != b"\0\0":
+            raise NeuropilError(
+                f"expected a block of fixed length (mode 0), got mode {int.from_bytes(start[:2])}, as label multisets "
+                f"have it, in {key} of {self.path}; export ids as uint64 first"
+            )
+        head = np.frombuffer(start[4:], ">u4")
         rest = [n - i * c for n, c, i in zip(self.names.shape, self.names.part, at, strict=True)]
         due = [min(n, c) for n, c in zip(rest, self.names.part, strict=True)]
         if len(head) == len(due) and any(n < most for n, most in zip(head.tolist(), due, strict=True)):

@@ -127,7 +127,7 @@ def _open(described: Described, location: Location, name: str, path: str, mode: 
         store = open_by_zarr(location.container, name, values, path)
     if mode != "r" or sparse:
         return store
-    return watched(store, location.container, name, names, find_shards(values), path)
+    return watched(store, location.container, name, names, find_shards(values, path), path)
 
 
 def _zipped(
