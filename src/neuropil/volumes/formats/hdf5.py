@@ -20,6 +20,7 @@ from neuropil.volumes.atomic import replacing
 from neuropil.volumes.attributes import SIZES, axis_names
 from neuropil.volumes.formats import hdf5_links, matlab
 from neuropil.volumes.formats.base import Format, Location, stamp_file
+from neuropil.volumes.formats.big_data_viewer import setup_of
 from neuropil.volumes.formats.coordinates import Coordinates, coordinates, with_coordinates
 from neuropil.volumes.formats.groups import MOST, Group, Neighbour, inherit
 from neuropil.volumes.formats.hdf5_file import SparingFile
@@ -98,7 +99,8 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
         attributes = _stored_attributes(dataset, path)
         matlab.check_numbers(attributes, path)
         named = location.axes or _axes(dataset, attributes, path)
-        plain, groups = spoken(attributes, list(_groups(dataset, location.container)), named, dataset.ndim, path)
+        above = [*_groups(dataset, location.container), *setup_of(file, location.container, name)]
+        plain, groups = spoken(attributes, above, named, dataset.ndim, path)
         about = inherit(plain, groups, dataset.ndim, path, bool(named))
         found = None if location.axes else _axes(dataset, about.attributes, path)
         about = with_coordinates(about, lambda: _coordinates(dataset, attributes), path)

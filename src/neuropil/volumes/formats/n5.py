@@ -32,6 +32,7 @@ from neuropil.volumes.formats.making import allowed, create_chunked, open_new
 from neuropil.volumes.formats.meaning import as_meant
 from neuropil.volumes.formats.n5_place import LAYOUT, SIZED, made_here, n5_metadata
 from neuropil.volumes.formats.presence import ChunkNames, WholeBlocks, is_sparse, watched
+from neuropil.volumes.formats.webknossos import layer_of
 from neuropil.volumes.marks import marked
 from neuropil.volumes.metadata import JSON, Metadata
 from neuropil.volumes.volume import Mode, Store, Volume, arranged
@@ -63,6 +64,7 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
     refuse_multiset(described.values, path)
     shape = described.values["dimensions"]
     groups = list(groups_above(location.container, name, group_attributes, _arrays))
+    groups += layer_of(location.container, name, numpy=False)
     arrangement, metadata = n5_metadata(
         described.values, groups, path, location.names(shape, None), partial(_finest, location, name)
     )

@@ -35,6 +35,7 @@ from neuropil.volumes.formats.meaning import as_meant
 from neuropil.volumes.formats.ome import Level, nearest_place, ome_attributes, ome_images
 from neuropil.volumes.formats.presence import ChunkNames, find_shards, is_sparse, watched
 from neuropil.volumes.formats.transforms import spoken
+from neuropil.volumes.formats.webknossos import layer_of
 from neuropil.volumes.formats.zipped import ZipStore, is_zip
 from neuropil.volumes.marks import is_marked, marked
 from neuropil.volumes.metadata import Metadata
@@ -67,13 +68,14 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     )
     refuse_multiset(own, path)
     above = list(groups_above(location.container, name, group_attributes, _arrays))
+    layer = list(layer_of(location.container, name, numpy=True))
     image = nearest_place(above, path)
     named = described.values.get("dimension_names")
     known = location.axes or agreed([image.axes if image else None, named], path)
-    plain, groups = spoken(own, [] if image else above, known, len(described.listed.shape), path)
+    plain, groups = spoken(own, [] if image else above + layer, known, len(described.listed.shape), path)
     about = inherit(plain, groups, len(described.listed.shape), path, bool(known))
     names = location.axes or agreed([known, axis_names(about.attributes, path)], path)
-    keep = True if "offsets" in own else False if image else None  # OME-Zarr images often have one channel, written out
+    keep = True if "offsets" in own else False if image or layer else None  # these often have one channel, written out
     names = location.names(described.listed.shape, names)
     if image is None:
         about = with_coordinates(about, lambda: _coordinates(location.container, name, names, described.listed), path)

@@ -1,0 +1,79 @@
+"""The datasource-properties.json of WEBKNOSSOS, which says how large the voxels of the arrays below its folder are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from neuropil.volumes.formats import keys
+from neuropil.volumes.formats.groups import Group
+
+_FILE = "datasource-properties.json"
+_ABOVE = 3
+"""Folders above an array that are looked into."""
+
+
+def layer_of(container: str, name: str, numpy: bool) -> Iterator[Group]:
+    """What the file says of an array, as a group above it would: its size, and the order of its axes.
+
+    Args:
+        container, name: of the array.
+        numpy: whether axes count as in Zarr, where WEBKNOSSOS keeps c, x, y, z; else as in N5.
+    """
+    if keys.in_folder(container):
+        place = Path(container, name).absolute()
+        above = [(str(folder), place.relative_to(folder).as_posix()) for folder in list(place.parents)[:_ABOVE]]
+    elif "://" in container:
+        scheme, _, rest = "/".join(part for part in (container.rstrip("/"), name) if part).partition("://")
+        steps = rest.split("/")
+        ends = range(len(steps) - 1, max(len(steps) - 1 - _ABOVE, 0), -1)
+        above = [(f"{scheme}://{'/'.join(steps[:n])}", "/".join(steps[n:])) for n in ends]
+    else:
+        return
+    for folder, inside in above:
+        found = keys.read_json(folder, _FILE)
+        if found is not None:
+            attributes = _attributes(found, inside, numpy)
+            if attributes:
+                yield Group(f"{folder}/{_FILE}", "", inside, attributes, list)
+            return
+
+
+def _attributes(found: Mapping[str, Any], inside: str, numpy: bool) -> dict[str, Any]:
+    """A transform, and names of axes; empty where the array is none of its layers."""
+    scale = found.get("scale")
+    scale = scale if isinstance(scale, Mapping) else {"factor": scale}
+    layer = next((one for one in found.get("dataLayers", []) if one.get("name") == inside.split("/")[0]), None)
+    sizes = scale.get("factor")
+    if layer is None or not isinstance(sizes, list) or len(sizes) != 3:
+        return {}
+    mag = next((one for one in layer.get("mags", []) if _path(one) == inside), {})
+    factors = mag.get("mag") or _factors(inside.rpartition("/")[2])
+    factors = factors if isinstance(factors, list) else [factors] * 3
+    if any(not isinstance(n, int | float) for n in factors) or len(factors) != 3:
+        return {}
+    order = mag.get("axisOrder") or {"c": 0, "x": 1, "y": 2, "z": 3}
+    transform = {
+        "axes": ["x", "y", "z"],
+        "scale": [f * n for f, n in zip(factors, sizes, strict=True)],
+        "units": [scale.get("unit", "nm")] * 3,
+    }
+    if max(factors) > 1:
+        transform["translate"] = [(f - 1) / 2 * n for f, n in zip(factors, sizes, strict=True)]
+    return {"transform": transform, **({"axis_names": sorted(order, key=order.get)} if numpy else {})}
+
+
+def _path(mag: Mapping[str, Any]) -> str:
+    return str(mag.get("path", "")).removeprefix("./").strip("/")
+
+
+def _factors(name: str) -> list[int] | None:
+    """The mag that a folder is called by.
+
+    >>> _factors("2-2-1"), _factors("4")
+    ([2, 2, 1], [4, 4, 4])
+    """
+    parts = [int(part) for part in name.split("-")] if re.fullmatch(r"\d+(-\d+-\d+)?", name) else []
+    return parts * (3 // len(parts)) if parts else None
