@@ -49,12 +49,12 @@ def _attributes(found: Mapping[str, Any], inside: str, numpy: bool) -> dict[str,
     sizes = scale.get("factor")
     if layer is None or not isinstance(sizes, list) or len(sizes) != 3:
         return {}
-    mag = next((one for one in layer.get("mags", []) if _path(one) == inside), {})
+    mag: dict[str, Any] = next((one for one in layer.get("mags", []) if _path(one) == inside), {})
     factors = mag.get("mag") or _factors(inside.rpartition("/")[2])
     factors = factors if isinstance(factors, list) else [factors] * 3
     if any(not isinstance(n, int | float) for n in factors) or len(factors) != 3:
         return {}
-    order = mag.get("axisOrder") or {"c": 0, "x": 1, "y": 2, "z": 3}
+    order: dict[str, int] = mag.get("axisOrder") or {"c": 0, "x": 1, "y": 2, "z": 3}
     transform = {
         "axes": ["x", "y", "z"],
         "scale": [f * n for f, n in zip(factors, sizes, strict=True)],
@@ -62,7 +62,7 @@ def _attributes(found: Mapping[str, Any], inside: str, numpy: bool) -> dict[str,
     }
     if max(factors) > 1:
         transform["translate"] = [(f - 1) / 2 * n for f, n in zip(factors, sizes, strict=True)]
-    return {"transform": transform, **({"axis_names": sorted(order, key=order.get)} if numpy else {})}
+    return {"transform": transform, **({"axis_names": sorted(order, key=order.__getitem__)} if numpy else {})}
 
 
 def _path(mag: Mapping[str, Any]) -> str:
