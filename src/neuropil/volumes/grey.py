@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import Box
-from neuropil.volumes.volume import Index, Store, Volume
+from neuropil.volumes.volume import Index, Volume, WrappedStore
 
 Scale = Literal["auto", "type", "range", "percentiles", "bytes"] | tuple[float, float]
 """auto: 8-bit images by their type, others by their range. type: from 0 to the largest value of an unsigned integer,
@@ -36,10 +36,9 @@ _SECTIONS = 16
 
 
 @dataclass(frozen=True, eq=False)
-class ScaledStore:
+class ScaledStore(WrappedStore):
     """An image as float32 in [0, 1]; what lies beyond low and high is cut."""
 
-    inner: Store
     low: float
     high: float
     path: str
@@ -47,16 +46,8 @@ class ScaledStore:
     """Cut to 256 steps: uint8, which networks divide by 255."""
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self.inner.shape
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         return np.dtype(np.uint8 if self.steps else np.float32)
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        return self.inner.chunks
 
     def read(self, index: Index) -> npt.NDArray[Any]:
         found = np.asarray(self.inner.read(index), np.float64)
@@ -70,9 +61,6 @@ class ScaledStore:
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
         raise NeuropilError(f"a scaled image is only read; open {self.path} itself to write")
-
-    def close(self) -> None:
-        self.inner.close()
 
 
 def scaled_image(image: Volume, scale: Scale = "auto") -> Volume:

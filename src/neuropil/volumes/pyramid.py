@@ -26,7 +26,7 @@ from neuropil.volumes.location import parse_location
 from neuropil.volumes.marks import is_marked
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.opening import create_volume, open_volume
-from neuropil.volumes.volume import Volume, writable
+from neuropil.volumes.volume import Volume, unwrapped, writable
 
 PyramidMethod = Literal["mean", "mode"]
 """How voxels become one: their mean, or the most frequent value."""
@@ -185,9 +185,7 @@ def _coarser_array(
             warnings.simplefilter("ignore", Note)  # that levels begin between voxels
             opened = open_volume(_array_of(scheme, container, name(number - 1)))
         with opened as fine:
-            store: Any = fine.store
-            while not hasattr(store, "handle"):  # without what guards those who read
-                store = store.inner
+            store: Any = unwrapped(fine.store)
             down = ts.downsample(store.handle, [*([1] * (len(fine.shape) - 3)), *factors], method=method)
             metadata = _level_metadata(fine.metadata, level)
             path = _array_of(scheme, container, level.name)

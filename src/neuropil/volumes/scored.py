@@ -12,29 +12,28 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.opening import open_volume
 from neuropil.volumes.tissue import Tissue, in_tissue, tissue_of
-from neuropil.volumes.volume import Index, Store, Volume, check_directions, in_memory, require_labels
+from neuropil.volumes.volume import (
+    Index,
+    Volume,
+    WrappedStore,
+    check_directions,
+    find_wrapper,
+    in_memory,
+    require_labels,
+)
 
 
 @dataclass(frozen=True, eq=False)
-class UnlabelledStore:
+class UnlabelledStore(WrappedStore):
     """Labels of which some ids, and -1, mean "not labelled": they are read as 0."""
 
-    inner: Store
     ignore: tuple[int, ...]
     path: str
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.inner.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         stored = self.inner.dtype
         return np.dtype(f"u{stored.itemsize}") if stored.kind == "i" else stored
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        return self.inner.chunks
 
     def read(self, index: Index) -> npt.NDArray[Any]:
         found = np.asarray(self.inner.read(index))
@@ -54,9 +53,6 @@ class UnlabelledStore:
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
         raise NeuropilError(f"labels to score are only read; open {self.path} itself to write")
 
-    def close(self) -> None:
-        self.inner.close()
-
 
 @dataclass(frozen=True)
 class Scored:
@@ -73,11 +69,8 @@ class Scored:
         >>> Scored.of(scored_labels(array_volume(np.ones((1, 2, 2), int)), [9])).ignore
         (9,)
         """
-        laid, store = tissue_of(labels), labels.store
-        while not isinstance(store, UnlabelledStore) and hasattr(store, "inner"):
-            store = store.inner
-        ignore = store.ignore if isinstance(store, UnlabelledStore) else ()
-        return cls(ignore, None if laid is None else laid.tissue)
+        laid, unlabelled = tissue_of(labels), find_wrapper(labels.store, UnlabelledStore)
+        return cls(unlabelled.ignore if unlabelled else (), None if laid is None else laid.tissue)
 
     def identity(self) -> list[Any]:
         """What is another once the ids, the mask or the sections have changed; empty where all is scored."""

@@ -18,7 +18,15 @@ from neuropil.geometry import Box, Offsets, Triple, default_offsets
 from neuropil.volumes.identity import stamp
 from neuropil.volumes.kept import is_tissue, open_kept
 from neuropil.volumes.metadata import JSON, Metadata
-from neuropil.volumes.volume import Index, Store, Volume, check_directions, in_memory
+from neuropil.volumes.volume import (
+    Index,
+    ReadOnlyStore,
+    Volume,
+    WrappedStore,
+    check_directions,
+    find_wrapper,
+    in_memory,
+)
 
 KEY = "tissue"
 """The attribute in which outputs store what was left out."""
@@ -172,27 +180,14 @@ class TissueMap:
 
 
 @dataclass(frozen=True, eq=False)
-class TissueStore:
+class TissueStore(WrappedStore):
     """Affinities or labels that are read as 0 where something outside of the tissue is meant."""
 
-    inner: Store
     map: TissueMap
     start: Triple
     offsets: Offsets | None
     borrowed: bool
     """Whether what ``inner`` reads belongs to someone else, and has to be copied."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.inner.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.inner.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        return self.inner.chunks
 
     def read(self, index: Index) -> npt.NDArray[Any]:
         found = np.asarray(self.inner.read(index))
@@ -208,12 +203,9 @@ class TissueStore:
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
         raise NeuropilError("a volume with a mask is only read; open it without to write")
 
-    def close(self) -> None:
-        self.inner.close()
-
 
 @dataclass(frozen=True, eq=False)
-class MaskStore:
+class MaskStore(ReadOnlyStore):
     """A mask of any voxel size as one of the image's voxels, 1 inside, 0 outside."""
 
     map: TissueMap
@@ -236,9 +228,6 @@ class MaskStore:
         ends = [part.indices(n)[:2] for part, n in zip(index, self.shape, strict=True)]
         (a, d), (b, e), (c, f) = ends
         return self.map.inside(Box((a, b, c), (d, e, f)).shift(self.image.metadata.start)).astype(np.uint8)
-
-    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        raise NeuropilError("a mask laid over an image is only read")
 
     def close(self) -> None:
         if self.map.mask is not None:
@@ -291,10 +280,8 @@ def as_segmented(affinities: Volume, segmentation: Volume) -> Volume:
 
 def tissue_of(volume: Volume) -> TissueMap | None:
     """What :func:`in_tissue` laid over a volume, if it did."""
-    store: Any = volume.store
-    while store is not None and not isinstance(store, TissueStore):
-        store = getattr(store, "inner", None)
-    return None if store is None else store.map
+    found = find_wrapper(volume.store, TissueStore)
+    return None if found is None else found.map
 
 
 def tissue_map(volume: Volume, tissue: Tissue) -> TissueMap:

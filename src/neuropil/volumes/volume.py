@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,19 +40,71 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class ArrangedStore:
-    """A store of any axes, presented as [z, y, x] or [c, z, y, x]; boxes are turned when they are read."""
+class WrappedStore:
+    """A store around another one, with its shape, dtype and chunks; subclasses say what they change."""
 
     inner: Store
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.inner.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.inner.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        return self.inner.chunks
+
+    def read(self, index: Index) -> npt.NDArray[Any]:
+        return self.inner.read(index)
+
+    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
+        self.inner.write(index, array)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+class ReadOnlyStore:
+    """What stores have in common that open files only to read them."""
+
+    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
+        raise NeuropilError("this volume is only read; write a new one")
+
+    def close(self) -> None:
+        pass  # nothing is held open
+
+
+def unwrapped(store: Store) -> Store:
+    """The store of the file or array itself, without what is wrapped around it."""
+    while isinstance(store, WrappedStore):
+        store = store.inner
+    return store
+
+
+S = TypeVar("S", bound=WrappedStore)
+
+
+def find_wrapper(store: Store, kind: type[S]) -> S | None:
+    """The outermost wrapper of a class around a store; None where there is none."""
+    while isinstance(store, WrappedStore):
+        if isinstance(store, kind):
+            return store
+        store = store.inner
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class ArrangedStore(WrappedStore):
+    """A store of any axes, presented as [z, y, x] or [c, z, y, x]; axes are reordered when a box is read."""
+
     arrangement: Arrangement
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.arrangement.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.inner.dtype
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
@@ -64,9 +116,6 @@ class ArrangedStore:
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
         self.inner.write(self.arrangement.into(index), self.arrangement.store(array))
-
-    def close(self) -> None:
-        self.inner.close()
 
 
 def arranged(store: Store, arrangement: Arrangement) -> Store:
@@ -178,23 +227,14 @@ class Volume:
 
 
 @dataclass(frozen=True, eq=False)
-class WholeStore:
+class WholeStore(WrappedStore):
     """Ids that are stored as floats, read as integers; a fraction or a negative number is refused."""
 
-    inner: Store
     path: str
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.inner.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return np.dtype(np.uint64 if self.inner.dtype.itemsize > 4 else np.uint32)
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        return self.inner.chunks
 
     def read(self, index: Index) -> npt.NDArray[Any]:
         found = np.asarray(self.inner.read(index))
@@ -208,9 +248,6 @@ class WholeStore:
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
         raise NeuropilError(f"ids in floats are only read; write {self.path} as uint32 or uint64")
-
-    def close(self) -> None:
-        self.inner.close()
 
 
 def check_array(shape: Sequence[int], dtype: np.dtype[Any], path: str) -> None:
@@ -279,10 +316,7 @@ class ArrayStore:
 
 def in_memory(volume: Volume) -> bool:
     """Whether a volume is an array in memory, that no file holds."""
-    store = volume.store
-    while (inner := getattr(store, "inner", None)) is not None:  # turned or scaled
-        store = inner
-    return type(store) is ArrayStore  # a subclass maps a file
+    return type(unwrapped(volume.store)) is ArrayStore  # a subclass maps a file
 
 
 def array_volume(array: npt.NDArray[Any], metadata: Metadata | None = None) -> Volume:
@@ -334,14 +368,6 @@ def require_image(volume: Volume) -> Volume:
     return volume
 
 
-def _is_lossy(volume: Volume) -> bool:
-    """Whether its format has changed values when it packed them."""
-    store = volume.store
-    while (inner := getattr(store, "inner", None)) is not None:
-        store = inner
-    return bool(getattr(store, "lossy", False))
-
-
 def require_labels(volume: Volume) -> Volume:
     """The volume itself, if it can be labels or a segmentation: `[z, y, x]`, integers; floats that hold whole numbers,
     as some programs write ids, are read as such.
@@ -354,7 +380,7 @@ def require_labels(volume: Volume) -> Volume:
     """
     if len(volume.shape) != 3:
         raise NeuropilError(f"expected labels [z, y, x], got shape {volume.shape}, in {volume.path}")
-    if _is_lossy(volume):
+    if getattr(unwrapped(volume.store), "lossy", False):
         raise NeuropilError(
             f"expected ids as they were, got JPEG, which changes them, in {volume.path}; save them as PNG"
         )

@@ -9,24 +9,23 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
-from neuropil.volumes.volume import Index, Store, Volume
+from neuropil.volumes.volume import Index, Volume, WrappedStore
 
 Factors = tuple[float, float, float]
 """How many times as many voxels, (z, y, x)."""
 
 
 @dataclass(frozen=True, eq=False)
-class ZoomedStore:
+class ZoomedStore(WrappedStore):
     """A store [z, y, x] on another grid: grey values are linear between voxels, ids those of the nearest."""
 
-    inner: Store
-    shape: tuple[int, ...]
+    grid: tuple[int, ...]
     nearest: bool
     path: str
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.inner.dtype
+    def shape(self) -> tuple[int, ...]:
+        return self.grid
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
@@ -48,9 +47,6 @@ class ZoomedStore:
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
         raise NeuropilError(f"an enlarged volume is only read; open {self.path} itself to write")
-
-    def close(self) -> None:
-        self.inner.close()
 
 
 def _between(found: npt.NDArray[Any], axis: int, at: npt.NDArray[np.float64], nearest: bool) -> npt.NDArray[Any]:

@@ -21,7 +21,7 @@ from neuropil.volumes import arrays
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Location
 from neuropil.volumes.formats.zipped import is_zip, members
-from neuropil.volumes.volume import Index, Mode, Store, readable
+from neuropil.volumes.volume import Index, Mode, Store, WrappedStore, readable
 
 Driver = Literal["zarr3", "zarr", "n5", "neuroglancer_precomputed"]
 """TensorStore's name of a format."""
@@ -102,27 +102,14 @@ def _cuts(index: slice, chunk: int, length: int) -> list[slice]:
 
 
 @dataclass(frozen=True, eq=False)
-class GuardedStore:
+class GuardedStore(WrappedStore):
     """A local array that another process may replace while it is open: chunks are found by name, so that some would be
     those of the old array and some of the new one. Then reading is refused."""
 
-    inner: Store
     file: Path
     """What describes the array; a new array has a new one."""
     found: tuple[int, ...]
     """Its identity when it was opened."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.inner.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.inner.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        return self.inner.chunks
 
     def read(self, index: Index) -> npt.NDArray[Any]:
         try:
@@ -130,12 +117,6 @@ class GuardedStore:
         finally:  # after it, for the names of chunks are looked up while it is read
             if identity(self.file) != self.found:
                 raise NeuropilError(f"{self.file.parent} was replaced while it was read; start again")
-
-    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        self.inner.write(index, array)
-
-    def close(self) -> None:
-        self.inner.close()
 
 
 def guarded_file(location: Location, name: str, files: Sequence[str]) -> tuple[Path | None, tuple[int, ...]]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.zipped import is_zip
-from neuropil.volumes.volume import Index, first_line
+from neuropil.volumes.volume import Index, ReadOnlyStore, first_line
 
 _SIGNS = ("compressor", "filters", "codec", "compression")
 """Words in TensorStore's messages about what it cannot unpack."""
@@ -30,7 +30,7 @@ def lacks_codec(error: BaseException) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class ZarrStore:
+class ZarrStore(ReadOnlyStore):
     """An array that zarr-python reads, chunk by chunk."""
 
     array: Any
@@ -54,12 +54,6 @@ class ZarrStore:
             return np.asarray(self.array[index])
         except Exception as error:  # codecs raise anything
             raise ValueError(f"{type(error).__name__}: {first_line(error)}") from error
-
-    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        raise NeuropilError(f"{self.path} is only read: its codec is not TensorStore's; convert it first")
-
-    def close(self) -> None:
-        pass  # files are opened for each chunk
 
 
 def open_by_zarr(container: str, name: str, values: Mapping[str, Any], path: str) -> ZarrStore:
@@ -100,7 +94,7 @@ def codec_names(values: Mapping[str, Any]) -> list[str]:
 
 
 @dataclass(frozen=True, eq=False)
-class N5Store:
+class N5Store(ReadOnlyStore):
     """A dataset of N5 packed by LZ4, block by block; presented as z, y, x."""
 
     container: str
@@ -153,12 +147,6 @@ class N5Store:
             return np.frombuffer(voxels, self.stored.newbyteorder(">")).reshape(size[::-1])
         except Exception as error:
             raise ValueError(f"block {key}: {type(error).__name__}: {first_line(error)}") from error
-
-    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        raise NeuropilError(f"{self.container}/{self.name} is only read: it is packed by LZ4; convert it first")
-
-    def close(self) -> None:
-        pass
 
 
 def unpack_lz4(data: bytes, size: int) -> bytes:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.attributes import to_json
 from neuropil.volumes.marks import is_marked
-from neuropil.volumes.volume import Index, Store
+from neuropil.volumes.volume import Index, Store, WrappedStore
 
 _PLAIN = {"scale_factor": 1.0, "add_offset": 0.0}
 """By what netCDF multiplies stored numbers, and what it adds to them; with these nothing changes."""
@@ -23,28 +23,20 @@ _IMARIS = re.compile(r"(?:.*/)?ResolutionLevel \d+/TimePoint \d+/Channel \d+/Dat
 
 
 @dataclass(frozen=True, eq=False)
-class SignedStore:
+class SignedStore(WrappedStore):
     """Whole numbers whose sign is not the one of the stored type."""
 
-    inner: Store
-    dtype: np.dtype[Any]
+    meant: np.dtype[Any]
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self.inner.shape
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        return self.inner.chunks
+    def dtype(self) -> np.dtype[Any]:
+        return self.meant
 
     def read(self, index: Index) -> npt.NDArray[Any]:
         return self.inner.read(index).view(self.dtype)
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
         self.inner.write(index, np.asarray(array, self.dtype).view(self.inner.dtype))
-
-    def close(self) -> None:
-        self.inner.close()
 
 
 def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from neuropil.volumes.volume import Index, ReadOnlyStore
 
 _CACHE = 64 << 20  # bytes of unpacked pages kept, so that neighbouring small boxes do not unpack them again
 
@@ -41,3 +45,40 @@ class Pages:
             while len(self._kept) > 1 and len(self._kept) * page.nbytes > _CACHE:
                 self._kept.popitem(last=False)
             return page
+
+
+@dataclass(frozen=True, eq=False)
+class PagedStore(ReadOnlyStore):
+    """Pages that are read one by one.
+
+    Args:
+        lead: shape of the axes before y and x.
+        pages: the pages, counted along these axes.
+        lossy: whether values were changed when they were packed.
+        file: what holds them all and is closed with the store; None where each page is a file.
+    """
+
+    lead: tuple[int, ...]
+    pages: Pages
+    lossy: bool = False
+    file: Any = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.lead, *self.pages.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.pages.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return (1,) * len(self.lead) + self.pages.shape
+
+    def read(self, index: Index) -> npt.NDArray[Any]:
+        numbers = np.arange(math.prod(self.lead)).reshape(self.lead)
+        return self.pages.read(numbers[index[:-2]], index[-2:])
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()

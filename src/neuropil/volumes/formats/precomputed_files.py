@@ -21,7 +21,7 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.allowances import check_link, gaps_allowed
 from neuropil.volumes.formats import keys
-from neuropil.volumes.volume import Index, readable
+from neuropil.volumes.volume import Index, ReadOnlyStore, readable
 
 _NATIVE = ("raw", "jpeg", "png", "compressed_segmentation")
 """Encodings that TensorStore has."""
@@ -53,7 +53,7 @@ _UNPACK: dict[str, Callable[[bytes], bytes]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class ChunkFiles:
+class ChunkFiles(ReadOnlyStore):
     """The chunks of one scale as `[c, z, y, x]`, fetched one by one; none may be absent.
 
     Args:
@@ -103,12 +103,6 @@ class ChunkFiles:
         spec = {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "memory"}}
         whole = ts.open(spec, context=context, read=True).result().T[ts.d[:].translate_to[0]]
         return np.asarray(whole[index].read().result())
-
-    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        raise NeuropilError("compressed chunks cannot be changed in place; write a new volume")
-
-    def close(self) -> None:
-        pass
 
     def _fetch_all(self, index: Index) -> Iterator[tuple[str, bytes | None]]:
         """The chunks that an index touches, by name; None for one that is absent."""

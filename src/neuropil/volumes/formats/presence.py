@@ -16,7 +16,7 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.formats import keys
 from neuropil.volumes.marks import is_marked
-from neuropil.volumes.volume import Index, Store
+from neuropil.volumes.volume import Index, Store, WrappedStore
 
 COUNTED = 100_000
 """Files up to which those that are absent are counted when an array is opened; of more, each one when it is read."""
@@ -244,28 +244,15 @@ def _mixed(path: str, names: ChunkNames, other: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class WatchedStore:
+class WatchedStore(WrappedStore):
     """An array of so many files that each is looked for when it is read."""
 
-    inner: Store
     container: str
     name: str
     names: ChunkNames
     shards: Shards | None
     path: str
     _told: list[str] = field(default_factory=list)  # once
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.inner.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.inner.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        return self.inner.chunks
 
     def read(self, index: Index) -> npt.NDArray[Any]:
         """In a bucket only chunks that have one value are looked for, as absent ones have it: each costs a request."""
@@ -312,15 +299,9 @@ class WatchedStore:
     def _key(self, name: str) -> str:
         return f"{self.name}/{name}".lstrip("/")
 
-    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        self.inner.write(index, array)
-
-    def close(self) -> None:
-        self.inner.close()
-
 
 @dataclass(frozen=True, eq=False)
-class WholeBlocks:
+class WholeBlocks(WrappedStore):
     """An N5 dataset whose blocks must hold all that is theirs: a reader would take the rest for the fill value.
 
     Args:
@@ -330,23 +311,10 @@ class WholeBlocks:
         path: names the dataset in messages.
     """
 
-    inner: Store
     container: str
     name: str
     names: ChunkNames
     path: str
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.inner.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.inner.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        return self.inner.chunks
 
     def read(self, index: Index) -> npt.NDArray[Any]:
         for at in self.names.touched(index):
@@ -371,9 +339,3 @@ class WholeBlocks:
                 f"expected {' × '.join(map(str, due))} voxels (x, y, z) in the block {key} of {self.path}, got "
                 f"{' × '.join(map(str, head.tolist()))}; write it anew"
             )
-
-    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        self.inner.write(index, array)
-
-    def close(self) -> None:
-        self.inner.close()

@@ -23,7 +23,7 @@ from neuropil.volumes.formats.base import Colour, Format, Location, Stamp, list_
 from neuropil.volumes.formats.chunked import identity
 from neuropil.volumes.formats.colours import dtype_of, read_colours, refuse_colours, refuse_lossy
 from neuropil.volumes.formats.numbering import check_names, is_pattern, section_files
-from neuropil.volumes.formats.pages import Pages
+from neuropil.volumes.formats.pages import PagedStore, Pages
 from neuropil.volumes.formats.pictures import look, read_picture
 from neuropil.volumes.formats.tiff_metadata import description, made_here, tell_pixel
 from neuropil.volumes.marks import MADE_BY, has_mark
@@ -32,37 +32,6 @@ from neuropil.volumes.volume import ArrayStore, Index, Mode, Volume, readable, w
 
 _ALIKE = 0.01
 """Share by which voxel sizes of sections may differ, as rounded ones do."""
-
-
-@dataclass(frozen=True, eq=False)
-class SectionStore:
-    """Files, one section each."""
-
-    files: tuple[str, ...]
-    pages: Pages
-    lossy: bool = False
-    """Whether values were changed when they were packed."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (len(self.files), *self.pages.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.pages.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        return (1, *self.pages.shape)
-
-    def read(self, index: Index) -> npt.NDArray[Any]:
-        return self.pages.read(np.arange(len(self.files))[index[0]], index[1:])
-
-    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        raise NeuropilError("sections cannot be changed in place; write a new stack")
-
-    def close(self) -> None:
-        pass
 
 
 def open_sections(location: Location, mode: Mode = "r") -> Volume:
@@ -98,7 +67,8 @@ def open_sections(location: Location, mode: Mode = "r") -> Volume:
             raise NeuropilError(f"{files[number]} was replaced while {pattern} was read; start again")
         return section
 
-    return Volume(pattern, SectionStore(files, Pages(first.shape, first.dtype, load), lossy), first.metadata, mode)
+    store = PagedStore((len(files),), Pages(first.shape, first.dtype, load), lossy)
+    return Volume(pattern, store, first.metadata, mode)
 
 
 @contextmanager

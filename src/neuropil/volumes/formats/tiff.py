@@ -20,13 +20,13 @@ from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.formats.base import Colour, Format, Location, list_one, stamp_file
 from neuropil.volumes.formats.colours import read_colours, refuse_lossy
-from neuropil.volumes.formats.pages import Pages
+from neuropil.volumes.formats.pages import PagedStore, Pages
 from neuropil.volumes.formats.tiff_checks import check_page
 from neuropil.volumes.formats.tiff_metadata import description, made_here, read_metadata
 from neuropil.volumes.formats.tiff_ome import check_content, check_files, read_ome, section_number
 from neuropil.volumes.formats.tiff_pages import Stack, find_stack
 from neuropil.volumes.metadata import Metadata
-from neuropil.volumes.volume import ArrayStore, Index, Mode, Volume, arranged, first_line, readable, writable
+from neuropil.volumes.volume import ArrayStore, Mode, Volume, arranged, first_line, readable, writable
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,39 +38,6 @@ class MappedStore(ArrayStore):
     def close(self) -> None:
         if self.mapped.mode == "r+":
             self.mapped.flush()
-
-
-@dataclass(frozen=True, eq=False)
-class PagedStore:
-    """Pages that are read one by one; ``lead`` is the shape of the axes before y and x."""
-
-    file: Any
-    lead: tuple[int, ...]
-    pages: Pages
-    lossy: bool = False
-    """Whether values were changed when they were packed."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (*self.lead, *self.pages.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.pages.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        return (1,) * len(self.lead) + self.pages.shape
-
-    def read(self, index: Index) -> npt.NDArray[Any]:
-        numbers = np.arange(math.prod(self.lead)).reshape(self.lead)
-        return self.pages.read(numbers[index[:-2]], index[-2:])
-
-    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        raise NeuropilError("the pages of this TIFF cannot be changed in place; write a new file")
-
-    def close(self) -> None:
-        self.file.close()
 
 
 def open_tiff(location: Location, mode: Mode = "r") -> Volume:
@@ -92,7 +59,7 @@ def open_tiff(location: Location, mode: Mode = "r") -> Volume:
             if store is not None:
                 file.close()
             else:
-                store = PagedStore(file, stack.shape[:-2], _pages(stack, path), stack.lossy)
+                store = PagedStore(stack.shape[:-2], _pages(stack, path), stack.lossy, file)
         except BaseException:
             file.close()
             raise

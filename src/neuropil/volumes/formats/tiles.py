@@ -17,7 +17,7 @@ from neuropil.volumes.formats.base import Format, Location, Stamp, list_one, sta
 from neuropil.volumes.formats.pages import Pages
 from neuropil.volumes.formats.pictures import read_picture
 from neuropil.volumes.metadata import Metadata
-from neuropil.volumes.volume import Index, Mode, Volume
+from neuropil.volumes.volume import Index, Mode, ReadOnlyStore, Volume
 
 _NEEDED = ("image", "depth", "height", "width", "tile_size")
 _KNOWN = (*_NEEDED, "tile_st", "tile_ratio", "interpolation", "dtype", "background", "voxel_size", "origin")
@@ -69,7 +69,7 @@ class TileGrid:
 
 
 @dataclass(frozen=True, eq=False)
-class TileStore:
+class TileStore(ReadOnlyStore):
     """Files, one tile each, of which the last few that were read are kept."""
 
     tiling: TileGrid
@@ -105,12 +105,6 @@ class TileStore:
                     a, b, c, d = max(y0, top), min(y1, bottom), max(x0, left), min(x1, right)
                     out[z - z0, a - y0 : b - y0, c - x0 : d - x0] = tile[a - top : b - top, c - left : d - left]
         return out
-
-    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        raise NeuropilError("tiles cannot be changed in place; write a .zarr or .h5")
-
-    def close(self) -> None:
-        pass
 
 
 def open_tiles(location: Location, mode: Mode = "r") -> Volume:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
-from neuropil.volumes.volume import Index, first_line
+from neuropil.volumes.volume import Index, ReadOnlyStore, first_line
 
 
 def is_zip(container: str) -> bool:
@@ -65,7 +65,7 @@ def _kept(container: str, size: int, changed: int) -> ZipFile:
 
 
 @dataclass(frozen=True, eq=False)
-class ZipStore:
+class ZipStore(ReadOnlyStore):
     """An array whose chunks lie in a ZIP file.
 
     Args:
@@ -116,9 +116,3 @@ class ZipStore:
         for name, data in (self.described, *files.items()):
             memory.write(name, data).result()
         return ts.open({**self.spec, "kvstore": {"driver": "memory"}}, context=context, read=True).result()
-
-    def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        raise NeuropilError(f"{self.container} is a ZIP file, which is only read; unpack it to change it")
-
-    def close(self) -> None:
-        pass
