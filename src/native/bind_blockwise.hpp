@@ -1,7 +1,9 @@
 // Python's view of the kernels for parts of a volume.
 #pragma once
-#include "bind_segmentation.hpp"
+#include "columns.hpp"
+#include "merge_blocks.hpp"
 #include "shared_forest.hpp"
+#include "watershed.hpp"
 
 namespace neuropil {
 

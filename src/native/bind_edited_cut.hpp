@@ -4,7 +4,7 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/tuple.h>
 
-#include "bind_segmentation.hpp"
+#include "columns.hpp"
 #include "edited_cut.hpp"
 #include "to_numpy.hpp"
 

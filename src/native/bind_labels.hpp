@@ -1,7 +1,7 @@
 // Python's view of passes over all voxels: labels that are counted and renamed, affinities that become codes.
 #pragma once
 #include "basins.hpp"
-#include "bind_segmentation.hpp"
+#include "columns.hpp"
 #include "encode.hpp"
 #include "labels.hpp"
 #include "sections.hpp"

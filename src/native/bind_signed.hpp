@@ -1,6 +1,6 @@
 // Python's view of what is done on graphs after, or instead of, greedy merging: signed clusters, and merging by size.
 #pragma once
-#include "bind_segmentation.hpp"
+#include "columns.hpp"
 #include "queue_order.hpp"
 #include "signed_graph.hpp"
 #include "signed_part.hpp"

@@ -7,7 +7,8 @@
 #include <stdexcept>
 #include <vector>
 
-#include "watershed.hpp"
+#include "faces.hpp"
+#include "voxel_forest.hpp"
 
 namespace neuropil {
 
