@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 # A busy machine is no failure: no time limit per example, and slow first draws are allowed.
 COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}
 # The same random cases in each run of `make test`: a change is judged by what it changes.
-settings.register_profile("neuropil", max_examples=40, derandomize=True, **COMMON)
+settings.register_profile("neuropil", max_examples=20, derandomize=True, **COMMON)
 # `make test-slow` draws more of them, others in each run.
 settings.register_profile("thorough", max_examples=400, **COMMON)
 settings.load_profile("neuropil")

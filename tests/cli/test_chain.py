@@ -1,7 +1,6 @@
 """The verbs one after the other on a small volume, as a user types them."""
 
 import json
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from commands import printed as neuropil
 from neuropil import Box, synthetic
 from neuropil.cli import app
 from neuropil.config import load_config
@@ -20,16 +20,6 @@ SMALL = [
     "model.offsets=[[-1,0,0],[0,-1,0],[0,0,-1],[0,0,-3]]",
     "training.patch=[6,24,24]",
 ]
-
-
-def neuropil(*arguments) -> str:
-    """What a command that must succeed prints."""
-    with warnings.catch_warnings():
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.stderr
-    return result.stdout + result.stderr
 
 
 @pytest.fixture(scope="module")

@@ -3,17 +3,10 @@
 import errno
 
 import pytest
-from typer.testing import CliRunner
 
-from neuropil import __version__, cli
+from commands import neuropil
+from neuropil import __version__
 from neuropil.config import Config, load_config
-
-
-def neuropil(*arguments) -> tuple[int, str, str]:
-    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 def test_show_prints_a_recipe_that_reads_back(tmp_path):

@@ -3,19 +3,11 @@
 import h5py
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from neuropil import cli
+from commands import neuropil
 from neuropil.config import Config, load_config
 from neuropil.geometry import Box
 from neuropil.volumes import LOGIT8, Metadata, open_volume, write_volume
-
-
-def neuropil(*arguments) -> tuple[int, str, str]:
-    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture

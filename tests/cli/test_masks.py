@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from typer.testing import CliRunner
 
+from commands import printed as neuropil
 from neuropil import NEAREST, evaluate, synthetic
-from neuropil.cli import app
 from neuropil.config import Config
 from neuropil.models import build_network
 from neuropil.models.released import write_weights
@@ -21,14 +20,6 @@ SIZE = (30.0, 6.0, 6.0)
 SKIPPED = (5, 11)
 OPTIONS = ("--mask", "mask.h5", "--skip-sections", "5,11")
 BLOCKS = {"in memory": (), "by blocks": ("--block", "7,20,24")}
-
-
-def neuropil(*arguments) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.stderr
-    return result.stdout + result.stderr
 
 
 @pytest.fixture(scope="module")

@@ -7,20 +7,12 @@ import re
 import numpy as np
 import pytest
 import yaml
-from typer.testing import CliRunner
 
+from commands import neuropil
 from neuropil import NEAREST, Box, agglomerate, mutex_watershed, region_graph, synthetic, watershed
-from neuropil.cli import app
 from neuropil.volumes import LOGIT8, Metadata, open_volume, write_volume
 
 SHAPE = (10, 40, 44)
-
-
-def neuropil(*arguments) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,9 @@
 """What ``neuropil info --system`` says, also of processors that are not here."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
+from commands import neuropil, printed
 from neuropil.cli.system import describe_system
 from neuropil.processor import Processor
 
@@ -48,22 +45,18 @@ def test_an_older_processor(monkeypatch):
     assert text.endswith("switched off  nothing")
 
 
-def run(*arguments, **environ):
-    command = [sys.executable, "-m", "neuropil", "info", *arguments]
-    return subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, check=False)
-
-
-def test_the_verb():
-    done = run("--system", CUDA_VISIBLE_DEVICES="")
-    assert done.returncode == 0, done.stderr
+def test_the_verb(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)  # as torch says where it starts with that
+    told = printed("info", "--system")
     for word in (
         f"torch         {torch.__version__}",
         "threads",
         "GPU           none",
         "CUDA_VISIBLE_DEVICES hides them",
     ):
-        assert word in done.stdout
+        assert word in told
     for arguments in ((), ("snemi3d", "--system")):
-        done = run(*arguments)
-        assert done.returncode == 2
-        assert "expected a PATH or NAME, or --system" in done.stderr
+        code, _, said = neuropil("info", *arguments)
+        assert code == 2
+        assert "expected a PATH or NAME, or --system" in said

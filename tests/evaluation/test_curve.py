@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from neuropil.errors import NeuropilError
@@ -37,7 +37,6 @@ def test_equals_scoring_each_threshold(seed, merges, levels):
         assert curve.merges[step] == (tree.score >= threshold).sum()
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), metric=st.sampled_from(["adapted_rand_error", "voi"]))
 def test_best_is_the_best_of_all_thresholds(seed, metric):
     tree, fragments, labels = problem(seed, levels=10**6)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
@@ -74,7 +74,6 @@ def test_refuses(segmentation, labels, box, message):
         evaluate(segmentation, labels, box=box)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     shape=st.tuples(st.integers(1, 3), st.integers(1, 20), st.integers(1, 20)),

@@ -6,7 +6,7 @@ from math import log2, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from skimage.metrics import adapted_rand_error, variation_of_information
 
@@ -30,7 +30,6 @@ def test_equals_the_definitions(seed, objects, segments):
         assert scores[name] == pytest.approx(float(value), abs=1e-12), name
 
 
-@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32), objects=st.integers(2, 9), segments=st.integers(1, 9))
 def test_equals_scikit_image(seed, objects, segments):
     seg, labels = volumes(seed, objects, segments, (6, 8, 10))

@@ -3,8 +3,6 @@
 import json
 import re
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from commands import printed
 from neuropil import Config, NeuropilError
 from neuropil.models import build_network
 from neuropil.models.checkpoint import export_weights, load_model, read_checkpoint, save_checkpoint
@@ -110,16 +109,12 @@ def test_each_model_is_small_opens_and_has_a_card(name):
     assert "/work/" not in told
 
 
-def test_threshold_and_minimum_size_travel_with_the_model(tmp_path):
+def test_threshold_and_minimum_size_travel_with_the_model(tmp_path, monkeypatch):
     """From the model's file through the affinities to the segmentation, by the command line."""
     image = np.random.default_rng(0).integers(0, 255, (6, 48, 48), np.uint8)
     write_volume(tmp_path / "image.h5", image, Metadata(voxel_size=(30, 6, 6)))
-    run = [sys.executable, "-m", "neuropil"]
-
-    def said(*words):
-        return subprocess.run([*run, *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
-
-    assert "1 view (stored with the model)" in said("predict", "snemi3d", "image.h5", "-o", "a.zarr")
+    monkeypatch.chdir(tmp_path)
+    assert "1 view (stored with the model)" in printed("predict", "snemi3d", "image.h5", "-o", "a.zarr")
     stored = load_model("snemi3d").config.segment
     with open_volume(tmp_path / "a.zarr") as affinities:
         extra = affinities.metadata.extra
@@ -130,7 +125,7 @@ def test_threshold_and_minimum_size_travel_with_the_model(tmp_path):
         ([], f"{stored.threshold:g} ({origin})", f"{stored.min_size} ({origin})"),
         (["--threshold", "0.75", "--min-size", "0"], "0.75 (as asked)", "0 (as asked)"),
     ):
-        told = said("segment", "a.zarr", "-o", "s.h5", *given)
+        told = printed("segment", "a.zarr", "-o", "s.h5", *given)
         assert f"threshold {threshold}" in told
         assert f"minimum size {size}" in told
         with open_volume(tmp_path / "s.h5") as segmentation:
@@ -140,15 +135,15 @@ def test_threshold_and_minimum_size_travel_with_the_model(tmp_path):
 
 
 def test_models_are_listed_with_what_tells_them_apart():
-    done = subprocess.run([sys.executable, "-m", "neuropil", "models"], check=True, capture_output=True, text=True)
+    table = printed("models")
     for name in released_models():
         facts, card = model_facts(name), model_card(name)
-        assert f"\n{name} " in "\n" + done.stdout
+        assert f"\n{name} " in "\n" + table
         row = f"| labels as they are | {facts.adapted_rand_error:.3f} |"
         assert row in card
         assert f"| {facts.voi_split:.3f} | {facts.voi_merge:.3f} |" in card
         for told in (facts.tissue, facts.licence, f"{facts.speed:.2g} Mvoxel/s", " nm (z, y, x)"):
-            assert told in done.stdout
+            assert told in table
 
 
 def test_a_card_that_lacks_a_fact_is_named(tmp_path, monkeypatch):
@@ -161,16 +156,15 @@ def test_a_card_that_lacks_a_fact_is_named(tmp_path, monkeypatch):
 
 
 def test_info_prints_the_card():
-    done = subprocess.run(
-        [sys.executable, "-m", "neuropil", "info", "snemi3d"], check=True, capture_output=True, text=True
-    )
-    assert done.stdout.startswith(model_card("snemi3d").splitlines()[0])
-    assert "6,163,408 weights" in done.stdout
+    card = printed("info", "snemi3d")
+    assert card.startswith(model_card("snemi3d").splitlines()[0])
+    assert "6,163,408 weights" in card
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", released_models())
-def test_the_scores_on_the_card_are_those_of_the_commands_on_it(name, tmp_path):
+def test_the_scores_on_the_card_are_those_of_the_commands_on_it(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     card = model_card(name)
     commands = re.findall(r"^    neuropil +(.+)$", card, re.MULTILINE)
     rows = re.findall(r"^\| labels[^|]*\|((?: \d\.\d{3} \|){5})$", card, re.MULTILINE)
@@ -179,11 +173,11 @@ def test_the_scores_on_the_card_are_those_of_the_commands_on_it(name, tmp_path):
     for file in set(re.findall(r"(\S+\.h5)/main", "\n".join(commands))):
         (tmp_path / file).symlink_to(data_file(f"{name.split('-')[0]}/{file}"))
     for command in commands[:2]:
-        subprocess.run([sys.executable, "-m", "neuropil", *command.split()], cwd=tmp_path, check=True)
+        printed(*command.split())
     names = ("adapted_rand_error", "adapted_rand_precision", "adapted_rand_recall", "voi_split", "voi_merge")
     for command, row in zip(commands[2:], rows, strict=True):
         words = [*command.split(), "--json", "scores.json"]
-        subprocess.run([sys.executable, "-m", "neuropil", *words], cwd=tmp_path, check=True)
+        printed(*words)
         scores = json.loads((tmp_path / "scores.json").read_text())
         # Another processor rounds bfloat16 products elsewhere, or has none.
         assert [scores[key] for key in names] == pytest.approx([float(n) for n in row.split("|")[:5]], abs=0.005)

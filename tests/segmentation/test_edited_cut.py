@@ -3,7 +3,7 @@
 import networkx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from neuropil import _native
@@ -38,7 +38,6 @@ def test_minimum_cut_against_networkx(nodes, seed):
 
 
 @given(st.integers(0, 2**32))
-@settings(deadline=None, max_examples=30)
 def test_only_the_segments_of_the_points_change(seed):
     _, cut = cut_of(noise(seed))
     before = cut.lut.copy()

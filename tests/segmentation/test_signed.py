@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import neuropil
@@ -39,7 +39,6 @@ def test_equals_the_reference(drawn, linkage, bias, strides, threads):
     assert dict(zip(names.tolist(), smallest.tolist(), strict=True)) == slow_clusters(slow, linkage)
 
 
-@settings(max_examples=30)
 @given(cases(largest=4), biases)
 def test_on_single_voxels_it_is_the_mutex_watershed(case, bias):
     voxels = np.arange(1, case.codes[0].size + 1).reshape(case.shape)
@@ -48,7 +47,6 @@ def test_on_single_voxels_it_is_the_mutex_watershed(case, bias):
     np.testing.assert_array_equal(cluster_fragments(graph, voxels), mutex)
 
 
-@settings(max_examples=20)
 @given(cases_with_fragments(), st.tuples(*[st.integers(1, 4)] * 3), st.sampled_from(((1, 1, 1), (2, 1, 3))))
 def test_graphs_of_blocks_add_up_to_the_whole(drawn, block, strides):
     case, fragments = drawn

@@ -1,4 +1,4 @@
-"""Every shipped recipe trains two steps and predicts: its own network, targets and augmentation, on a small volume."""
+"""Every shipped recipe trains a step and predicts: its own network, targets and augmentation, on a small volume."""
 
 import shutil
 
@@ -30,12 +30,12 @@ def data(tmp_path_factory):
 
 
 def small(config, data):
-    """The recipe on a small volume, for two steps; its network, targets, losses and augmentation are what they are."""
+    """The recipe on a small volume, for one step; its network, targets, losses and augmentation are what they are."""
     values = config.to_dict()
     pair = {"image": f"{data}/image.h5", "labels": f"{data}/labels.h5"}
     values["data"] |= {"train": [pair], "validation": [pair | {"box": "9:12,:,:"}], "test": None}
     patch = [min(3, values["training"]["patch"][0]), 32, 32]
-    little = {"patch": patch, "batch": 1, "iterations": 2, "precision": "fp32", "segment_validation": None}
+    little = {"patch": patch, "batch": 1, "iterations": 1, "precision": "fp32", "segment_validation": None}
     values["training"] |= little | {"device": "cpu", "devices": 1, "strategy": "auto", "workers": 0}
     values["predict"] |= {"tile": None, "overlap": None}
     return Config.from_dict(values)

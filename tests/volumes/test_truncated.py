@@ -45,7 +45,7 @@ def read(path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_cut_off(whole, tmp_path, name, data):
     files = damaged(whole, name, tmp_path / "x")
@@ -57,7 +57,7 @@ def test_cut_off(whole, tmp_path, name, data):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_bytes_turned(whole, tmp_path, name, data):
     """Not every damage can be seen, as formats without checksums hold any voxels; but none may bring another error."""

@@ -8,7 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 import tensorstore as ts
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from neuropil.errors import NeuropilError
@@ -244,7 +244,6 @@ def test_written_tile_by_tile_from_threads(tmp_path, name):
     assert (open_volume(at(tmp_path, name)).read() == array).all()
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_any_box_of_any_chunks(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("any")
