@@ -32,12 +32,12 @@ from neuropil.models.checkpoint import Model
 from neuropil.sources import LabelledVolume
 from neuropil.targets import label_margin
 from neuropil.training.batches import Numbers
+from neuropil.training.device_batches import drawn_batches
 from neuropil.training.loop import learn, prepared
 from neuropil.training.monitor import Monitor
 from neuropil.training.optimizers import update_average
 from neuropil.training.ranks import start_fabric
 from neuropil.training.run import Step, plain, start_run
-from neuropil.training.shelves import drawn_batches
 from neuropil.training.stopping import NanCheck
 from neuropil.volumes import array_volume
 

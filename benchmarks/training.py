@@ -33,6 +33,7 @@ from neuropil.models import build_network
 from neuropil.sources import LabelledVolume
 from neuropil.targets import label_margin
 from neuropil.training.batches import Batch, Numbers, prepare
+from neuropil.training.device_batches import drawn_batches
 from neuropil.training.loop import learn, prepared
 from neuropil.training.monitor import Monitor
 from neuropil.training.objective import compute_losses
@@ -40,7 +41,6 @@ from neuropil.training.optimizers import make_optimizer, update_average
 from neuropil.training.ranks import start_fabric
 from neuropil.training.run import Run, Step, start_run
 from neuropil.training.run import plain as unwrapped
-from neuropil.training.shelves import drawn_batches
 from neuropil.training.stopping import NanCheck
 from neuropil.volumes import array_volume
 

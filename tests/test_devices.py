@@ -13,10 +13,10 @@ from neuropil.models import build_network
 from neuropil.models.checkpoint import Model
 from neuropil.models.convolution import Convolution
 from neuropil.training.batches import Numbers, open_dataset, prepare
+from neuropil.training.device_batches import placed_batches, prepare_together
 from neuropil.training.loop import prepared
 from neuropil.training.ranks import start_fabric
 from neuropil.training.run import start_run
-from neuropil.training.shelves import placed_batches, prepare_together
 from training_data import recipe, stripes, weights
 
 

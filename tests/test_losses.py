@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from neuropil import losses
-from neuropil.losses import balanced_bce, class_weights, dice, focal, squared_error, taught_bce
+from neuropil.losses import balanced_bce, class_weights, dice, focal, soft_bce, squared_error
 from operators import operators
 
 
@@ -138,9 +138,9 @@ def test_a_teacher_is_matched_where_it_speaks():
     logits, soft = torch.randn(1, 3, 2, 4, 4), torch.rand(1, 3, 2, 4, 4)
     valid = torch.rand(soft.shape) > 0.4
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits[valid], soft[valid])
-    assert taught_bce(logits, soft, valid).item() == pytest.approx(expected.item(), rel=1e-5)
-    assert taught_bce(torch.logit(soft), soft, valid) < taught_bce(torch.logit(soft) + 0.1, soft, valid)
-    assert taught_bce(logits, soft, torch.zeros_like(valid)) == 0
+    assert soft_bce(logits, soft, valid).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert soft_bce(torch.logit(soft), soft, valid) < soft_bce(torch.logit(soft) + 0.1, soft, valid)
+    assert soft_bce(logits, soft, torch.zeros_like(valid)) == 0
 
 
 def stepwise(logits, target, valid, smoothing, weights=None):

@@ -43,7 +43,7 @@ TESTED_IN = {
     "targets/test_auxiliary.py": "targets/descriptors targets/distance",
     "test_dataset.py": "sources",
     "test_tutorial.py": "compat/connectomics/engine/trainer",
-    "training/test_shelves.py": "augment/together",
+    "training/test_device_batches.py": "augment/together",
     "pipeline/test_running.py": "pipeline/scoring viewing/results",
     "viewing/test_report.py": "viewing/definitions viewing/facts viewing/inline",
     "viewing/test_viewer.py": "cli/looking",

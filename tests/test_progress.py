@@ -41,10 +41,10 @@ def test_a_run_that_goes_on_counts_what_was_done_but_not_its_speed():
 
 def test_a_log_file_gets_a_line_at_the_end_of_each_step(capsys):
     with ProgressDisplay("blocks") as progress:
-        for step in ("seams", "ids"):
+        for step in ("faces", "ids"):
             for done in range(1, 4):
                 progress(step, done, 3)
-    assert [line[:17] for line in capsys.readouterr().err.splitlines()] == ["seams  3 of 3 blo", "ids  3 of 3 block"]
+    assert [line[:17] for line in capsys.readouterr().err.splitlines()] == ["faces  3 of 3 blo", "ids  3 of 3 block"]
 
 
 def test_a_terminal_gets_a_bar_that_ends_with_the_block(monkeypatch):

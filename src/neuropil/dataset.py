@@ -1,4 +1,4 @@
-"""Draw training samples: boxes of image and labels from one or several volumes, each a function of its number."""
+"""Training samples: random boxes of image and labels from one or several volumes; sample n is the same in every run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neuropil.augment import Warp, draw_warp
 from neuropil.config import AugmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets, Triple, VoxelSize
-from neuropil.sources import LabelledVolume, Source, Taught
+from neuropil.sources import LabelledVolume, Source, TeacherAffinities
 from neuropil.volumes.grey import GreyValues
 
 
@@ -34,7 +34,7 @@ class Sample(NamedTuple):
     real_YX: Tensor | None = None
     """bool, as wide as the image: where it was read. Beyond the border of the region its last voxels are repeated.
     None: read everywhere."""
-    taught: Taught | None = None
+    teacher: TeacherAffinities | None = None
     """What a teacher says of the patch; None where there is none, or where labels were displaced."""
     labelled: bool = True
     """Whether there are labels at all; without, they are 0 and mean nothing."""
@@ -51,9 +51,9 @@ class Spot(NamedTuple):
     warp: Warp | None
     labelled: bool
 
-    def taught(self) -> Taught | None:
+    def teacher(self) -> TeacherAffinities | None:
         """What a teacher says of the patch; None where there is none, or where labels are displaced."""
-        return None if self.warp is not None and self.warp.moves_labels else self.source.taught(self.patch)
+        return None if self.warp is not None and self.warp.moves_labels else self.source.teacher(self.patch)
 
 
 class Wanted(NamedTuple):
@@ -166,7 +166,7 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         """The voxels of a sample."""
         source, warp = spot.source, spot.warp
         image, real = (source.image(spot.patch), None) if warp is None else source.wide_image(spot.wide)
-        return Sample(image, *source.labels(spot.wide), spot.number, warp, real, spot.taught(), spot.labelled)
+        return Sample(image, *source.labels(spot.wide), spot.number, warp, real, spot.teacher(), spot.labelled)
 
     def _place(self, rng: np.random.Generator) -> tuple[Source, Box]:
         """A volume and a patch in it that holds what is wanted."""

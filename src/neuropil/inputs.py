@@ -1,4 +1,4 @@
-"""Files that a command has opened to read: no output of the same command takes their place."""
+"""Input files of a command: no output of the same command overwrites them."""
 
 from __future__ import annotations
 

@@ -138,23 +138,23 @@ def balanced_bce(
     return across(total) / count.clamp(min=1)
 
 
-def taught_bce(logits_BEZYX: Tensor, taught_BEZYX: Tensor, validity_BEZYX: Tensor, across: Across = alone) -> Tensor:
+def soft_bce(logits_BEZYX: Tensor, soft_BEZYX: Tensor, validity_BEZYX: Tensor, across: Across = alone) -> Tensor:
     """Mean cross-entropy against the probabilities of another network (G. Hinton et al. 2015, arXiv:1503.02531).
 
     Classes are not balanced here: a teacher that learned with balanced classes has that in its probabilities.
 
     Args:
         logits_BEZYX: float, before the sigmoid.
-        taught_BEZYX: float in [0, 1].
+        soft_BEZYX: float in [0, 1].
         validity_BEZYX: bool, which edges the teacher knows.
         across: adds up over devices.
 
     >>> half = torch.full((1, 1, 1, 2, 2), 0.5)
-    >>> round(taught_bce(torch.zeros(half.shape), half, half > 0).item(), 4)
+    >>> round(soft_bce(torch.zeros(half.shape), half, half > 0).item(), 4)
     0.6931
     """
     logits = logits_BEZYX.float()
-    loss = F.softplus(logits) - taught_BEZYX * logits
+    loss = F.softplus(logits) - soft_BEZYX * logits
     total = torch.dot(loss.flatten(), validity_BEZYX.float().flatten())
     return across(total) / across(validity_BEZYX.count_nonzero()).clamp(min=1)
 

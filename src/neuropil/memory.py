@@ -1,4 +1,4 @@
-"""How much memory is free, and a refusal, before the work, of what would need more."""
+"""How much memory is free; work that would need more is refused before it starts."""
 
 from __future__ import annotations
 

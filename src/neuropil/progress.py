@@ -30,8 +30,8 @@ class ProgressDisplay:
     >>> import contextlib
     >>> with contextlib.redirect_stderr(sys.stdout), ProgressDisplay("blocks") as progress:
     ...     for done in range(4):
-    ...         progress("seams", done, 3)
-    seams  3 of 3 blocks  0:00
+    ...         progress("faces", done, 3)
+    faces  3 of 3 blocks  0:00
     """
 
     def __init__(self, unit: Unit = "voxels", every: float = 20.0) -> None:

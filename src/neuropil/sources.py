@@ -19,7 +19,7 @@ from neuropil.volumes import LOGIT8, Volume
 from neuropil.volumes.scored import tell_unlabelled
 
 
-class Taught(NamedTuple):
+class TeacherAffinities(NamedTuple):
     """Affinities that another network, the teacher, predicted for a patch."""
 
     codes_EZYX: Tensor
@@ -114,10 +114,10 @@ class Source:
             share = self._look_at(mask)
         self.room = math.prod(self.positions) * share
         """Patch positions, fewer where voxels are that may not be learned from."""
-        self._taught: Taught | None = None
+        self._teacher: TeacherAffinities | None = None
         if fits and pair.teacher is not None:
-            codes, edges = self._read_taught(pair.teacher, self.region)
-            self._taught = Taught(codes.to(device), edges)
+            codes, edges = self._read_teacher(pair.teacher, self.region)
+            self._teacher = TeacherAffinities(codes.to(device), edges)
 
     def _look_at(self, mask: Tensor) -> float:
         """Note where voxels may be learned from, if not everywhere: the share by which the volume is drawn."""
@@ -193,16 +193,18 @@ class Source:
         lack = _lack(box, inside)
         return (F.pad(labels, lack), F.pad(mask, lack)) if any(lack) else (labels, mask)
 
-    def taught(self, box: Box) -> Taught | None:
+    def teacher(self, box: Box) -> TeacherAffinities | None:
         """What the teacher says of a box inside the region."""
-        if self._taught is not None:
-            return Taught(self._taught.codes_EZYX[:, *box.relative_to(self.region.start).slices], self._taught.offsets)
-        return None if self.pair.teacher is None else self._read_taught(self.pair.teacher, box)
+        if self._teacher is not None:
+            return TeacherAffinities(
+                self._teacher.codes_EZYX[:, *box.relative_to(self.region.start).slices], self._teacher.offsets
+            )
+        return None if self.pair.teacher is None else self._read_teacher(self.pair.teacher, box)
 
-    def _read_taught(self, teacher: Volume, box: Box) -> Taught:
+    def _read_teacher(self, teacher: Volume, box: Box) -> TeacherAffinities:
         held = teacher.metadata.offsets or ()
         codes = torch.from_numpy(teacher.read(box)[self._channels])
-        return Taught(codes, tuple(held[channel] for channel in self._channels))
+        return TeacherAffinities(codes, tuple(held[channel] for channel in self._channels))
 
     def _read_labels(self, box: Box) -> tuple[Tensor, Tensor]:
         if self.pair.labels is None:
@@ -225,7 +227,7 @@ class Source:
         mask &= ~left
         for number in gone:
             mask &= labels != number
-        # What nobody knows is no neuron: it erodes none beside it, and is not counted where neurons are.
+        # What nobody knows is no neuron: it erodes none next to it, and is not counted where neurons are.
         labels = np.where(mask, labels, labels.dtype.type(0))
         return torch.from_numpy(_compact(labels)), torch.from_numpy(mask)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import neuropil
@@ -65,7 +65,6 @@ def added(parts):
     return found
 
 
-@settings(max_examples=25)
 @given(cases(largest=4), block_shapes, st.booleans())
 def test_graphs_of_blocks_add_up_to_the_whole(case, block, each_voxel):
     fragments = fragments_of(case, each_voxel)
@@ -147,7 +146,6 @@ def test_any_tree_of_boxes_gives_the_merges_of_the_whole(case, score, seed, each
     assert climb(case, fragments, score, np.random.default_rng(seed)) == merges_of(whole)
 
 
-@settings(max_examples=50)
 @given(cases(largest=6), scores, st.integers(0, 2**32), st.sampled_from((0.0, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1)))
 def test_merging_may_stop_at_a_threshold(case, score, seed, threshold):
     fragments = fragments_of(case, True)
@@ -177,7 +175,6 @@ def inside(tree, level, box):
     return [node for i in range(tree.count(level)) if tree.box(node := (level, i)).contains(box)]
 
 
-@settings(max_examples=20)
 @given(volume_shapes, st.tuples(*[st.integers(1, 3)] * 3))
 def test_a_face_is_met_in_the_first_block_that_holds_both_sides(shape, block):
     tree = BlockTree(shape, block)
@@ -223,7 +220,7 @@ def test_no_edges_are_kept_that_nobody_needs(tmp_path, score):
             open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", config, block=(4, 4, 6), progress=progress
         )
     across = {f"across{axis}-0" for axis in range(3)}
-    assert set(kept["seams"]) == across | {f"edges{level}-0" for level in range(1, 6)}
+    assert set(kept["faces"]) == across | {f"edges{level}-0" for level in range(1, 6)}
     for level, axis in enumerate((0, 1, 2, 1, 2), 1):
         left = set(kept[f"merging, level {level}"])
         waiting = {name for name in left if name.startswith("edges")}

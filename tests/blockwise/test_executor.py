@@ -76,7 +76,7 @@ def test_two_deaths_and_a_stop_do_not_show(cluster, tmp_path):
     affinities, config = open_volume(tmp_path / "a.zarr"), SegmentConfig(threshold=0.5)
 
     def progress(step, done, total):
-        if (step, done) in [("watershed and merging", 3), ("seams", 3)]:
+        if (step, done) in [("watershed and merging", 3), ("faces", 3)]:
             os.kill(min(cluster.client.run(os.getpid).values()), signal.SIGKILL)
         if step == "merging, level 1":
             raise KeyboardInterrupt
@@ -84,7 +84,7 @@ def test_two_deaths_and_a_stop_do_not_show(cluster, tmp_path):
     options = {"block": (3, 7, 7), "executor": cluster, "progress": progress}
     with pytest.raises(KeyboardInterrupt):
         segment_blocks(affinities, tmp_path / "s.zarr", config, **options)
-    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "s.zarr.blocks").rglob("[ms]e*-0/*/*.npz")}
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "s.zarr.blocks").rglob("[mf]*-0/*/*.npz")}
     assert len(done) == 2 * 18
     segment_blocks(affinities, tmp_path / "s.zarr", config, **options | {"progress": watch_only(done)})
     segment_blocks(affinities, tmp_path / "t.zarr", config, block=(3, 7, 7))

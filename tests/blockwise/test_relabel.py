@@ -123,7 +123,7 @@ from neuropil.config import SegmentConfig
 from neuropil.volumes import open_volume, write_volume
 class Stop(BaseException): pass
 def stop(step, done, total):
-    if step == "seams": raise Stop
+    if step == "faces": raise Stop
 def segment(progress=None):
     config = SegmentConfig(threshold=0.5)
     segment_blocks(open_volume("gs://lab/a.zarr"), "s.zarr", config, block=(3, 8, 10), progress=progress)

@@ -32,16 +32,19 @@ def test_children_make_up_their_parent(shape, block):
 
 
 @given(triples, triples)
-def test_every_inner_face_is_a_seam_of_one_block(shape, block):
+def test_every_inner_face_belongs_to_one_block(shape, block):
     tree = BlockTree(shape, block)
     found = [
-        seam for level in range(1, tree.levels) for i in range(tree.count(level)) for seam in tree.seams((level, i))
+        face
+        for level in range(1, tree.levels)
+        for i in range(tree.count(level))
+        for face in tree.inner_faces((level, i))
     ]
     leaves = [(0, i) for i in range(tree.count(0))]
     assert sorted(found) == sorted((leaf, a) for leaf in leaves for a in range(3) if tree.before(leaf, a) is not None)
     for level in range(1, tree.levels):
         for node in [(level, i) for i in range(tree.count(level))]:
-            for leaf, axis in tree.seams(node):
+            for leaf, axis in tree.inner_faces(node):
                 before = tree.before(leaf, axis)
                 assert tree.box(node).contains(tree.box(leaf))
                 assert tree.box(node).contains(tree.box(before))

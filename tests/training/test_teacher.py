@@ -45,8 +45,8 @@ def drawn(augment, labelled=True, mask=None, memory=4e9):
 @pytest.mark.parametrize("augment", [{}, {"cube": True}, {"slip": 1.0}], ids=str)
 def test_a_teacher_that_is_right_says_what_the_labels_say(augment, memory):
     for batch, _ in drawn(augment, memory=memory):
-        assert torch.equal(batch.taught_validity_BEZYX, batch.validity_BEZYX)
-        assert torch.equal(batch.taught_BEZYX.bool() & batch.validity_BEZYX, batch.target_BEZYX)
+        assert torch.equal(batch.soft_validity_BEZYX, batch.validity_BEZYX)
+        assert torch.equal(batch.soft_BEZYX.bool() & batch.validity_BEZYX, batch.target_BEZYX)
 
 
 def test_samples_whose_labels_are_displaced_learn_from_labels_alone():
@@ -54,7 +54,7 @@ def test_samples_whose_labels_are_displaced_learn_from_labels_alone():
     for batch, sample in drawn({"step": 0.5}):
         stepped = sample.warp is not None
         seen.add(stepped)
-        assert batch.taught_validity_BEZYX.any() != stepped
+        assert batch.soft_validity_BEZYX.any() != stepped
         assert batch.validity_BEZYX.any()
     assert seen == {False, True}
 
@@ -63,7 +63,7 @@ def test_without_labels_only_the_teacher_speaks_and_nothing_is_displaced():
     for batch, sample in drawn({"step": 0.5, "rotate": 45.0}, labelled=False):
         assert sample.warp is None
         assert not batch.validity_BEZYX.any()
-        assert batch.taught_BEZYX.any()
+        assert batch.soft_BEZYX.any()
 
 
 def test_a_mask_holds_for_the_teacher_too():
@@ -71,7 +71,7 @@ def test_a_mask_holds_for_the_teacher_too():
     mask[:, :14] = 0
     for batch, sample in drawn({"flip": False, "transpose": False}, labelled=False, mask=mask):
         ends = sample.mask_ZYX
-        assert torch.equal(batch.taught_validity_BEZYX[0, 2, :, :, 1:], (ends[..., 1:] & ends[..., :-1]))
+        assert torch.equal(batch.soft_validity_BEZYX[0, 2, :, :, 1:], (ends[..., 1:] & ends[..., :-1]))
 
 
 def test_a_student_learns_an_unlabelled_volume_from_its_teacher(data, tmp_path):

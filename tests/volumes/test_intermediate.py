@@ -134,7 +134,7 @@ def test_two_runs_of_the_same_are_not_at_work_at_once(tmp_path, verbs, verb):
     verbs[verb](work=tmp_path / "scratch")
 
 
-@pytest.mark.parametrize("lost", ["edges1-0", "across2-0", "merge-0", "seams-0"])
+@pytest.mark.parametrize("lost", ["edges1-0", "across2-0", "merge-0", "faces-0"])
 @pytest.mark.parametrize("how", ["gone", "cut", "empty"])
 def test_a_lost_or_damaged_file_is_named_with_what_to_delete(tmp_path, lost, how):
     rng = np.random.default_rng(3)
@@ -144,18 +144,18 @@ def test_a_lost_or_damaged_file_is_named_with_what_to_delete(tmp_path, lost, how
         affinities = open_volume(tmp_path / "a.zarr")
         return segment_blocks(affinities, tmp_path / "s.zarr", SETTINGS, block=(4, 6, 6), progress=progress)
 
-    def after_seams(step, done, total):
-        if step == "seams" and done == total:
+    def after_faces(step, done, total):
+        if step == "faces" and done == total:
             raise KeyboardInterrupt
 
     expected = segment()
     with pytest.raises(KeyboardInterrupt):
-        segment(after_seams)
+        segment(after_faces)
     (job,) = (tmp_path / "s.zarr.blocks").iterdir()
     file = sorted((job / lost).rglob("*.npz"))[-1]
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2] if how == "cut" else b"") if how != "gone" else file.unlink()
-    if how == "gone" and lost in ("merge-0", "seams-0"):  # these are made again
+    if how == "gone" and lost in ("merge-0", "faces-0"):  # these are made again
         assert segment() == expected
         return
     with pytest.raises(Unfinished, match=f"delete .*{job.name} and run again"):

@@ -80,7 +80,7 @@ def test_what_means_nothing(tmp_path):
         ("a.AM", "Fiji"),
         ("a.raw", "Import > Raw"),
         ("a.npz", "numpy.save"),
-        ("a.xml", "name the .h5 or .n5 beside it"),
+        ("a.xml", "name the .h5 or .n5 next to it"),
         ("x0.wkw", "export the dataset from WEBKNOSSOS as Zarr"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Data augmentation, seeded per sample: a sample at a time on processors, a batch at once on GPUs."""
+"""Data augmentation, seeded per sample: one sample at a time on CPUs, a whole batch at once on GPUs."""
 
 from neuropil.augment.defects import apply_defects, draw_defects
 from neuropil.augment.geometry import (
@@ -15,15 +15,15 @@ from neuropil.augment.geometry import (
     undone,
 )
 from neuropil.augment.intensity import Curves, Intensity, apply_curves, draw_curves, to_unit
-from neuropil.augment.together import Drawn, Shelf, Together, Window, vary_together
+from neuropil.augment.together import Drawn, FlatVoxels, Together, Window, vary_together
 from neuropil.augment.warp import Warp, Warped, apply_warp, draw_warp, longest_reach, shrink
 
 __all__ = [
     "Curves",
     "Drawn",
+    "FlatVoxels",
     "Intensity",
     "Reading",
-    "Shelf",
     "Symmetry",
     "Together",
     "Warp",

@@ -1,4 +1,4 @@
-"""Defects of sections as microscopes and knives make them: at most one kind in a sample, unless several may meet.
+"""Simulated section defects (missing, blurred, noisy …): at most one kind per sample unless a recipe allows several.
 
 What is drawn for a sample, :func:`draw_defects`, is small and lies on the processor. What it does to sections is said
 once, for any sections that lie side by side: those of a sample (:func:`apply_defects`) or of a whole batch on a GPU

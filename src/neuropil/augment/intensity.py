@@ -1,4 +1,4 @@
-"""Grey values: each section gets its own contrast, brightness and gamma, as sections of real stacks have."""
+"""Intensity augmentation: each section gets its own contrast, brightness and gamma, as sections of real stacks have."""
 
 from __future__ import annotations
 

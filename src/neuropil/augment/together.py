@@ -1,7 +1,7 @@
-"""All samples of a batch varied at once, where voxels lie: a few kernels, however many samples and sections there are.
+"""Augmentation of a whole batch on its device: a few kernels, however many samples and sections there are.
 
 What is drawn for each sample is small and comes from the processor in one copy for whole numbers and one for others;
-what it means is said by the same functions as for a single sample. Voxels come straight from a :class:`Shelf`.
+what it means is said by the same functions as for a single sample. Voxels come straight from a :class:`FlatVoxels`.
 
 Shape suffixes: B batch, Z Y X space, H W space with the margin of labels, N damaged sections of all samples.
 """
@@ -48,7 +48,7 @@ class Drawn(NamedTuple):
     curves: Curves | None
 
 
-class Shelf(NamedTuple):
+class FlatVoxels(NamedTuple):
     """Voxels of all volumes, or of the windows of a batch, one after the other in flat memory on one device."""
 
     grey: Tensor
@@ -60,12 +60,12 @@ class Shelf(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Where a sample lies on a shelf: a window in y and x around its patch, in all of its sections."""
+    """Where a sample lies in :class:`FlatVoxels`: a window in y and x around its patch, in all of its sections."""
 
     size: tuple[int, int]
     """Voxels in y and x, of labels and, where there is a warp, of the image."""
     grey: tuple[int, int, int]
-    """Place of the voxel (0, 0, 0) of the window, and steps to the next section and row; also where it is not shelved,
+    """Place of the voxel (0, 0, 0) of the window, and steps to the next section and row; also where it is not there,
     as that of an image which is narrower than its labels."""
     ids: tuple[int, int, int]
     real: tuple[int, int]
@@ -92,7 +92,7 @@ class Together(NamedTuple):
 
 
 def vary_together(
-    shelf: Shelf,
+    voxels: FlatVoxels,
     windows: Sequence[Window],
     drawn: Sequence[Drawn],
     patch: Triple,
@@ -102,20 +102,20 @@ def vary_together(
     """Warp, defects, symmetry and grey values of a batch, as they are drawn.
 
     Args:
-        shelf: where voxels lie; the batch will lie there too.
+        voxels: where voxels lie; the batch will lie there too.
         windows: where each sample lies.
         drawn: what was drawn for it.
         patch: voxels (z, y, x) of a sample.
         margin: voxels of ids around the patch in y and x.
         eroded: what happens to ids before a symmetry that puts sections on another side.
 
-    >>> shelf = Shelf(torch.ones(22) / 2, torch.arange(18, dtype=torch.int32), torch.ones(9, dtype=torch.bool))
+    >>> voxels = FlatVoxels(torch.ones(22) / 2, torch.arange(18, dtype=torch.int32), torch.ones(9, dtype=torch.bool))
     >>> window = Window((3, 3), (0, 9, 3), (0, 9, 3), (0, 3), False)
     >>> upside_down = Drawn(None, (), Symmetry(True, False, False), None)
-    >>> vary_together(shelf, [window], [upside_down], (2, 3, 3), 0).ids_BZHW[0, 0].tolist()
+    >>> vary_together(voxels, [window], [upside_down], (2, 3, 3), 0).ids_BZHW[0, 0].tolist()
     [[9, 10, 11], [12, 13, 14], [15, 16, 17]]
     """
-    batch = warp_together(shelf, windows, [one.warp for one in drawn], patch, margin)
+    batch = warp_together(voxels, windows, [one.warp for one in drawn], patch, margin)
     image = spoil_together(batch.image_BZYX, [one.defects for one in drawn])
     batch = batch if eroded is None else eroded(batch)
     image, ids = (turn_together(part, [one.symmetry for one in drawn]) for part in (image, batch.ids_BZHW))
@@ -123,35 +123,35 @@ def vary_together(
 
 
 def warp_together(
-    shelf: Shelf, windows: Sequence[Window], warps: Sequence[Warp | None], patch: Triple, margin: int
+    voxels: FlatVoxels, windows: Sequence[Window], warps: Sequence[Warp | None], patch: Triple, margin: int
 ) -> Together:
     """Resample image (bilinear) and ids (nearest) of all samples: what :func:`apply_warp` does to one.
 
     Args:
-        shelf: where voxels lie; the batch will lie there too.
+        voxels: where voxels lie; the batch will lie there too.
         windows: where each sample lies.
         warps: what was drawn for it; None: it stays as it is.
         patch: voxels (z, y, x) of a sample.
         margin: voxels of ids around the patch in y and x.
 
-    >>> shelf = Shelf(torch.arange(22) / 22, torch.arange(18, dtype=torch.int32), torch.ones(9, dtype=torch.bool))
+    >>> voxels = FlatVoxels(torch.arange(22) / 22, torch.arange(18, dtype=torch.int32), torch.ones(9, dtype=torch.bool))
     >>> window = Window((3, 3), (0, 9, 3), (0, 9, 3), (0, 3), False)
-    >>> warp_together(shelf, [window], [None], (2, 3, 3), 0).ids_BZHW[0, 1].tolist()
+    >>> warp_together(voxels, [window], [None], (2, 3, 3), 0).ids_BZHW[0, 1].tolist()
     [[9, 10, 11], [12, 13, 14], [15, 16, 17]]
     """
     size = (patch[1] + 2 * margin, patch[2] + 2 * margin)
     host = _warps(windows, warps, size, patch[0])
-    sent = send(host, shelf.grey.device)
+    sent = send(host, voxels.grey.device)
     source = positions(sent["rows"], sent["columns"], sent.get("bend"))
     source.clamp_(sent["free"], sent["last"])
     nearest_y, nearest_x = source.round().long()
     plane = torch.addcmul(nearest_x, nearest_y, sent["step_ids"])
-    ids = torch.take(shelf.ids, plane[:, None] + sent["at_ids"])
+    ids = torch.take(voxels.ids, plane[:, None] + sent["at_ids"])
     if "at_real" in sent:
         at = torch.addcmul(nearest_x, nearest_y, sent["step_real"])[:, None] + sent["at_real"]
-        ids = torch.where(torch.take(shelf.real, at), ids, torch.minimum(ids, ~ids))
+        ids = torch.where(torch.take(voxels.real, at), ids, torch.minimum(ids, ~ids))
     inner = source[..., margin : margin + patch[1], margin : margin + patch[2]]
-    return Together(_bilinear(shelf.grey, inner, sent), ids)
+    return Together(_bilinear(voxels.grey, inner, sent), ids)
 
 
 def _bilinear(grey: Tensor, source_2BYX: Tensor, sent: dict[str, Tensor]) -> Tensor:

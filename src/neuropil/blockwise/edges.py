@@ -1,10 +1,9 @@
 """Edges between the regions of a block: pooled, merged, and stored for the block of the tree that needs them next.
 
-A region that reaches beyond its block waits: for the faces that it touches, or for those that its best neighbour waits
-for. It can go on in the first block of the tree that has all of these faces inside, and an edge is needed where the
-first of its two ends can go on. Blocks between need not load it: a region that is held back merges with the same later.
-So a block loads only the edges at faces that become inner ones there, from wherever below they were stored, and every
-edge once.
+A region that reaches beyond its block is frozen: it must not merge yet, and neither must a region whose best neighbour
+is frozen. It can merge in the first block of the tree that holds all faces which it, or that neighbour, touches. An
+edge is needed where the first of its two ends can merge; blocks between need not load it. So a block loads only the
+edges at faces that become inner ones there, from wherever below they were stored, and every edge once.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Names = npt.NDArray[np.uint64]
 
 
 Levels = npt.NDArray[np.uint8]
-"""For each region the level of the tree at which it can go on; 0 where it does not wait."""
+"""For each region the level of the tree at which it can merge; 0 where it is not frozen."""
 
 
 @dataclass(frozen=True)
@@ -121,14 +120,14 @@ class Edges:
         return Edges.of(tuple(column[keep] for column in self.columns), bins)
 
 
-def seam_edges(
+def face_edges(
     a: Names, b: Names, code: npt.NDArray[Any], key: npt.NDArray[np.uint64], encoding: Encoding, score: Score
 ) -> Edges:
     """Faces one by one, pooled by pairs of names.
 
     >>> from neuropil.volumes import LINEAR8
     >>> names, key = np.array([5, 5], np.uint64), np.array([3, 9], np.uint64)
-    >>> edges = seam_edges(names, names + 1, np.array([10, 20], np.uint8), key, LINEAR8, Score("mean"))
+    >>> edges = face_edges(names, names + 1, np.array([10, 20], np.uint8), key, LINEAR8, Score("mean"))
     >>> edges.count.tolist(), edges.sum.tolist(), edges.key.tolist()
     ([2], [30], [9])
     """
@@ -166,14 +165,14 @@ def merge(
 
     Args:
         columns, bins: of the edges. The list is emptied, which frees columns that nobody else holds before merging.
-        held: above 0 for regions that must wait, such as those that reach beyond this part. A region whose best
-            neighbour waits does so, too, and gets its number.
+        held: above 0 for frozen regions, such as those that reach beyond this part. A region whose best
+            neighbour is frozen is so, too, and gets its number.
         score, encoding, threshold: what is compared, and where merging stops.
         threads: the result does not depend on it.
 
     Returns:
         the two ends of every merge, the first being the smaller one and the name of both, each after those that it
-        needs; their scores as affinities; the edges left, between regions that wait; and ``held`` of all that wait.
+        needs; their scores as affinities; the edges left, between frozen regions; and ``held`` of all of these.
     """
     (a, b, found), left, left_bins, waits = _native.merge_frozen(
         columns, bins, held, score.arguments(encoding), score.top(encoding),
@@ -208,7 +207,7 @@ def edge_arrays(edges: Edges) -> dict[str, npt.NDArray[Any]]:
 
 
 def load_edges(path: Path, *names: str) -> tuple[Edges, list[npt.NDArray[Any]]]:
-    """Stored edges, and other arrays beside them."""
+    """Stored edges, and other arrays in addition to them."""
     wanted = [f"column{i}" for i in range(7)] + [f"bin{i}" for i in range(3)]
     found = load_arrays(path, *wanted, *names)
     return Edges.of(tuple(found[:7]), tuple(found[7:10])), found[10:]
@@ -227,7 +226,7 @@ def levels_of(tree: BlockTree, node: Node, outer: npt.NDArray[np.uint8]) -> Leve
 
 
 def store_edges(job: SegmentJob, node: Node, edges: Edges, level: Levels) -> Levels:
-    """Store the edges between the waiting regions of a block, given by position, one file for each level of the tree
+    """Store the edges between the frozen regions of a block, given by position, one file for each level of the tree
     that needs some; returns these levels."""
     needed = np.minimum(level[edges.a.astype(np.intp)], level[edges.b.astype(np.intp)])
     left = np.flatnonzero(np.bincount(needed)).astype(np.uint8)
@@ -238,7 +237,7 @@ def store_edges(job: SegmentJob, node: Node, edges: Edges, level: Levels) -> Lev
 
 def stored_edges(job: SegmentJob, node: Node) -> Iterator[tuple[Edges, Names]]:
     """The edges that a block of the tree needs, from each block below that has stored some, by position among names;
-    and the present names of these regions, as far as they still wait."""
+    and the present names of these regions, as far as they are still frozen."""
     renamed: dict[Node, list[npt.NDArray[Any]]] = {}
     for below in job.tree.facing(node):
         (left,) = load_arrays(job.file("merge", below), "left")
@@ -261,7 +260,7 @@ def stored_edges(job: SegmentJob, node: Node) -> Iterator[tuple[Edges, Names]]:
 def used_files(job: SegmentJob, node: Node) -> list[Path]:
     """The files of edges that nobody needs once the file of a block of the tree is there."""
     stored = [_file(job, below, node[0]) for below in job.tree.facing(node)]
-    return [*stored, *(job.file(f"across{axis}", leaf) for leaf, axis in job.tree.seams(node))]
+    return [*stored, *(job.file(f"across{axis}", leaf) for leaf, axis in job.tree.inner_faces(node))]
 
 
 def _file(job: SegmentJob, node: Node, level: int) -> Path:

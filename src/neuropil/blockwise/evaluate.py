@@ -63,7 +63,7 @@ def evaluate_blocks(
     Args:
         segmentation, labels: ids ``[z, y, x]``, in files.
         block: voxels (z, y, x) of a block; 128, 512, 512 when not given.
-        work: folder for intermediate files, which all workers can reach; beside the segmentation when not given. One
+        work: folder for intermediate files, which all workers can reach; next to the segmentation when not given. One
             that was there before stays.
         box: as for :func:`neuropil.evaluate`.
         executor: who does the work; this process when not given.

@@ -1,4 +1,4 @@
-"""Merging in blocks: the fragments of a smallest block, its merges, its seams, and the merges of larger blocks."""
+"""Agglomeration by blocks: fragments and merges of the smallest blocks, edges across faces, merges of larger blocks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from neuropil.blockwise.edges import (
     Levels,
     Names,
     edge_arrays,
+    face_edges,
     levels_of,
     load_edges,
     merge,
-    seam_edges,
     stop_at,
     store_edges,
     stored_edges,
@@ -175,7 +175,7 @@ def _merges(
 
 
 def _part(region: npt.NDArray[Any], outer: npt.NDArray[np.uint8], name: Names, level: Levels) -> tuple[Part, Names]:
-    """What waits for the parent, and the names of the regions that are complete."""
+    """The frozen regions, left to the parent, and the names of the regions that are complete."""
     names = np.concatenate([np.zeros(1, np.uint64), name])
     waits, frozen = level > 0, outer > 0
     alone = region == np.arange(len(region))
@@ -215,7 +215,7 @@ def _planes(
     return found
 
 
-def join_seams(job: SegmentJob, node: Node) -> dict[str, Any]:
+def join_faces(job: SegmentJob, node: Node) -> dict[str, Any]:
     """Across the lower faces of a smallest block: pairs of fragments that are one, and edges; by name."""
     found: dict[str, Any] = {}
     for axis in range(3):
@@ -226,13 +226,13 @@ def join_seams(job: SegmentJob, node: Node) -> dict[str, Any]:
         own = load_arrays(job.file("merge", node), f"label{up}", f"ask{up}", f"code{up}", "name")
         label_b, ask_b, code, name_b = own
         label_a, ask_a, name_a = load_arrays(job.file("merge", before), f"label{low}", f"ask{low}", "name")
-        edges, a, b = _seam(job, axis, (label_a, label_b), (name_a, name_b), ask_a | ask_b, code, node)
+        edges, a, b = _edges_across(job, axis, (label_a, label_b), (name_a, name_b), ask_a | ask_b, code, node)
         save_arrays(job.file(f"across{axis}", node), edge_arrays(edges))
         found |= {f"a{axis}": a, f"b{axis}": b}
     return found
 
 
-def _seam(
+def _edges_across(
     job: SegmentJob,
     axis: int,
     labels: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]],
@@ -253,12 +253,12 @@ def _seam(
     inside = (a > 0) & (b > 0)
     joined = np.unique(np.stack([a[joins & inside], b[joins & inside]], axis=1), axis=0)
     key = (3 * lower + np.uint64(axis))[inside]
-    edges = seam_edges(a[inside], b[inside], code[inside], key, job.codes, job.score)
+    edges = face_edges(a[inside], b[inside], code[inside], key, job.codes, job.score)
     return edges, joined[:, 0], joined[:, 1]
 
 
 def merge_node(job: SegmentJob, node: Node) -> dict[str, Any]:
-    """The merges of a larger block that had to wait in its children."""
+    """The merges of a larger block between regions that were frozen in its children."""
     children = job.tree.children(node)
     parts = [load_part(job, child) for child in children]
     names = np.concatenate([part.names for part in parts])
@@ -271,8 +271,8 @@ def merge_node(job: SegmentJob, node: Node) -> dict[str, Any]:
     def numbers(pieces: Names) -> npt.NDArray[np.intp]:
         return part_of[np.searchsorted(piece, pieces)]
 
-    seams = job.tree.seams(node)
-    pairs = [load_arrays(job.file("seams", leaf), f"a{axis}", f"b{axis}") for leaf, axis in seams]
+    faces = job.tree.inner_faces(node)
+    pairs = [load_arrays(job.file("faces", leaf), f"a{axis}", f"b{axis}") for leaf, axis in faces]
     a, b = (np.concatenate([np.zeros(0, np.uint64), *(pair[i] for pair in pairs)]) for i in range(2))
     one = united(len(names), numbers(a), numbers(b))
     held = _held(job, node, np.where(level > node[0], level, 0), one, (one[part_of], outer))
@@ -281,7 +281,7 @@ def merge_node(job: SegmentJob, node: Node) -> dict[str, Any]:
         for edges, called in stored_edges(job, node):
             at = one[np.minimum(np.searchsorted(names, called), len(names) - 1)]
             yield edges.renamed(at[edges.a], at[edges.b])
-        for leaf, axis in seams:
+        for leaf, axis in faces:
             edges, _ = load_edges(job.file(f"across{axis}", leaf))
             yield edges.renamed(one[numbers(edges.a)], one[numbers(edges.b)])
 
@@ -314,8 +314,8 @@ def _held(
     one: npt.NDArray[Any],
     pieces: tuple[npt.NDArray[Any], npt.NDArray[np.uint8]],
 ) -> Levels:
-    """The level at which regions can go on that must wait here, 0 for others: regions that touch an outer face, and
-    those that wait for one that does. Of pieces that are one fragment, the first counts."""
+    """The level at which frozen regions can merge, 0 for others: regions that touch an outer face, and those whose
+    best neighbour does. Of pieces that are one fragment, the first counts."""
     held, touched = np.zeros_like(level), np.zeros(len(level), np.uint8)
     np.maximum.at(held, one, level)
     np.bitwise_or.at(touched, *pieces)

@@ -120,15 +120,15 @@ def sweep_leaf(job: SegmentJob, leaf: Node) -> dict[str, Any]:
 
 
 def sweep_node(job: SegmentJob, node: Node) -> dict[str, Any]:
-    """Decide the edges of a larger block that had to wait in its children."""
+    """Decide the edges of a larger block that could not be decided in its children."""
     parts = [Signed.load(job, child) for child in job.tree.children(node)]
     names = np.sort(np.concatenate([part.names for part in parts]))
     piece = np.concatenate([part.piece for part in parts])
     order = np.argsort(piece)
     piece, region = piece[order], np.concatenate([part.region for part in parts])[order]
     ends = np.concatenate([part.ends for part in parts])[order]
-    seams = [load_arrays(job.file("seams", leaf), f"a{axis}", f"b{axis}") for leaf, axis in job.tree.seams(node)]
-    a, b = (np.concatenate([_none(0), *(pair[i] for pair in seams)]) for i in range(2))
+    faces = [load_arrays(job.file("faces", leaf), f"a{axis}", f"b{axis}") for leaf, axis in job.tree.inner_faces(node)]
+    a, b = (np.concatenate([_none(0), *(pair[i] for pair in faces)]) for i in range(2))
     a, b = (_looked_up(end, piece, region) for end in (a, b))
     one = names[united(len(names), np.searchsorted(names, a), np.searchsorted(names, b))]
 
@@ -149,7 +149,7 @@ def sweep_node(job: SegmentJob, node: Node) -> dict[str, Any]:
 
 
 def _decided(job: SegmentJob, node: Node, part: Signed) -> tuple[Signed, Names, npt.NDArray[np.bool_]]:
-    """What is left after deciding; the region that each region is now part of; and whether it waits."""
+    """What is left after deciding; the region that each region is now part of; and whether it is frozen."""
     a, b, rank, voxel = _pooled(part.edges)
     every = np.unique(np.concatenate([part.names, a, b, part.bars.reshape(-1)]))
     outer = _near(job, node, part.ends)

@@ -1,4 +1,4 @@
-"""Prediction block by block: the tiles of the whole image, shared among workers."""
+"""Prediction by blocks: the tiles of the whole image, divided among workers."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ step     for each                      does
 ======== ============================= ===============================================================================
 pieces   smallest block                for the mutex watershed: fragments, and what neighbouring blocks need of them
 merge    smallest block                watershed with a halo of one voxel, region graph, merges inside the block
-seams    smallest block                across its lower faces: fragments that are one, and the edges
-merge    block of the tree, upwards    adds the edges of its children and seams; merges what no longer reaches out
+faces    smallest block                across its lower faces: fragments that are one, and the edges
+merge    block of the tree, upwards    adds edges of its children and across faces; merges what no longer reaches out
 sizes    every block, upwards          where a minimum size is asked for: joins small segments where all is known
 ids      block of the tree, downwards  tells each child the ids of the regions that it could not complete
 relabel  smallest block                writes the segmentation
@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from neuropil.blockwise.executor import Executor, Summary, Task
 from neuropil.blockwise.job import BLOCK, SegmentJob, segment_job
-from neuropil.blockwise.merging import join_seams, merge_leaf, merge_node
+from neuropil.blockwise.merging import join_faces, merge_leaf, merge_node
 from neuropil.blockwise.mutex import find_pieces, join_pieces, leaves_around, sweep_leaf, sweep_node
 from neuropil.blockwise.relabel import create_output, name_regions, name_small_regions, relabel
 from neuropil.blockwise.runner import BlockKey, Runner, children_of, tasks_of
@@ -66,7 +66,7 @@ def segment_blocks(
         settings: as for :func:`neuropil.segmentation.segment_volume`; the mutex watershed on fragments only.
         block: voxels (z, y, x) of a block; 128, 512, 512 when not given.
         executor: who does the work; this process when not given.
-        work: folder for intermediate files, which all workers can reach; beside the output when not given. One that
+        work: folder for intermediate files, which all workers can reach; next to the output when not given. One that
             was there before stays.
         progress: called after each block of each step.
 
@@ -114,7 +114,7 @@ def _segment(job: SegmentJob, runner: Runner, metadata: Metadata) -> int:
 
 
 def merge_tasks(job: SegmentJob) -> list[list[Task]]:
-    """Fragments, seams, and merging up the tree: what segmenting and tuning have in common."""
+    """Fragments, edges across faces, and merging up the tree: what segmenting and tuning have in common."""
     tree, mutex, children = job.tree, job.by_mutex, children_of(job, "merge")
 
     def pieces_around(leaf: Node) -> Iterable[BlockKey]:
@@ -124,8 +124,8 @@ def merge_tasks(job: SegmentJob) -> list[list[Task]]:
         before = [tree.before(leaf, axis) for axis in range(3)]
         return [("merge", near) for near in (leaf, *before) if near is not None]
 
-    def children_and_seams(node: Node) -> Iterable[BlockKey]:
-        return [*children(node), *{("seams", leaf) for leaf, _ in tree.seams(node)}]
+    def children_and_faces(node: Node) -> Iterable[BlockKey]:
+        return [*children(node), *{("faces", leaf) for leaf, _ in tree.inner_faces(node)}]
 
     if mutex:
         lists = [
@@ -134,10 +134,10 @@ def merge_tasks(job: SegmentJob) -> list[list[Task]]:
         ]
     else:
         lists = [tasks_of(job, "merge", merge_leaf, 0, "watershed and merging")]
-    lists.append(tasks_of(job, "seams", join_pieces if mutex else join_seams, 0, "seams", both_sides))
+    lists.append(tasks_of(job, "faces", join_pieces if mutex else join_faces, 0, "faces", both_sides))
     upwards = sweep_node if mutex else merge_node
     for level in range(1, tree.levels):
-        lists.append(tasks_of(job, "merge", upwards, level, f"merging, level {level}", children_and_seams))
+        lists.append(tasks_of(job, "merge", upwards, level, f"merging, level {level}", children_and_faces))
     return lists
 
 

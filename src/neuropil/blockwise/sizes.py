@@ -2,7 +2,7 @@
 
 Which one that is depends only on the group of touching small segments that a segment is in, and on the large segments
 around the group, which never change. So a group is settled in the first block of the tree that holds all of it; one
-that reaches beyond waits for the parent. Segments are compared by name, so that the smallest fragment decides ties.
+that reaches beyond is left to the parent. Segments are compared by name, so that the smallest fragment decides ties.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ class BlockTree:
             found |= {self.at(level, as_triple(place)) for place in product(*across)}
         return sorted(found)
 
-    def seams(self, node: Node) -> list[tuple[Node, int]]:
+    def inner_faces(self, node: Node) -> list[tuple[Node, int]]:
         """The faces that become inner ones when a block is made of its children: each as the smallest block above the
         face, and the axis."""
         axis, both = self._middle(node, 0)

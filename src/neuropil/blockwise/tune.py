@@ -2,7 +2,7 @@
 
 A row holds the voxels of each truth object in one region. Merges of a block join rows that are complete, since no voxel
 of what they join lies elsewhere; so their effect on the scores is known there, and these rows go no further. A parent
-gets the rows of regions that wait, and those of voxels outside all regions.
+gets the rows of frozen regions, and those of voxels outside all regions.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def tune_blocks(
     Args:
         pairs, settings, metric, tolerance, box: as for ``tune_pairs``; volumes in files.
         block, executor, progress: as for :func:`neuropil.blockwise.segment_blocks`.
-        work: as there; beside the affinities when not given.
+        work: as there; next to the affinities when not given.
 
     Raises:
         NeuropilError: as ``tune_pairs``.

@@ -1,4 +1,4 @@
-"""The door from verbs to ``compat``: those that also take files of PyTorch Connectomics reach it through here only."""
+"""Files of PyTorch Connectomics on the command line: the only place from which verbs import ``compat``."""
 
 from __future__ import annotations
 

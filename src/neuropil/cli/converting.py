@@ -33,7 +33,7 @@ def convert(
     ] = None,
     downsample: Annotated[
         int | None,
-        typer.Option(metavar="N", help="N coarser levels beside it, for viewers: images by mean, ids by mode."),
+        typer.Option(metavar="N", help="N coarser levels next to it, for viewers: images by mean, ids by mode."),
     ] = None,
     sharded: Annotated[
         bool, typer.Option("--sharded", help="Pack many chunks into one file (Zarr 3, precomputed).")

@@ -103,7 +103,7 @@ WorkOption = Annotated[
     typer.Option(
         "--work",
         metavar="DIR",
-        help="Folder for intermediate files, which all workers can reach. [default: beside the output or affinities]",
+        help="Folder for intermediate files, which all workers can reach. [default: next to the output or affinities]",
     ),
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,6 +30,9 @@ from neuropil.cli.options import (
 )
 from neuropil.errors import NeuropilError
 from neuropil.progress import ProgressDisplay
+
+if TYPE_CHECKING:
+    from neuropil.models.checkpoint import Model
 
 
 @app.command()
@@ -72,13 +75,11 @@ def predict(
 
     A run that was stopped goes on where it was when the same command is given again.
     """
-    from neuropil.cli.classic import open_model
     from neuropil.config.mistakes import changed
     from neuropil.inference import predict_volume
     from neuropil.inference.resampling import resampling_line
-    from neuropil.models.ensemble import load_ensemble
-    from neuropil.pipeline.beside import expect_config_beside, write_config_beside
     from neuropil.pipeline.estimates import tell_work
+    from neuropil.pipeline.output_config import expect_output_config, write_output_config
     from neuropil.volumes import open_volume
 
     given = {
@@ -94,22 +95,12 @@ def predict(
         "resample": resample,
     }
     by_blocks = asks_for_blocks(block, workers, scheduler)
-    expect_config_beside(out)
+    expect_output_config(out)
     if by_blocks and devices != 1:
         raise NeuropilError(
             "each block is done on one device; leave out --devices, or --block, --workers and --scheduler"
         )
-    members = [] if Path(checkpoint).exists() or "," not in checkpoint else checkpoint.split(",")
-    if members and by_blocks:
-        raise NeuropilError("an ensemble is predicted in one process; leave out --block, --workers and --scheduler")
-    if members:
-        model, said = load_ensemble(members, tta_mode or "mean"), None
-    else:
-        model, said = open_model(checkpoint, by_blocks=by_blocks)
-    if members:
-        typer.echo(f"{tta_mode or 'mean'} of {len(members)} models")
-    if said:
-        typer.echo(said, err=True)
+    model = _load(checkpoint, tta_mode or "mean", by_blocks)
     settings = changed(model.config.predict, given, "predict")
     views = f"{settings.tta} view{'s'[: settings.tta > 1]}"
     typer.echo(f"{views} ({'stored with the model' if tta is None else 'as asked'})")
@@ -136,5 +127,23 @@ def predict(
                     checkpoint, volume, out, settings, block=read_block(block), box=area, device=device,
                     tissue=tissue, executor=executor, progress=progress,
                 )  # fmt: skip
-    write_config_beside(model.config.model_copy(update={"predict": settings}), out)
+    write_output_config(model.config.model_copy(update={"predict": settings}), out)
     typer.echo(f"wrote {out}")
+
+
+def _load(checkpoint: str, mode: TtaMode, by_blocks: bool) -> Model:
+    """The network of a checkpoint, a name, or several of them with commas between; tells what was loaded."""
+    from neuropil.cli.classic import open_model
+    from neuropil.models.ensemble import load_ensemble
+
+    if Path(checkpoint).exists() or "," not in checkpoint:
+        model, said = open_model(checkpoint, by_blocks=by_blocks)
+        if said:
+            typer.echo(said, err=True)
+        return model
+    if by_blocks:
+        raise NeuropilError("an ensemble is predicted in one process; leave out --block, --workers and --scheduler")
+    members = checkpoint.split(",")
+    ensemble = load_ensemble(members, mode)
+    typer.echo(f"{mode} of {len(members)} models")
+    return ensemble

@@ -182,7 +182,7 @@ def edits(
     log: Annotated[Path, typer.Argument(metavar="LOG", help="Decisions of a proofreader.")],
     undo: Annotated[int | None, typer.Option(metavar="ID", help="Take one decision back: append an undo.")] = None,
     merge: Annotated[
-        list[Path] | None, typer.Option(metavar="LOG2", help="Put the decisions of other logs beside; may be repeated.")
+        list[Path] | None, typer.Option(metavar="LOG2", help="Add the decisions of other logs; may be repeated.")
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", metavar="LOG3", help="The new log of --merge.")] = None,
 ) -> None:

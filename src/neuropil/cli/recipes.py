@@ -142,7 +142,7 @@ def train(
     pretrained: Pretrained = None,
     teacher: Annotated[
         str | None,
-        typer.Option(metavar="CKPT|NAME", help="Learn this one's affinities beside the labels, or without any."),
+        typer.Option(metavar="CKPT|NAME", help="Learn this one's affinities with the labels, or without any."),
     ] = None,
     out: OutFolder = None,
     minutes: Minutes = None,

@@ -76,15 +76,15 @@ def segment(
     """
     from neuropil.blockwise import BLOCK, open_executor, segment_blocks
     from neuropil.config import Config
-    from neuropil.pipeline.beside import expect_config_beside, write_config_beside
     from neuropil.pipeline.estimates import tell_work
+    from neuropil.pipeline.output_config import expect_output_config, write_output_config
     from neuropil.pipeline.scaling import memory_needed
     from neuropil.segmentation import segment_volume, settle
     from neuropil.segmentation.edits import EditLog
     from neuropil.volumes import in_tissue
 
     by_blocks = asks_for_blocks(block, workers, scheduler, work)
-    expect_config_beside(out)
+    expect_output_config(out)
     settings = read_segment(
         snippet,
         {
@@ -121,5 +121,5 @@ def segment(
                     volume, out, settings, block=read_block(block), executor=executor, work=work,
                     progress=progress,
                 )  # fmt: skip
-    write_config_beside(Config(segment=settings), out)
+    write_output_config(Config(segment=settings), out)
     typer.echo(f"wrote {out}")

@@ -1,4 +1,4 @@
-"""What ``info --system`` tells of this machine: torch, threads, instruction sets, GPUs, and what was switched off."""
+"""The output of ``info --system``: torch, threads, instruction sets, GPUs, and what was switched off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sections about learning: how samples are varied, predictions scored, weights moved, and for how long."""
+"""Settings of training: augmentation, losses, optimizer, schedule, and how long to train."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ class TrainingConfig(Section):
     )
     checkpoint_every: int = Field(500, ge=1, description="Iterations between checkpoints.")
     keep_last: int = Field(
-        0, ge=0, description="How many numbered checkpoints to keep, newest last, beside last.pt and best.pt."
+        0, ge=0, description="How many numbered checkpoints to keep, newest last, in addition to last.pt and best.pt."
     )
     validate_every: int | None = Field(
         None, ge=1, description="Iterations between validations. None: with each checkpoint."

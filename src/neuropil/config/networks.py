@@ -1,4 +1,4 @@
-"""Networks of MONAI and PyTorch Connectomics, each with its own section: what it has beside offsets and targets."""
+"""Settings of the networks of MONAI and PyTorch Connectomics, one section for each."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class VolumePair(Section):
     weight: float = Field(1.0, gt=0, description="How often it is drawn, relative to the other volumes, per voxel.")
     teacher: Path | None = Field(
         None,
-        description="Affinities of another network to learn from beside the labels, or instead of them, as "
+        description="Affinities of another network to learn from in addition to the labels, or instead of them, as "
         "`neuropil predict MODEL IMAGE --keep all` writes them. `train --teacher MODEL` makes them.",
     )
 

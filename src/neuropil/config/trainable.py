@@ -1,4 +1,4 @@
-"""Whether a recipe has all that training needs: checked before a volume is opened."""
+"""Check that a recipe has all that training needs, before any volume is opened."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from neuropil.config.schema import Config
 from neuropil.errors import NeuropilError
 
 
-def check_trainable(config: Config, taught: bool = False) -> None:
-    """Refuse a recipe that says too little to train with; ``taught`` volumes need no labels.
+def check_trainable(config: Config, has_teacher: bool = False) -> None:
+    """Refuse a recipe that says too little to train with; with a teacher, volumes need no labels.
 
     Raises:
         NeuropilError: no training volume, one without labels, no length of training, no held-out volume where one is
@@ -22,7 +22,7 @@ def check_trainable(config: Config, taught: bool = False) -> None:
         raise NeuropilError("data.train: expected at least one volume with image and labels, got none")
     for section, pairs in (("train", config.data.train), ("validation", config.data.validation)):
         for index, pair in enumerate(pairs):
-            if pair.labels is None and (section == "validation" or not (taught or pair.teacher)):
+            if pair.labels is None and (section == "validation" or not (has_teacher or pair.teacher)):
                 hint = "" if section == "validation" else "; name them, or train with --teacher MODEL"
                 raise NeuropilError(
                     f"data.{section}[{index}].labels: expected the labels of {pair.image}, got none{hint}"

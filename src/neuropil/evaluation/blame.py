@@ -1,4 +1,4 @@
-"""Which merge of a tree made a mistake: the one that joined most wrongly, or the one that should have come."""
+"""Find the merge that caused a mistake: the one that joined two neurons, or the one that should have come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What merges do to the sums behind a threshold curve. Parts of a tree that are walked one by one add up to all of it.
+"""How each merge changes the sums of a threshold curve, so that parts of a merge tree can be scored one by one.
 
 How much a merge adds to each sum depends on the two regions that it joins, and so on the merges below it, but not on
 those elsewhere. So the merges of a volume may be walked in parts, in any order that has what is below first.

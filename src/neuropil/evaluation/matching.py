@@ -1,4 +1,4 @@
-"""Objects found one by one: truth objects matched with segments by intersection over union."""
+"""Detection scores: truth objects matched with segments by intersection over union."""
 
 from __future__ import annotations
 

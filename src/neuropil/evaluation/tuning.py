@@ -152,7 +152,7 @@ def tune(
             ``min_size`` and ``fill``, plays no part.
         metric: what to minimise: ``voi``, or ``adapted_rand_error``, which in small boxes hangs on one merge.
         tolerance: take the middle of all neighbouring thresholds that score at most this much worse than the best,
-            since the threshold is for other data and the optimum may stand beside a cliff. 0: the exact optimum.
+            since the threshold is for other data, and scores may rise steeply next to the optimum. 0: the optimum.
         box: which voxels of the image to compare.
         threads: how many to use; all available cores by default.
 

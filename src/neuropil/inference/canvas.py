@@ -1,4 +1,4 @@
-"""Blend tiles into cells where the network runs, and hand over finished ones as they are stored.
+"""Blending of overlapping tiles into cells on the network's device; finished cells are encoded as they are stored.
 
 On a processor cells are NumPy arrays. On a GPU they are tensors that never leave it before they are finished and
 encoded; then one copy into pinned memory brings them back. The lines that blend are the same.
@@ -200,7 +200,7 @@ class Canvas:
                 found_ZYX[tuple(at)] *= here[rim].reshape(shape)
 
     def _fetched(self, painted_EZYX: Tensor) -> npt.NDArray[Any]:
-        """A finished cell as it is stored, in pinned memory; copied beside what the device computes meanwhile."""
+        """A finished cell as it is stored, in pinned memory; copied while the device computes."""
         low, high = torch.aminmax(painted_EZYX)
         codes = stored_there(painted_EZYX, self.plan.encoding)
         streams, pinned = torch.get_device_module(painted_EZYX.device), painted_EZYX.is_cuda

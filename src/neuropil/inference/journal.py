@@ -1,4 +1,4 @@
-"""The record of what is done of a prediction, kept beside the output, so that a run that was killed can continue.
+"""The record of finished parts of a prediction, stored next to the output, so that a stopped run can continue.
 
 Beside ``affinities.zarr`` lies, until all is done, ``affinities.zarr.unfinished/`` with
 

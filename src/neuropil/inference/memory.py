@@ -1,4 +1,4 @@
-"""How much memory there is, how much a network takes, and how to pay for it once."""
+"""Memory on CPU and GPU: how much is free, how much a network needs, and buffers that are allocated once."""
 
 from __future__ import annotations
 

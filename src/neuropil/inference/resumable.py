@@ -1,4 +1,4 @@
-"""Predict a volume of any size into a volume on disk, and go on where a killed run stopped."""
+"""Predict a volume of any size into a volume on disk, and resume a run that was stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shape descriptors of an image, from a network that learned them beside its affinities."""
+"""Shape descriptors of an image, from a network that predicts them in addition to affinities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read tiles, run the network, blend, hand over finished cells: memory depends on tiles, not on the volume.
+"""Read tiles, run the network, blend, write finished cells: memory depends on tiles, not on the volume.
 
 The output is a grid of cells over the box; tiles may cover more of the image than the box, so that what lies around it
 is seen. A cell is held in memory from the first tile that touches it to the last, then handed

@@ -204,7 +204,7 @@ def export_weights(
         checkpoint: what to take them from.
         path: ends in ``.safetensors``.
         config: the recipe to store in place of the checkpoint's, with a tuned ``segment.threshold``, say.
-        info: what else to store of the model (scores, split), beside what the checkpoint knows.
+        info: what else to store of the model (scores, split), in addition to what the checkpoint knows.
         compact: store kernels of convolutions in 16 bits; see :func:`neuropil.models.released.compacted`.
 
     Raises:

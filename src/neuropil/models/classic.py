@@ -115,7 +115,7 @@ class ClassicSqueeze(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions beside a shortcut, which is projected where width or size change."""
+    """Two convolutions with a shortcut, which is projected where width or size change."""
 
     def __init__(
         self, inside: int, outside: int, style: _Style, *, isotropic: bool = False, stride: Triple = (1, 1, 1)

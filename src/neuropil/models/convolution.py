@@ -1,4 +1,4 @@
-"""The convolution of our networks: as many voxels out as in, and right in bfloat16 on processors.
+"""Convolutions that keep the size of their input, and that are correct in bfloat16 on CPUs.
 
 The oneDNN of torch 2.13 and 2.14 computes bf16 convolutions over three axes wrongly: weight gradients where the input
 has two sections, on processors with AVX512-BF16; weight gradients of many more shapes, and the output where the input

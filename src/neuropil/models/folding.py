@@ -1,4 +1,4 @@
-"""Networks made cheaper for prediction.
+"""Networks made faster for prediction, with the same output.
 
 Batch norms become part of the convolutions before them, activations overwrite their input, and the last layer computes
 the channels asked for and no other. Other networks than ours are left as they are where that cannot be seen to be safe.

@@ -1,4 +1,4 @@
-"""What work on a large volume takes, told before it begins."""
+"""Estimates of time, memory and disk space for work on a large volume, printed before it starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What labels hold that training or scoring would stumble over: tiny ids, empty sections, ids in several places."""
+"""Problems in labels that would harm training or scoring: tiny ids, empty sections, ids in several places."""
 
 from __future__ import annotations
 

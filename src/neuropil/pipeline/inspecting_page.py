@@ -1,4 +1,4 @@
-"""The page of ``check``: facts, problems, histogram, damaged sections beside their neighbours."""
+"""The HTML page of ``check``: facts, problems, histogram, damaged sections next to their neighbours."""
 
 from __future__ import annotations
 

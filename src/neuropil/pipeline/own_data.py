@@ -1,4 +1,4 @@
-"""A recipe for one's own data: what the files and the size of a voxel say about network, patch, offsets and split."""
+"""A recipe for a user's own data: network, patch, offsets and split chosen by the files and their voxel size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shapes that follow from the size of a voxel: factors of the network, patch, offsets, and the split of a volume."""
+"""Shapes that follow from the voxel size: factors of the network, patch, offsets, and the split of a volume."""
 
 from __future__ import annotations
 

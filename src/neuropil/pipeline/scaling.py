@@ -21,7 +21,7 @@ from neuropil.segmentation import segment_volume
 from neuropil.volumes import Volume, as_volume, open_volume, write_volume
 
 EXTRA_BYTES = 30
-"""Bytes per voxel that watershed and merging take beside the affinities: labels, and generously for the graph."""
+"""Bytes per voxel of watershed and merging without the affinities: labels, and generously for the graph."""
 
 GRAPH_BYTES, HISTOGRAM_BYTES = 25, 70
 """Further bytes per voxel where the graph is kept, without and with histograms; on SNEMI3D 50 and 90 in all."""

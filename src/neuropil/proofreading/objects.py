@@ -1,4 +1,4 @@
-"""A table of all segments: size, place, shape, neighbours, and how sure the affinities are of it."""
+"""A table of all segments: size, place, shape, neighbours, and how certain the affinities are."""
 
 from __future__ import annotations
 

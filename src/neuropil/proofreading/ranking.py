@@ -1,4 +1,4 @@
-"""Questions in the order of what their answers are worth, and the file that lists them."""
+"""Decisions ranked by how much each is expected to improve the segmentation, and the CSV file that lists them."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def write_simulation(steps: Sequence[SimulatedScores], path: Path | str) -> Path
 
 
 CALIBRATED_AT = (0.05, 0.1, 0.3, 0.5)
-"""Thresholds at which questions are collected for a calibration, beside the settings' own: right segmentations
+"""Thresholds at which questions are collected for a calibration, in addition to the settings' own: right segmentations
 are rarely wrong, so that one threshold alone has too few wrong states to learn from."""
 
 

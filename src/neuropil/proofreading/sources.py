@@ -1,4 +1,4 @@
-"""Which settings a segmentation was made with, and what is left of one after edits: what the verbs share."""
+"""The settings that a segmentation was made with, and what edits have left of it: shared by the verbs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernels read: affinities as integer codes, unsigned labels and passes over them, and checked options."""
+"""Input of the kernels: affinities as integer codes, unsigned labels, checked options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What graphs and merge trees share: columns, checked before kernels trust them, and their files."""
+"""Region graphs and merge trees as columns, one array per field: checked before kernels read them, and their files."""
 
 from __future__ import annotations
 

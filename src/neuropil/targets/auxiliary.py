@@ -1,4 +1,4 @@
-"""Auxiliary targets: a network learns them beside affinities from the same labels, and prediction ignores them."""
+"""Auxiliary targets: a network learns them with the affinities from the same labels; prediction ignores them."""
 
 from __future__ import annotations
 

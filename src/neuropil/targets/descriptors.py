@@ -62,7 +62,7 @@ def _around(inside_ZYX: Tensor, radius: Sequence[int]) -> tuple[slice, ...]:
 def _describe(inside_ZYX: Tensor, sigma: Tensor, radius: Sequence[int]) -> Tensor:
     """Moments of a neuron seen through a Gaussian window around each of its voxels."""
     axes = [torch.arange(n, device=inside_ZYX.device, dtype=torch.float32) for n in inside_ZYX.shape]
-    # From the middle, so that squares of coordinates stay small beside their differences.
+    # From the middle, so that squares of coordinates stay small next to their differences.
     at = torch.stack(torch.meshgrid(*(a - a.mean() for a in axes), indexing="ij"))
     moments = [
         torch.ones_like(inside_ZYX),

@@ -1,4 +1,4 @@
-"""From a config's volumes to endless batches, and from a batch to what the loss compares."""
+"""Training batches: samples drawn from the volumes of a config, and the targets that the loss compares with."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from neuropil.config import AugmentConfig, Config, DataConfig, VolumePair
 from neuropil.dataset import Sample, VolumeDataset, Wanted, collate, sample_rng
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Offsets, VoxelSize
-from neuropil.sources import LabelledVolume, Taught
+from neuropil.sources import LabelledVolume, TeacherAffinities
 from neuropil.targets import (
     AuxiliaryTarget,
     affinity_targets,
@@ -59,9 +59,9 @@ class Batch(NamedTuple):
     """int32, the ids that the targets were made from; for pictures."""
     auxiliary: tuple[AuxiliaryTarget, ...] = ()
     """What else is learned from the labels."""
-    taught_BEZYX: Tensor | None = None
+    soft_BEZYX: Tensor | None = None
     """float32 in [0, 1], the affinities of a teacher; None where no volume has one."""
-    taught_validity_BEZYX: Tensor | None = None
+    soft_validity_BEZYX: Tensor | None = None
     """bool, where the teacher says anything."""
 
 
@@ -259,7 +259,7 @@ class Varied(NamedTuple):
     labels_ZHW: Tensor
     mask_ZHW: Tensor
     symmetry: Symmetry
-    taught: Taught | None
+    teacher: TeacherAffinities | None
     """As the sample has it: before the symmetry."""
     labelled: bool
 
@@ -288,16 +288,16 @@ class VariedBatch(NamedTuple):
     mask_BZHW: Tensor
     """bool."""
     symmetries: tuple[Symmetry, ...]
-    taught: tuple[Taught | None, ...]
+    teacher: tuple[TeacherAffinities | None, ...]
     """Of each sample, before its symmetry."""
     labelled: tuple[bool, ...]
 
 
 def complete(varied: Sequence[Varied], config: Config, augment: AugmentConfig | None) -> Batch:
     """A batch of augmented samples with its targets, made on the device it lies on."""
-    images, labels, masks, symmetries, taught, labelled = zip(*varied, strict=True)
+    images, labels, masks, symmetries, teacher, labelled = zip(*varied, strict=True)
     ids = _together([one.int() for one in labels])
-    stack = VariedBatch(_together(images), ids, _together(masks), symmetries, taught, labelled)
+    stack = VariedBatch(_together(images), ids, _together(masks), symmetries, teacher, labelled)
     return with_targets(stack, config, augment)
 
 
@@ -316,27 +316,27 @@ def with_targets(stack: VariedBatch, config: Config, augment: AugmentConfig | No
     batch = Batch(stack.image_BZYX[:, None], target, validity, shown, more)
     if augment is None or all(pair.teacher is None for pair in config.data.train):
         return batch
-    parts = zip(stack.taught, stack.symmetries, usable, strict=True)
-    soft = [soft_targets(taught, symmetry, model.offsets, mask) for taught, symmetry, mask in parts]
-    taught, taught_validity = (_together(part) for part in zip(*soft, strict=True))
-    return batch._replace(taught_BEZYX=taught, taught_validity_BEZYX=taught_validity)
+    parts = zip(stack.teacher, stack.symmetries, usable, strict=True)
+    soft = [soft_targets(teacher, symmetry, model.offsets, mask) for teacher, symmetry, mask in parts]
+    values, valid = (_together(part) for part in zip(*soft, strict=True))
+    return batch._replace(soft_BEZYX=values, soft_validity_BEZYX=valid)
 
 
 def soft_targets(
-    taught: Taught | None, symmetry: Symmetry, offsets: Offsets, usable_ZYX: Tensor
+    teacher: TeacherAffinities | None, symmetry: Symmetry, offsets: Offsets, usable_ZYX: Tensor
 ) -> tuple[Tensor, Tensor]:
     """What a teacher says of a sample after its symmetry: probabilities and where they are known, ``[E, Z, Y, X]``.
 
     Args:
-        taught: of the patch as stored; None: nothing is known.
+        teacher: of the patch as stored; None: nothing is known.
         symmetry: what the sample went through.
         offsets: the edges to learn.
         usable_ZYX: bool, the voxels that may be learned from, after the symmetry.
     """
     shape = (len(offsets), *usable_ZYX.shape)
-    if taught is None:
+    if teacher is None:
         return usable_ZYX.new_zeros(shape, dtype=torch.float32), usable_ZYX.new_zeros(shape)
-    codes, held = turn_affinities(taught.codes_EZYX, taught.offsets, offsets, symmetry)
+    codes, held = turn_affinities(teacher.codes_EZYX, teacher.offsets, offsets, symmetry)
     table = torch.from_numpy(LOGIT8.table).to(codes.device, torch.float32)
     soft = table.index_select(0, codes.flatten().int()).reshape(shape)
     return soft, held & affinity_targets(usable_ZYX, offsets)[0]
@@ -352,7 +352,7 @@ def _vary(sample: Sample, config: Config, seed: int, augment: AugmentConfig | No
     patch, margin = config.training.patch, label_margin(config.model)
     image, labels, mask = sample.image_ZYX, sample.labels_ZYX, sample.mask_ZYX
     if augment is None:
-        return Varied(to_unit(image), labels, mask, Symmetry(False, False, False), sample.taught, sample.labelled)
+        return Varied(to_unit(image), labels, mask, Symmetry(False, False, False), sample.teacher, sample.labelled)
     drawn = draw(sample.number, sample.warp, config, seed, augment)
     # Bytes stay what they are as long as they can: to brighten them is to look in a table.
     if drawn.warp is not None or image.dtype != torch.uint8:
@@ -364,7 +364,7 @@ def _vary(sample: Sample, config: Config, seed: int, augment: AugmentConfig | No
         labels, mask = erode_volume(labels, config.model.label_erosion, margin), cut_margin(mask, margin)
     # Flips and transposes move voxels without changing them: the one interpolation stays the warp's.
     image, labels, mask = (apply_symmetry(part, drawn.symmetry) for part in (image, labels, mask))
-    return Varied(apply_curves(image, drawn.curves), labels, mask, drawn.symmetry, sample.taught, sample.labelled)
+    return Varied(apply_curves(image, drawn.curves), labels, mask, drawn.symmetry, sample.teacher, sample.labelled)
 
 
 def draw(number: int, warp: Warp | None, config: Config, seed: int, augment: AugmentConfig) -> Drawn:

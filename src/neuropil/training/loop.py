@@ -26,6 +26,7 @@ from neuropil.training.batches import (
     open_dataset,
     prepare,
 )
+from neuropil.training.device_batches import PlacedBatch, drawn_batches, prepare_together
 from neuropil.training.monitor import Monitor, forecast
 from neuropil.training.objective import Losses, compute_losses
 from neuropil.training.optimizers import measure_norms, update_average
@@ -43,9 +44,8 @@ from neuropil.training.run import (
     write_config,
 )
 from neuropil.training.schedule import is_warm, learning_rate
-from neuropil.training.shelves import PlacedBatch, drawn_batches, prepare_together
 from neuropil.training.stopping import NanCheck, StopRequest
-from neuropil.training.teacher import taught_by
+from neuropil.training.teacher import with_teacher
 from neuropil.training.validation import Validation
 from neuropil.training.workers import settle_workers, with_workers
 from neuropil.volumes.locks import working_in
@@ -66,12 +66,12 @@ def train(
         out: folder for ``checkpoints/last.pt``, ``checkpoints/best.pt``, ``config.yaml`` and ``tensorboard/``.
         resume: a checkpoint to continue exactly: weights, average, optimizer, iteration, clock and sample stream.
         pretrained: a checkpoint to take only the weights from.
-        teacher: a checkpoint or the name of a model whose affinities are learned beside the labels, and in their place
+        teacher: a checkpoint or the name of a model whose affinities are learned with the labels, and in their place
             where a volume has none; computed once, into ``out/teacher``.
         layout: names of numbered checkpoints and of the folder of events, where other programs expect their own.
 
     Returns:
-        Path of the last checkpoint. ``best.pt`` beside it has the lowest loss on ``data.validation``; without
+        Path of the last checkpoint. ``best.pt`` next to it has the lowest loss on ``data.validation``; without
         validation volumes it is the last one. Ctrl-C and SIGTERM finish the step and save before they end the run.
 
     Raises:
@@ -85,7 +85,7 @@ def train(
     """
     if resume and pretrained:
         raise NeuropilError("--resume continues a run and --pretrained starts a new one; give only one of them")
-    check_trainable(config, taught=teacher is not None)
+    check_trainable(config, has_teacher=teacher is not None)
     with working_in(Path(out)):
         expect_results(Path(out))
         return _train(config, Path(out), resume, pretrained, layout, teacher)
@@ -103,7 +103,7 @@ def _train(
     # What it learns from. Sample n is a function of the seed and n alone, so going on only takes the iteration.
     fabric = start_fabric(settings, is_own(config.model))
     if teacher:
-        config = taught_by(teacher, config, out, fabric)
+        config = with_teacher(teacher, config, out, fabric)
     dataset = open_dataset(config.data.train, config, settings.seed, config.augment)
     tell_idle_edges(config, dataset, fabric.global_rank == 0)
     workers = settle_workers(config, fabric, dataset.in_memory, resume)
@@ -213,7 +213,7 @@ class Learned(NamedTuple):
 
 
 def prepared(run: Run, samples: Iterator[Any], ahead: bool | None = None) -> Generator[Batch]:
-    """Batches on the device, augmented, with their targets; a GPU learns from one while the next is made beside it.
+    """Batches on the device, augmented, with their targets; a GPU learns from one while the next is made.
 
     Args:
         run: the recipe, and the device.

@@ -1,4 +1,4 @@
-"""What a run shows of itself: its progress on the terminal, scalars and pictures in TensorBoard."""
+"""Monitoring of a run: progress on the terminal, scalars and images in TensorBoard."""
 
 from __future__ import annotations
 

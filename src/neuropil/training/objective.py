@@ -17,8 +17,8 @@ from neuropil.losses import (
     classic_weights,
     dice,
     focal,
+    soft_bce,
     squared_error,
-    taught_bce,
 )
 from neuropil.targets import AuxiliaryTarget
 from neuropil.training.batches import Batch
@@ -114,8 +114,8 @@ def _affinity_terms(
         weighed["focal"] = (loss.focal, focal(logits_BEZYX, target, valid, loss.focal_gamma, across))
     if loss.mse:
         weighed["mse"] = (loss.mse, squared_error(logits_BEZYX.float().sigmoid(), target, valid, across))
-    if batch.taught_BEZYX is not None and batch.taught_validity_BEZYX is not None:
-        cost = taught_bce(logits_BEZYX, batch.taught_BEZYX, batch.taught_validity_BEZYX, across)
+    if batch.soft_BEZYX is not None and batch.soft_validity_BEZYX is not None:
+        cost = soft_bce(logits_BEZYX, batch.soft_BEZYX, batch.soft_validity_BEZYX, across)
         weighed["teacher"] = (loss.teacher, cost)
     return weighed
 

@@ -216,10 +216,10 @@ def restore(run: Run, path: Path) -> Step:
         raise NeuropilError(
             f"{path} holds only weights, which --resume cannot continue; start with --pretrained {path}"
         )
-    taught = any(pair.teacher for pair in run.config.data.train)
-    if bool(content["info"].get("taught")) != taught:
-        was = "learned from a teacher" if not taught else "learned without a teacher"
-        raise NeuropilError(f"{path} {was}; {'give it again' if not taught else 'leave --teacher out'}")
+    has_teacher = any(pair.teacher for pair in run.config.data.train)
+    if bool(content["info"].get("taught")) != has_teacher:
+        was = "learned from a teacher" if not has_teacher else "learned without a teacher"
+        raise NeuropilError(f"{path} {was}; {'give it again' if not has_teacher else 'leave --teacher out'}")
     for line in _changes(run, content) if run.fabric.global_rank == 0 else ():
         print(f"note: {line}", flush=True)
     load_weights(run.average.module, content, path)
@@ -261,5 +261,5 @@ def expect_results(out: Path) -> None:
 
 
 def write_config(config: Config, out: Path) -> None:
-    """Leave the resolved config beside what it makes."""
+    """Leave the resolved config next to what it makes."""
     write_text(out / "config.yaml", FIRST_LINE + config_to_yaml(config))

@@ -1,4 +1,4 @@
-"""The end of a run: on request with a checkpoint, at a NaN loss with the batch that caused it."""
+"""Stop a run: on request, after a checkpoint is written; at a NaN loss, with the batch that caused it."""
 
 from __future__ import annotations
 

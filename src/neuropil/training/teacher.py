@@ -1,4 +1,4 @@
-"""Learn from another network: its affinities are computed once for each volume and kept beside the run."""
+"""Distillation: learn from another network, whose affinities are computed once and stored next to the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from neuropil.training.batches import open_pair
 from neuropil.volumes import image_digest
 
 
-def taught_by(teacher: Path | str, config: Config, out: Path, fabric: Fabric) -> Config:
+def with_teacher(teacher: Path | str, config: Config, out: Path, fabric: Fabric) -> Config:
     """The recipe with a teacher's affinities for every volume of ``data.train``, computed where they are not there yet.
 
     They lie in ``OUT/teacher/N.zarr``, one byte for each edge and voxel: so training turns, flips and crops them with

@@ -1,4 +1,4 @@
-"""How many processes draw samples: a rule, so that the same recipe on the same machine stays the same run."""
+"""The number of DataLoader workers: a fixed rule, so that a recipe gives the same run on the same machine."""
 
 from __future__ import annotations
 

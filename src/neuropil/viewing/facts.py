@@ -1,4 +1,4 @@
-"""How a segmentation was made: from its metadata, the configs beside it, and the versions in use."""
+"""How a segmentation was made: from its metadata, the configs next to it, and the versions in use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from neuropil import __version__
 from neuropil.errors import NeuropilError
 from neuropil.volumes import Volume
-from neuropil.volumes.location import config_beside
+from neuropil.volumes.location import output_config
 
 _PACKAGES = ("numpy", "torch", "tensorstore", "h5py")
 
@@ -30,10 +30,10 @@ def facts_of(segmentation: Volume, affinities: Volume | None) -> dict[str, Any]:
 
 
 def configs_of(volume: Volume) -> list[Path]:
-    """Configs that the commands which made a volume left: beside it, or of the whole run in its folder."""
+    """Configs that the commands which made a volume left: next to it, or of the whole run in its folder."""
     try:
         # An output that was named without an array holds the array "main", and so does its volume's path.
-        beside = [config_beside(path) for path in (volume.path, volume.path.removesuffix("/main"))]
+        beside = [output_config(path) for path in (volume.path, volume.path.removesuffix("/main"))]
     except NeuropilError:  # an array in memory
         return []
     found = [path for path in beside if path is not None]

@@ -186,7 +186,7 @@ def _image_path(affinities: Volume) -> object:
 
 
 _TRIED = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Thresholds that are scored with the minimum size, beside the one that was cut at: each costs a cut of its own."""
+"""Thresholds that are scored with the minimum size, besides the one that was cut at: each costs a cut of its own."""
 
 
 class _Merging(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a user allows for all files that a verb opens: gaps in numbered sections, and links to other folders."""
+"""The options --allow-gaps and --allow-outside, which hold for every file that a command opens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all: written under another name, then renamed."""
+"""Atomic output: a file is written under a temporary name and renamed when it is complete."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from neuropil.volumes.marks import Ours, check_mark, has_mark
 
 @contextmanager
 def replacing(path: Path, ours: Ours = has_mark, *, keeps_inside: bool = False, durable: bool = True) -> Iterator[Path]:
-    """A temporary name beside ``path`` to write a file or folder at. It takes the place of ``path`` when the block is
+    """A temporary name next to ``path`` to write a file or folder at. It takes the place of ``path`` when the block is
     left; after any exception it is removed, and what was at ``path`` is still there.
 
     Args:
@@ -77,7 +77,7 @@ def move_into_place(complete: Path, path: Path, durable: bool = True) -> None:
     """Rename a complete file or folder to ``path``; what was there is put aside first and removed last.
 
     Args:
-        complete: beside ``path``, or on the same disk.
+        complete: next to ``path``, or on the same disk.
         path: the name it gets.
         durable: wait until the disk has it first.
 
@@ -145,7 +145,7 @@ def beside(path: Path) -> Path:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what processes of this machine that are gone have left beside ``path``: unfinished files of its name.
+    """Remove what processes of this machine that are gone have left next to ``path``: unfinished files of its name.
 
     Those of processes that run, of other machines and of other names stay.
     """

@@ -1,4 +1,4 @@
-"""What labels hold: which share is labelled, where, and whether a volume looks like labels at all."""
+"""Statistics of labels: the labelled share, where it lies, and whether a volume looks like labels at all."""
 
 from __future__ import annotations
 

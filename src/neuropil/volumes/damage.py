@@ -55,7 +55,7 @@ class _Seen:
 
 
 def bad_sections(image: Volume, box: Box | None = None) -> list[BadSection]:
-    """Find damaged sections, each judged by itself and beside its neighbours; read one section at a time, and
+    """Find damaged sections, each judged by itself and against its neighbours; read one section at a time, and
     remembered by a few numbers.
 
     A section is named when it has one grey value; when more than half of it is at the darkest or brightest value of

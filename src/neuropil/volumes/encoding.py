@@ -137,7 +137,7 @@ class Encoding:
         return values
 
     def to_json(self) -> dict[str, str | float]:
-        """The form in which it is stored beside an array: ``{"kind": …, "min": …, "max": …}``."""
+        """The form in which it is stored next to an array: ``{"kind": …, "min": …, "max": …}``."""
         if self.kind == "linear8":
             return {"kind": self.kind}
         return {"kind": self.kind, "min": self.min, "max": self.max}

@@ -1,4 +1,4 @@
-"""Outputs of long work: refused before it if they cannot be written, renamed when they are complete."""
+"""Outputs of long runs: checked for being writable before the work, renamed when they are complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grey values: how those of an image of any type become shares of 1, the same for every box, block and worker."""
+"""Grey values of an image of any type scaled to [0, 1], the same for every box, block and worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a file is still the same: one answer for resumed predictions, blockwise jobs, steps of a run, and outputs."""
+"""Whether a file has changed: one answer for resumed predictions, blockwise jobs, steps of a run, and outputs."""
 
 from __future__ import annotations
 

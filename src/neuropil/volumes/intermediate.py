@@ -82,7 +82,7 @@ def holding(job: Path | str) -> AbstractContextManager[None]:
 
 
 def work_folder(work: Path | str | None, path: Path | str, kind: str) -> WorkFolder:
-    """The folder that the user named, else one beside an array.
+    """The folder that the user named, else one next to an array.
 
     >>> work_folder(None, "data/s.zarr", "blocks")
     WorkFolder(path=PosixPath('data/s.zarr.blocks'), given=False)
@@ -91,7 +91,7 @@ def work_folder(work: Path | str | None, path: Path | str, kind: str) -> WorkFol
 
 
 def folder_beside(path: Path | str, kind: str = "blocks") -> Path:
-    """The folder of intermediate files: beside a local array, in the current folder for a bucket.
+    """The folder of intermediate files: next to a local array, in the current folder for a bucket.
 
     >>> folder_beside("data/s.h5/main").as_posix(), folder_beside("s3://bucket/s.zarr").as_posix()
     ('data/s.h5.main.blocks', 's3_bucket_s.zarr.blocks')

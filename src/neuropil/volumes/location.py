@@ -22,7 +22,7 @@ _ELSEWHERE = {
     **dict.fromkeys((".dm3", ".dm4", ".am", ".gif", ".czi", ".lif", ".nd2"), _FIJI),
     ".raw": "it does not say shape and type: import it in Fiji (Import > Raw) and save it as TIFF",
     ".npz": "take the array out: numpy.save('a.npy', numpy.load('a.npz')['NAME'])",
-    ".xml": "of BigDataViewer, name the .h5 or .n5 beside it, with the array inside",
+    ".xml": "of BigDataViewer, name the .h5 or .n5 next to it, with the array inside",
     ".wkw": "export the dataset from WEBKNOSSOS as Zarr",
 }
 """What to do with files of other programs that are not read."""
@@ -34,12 +34,12 @@ _FOLDERS = {
 _BUCKETS = ("s3", "gs", "http", "https")
 
 
-def config_beside(path: str | Path) -> Path | None:
+def output_config(path: str | Path) -> Path | None:
     """Where the config that made an output is left: ``a.zarr.yaml``, or ``a.h5.main.yaml`` where an array is named.
 
     None for an output in a bucket, which carries its settings in its attributes alone.
 
-    >>> config_beside("run/a.zarr")
+    >>> output_config("run/a.zarr")
     PosixPath('run/a.zarr.yaml')
     """
     location = parse_location(path)

@@ -1,4 +1,4 @@
-"""One process at a time: a lock on a file, which goes when the process ends, however it ends."""
+"""File locks: one process at a time; a lock is released when its process ends, however it ends."""
 
 from __future__ import annotations
 

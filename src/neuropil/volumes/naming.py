@@ -1,4 +1,4 @@
-"""What names of axes mean: z, y, x, channels, time, nothing at all, or something that no volume has."""
+"""Names of axes: which of z, y, x, channels and time each stands for, or that it means none of them."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def open_volume(path: str | Path, mode: Mode = "r", colour: Colour = "", axes: s
         colour: what colours in TIFF and PNG mean: ``image``, their brightness, and where 0 is white it is turned
             around; ``segmentation``, ids as VAST exports them, 65536·R + 256·G + B. Without it they are refused.
         axes: names of the axes as stored, such as ``xyz`` or ``z,y,x,c``, in place of what the file says; sizes that
-            are stored beside the array are in the same order.
+            are stored next to the array are in the same order.
 
     Raises:
         NeuropilError: no such file or array, several arrays and none named, not 3 or 4 axes, no voxels, damaged.

@@ -1,4 +1,4 @@
-"""Volumes sent to another process: opened again there, with what was laid over them."""
+"""Pickling of volumes: another process opens them again, with their scaling, masks and ignored ids."""
 
 from __future__ import annotations
 

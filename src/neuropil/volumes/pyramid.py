@@ -1,4 +1,4 @@
-"""Pyramids: a volume with coarser levels beside it, as viewers want them. Images by mean, ids by the most frequent."""
+"""Pyramids: a volume with coarser levels next to it, as viewers want them. Images by mean, ids by the most frequent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a user asks to leave out, a mask and sections, to the tissue that counts: the one way of every verb."""
+"""The options --mask and --skip-sections as the tissue that counts, the same for every verb."""
 
 from __future__ import annotations
 

@@ -342,7 +342,7 @@ def _ratio_by_shape(volume: Volume, mask: Volume) -> Triple:
 def _corner(volume: Volume, mask: Volume, times: Triple, parts: Triple) -> Triple:
     """Where the mask begins, in parts of the volume's voxels.
 
-    A place stored in nm beside the origin is that of the first voxel's middle, as pyramids have it; without one the
+    A place stored in nm next to the origin is that of the first voxel's middle, as pyramids have it; without one the
     first voxel begins where the image's grid does.
     """
     corner, exact = [], []

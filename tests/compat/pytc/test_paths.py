@@ -25,7 +25,7 @@ def test_one_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     (tmp_path / "checkpoint_00002.pth").touch()
     with pytest.raises(
         NeuropilError,
-        match=r"no file .*checkpoint_00009.pth.tar, nor checkpoint_00009.pth beside it; there are checkpoint_00002.pth",
+        match=r"no file .*checkpoint_00009.pth.tar, nor checkpoint_00009.pth next to it; there are checkpoint_00002",
     ):
         find_checkpoint(tmp_path / "checkpoint_00009.pth.tar")
     with pytest.raises(NeuropilError, match="no file"):

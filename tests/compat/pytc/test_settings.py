@@ -153,7 +153,7 @@ def test_what_a_run_saves_is_read_again(tmp_path):
     (tmp_path / "config.yaml").write_text("training:\n  iterations: 2\n")
     assert read_settings([tmp_path / "config.yaml"])["INFERENCE.AUG_NUM"] is None
     (tmp_path / SAVED).unlink()
-    with pytest.raises(NeuropilError, match=r"is a recipe of neuropil, and no classic.yaml lies beside it"):
+    with pytest.raises(NeuropilError, match=r"is a recipe of neuropil, and no classic.yaml lies next to it"):
         read_settings([tmp_path / "config.yaml"])
 
 

@@ -1,7 +1,7 @@
 """Checkpoints that PyTorch Connectomics wrote, as models and as checkpoints of ours.
 
 Such a file holds weights and no configuration. What shapes tell is read from them; the rest comes from the
-``config.yaml`` that the classic program leaves beside its checkpoints, else it is the classic default, and is said.
+``config.yaml`` that the classic program leaves next to its checkpoints, else it is the classic default, and is said.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def load_any_model(path: Path | str, config: Config | None = None) -> tuple[Mode
 
     Args:
         path: a checkpoint, or the name of a model of the package.
-        config: of a classic checkpoint; None: from the ``config.yaml`` beside it, else from the weights.
+        config: of a classic checkpoint; None: from the ``config.yaml`` next to it, else from the weights.
 
     Raises:
         NeuropilError: as :func:`neuropil.models.checkpoint.load_model`; a classic checkpoint that holds more than
@@ -125,7 +125,7 @@ def _described(weights: Mapping[str, Tensor], path: Path) -> tuple[Config, str]:
     words = _seen(weights, path)
     told = " ".join(f"{key.removeprefix('MODEL.')} {words[key]}" for key in words)
     config = translate(read_settings([], [word for pair in words.items() for word in pair])).config
-    return config, f"{path}: no config.yaml beside it. The weights say {told}; taken as by default: {_UNSEEN}"
+    return config, f"{path}: no config.yaml next to it. The weights say {told}; taken as by default: {_UNSEEN}"
 
 
 def _seen(weights: Mapping[str, Tensor], path: Path) -> dict[str, str]:
@@ -148,7 +148,7 @@ def _seen(weights: Mapping[str, Tensor], path: Path) -> dict[str, str]:
     if channels != 3:
         raise NeuropilError(
             f"{path}: the network has {channels} channels, and only its config.yaml tells what they are; put the file "
-            "that the classic program left in its OUTPUT_PATH beside the checkpoint"
+            "that the classic program left in its OUTPUT_PATH next to the checkpoint"
         )
     words = {
         "MODEL.ARCHITECTURE": f"{name}_{last.ndim - 2}d",
@@ -178,5 +178,5 @@ def _norm(weights: Mapping[str, Tensor], layer: str, path: Path) -> str:
     if f"{layer}.weight" in weights:
         return "gn"
     raise NeuropilError(
-        f"{path}: the weights do not tell the norm (instance, or none); put the config.yaml of the run beside them"
+        f"{path}: the weights do not tell the norm (instance, or none); put the config.yaml of the run next to them"
     )

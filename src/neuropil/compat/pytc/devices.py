@@ -67,7 +67,7 @@ def use_devices(classic: Classic, devices: Devices, half: bool) -> tuple[Config,
     if devices.device == "cpu":
         training["workers"] = 0  # the network uses every core there is
         if classic.workers:
-            idle = f"SYSTEM.NUM_CPUS {classic.workers} starts no workers beside the network"
+            idle = f"SYSTEM.NUM_CPUS {classic.workers} starts no workers in addition to the network"
             warning = f"{warning}, and {idle}" if warning else f"on the processor {idle}"
         if config.model.normalisation == "sync_batch":
             warning = f"{warning or 'on the processor'}; norms count each process by itself (MODEL.NORM_MODE bn)"

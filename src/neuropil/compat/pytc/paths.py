@@ -1,4 +1,4 @@
-"""Where things lie: volumes named in the classic way, and checkpoints under their classic names."""
+"""File names of the classic program: volumes, outputs and checkpoints."""
 
 from __future__ import annotations
 
@@ -106,4 +106,4 @@ def find_checkpoint(path: Path | str) -> tuple[Path, str | None]:
         return sibling, f"no {path}; taking {sibling}"
     there = sorted(file.name for file in path.parent.glob("checkpoint_*.pth*")) if path.parent.is_dir() else []
     listed = f"; there are {', '.join(there[-5:])}" if there else ""
-    raise NeuropilError(f"--checkpoint: no file {path}, nor {sibling.name} beside it{listed}")
+    raise NeuropilError(f"--checkpoint: no file {path}, nor {sibling.name} next to it{listed}")

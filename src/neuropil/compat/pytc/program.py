@@ -183,7 +183,7 @@ def _labels(options: argparse.Namespace, images: int) -> list[str]:
 
 
 def _evaluate(affinities: Path, labels: str, folder: Path, number: str, zoom: Factors) -> None:
-    """Segment affinities with the defaults, score the result, leave both beside them, numbered as they are."""
+    """Segment affinities with the defaults, score the result, leave both next to them, numbered as they are."""
     from neuropil.config import SegmentConfig
     from neuropil.evaluation import evaluate
     from neuropil.pipeline.scoring import write_json

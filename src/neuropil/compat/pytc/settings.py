@@ -99,7 +99,7 @@ def read_settings(files: Sequence[Path | str], overrides: Sequence[str] = (), re
 
 
 def _in_classic_words(path: Path | str) -> Path:
-    """A file, or for a native recipe the one in classic words that ``scripts/main.py`` left beside it.
+    """A file, or for a native recipe the one in classic words that ``scripts/main.py`` left next to it.
 
     Raises:
         NeuropilError: a native recipe alone.
@@ -117,7 +117,7 @@ def _in_classic_words(path: Path | str) -> Path:
         return path
     if (beside := path.with_name(SAVED)).is_file():
         return beside
-    raise NeuropilError(f"{path} is a recipe of neuropil, and no {SAVED} lies beside it: neuropil train {path}")
+    raise NeuropilError(f"{path} is a recipe of neuropil, and no {SAVED} lies next to it: neuropil train {path}")
 
 
 def settings_to_yaml(settings: Settings) -> str:

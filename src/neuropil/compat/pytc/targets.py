@@ -1,4 +1,4 @@
-"""``TARGET_OPT`` and what hangs on it: offsets, erosion, auxiliary targets, and the losses of each.
+"""``TARGET_OPT`` and the keys that depend on it: offsets, erosion, auxiliary targets, and the losses of each.
 
 A target is an affinity target or an auxiliary one. The affinities of all targets that share the erosion of the first
 become the offsets of the network; nearest affinities at other erosions ("multiple erosion rates"), foreground and

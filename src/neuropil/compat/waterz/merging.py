@@ -120,7 +120,7 @@ def waterz(
 
     Args:
         affs, thresholds, gt, fragments: as for :func:`agglomerate`.
-        output_prefix: files are PREFIX + FUNCTION_0.30.hdf, and with ``gt`` a .json with the scores beside each.
+        output_prefix: files are PREFIX + FUNCTION_0.30.hdf, and with ``gt`` a .json with the scores next to each.
         merge_function: a short name; see :func:`parse_function`.
         fragments_mask: [z, y, x], False where there is nothing.
         aff_threshold: low and high of the watershed.

@@ -29,7 +29,7 @@ Driver = Literal["zarr3", "zarr", "n5", "neuroglancer_precomputed"]
 
 @dataclass(frozen=True)
 class Described:
-    """An array as the file beside its chunks describes it."""
+    """An array as the file next to its chunks describes it."""
 
     driver: Driver
     values: Mapping[str, Any]

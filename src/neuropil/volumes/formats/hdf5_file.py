@@ -1,4 +1,4 @@
-"""The file under an HDF5 file that is being written: where the disk is full, HDF5 is not told, since it would crash.
+"""The file object that HDF5 writes to: it keeps a full disk from HDF5, which would crash, and reports it itself.
 
 HDF5 writes what it still holds when it closes, and brings the process down if that fails. So what cannot be written is
 kept in memory until then, and the error is raised by who asked for the write.

@@ -18,7 +18,7 @@ from neuropil.volumes.volume import ArrayStore, Mode, Volume, arranged
 
 _MODES = {0: "bytes", 1: "int16", 2: "float32", 6: "uint16", 12: "float16"}
 _IMOD = 1146047817
-"""The stamp of IMOD, beside which its flags lie."""
+"""The stamp of IMOD, next to which its flags lie."""
 _SIGNED, _STANDARD_ORIGIN, _HALF_BYTES = 1, 4, 16
 """Flags of IMOD: bytes are signed; the origin has the sign of the standard; a byte holds two values."""
 _ALIKE = 0.01

@@ -108,7 +108,7 @@ def _layout(location: Location, name: str, mode: Mode) -> dict[str, Any]:
 
 
 def _finest(location: Location, name: str) -> dict[str, Any] | None:
-    """The attributes of the dataset s0 beside a dataset; None where there is none, or it is the same."""
+    """The attributes of the dataset s0 next to a dataset; None where there is none, or it is the same."""
     above, _, last = name.rpartition("/")
     container = location.container
     if not name and not location.remote:
@@ -172,7 +172,7 @@ def _arrays(container: str, name: str) -> list[Neighbour] | None:
 
 
 def n5_attributes(metadata: Metadata, axes: int) -> dict[str, JSON]:
-    """What is stored beside the layout of an N5 dataset."""
+    """What is stored in addition to the layout of an N5 dataset."""
     attributes = marked(metadata.to_attributes())
     attributes["axes"] = list("xyzc"[:axes])
     attributes["n5"] = VERSION

@@ -217,7 +217,7 @@ def _on_axes(header: Any, arrangement: Arrangement, path: str) -> tuple[Any, Any
     if not given:
         return None, None
     if _field(header, "space origin") is not None:
-        raise NeuropilError(f"expected space directions beside the space origin, got none, in {path}; write both")
+        raise NeuropilError(f"expected space directions with the space origin, got none, in {path}; write both")
     if spacings is None or not np.isfinite(spacings).all():
         spacings = _spread(header, arrangement, mins, maxs)
     if spacings is None or not np.isfinite(np.concatenate([spacings, *given[1:]])).all() or not spacings.all():
@@ -225,7 +225,7 @@ def _on_axes(header: Any, arrangement: Arrangement, path: str) -> tuple[Any, Any
         told = ", ".join(f"{name} {list(values)}" for name, values in fields.items() if values is not None)
         raise NeuropilError(
             f"expected a spacing for x, y and z, got {told}, in {path}; write `spacings`, "
-            "or `centerings` beside `axis mins` and `axis maxs`"
+            "or `centerings` with `axis mins` and `axis maxs`"
         )
     spread = _spread(header, arrangement, mins, maxs)
     if spread is not None and not np.allclose(spread, spacings, rtol=1e-3):

@@ -80,7 +80,7 @@ def check_names(files: Sequence[str], pattern: str) -> None:
 
 
 def _check_capitals(files: Sequence[str], pattern: str) -> None:
-    """Refuse files beside the others that would match but for capital letters, such as those of ``.PNG``."""
+    """Refuse files next to the others that would match but for capital letters, such as those of ``.PNG``."""
     folder, form = Path(files[0]).parent, Path(pattern).name
     if not is_pattern(form) or is_pattern(str(Path(pattern).parent)):
         return

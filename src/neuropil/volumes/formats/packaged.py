@@ -1,4 +1,4 @@
-"""Shared by the formats that other packages read."""
+"""Arrays read by other packages (NIfTI, NRRD, MRC) as volumes."""
 
 from __future__ import annotations
 

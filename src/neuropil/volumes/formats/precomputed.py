@@ -118,14 +118,14 @@ def precomputed_metadata(info: Mapping[str, Any], scale: Mapping[str, Any], path
     unknown = isinstance(ours, Mapping) and metadata.voxel_size is None
     size = None if unknown else parse_voxel_size(list(reversed(scale["resolution"])), "resolution")
     x, y, z = scale.get("voxel_offset", (0, 0, 0))
-    # The format always has an offset; whether one of zero was meant is kept beside it.
+    # The format always has an offset; whether one of zero was meant is kept next to it.
     start = (int(z), int(y), int(x))
     origin = start if any(start) or metadata.origin is not None else None
     return replace(metadata, voxel_size=size, origin=origin, found_in="resolution of the info file")
 
 
 def precomputed_info(metadata: Metadata, axes: int) -> dict[str, JSON]:
-    """What is stored in the info file beside what Neuroglancer reads; an array of 3 or 4 axes."""
+    """What is stored in the info file in addition to what Neuroglancer reads; an array of 3 or 4 axes."""
     return {_KEY: {**marked(metadata.to_attributes()), _AXES: "czyx"[-axes:]}}
 
 

@@ -1,4 +1,4 @@
-"""Which chunks of an array are there: those that are absent are told, other names than described are refused."""
+"""Missing chunks of an array: they are reported, and chunks under other names than described are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches for a GPU: volumes lie there, and all samples of a batch are read from them and varied at once.
+"""Batches on a GPU: volumes are kept in its memory, and all samples of a batch are cut out and augmented there.
 
 :func:`prepare_together` gives what :func:`neuropil.training.batches.prepare` gives, to rounding, of the same draws.
 """
@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neuropil.augment import Shelf, Together, Warp, Window, longest_reach, shrink, to_unit, vary_together
+from neuropil.augment import FlatVoxels, Together, Warp, Window, longest_reach, shrink, to_unit, vary_together
 from neuropil.config import AugmentConfig, Config
 from neuropil.dataset import Sample, Spot, VolumeDataset
 from neuropil.inference.memory import free_memory
-from neuropil.sources import Source, Taught
+from neuropil.sources import Source, TeacherAffinities
 from neuropil.targets import erode_volume, label_margin
 from neuropil.training.batches import (
     Batch,
@@ -32,18 +32,18 @@ from neuropil.training.batches import (
 
 
 class PlacedSample(NamedTuple):
-    """What is known of a sample beside its voxels."""
+    """What is known of a sample in addition to its voxels."""
 
     number: int
     warp: Warp | None
-    taught: Taught | None
+    teacher: TeacherAffinities | None
     labelled: bool
 
 
 class PlacedBatch(NamedTuple):
-    """A batch before it is read: where its samples lie on a shelf."""
+    """A batch before it is read: where its samples lie."""
 
-    shelf: Shelf
+    voxels: FlatVoxels
     windows: tuple[Window, ...]
     pieces: tuple[PlacedSample, ...]
 
@@ -53,11 +53,11 @@ def prepare_together(placed: PlacedBatch, config: Config, seed: int, augment: Au
     patch, margin = config.training.patch, label_margin(config.model)
     drawn = [draw(piece.number, piece.warp, config, seed, augment) for piece in placed.pieces]
     eroded = partial(_eroded, steps=config.model.label_erosion, margin=margin) if augment.cube else None
-    batch = vary_together(placed.shelf, placed.windows, drawn, patch, margin, eroded)
+    batch = vary_together(placed.voxels, placed.windows, drawn, patch, margin, eroded)
     symmetries = tuple(one.symmetry for one in drawn)
-    taught = tuple(_on(piece.taught, placed.shelf.ids.device) for piece in placed.pieces)
+    teacher = tuple(_on(piece.teacher, placed.voxels.ids.device) for piece in placed.pieces)
     labelled = tuple(piece.labelled for piece in placed.pieces)
-    stack = VariedBatch(batch.image_BZYX, batch.labels(), batch.mask(), symmetries, taught, labelled)
+    stack = VariedBatch(batch.image_BZYX, batch.labels(), batch.mask(), symmetries, teacher, labelled)
     return with_targets(stack, config, augment)
 
 
@@ -67,8 +67,8 @@ def _eroded(batch: Together, steps: int, margin: int) -> Together:
     return batch._replace(ids_BZHW=torch.where(cut_margin(batch.mask(), margin), ids, ~ids))
 
 
-def _on(taught: Taught | None, device: torch.device) -> Taught | None:
-    return None if taught is None else taught._replace(codes_EZYX=taught.codes_EZYX.to(device))
+def _on(teacher: TeacherAffinities | None, device: torch.device) -> TeacherAffinities | None:
+    return None if teacher is None else teacher._replace(codes_EZYX=teacher.codes_EZYX.to(device))
 
 
 def drawn_batches(dataset: VolumeDataset, numbers: Numbers, config: Config, device: torch.device) -> Iterator[Any]:
@@ -97,10 +97,10 @@ def placed_batches(
         numbers: the samples of each batch.
         device: where batches are wanted.
     """
-    if not dataset.in_memory or Shelves.size(dataset) > free_memory(device) / 2:
+    if not dataset.in_memory or DeviceDataset.size(dataset) > free_memory(device) / 2:
         return (place_windows([dataset[number] for number in chosen], device) for chosen in numbers)
-    shelves = Shelves(dataset, device)
-    return (shelves.place([dataset.spot(number) for number in chosen]) for chosen in numbers)
+    dataset_there = DeviceDataset(dataset, device)
+    return (dataset_there.place([dataset.spot(number) for number in chosen]) for chosen in numbers)
 
 
 def _border(dataset: VolumeDataset) -> int:
@@ -109,7 +109,7 @@ def _border(dataset: VolumeDataset) -> int:
     return longest_reach(dataset.augment, dataset.patch, dataset.margin) + 1
 
 
-class Shelves:
+class DeviceDataset:
     """The volumes of a dataset on a device, with a border: grey values repeated there, ids not to be used."""
 
     def __init__(self, dataset: VolumeDataset, device: torch.device) -> None:
@@ -128,7 +128,7 @@ class Shelves:
             known += [inside.flatten(), shrink(inside).flatten()]
             self.places[source] = (at, at_known)
             at, at_known = at + used.numel(), at_known + 2 * inside.numel()
-        self.shelf = Shelf(torch.cat(images), torch.cat(ids), torch.cat(known).to(device))
+        self.voxels = FlatVoxels(torch.cat(images), torch.cat(ids), torch.cat(known).to(device))
 
     @staticmethod
     def size(dataset: VolumeDataset) -> int:
@@ -141,8 +141,8 @@ class Shelves:
 
     def place(self, spots: Sequence[Spot]) -> PlacedBatch:
         """A batch of samples that lie here."""
-        pieces = tuple(PlacedSample(spot.number, spot.warp, spot.taught(), spot.labelled) for spot in spots)
-        return PlacedBatch(self.shelf, tuple(self._window(spot) for spot in spots), pieces)
+        pieces = tuple(PlacedSample(spot.number, spot.warp, spot.teacher(), spot.labelled) for spot in spots)
+        return PlacedBatch(self.voxels, tuple(self._window(spot) for spot in spots), pieces)
 
     def _window(self, spot: Spot) -> Window:
         region = spot.source.region
@@ -191,9 +191,9 @@ def place_windows(samples: Sequence[Sample], device: torch.device) -> PlacedBatc
         at_grey, at_ids, at_known = at_grey + image.numel(), at_ids + ids[-1].numel(), at_known + real.numel()
     # The neighbours of the last voxels, which count nothing.
     greys.append(greys[-1].new_zeros(max(window.grey[2] for window in windows) + 1))
-    shelf = Shelf(*(_sent(torch.cat(parts), device) for parts in (greys, ids, known)))
-    pieces = tuple(PlacedSample(one.number, one.warp, one.taught, one.labelled) for one in samples)
-    return PlacedBatch(shelf, tuple(windows), pieces)
+    voxels = FlatVoxels(*(_sent(torch.cat(parts), device) for parts in (greys, ids, known)))
+    pieces = tuple(PlacedSample(one.number, one.warp, one.teacher, one.labelled) for one in samples)
+    return PlacedBatch(voxels, tuple(windows), pieces)
 
 
 def _sent(flat: Tensor, device: torch.device) -> Tensor:

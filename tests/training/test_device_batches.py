@@ -10,7 +10,7 @@ from neuropil.dataset import VolumeDataset
 from neuropil.sources import LabelledVolume
 from neuropil.targets import label_margin
 from neuropil.training.batches import Numbers, draw, prepare
-from neuropil.training.shelves import Shelves, place_windows, placed_batches, prepare_together
+from neuropil.training.device_batches import DeviceDataset, place_windows, placed_batches, prepare_together
 from neuropil.volumes import array_volume
 from operators import operators, waits
 
@@ -51,11 +51,11 @@ def drawn_from(augment, patch, dtype=np.uint8, memory=4e9):
 def test_a_batch_is_its_samples(name, dtype):
     augment, patch = RECIPES[name]
     config, data = drawn_from(augment, patch, dtype)
-    shelves = Shelves(data, CPU)
+    there = DeviceDataset(data, CPU)
     for first in range(0, 24, 6):
         numbers = range(first, first + 6)
         expected = prepare([data[n] for n in numbers], config, 0, config.augment)
-        for placed in (shelves.place([data.spot(n) for n in numbers]), place_windows([data[n] for n in numbers], CPU)):
+        for placed in (there.place([data.spot(n) for n in numbers]), place_windows([data[n] for n in numbers], CPU)):
             found = prepare_together(placed, config, 0, config.augment)
             # Of noise from voxel to voxel: a ten-thousandth of a voxel beside the place shows as much.
             assert (found.image_BCZYX - expected.image_BCZYX).abs().max() < 5e-5
@@ -70,12 +70,12 @@ def test_a_batch_is_its_samples(name, dtype):
 def varied(augment, patch, batch):
     """The augmentation alone of a batch that is drawn."""
     config, data = drawn_from(augment, patch)
-    placed = Shelves(data, CPU).place([data.spot(n) for n in range(batch)])
+    placed = DeviceDataset(data, CPU).place([data.spot(n) for n in range(batch)])
     drawn = [draw(piece.number, piece.warp, config, 0, config.augment) for piece in placed.pieces]
     kinds = {type(defect) for one in drawn for defect in one.defects}
 
     def piece():
-        found = vary_together(placed.shelf, placed.windows, drawn, patch, label_margin(config.model))
+        found = vary_together(placed.voxels, placed.windows, drawn, patch, label_margin(config.model))
         return found.labels(), found.mask()
 
     return piece, kinds

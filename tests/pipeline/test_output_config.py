@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 from neuropil import load_config, write_volume
 from neuropil.cli import app
 from neuropil.config import Config
-from neuropil.pipeline.beside import write_config_beside
+from neuropil.pipeline.output_config import write_output_config
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from neuropil.pipeline.beside import write_config_beside
 )
 def test_named_after_the_output(tmp_path, output, name):
     config = Config.from_dict({"predict": {"tta": 4}})
-    path = write_config_beside(config, tmp_path / output)
+    path = write_output_config(config, tmp_path / output)
     assert path == tmp_path / name
     assert load_config([path]) == config
 

@@ -1,4 +1,4 @@
-"""The resolved config written beside every output, so that what made a file can be read, and made again."""
+"""The resolved config, written next to every output, so that one can read how a file was made, and make it again."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from pathlib import Path
 
 from neuropil.config import Config, config_to_yaml
 from neuropil.volumes.atomic import expect_output, write_text
-from neuropil.volumes.location import config_beside
+from neuropil.volumes.location import output_config
 from neuropil.volumes.marks import FIRST_LINE
 
 
-def expect_config_beside(output: Path | str) -> None:
-    """Refuse now, before any work, what :func:`write_config_beside` would refuse.
+def expect_output_config(output: Path | str) -> None:
+    """Refuse now, before any work, what :func:`write_output_config` would refuse.
 
     Raises:
         NeuropilError: the folder cannot be written, or a file of that name is not neuropil's.
     """
-    path = config_beside(output)
+    path = output_config(output)
     if path is not None:
         expect_output(path)
 
 
-def write_config_beside(config: Config, output: Path | str) -> Path | None:
+def write_output_config(config: Config, output: Path | str) -> Path | None:
     """Write the config as ``OUTPUT.yaml``: ``a.zarr.yaml``, or ``a.h5.main.yaml`` where an array is named.
 
     Returns:
@@ -32,10 +32,10 @@ def write_config_beside(config: Config, output: Path | str) -> Path | None:
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_config_beside(Config(), f"{folder}/affinities.zarr").name
+    ...     write_output_config(Config(), f"{folder}/affinities.zarr").name
     'affinities.zarr.yaml'
     """
-    path = config_beside(output)
+    path = output_config(output)
     if path is None:
         return None
     write_text(path, FIRST_LINE + config_to_yaml(config))
