@@ -12,7 +12,6 @@ import numpy as np
 
 from neuropil.errors import NeuropilError
 from neuropil.volumes.metadata import JSON
-from neuropil.volumes.volume import Index
 
 _CHUNK = (32, 128, 128)  # 0.5 MB of uint8, 4 MB of uint64: few files, and little read in vain for a small box
 
@@ -78,18 +77,6 @@ def volume_shape(shape: Sequence[int]) -> tuple[int, ...]:
     while len(shape) > 4 and shape[0] == 1:
         shape = shape[1:]
     return shape
-
-
-def stored_index(index: Index, stored: Sequence[int]) -> tuple[slice, ...]:
-    """The index into the stored array of shape ``stored`` for an index into it as presented."""
-    if len(stored) == 2:
-        return index[-2:]
-    return (slice(0, 1),) * (len(stored) - len(index)) + index
-
-
-def index_shape(index: Index, shape: Sequence[int]) -> tuple[int, ...]:
-    """Shape of what an index takes out of an array of this shape."""
-    return tuple(len(range(*part.indices(n))) for part, n in zip(index, shape, strict=True))
 
 
 def default_chunks(shape: Sequence[int]) -> tuple[int, ...]:
