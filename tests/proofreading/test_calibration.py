@@ -5,7 +5,9 @@ import pytest
 
 from neuropil.errors import NeuropilError
 from neuropil.proofreading.calibration import (
+    FEATURES,
     Calibration,
+    Causes,
     Regression,
     area_under_curve,
     calibration_error,
@@ -30,6 +32,19 @@ def test_answers_of_one_kind_and_none_at_all_give_probabilities():
     x = np.random.default_rng(0).normal(size=(50, 2))
     assert Regression.fit(x, np.zeros(50, bool)).probability(x).max() < 0.2
     assert Regression.fit(np.zeros((0, 2)), np.zeros(0, bool)).probability(x).tolist() == [0.5] * 50
+
+
+def test_a_cause_that_the_contact_does_not_show_is_found_beside_the_one_that_it_shows():
+    chance = np.random.default_rng(2)
+    x = chance.normal(size=(20000, len(FEATURES)))
+    contact, elsewhere = 1 / (1 + np.exp(3 - 4 * x[:, 0])), 1 / (1 + np.exp(5 - 3 * x[:, 6]))
+    law = 1 - (1 - contact) * (1 - elsewhere)
+    wrong = chance.random(len(x)) < law
+    hidden = x[:, 0] < -1  # a sure contact
+    found = Causes.fit(x, wrong).probability(x)
+    one = Regression.fit(x, wrong).probability(x)
+    assert np.abs(found - law)[hidden].mean() < 0.3 * np.abs(one - law)[hidden].mean()
+    assert calibration_error(found, wrong) < 0.01
 
 
 def test_stored_and_read_again(tmp_path):

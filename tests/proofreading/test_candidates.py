@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuropil.proofreading.candidates import proofreading_of
+from neuropil.proofreading.candidates import LIKELY, STRONG, proofreading_of
 from neuropil.volumes import Metadata, array_volume
 
 
@@ -33,12 +33,22 @@ def test_join_questions_are_the_contacts_of_large_segments(seed):
     for pair, axis, upper in faces(segmentation):
         pooled.setdefault(pair, []).append(array[axis][upper])
     wanted = {pair: values for pair, values in pooled.items() if min(sizes[list(pair)]) >= 20}
+    outer = np.zeros(len(sizes), int)
+    for axis in range(3):
+        for at in (0, -1):
+            outer[np.unique(segmentation.take(at, axis))] += 1
+    mean = {pair: np.mean(values) for pair, values in pooled.items()}
     found = state.candidates()
     found = found.take(np.flatnonzero(found.join))
     assert [(int(a), int(b)) for a, b in zip(found.id_a, found.id_b, strict=True)] == sorted(wanted)
     for i, pair in enumerate(sorted(wanted)):
         assert found.contact[i] == len(wanted[pair])
-        assert found.mean[i] == pytest.approx(np.mean(wanted[pair]), abs=1e-3)
+        assert found.mean[i] == pytest.approx(mean[pair], abs=1e-3)
+        assert found.likely[i] == (np.array(wanted[pair]) > LIKELY).sum()
+        assert found.strong[i] == (np.array(wanted[pair]) > STRONG).sum()
+        small, large = pair if sizes[pair[0]] <= sizes[pair[1]] else pair[::-1]
+        assert (found.outer_small[i], found.outer_large[i]) == (outer[small], outer[large])
+        assert found.best[i] == pytest.approx(max(m for p, m in mean.items() if small in p), abs=1e-3)
         assert (found.side_a[i], found.side_b[i]) == tuple(sizes[list(pair)])
         points = state.points(int(found.edge[i]))
         assert state.fragments.box.start == (10, 20, 30)
@@ -53,13 +63,16 @@ def test_separate_questions_are_the_merges_of_large_pieces(seed):
     tree, found = state.cut.tree, state.candidates()
     found = found.take(np.flatnonzero(~found.join))
     members = {f: [f] for f in range(1, tree.fragments + 1)}
-    wanted = []
+    nodes, wanted, outer = state.fragments.read(), [], []
     for i, (a, b) in enumerate(zip(tree.a.tolist(), tree.b.tolist(), strict=True)):
         sides = [int(state.cut.sizes[members[n]].sum()) for n in (a, b)]
         if tree.score[i] >= 0.5 and min(sides) >= 20:
             wanted.append((i, *sides))
+            masks = [np.isin(nodes, members[n]) for n in ((a, b) if sides[0] <= sides[1] else (b, a))]
+            outer.append([sum(m.take(at, axis).any() for axis in range(3) for at in (0, -1)) for m in masks])
         members[a] += members.pop(b)
     assert list(zip(found.merge.tolist(), found.side_a.tolist(), found.side_b.tolist(), strict=True)) == wanted
+    assert np.stack([found.outer_small, found.outer_large], axis=1).tolist() == outer
     assert found.mean == pytest.approx(tree.score[[i for i, *_ in wanted]], abs=1e-3)
 
 

@@ -10,10 +10,10 @@ from neuropil import synthetic
 from neuropil.evaluation import evaluate
 from neuropil.evaluation.table import contingency
 from neuropil.proofreading import load_calibration, proofreading_of, rank
+from neuropil.proofreading.calibrating import answered, calibrate
 from neuropil.proofreading.simulation import (
     SimulatedProofreader,
     Truth,
-    calibrate,
     decisions_for,
     simulate,
     simulate_into,
@@ -78,8 +78,7 @@ def test_scores_are_those_of_evaluate(case):
 
 def test_every_order_ends_with_all_questions_answered_and_ranked_gains_first(case):
     state, truth, _ = case
-    luts = {level: state.cut.tree.cut(level) for level in (0.3, 0.5, 0.7)}
-    steps = simulate(state, truth, calibrate(state, truth, luts, "the same"))
+    steps = simulate(state, truth, calibrate([answered(state, truth, (0.3, 0.5, 0.7))], "the same"))
     runs = {(s.order, s.seed): [t for t in steps if (t.order, t.seed) == (s.order, s.seed)] for s in steps}
     assert len(runs) == 8
     starts = {run[0].voi for run in runs.values()}

@@ -61,7 +61,7 @@ def rank(
         if calibrate is not None:
             known = stack.enter_context(open_affinities(calibrate[0], offsets))
             truth = require_labels(stack.enter_context(open_volume(calibrate[1])))
-            chosen, report = calibrate_on(known, truth)
+            chosen, report = calibrate_on([(known, truth)])
             typer.echo("\n".join(report))
             beside = (out or Path("decisions.csv")).with_name("calibration.json")
             chosen.save(beside)

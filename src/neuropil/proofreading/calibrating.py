@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuropil.config import SegmentConfig
+from neuropil.errors import NeuropilError
 from neuropil.evaluation.placing import common_box
-from neuropil.proofreading.calibration import Calibration, area_under_curve, calibration_error
-from neuropil.proofreading.candidates import proofreading_of
-from neuropil.proofreading.simulation import CALIBRATED_AT, Truth, calibrate
+from neuropil.proofreading.calibration import Calibration
+from neuropil.proofreading.candidates import Candidates, Proofreading, proofreading_of
+from neuropil.proofreading.simulation import Truth
 from neuropil.segmentation import settle
 from neuropil.volumes import Volume, array_volume
 
+CALIBRATED_AT = (0.05, 0.08, 0.2, 0.3, 0.5)
+"""Thresholds at which questions are collected for a calibration, in addition to the settings' own: right segmentations
+are rarely wrong, so that one threshold alone has too few wrong states to learn from."""
 
-def calibrate_on(affinities: Volume, labels: Volume) -> tuple[Calibration, list[str]]:
+Answered = tuple[Candidates, NDArray[np.bool_]]
+"""Questions, and whether the present state of each is wrong."""
+
+
+def calibrate_on(volumes: Sequence[tuple[Volume, Volume]]) -> tuple[Calibration, list[str]]:
     """A calibration from affinities and labels where both lie, and lines that say how well it fits.
 
     The affinities should be a network's that has not seen these labels: on what it has learned by heart it is
@@ -24,26 +34,52 @@ def calibrate_on(affinities: Volume, labels: Volume) -> tuple[Calibration, list[
     Raises:
         NeuropilError: they do not overlap, or no question can be answered.
     """
-    box = common_box(affinities, labels)
-    volume = array_volume(affinities.read(box), replace(affinities.metadata, origin=box.start))
-    settings, _ = settle(volume, SegmentConfig())
-    threshold = settings.threshold
-    assert threshold is not None
-    state = proofreading_of(volume, settings=settings)
-    truth = Truth(state.cut.tree.nodes(state.fragments.read()), labels.read(box), state.cut.tree.fragments)
-    luts = {level: state.cut.tree.cut(level) for level in {*CALIBRATED_AT, threshold}}
-    found = calibrate(state, truth, luts, f"{affinities.path} and {labels.path}, {box}")
-    there = state.again(luts[threshold], threshold)
-    questions = there.candidates()
-    answers = truth.answers(there, questions)
-    probability = found.probability(questions)
-    lines = [f"questions at threshold {threshold:g}, on the volume of the calibration itself:"]
-    for name, kind in (("join", questions.join), ("separate", ~questions.join)):
-        known = kind & (answers != "unsure")
-        wrong = answers[known] == "change"
-        error, area = calibration_error(probability[known], wrong), area_under_curve(probability[known], wrong)
-        lines.append(
-            f"{name:<9} {int(np.sum(known))} answered, {int(wrong.sum())} wrong, calibration error {error:.4f}, "
-            f"AUC {area:.3f}"
-        )
-    return found, lines
+    asked: list[Answered] = []
+    own: list[Answered] = []
+    named = []
+    for affinities, labels in volumes:
+        box = common_box(affinities, labels)
+        volume = array_volume(affinities.read(box), replace(affinities.metadata, origin=box.start))
+        settings, _ = settle(volume, SegmentConfig())
+        state = proofreading_of(volume, settings=settings)
+        truth = Truth(state.cut.tree.nodes(state.fragments.read()), labels.read(box), state.cut.tree.fragments)
+        own.append(answered(state, truth, [state.cut.threshold]))
+        asked += [own[-1], answered(state, truth, set(CALIBRATED_AT) - {state.cut.threshold})]
+        named.append(f"{affinities.path} and {labels.path}, {box}")
+    found = calibrate(asked, "; ".join(named))
+    return found, [
+        "at the thresholds of the settings, on the volumes of the calibration themselves:",
+        *found.how_well(*_together(own)),
+    ]
+
+
+def answered(state: Proofreading, truth: Truth, thresholds: Iterable[float]) -> Answered:
+    """Questions about the tree cut at some thresholds, and whether the present state of each is wrong by labels."""
+    parts = []
+    for threshold in sorted(thresholds):
+        there = state.again(state.cut.tree.cut(threshold), threshold)
+        found = there.candidates()
+        answer = truth.answers(there, found)
+        known = np.flatnonzero(answer != "unsure")
+        parts.append((found.take(known), answer[known] == "change"))
+    return _together(parts)
+
+
+def calibrate(asked: Sequence[Answered], made_from: str) -> Calibration:
+    """Fit a calibration to answered questions.
+
+    Args:
+        asked: of one or several volumes.
+        made_from: what to write down as its source.
+
+    Raises:
+        NeuropilError: no question has an answer.
+    """
+    found, wrong = _together(asked)
+    if not len(found):
+        raise NeuropilError(f"expected questions that the labels can answer, got none, in {made_from}")
+    return Calibration.fit(found, wrong, made_from)
+
+
+def _together(parts: Sequence[Answered]) -> Answered:
+    return Candidates.concatenated([found for found, _ in parts]), np.concatenate([wrong for _, wrong in parts])

@@ -1,4 +1,4 @@
-"""The probability that the present state is wrong, from what is measured of a candidate: two logistic regressions."""
+"""The probability that the present state is wrong, from what is measured of a candidate: logistic regressions."""
 
 from __future__ import annotations
 
@@ -19,25 +19,30 @@ from neuropil.volumes.marks import KEY, MADE_BY
 SHIPPED = Path(__file__).parent / "calibration.json"
 """Fitted on labelled volumes that are named in it; used where no other is given."""
 
-FEATURES = ("mean", "max", "min", "contact", "small", "large", "share", "border", "lead")
+FEATURES = ("mean", "lead", "likely", "strong", "contact", "small", "large", "outer_small", "outer_large")
+"""What a calibration sees of each question."""
+WITHOUT_CONTACT = slice(5, 9)
+"""Those of them that tell nothing about the contact."""
+LOWEST = 0.03
+"""Affinities below this one tell as little as this one, and those above 1 - LOWEST as much as that one."""
 
 
 def features(found: Candidates) -> Floats:
     """What a calibration sees of each question, ``[question, feature]``, in the order of ``FEATURES``."""
-    small, large = np.minimum(found.side_a, found.side_b), np.maximum(found.side_a, found.side_b)
-    contact = np.log(np.maximum(found.contact, 1))
-    lead = np.where(found.join, _logit(found.mean) - _logit(found.best), _logit(found.mean) - _logit(found.max))
+    sides = np.stack([found.side_a, found.side_b])
+    mean = _logit(found.mean)
     return np.stack(
         [
-            _logit(found.mean), _logit(found.max), _logit(found.min), contact, np.log(np.maximum(small, 1)),
-            np.log(np.maximum(large, 1)), contact - 2 / 3 * np.log(np.maximum(small, 1)), np.log1p(found.border), lead,
+            mean, np.where(found.join, mean - _logit(found.best), 0), np.log1p(found.likely), np.log1p(found.strong),
+            np.log(np.maximum(found.contact, 1)), *np.log(np.sort(np.maximum(sides, 1), axis=0)),
+            found.outer_small, found.outer_large,
         ],
         axis=1,
     )  # fmt: skip
 
 
 def _logit(p: Floats) -> Floats:
-    bounded = np.clip(p, 1e-3, 1 - 1e-3)
+    bounded = np.clip(p, LOWEST, 1 - LOWEST)
     return np.asarray(np.log(bounded / (1 - bounded)))
 
 
@@ -55,10 +60,11 @@ class Regression:
     """and how many of these were wrong."""
 
     @classmethod
-    def fit(cls, x: Floats, wrong: NDArray[np.bool_], ridge: float = 1.0) -> Regression:
+    def fit(cls, x: Floats, wrong: NDArray[Any], ridge: float = 1.0) -> Regression:
         """The weights that maximise the likelihood of the answers less ``ridge``/2 times their squares.
 
-        Newton's method, at most 50 steps; without questions every probability is 0.5.
+        An answer may be a probability, from 0 to 1. Newton's method, at most 50 steps; without questions every
+        probability is 0.5.
         """
         middle, spread = (
             (x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)) if len(x) else (np.zeros(x.shape[1]), np.ones(x.shape[1]))
@@ -76,7 +82,7 @@ class Regression:
         rounded = [float(np.round(value, 6)) for value in theta]
         return cls(
             tuple(np.round(middle, 6).tolist()), tuple(np.round(spread, 6).tolist()), tuple(rounded[:-1]), rounded[-1],
-            len(x), int(wrong.sum()),
+            len(x), int(np.count_nonzero(wrong)),
         )  # fmt: skip
 
     def probability(self, x: Floats) -> Floats:
@@ -86,11 +92,41 @@ class Regression:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """One regression for join questions and one for separate questions."""
+class Causes:
+    """Two causes of a wrong state, each with its own regression; either is enough.
 
-    join: Regression
-    separate: Regression
+    The one shows at the contact. The other does not: a neuron that touches itself and is one only far away, mostly
+    outside the volume. Without it, sure affinities would make such a question of two large sides as good as worthless.
+    """
+
+    contact: Regression
+    elsewhere: Regression
+    """Sees only ``WITHOUT_CONTACT``."""
+
+    @classmethod
+    def fit(cls, x: Floats, wrong: NDArray[np.bool_]) -> Causes:
+        """Expectation maximisation, 15 steps: which cause each wrong state had, and the regressions that say so."""
+        seen = x[:, WITHOUT_CONTACT]
+        contact, elsewhere = Regression.fit(x, wrong), Regression.fit(seen, wrong)
+        p, q = contact.probability(x), elsewhere.probability(seen) / 3
+        for _ in range(15):
+            either = np.maximum(1 - (1 - p) * (1 - q), 1e-12)
+            contact, elsewhere = Regression.fit(x, wrong * p / either), Regression.fit(seen, wrong * q / either)
+            p, q = contact.probability(x), elsewhere.probability(seen)
+        return cls(contact, elsewhere)
+
+    def probability(self, x: Floats) -> Floats:
+        """Probability of each row of features that at least one cause is there."""
+        right = 1 - self.elsewhere.probability(x[:, WITHOUT_CONTACT])
+        return np.asarray(1 - (1 - self.contact.probability(x)) * right)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Regressions for join questions and for separate questions."""
+
+    join: Causes
+    separate: Causes
     made_from: str
     """The affinities and labels that it was fitted on."""
 
@@ -99,9 +135,7 @@ class Calibration:
         """Fit both to questions and whether each one's present state was wrong."""
         x = features(found)
         return cls(
-            Regression.fit(x[found.join], wrong[found.join]),
-            Regression.fit(x[~found.join], wrong[~found.join]),
-            made_from,
+            Causes.fit(x[found.join], wrong[found.join]), Causes.fit(x[~found.join], wrong[~found.join]), made_from
         )
 
     def probability(self, found: Candidates) -> Floats:
@@ -109,12 +143,24 @@ class Calibration:
         x = features(found)
         return np.where(found.join, self.join.probability(x), self.separate.probability(x))
 
+    def how_well(self, found: Candidates, wrong: NDArray[np.bool_]) -> list[str]:
+        """A line for each kind of question: how many were wrong, and how well the probabilities foretell it."""
+        probability, lines = self.probability(found), []
+        for name, kind in (("join", found.join), ("separate", ~found.join)):
+            error = calibration_error(probability[kind], wrong[kind])
+            area = area_under_curve(probability[kind], wrong[kind])
+            lines.append(
+                f"{name:<9} {int(kind.sum())} answered, {int(wrong[kind].sum())} wrong, calibration error {error:.4f}, "
+                f"AUC {area:.3f}"
+            )
+        return lines
+
     def save(self, path: Path | str) -> None:
         """Write it as JSON."""
         write_text(Path(path), json.dumps({KEY: MADE_BY, **self._values()}, indent=1) + "\n")
 
     def _values(self) -> dict[str, Any]:
-        return {"version": 1, "features": FEATURES, **asdict(self)}
+        return {"version": 2, "features": FEATURES, **asdict(self)}
 
     @classmethod
     def load(cls, path: Path | str = SHIPPED) -> Calibration:
@@ -126,27 +172,35 @@ class Calibration:
         expect_file(path)
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
-            if (values["version"], tuple(values["features"])) != (1, FEATURES):
+            if (values["version"], tuple(values["features"])) != (2, FEATURES):
                 raise ValueError
-            return cls(_regression(values["join"]), _regression(values["separate"]), str(values["made_from"]))
+            return cls(_causes(values["join"]), _causes(values["separate"]), str(values["made_from"]))
         except OSError as error:
             raise NeuropilError(f"expected a calibration, got {error.strerror}, in {path}") from None
         except (ValueError, KeyError, TypeError):
-            raise NeuropilError(f"expected a calibration of version 1, got another file, in {path}") from None
+            raise NeuropilError(
+                f"expected a calibration of version 2, got another file, in {path}; make it with rank --calibrate"
+            ) from None
 
 
 def load_calibration(path: Path | None = None) -> Calibration:
     """The calibration of a file, or the one that comes with the package.
 
-    >>> load_calibration().join.questions > 0
+    >>> load_calibration().join.contact.questions > 0
     True
     """
     return Calibration.load(path or SHIPPED)
 
 
-def _regression(values: dict[str, Any]) -> Regression:
+def _causes(values: dict[str, Any]) -> Causes:
+    return Causes(
+        _regression(values["contact"], len(FEATURES)), _regression(values["elsewhere"], len(FEATURES[WITHOUT_CONTACT]))
+    )
+
+
+def _regression(values: dict[str, Any], features: int) -> Regression:
     columns = {name: tuple(float(v) for v in values[name]) for name in ("middle", "spread", "weight")}
-    if any(len(column) != len(FEATURES) for column in columns.values()):
+    if any(len(column) != features for column in columns.values()):
         raise ValueError
     return Regression(
         **columns, bias=float(values["bias"]), questions=int(values["questions"]), wrong=int(values["wrong"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from neuropil.config import SegmentConfig
 from neuropil.geometry import Box, Triple
-from neuropil.segmentation import merge_tree, settle
+from neuropil.segmentation import merge_tree, region_graph, settle
 from neuropil.segmentation.codes import Affinities
 from neuropil.segmentation.edited_cut import EditedCut, segments_of
 from neuropil.segmentation.scores import fixed_point
@@ -22,6 +23,9 @@ Floats = NDArray[np.float64]
 
 SMALLEST = 1000
 """Voxels that both sides of a question have at least."""
+
+LIKELY, STRONG = 0.1, 0.5
+"""Affinities above which faces of a contact are counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +49,13 @@ class Candidates:
     contact: Integers
     """Faces between the two sides."""
     mean: Floats
-    max: Floats
-    min: Floats
-    """Pooled affinities of these faces."""
-    border: Floats
-    """Voxels of the smaller side that lie on a face of the volume."""
+    """Mean affinity of these faces."""
+    likely: Integers
+    strong: Integers
+    """How many of them have an affinity above 0.1, and above 0.5."""
+    outer_small: Integers
+    outer_large: Integers
+    """Faces of the volume, 0 to 6, that the smaller and the larger side touch: neurons leave through them."""
     best: Floats
     """Highest mean affinity that the smaller side has in any contact with another segment; 0 without one."""
     edge: Integers
@@ -57,6 +63,11 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.join)
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[Candidates]) -> Candidates:
+        """The questions of several, one after the other."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
     def take(self, rows: NDArray[Any]) -> Candidates:
         """Some of the questions, in the given order."""
@@ -81,7 +92,7 @@ class Proofreading:
         cut = self.cut
         new = Proofreading(EditedCut(cut.tree, cut.graph, cut.sizes, lut, threshold, cut.layout), self.fragments)
         new.smallest = self.smallest
-        for name in ("common", "sides", "large", "border", "where"):
+        for name in ("common", "sides", "large", "outer", "above", "where"):
             new.__dict__[name] = getattr(self, name)
         return new
 
@@ -101,15 +112,21 @@ class Proofreading:
         return np.append(np.minimum(*self.sides) >= self.smallest, False)
 
     @cached_property
-    def border(self) -> Integers:
-        """Voxels of each fragment on a face of the volume, ``[fragments + 1]``; those on two faces count twice."""
-        found = np.zeros(len(self.cut.lut), np.int64)
-        array = self.fragments.read()
-        for axis in range(3):
-            for at in (0, -1):
-                face = self.cut.tree.nodes(array.take([at], axis))
-                found += np.bincount(face.reshape(-1), minlength=len(found))
-        return found
+    def outer(self) -> Integers:
+        """Voxels of each fragment on each of the six faces of the volume, ``[6, fragments + 1]``."""
+        array, count = self.fragments.read(), len(self.cut.lut)
+        faces = [self.cut.tree.nodes(array.take([at], axis)) for axis in range(3) for at in (0, -1)]
+        return np.stack([np.bincount(face.reshape(-1), minlength=count) for face in faces])
+
+    @cached_property
+    def above(self) -> tuple[Integers, Integers]:
+        """How many faces of each edge have an affinity above ``LIKELY``, and above ``STRONG``."""
+        start, code, count = self.cut.graph.bins
+        values, faces, ends = self.cut.graph.encoding.table[code], count.astype(np.int64), start.astype(np.int64)
+        likely, strong = (
+            np.diff(np.concatenate([[0], np.cumsum(faces * (values > level))])[ends]) for level in (LIKELY, STRONG)
+        )
+        return likely, strong
 
     @cached_property
     def where(self) -> NDArray[np.float64]:
@@ -144,39 +161,35 @@ class Proofreading:
         low, high = np.minimum(a, b), np.maximum(a, b)
         group = np.where(between, low * len(ids) + high, len(ids) ** 2 + common)
         keys, first, group = np.unique(group, return_index=True, return_inverse=True)
-        sizes = np.bincount(segment, weights=cut.sizes).astype(np.int64)
-        join = between[first]
+        join, ends = between[first], (low[first], high[first])
         merge = np.where(join, -1, common[first])
-        left, right = (np.append(side, 0) for side in self.sides)
-        side_a = np.where(join, sizes[low[first]], left[merge])
-        side_b = np.where(join, sizes[high[first]], right[merge])
-        count: Floats = np.bincount(group, weights=graph.count[rows]).astype(np.float64)
-        scale = fixed_point(graph.encoding)[1]
-        mean = np.bincount(group, weights=graph.sum[rows] / scale) / np.maximum(count, 1)
-        table = graph.encoding.table
-        order = np.argsort(group, kind="stable")
-        starts = np.searchsorted(group[order], np.arange(len(keys)))
-        largest = table[np.maximum.reduceat(graph.max[rows][order], starts)] if len(keys) else np.zeros(0)
-        smallest = table[np.minimum.reduceat(graph.min[rows][order], starts)] if len(keys) else np.zeros(0)
+
+        def sides(values: Integers) -> NDArray[np.int64]:
+            """The sum of a value of each fragment over both sides of each question, ``[2, question]``."""
+            whole = np.bincount(segment, weights=values).astype(np.int64)
+            parts = [np.append(part, 0)[merge] for part in cut.layout.sums(values)]
+            return np.stack([np.where(join, whole[end], part) for end, part in zip(ends, parts, strict=True)])
+
+        side_a, side_b = sides(cut.sizes)
+        small = (side_a > side_b).astype(np.int64)
+        outer: Integers = np.stack([sides(face) > 0 for face in self.outer]).sum(axis=0)
+        at = np.arange(len(keys))
+        count, total, likely, strong = (
+            np.bincount(group, weights=values[rows]) for values in (graph.count, graph.sum, *self.above)
+        )
+        mean = total / fixed_point(graph.encoding)[1] / np.maximum(count, 1)
         best = np.zeros(len(ids))
-        for end in (low, high):
-            np.maximum.at(best, end[first][join], mean[join])
-        border_of_segment = np.bincount(segment, weights=self.border)
-        border_left, border_right = (np.append(side, 0) for side in cut.layout.sums(self.border))
-        smaller = np.where(side_a <= side_b, low[first], high[first])
-        border = np.where(
-            join, border_of_segment[smaller], np.where(side_a <= side_b, border_left[merge], border_right[merge])
-        )
+        for end in ends:
+            np.maximum.at(best, end[join], mean[join])
         everything = Candidates(
-            join, ids[low[first]], ids[high[first]], side_a, side_b, merge, count.astype(np.int64), mean, largest,
-            smallest, border.astype(float), best[smaller], self._middle(rows, group, count, len(keys)),
+            join, ids[ends[0]], ids[ends[1]], side_a, side_b, merge, count.astype(np.int64), mean,
+            likely.astype(np.int64), strong.astype(np.int64), outer[small, at], outer[1 - small, at],
+            best[np.stack(ends)[small, at]], self._middle(rows, group, count, len(keys)),
         )  # fmt: skip
-        asked = (np.minimum(side_a, side_b) >= self.smallest) & ~self._decided(
-            everything, low[first], high[first], segment
-        )
+        asked = (np.minimum(side_a, side_b) >= self.smallest) & ~self._decided(everything, *ends, segment)
         return everything.take(np.flatnonzero(asked))
 
-    def _middle(self, rows: Integers, group: Integers, count: Floats, groups: int) -> Integers:
+    def _middle(self, rows: Integers, group: Integers, count: NDArray[Any], groups: int) -> Integers:
         """Of each group of edges, the one that lies nearest to their middle."""
         where, weight = self.where[rows], self.cut.graph.count[rows].astype(float)
         middle = np.stack([np.bincount(group, weights=weight * where[:, i]) for i in range(3)], axis=1) / count[:, None]
@@ -221,4 +234,5 @@ def proofreading_of(
         lut = made.cut(threshold, settings.min_size or 0)
     else:
         lut = segments_of(made.placed(made.nodes), segmentation, made.tree.fragments)
-    return Proofreading(EditedCut(made.tree, made.graph, made.sizes, lut, threshold), made.fragments)
+    graph = region_graph(made.affinities, made.fragments, histograms=True)
+    return Proofreading(EditedCut(made.tree, graph, made.sizes, lut, threshold), made.fragments)

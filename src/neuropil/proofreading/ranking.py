@@ -111,7 +111,7 @@ def summary_of(state: Proofreading, ranking: Ranking) -> list[str]:
     lut, sizes = state.cut.lut, state.cut.sizes
     ids, segment = np.unique(lut, return_inverse=True)
     voxels = np.bincount(segment, weights=sizes).astype(np.int64)
-    border = np.bincount(segment, weights=state.border)
+    border = np.bincount(segment, weights=state.outer.sum(axis=0))
     real = ids > 0
     background = int(voxels[~real].sum())
     share = 100 * background / max(int(voxels.sum()), 1)

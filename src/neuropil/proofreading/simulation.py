@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neuropil.errors import NeuropilError
 from neuropil.evaluation.placing import common_box
 from neuropil.evaluation.scores import scores_of
 from neuropil.evaluation.table import Contingency, contingency, from_pairs
@@ -258,37 +257,6 @@ def write_simulation(steps: Sequence[SimulatedScores], path: Path | str) -> Path
     return Path(path)
 
 
-CALIBRATED_AT = (0.05, 0.1, 0.3, 0.5)
-"""Thresholds at which questions are collected for a calibration, in addition to the settings' own: right segmentations
-are rarely wrong, so that one threshold alone has too few wrong states to learn from."""
-
-
-def calibrate(state: Proofreading, truth: Truth, luts: Mapping[float, NDArray[Any]], made_from: str) -> Calibration:
-    """Fit a calibration to questions at several thresholds, answered by labels.
-
-    Args:
-        state: fragments, tree and graph.
-        truth: gives the answers.
-        luts: the segment of every fragment at each threshold.
-        made_from: what to write down as its source.
-
-    Raises:
-        NeuropilError: no question has an answer.
-    """
-    parts, answers = [], []
-    for threshold, lut in sorted(luts.items()):
-        found = (there := state.again(lut, threshold)).candidates()
-        answer = truth.answers(there, found)
-        parts.append(found.take(np.flatnonzero(answer != "unsure")))
-        answers.append(answer[answer != "unsure"] == "change")
-    if not sum(map(len, parts)):
-        raise NeuropilError(f"expected questions that the labels can answer, got none, in {made_from}")
-    columns = {
-        name: np.concatenate([getattr(part, name) for part in parts]) for name in Candidates.__dataclass_fields__
-    }
-    return Calibration.fit(Candidates(**columns), np.concatenate(answers), made_from)
-
-
 SHOWN_AFTER = (0, 25, 50, 100, 200, 400)
 """Decisions after which the printed table tells the VI."""
 GOAL = 0.8
@@ -307,10 +275,13 @@ def simulate_into(
     nodes = state.cut.tree.nodes(state.fragments.read())
     truth = Truth(nodes, labels.read(box), state.cut.tree.fragments)
     prepare(folder / "simulation.csv")
+    found = state.candidates()
+    answers = truth.answers(state, found)
+    known = np.flatnonzero(answers != "unsure")
     steps = simulate(state, truth, calibration, wrong=wrong, seed=seed)
     write_simulation(steps, folder / "simulation.csv")
     draw_simulation(steps, folder / "simulation.png")
-    return table_of(steps)
+    return [*table_of(steps), *calibration.how_well(found.take(known), answers[known] == "change")]
 
 
 def runs_of(steps: Sequence[SimulatedScores]) -> dict[tuple[str, int], list[SimulatedScores]]:
