@@ -23,7 +23,16 @@ def write(folder, form, array, attributes):
 
 
 FORMS = ["h5", "zarr", "n5"]
-KEYS = ["dimension_order", "axisorder", "axis_order", "axesOrder", "dim_names", "dimensions_names", "axisLabels"]
+KEYS = [
+    "dimension_order",
+    "axisorder",
+    "axis_order",
+    "axesOrder",
+    "dim_names",
+    "dimensions_names",
+    "axisLabels",
+    "layout",
+]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -34,7 +34,7 @@ OWN_UNITS = tuple(f"{key}_{unit}" for key in ("voxel_size", "resolution", *PLACE
 _NAMES = ("axis_names", "_ARRAY_DIMENSIONS")
 """Attributes that name the axes, as funlib and xarray have them."""
 
-_PERHAPS = re.compile(r"(axis|axes|dims?|dimensions?)(names?|labels?|order|ordering)?")
+_PERHAPS = re.compile(r"(axis|axes|dims?|dimensions?)(names?|labels?|order|ordering)?|layout")
 """Attributes in which other programs name axes, or keep other things: without capitals and _."""
 
 _ABOUT_AXES = (*_NAMES, "axistags", "DIMENSION_LABELS", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates")

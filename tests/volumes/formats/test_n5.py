@@ -1,6 +1,7 @@
 """N5 as other programs write it: every voxel, place and size as meant, or refused by name."""
 
 import json
+import warnings
 from contextlib import suppress
 
 import pytest
@@ -221,3 +222,13 @@ def test_zarr_in_a_folder_called_n5_is_named(tmp_path, version):
         with pytest.raises(NeuropilError, match=rf"got Zarr .*; write zarr://.*{path}$"):
             open_volume(tmp_path / path)
     assert (open_volume(f"zarr://{tmp_path}/a.n5/raw").read() == IMAGE).all()
+
+
+@pytest.mark.parametrize("units", [{}, {"units": ["nm"] * 3}])
+def test_sizes_of_big_data_viewer_have_the_unit_of_its_xml(tmp_path, units):
+    group = {"resolution": [4, 5, 40], "multiScale": True, "saved_completely": True} | units
+    write_n5(tmp_path / "a.n5/setup0/timepoint0/s0", IMAGE, {"downsamplingFactors": [1, 1, 1]}, group)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        same(tmp_path / "a.n5/setup0/timepoint0/s0", IMAGE, voxel_size=(40, 5, 4))
+    assert any("taken as nm" in str(one.message) for one in told) == (not units)

@@ -28,6 +28,8 @@ SIZED = (*SIZES, "pixelResolution", "transform", "downsamplingFactors")
 _ORDER = "xyz"
 """In which N5 counts."""
 
+_BIG_DATA_VIEWER = re.compile(r"setup\d+(/timepoint\d+)?$")
+
 _LEVEL = re.compile(r"s(\d+)")
 
 
@@ -80,6 +82,8 @@ def n5_metadata(
         kept = {key: value for key, value in own.items() if key not in _SPOKEN}
         return arrangement, Metadata.from_attributes(kept, path)
     plain = dict(about.attributes)
+    if _BIG_DATA_VIEWER.search(about.where) and not any(key in plain for key in UNITS):
+        tell(f"{path} is of BigDataViewer, whose XML file says in which unit its resolution is; taken as nm")
     if about.where or _of_finest(plain, own, groups, path, finest):
         plain = _scaled(plain, own, groups, path)
     kept = {key: value for key, value in plain.items() if key not in (*_SPOKEN, "axis_names", "origin")}
