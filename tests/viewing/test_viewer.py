@@ -266,3 +266,17 @@ def test_its_own_names_where_others_may_connect(host):
     own = [host, "192.168.7.7", "::1", "localhost", socket.gethostname().upper()]
     assert [name for name in own if not is_own_host(name, host)] == []
     assert not is_own_host("evil.example", host)
+
+
+def test_a_request_to_end_that_another_thread_receives_ends_it():
+    """The system gives a signal to any thread of a process; only the first one handles it in Python."""
+    code = """
+import signal, threading
+from types import SimpleNamespace
+from neuropil.viewing.viewer import serve
+other = threading.Timer(1, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM))
+viewer = SimpleNamespace(get_viewer_url=lambda: "http://127.0.0.1:1/v/t/")
+serve(viewer, "127.0.0.1", lambda line: None if other.ident else other.start())
+"""
+    done = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

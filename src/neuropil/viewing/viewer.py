@@ -110,7 +110,8 @@ def serve(viewer: neuroglancer.Viewer, host: str, say: Callable[[str], object]) 
         for line in how_to_reach(url, host, port):
             say(line)
         sys.stdout.flush()
-        while not stopped.wait(3600):
+        # A signal that another thread of this process received is handled when this one wakes.
+        while not stopped.wait(0.5):
             pass
     except KeyboardInterrupt:
         say("stopped")
