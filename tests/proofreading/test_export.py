@@ -81,11 +81,12 @@ def test_agglomerates_of_webknossos(folder, tmp_path):
     assert "agglomerates" in said
     described = json.loads((tmp_path / "out/datasource-properties.json").read_text())
     assert described["scale"] == {"factor": [6, 6, 30], "unit": "nanometer"}
+    assert described["id"]["name"] == "out"
     fragments = open_volume(f"{tmp_path}/out/segmentation/1").read()
     segmentation = open_volume(folder / "segmentation.h5").read()
     with h5py.File(tmp_path / "out/segmentation/agglomerates/neuropil.hdf5") as file:
         arrays = {name: file[name][:] for name in file}
-    assert np.array_equal(arrays["segment_to_agglomerate"][fragments.squeeze().transpose(2, 1, 0)], segmentation)
+    assert np.array_equal(arrays["segment_to_agglomerate"][fragments], segmentation)
     offsets, ends = arrays["agglomerate_to_segments_offsets"], arrays["agglomerate_to_edges_offsets"]
     assert offsets.tolist()[:2] == [0, 0]
     for number in (1, 2):
@@ -95,7 +96,7 @@ def test_agglomerates_of_webknossos(folder, tmp_path):
         assert edges.max(initial=0) < len(members)
         places = arrays["agglomerate_to_positions"][int(offsets[number]) : int(offsets[number + 1])]
         for fragment, (x, y, z) in zip(members, places, strict=True):
-            assert fragments.squeeze()[x, y, z] == fragment
+            assert fragments[z, y, x] == fragment
 
 
 def test_supervoxels_and_edges_of_pychunkedgraph(folder, tmp_path):

@@ -27,12 +27,13 @@ LARGE = 1000
 """Voxels from which a segment gets a mesh and a skeleton."""
 
 
-def to_neuroglancer(source: ExportInput, folder: Path) -> list[str]:
+def to_neuroglancer(source: ExportInput, folder: Path, final: Path) -> list[str]:
     """A precomputed segmentation with segment properties, meshes, skeletons, and ranked decisions as annotations.
 
     Args:
         source: the segmentation; decisions need affinities.
         folder: gets ``segmentation/`` and, with affinities, ``decisions/``.
+        final: the name that the folder will have.
 
     Returns:
         Lines that say what was written and how to open it.
@@ -51,31 +52,33 @@ def to_neuroglancer(source: ExportInput, folder: Path) -> list[str]:
     info = json.loads((target / "info").read_text(encoding="utf-8"))
     info |= {"segment_properties": "properties", "mesh": "mesh", "skeletons": "skeletons"}
     (target / "info").write_text(json.dumps(info), encoding="utf-8")
-    said = [f"wrote {target}: {len(rows)} segments, {meshes} meshes, {len(skeletons)} skeletons"]
+    said = [f"wrote {final / 'segmentation'}: {len(rows)} segments, {meshes} meshes, {len(skeletons)} skeletons"]
     layers: list[dict[str, Any]] = [
         {"type": "segmentation", "name": "segmentation", "source": "precomputed://http://localhost:8000/segmentation"}
     ]
     if source.state is not None and source.calibration is not None:
         ranking = rank(source.state, source.calibration)
         write_annotations(folder / "decisions", source.state, ranking)
-        said.append(f"wrote {folder / 'decisions'}: {len(ranking.found)} ranked decisions")
+        said.append(f"wrote {final / 'decisions'}: {len(ranking.found)} ranked decisions")
         layers.append(
             {"type": "annotation", "name": "decisions", "source": "precomputed://http://localhost:8000/decisions"}
         )
     (folder / "state.json").write_text(json.dumps({"layers": layers}, indent=1), encoding="utf-8")
-    said.append(f"open it: neuropil view {target}; or serve {folder} (CORS, port 8000) and load {folder}/state.json")
+    said.append(
+        f"open it: neuropil view {final / 'segmentation'}; or serve {final} (CORS, port 8000) and load state.json of it"
+    )
     return said
 
 
-def to_webknossos(source: ExportInput, folder: Path) -> list[str]:
+def to_webknossos(source: ExportInput, folder: Path, final: Path) -> list[str]:
     """A webKnossos dataset: fragments as segmentation layer, and the agglomerate file that joins them.
 
     Raises:
         NeuropilError: no affinities were given.
     """
-    write_webknossos(folder, _needs_state(source, "webknossos"), source.nanometres)
+    write_webknossos(folder, final.name, _needs_state(source, "webknossos"), source.nanometres)
     return [
-        f"wrote {folder}: fragments (supervoxels) as a layer, agglomerates as HDF5 and Zarr 3",
+        f"wrote {final}: fragments (supervoxels) as a layer, agglomerates as HDF5 and Zarr 3",
         "open it: copy the folder into webKnossos' binary data folder, or `webknossos upload`",
     ]
 
@@ -84,7 +87,7 @@ PCG_EDGE = np.dtype([("sv1", "<u8"), ("sv2", "<u8"), ("aff", "<f4"), ("area", "<
 """An edge as PyChunkedGraph's ingest reads it."""
 
 
-def to_pychunkedgraph(source: ExportInput, folder: Path) -> list[str]:
+def to_pychunkedgraph(source: ExportInput, folder: Path, final: Path) -> list[str]:
     """Fragments as a precomputed volume of uint64, their weighted edges, and which segment each fragment is in.
 
     ``edges.npy`` holds records sv1, sv2, aff (mean affinity), area (faces) of all pairs of touching fragments;
@@ -104,10 +107,10 @@ def to_pychunkedgraph(source: ExportInput, folder: Path) -> list[str]:
     np.save(folder / "edges.npy", edges)
     pairs = np.stack([np.arange(len(state.cut.lut), dtype=np.uint64), state.cut.lut.astype(np.uint64)], axis=1)
     np.save(folder / "agglomeration.npy", pairs[1:])
-    return [f"wrote {folder}: supervoxels/, edges.npy ({len(edges)} edges), agglomeration.npy"]
+    return [f"wrote {final}: supervoxels/, edges.npy ({len(edges)} edges), agglomeration.npy"]
 
 
-def to_swc(source: ExportInput, folder: Path) -> list[str]:
+def to_swc(source: ExportInput, folder: Path, final: Path) -> list[str]:
     """One SWC file for each skeleton of a segment of at least 1,000 voxels; nm, x y z.
 
     Raises:
@@ -121,10 +124,10 @@ def to_swc(source: ExportInput, folder: Path) -> list[str]:
     for skeleton in skeletons:
         lines = [f"# segment {skeleton.id}; x y z in nm", *_swc(skeleton, source.nanometres)]
         (folder / f"{skeleton.id}.swc").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return [f"wrote {folder}: {len(skeletons)} files"]
+    return [f"wrote {final}: {len(skeletons)} files"]
 
 
-TARGETS: dict[str, Callable[[ExportInput, Path], list[str]]] = {
+TARGETS: dict[str, Callable[[ExportInput, Path, Path], list[str]]] = {
     "neuroglancer": to_neuroglancer,
     "webknossos": to_webknossos,
     "pychunkedgraph": to_pychunkedgraph,
@@ -144,8 +147,7 @@ def export(source: ExportInput, folder: Path, target: str) -> list[str]:
         raise NeuropilError(f"expected a voxel size, which exports need; none is in {source.segmentation.path}")
     with replacing(folder, anything) as temporary:
         temporary.mkdir()
-        said = TARGETS[target](source, temporary)
-    return [line.replace(str(temporary), str(folder)) for line in said]
+        return TARGETS[target](source, temporary, folder)
 
 
 def _rows(source: ExportInput) -> list[SegmentRow]:

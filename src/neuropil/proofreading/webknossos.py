@@ -17,11 +17,12 @@ NAME = "neuropil"
 """Of the agglomerate file."""
 
 
-def write_webknossos(folder: Path, state: Proofreading, nanometres: NDArray[np.float64]) -> None:
+def write_webknossos(folder: Path, dataset: str, state: Proofreading, nanometres: NDArray[np.float64]) -> None:
     """Write ``datasource-properties.json``, the layer ``segmentation`` in Zarr 3, and its agglomerates twice.
 
     Args:
         folder: a new dataset.
+        dataset: its name.
         state: fragments, graph, and which segment each fragment is in.
         nanometres: voxel size x, y, z.
 
@@ -44,7 +45,7 @@ def write_webknossos(folder: Path, state: Proofreading, nanometres: NDArray[np.f
     group = {"zarr_format": 3, "node_type": "group", "attributes": made_by}
     (store / "zarr.json").write_text(json.dumps(group), encoding="utf-8")
     described = {
-        "id": {"name": folder.name, "team": ""},
+        "id": {"name": dataset, "team": ""},
         "scale": {"factor": [float(n) for n in nanometres], "unit": "nanometer"},
         "version": 1,
         "dataLayers": [
