@@ -23,9 +23,9 @@ from neuropil.inference.symmetries import channels_read
 from neuropil.inference.tiling import Tiling, choose_tile, lay_tiles, step_tiles
 from neuropil.inference.trial import compiled_if_faster
 from neuropil.models.checkpoint import Model, as_model
+from neuropil.models.convolution import convolves_with_ours
 from neuropil.models.folding import can_be_cast, can_be_narrowed, for_prediction, in_bfloat16
 from neuropil.models.precision import computes_in_bf16
-from neuropil.models.unet import ResidualUNet
 from neuropil.volumes import Volume, require_image
 from neuropil.volumes.grey import GreyValues, scaled_image, warn_of_grey
 from neuropil.volumes.tissue import Tissue, TissueMap, tissue_map
@@ -216,7 +216,7 @@ def make_request(
     """
     targets = choose_devices(device, devices)
     model = as_model(checkpoint)
-    own = all(isinstance(part, ResidualUNet) for part in getattr(model.network, "networks", [model.network]))
+    own = convolves_with_ours(model.network)
     bf16 = computes_in_bf16(targets[0], model.config.training.precision, own, learns=False)
     settings = settings or model.config.predict
     image = scaled_image(require_image(image), model.config.data.intensity.scale)

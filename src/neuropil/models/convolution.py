@@ -51,6 +51,16 @@ class Convolution(nn.Conv3d):
         return out
 
 
+def convolves_with_ours(network: nn.Module) -> bool:
+    """Whether every convolution of a network is a :class:`Convolution`, and there is one; they are right with AMX.
+
+    >>> convolves_with_ours(nn.Sequential(Convolution(1, 2))), convolves_with_ours(nn.Conv3d(1, 2, 1))
+    (True, False)
+    """
+    found = [part for part in network.modules() if isinstance(part, nn.modules.conv._ConvNd)]
+    return bool(found) and all(type(part) is Convolution for part in found)
+
+
 def _by_section(x_BCZYX: Tensor, weight_OCLM: Tensor, bias_O: Tensor | None) -> Tensor:
     """A convolution over y and x of every section."""
     padding = (weight_OCLM.shape[2] // 2, weight_OCLM.shape[3] // 2)
