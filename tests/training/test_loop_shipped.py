@@ -33,8 +33,9 @@ def small(config, data):
     """The recipe on a small volume, for one step; its network, targets, losses and augmentation are what they are."""
     values = config.to_dict()
     pair = {"image": f"{data}/image.h5", "labels": f"{data}/labels.h5"}
-    values["data"] |= {"train": [pair], "validation": [pair | {"box": "9:12,:,:"}], "test": None}
-    patch = [min(3, values["training"]["patch"][0]), 32, 32]
+    box = "0:12,:,:" if config.augment.cube else "9:12,:,:"
+    values["data"] |= {"train": [pair], "validation": [pair | {"box": box}], "test": None}
+    patch = [12, 12, 12] if config.augment.cube else [min(3, values["training"]["patch"][0]), 32, 32]
     little = {"patch": patch, "batch": 1, "iterations": 1, "precision": "fp32", "segment_validation": None}
     values["training"] |= little | {"device": "cpu", "devices": 1, "strategy": "auto", "workers": 0}
     values["predict"] |= {"tile": None, "overlap": None}
