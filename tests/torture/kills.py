@@ -191,6 +191,8 @@ def shown(work: Path, words: str, expected: dict[str, Any], replaced: bool) -> s
 
 def ended(work: Path, words: str, expected: dict[str, Any]) -> str:
     """What is wrong after the same command ran to its end, with outputs or with what else lies there."""
+    if words.startswith("export"):  # which wants a new folder
+        shutil.rmtree(work / "o", ignore_errors=True)
     done = in_child(lambda: run_in(work, words), 120)
     if done.value is None or done.value[0]:
         return f"the next run fails: {done}"

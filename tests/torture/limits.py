@@ -96,7 +96,7 @@ def other_user(rng: random.Random, work: Path, words: str) -> str:
     """A user who may read the folder and not write to it."""
     if os.getuid():
         return ""
-    for folder in [work, *work.rglob("*")]:
+    for folder in [work.parent, work.parent.parent, work, *work.rglob("*")]:
         folder.chmod(0o755 if folder.is_dir() else 0o644)
 
     def go() -> tuple[int, str]:

@@ -269,7 +269,7 @@ def readable(path: str) -> Iterator[None]:
         raise
     except PermissionError:
         raise NeuropilError(f"no permission to read {path}") from None
-    except (OSError, ValueError, RuntimeError, EOFError) as error:
+    except (OSError, ValueError, RuntimeError, EOFError, SyntaxError) as error:  # the last by Pillow, of broken PNG
         raise NeuropilError(f"cannot read {path}: {first_line(error)}; is it damaged or truncated?") from error
 
 

@@ -105,3 +105,16 @@ def test_sections_of_one_depth(tmp_path):
     Image.fromarray(IMAGE[1]).save(tmp_path / "1.png", format="JPEG")
     with pytest.raises(NeuropilError, match=r"PNG of 8 bits as .*0\.png, got JPEG in .*1\.png"):
         open_volume(tmp_path / "*.png")
+
+
+def test_png_with_a_byte_too_many_ends_in_one_message_wherever_it_is(tmp_path):
+    """Pillow says SyntaxError where the length of the pixels no longer leads to the next chunk."""
+    Image.fromarray(np.arange(144, dtype=np.uint16).reshape(12, 12)).save(tmp_path / "a.png")
+    whole, refused = (tmp_path / "a.png").read_bytes(), 0
+    for at in range(30, len(whole) - 12):
+        (tmp_path / "a.png").write_bytes(whole[:at] + bytes(1) + whole[at:])
+        try:
+            open_volume(tmp_path / "a.png").read()
+        except NeuropilError:
+            refused += 1
+    assert refused > 20
