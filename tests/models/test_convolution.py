@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from neuropil.config import ModelConfig
 from neuropil.models import ResidualUNet, build_network, convolution
-from neuropil.models.convolution import Convolution
+from neuropil.models.convolution import Convolution, convolves_with_ours
 from neuropil.models.folding import can_be_cast, for_prediction, in_bfloat16
 
 KERNELS = [(1, 1, 1), (1, 3, 3), (3, 3, 3), (1, 5, 5), (5, 3, 1)]
@@ -52,6 +52,11 @@ def test_it_is_a_convolution(kernel, depth, batch, inside, outside, last):
         x = x.contiguous(memory_format=torch.channels_last_3d)
     near(gradients(own, x, torch.float32), expected, 1e-5)
     near(gradients(own, x, torch.bfloat16), expected, 0.015)
+
+
+def test_networks_whose_convolutions_are_ours():
+    assert convolves_with_ours(build_network(ModelConfig()))
+    assert not convolves_with_ours(build_network(ModelConfig(architecture="unet_3d")))
 
 
 def test_parameters_and_first_weights_are_those_of_conv3d():

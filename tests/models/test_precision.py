@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from neuropil import NeuropilError
-from neuropil.config import ModelConfig
-from neuropil.models import ResidualUNet, build_network, is_own, precision
+from neuropil.models import precision
 from neuropil.models.precision import computes_in_bf16
 from neuropil.processor import Processor
 
@@ -91,12 +90,6 @@ def test_wrong_words_are_refused():
         computes_in_bf16(CPU, "half", True, True)
     with pytest.raises(NeuropilError, match="NEUROPIL_AMX: expected 0"):
         computes_in_bf16(CPU, "fp32", True, True, Processor(ZEN4, {"NEUROPIL_AMX": "no"}, lambda: False))
-
-
-def test_what_is_ours():
-    assert is_own(ModelConfig())
-    assert isinstance(build_network(ModelConfig()), ResidualUNet)
-    assert not is_own(ModelConfig(architecture="segresnet"))
 
 
 def test_a_limit_of_onednn_below_bf16_means_fp32():

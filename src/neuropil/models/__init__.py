@@ -9,16 +9,7 @@ from neuropil.config.networks import CLASSIC
 from neuropil.models.unet import ResidualUNet, check_spread
 from neuropil.targets import auxiliaries
 
-__all__ = ["ResidualUNet", "build_network", "check_spread", "is_own"]
-
-
-def is_own(model: ModelConfig) -> bool:
-    """Whether the network is built of :class:`neuropil.models.convolution.Convolution` alone.
-
-    >>> is_own(ModelConfig())
-    True
-    """
-    return model.architecture == "residual_unet"
+__all__ = ["ResidualUNet", "build_network", "check_spread"]
 
 
 def build_network(model: ModelConfig) -> nn.Module:

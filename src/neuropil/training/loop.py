@@ -17,7 +17,8 @@ from lightning_fabric import Fabric
 from neuropil.config import Config, check_trainable
 from neuropil.dataset import VolumeDataset
 from neuropil.errors import NeuropilError
-from neuropil.models import is_own
+from neuropil.models import build_network
+from neuropil.models.convolution import convolves_with_ours
 from neuropil.training.batches import (
     Batch,
     Numbers,
@@ -101,7 +102,7 @@ def _train(
 ) -> Path:
     settings, asked = config.training, config
     # What it learns from. Sample n is a function of the seed and n alone, so going on only takes the iteration.
-    fabric = start_fabric(settings, is_own(config.model))
+    fabric = start_fabric(settings, convolves_with_ours(build_network(config.model)))
     if teacher:
         config = with_teacher(teacher, config, out, fabric)
     dataset = open_dataset(config.data.train, config, settings.seed, config.augment)
