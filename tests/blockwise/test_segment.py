@@ -253,7 +253,7 @@ def test_a_run_chooses_by_memory_and_says_which(tmp_path, capsys, monkeypatch):
     config = SegmentConfig(threshold=0.5)
     scaling.segment_either_way(tmp_path / "a.zarr", tmp_path / "memory.h5", config)
     assert "in memory" in capsys.readouterr().out
-    monkeypatch.setattr(scaling, "free_memory", lambda device: 1000)
+    monkeypatch.setattr(scaling, "free_ram", lambda: 1000)
     scaling.segment_either_way(tmp_path / "a.zarr", tmp_path / "blocks.h5", config)
     assert "by blocks of 128×512×512" in capsys.readouterr().out
     found, expected = (open_volume(tmp_path / name).read() for name in ("blocks.h5", "memory.h5"))
@@ -273,7 +273,7 @@ def test_what_takes_the_whole_volume_stays_in_memory_and_says_why(tmp_path, caps
     from neuropil.pipeline import scaling
 
     write_volume(tmp_path / "a.zarr", np.random.default_rng(0).random((3, 4, 6, 8)).astype(np.float32))
-    monkeypatch.setattr(scaling, "free_memory", lambda device: 1000)
+    monkeypatch.setattr(scaling, "free_ram", lambda: 1000)
     scaling.segment_either_way(tmp_path / "a.zarr", tmp_path / "s.h5", SegmentConfig(**changes))
     assert f"segmenting {words}" in capsys.readouterr().out
     expected = segment(open_volume(tmp_path / "a.zarr"), SegmentConfig(**changes))

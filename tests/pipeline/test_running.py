@@ -181,7 +181,7 @@ def test_tuning_by_blocks_that_was_stopped_goes_on(tmp_path, monkeypatch):
     """Labels that are the same are not written anew, which would be another job."""
     write_volume(tmp_path / "a.zarr", np.full((3, 2, 4, 4), 0.9, np.float32))
     labels = array_volume(np.ones((2, 4, 4), np.uint8))
-    monkeypatch.setattr(scaling, "free_memory", lambda device: 1)
+    monkeypatch.setattr(scaling, "free_ram", lambda: 1)
     monkeypatch.setattr(scaling, "BLOCK", (2, 2, 4))
 
     def tune(stop):
@@ -206,7 +206,7 @@ def test_too_little_memory_is_noticed_and_changes_nothing(data, done, tmp_path, 
     shutil.copytree(done, out)
     for name in ("segmentation.h5", "validation/segment.yaml"):
         (out / name).unlink()
-    monkeypatch.setattr("neuropil.pipeline.scaling.free_memory", lambda device: 1000)
+    monkeypatch.setattr("neuropil.pipeline.scaling.free_ram", lambda: 1000)
     monkeypatch.setattr("neuropil.pipeline.scaling.BLOCK", (4, 30, 30))
     run(recipe(data), out)
     told = capsys.readouterr().out

@@ -83,13 +83,15 @@ def describe(path: str) -> list[str]:
     ...     describe(f"{folder}/a.h5")[1:3]
     ['shape       4 × 5 × 6 (z, y, x), uint8, 120 bytes', 'voxel size  30 × 6 × 6 nm']
     """
-    from neuropil.models.released import released_models
     from neuropil.volumes import list_arrays, open_volume
     from neuropil.volumes.location import parse_location
 
     file = Path(path)
-    if not file.exists() and (path.isidentifier() or path in released_models()):
-        return _released(path)
+    if not file.exists():
+        from neuropil.models.released import released_models
+
+        if path.isidentifier() or path in released_models():
+            return _released(path)
     if file.suffix in (".pt", ".pth", ".ckpt", ".safetensors") or (file.is_file() and zipfile.is_zipfile(file)):
         return _checkpoint(file)
     arrays = list_arrays(path)

@@ -8,14 +8,13 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from neuropil.blockwise import BLOCK, segment_blocks, tune_blocks
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.evaluation.tuning import Tuning, tune_pairs
 from neuropil.geometry import Triple
-from neuropil.inference.memory import free_memory
+from neuropil.memory import free_ram
 from neuropil.progress import ProgressDisplay
 from neuropil.segmentation import segment_volume
 from neuropil.volumes import Volume, as_volume, open_volume, write_volume
@@ -85,7 +84,7 @@ def chosen_way(doing: str, needed: int, whole: str) -> bool:
         needed: bytes that it would take in memory.
         whole: what takes the whole volume, empty where nothing does.
     """
-    free = free_memory(torch.device("cpu"))
+    free = free_ram()
     small = needed > 0.8 * free
     way = f"by blocks of {'×'.join(map(str, BLOCK))}" if small and not whole else "in memory"
     why = f", since {whole} takes the whole volume" if small and whole else ""
