@@ -240,7 +240,7 @@ def test_workers_read_precomputed_volumes(tmp_path, way):
 def serving(folder):
     """The address at which files of a folder are handed out."""
     with Server(("127.0.0.1", 0), partial(Silent, directory=folder)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

@@ -49,7 +49,7 @@ TESTED_IN = {
     "viewing/test_viewer.py": "cli/looking",
     "volumes/formats/test_hdf5.py": "volumes/formats/hdf5_file",
     "volumes/formats/test_codecs.py": "volumes/formats/zipped",
-    "volumes/formats/test_chunked.py": "volumes/formats/keys volumes/formats/making volumes/formats/ome",
+    "volumes/formats/test_chunked.py": "volumes/formats/making volumes/formats/ome",
     "volumes/formats/test_n5.py": "volumes/formats/n5_place",
     "volumes/formats/test_precomputed.py": "volumes/formats/precomputed_files",
     "volumes/formats/test_sections.py": "volumes/formats/pages",

@@ -114,7 +114,7 @@ def running_bucket() -> Iterator[Bucket]:
     """The server, until the end of the block."""
     server = Server(("127.0.0.1", 0), Handler)
     server.bucket = Bucket(f"http://127.0.0.1:{server.server_port}")
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield server.bucket
     finally:

@@ -1,25 +1,9 @@
 """A large image that was made anew is another one, even where the voxels that are looked at are the same."""
 
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-
 import numpy as np
 import pytest
 
 from neuropil.volumes import Metadata, identity, image_digest, open_volume, write_volume
-
-
-@pytest.fixture
-def server(tmp_path):
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
 
 
 @pytest.mark.parametrize("name", ["local", "server", "precomputed"])

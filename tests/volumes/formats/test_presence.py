@@ -50,7 +50,7 @@ class RangeHandler(SimpleHTTPRequestHandler):
 def bucket(tmp_path):
     """The address of a server of the files in a folder."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(RangeHandler, directory=tmp_path))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
