@@ -1,8 +1,14 @@
 """What all tests share."""
 
+from functools import cache
+
 import pytest
 import torch
+import typer.testing
 from hypothesis import HealthCheck, settings
+
+# The tree of commands is built once, and not at each command, which took three times as long as most of them.
+typer.testing._get_command = cache(typer.testing._get_command)
 
 # A busy machine is no failure: no time limit per example, and slow first draws are allowed.
 COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}
