@@ -195,7 +195,9 @@ def learn(recipes: list[str], steps: int, width: int) -> None:
                 text=True,
                 timeout=3600,
             )
-            found[precision] = float(done.stdout.split()[-1]) if done.returncode == 0 else float("nan")
+            if done.returncode:
+                print(f"{recipe} in {precision} with {threads} threads failed: {done.stderr.strip().splitlines()[-1:]}")
+            found[precision] = float("nan") if done.returncode else float(done.stdout.split()[-1])
         ratio = found["bf16"] / found["fp32"]
         print(f"{recipe:<32} {threads:4d} {found['fp32']:10.5f} {found['bf16']:8.5f} {ratio:8.4f}", flush=True)
 
