@@ -175,6 +175,12 @@ def test_opens_at_the_worst_mistake(tissue):
         close_viewer()
 
 
+def test_an_image_taken_for_ids_has_no_mistakes(tissue):
+    image, labels, _, segmentation = (array_volume(array) for array in tissue)
+    assert mistakes_in(layers_of([image, image], labels)) == []
+    assert mistakes_in(layers_of([segmentation], image)) == []
+
+
 def test_refuses(tissue):
     layers = layers_of([array_volume(tissue[0], PLACED)])
     with pytest.raises(NeuropilError, match="--at 0,0,0 lies outside 60:68,10:150,20:200"):

@@ -17,6 +17,7 @@ from neuropil.evaluation.objects import ObjectError, worst_errors
 from neuropil.geometry import Triple
 from neuropil.proofreading.meshes import absent, needs_zmesh, surface
 from neuropil.viewing.layers import Layer, LayerVoxels, grey_range
+from neuropil.volumes.counting import looks_like_image
 
 if TYPE_CHECKING:
     import neuroglancer
@@ -30,14 +31,17 @@ _RGB = """void main() {
 
 
 def mistakes_in(layers: Sequence[Layer], count: int = 10) -> list[ObjectError]:
-    """The worst splits and merges of the first segmentation against the truth, worst first; none without a truth.
+    """The worst splits and merges of the first segmentation against the truth, worst first.
+
+    None without a truth, and none where either is an image taken for ids: a million ids of one voxel take long, and say
+    nothing.
 
     Raises:
         NeuropilError: the two cannot be compared, see ``neuropil.evaluate``.
     """
     truth = next((layer.volume for layer in layers if layer.is_truth), None)
     found = next((layer.volume for layer in layers if layer.kind == "segmentation" and not layer.is_truth), None)
-    if truth is None or found is None:
+    if truth is None or found is None or looks_like_image(truth) or looks_like_image(found):
         return []
     worst = worst_errors(found, truth, count=count)
     return sorted([*worst.splits, *worst.merges], key=lambda error: -error.bits)
