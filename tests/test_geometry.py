@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuropil import NEAREST, NeuropilError
-from neuropil.geometry import parse_offsets
+from neuropil.geometry import Box, blocks, parse_offsets
 
 
 @pytest.mark.parametrize("given", ["-1,0,0; 0,-1,0; 0,0,-1;", NEAREST, np.array(NEAREST), np.array(NEAREST, float)])
@@ -29,3 +29,7 @@ def test_the_same_edge_twice_is_refused_with_either_sign(given):
 
 def test_edges_of_either_sign_are_taken_as_they_are():
     assert parse_offsets("1,0,0;0,-1,1;0,1,1") == ((1, 0, 0), (0, -1, 1), (0, 1, 1))
+
+
+def test_blocks_of_a_huge_box_come_one_at_a_time():
+    assert next(blocks(Box.whole((2**62, 2**62, 2**62)), (1, 1, 1))) == Box((0, 0, 0), (1, 1, 1))

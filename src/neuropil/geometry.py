@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 from neuropil.errors import NeuropilError
 
@@ -151,8 +150,8 @@ def blocks(box: Box, shape: Triple) -> Iterator[Box]:
     """
     if min(shape) < 1:
         raise NeuropilError(f"blocks need at least one voxel on each axis, got {shape}")
-    starts = [range(a, b, n) for a, b, n in zip(box.start, box.stop, shape, strict=True)]
-    for start in product(*starts):
+    z, y, x = (range(a, b, n) for a, b, n in zip(box.start, box.stop, shape, strict=True))
+    for start in ((k, j, i) for k in z for j in y for i in x):  # one at a time: `product` would hold all of each axis
         yield Box.at(start, shape).intersect(box)
 
 

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box
@@ -74,3 +75,10 @@ def test_a_mask_is_of_0_and_1(tmp_path, monkeypatch, value, kept):
         return
     with pytest.raises(NeuropilError, match=r"a mask of 0 \(outside\) and 1 \(tissue\).*m\.h5"):
         lay(path)
+
+
+def test_jpeg_is_no_place_for_a_mask(tmp_path):
+    for z, section in enumerate(MASK):
+        Image.fromarray(section.astype(np.uint8) * 255).save(tmp_path / f"{z}.jpg")
+    with pytest.raises(NeuropilError, match="got JPEG or another packing"):
+        module.open_kept(f"{tmp_path}/*.jpg")

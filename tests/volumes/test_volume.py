@@ -40,6 +40,7 @@ def test_an_array_is_a_volume_and_is_not_copied():
         (np.zeros((2, 0, 3)), "empty"),
         (np.zeros((2, 1, 3), complex), "real"),
         (np.zeros((2, 1, 3), object), "real"),
+        (np.zeros((2, 1, 3), np.longdouble), "at most 8 bytes"),
     ],
 )
 def test_what_is_no_volume(array, message, tmp_path):

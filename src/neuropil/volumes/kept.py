@@ -15,7 +15,7 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import blocks
 from neuropil.volumes.identity import stamp
 from neuropil.volumes.opening import open_volume
-from neuropil.volumes.volume import ArrayStore, Volume
+from neuropil.volumes.volume import ArrayStore, Volume, check_exact
 
 KEPT = 1 << 28
 """Voxels of a mask up to which it is kept, at a byte each; a larger one is read as it is needed."""
@@ -57,6 +57,7 @@ def open_kept(path: str) -> Volume:
     [[[True, True], [True, True]]]
     """
     mask = open_volume(path)
+    check_exact(mask)
     if len(mask.shape) != 3 or prod(mask.shape) > KEPT:
         return mask
     with mask:

@@ -24,6 +24,7 @@ from neuropil.volumes.volume import (
     Volume,
     array_volume,
     check_array,
+    check_exact,
     first_line,
 )
 
@@ -56,6 +57,8 @@ def open_volume(path: str | Path, mode: Mode = "r", colour: Colour = "", axes: s
     location = parse_location(path)
     with _damage_told(path):
         volume = location.format.open(replace(location, colour=colour, axes=_axes(axes, location)), mode)
+    if colour == "segmentation":
+        check_exact(volume)
     note_input(location.container)
     question(volume.metadata.voxel_size, volume.path)
     return volume

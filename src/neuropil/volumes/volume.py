@@ -24,6 +24,9 @@ Mode = Literal["r", "r+"]
 Index = tuple[slice, ...]
 """One slice per axis, within the array."""
 
+_LONGEST, _BYTES = 2**32, 2**63
+"""Voxels along an axis (17 m at 4 nm), and bytes, that an array may have: libraries count them in 64 bits."""
+
 
 class Store(Protocol):
     """What a file format has to offer. Arrays are [z, y, x] or [c, z, y, x]; indices count from 0."""
@@ -250,8 +253,20 @@ class WholeStore(WrappedStore):
         raise NeuropilError(f"ids in floats are only read; write {self.path} as uint32 or uint64")
 
 
+def check_extent(shape: Sequence[int], dtype: np.dtype[Any], path: str) -> None:
+    """Refuse what no array of voxels can be, before a library is asked for room for it: a damaged description."""
+    if max(shape, default=0) > _LONGEST or prod(shape) * dtype.itemsize >= _BYTES:
+        raise NeuropilError(
+            f"expected an array of less than 2**63 bytes, at most 2**32 voxels long, got shape {tuple(shape)} of "
+            f"{dtype}, in {path}; its description is damaged"
+        )
+    if dtype.kind in "iuf" and dtype.itemsize > 8:
+        raise NeuropilError(f"expected numbers of at most 8 bytes, got {dtype}, in {path}; save it as float64")
+
+
 def check_array(shape: Sequence[int], dtype: np.dtype[Any], path: str) -> None:
-    """Refuse what is no volume: not 3 or 4 axes, no voxels, no numbers."""
+    """Refuse what is no volume: not 3 or 4 axes, no voxels, no numbers, or too large."""
+    check_extent(shape, dtype, path)
     if len(shape) not in (3, 4):
         raise NeuropilError(f"expected 3 axes (z, y, x) or 4 (c, z, y, x), got shape {tuple(shape)}, in {path}")
     if 0 in shape:
@@ -368,22 +383,32 @@ def require_image(volume: Volume) -> Volume:
     return volume
 
 
+def check_exact(volume: Volume) -> None:
+    """Refuse ids, or a mask, in a packing that may have changed them.
+
+    Raises:
+        NeuropilError: they are.
+    """
+    if getattr(unwrapped(volume.store), "lossy", False):
+        raise NeuropilError(
+            f"expected ids as they were, got JPEG or another packing that may change them, in {volume.path}; save them "
+            "without it, as PNG, or as TIFF, HDF5 or Zarr packed by deflate or zstd"
+        )
+
+
 def require_labels(volume: Volume) -> Volume:
     """The volume itself, if it can be labels or a segmentation: `[z, y, x]`, integers; floats that hold whole numbers,
     as some programs write ids, are read as such.
 
     Raises:
-        NeuropilError: another number of axes; values that JPEG has changed; fractions, when they are read.
+        NeuropilError: another number of axes; values that JPEG or its like have changed; fractions, when they are read.
 
     >>> require_labels(array_volume(np.zeros((2, 3, 4), np.uint64))).shape
     (2, 3, 4)
     """
     if len(volume.shape) != 3:
         raise NeuropilError(f"expected labels [z, y, x], got shape {volume.shape}, in {volume.path}")
-    if getattr(unwrapped(volume.store), "lossy", False):
-        raise NeuropilError(
-            f"expected ids as they were, got JPEG, which changes them, in {volume.path}; save them as PNG"
-        )
+    check_exact(volume)
     if volume.dtype.kind == "f":
         return replace(volume, store=WholeStore(volume.store, volume.path))
     return volume

@@ -333,3 +333,31 @@ def test_opened_to_change(tmp_path):
     with open_volume(tmp_path / "a.zarr", "r+") as volume:
         volume.write(Box((1, 0, 0), (2, 1, 1)), np.ones((1, 1, 1), "u1"))
     assert open_volume(tmp_path / "a.zarr").read().sum() == 1
+
+
+@pytest.mark.parametrize("number", [10**18, 2**31 - 1])
+@pytest.mark.parametrize(
+    ("name", "file", "place"),
+    [
+        ("a.zarr", "zarr.json", ("shape", 1)),
+        ("a.zarr", "zarr.json", ("chunk_grid", "configuration", "chunk_shape", 1)),
+        ("zarr2://a.zarr", ".zarray", ("chunks", 1)),
+        ("a.n5", "attributes.json", ("dimensions", 1)),
+        ("a.n5", "attributes.json", ("blockSize", 1)),
+        ("a.precomputed", "info", ("num_channels",)),
+        ("a.precomputed", "info", ("scales", 0, "size", 1)),
+        ("a.precomputed", "info", ("scales", 0, "chunk_sizes", 0, 1)),
+    ],
+)
+def test_arrays_and_chunks_that_nothing_can_hold_are_refused(tmp_path, monkeypatch, name, file, place, number):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("neuropil.memory.free_ram", lambda: 10**9)
+    write_volume(name, np.ones((4, 40, 30), np.uint32))
+    described = tmp_path / name.removeprefix("zarr2://") / file
+    values = node = json.loads(described.read_text())
+    for key in place[:-1]:
+        node = node[key]
+    node[place[-1]] = number
+    described.write_text(json.dumps(values))
+    with pytest.raises(NeuropilError, match=r"damaged|needs about|disagree"):  # the chunks have other names, too
+        open_volume(name).read()

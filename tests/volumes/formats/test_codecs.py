@@ -14,7 +14,7 @@ import zarr
 import zarr.codecs.numcodecs as packers
 
 from neuropil import Box, NeuropilError
-from neuropil.volumes import convert_volume, list_arrays, open_volume
+from neuropil.volumes import convert_volume, list_arrays, open_volume, require_labels
 from neuropil.volumes.formats import codecs
 
 ARRAY = np.random.default_rng(0).integers(0, 200, (9, 17, 20)).astype(np.uint16)
@@ -48,6 +48,15 @@ def write(store, packing, form=2):
 def test_zarr_2(tmp_path, name):
     write(tmp_path / "a.zarr", PACKED_2[name])
     check(tmp_path / "a.zarr")
+
+
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr")
+@pytest.mark.parametrize("form", [2, 3])
+def test_codecs_that_round_are_no_place_for_ids(tmp_path, form):
+    rounding = [numcodecs.BitRound(3) if form == 2 else packers.BitRound(keepbits=3)]
+    zarr.create_array(tmp_path / "a.zarr", data=ARRAY.astype("f4"), filters=rounding, zarr_format=form)
+    with pytest.raises(NeuropilError, match="got JPEG or another packing"):
+        require_labels(open_volume(tmp_path / "a.zarr"))
 
 
 @pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr")

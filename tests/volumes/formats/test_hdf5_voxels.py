@@ -8,7 +8,7 @@ import pytest
 
 from foreign import IMAGE, same
 from neuropil.errors import NeuropilError, Note
-from neuropil.volumes import open_volume, write_volume
+from neuropil.volumes import open_volume, require_labels, write_volume
 
 
 def write(path, **datasets):
@@ -156,3 +156,19 @@ def test_chunks_that_were_never_written_are_counted(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         open_volume(tmp_path / "b.h5")
+
+
+@pytest.mark.parametrize(
+    ("packing", "dtype", "lossy"), [("ZFP", "i4", True), ("scale", "f4", True), ("scale", "i4", False)]
+)
+def test_packings_that_change_ids(tmp_path, packing, dtype, lossy):
+    hdf5plugin = pytest.importorskip("hdf5plugin")
+    options = hdf5plugin.Zfp(rate=8) if packing == "ZFP" else {"scaleoffset": 0, "chunks": (2, 10, 10)}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=IMAGE.astype(dtype), **options)
+    with open_volume(tmp_path / "a.h5") as volume:
+        if not lossy:
+            assert (require_labels(volume).read() == IMAGE).all()
+            return
+        with pytest.raises(NeuropilError, match="got JPEG or another packing"):
+            require_labels(volume)

@@ -48,6 +48,30 @@ def test_a_palette_of_grays_and_one_of_imagej_change_no_value(tmp_path):
         same(tmp_path / "b.tif", IMAGE[:1])
 
 
+@pytest.mark.parametrize(
+    ("compression", "how"),
+    [
+        ("jpeg2000", {"level": 30, "reversible": False}),
+        ("jpegxl", {"level": 70}),
+        ("lerc", {"level": 5}),
+        ("jpegxr", {}),
+    ],
+)
+def test_packings_like_jpeg_are_no_place_for_ids(tmp_path, compression, how):
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE[0], compression=compression, compressionargs=how)
+    volume = open_volume(tmp_path / "a.tif")
+    assert volume.read().shape == (1, *IMAGE.shape[1:])
+    with pytest.raises(NeuropilError, match="got JPEG or another packing"):
+        require_labels(volume)
+
+
+def test_webp_is_no_place_for_colours_that_are_ids(tmp_path):
+    colours = np.repeat(IMAGE[..., None], 3, -1)
+    tifffile.imwrite(tmp_path / "a.tif", colours, compression="webp", compressionargs={"level": 50}, photometric="rgb")
+    with pytest.raises(NeuropilError, match="got JPEG or another packing"):
+        open_volume(tmp_path / "a.tif", colour="segmentation")
+
+
 @BOTH
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
@@ -196,9 +220,9 @@ def test_jpeg_is_no_place_for_ids(tmp_path, name):
     tifffile.imwrite(tmp_path / "a.tif", IMAGE[0], compression="jpeg")
     Image.fromarray(IMAGE[0]).save(tmp_path / "a.jpg")
     volume = open_volume(tmp_path / name)
-    with pytest.raises(NeuropilError, match=r"got JPEG, which changes them, in .*; save them as PNG"):
+    with pytest.raises(NeuropilError, match=r"got JPEG or another packing .*, in .*; save them without it"):
         require_labels(volume)
-    with pytest.raises(NeuropilError, match=r"got JPEG, which changes them"):
+    with pytest.raises(NeuropilError, match=r"got JPEG or another packing"):
         open_volume(tmp_path / name, colour="segmentation")
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError
+from neuropil.memory import expect_memory
 from neuropil.volumes import arrays
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Location
 from neuropil.volumes.formats.zipped import is_zip, members
-from neuropil.volumes.volume import Index, Mode, Store, WrappedStore, readable
+from neuropil.volumes.volume import Index, Mode, Store, WrappedStore, check_extent, readable
 
 Driver = Literal["zarr3", "zarr", "n5", "neuroglancer_precomputed"]
 """TensorStore's name of a format."""
@@ -162,6 +164,21 @@ def check_local(location: Location) -> None:
     """Refuse a local container that is not there."""
     if not location.remote and not Path(location.container).exists():
         raise NeuropilError(f"no such file: {location.container}")
+
+
+def check_described(listed: arrays.Listed, chunk: Sequence[int], path: str) -> None:
+    """Refuse an array, or a chunk of it, that memory cannot hold: libraries would end the process over it.
+
+    Args:
+        listed: the array as described.
+        chunk: shape of what is unpacked at once.
+        path: names the array in messages.
+    """
+    check_extent(listed.shape, listed.dtype, path)
+    size, told = prod(chunk) * listed.dtype.itemsize, " × ".join(map(str, chunk))
+    expect_memory(
+        size, f"unpacking a chunk of {told} voxels of {path}", "if it has such chunks, write it in smaller ones"
+    )
 
 
 def choose_listed(found: Mapping[str, arrays.Listed], location: Location) -> str:

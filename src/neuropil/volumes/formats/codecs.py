@@ -19,6 +19,12 @@ from neuropil.volumes.volume import Index, ReadOnlyStore, first_line
 _SIGNS = ("compressor", "filters", "codec", "compression")
 """Words in TensorStore's messages about what it cannot unpack."""
 
+_LOSSY = (
+    "zfpy", "quantize", "bitround", "fixedscaleoffset", "fixed_scale_offset", "astype", "imagecodecs_jpeg",
+    "imagecodecs_lerc", "imagecodecs_webp", "imagecodecs_zfp", "jpeg", "lerc", "webp",
+)  # fmt: skip
+"""What the names of codecs begin with that may change values: of numcodecs and imagecodecs."""
+
 
 def lacks_codec(error: BaseException) -> bool:
     """Whether TensorStore could not open an array for want of a codec.
@@ -35,6 +41,8 @@ class ZarrStore(ReadOnlyStore):
 
     array: Any
     path: str
+    lossy: bool
+    """Whether values may have been changed when they were packed."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -77,7 +85,8 @@ def open_by_zarr(container: str, name: str, values: Mapping[str, Any], path: str
         raise NeuropilError(
             f"cannot read {path}, packed by {wanted}: {type(error).__name__}: {first_line(error)}"
         ) from error
-    return ZarrStore(array, path)
+    lossy = any(name.rpartition(".")[2].lower().startswith(_LOSSY) for name in codec_names(values))
+    return ZarrStore(array, path, lossy)
 
 
 def codec_names(values: Mapping[str, Any]) -> list[str]:

@@ -19,13 +19,6 @@ def refuse_colours(path: str, found: str) -> NeuropilError:
     )
 
 
-def refuse_lossy(path: str) -> NeuropilError:
-    """The error for ids in a file that has changed them."""
-    return NeuropilError(
-        f"expected ids as they were, got JPEG, which changes them, in {path}; save them as PNG or TIFF"
-    )
-
-
 def dtype_of(colour: Colour, stored: np.dtype[Any], path: str) -> np.dtype[Any]:
     """The type that colours are read as.
 

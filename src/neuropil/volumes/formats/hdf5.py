@@ -24,7 +24,7 @@ from neuropil.volumes.formats.big_data_viewer import setup_of
 from neuropil.volumes.formats.coordinates import Coordinates, coordinates, with_coordinates
 from neuropil.volumes.formats.groups import MOST, Group, Neighbour, inherit
 from neuropil.volumes.formats.hdf5_file import SparingFile
-from neuropil.volumes.formats.hdf5_voxels import beside_file, check_readable
+from neuropil.volumes.formats.hdf5_voxels import beside_file, check_readable, is_lossy
 from neuropil.volumes.formats.meaning import as_meant
 from neuropil.volumes.formats.transforms import spoken
 from neuropil.volumes.marks import is_marked, marked
@@ -57,6 +57,11 @@ class Hdf5Store:
     @property
     def chunks(self) -> tuple[int, ...] | None:
         return None if self.dataset.chunks is None else tuple(self.dataset.chunks)
+
+    @property
+    def lossy(self) -> bool:
+        """Whether values may have been changed when they were packed."""
+        return is_lossy(self.dataset)
 
     def read(self, index: Index) -> npt.NDArray[Any]:
         return np.asarray(self.dataset[index])

@@ -25,6 +25,17 @@ _FILTERS = {
 }  # fmt: skip
 """Registered HDF5 filters that hdf5plugin brings."""
 
+_LOSSY = (32013, 32017, 32019, 32022, 32023, 32024, 32028)
+"""Those that may change values: ZFP, SZ, JPEG, BitGroom, Granular BitRound, SZ3, SPERR."""
+_SCALE_OFFSET = 6  # of HDF5 itself: changes floats
+
+
+def is_lossy(dataset: Any) -> bool:
+    """Whether values may have been changed when they were packed."""
+    properties = dataset.id.get_create_plist()
+    codes = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
+    return any(code in _LOSSY or (code == _SCALE_OFFSET and dataset.dtype.kind == "f") for code in codes)
+
 
 def check_readable(dataset: Any, container: str, path: str) -> None:
     """Refuse a dataset whose voxels lie in files that are missing or elsewhere, or are packed by an unknown filter.

@@ -19,6 +19,7 @@ from neuropil.volumes.formats.base import Format, Location, Stamp
 from neuropil.volumes.formats.chunked import (
     ChunkedStore,
     Described,
+    check_described,
     check_local,
     choose_listed,
     guarded,
@@ -62,6 +63,7 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
     assert described is not None
     path = location.at(name).path
     refuse_multiset(described.values, path)
+    check_described(described.listed, described.values["blockSize"], path)
     shape = described.values["dimensions"]
     groups = list(groups_above(location.container, name, group_attributes, _arrays))
     groups += layer_of(location.container, name, numpy=False)

@@ -15,7 +15,15 @@ from neuropil.volumes import arrays
 from neuropil.volumes.arrangement import Arrangement
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Format, Location, Stamp
-from neuropil.volumes.formats.chunked import ChunkedStore, Described, check_local, guarded, guarded_file, open_handle
+from neuropil.volumes.formats.chunked import (
+    ChunkedStore,
+    Described,
+    check_described,
+    check_local,
+    guarded,
+    guarded_file,
+    open_handle,
+)
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
 from neuropil.volumes.formats.precomputed_files import ChunkFiles, check_encoding, needs_files
 from neuropil.volumes.marks import marked
@@ -40,6 +48,8 @@ def open_precomputed(location: Location, mode: Mode = "r") -> Volume:
         raise NeuropilError(f"no scale {location.array!r} in {location.container}{meant}; it has {known}")
     number = names.index(location.array) if location.array else 0
     scale = info["scales"][number]
+    chunk = [*scale["chunk_sizes"][0], info.get("num_channels", 1)]
+    check_described(_listed(info, scale), chunk, location.path)
     check_encoding(location.container, info, scale)
     metadata = precomputed_metadata(info, scale, location.path)
     axes, ours = precomputed_axes(info), isinstance(info.get(_KEY), Mapping)
@@ -55,9 +65,13 @@ def open_precomputed(location: Location, mode: Mode = "r") -> Volume:
 def list_precomputed(location: Location) -> dict[str, arrays.Listed]:
     """Shape and dtype of every scale, by its key."""
     info = _info(location)
-    dtype, channels = np.dtype(info["data_type"]), info["num_channels"]
+    return {scale["key"]: _listed(info, scale) for scale in info["scales"]}
+
+
+def _listed(info: Mapping[str, Any], scale: Mapping[str, Any]) -> arrays.Listed:
+    channels = info.get("num_channels", 1)
     lead = (channels,) if channels > 1 else ()
-    return {scale["key"]: arrays.Listed((*lead, *reversed(scale["size"])), dtype) for scale in info["scales"]}
+    return arrays.Listed((*lead, *reversed(scale["size"])), np.dtype(info["data_type"]))
 
 
 def stamp_precomputed(location: Location) -> Stamp:

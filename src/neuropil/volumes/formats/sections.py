@@ -21,7 +21,7 @@ from neuropil.volumes.atomic import expect_output, replacing
 from neuropil.volumes.formats import tiff
 from neuropil.volumes.formats.base import Colour, Format, Location, Stamp, list_one, stamp_files
 from neuropil.volumes.formats.chunked import identity
-from neuropil.volumes.formats.colours import dtype_of, read_colours, refuse_colours, refuse_lossy
+from neuropil.volumes.formats.colours import dtype_of, read_colours, refuse_colours
 from neuropil.volumes.formats.numbering import check_names, is_pattern, section_files
 from neuropil.volumes.formats.pages import PagedStore, Pages
 from neuropil.volumes.formats.pictures import look, read_picture
@@ -221,26 +221,14 @@ def _read_header(file: str, colour: Colour, size: int, changed: int) -> Header:
             warnings.simplefilter("always", Note)
             found = tiff.read_section(file, colour)
         notes = tuple(str(one.message) for one in told)
-        return _refused_if_lossy(
-            Header(
-                found.page.shape, found.page.dtype, found.metadata, found.pixel, found.number, notes, "", found.lossy
-            ),
-            file,
-            colour,
-        )
+        page = found.page
+        return Header(page.shape, page.dtype, found.metadata, found.pixel, found.number, notes, "", found.lossy)
     picture = look(file)
     if picture.colours and not colour:
         raise refuse_colours(file, f"the mode {picture.mode}")
     gray = not picture.colours or picture.mode == "LA"
     dtype = picture.dtype if gray else dtype_of(colour, picture.dtype, file)
-    header = Header(picture.shape, dtype, Metadata(), picture.pixel, packed=picture.packed, lossy=picture.lossy)
-    return _refused_if_lossy(header, file, colour)
-
-
-def _refused_if_lossy(header: Header, file: str, colour: Colour) -> Header:
-    if header.lossy and colour == "segmentation":
-        raise refuse_lossy(file)
-    return header
+    return Header(picture.shape, dtype, Metadata(), picture.pixel, packed=picture.packed, lossy=picture.lossy)
 
 
 def _check_order(files: Sequence[str], numbers: Sequence[int | None], pattern: str) -> None:

@@ -19,7 +19,7 @@ from neuropil.volumes.allowances import check_inside
 from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.formats.base import Colour, Format, Location, list_one, stamp_file
-from neuropil.volumes.formats.colours import read_colours, refuse_lossy
+from neuropil.volumes.formats.colours import read_colours
 from neuropil.volumes.formats.pages import PagedStore, Pages
 from neuropil.volumes.formats.tiff_checks import check_page
 from neuropil.volumes.formats.tiff_metadata import description, made_here, read_metadata
@@ -49,8 +49,6 @@ def open_tiff(location: Location, mode: Mode = "r") -> Volume:
         file = _parse(path)
         try:
             stack = find_stack(file, path, location.colour)
-            if location.colour == "segmentation" and stack.lossy:
-                raise refuse_lossy(path)
             arrangement = arrange(stack.shape, location.names(stack.shape, stack.names), path)
             if ome := read_ome(file, path):
                 check_content(ome, np.dtype(stack.series[0].dtype).newbyteorder("="), path)

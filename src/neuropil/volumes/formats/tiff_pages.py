@@ -16,7 +16,11 @@ from neuropil.volumes.formats.tiff_checks import check_counts, check_values
 _LETTERS = {"Q": "q", "I": "q", "R": "q"}  # of tifffile: axes that a file does not name
 
 
-_JPEG = (6, 7, 33007, 34892)  # of the tag Compression
+_LOSSY = (
+    6, 7, 33007, 34892,  # of the tag Compression: JPEG
+    33003, 33004, 33005, 34712, 34934, 22610, 50002, 52546,  # JPEG 2000, JPEG XR and JPEG XL
+    34887, 34927, 50001, 48124,  # LERC, WebP, Jetraw
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,8 @@ class Stack:
 
     @property
     def lossy(self) -> bool:
-        """Whether values were changed when they were packed, as JPEG does."""
-        return any(one.keyframe.compression in _JPEG for one in self.series)
+        """Whether values may have been changed when they were packed, as JPEG does."""
+        return any(one.keyframe.compression in _LOSSY for one in self.series)
 
     @property
     def pages(self) -> list[Any]:

@@ -20,6 +20,7 @@ from neuropil.volumes.formats.base import Format, Location, Stamp
 from neuropil.volumes.formats.chunked import (
     ChunkedStore,
     Described,
+    check_described,
     check_local,
     choose_listed,
     guarded,
@@ -118,6 +119,8 @@ def _open(described: Described, location: Location, name: str, path: str, mode: 
     elif "dimension_separator" not in values and _nested(location.container, name, len(values["shape"])):
         between, extra = "/", {"metadata": {"dimension_separator": "/"}}
     names = ChunkNames(tuple(values["shape"]), tuple(_chunk_shape(values)), between, prefix)
+    shards = find_shards(values, path)
+    check_described(described.listed, shards.chunk if shards else names.part, path)
     try:
         if is_zip(location.container):
             store: Store = _zipped(described, location.container, name, extra, (prefix, between), path)
@@ -129,7 +132,7 @@ def _open(described: Described, location: Location, name: str, path: str, mode: 
         store = open_by_zarr(location.container, name, values, path)
     if mode != "r" or sparse:
         return store
-    return watched(store, location.container, name, names, find_shards(values, path), path)
+    return watched(store, location.container, name, names, shards, path)
 
 
 def _zipped(
