@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from neuropil.errors import NeuropilError
 from neuropil.volumes.metadata import JSON
 
 _CHUNK = (32, 128, 128)  # 0.5 MB of uint8, 4 MB of uint64: few files, and little read in vain for a small box
+
+_LONGEST, _BYTES = 2**32, 2**63
+"""Voxels along an axis (17 m at 4 nm), and bytes, that an array may have: libraries count them in 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,28 @@ class Listed:
 
     def __str__(self) -> str:
         return f"{'×'.join(map(str, self.shape))} {self.dtype}"
+
+
+def check_extent(shape: Sequence[int], dtype: np.dtype[Any], path: str) -> None:
+    """Refuse what no array of voxels can be, before a library is asked for room for it: a damaged description."""
+    if max(shape, default=0) > _LONGEST or prod(shape) * dtype.itemsize >= _BYTES:
+        raise NeuropilError(
+            f"expected an array of less than 2**63 bytes, at most 2**32 voxels long, got shape {tuple(shape)} of "
+            f"{dtype}, in {path}; its description is damaged"
+        )
+    if dtype.kind in "iuf" and dtype.itemsize > 8:
+        raise NeuropilError(f"expected numbers of at most 8 bytes, got {dtype}, in {path}; save it as float64")
+
+
+def check_array(shape: Sequence[int], dtype: np.dtype[Any], path: str) -> None:
+    """Refuse what is no volume: not 3 or 4 axes, no voxels, no numbers, or too large."""
+    check_extent(shape, dtype, path)
+    if len(shape) not in (3, 4):
+        raise NeuropilError(f"expected 3 axes (z, y, x) or 4 (c, z, y, x), got shape {tuple(shape)}, in {path}")
+    if 0 in shape:
+        raise NeuropilError(f"expected at least one voxel, got an empty volume of shape {tuple(shape)}, in {path}")
+    if dtype.kind not in "buif":
+        raise NeuropilError(f"expected real numbers, got dtype {dtype}, in {path}")
 
 
 def choose(found: Mapping[str, Listed], path: str, container: str, array: str) -> str:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, Note
 from neuropil.inputs import note_input
-from neuropil.volumes.arrays import Listed
+from neuropil.volumes.arrays import Listed, check_array
 from neuropil.volumes.formats import CHUNKED
 from neuropil.volumes.formats.base import Colour, Location
 from neuropil.volumes.location import parse_location
@@ -23,7 +23,6 @@ from neuropil.volumes.volume import (
     Mode,
     Volume,
     array_volume,
-    check_array,
     check_exact,
     first_line,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -16,6 +16,7 @@ from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import Box
 from neuropil.memory import expect_memory
 from neuropil.volumes.arrangement import Arrangement
+from neuropil.volumes.arrays import check_array
 from neuropil.volumes.metadata import Metadata
 
 Mode = Literal["r", "r+"]
@@ -23,9 +24,6 @@ Mode = Literal["r", "r+"]
 
 Index = tuple[slice, ...]
 """One slice per axis, within the array."""
-
-_LONGEST, _BYTES = 2**32, 2**63
-"""Voxels along an axis (17 m at 4 nm), and bytes, that an array may have: libraries count them in 64 bits."""
 
 
 class Store(Protocol):
@@ -251,28 +249,6 @@ class WholeStore(WrappedStore):
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
         raise NeuropilError(f"ids in floats are only read; write {self.path} as uint32 or uint64")
-
-
-def check_extent(shape: Sequence[int], dtype: np.dtype[Any], path: str) -> None:
-    """Refuse what no array of voxels can be, before a library is asked for room for it: a damaged description."""
-    if max(shape, default=0) > _LONGEST or prod(shape) * dtype.itemsize >= _BYTES:
-        raise NeuropilError(
-            f"expected an array of less than 2**63 bytes, at most 2**32 voxels long, got shape {tuple(shape)} of "
-            f"{dtype}, in {path}; its description is damaged"
-        )
-    if dtype.kind in "iuf" and dtype.itemsize > 8:
-        raise NeuropilError(f"expected numbers of at most 8 bytes, got {dtype}, in {path}; save it as float64")
-
-
-def check_array(shape: Sequence[int], dtype: np.dtype[Any], path: str) -> None:
-    """Refuse what is no volume: not 3 or 4 axes, no voxels, no numbers, or too large."""
-    check_extent(shape, dtype, path)
-    if len(shape) not in (3, 4):
-        raise NeuropilError(f"expected 3 axes (z, y, x) or 4 (c, z, y, x), got shape {tuple(shape)}, in {path}")
-    if 0 in shape:
-        raise NeuropilError(f"expected at least one voxel, got an empty volume of shape {tuple(shape)}, in {path}")
-    if dtype.kind not in "buif":
-        raise NeuropilError(f"expected real numbers, got dtype {dtype}, in {path}")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from neuropil.volumes import arrays
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Location
 from neuropil.volumes.formats.zipped import is_zip, members
-from neuropil.volumes.volume import Index, Mode, Store, WrappedStore, check_extent, readable
+from neuropil.volumes.volume import Index, Mode, Store, WrappedStore, readable
 
 Driver = Literal["zarr3", "zarr", "n5", "neuroglancer_precomputed"]
 """TensorStore's name of a format."""
@@ -174,7 +174,7 @@ def check_described(listed: arrays.Listed, chunk: Sequence[int], path: str) -> N
         chunk: shape of what is unpacked at once.
         path: names the array in messages.
     """
-    check_extent(listed.shape, listed.dtype, path)
+    arrays.check_extent(listed.shape, listed.dtype, path)
     size, told = prod(chunk) * listed.dtype.itemsize, " × ".join(map(str, chunk))
     expect_memory(
         size, f"unpacking a chunk of {told} voxels of {path}", "if it has such chunks, write it in smaller ones"
