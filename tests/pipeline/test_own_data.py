@@ -111,11 +111,18 @@ def test_a_small_isotropic_box_gets_a_patch_that_is_not_flat(tmp_path):
     check_volumes(config)
 
 
-@pytest.mark.parametrize(("minutes", "stem", "patch", "step"), [(7, (2, 2, 2), 96, 16), (240, (1, 1, 1), 72, 8)])
-def test_isotropic_data_are_turned_like_cubes_and_coarse_where_time_is_short(tmp_path, minutes, stem, patch, step):
+@pytest.mark.parametrize(
+    ("minutes", "stem", "widths", "patch", "step"),
+    [(7, (2, 2, 2), (32, 48, 64, 96), 96, 16), (240, (1, 1, 1), (16, 24, 32, 48), 72, 8)],
+)
+def test_isotropic_data_are_turned_like_cubes_and_coarse_where_time_is_short(
+    tmp_path, minutes, stem, widths, patch, step
+):
     pair = write_pair(tmp_path, "a", np.ones((100, 160, 160), np.uint8))
     config = new_recipe([pair], minutes=minutes).config
     assert (config.model.stem, config.training.patch) == (stem, (patch, patch, patch))
+    assert config.model.widths == widths
+    assert config.segment.min_size == 800  # of 8 nm
     assert config.augment.cube
     assert config.augment.by_section == 0
     check_trainable(config)

@@ -1,5 +1,7 @@
 """Shapes for a voxel size: they fit the volume, whatever its shape."""
 
+from math import prod
+
 import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -7,9 +9,11 @@ from hypothesis import strategies as st
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box
 from neuropil.pipeline.own_shapes import (
+    SMALLEST,
     cube_for,
     downsampling,
     flat_levels,
+    min_size_for,
     offsets_for,
     patch_for,
     split,
@@ -58,6 +62,13 @@ def test_the_usual_data_get_the_usual_choices():
     assert patch_for((30, 6, 6), (80, 1024, 1024), downsampling((30, 6, 6))) == ((16, 144, 144), 0)
     assert flat_levels((40, 4, 4), downsampling((40, 4, 4))) == 2
     assert patch_for((8, 8, 8), (520, 520, 520), downsampling((8, 8, 8))) == ((72, 72, 72), 0)
+
+
+@given(size=st.tuples(*[st.floats(1, 1000)] * 3))
+def test_pieces_of_the_same_volume_are_small_whatever_the_voxels(size):
+    found = min_size_for(size)
+    assert found >= 1
+    assert found == 1 or SMALLEST / 2 <= found * prod(size) <= SMALLEST * 2
 
 
 @given(shape=st.tuples(*[st.integers(20, 400)] * 3), stem=st.sampled_from([(1, 1, 1), (2, 2, 2)]))

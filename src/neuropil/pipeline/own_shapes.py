@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
-from math import prod
+from math import floor, log10, prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ LONG_NM = (54, 162)
 
 VALIDATION, TEST = 0.2, 0.2
 """Shares of the labelled voxels of a volume to choose with and to report on."""
+
+SMALLEST = 4e5
+"""nm³ below which a piece joins its neighbour: a cube of 74 nm, thinner than a neurite."""
 
 ISOTROPIC = 1.5
 """Largest ratio of the sides of a voxel that counts as a cube."""
@@ -118,6 +121,17 @@ def cube_for(size: VoxelSize, shape: Triple, factors: tuple[Triple, ...]) -> tup
             f"got {by(shape)}; label more, or join volumes by hand under data.train"
         )
     return (cube, cube, cube), axis
+
+
+def min_size_for(size: VoxelSize) -> int:
+    """Voxels of the smallest piece that stays one, to one figure.
+
+    >>> min_size_for((30, 6, 6)), min_size_for((10, 10, 10)), min_size_for((40, 16, 16))
+    (400, 400, 40)
+    """
+    voxels = SMALLEST / prod(size)
+    unit = int(10 ** max(floor(log10(max(voxels, 1))), 0))
+    return max(round(voxels / unit), 1) * unit
 
 
 def step_of(factors: Iterable[Triple]) -> Triple:
