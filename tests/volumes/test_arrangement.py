@@ -71,12 +71,15 @@ def test_a_series_in_time_and_channels_in_the_end_are_refused(tmp_path):
         file["series"].attrs["axistags"] = json.dumps({"axes": [{"key": axis} for axis in "tzyx"]})
         file["last"] = numbers((80, 80, 90, 3))
         file["one"] = numbers((4, 20, 30, 1))
+        file["five"] = numbers((1, 1, 4, 20, 30))
     with pytest.raises(NeuropilError, match=r"axes z, y, x.*t \(3\)"):
         open_volume(tmp_path / "a.h5/series")
     with pytest.raises(NeuropilError, match="looks like channels"):
         open_volume(tmp_path / "a.h5/last")
     with pytest.warns(Note, match="left out 1 last axis"):
         assert open_volume(tmp_path / "a.h5/one").shape == (4, 20, 30)
+    with pytest.warns(Note, match="left out 2 first axes"):
+        assert open_volume(tmp_path / "a.h5/five").shape == (4, 20, 30)
 
 
 def write_names(folder, how, stored, names):

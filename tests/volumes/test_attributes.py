@@ -27,6 +27,7 @@ KEYS = [
     "dimension_order",
     "axisorder",
     "axis_order",
+    "order",
     "axesOrder",
     "dim_names",
     "dimensions_names",
@@ -112,3 +113,17 @@ def test_what_is_not_used_is_told(tmp_path, form, key, place):
         path = tmp_path / "a.zarr"
     with pytest.warns(Note, match=f"attribute {key} is .* not used"):
         same(path, IMAGE, voxel_size=None)
+
+
+@pytest.mark.parametrize("form", ["h5", "zarr"])
+@pytest.mark.parametrize(
+    "said", [{"order": "F"}, {"ordering": "Fortran"}, {"memory_order": "column-major"}, {"fortran_order": True}]
+)
+def test_an_order_in_memory_is_refused_unless_the_axes_are_named(tmp_path, form, said):
+    path = write(tmp_path, form, IMAGE.T, said)
+    with pytest.raises(NeuropilError, match=f"the attribute {next(iter(said))} = .*--axes zyx"):
+        open_volume(path)
+    assert (open_volume(path, axes="xyz").read() == IMAGE).all()
+    (tmp_path / "c").mkdir()
+    plain = {"order": "C", "layout": "row-major", "fortran_order": False}
+    same(write(tmp_path / "c", form, IMAGE, plain), IMAGE)

@@ -79,6 +79,8 @@ def test_what_means_nothing(tmp_path):
         ("a.dm4", "Fiji and save it as TIFF"),
         ("a.AM", "Fiji"),
         ("a.raw", "Import > Raw"),
+        ("a.vsvi", "an image stack from VAST"),
+        ("a.dcm", "Fiji"),
         ("a.npz", "numpy.save"),
         ("a.xml", "name the .h5 or .n5 next to it"),
         ("x0.wkw", "export the dataset from WEBKNOSSOS as Zarr"),
@@ -90,7 +92,9 @@ def test_files_of_other_programs_have_a_way_out(tmp_path, name, message):
         open_volume(tmp_path / name)
 
 
-@pytest.mark.parametrize(("marker", "message"), [("header.wkw", "WEBKNOSSOS dataset"), ("knossos.conf", "KNOSSOS")])
+@pytest.mark.parametrize(
+    ("marker", "message"), [("header.wkw", "WEBKNOSSOS dataset"), ("knossos.conf", "KNOSSOS"), ("x0000", "KNOSSOS")]
+)
 def test_folders_of_other_programs_have_a_way_out(tmp_path, marker, message):
     (tmp_path / "color/1").mkdir(parents=True)
     (tmp_path / "color/1" / marker).write_bytes(b"WKW")

@@ -111,3 +111,8 @@ def test_voxels_of_another_size_are_told_or_refused():
 def test_a_volume_of_zeros_is_told():
     with pytest.warns(Note, match="are 0"):
         array_volume(np.zeros((3, 40, 40), np.uint8)).read()
+
+
+def test_a_mask_for_labels_is_told():
+    with pytest.warns(Note, match="taken for one neuron"):
+        scored_labels(array_volume(LABELS > 0))

@@ -169,7 +169,7 @@ def _unnamed(stored: tuple[int, ...], path: str) -> Arrangement:
     while len(axes) > 3 and stored[axes[-1]] == 1:
         axes.pop()
         trailing += 1
-    while len(axes) > 4 and stored[axes[0]] == 1:
+    while len(axes) > 3 and len(stored) > 4 and stored[axes[0]] == 1:  # of five, both that come before z, y, x
         axes.pop(0)
         leading += 1
     if trailing or leading:

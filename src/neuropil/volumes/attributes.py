@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from neuropil.errors import tell
+from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.marks import is_marked
-from neuropil.volumes.naming import agreed, split_names
+from neuropil.volumes.naming import agreed, split_names, way_out
 
 VOXEL_SIZES = ("voxel_size", "voxel_size_nm", "resolution")
 """Attributes in which a voxel size is found, the first one that is there; in nm unless ``units`` says otherwise."""
@@ -34,8 +34,13 @@ OWN_UNITS = tuple(f"{key}_{unit}" for key in ("voxel_size", "resolution", *PLACE
 _NAMES = ("axis_names", "_ARRAY_DIMENSIONS")
 """Attributes that name the axes, as funlib and xarray have them."""
 
-_PERHAPS = re.compile(r"(axis|axes|dims?|dimensions?)(names?|labels?|order|ordering)?|layout")
+_PERHAPS = re.compile(r"(axis|axes|dims?|dimensions?)(names?|labels?|order|ordering)?|layout|order|ordering")
 """Attributes in which other programs name axes, or keep other things: without capitals and _."""
+
+_IN_MEMORY = re.compile(r"(memory|array|storage|index|data|axis|axes)?(order|ordering|layout)|(is)?fortran(order)?")
+_FORTRAN = re.compile(r"f|fortran|f(ortran)?order|col(umn)?major")
+_UNNAMED = re.compile(r"[cakf]|(c|f|fortran)(order)?|(row|col|column)major")
+"""Attributes by which programs say how an array lay in their memory, and what they say: without capitals and _."""
 
 _ABOUT_AXES = (*_NAMES, "axistags", "DIMENSION_LABELS", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates")
 """Attributes that are about the axes as stored, and mean nothing in a copy."""
@@ -64,13 +69,36 @@ def axis_names(attributes: Mapping[str, Any], path: str) -> list[str] | None:
     ['x', 'y', 'z']
     """
     found = [split_names(to_json(attributes.get(key)), sure=True) for key in _NAMES]
-    found += [split_names(to_json(attributes[key]), sure=False) for key in attributes if _names_axes(key)]
+    others = [key for key in attributes if _names_axes(key) and not _UNNAMED.fullmatch(_plain(str(attributes[key])))]
+    found += [split_names(to_json(attributes[key]), sure=False) for key in others]
     tags = to_json(attributes.get("axistags"))
     axes = tags.get("axes") if isinstance(tags, dict) else None
     if isinstance(axes, list) and all(isinstance(axis, dict) and "key" in axis for axis in axes):
         found.append([str(axis["key"]) for axis in axes])
     known = agreed(found, path) or next(filter(None, found), None)
     return None if known is None else [str(name) for name in known]
+
+
+def check_order(several: Iterable[Mapping[str, Any]], path: str) -> None:
+    """Refuse an array that counts as NumPy does but for an attribute which says that it lay in Fortran order: whether
+    its axes were turned when it was written, nothing tells.
+
+    Args:
+        several: attributes of the array, and of groups above.
+        path: names it in messages.
+
+    Raises:
+        NeuropilError: it has such an attribute.
+    """
+    for key, value in (pair for attributes in several for pair in attributes.items()):
+        said, name = to_json(value), _plain(key)
+        text = _plain(str(said)) if isinstance(said, str | int) else ""
+        yes = text in ("true", "1") if "fortran" in name else _FORTRAN.fullmatch(text) is not None
+        if _IN_MEMORY.fullmatch(name) and yes:
+            raise NeuropilError(
+                f"{path} has the attribute {key} = {said}: whether its axes are x, y, z for that is not clear; "
+                f"{way_out(3)}, or xyz"
+            )
 
 
 def about_axes(key: str, value: object) -> bool:

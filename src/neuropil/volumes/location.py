@@ -19,16 +19,21 @@ _KNOWN = (
 )
 _FIJI = "open it in Fiji and save it as TIFF"
 _ELSEWHERE = {
-    **dict.fromkeys((".dm3", ".dm4", ".am", ".gif", ".czi", ".lif", ".nd2"), _FIJI),
+    **dict.fromkeys((".dm3", ".dm4", ".am", ".gif", ".czi", ".lif", ".nd2", ".ims", ".dcm", ".bmp", ".mha"), _FIJI),
+    **dict.fromkeys((".mhd", ".jp2", ".webp", ".pgm", ".img", ".hdr", ".ser"), _FIJI),
+    **dict.fromkeys((".vsv", ".vsvi", ".vss"), "export an image stack from VAST"),
     ".raw": "it does not say shape and type: import it in Fiji (Import > Raw) and save it as TIFF",
     ".npz": "take the array out: numpy.save('a.npy', numpy.load('a.npz')['NAME'])",
     ".xml": "of BigDataViewer, name the .h5 or .n5 next to it, with the array inside",
     ".wkw": "export the dataset from WEBKNOSSOS as Zarr",
 }
 """What to do with files of other programs that are not read."""
+_KNOSSOS = "a KNOSSOS dataset: import it into WEBKNOSSOS and export it as Zarr"
 _FOLDERS = {
     "header.wkw": "a WEBKNOSSOS dataset (wkw): export it from there as Zarr",
-    "knossos.conf": "a KNOSSOS dataset: import it into WEBKNOSSOS and export it as Zarr",
+    "knossos.conf": _KNOSSOS,
+    "x0000": _KNOSSOS,
+    "datasource-properties.json": "a WEBKNOSSOS dataset: name an array in it, such as color/1",
 }
 """What folders are that hold a file of this name, in them or up to two folders below."""
 _BUCKETS = ("s3", "gs", "http", "https")

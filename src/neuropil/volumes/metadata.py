@@ -211,6 +211,9 @@ def _voxel_size(
         return size, unit
     if MICROMETRES in plain:
         size = parse_voxel_size(plain.pop(MICROMETRES), MICROMETRES)
+        axes = [] if arrangement is None else list(arrangement.order[-3:])
+        if len(set(size)) > 1 and axes != sorted(axes):
+            tell(f"{path}: its {MICROMETRES} is read as z, y, x, as programs write it, although its axes are others")
         return parse_voxel_size([n * 1000 for n in size], MICROMETRES), one
     return None, one
 

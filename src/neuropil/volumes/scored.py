@@ -97,6 +97,8 @@ def scored_labels(labels: Volume, ignore: Collection[int] = (), tissue: Tissue |
     [[[0, 7, 0]]]
     """
     whole = require_labels(labels)
+    if whole.dtype.kind == "b":
+        tell(f"{whole.path} holds yes and no, as masks do: all that is labelled is taken for one neuron")
     known = in_memory(whole) and whole.dtype.kind == "i" and bool(whole.read().min() >= 0)  # looked at, not copied
     if ignore or not (known or whole.dtype.kind != "i"):
         whole = replace(whole, store=UnlabelledStore(whole.store, tuple(ignore), whole.path))

@@ -23,6 +23,7 @@ _NONE = (
     "px",
     "voxel",
     "vx",
+    "vox",
     "none",
     "unknown",
     "null",

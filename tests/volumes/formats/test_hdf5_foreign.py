@@ -18,6 +18,31 @@ def test_element_size_um(tmp_path):
     same(tmp_path / "a.h5", IMAGE, voxel_size=(30, 6, 6))
 
 
+def test_element_size_um_beside_other_axes_is_told(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = IMAGE.T
+        file["raw"].attrs.update({"element_size_um": [0.03, 0.006, 0.006], "axis_names": "xyz"})
+    with pytest.warns(Note, match="element_size_um is read as z, y, x"):
+        same(tmp_path / "a.h5", IMAGE, voxel_size=(30, 6, 6))
+
+
+def test_frames_of_velox_are_sections(tmp_path):
+    with h5py.File(tmp_path / "a.emd", "w") as file:
+        file[f"Data/Image/{'0123456789abcdef' * 2}/Data"] = np.moveaxis(IMAGE, 0, -1)
+    with pytest.warns(Note, match="stored as y, x, frame"):
+        same(tmp_path / "a.emd", IMAGE)
+
+
+def test_axes_of_emd(tmp_path):
+    with h5py.File(tmp_path / "a.emd", "w") as file:
+        file["data/em/data"] = IMAGE.T
+        file["data/em"].attrs["emd_group_type"] = 1
+        for number, name in enumerate("xyz"):
+            file[f"data/em/dim{number + 1}"] = np.arange(2.0)
+            file[f"data/em/dim{number + 1}"].attrs["name"] = name
+    same(tmp_path / "a.emd/data/em/data", IMAGE)
+
+
 def test_attributes_of_others_are_left_alone(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["raw"] = IMAGE

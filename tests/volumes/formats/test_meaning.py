@@ -81,3 +81,16 @@ def test_imaris_is_refused(tmp_path):
 def test_voxel_sizes_of_others_are_told(tmp_path, attributes, told):
     with pytest.warns(Note, match=f"{told}.* not used"):
         same(write(tmp_path, "zarr", IMAGE, attributes), IMAGE, voxel_size=None)
+
+
+@pytest.mark.parametrize("form", ["h5", "zarr", "n5"])
+@pytest.mark.parametrize("key", ["RescaleSlope", "scl_inter", "intercept", "_FillValue", "missing_value"])
+def test_numbers_that_others_would_change_are_told(tmp_path, form, key):
+    with pytest.warns(Note, match=f"the attribute {key} = 200"):
+        same(write(tmp_path, form, IMAGE, {key: 200, "slope": 1.0}), IMAGE)
+
+
+def test_a_picture_in_colour_is_no_stack(tmp_path):
+    said = {"CLASS": np.bytes_("IMAGE"), "IMAGE_SUBCLASS": np.bytes_("IMAGE_TRUECOLOR")}
+    with pytest.raises(NeuropilError, match="IMAGE_TRUECOLOR"):
+        open_volume(write(tmp_path, "h5", IMAGE[:3], said))

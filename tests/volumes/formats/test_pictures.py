@@ -54,7 +54,11 @@ def test_gray_values_with_opacity_are_read_on_request(tmp_path):
     with pytest.raises(NeuropilError, match="mode LA"):
         open_volume(tmp_path / "a.png")
     for colour in ("image", "segmentation"):
-        assert (open_volume(tmp_path / "a.png", colour=colour).read()[0] == IMAGE[0]).all()
+        with pytest.warns(Note, match=r"transparent they are .*--mask"):
+            assert (open_volume(tmp_path / "a.png", colour=colour).read()[0] == IMAGE[0]).all()
+    Image.fromarray(IMAGE[0]).save(tmp_path / "a.png", transparency=7)
+    with pytest.warns(Note, match="transparent they are"):
+        assert (open_volume(tmp_path / "a.png").read()[0] == IMAGE[0]).all()
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])

@@ -190,3 +190,11 @@ def test_an_info_of_something_else_is_refused_by_name(tmp_path):
     (tmp_path / "p/info").write_text(json.dumps({**info, "@type": "neuroglancer_skeletons"}))
     with pytest.raises(NeuropilError, match=r"got neuroglancer_skeletons, in .*p$"):
         open_volume(f"precomputed://{tmp_path}/p")
+
+
+def test_the_finest_scale_is_opened_wherever_it_stands(tmp_path):
+    cloud_volume(tmp_path / "p", IMAGE)
+    info = json.loads((tmp_path / "p/info").read_text())
+    coarse = info["scales"][0] | {"key": "8_8_40", "resolution": [8, 8, 40], "size": [15, 10, 4]}
+    (tmp_path / "p/info").write_text(json.dumps(info | {"scales": [coarse, *info["scales"]]}))
+    same(f"precomputed://{tmp_path}/p", IMAGE, voxel_size=(40, 4, 4))

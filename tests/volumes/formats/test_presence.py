@@ -232,3 +232,15 @@ def test_shards_within_shards_are_read_and_told(tmp_path):
     ts.open(spec, create=True).result().write(BIG).result()
     with pytest.warns(Note, match="shards hold shards"):
         same(tmp_path / "a.zarr", BIG)
+
+
+@pytest.mark.parametrize("place", ["folder", "bucket"])
+def test_blocks_that_end_too_early_are_refused(tmp_path, bucket, place):
+    write_n5(tmp_path / "a.n5", IMAGE, {})
+    (tmp_path / "b.n5").mkdir()
+    write_n5(tmp_path / "b.n5/s", IMAGE[:, :, :20], {})
+    (tmp_path / "b.n5/s/attributes.json").write_bytes((tmp_path / "a.n5/attributes.json").read_bytes())
+    where = f"n5://{bucket}" if place == "bucket" else tmp_path
+    same(f"{where}/a.n5", IMAGE)
+    with pytest.raises(NeuropilError, match=r"expected 30 × 20 × 4 voxels .* got 20 × 20 × 4"):
+        open_volume(f"{where}/b.n5/s").read()

@@ -85,7 +85,10 @@ def test_colours_are_brightness_or_ids_on_request(tmp_path, suffix, channels):
     with pytest.raises(NeuropilError, match="--type image"):
         open_volume(path)
     red, green, blue = (colours[..., n].astype(int) for n in range(3))
-    ids = open_volume(path, colour="segmentation")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", Note)
+        ids = open_volume(path, colour="segmentation")
+    assert ["transparent" in str(one.message) for one in told if one.category is Note] == [True] * (channels - 3)
     assert ids.dtype == np.uint32
     assert (ids.read()[0] == red * 65536 + green * 256 + blue).all()
     gray = np.asarray(Image.fromarray(colours[..., :3]).convert("L")).astype(int)

@@ -65,6 +65,17 @@ def test_packings_like_jpeg_are_no_place_for_ids(tmp_path, compression, how):
         require_labels(volume)
 
 
+@pytest.mark.parametrize(("role", "value", "changed"), [("scale", 0.5, True), ("offset", 9, True), ("scale", 1, False)])
+def test_values_that_gdal_would_scale_are_refused(tmp_path, role, value, changed):
+    said = f'<GDALMetadata><Item name="SCALE" sample="0" role="{role}">{value}</Item></GDALMetadata>'
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE, photometric="minisblack", extratags=[(42112, "s", 0, said, True)])
+    if not changed:
+        same(tmp_path / "a.tif", IMAGE)
+        return
+    with pytest.raises(NeuropilError, match=f"the {role} {value} of GDAL"):
+        open_volume(tmp_path / "a.tif")
+
+
 def test_webp_is_no_place_for_colours_that_are_ids(tmp_path):
     colours = np.repeat(IMAGE[..., None], 3, -1)
     tifffile.imwrite(tmp_path / "a.tif", colours, compression="webp", compressionargs={"level": 50}, photometric="rgb")

@@ -3,6 +3,7 @@
 import json
 
 import h5py
+import numpy as np
 import pytest
 import zarr
 
@@ -88,3 +89,19 @@ def test_a_transform_of_other_axes_is_refused(tmp_path, form):
     path = write(tmp_path, form, IMAGE, {"transform": COSEM | {"axes": ["a", "b", "c"]}}, {})
     with pytest.raises(NeuropilError, match="transform of axes z, y, x"):
         open_volume(path)
+
+
+def test_units_of_the_dimensions_of_tensorstore(tmp_path):
+    import tensorstore as ts
+
+    for name, channels, units in (
+        ("a", (), ["40 nm", "0.005 um", "4 nm"]),
+        ("b", (2,), [None, "40 nm", "5 nm", "4 nm"]),
+    ):
+        array = ts.open(
+            {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{tmp_path}/{name}.zarr"}},
+            shape=[*channels, *IMAGE.shape], dtype="uint8", create=True, dimension_units=units,
+        ).result()  # fmt: skip
+        array[...] = IMAGE
+        expected = IMAGE if not channels else np.stack([IMAGE] * 2)
+        same(tmp_path / f"{name}.zarr", expected, voxel_size=(40, 5, 4))

@@ -1,11 +1,13 @@
 """Datasets of WEBKNOSSOS: the size of voxels and the order of axes that its file beside the arrays says."""
 
 import json
+import warnings
 
 import pytest
 import zarr
 
 from foreign import IMAGE, same, write_n5
+from neuropil.errors import Note
 
 LAYER = {
     "name": "color", "category": "color",
@@ -51,3 +53,21 @@ def test_what_an_array_says_itself_counts_and_other_arrays_do_not(tmp_path):
     zarr.create_array(tmp_path / "other/1", data=IMAGE)
     same(tmp_path / "color/1", IMAGE, voxel_size=(30, 6, 6))
     same(tmp_path / "other/1", IMAGE, voxel_size=None)
+
+
+@pytest.mark.parametrize("form", ["zarr", "n5"])
+@pytest.mark.parametrize(("corner", "told"), [((2, 4, 0), "0:4,4:20,2:30"), ((0, 0, 0), None)])
+def test_a_box_around_the_voxels_is_told(tmp_path, form, corner, told):
+    sides = dict(
+        zip(("width", "height", "depth"), (n - a for n, a in zip((30, 20, 4), corner, strict=True)), strict=True)
+    )
+    describe(tmp_path, layer=LAYER | {"boundingBox": {"topLeft": corner, **sides}})
+    if form == "n5":
+        write_n5(tmp_path / "color/1", IMAGE, {})
+    else:
+        zarr.create_array(tmp_path / "color/1", data=IMAGE.T[None])
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", Note)
+        same(f"{form}://{tmp_path}/color/1", IMAGE)
+    found = [str(one.message) for one in notes if "WEBKNOSSOS" in str(one.message)]
+    assert [told in one for one in found] == ([] if told is None else [True])

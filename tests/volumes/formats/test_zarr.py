@@ -98,3 +98,24 @@ def test_images_and_labels_of_other_kinds_are_refused_by_name(tmp_path):
     zarr.create_array(tmp_path / "b.zarr", data=IMAGE, zarr_format=2, attributes={"isLabelMultiset": True})
     with pytest.raises(NeuropilError, match=r"a label multiset of Paintera, in .*b\.zarr"):
         open_volume(tmp_path / "b.zarr")
+
+
+def test_the_finest_level_is_opened_wherever_it_stands(tmp_path):
+    levels = []
+    for name, factor in (("0", 2), ("1", 1)):
+        zarr.create_array(tmp_path / "a.zarr", name=name, data=IMAGE[:, ::factor, ::factor], zarr_format=2)
+        steps = [{"type": "scale", "scale": [40, 5 * factor, 4 * factor]}]
+        levels.append({"path": name, "coordinateTransformations": steps})
+    axes = [{"name": n, "type": "space", "unit": "nanometer"} for n in "zyx"]
+    group = zarr.open_group(tmp_path / "a.zarr", mode="a", zarr_format=2)
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": levels}]
+    same(tmp_path / "a.zarr", IMAGE, voxel_size=(40, 5, 4))
+
+
+def test_chunks_of_several_sizes_are_refused_by_name(tmp_path):
+    zarr.create_array(tmp_path / "a.zarr", data=IMAGE)
+    described = json.loads((tmp_path / "a.zarr/zarr.json").read_text())
+    described["chunk_grid"] = {"name": "rectangular", "configuration": {"chunk_shape": [[1, 3], 20, 30]}}
+    (tmp_path / "a.zarr/zarr.json").write_text(json.dumps(described))
+    with pytest.raises(NeuropilError, match="a grid of the kind rectangular"):
+        open_volume(tmp_path / "a.zarr")

@@ -1,9 +1,9 @@
-"""BigDataViewer: the XML file beside an HDF5 file, which says how large its voxels are."""
+"""BigDataViewer: the XML file beside an HDF5 file or N5, which says how large its voxels are."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,33 +12,57 @@ from neuropil.errors import tell
 from neuropil.volumes.formats.groups import Group
 
 _CELLS = re.compile(r"t\d{5}/s(\d{2,})/(\d+)/cells")
+_LEVEL = re.compile(r"setup(\d+)/timepoint\d+/s\d+")
 
 
 def setup_of(file: Any, container: str, name: str) -> Iterator[Group]:
-    """What the XML says of an array, as a group above it would. It counts where it names the file, and its setup has
-    the size of the array.
+    """What the XML says of an array of HDF5, as a group above it would. It counts where it names the file, and its
+    setup has the size of the array.
 
     Args:
         file: that is open, of h5py.
         container: path of the file.
         name: of the array.
     """
-    found, place = _CELLS.fullmatch(name), Path(container).with_suffix(".xml")
-    if found is None or not place.is_file():
+    found = _CELLS.fullmatch(name)
+    if found is None:
         return
-    number, level = int(found[1]), int(found[2])
+    try:
+        rates = [float(n) for n in file[f"s{found[1]}/resolutions"][...][int(found[2])]]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return
+    yield from _setup(container, "hdf5", int(found[1]), name, file[name].shape[::-1], rates, rates)
+
+
+def n5_setup_of(container: str, name: str, shape: Sequence[int], factors: Sequence[float]) -> Iterator[Group]:
+    """The same of a dataset of N5, x, y, z, made smaller by ``factors``: how large voxels of the finest level are."""
+    found = None if "://" in container else _LEVEL.fullmatch(name)
+    if found is not None:
+        yield from _setup(container, "n5", int(found[1]), name, shape, factors, [1.0] * 3)
+
+
+def _setup(
+    container: str,
+    tag: str,
+    number: int,
+    name: str,
+    shape: Sequence[int],
+    factors: Sequence[float],
+    rates: Sequence[float],
+) -> Iterator[Group]:
+    """What a setup says of an array x, y, z that was made smaller by ``factors``: voxels of ``rates`` times its own."""
+    place = Path(container).with_suffix(".xml")
     try:
         root = ElementTree.parse(place).getroot()
-        names = [str(one.text).strip() for one in root.iter("hdf5")]
+        names = [Path(str(one.text).strip()).name for one in root.iter(tag)]
         setup = next(one for one in root.iter("ViewSetup") if int(one.findtext("id", "-1")) == number)
         size, voxel = (_numbers(setup.findtext(path)) for path in ("size", "voxelSize/size"))
-        rates = [[float(n) for n in row] for row in file[f"s{found[1]}/resolutions"][...]][level]
-    except (ElementTree.ParseError, StopIteration, KeyError, IndexError, TypeError, ValueError):
+        whole = [n // round(rate) for n, rate in zip(size, factors, strict=True)]
+    except (OSError, ElementTree.ParseError, StopIteration, TypeError, ValueError):
         return
-    whole = [n // round(rate) for n, rate in zip(size, rates, strict=False)]
-    if Path(container).name not in [Path(one).name for one in names] or len(voxel) != 3:
+    if Path(container).name not in names or len(voxel) != 3:
         return
-    if any(abs(n - m) > 1 for n, m in zip(whole, file[name].shape[::-1], strict=False)):
+    if any(abs(n - m) > 1 for n, m in zip(whole, shape, strict=False)):
         tell(f"{place} gives {container}/{name} a size of {size} (x, y, z), which it does not have; not used")
         return
     transform = {

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.formats.base import Colour
 
 
@@ -16,6 +16,13 @@ def refuse_colours(path: str, found: str) -> NeuropilError:
     return NeuropilError(
         f"expected gray values, got {found}, in {path}; `neuropil convert --type image` makes them gray, "
         "`--type segmentation` reads the ids that VAST exports as colours"
+    )
+
+
+def tell_alpha(path: str) -> None:
+    """Say that pixels which are shown as transparent count like all others."""
+    tell(
+        f"{path} says of its pixels how transparent they are (alpha), which is not used; to leave some out, give --mask"
     )
 
 

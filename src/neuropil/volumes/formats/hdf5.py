@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from neuropil.inputs import forced
 from neuropil.volumes import arrays
 from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.atomic import replacing
-from neuropil.volumes.attributes import SIZES, axis_names
+from neuropil.volumes.attributes import SIZES, axis_names, check_order, to_json
 from neuropil.volumes.formats import hdf5_links, matlab
 from neuropil.volumes.formats.base import Format, Location, stamp_file
 from neuropil.volumes.formats.big_data_viewer import setup_of
@@ -34,6 +35,8 @@ from neuropil.volumes.volume import Index, Mode, Volume, arranged, first_line, r
 
 _CACHE = 64 << 20  # bytes of decompressed chunks kept: a chunk that many small boxes touch is unpacked once
 _MAIN = "main"
+_VELOX = re.compile(r"/Data/Image/[0-9a-f]{32}/Data")
+"""Images of Thermo's Velox (EMD), whose frames are the last axis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +108,8 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
         matlab.check_numbers(attributes, path)
         named = location.axes or _axes(dataset, attributes, path)
         above = [*_groups(dataset, location.container), *setup_of(file, location.container, name)]
+        if not location.axes:
+            check_order([attributes, *(group.attributes for group in above)], path)
         plain, groups = spoken(attributes, above, named, dataset.ndim, path)
         about = inherit(plain, groups, dataset.ndim, path, bool(named))
         found = None if location.axes else _axes(dataset, about.attributes, path)
@@ -238,6 +243,11 @@ def _axes(dataset: Any, attributes: Mapping[str, Any], path: str) -> Sequence[st
     """Names of the axes: of attributes, of dimensions and their scales, or of MATLAB, which turns them around."""
     if dataset.ndim >= 2 and (matlab.CLASS in attributes or matlab.of_octave(dataset)):
         return matlab.axes(dataset.shape, path)
+    if _VELOX.fullmatch(dataset.name) and dataset.ndim == 3:
+        return ["y", "x", "frame"]
+    if "emd_group_type" in dataset.parent.attrs:
+        axes = [dataset.parent.get(f"dim{number + 1}") for number in range(dataset.ndim)]
+        return [None if axis is None else to_json(axis.attrs.get("name")) for axis in axes]  # of EMD
     # Of the attribute, not of `dims`: HDF5 itself crashes over labels that are damaged.
     stored = np.asarray(attributes.get("DIMENSION_LABELS", ()), object).ravel().tolist()
     labels = [one.decode(errors="replace") if isinstance(one, bytes) else str(one or "") for one in stored]

@@ -22,6 +22,11 @@ _BIG_DATA_VIEWER = re.compile(r"(?:.*/)?t\d{5}/s\d{2}/\d+/cells")
 _IMARIS = re.compile(r"(?:.*/)?ResolutionLevel \d+/TimePoint \d+/Channel \d+/Data")
 
 
+_SCALES = re.compile(r"(rescale|scl|data|value)?(slope|intercept|inter)")
+_NOTHING = ("_FillValue", "missing_value")
+"""Attributes by which other programs change numbers, or leave some out, when they show them."""
+
+
 @dataclass(frozen=True, eq=False)
 class SignedStore(WrappedStore):
     """Whole numbers whose sign is not the one of the stored type."""
@@ -50,8 +55,8 @@ def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:
         path: names the array in messages.
 
     Raises:
-        NeuropilError: ``scale_factor``, ``add_offset`` or ``IMAGE_WHITE_IS_ZERO``, which would change the numbers; or
-            an array of Imaris, which is larger than its image.
+        NeuropilError: ``scale_factor``, ``add_offset`` or ``IMAGE_WHITE_IS_ZERO``, which would change the numbers; a
+            picture in colour; or an array of Imaris, which is larger than its image.
     """
     if is_marked(attributes):
         return store
@@ -69,6 +74,9 @@ def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:
             )
     if plain["IMAGE_WHITE_IS_ZERO"] not in (None, 0, [0], False):
         raise NeuropilError(f"{path} has IMAGE_WHITE_IS_ZERO: 0 is white in it; write it anew with 0 for black")
+    if "TRUECOLOR" in str(to_json(attributes.get("IMAGE_SUBCLASS"))):
+        raise NeuropilError(f"expected gray values, got a picture in colour (IMAGE_TRUECOLOR), in {path}; make it gray")
+    _tell_others(attributes, path)
     sign = "iu"["ui".index(store.dtype.kind)] if store.dtype.kind in "ui" else ""
     said = str(plain["_Unsigned"]).lower()
     if _BIG_DATA_VIEWER.fullmatch(path):
@@ -80,3 +88,16 @@ def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:
     if sign and (sign, said) in (("u", "true"), ("i", "false")):
         return SignedStore(store, np.dtype(store.dtype.str.replace(store.dtype.kind, sign)))
     return store
+
+
+def _tell_others(attributes: Mapping[str, Any], path: str) -> None:
+    """Say which attributes would give numbers another meaning elsewhere, and do not here."""
+    for key in attributes:
+        value, name = to_json(attributes[key]), re.sub("[_ -]", "", key).lower()
+        value = value[0] if isinstance(value, list) and len(value) == 1 else value
+        if not isinstance(value, int | float) or value != value:
+            continue
+        if _SCALES.fullmatch(name) and value != (1 if "slope" in name else 0):
+            tell(f"{path} has the attribute {key} = {value:g}, which is not applied; its numbers are read as stored")
+        if key in _NOTHING:
+            tell(f"{path} has the attribute {key} = {value:g}; these voxels are read like all others")

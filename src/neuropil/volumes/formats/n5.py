@@ -16,6 +16,7 @@ from neuropil.errors import NeuropilError
 from neuropil.volumes import arrays
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Format, Location, Stamp
+from neuropil.volumes.formats.big_data_viewer import n5_setup_of
 from neuropil.volumes.formats.chunked import (
     ChunkedStore,
     Described,
@@ -31,7 +32,7 @@ from neuropil.volumes.formats.codecs import N5Store
 from neuropil.volumes.formats.groups import MOST, Neighbour, groups_above, refuse_multiset
 from neuropil.volumes.formats.making import allowed, create_chunked, open_new
 from neuropil.volumes.formats.meaning import as_meant
-from neuropil.volumes.formats.n5_place import LAYOUT, SIZED, made_here, n5_metadata
+from neuropil.volumes.formats.n5_place import LAYOUT, SIZED, level_factors, made_here, n5_metadata
 from neuropil.volumes.formats.presence import ChunkNames, WholeBlocks, is_sparse, watched
 from neuropil.volumes.formats.webknossos import layer_of
 from neuropil.volumes.marks import marked
@@ -66,7 +67,9 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
     check_described(described.listed, described.values["blockSize"], path)
     shape = described.values["dimensions"]
     groups = list(groups_above(location.container, name, group_attributes, _arrays))
-    groups += layer_of(location.container, name, numpy=False)
+    factors = level_factors(described.values, groups, path) or [1.0] * len(shape)
+    groups = [*n5_setup_of(location.container, name, shape, factors), *groups]
+    groups += layer_of(location.container, name, shape, numpy=False)
     arrangement, metadata = n5_metadata(
         described.values, groups, path, location.names(shape, None), partial(_finest, location, name)
     )
@@ -81,8 +84,7 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
         store = ChunkedStore(open_handle("n5", location.container, name, mode, _layout(location, name, mode)).T)
     if mode == "r":
         names = ChunkNames(tuple(shape), tuple(described.values["blockSize"]), "/", turned=True)
-        if not location.remote:
-            store = WholeBlocks(store, location.container, name, names, path)
+        store = WholeBlocks(store, location.container, name, names, path)
         if not is_sparse(described.values):
             store = watched(store, location.container, name, names, None, path)
     other = {key: value for key, value in described.values.items() if key not in SIZED}

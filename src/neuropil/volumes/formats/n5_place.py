@@ -129,11 +129,11 @@ def _of_group(group: Group, own: Mapping[str, Any], groups: Sequence[Group], pat
         return replace(group, attributes=turned(transform, _ORDER, path), arrays=list)
     plain = replace(group, attributes=in_words(group.attributes, _ORDER, path))
     level = _LEVEL.fullmatch(group.inside.rpartition("/")[2])
-    known = _factors(own, groups, path) is not None or (level is not None and int(level[1]) == 0)
+    known = level_factors(own, groups, path) is not None or (level is not None and int(level[1]) == 0)
     return replace(plain, arrays=list) if known else plain
 
 
-def _factors(own: Mapping[str, Any], groups: Sequence[Group], path: str) -> list[float] | None:
+def level_factors(own: Mapping[str, Any], groups: Sequence[Group], path: str) -> list[float] | None:
     """By how much the dataset was made smaller: its own ``downsamplingFactors``, or its row of those of a group."""
     found = own.get("downsamplingFactors")
     for group in groups if found is None else ():
@@ -150,7 +150,7 @@ def _factors(own: Mapping[str, Any], groups: Sequence[Group], path: str) -> list
 
 def _scaled(plain: Mapping[str, Any], own: Mapping[str, Any], groups: Sequence[Group], path: str) -> dict[str, Any]:
     """Size and place of a level of a pyramid, by those of the finest level."""
-    factors, key = _factors(own, groups, path), size_key(plain)
+    factors, key = level_factors(own, groups, path), size_key(plain)
     levels = (image.get("datasets", []) for group in groups for image in group.attributes.get("multiscales") or [])
     if factors is None or key is None or any("transform" in level for some in levels for level in some):
         return dict(plain)
@@ -177,7 +177,7 @@ def _of_finest(
     finest: Callable[[], Mapping[str, Any] | None],
 ) -> bool:
     """Whether the voxel size that a level has itself is that of the finest one, as the level s0 beside it says."""
-    factors, key = _factors(own, groups, path), size_key(plain)
+    factors, key = level_factors(own, groups, path), size_key(plain)
     if factors is None or key is None or set(factors) == {1.0} or "transform" in own:
         return False
     sizes = _row(plain[key], len(factors))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 from neuropil.errors import NeuropilError, tell
@@ -20,6 +21,16 @@ def ome_images(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
     inside = attributes.get("ome", attributes)
     images = inside.get("multiscales", []) if isinstance(inside, Mapping) else []
     return [image for image in images if isinstance(image, dict) and image.get("datasets")]
+
+
+def finest_level(image: Mapping[str, Any]) -> str:
+    """The path of the array with the smallest voxels; the first one where scales say nothing."""
+
+    def voxel(dataset: Mapping[str, Any]) -> float:
+        steps = dataset.get("coordinateTransformations") or ()
+        return prod(float(n) for step in steps if step.get("type") == "scale" for n in step.get("scale") or ())
+
+    return str(min(image["datasets"], key=voxel).get("path"))
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class PictureHeader:
         pixel: nm along y and x, where it says so.
         packed: its format, and of PNG the bits of a value.
         lossy: whether values were changed when they were packed.
+        transparent: whether it says that pixels are transparent.
     """
 
     shape: tuple[int, ...]
@@ -43,6 +44,7 @@ class PictureHeader:
     pixel: tuple[float, float] | None
     packed: str
     lossy: bool
+    transparent: bool
 
     @property
     def colours(self) -> bool:
@@ -63,7 +65,8 @@ def look(file: str) -> PictureHeader:
         pixel = (_INCH / float(dpi[1]), _INCH / float(dpi[0])) if dpi and min(map(float, dpi)) > 0 else None
         dtype = np.dtype(_GRAY.get(image.mode, "u1"))
         packed = f"PNG of {_depth(file)} bits" if image.format == "PNG" else str(image.format)
-        return PictureHeader(image.size[::-1], dtype, image.mode, pixel, packed, image.format not in _LOSSLESS)
+        lossy, clear = image.format not in _LOSSLESS, "A" in image.mode or "transparency" in image.info
+        return PictureHeader(image.size[::-1], dtype, image.mode, pixel, packed, lossy, clear)
 
 
 def read_picture(file: str) -> npt.NDArray[Any]:

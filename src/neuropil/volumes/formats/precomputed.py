@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,8 @@ def open_precomputed(location: Location, mode: Mode = "r") -> Volume:
         meant = arrays.nearest(location.array, names)
         known = ", ".join(names)
         raise NeuropilError(f"no scale {location.array!r} in {location.container}{meant}; it has {known}")
-    number = names.index(location.array) if location.array else 0
+    finest = min(range(len(names)), key=lambda n: prod(info["scales"][n]["resolution"]))
+    number = names.index(location.array) if location.array else finest
     scale = info["scales"][number]
     chunk = [*scale["chunk_sizes"][0], info.get("num_channels", 1)]
     check_described(_listed(info, scale), chunk, location.path)

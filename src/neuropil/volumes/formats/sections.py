@@ -21,7 +21,7 @@ from neuropil.volumes.atomic import expect_output, replacing
 from neuropil.volumes.formats import tiff
 from neuropil.volumes.formats.base import Colour, Format, Location, Stamp, list_one, stamp_files
 from neuropil.volumes.formats.chunked import identity
-from neuropil.volumes.formats.colours import dtype_of, read_colours, refuse_colours
+from neuropil.volumes.formats.colours import dtype_of, read_colours, refuse_colours, tell_alpha
 from neuropil.volumes.formats.numbering import check_names, is_pattern, section_files
 from neuropil.volumes.formats.pages import PagedStore, Pages
 from neuropil.volumes.formats.pictures import look, read_picture
@@ -54,6 +54,8 @@ def open_sections(location: Location, mode: Mode = "r") -> Volume:
         tell(note)
     if not _is_tiff(files[0]):
         tell_pixel(first.pixel, pattern)
+    if any(header.transparent for header in headers):
+        tell_alpha(pattern)
     for file, header in zip(files, headers, strict=True):
         _check_alike(first, header, files[0], file)
     _check_order(files, [header.number for header in headers], pattern)
@@ -196,6 +198,7 @@ class Header:
         notes: what is to be told of it.
         packed: its format, as Pillow has it, and the bits of a value; "" of TIFF.
         lossy: whether values were changed when they were packed.
+        transparent: whether it says that pixels are transparent.
     """
 
     shape: tuple[int, ...]
@@ -206,6 +209,7 @@ class Header:
     notes: tuple[str, ...] = ()
     packed: str = ""
     lossy: bool = False
+    transparent: bool = False
 
 
 def _header(file: str, colour: Colour) -> Header:
@@ -222,13 +226,15 @@ def _read_header(file: str, colour: Colour, size: int, changed: int) -> Header:
             found = tiff.read_section(file, colour)
         notes = tuple(str(one.message) for one in told)
         page = found.page
-        return Header(page.shape, page.dtype, found.metadata, found.pixel, found.number, notes, "", found.lossy)
+        known = (found.metadata, found.pixel, found.number, notes, "", found.lossy, found.transparent)
+        return Header(page.shape, page.dtype, *known)
     picture = look(file)
     if picture.colours and not colour:
         raise refuse_colours(file, f"the mode {picture.mode}")
     gray = not picture.colours or picture.mode == "LA"
     dtype = picture.dtype if gray else dtype_of(colour, picture.dtype, file)
-    return Header(picture.shape, dtype, Metadata(), picture.pixel, packed=picture.packed, lossy=picture.lossy)
+    packed, lossy, clear = picture.packed, picture.lossy, picture.transparent
+    return Header(picture.shape, dtype, Metadata(), picture.pixel, packed=packed, lossy=lossy, transparent=clear)
 
 
 def _check_order(files: Sequence[str], numbers: Sequence[int | None], pattern: str) -> None:

@@ -19,7 +19,7 @@ from neuropil.volumes.allowances import check_inside
 from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.formats.base import Colour, Format, Location, list_one, stamp_file
-from neuropil.volumes.formats.colours import read_colours
+from neuropil.volumes.formats.colours import read_colours, tell_alpha
 from neuropil.volumes.formats.pages import PagedStore, Pages
 from neuropil.volumes.formats.tiff_checks import check_page
 from neuropil.volumes.formats.tiff_metadata import description, made_here, read_metadata
@@ -53,6 +53,8 @@ def open_tiff(location: Location, mode: Mode = "r") -> Volume:
             if ome := read_ome(file, path):
                 check_content(ome, np.dtype(stack.series[0].dtype).newbyteorder("="), path)
             metadata, _ = read_metadata(file, path)
+            if stack.samples == (4,):
+                tell_alpha(path)
             store: Any = _mapped(path, stack, mode) if stack.mapped else None
             if store is not None:
                 file.close()
@@ -109,6 +111,7 @@ class TiffSection:
         pixel: nm along y and x, where that is known.
         number: which section it is, where its OME-XML says so.
         lossy: whether values were changed when they were packed.
+        transparent: whether it says that pixels are transparent.
     """
 
     page: Pages
@@ -116,6 +119,7 @@ class TiffSection:
     pixel: tuple[float, float] | None
     number: int | None
     lossy: bool
+    transparent: bool
 
 
 def read_section(path: str, colour: Colour) -> TiffSection:
@@ -128,7 +132,7 @@ def read_section(path: str, colour: Colour) -> TiffSection:
         stack = _one_section(file, path, colour)
         ome = read_ome(file, path)
         number = section_number(ome, path) if ome else None
-        return TiffSection(_pages(stack, path), *read_metadata(file, path), number, stack.lossy)
+        return TiffSection(_pages(stack, path), *read_metadata(file, path), number, stack.lossy, stack.samples == (4,))
 
 
 def read_section_voxels(path: str, colour: Colour) -> npt.NDArray[Any]:

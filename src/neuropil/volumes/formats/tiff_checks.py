@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from neuropil.volumes.formats.pictures import turned_away
 _WHITE_IS_ZERO, _PALETTE = 0, 3  # of the tag PhotometricInterpretation
 _FRAMES = ("shaped", "imagej")
 """Kinds of tifffile whose pages are all taken to be like the first, which alone is looked at when a file is opened."""
+_ROLE = re.compile(r'role="(scale|offset)"[^>]*>\s*([-+.\deE]+)\s*<')
 _REDUCED_OR_MASK = 1 | 4  # bits of NewSubfileType
 _UNDEFINED = 4  # of SampleFormat
 _GRAYS = (_WHITE_IS_ZERO, 1, 2, _PALETTE)  # and RGB, which some write for a single value
@@ -47,8 +49,8 @@ def check_values(file: Any, series: list[Any], path: str, colour: Colour) -> boo
     """Refuse values that are not grey ones as stored; whether 0 is white, and brightness was asked for.
 
     Raises:
-        NeuropilError: a palette, pixels that are stored turned, other kinds of values, or 0 for white in anything but
-            an image that is converted; pages that are not like the first.
+        NeuropilError: a palette, pixels that are stored turned, other kinds of values, values that GDAL would scale, or
+            0 for white in anything but an image that is converted; pages that are not like the first.
     """
     key = series[0].keyframe
     pages = [page for one in series for page in ([one.keyframe] if one.kind in _FRAMES else one.pages)]
@@ -59,6 +61,13 @@ def check_values(file: Any, series: list[Any], path: str, colour: Colour) -> boo
         raise NeuropilError(
             f"expected numbers, got values of an undefined kind (SampleFormat 4), in {path}; save it anew"
         )
+    described = key.tags.get("GDAL_METADATA")
+    for role, value in _ROLE.findall("" if described is None else str(described.value)):
+        if float(value) != (role == "scale"):
+            raise NeuropilError(
+                f"{path} has the {role} {value} of GDAL: its numbers are not those that are stored; write them anew as "
+                "they are meant, with `gdal_translate -unscale`"
+            )
     if file.is_imagej and any(name in (file.imagej_metadata or {}) for name in ("cf", "c0", "c1")):
         tell(f"{path}: ImageJ's calibration of its values is not applied; they are read as they are stored")
     if key.samplesperpixel == 1 and key.photometric not in _GRAYS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,8 +22,8 @@ def size_key(plain: Mapping[str, Any] | None) -> str | None:
 def in_words(values: Mapping[str, Any], order: Sequence[str], path: str) -> dict[str, Any]:
     """Attributes with a ``transform`` or ``pixelResolution`` as resolution, units and offset.
 
-    A transform names its own axes. ``pixelResolution`` counts x, y, z in N5; elsewhere it is used where all three are
-    the same, and else left, to be told.
+    A transform names its own axes; ``dimension_units`` has a size and a unit for each. ``pixelResolution`` counts x, y,
+    z in N5; elsewhere it is used where all three are the same, and else left, to be told.
 
     Args:
         values: of an array or group.
@@ -36,6 +37,8 @@ def in_words(values: Mapping[str, Any], order: Sequence[str], path: str) -> dict
         return dict(values)
     plain = {key: value for key, value in values.items() if key not in ("transform", "pixelResolution")}
     transform, pixels = to_json(values.get("transform")), to_json(values.get("pixelResolution"))
+    if size_key(plain) is None and isinstance(units := to_json(plain.pop("dimension_units", None)), list):
+        plain |= _by_dimension_units(units)
     if isinstance(transform, Mapping) and "scale" in transform:
         return _by_transform(plain, transform, order, path)
     if transform is not None:
@@ -62,6 +65,19 @@ def _by_transform(
         tell(f"{path} has the {key} {to_json(plain[key])} and a transform, {dict(transform)}, which is used")
     left = (*SIZES, *UNITS, *PLACES, *OWN_UNITS)
     return {**{name: value for name, value in plain.items() if name not in left}, **found}
+
+
+def _by_dimension_units(units: Sequence[Any]) -> dict[str, Any]:
+    """What TensorStore and Neuroglancer say of each axis, such as ``4 nm``, or nothing.
+
+    >>> _by_dimension_units(["40 nm", "4 nm", "nm"])
+    {'resolution': [40.0, 4.0, 1.0], 'units': ['nm', 'nm', 'nm']}
+    """
+    parts = [re.fullmatch(r"\s*([-+.\d]*(?:e[-+]?\d+)?)\s*(.*?)\s*", str(unit or "")) for unit in units]
+    return {
+        "resolution": [float(part[1] or 1) for part in parts if part],
+        "units": [part[2] for part in parts if part],
+    }
 
 
 def _numbers(value: Any) -> list[Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from neuropil.errors import tell
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.groups import Group
 
@@ -15,11 +16,13 @@ _ABOVE = 3
 """Folders above an array that are looked into."""
 
 
-def layer_of(container: str, name: str, numpy: bool) -> Iterator[Group]:
-    """What the file says of an array, as a group above it would: its size, and the order of its axes.
+def layer_of(container: str, name: str, shape: Sequence[int], numpy: bool) -> Iterator[Group]:
+    """What the file says of an array, as a group above it would: its size, and the order of its axes. That only a part
+    of it holds voxels (its bounding box) is told.
 
     Args:
         container, name: of the array.
+        shape: of the array as stored.
         numpy: whether axes count as in Zarr, where WEBKNOSSOS keeps c, x, y, z; else as in N5.
     """
     if keys.in_folder(container):
@@ -35,13 +38,13 @@ def layer_of(container: str, name: str, numpy: bool) -> Iterator[Group]:
     for folder, inside in above:
         found = keys.read_json(folder, _FILE)
         if found is not None:
-            attributes = _attributes(found, inside, numpy)
+            attributes = _attributes(found, inside, shape, numpy)
             if attributes:
                 yield Group(f"{folder}/{_FILE}", "", inside, attributes, list)
             return
 
 
-def _attributes(found: Mapping[str, Any], inside: str, numpy: bool) -> dict[str, Any]:
+def _attributes(found: Mapping[str, Any], inside: str, shape: Sequence[int], numpy: bool) -> dict[str, Any]:
     """A transform, and names of axes; empty where the array is none of its layers."""
     scale = found.get("scale")
     scale = scale if isinstance(scale, Mapping) else {"factor": scale}
@@ -55,6 +58,8 @@ def _attributes(found: Mapping[str, Any], inside: str, numpy: bool) -> dict[str,
     if any(not isinstance(n, int | float) for n in factors) or len(factors) != 3:
         return {}
     order: dict[str, int] = mag.get("axisOrder") or {"c": 0, "x": 1, "y": 2, "z": 3}
+    names = sorted(order, key=order.__getitem__) if numpy else list("xyz")
+    _tell_box(layer.get("boundingBox"), factors, dict(zip(names, shape, strict=False)), inside)
     transform = {
         "axes": ["x", "y", "z"],
         "scale": [f * n for f, n in zip(factors, sizes, strict=True)],
@@ -62,7 +67,22 @@ def _attributes(found: Mapping[str, Any], inside: str, numpy: bool) -> dict[str,
     }
     if max(factors) > 1:
         transform["translate"] = [(f - 1) / 2 * n for f, n in zip(factors, sizes, strict=True)]
-    return {"transform": transform, **({"axis_names": sorted(order, key=order.__getitem__)} if numpy else {})}
+    return {"transform": transform, **({"axis_names": names} if numpy else {})}
+
+
+def _tell_box(box: Any, factors: Sequence[float], lengths: Mapping[str, int], inside: str) -> None:
+    """Say which part of an array holds voxels, where that is not all of it; the box counts voxels of mag 1."""
+    if not isinstance(box, Mapping) or not {*"xyz"} <= set(lengths):
+        return
+    ends = [(n, n + box[side]) for n, side in zip(box["topLeft"], ("width", "height", "depth"), strict=True)]
+    parts = [
+        (int(a // f), int(-(-b // f)), lengths[axis]) for (a, b), f, axis in zip(ends, factors, "xyz", strict=True)
+    ]
+    if any(a > 0 or b < n for a, b, n in parts):
+        told = ",".join(f"{a}:{b}" for a, b, _ in reversed(parts))
+        tell(
+            f"WEBKNOSSOS has data of {inside} in {told} (z, y, x) only; what lies around it is empty: give it as --box"
+        )
 
 
 def _path(mag: Mapping[str, Any]) -> str:

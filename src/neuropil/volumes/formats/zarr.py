@@ -14,7 +14,7 @@ import numpy as np
 from neuropil.errors import NeuropilError
 from neuropil.volumes import arrays
 from neuropil.volumes.arrangement import arrange
-from neuropil.volumes.attributes import SIZES, axis_names
+from neuropil.volumes.attributes import SIZES, axis_names, check_order
 from neuropil.volumes.formats import keys
 from neuropil.volumes.formats.base import Format, Location, Stamp
 from neuropil.volumes.formats.chunked import (
@@ -33,7 +33,7 @@ from neuropil.volumes.formats.coordinates import Coordinates, coordinates, with_
 from neuropil.volumes.formats.groups import MOST, Neighbour, groups_above, inherit, refuse_multiset
 from neuropil.volumes.formats.making import create_chunked, open_new
 from neuropil.volumes.formats.meaning import as_meant
-from neuropil.volumes.formats.ome import Level, nearest_place, ome_attributes, ome_images
+from neuropil.volumes.formats.ome import Level, finest_level, nearest_place, ome_attributes, ome_images
 from neuropil.volumes.formats.presence import ChunkNames, find_shards, is_sparse, watched
 from neuropil.volumes.formats.transforms import spoken
 from neuropil.volumes.formats.webknossos import layer_of
@@ -69,7 +69,9 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     )
     refuse_multiset(own, path)
     above = list(groups_above(location.container, name, group_attributes, _arrays))
-    layer = list(layer_of(location.container, name, numpy=True))
+    layer = list(layer_of(location.container, name, described.listed.shape, numpy=True))
+    if not location.axes:
+        check_order([own, *(group.attributes for group in above)], path)
     image = nearest_place(above, path)
     named = described.values.get("dimension_names")
     known = location.axes or agreed([image.axes if image else None, named], path)
@@ -118,7 +120,7 @@ def _open(described: Described, location: Location, name: str, path: str, mode: 
         prefix = f"c{between}" if default else ""
     elif "dimension_separator" not in values and _nested(location.container, name, len(values["shape"])):
         between, extra = "/", {"metadata": {"dimension_separator": "/"}}
-    names = ChunkNames(tuple(values["shape"]), tuple(_chunk_shape(values)), between, prefix)
+    names = ChunkNames(tuple(values["shape"]), tuple(_chunk_shape(values, path)), between, prefix)
     shards = find_shards(values, path)
     check_described(described.listed, shards.chunk if shards else names.part, path)
     try:
@@ -148,9 +150,11 @@ def _zipped(
     return store
 
 
-def _chunk_shape(values: Mapping[str, Any]) -> list[int]:
-    grid = values.get("chunk_grid", {}).get("configuration", {}).get("chunk_shape")
-    return list(grid or values["chunks"])
+def _chunk_shape(values: Mapping[str, Any], path: str) -> list[int]:
+    grid = values.get("chunk_grid", {})
+    if grid.get("name", "regular") != "regular":
+        raise NeuropilError(f"expected chunks of one size, got a grid of the kind {grid['name']}, in {path}; copy it")
+    return list(grid.get("configuration", {}).get("chunk_shape") or values["chunks"])
 
 
 def _nested(container: str, name: str, axes: int) -> bool:
@@ -301,7 +305,7 @@ def _find(location: Location) -> str:
     if describe(location.container, name) is not None:
         return name
     for image in ome_images(attributes(location.container, name)):
-        finest = "/".join(part for part in (name, str(image["datasets"][0].get("path"))) if part)
+        finest = "/".join(part for part in (name, finest_level(image)) if part)
         if describe(location.container, finest) is not None:
             return finest
     return choose_listed(list_zarr(location), location)
