@@ -1,8 +1,6 @@
 """Bad input gets one clear message and exit code 2, and leaves nothing behind that looks finished."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -12,6 +10,7 @@ import tifffile
 import torch
 from typer.testing import CliRunner
 
+from forks import python
 from neuropil.cli import app
 from neuropil.volumes import Metadata, write_volume
 
@@ -285,7 +284,7 @@ setrlimit(RLIMIT_FSIZE, (4096, RLIM_INFINITY))
 from neuropil.cli import main
 main()
 """
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    done = python("-c", code, *command)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert "neuropil: " in done.stderr

@@ -22,8 +22,13 @@ LABELS = np.kron(np.arange(1, 9).reshape(2, 2, 2), np.ones((2, 8, 8), int)).asty
 
 SERVER = """
 import json, resource, signal, sys
+import typer.main
+from functools import cache
+from neuropil.cli import app
 from torture.children import command, in_child, preload
 preload()
+typer.main.get_command = cache(typer.main.get_command)
+typer.main.get_command(app)
 
 def limited(words):
     resource.setrlimit(resource.RLIMIT_CPU, (30, 30))

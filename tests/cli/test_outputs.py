@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from forks import python
 from neuropil import open_volume, write_volume
 from neuropil.cli import app
 
@@ -90,5 +91,5 @@ def test_a_hangup_that_was_ignored_stays_ignored(folder):
         "sys.argv = ['neuropil', 'objects', 'labels.h5', '-o', 'objects.csv']\n"
         "neuropil.cli.main()"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert python("-c", code).returncode == 0
     assert (folder / "objects.csv").exists()

@@ -2,14 +2,13 @@
 
 import fcntl
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from forks import python
 from neuropil import NeuropilError, open_volume, write_volume
 from neuropil.cli import app
 from neuropil.geometry import Box
@@ -45,8 +44,7 @@ def test_a_second_array_of_an_hdf5_file_that_is_being_written_is_refused(folder)
     with create_volume("a.h5/one", LABELS.shape, np.uint8) as volume:
         volume.write(volume.box, LABELS)
         code = "import neuropil, numpy; neuropil.write_volume('a.h5/two', numpy.ones((1, 2, 3), 'u1'))"
-        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert "a.h5 is being written by process" in other.stderr
+        assert "a.h5 is being written by process" in python("-c", code).stderr
         with pytest.raises(NeuropilError, match="is being written by process"):
             write_volume("a.h5/two", LABELS)
     write_volume("a.h5/two", LABELS)

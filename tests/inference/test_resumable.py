@@ -4,8 +4,6 @@ import copy
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from forks import python
 from neuropil import Box, Config, NeuropilError
 from neuropil.config import PredictConfig
 from neuropil.inference import canvas, predict, predict_volume, resumable
@@ -259,8 +258,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path, model, image):
     write_volume(source, image)
 
     def run(output, kill_after):
-        arguments = [str(n) for n in (checkpoint, source, tmp_path / output, kill_after)]
-        return subprocess.run([sys.executable, "-c", SCRIPT, *arguments], check=False).returncode
+        return python("-c", SCRIPT, checkpoint, source, tmp_path / output, kill_after).returncode
 
     assert run("killed.zarr", 17) == -signal.SIGKILL
     assert not (tmp_path / "killed.zarr").exists()

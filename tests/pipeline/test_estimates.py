@@ -1,12 +1,13 @@
 """What a large volume takes is told before the work, and refused where there is less memory."""
 
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from forks import python
 
 SPEC = {
     "zarr_format": 3, "node_type": "array", "data_type": "uint8",
@@ -28,14 +29,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(words, seconds=60):
-    def narrow():
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-
-    words = [sys.executable, "-m", "neuropil", *words.split()]
-    return subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=narrow)
-
-
 @pytest.mark.parametrize("words", [
     "segment affinities.zarr -o s.h5",
     "segment affinities.zarr -o s.h5 --block 4000,4000,4000",
@@ -44,7 +37,7 @@ def run(words, seconds=60):
     "rank affinities.zarr image.zarr",
 ])  # fmt: skip
 def test_more_memory_than_there_is_is_refused_before_the_work(folder, words):
-    done = run(words)
+    done = python("-m", "neuropil", *words.split(), RLIMIT_CPU=60)
     assert done.returncode == 2, done
     assert "GB of memory, and" in done.stderr
     assert "block" in done.stderr

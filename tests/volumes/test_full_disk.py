@@ -1,14 +1,13 @@
 """Where a disk is full or files may not grow: one message, exit code 2, and nothing is left."""
 
 import os
-import resource
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from forks import python
 from neuropil import NeuropilError, open_volume, write_volume
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (8, 64, 64), dtype=np.uint8)
@@ -22,18 +21,13 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def convert(name, limit=None):
-    def narrow():
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    words = [sys.executable, "-m", "neuropil", "convert", "image.npy", name]
-    return subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=narrow)
+def convert(name, **limits):
+    return python("-m", "neuropil", "convert", "image.npy", name, **limits)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_files_that_may_not_grow(folder, name):
-    done = convert(name, 2000)
+    done = convert(name, RLIMIT_FSIZE=2000)
     assert done.returncode == 2, (done.returncode, done.stderr)
     assert done.stderr.count("\n") == 1, done.stderr
     assert sorted(os.listdir()) == ["image.npy"]
@@ -43,7 +37,7 @@ def test_files_that_may_not_grow(folder, name):
 def test_hdf5_never_crashes_wherever_the_limit_strikes(folder, limit):
     write_volume("o.h5/before", IMAGE)
     before = Path("o.h5").read_bytes()
-    done = convert("o.h5/more", limit)
+    done = convert("o.h5/more", RLIMIT_FSIZE=limit)
     assert done.returncode == 2, (done.returncode, done.stderr)
     assert done.stderr.startswith("neuropil: cannot write o.h5/more: ")
     assert Path("o.h5").read_bytes() == before
