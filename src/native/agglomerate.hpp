@@ -1,6 +1,7 @@
 // Merging of mutual best pairs in a part of a volume. Regions that reach beyond the part are frozen: they merge with
-// nothing here, and whoever has one of them as best neighbour waits for a larger part. What is merged is what greedy
-// merging of the whole volume would merge (order-reducible scores; see Lu, Zlateski and Seung 2021 for the mean).
+// nothing here; they, and each region whose best neighbour is one of them, are deferred to a larger part. What is
+// merged is what greedy merging of the whole volume would merge (order-reducible scores; see Lu, Zlateski and Seung
+// 2021 for the mean).
 #pragma once
 #include <algorithm>
 #include <numeric>
@@ -21,7 +22,7 @@ struct Merge {
     typename Score::Stats stats;
 };
 
-// The same numbered: regions 0, 1, …, their names, and which of them must wait.
+// The same numbered: regions 0, 1, …, their names, and which of them are deferred.
 template <class Score>
 struct LocalPart {
     std::vector<typename Score::Index> name;
@@ -92,7 +93,7 @@ struct Reaches {
     }
 };
 
-// The edges of a graph that are alive and wait(edge), by names.
+// The edges of a graph that are alive and for which waits(edge) holds, by names.
 template <class Score, class Waits>
 Part<Score> rest_of(const MergingGraph<Score>& graph, const std::vector<typename Score::Index>& name,
                     const Score& score, Waits&& waits) {
@@ -108,8 +109,8 @@ Part<Score> rest_of(const MergingGraph<Score>& graph, const std::vector<typename
 }
 
 // Merges what can be merged, down to the first edge that is not enough(stats); what may still merge in a larger part is
-// returned. Blocked regions, and whoever has one as best neighbour, wait; the edges of all others are dropped, since
-// they are either merged or not enough.
+// returned. Blocked regions, and those whose best neighbour is one, are deferred; edges of all others are dropped: they
+// are either merged or not enough.
 template <class Score, class Enough = AnyScore>
 Part<Score> merge_part(LocalPart<Score> local, Score& score, uint64_t top, std::vector<Merge<Score>>& merges,
                        const Run& run, Enough&& enough = {}) {

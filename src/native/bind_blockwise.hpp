@@ -34,8 +34,8 @@ constexpr bool HAS_BINS = std::is_same_v<Score, Quantile<typename Score::Index>>
 template <class Index>
 using NewPart = std::tuple<NewMerges<Index>, NewEdges<Index>, NewBins, NewList<uint8_t>>;
 
-// Merges, the edges that are left with their histograms, and who waits, as columns. Both take no memory beyond their
-// columns.
+// Merges, the edges that are left with their histograms, and which regions are deferred, as columns. Both take no
+// memory beyond their columns.
 template <class Score>
 NewPart<typename Score::Index> part_columns(std::vector<Merge<Score>>&& merges, Part<Score>&& rest,
                                             std::vector<uint8_t>&& blocked, double scale) {
@@ -69,8 +69,9 @@ Part<Score> part_of_columns(const Score& score, const EdgeColumns<uint64_t>& col
     return part;
 }
 
-// Merges in a graph of regions 0 … frozen.size() - 1, some of which must wait. The list of columns is emptied as soon
-// as the edges are read, so that the memory of columns that nobody else holds is free before merging takes its own.
+// Merges in a graph of regions 0 … frozen.size() - 1, some of which are deferred. The list of columns is emptied as
+// soon as the edges are read, so that the memory of columns that nobody else holds is free before merging takes its
+// own.
 template <class Score>
 NewPart<uint64_t> merged_columns(Score score, nb::list columns, const BinColumns& bins, List<const uint8_t> frozen,
                                  uint64_t top, const Reaches<Score>& enough, int threads) {

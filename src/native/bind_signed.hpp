@@ -71,7 +71,7 @@ std::tuple<NewList<uint64_t>, NewList<uint64_t>> signed_clusters(const SignedCol
 }
 
 // Columns (a, b, rank, voxel) of edges between regions 0 … waits.size() - 1, and pairs that exclude each other. Returns
-// each region's cluster, which of them wait, and what is left of the edges and pairs, all by smallest regions.
+// each region's cluster, which of them are deferred, and what is left of the edges and pairs, all by smallest regions.
 using NewPartColumns = std::tuple<NewList<uint64_t>, NewList<uint64_t>, NewList<uint32_t>, NewList<uint64_t>>;
 inline std::tuple<NewList<uint64_t>, NewList<uint8_t>, NewPartColumns, NewList<uint64_t>, NewList<uint64_t>>
 signed_part(

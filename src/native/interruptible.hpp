@@ -1,4 +1,4 @@
-// Runs a kernel beside the interpreter: the lock is released, and Ctrl-C stops the kernel.
+// Runs a kernel in a thread next to the interpreter: its lock (the GIL) is released, and Ctrl-C stops the kernel.
 #pragma once
 #include <nanobind/nanobind.h>
 
@@ -15,8 +15,8 @@
 namespace neuropil {
 
 // The kernel runs on a thread of its own; the calling thread waits without the lock and asks ten times a second
-// whether a signal has come. Where the system gives no thread, the calling one runs the kernel, and signals wait. With
-// NEUROPIL_TIMES=1, kernels that have a name tell where their time went.
+// whether a signal has come. Where the system gives no thread, the calling one runs the kernel, and signals are seen at
+// its end. With NEUROPIL_TIMES=1, kernels that have a name tell where their time went.
 template <class Kernel>
 void run_interruptibly(int threads, Kernel&& kernel, const char* name = nullptr) {
     std::atomic<bool> stop{false};

@@ -2,7 +2,7 @@
 // better of the two, so edges of at least some score, the floor, come only from edges of at least that score: two
 // regions that no path of such edges joins do not merge above the floor, whatever happens elsewhere. So the connected
 // components of these edges are merged down to the floor one by one, on all cores, each small enough for a cache; and
-// what is left waits for the next, lower floor. No component sees a difference to greedy merging of the whole.
+// what is left is deferred to the next, lower floor. No component sees a difference to greedy merging of the whole.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -55,8 +55,8 @@ class BandMerger {
     }
 
     // All merges of a graph that is part of a larger one, each after those that it needs: merging ends at `enough`;
-    // regions r with blocked[r], and whoever has one as best neighbour, wait and get its number. The edges between
-    // those that wait are returned, every pair once; all others are merged or not enough.
+    // regions r with blocked[r], and those whose best neighbour is one, are deferred and get its number. The edges
+    // between deferred ones are returned, every pair once; all others are merged or not enough.
     Part<Score> part(std::vector<uint8_t>& blocked, const Reaches<Score>& enough, std::vector<Merge<Score>>& merges) {
         blocked_ = std::move(blocked);
         enough_ = enough;
@@ -93,7 +93,7 @@ class BandMerger {
     }
 
     // The level that one of SHARE edges reaches, by a sample; 0 where few are left. Edges at or above the ceiling are
-    // between regions that wait.
+    // between deferred regions.
     uint64_t next_floor(uint64_t ceiling) const {
         size_t edges = 0;
         for (const auto& part : parts_) edges += part.edges.size();
@@ -130,7 +130,7 @@ class BandMerger {
 
     bool wait(Index a, Index b) const { return !blocked_.empty() && blocked_[a] && blocked_[b]; }
 
-    // Edges learn what their ends have become; those between two regions that wait are put aside, the others seen.
+    // Edges learn what their ends have become; those between two deferred regions are put aside, the others seen.
     template <class See>
     void rename_edges(See&& see) {
         std::vector<Part<Score>> aside(blocked_.empty() ? 0 : parts_.size(), Part<Score>{score_, {}});
@@ -380,7 +380,7 @@ class BandMerger {
     std::vector<Index> name_;       // what each region has become
     std::vector<uint32_t> number_;  // edges of each component, then its piece, then each region's number in its piece
     std::vector<std::vector<Merge<Score>>> merges_;
-    std::vector<uint8_t> blocked_;  // by name; empty where nothing waits
+    std::vector<uint8_t> blocked_;  // by name; empty where nothing is deferred
     Reaches<Score> enough_;
     std::vector<Part<Score>> aside_;
 };

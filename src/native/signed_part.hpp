@@ -33,7 +33,7 @@ class SignedPart {
   public:
     using Pairs = std::vector<std::pair<uint32_t, uint32_t>>;
 
-    // `waits`: regions that are not free; those found not to be are added.
+    // `waits`: regions that are not free, and so are deferred; those found not to be free are added.
     SignedPart(std::vector<uint8_t>& waits, const Run& run)
         : waits_(waits), run_(run), cells_(waits.size()), forest_(cells_.data()), exclusions_(forest_, size(), run) {
         if (waits.size() >= size_t(1) << 31) throw std::length_error("too many regions for one block");
@@ -84,7 +84,7 @@ class SignedPart {
   private:
     int64_t size() const { return int64_t(waits_.size()); }
 
-    // False if the edge has to wait.
+    // False if the edge is left to a larger part.
     bool decide(const PartEdge& edge) {
         const uint32_t a = forest_.find(edge.a), b = forest_.find(edge.b);
         if (a == b || exclusions_.exclude_each_other(a, b)) return true;

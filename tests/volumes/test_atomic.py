@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from neuropil.volumes.atomic import beside, remove_leftovers, replacing
+from neuropil.volumes.atomic import remove_leftovers, replacing, temporary_name
 
 
 def leave(path, ready):
@@ -46,7 +46,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(begun, tmp_path):
 
 
 def test_only_this_machines_and_this_names_leftovers_go(tmp_path):
-    mine = beside(tmp_path / "out")
+    mine = temporary_name(tmp_path / "out")
     mine.touch()
     elsewhere = tmp_path / ".out.another-machine-1-2.01234567.partial"
     longer = tmp_path / mine.name.replace(".out.", ".out.h5.")
@@ -57,7 +57,7 @@ def test_only_this_machines_and_this_names_leftovers_go(tmp_path):
 
 
 def test_a_number_that_another_process_has_now_does_not_protect(tmp_path):
-    host, pid, _ = beside(tmp_path / "out").name.split(".")[2].rsplit("-", 2)
+    host, pid, _ = temporary_name(tmp_path / "out").name.split(".")[2].rsplit("-", 2)
     old = tmp_path / f".out.{host}-{pid}-1.01234567.partial"
     old.mkdir()
     (old / "chunk").touch()

@@ -162,8 +162,8 @@ def _bilinear(grey: Tensor, source_2BYX: Tensor, sent: dict[str, Tensor]) -> Ten
     corners = plane[None] + sent["corners"]
     values = torch.take(grey, corners[:, :, None] + sent["at_grey"])
     values = values / 255 if values.dtype == torch.uint8 else values
-    beside = values.view(2, 2, *values.shape[1:])
-    above, below = torch.lerp(beside[:, 0], beside[:, 1], share_x)
+    pairs = values.view(2, 2, *values.shape[1:])
+    above, below = torch.lerp(pairs[:, 0], pairs[:, 1], share_x)
     return torch.lerp(above, below, share_y)
 
 

@@ -64,7 +64,7 @@ def _allowances(
         bool, typer.Option("--force", callback=_force, help="Replace files that neuropil did not write.")
     ] = False,
 ) -> None:
-    """Options that many verbs share; their callbacks do all that they do."""
+    """Options that many verbs share; each takes effect in its callback."""
 
 
 _WITHOUT_VOLUMES = ("fetch", "models", "edits", "config", "show")
@@ -99,7 +99,7 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 class _Sharing(TyperGroup):
-    """Gives verbs the options that they share."""
+    """Adds to each verb the options that many verbs share."""
 
     def get_command(self, ctx: Any, name: str) -> Any:
         command = super().get_command(ctx, name)
@@ -123,7 +123,7 @@ def _only_checks(command: Any) -> bool:
 
 
 class _Verbs(_Sharing):
-    """Turns what a user may have done wrong into one message and the right exit code."""
+    """Turns errors of a user into one message and the right exit code."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=ORDER.index)

@@ -216,7 +216,7 @@ class ModelConfig(Section):
                 (0, 0, -27),
             ),
             description="Affinity edges [z, y, x] in voxels: channel e says whether v and v + offsets[e] are one "
-            "neuron. Segmentation uses the three nearest; the long ones teach the network to look far. "
+            "neuron. Segmentation uses the three nearest; the long ones train the network to look far. "
             "Names stand for lists: nearest (3), long12 (those of Lee et al. 2017), plane (2, for single sections).",
         )
     )

@@ -66,7 +66,7 @@ class Engine:
         return image if image.is_floating_point() else to_unit(image)
 
     def check(self, found: Tensor) -> None:
-        """Refuse NaN, on a processor. To ask a GPU is to wait for it: there whole cells are looked at."""
+        """Refuse NaN, on a processor. A check on a GPU would wait for it: there finished cells are checked."""
         if found.device.type == "cpu" and not bool(torch.isfinite(found.sum())):  # probabilities cannot overflow
             raise NeuropilError(DAMAGED)
 

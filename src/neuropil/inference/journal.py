@@ -1,6 +1,6 @@
 """The record of finished parts of a prediction, stored next to the output, so that a stopped run can continue.
 
-Beside ``affinities.zarr`` lies, until all is done, ``affinities.zarr.unfinished/`` with
+Next to ``affinities.zarr`` lies, until all is done, ``affinities.zarr.unfinished/`` with
 
     affinities.zarr    the output so far, chunk by chunk
     request.json       what was asked for, by content: model, image, box, options, and the tiles chosen
@@ -48,7 +48,7 @@ class Journal:
 
     @property
     def array(self) -> Path:
-        """Where the output so far lies."""
+        """Path of the output so far."""
         return self.folder / ARRAY
 
     def begun(self) -> Mapping[str, Any] | None:
@@ -105,7 +105,7 @@ class Journal:
         self._done.flush()
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Release the lock on the folder."""
         self._held.close()
 
     def __enter__(self) -> Journal:

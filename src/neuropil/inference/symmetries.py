@@ -1,4 +1,4 @@
-"""Test-time symmetries act on edges, not only on voxels.
+"""Test-time augmentation: flips and transpositions move edges as well as voxels.
 
 A view shows the network the image flipped or with axes exchanged. Undoing that in space is half of the way back:
 :func:`neuropil.augment.readings` says for every channel wanted where a view holds it, if it does.

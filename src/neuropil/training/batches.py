@@ -47,7 +47,7 @@ from neuropil.volumes.zoom import Factors, zoomed
 
 
 class Batch(NamedTuple):
-    """What one training step sees, on the device that trains."""
+    """Images, targets and weights of one training step, on the device that trains."""
 
     image_BCZYX: Tensor
     """float32 in [0, 1], one channel."""
@@ -368,7 +368,7 @@ def _vary(sample: Sample, config: Config, seed: int, augment: AugmentConfig | No
 
 
 def draw(number: int, warp: Warp | None, config: Config, seed: int, augment: AugmentConfig) -> Drawn:
-    """All that is drawn for a sample, whose warp decided already how much was to be read."""
+    """The random numbers of a sample after its warp, which was drawn before its voxels were read."""
     patch = config.training.patch
     defects = draw_defects(sample_rng(seed, number, part=3), augment, patch)
     rng = sample_rng(seed, number, part=1)

@@ -72,11 +72,11 @@ def _on(teacher: TeacherAffinities | None, device: torch.device) -> TeacherAffin
 
 
 def drawn_batches(dataset: VolumeDataset, numbers: Numbers, config: Config, device: torch.device) -> Iterator[Any]:
-    """Endless batches as the recipe has them drawn: by helping processes, which augment, too, one thread each; else on
+    """Endless batches as the recipe has them drawn: by DataLoader workers, which augment, too, one thread each; else on
     a processor as samples that are not augmented yet, for a GPU as places on it.
 
     Args:
-        dataset: to draw from; helping processes need its volumes in memory.
+        dataset: to draw from; DataLoader workers need its volumes in memory.
         numbers: the samples of each batch.
         config: the recipe, with ``training.workers`` settled.
         device: the one that trains, where targets are made.

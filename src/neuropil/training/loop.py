@@ -291,7 +291,7 @@ LONGEST_SILENCE = 10.0
 
 
 def report(learned: Learned, run: Run, step: Step, monitor: Monitor) -> None:
-    """Show what is due. To ask a GPU is to wait for it, so that is done rarely."""
+    """Show progress and scalars when they are due; rarely, since reading values waits for a GPU."""
     settings = run.config.training
     if step.iteration % settings.log_every == 0 or monitor.silent() > LONGEST_SILENCE:
         done = share_done(run.config, step)
@@ -303,7 +303,7 @@ def report(learned: Learned, run: Run, step: Step, monitor: Monitor) -> None:
 
 
 def share_done(config: Config, step: Step) -> float:
-    """How much of the run is over, by iterations or by the clock, whichever is further."""
+    """Share of the run that is done, by iterations or by the clock, whichever is more."""
     by_count = step.iteration / config.training.iterations if config.training.iterations else 0.0
     by_clock = step.seconds / 60 / config.training.minutes if config.training.minutes else 0.0
     return max(by_count, by_clock)

@@ -96,7 +96,7 @@ class StopRequest:
 
 
 class NanCheck:
-    """Stops a run whose loss or gradient becomes NaN or infinite: its weights would be worth nothing.
+    """Stops a run whose loss or gradient becomes NaN or infinite: its weights can no longer be used.
 
     On a CPU every value is checked at once, before it reaches the weights. Reading a value from a GPU waits for it:
     there the check is made by :meth:`raise_if_bad`, before anything is shown or saved.

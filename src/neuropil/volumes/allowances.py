@@ -26,22 +26,22 @@ def gaps_allowed() -> bool:
 
 
 def check_inside(
-    container: str | Path, file: str | Path, told: str, beside: str | Path | None = None, there: bool = True
+    container: str | Path, file: str | Path, told: str, referrer: str | Path | None = None, there: bool = True
 ) -> Path:
     """The file that something inside a container refers to, which must lie in the container's folder.
 
     Args:
         container: the file that was opened.
-        file: as it is referred to; relative names count from the folder of ``beside``.
+        file: as it is referred to; relative names count from the folder of ``referrer``.
         told: what refers, for the message.
-        beside: the file that refers, where that is another one than the container.
+        referrer: the file that refers, where that is another one than the container.
         there: whether it must be there.
 
     Raises:
         NeuropilError: it lies outside that folder and ``--allow-outside`` was not given, or it is not there.
     """
     home = Path(container).absolute().parent
-    place = Path(beside or container).absolute().parent / file
+    place = Path(referrer or container).absolute().parent / file
     if not place.exists() and Path(file).is_absolute() and (moved := home / Path(file).name).exists():
         place = moved  # as HDF5 finds files that were moved together
     if not is_inside(place, home) and not outside_allowed():

@@ -37,7 +37,7 @@ def replacing(path: Path, ours: Ours = has_mark, *, keeps_inside: bool = False, 
             did not make.
     """
     expect_output(path, ours, keeps_inside)
-    temporary = beside(path)
+    temporary = temporary_name(path)
     remove_leftovers(path)
     try:
         if keeps_inside:  # a second process would write what was inside before, without what is being written
@@ -90,7 +90,7 @@ def move_into_place(complete: Path, path: Path, durable: bool = True) -> None:
         if not path.exists() or (complete.is_file() and path.is_file()):
             os.replace(complete, path)
         elif not _exchange(complete, path):
-            aside = beside(path)
+            aside = temporary_name(path)
             path.rename(aside)
             try:
                 complete.rename(path)
@@ -139,7 +139,7 @@ def _check_alone(path: Path, mine: Path) -> None:
             raise NeuropilError(f"{path} is being written by {who}; wait for it, or write another file{gone}")
 
 
-def beside(path: Path) -> Path:
+def temporary_name(path: Path) -> Path:
     """A hidden name in the same folder that nothing else uses; it tells which process made it."""
     return path.with_name(f".{path.name}.{_this_process(os.getpid())}.{uuid.uuid4().hex[:8]}.partial")
 
@@ -192,7 +192,7 @@ def prepare(path: Path) -> None:
     Raises:
         NeuropilError: it cannot.
     """
-    probe = beside(path)
+    probe = temporary_name(path)
     try:
         make_folder(path.parent)
         probe.touch()

@@ -51,9 +51,9 @@ def has_mark(path: Path) -> bool:
     head = _head(path)
     if _TEXT.match(head) or _BEFORE.match(head):
         return True
-    # The pictures of version 0.1 had no mark: they count where a page, scores or settings of ours lie beside.
-    beside = ("index.html", "segment.yaml", "scores.json", "steps.json")
-    return bool(_FIGURE.match(head)) and any(has_mark(path.with_name(name)) for name in beside)
+    # The pictures of version 0.1 had no mark: they count where a page, scores or settings lie in the folder.
+    others = ("index.html", "segment.yaml", "scores.json", "steps.json")
+    return bool(_FIGURE.match(head)) and any(has_mark(path.with_name(name)) for name in others)
 
 
 def begins_with(row: str) -> Ours:

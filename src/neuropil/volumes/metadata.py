@@ -34,7 +34,7 @@ _WHOLE = 1e-3
 
 @dataclass(frozen=True)
 class Metadata:
-    """What travels with an array.
+    """Metadata of an array, which are copied with it.
 
     ``voxel_size`` in nm (z, y, x); ``origin``, the voxel of the image at which the array begins, where that is stored;
     for affinities ``offsets``, one (dz, dy, dx) per channel, and the ``encoding`` of their codes; ``extra``, anything
@@ -187,7 +187,7 @@ def _read(plain: Mapping[str, JSON], path: str, arrangement: Arrangement | None,
 def _voxel_size(
     plain: dict[str, JSON], path: str, arrangement: Arrangement | None
 ) -> tuple[VoxelSize | None, tuple[float, ...]]:
-    """Voxel size in nm, and the length in nm of what an ``offset`` beside it counts; taken out of ``plain``."""
+    """Voxel size in nm, and the length in nm of the unit of an ``offset`` that goes with it; taken out of ``plain``."""
     one = (1.0, 1.0, 1.0)
     for key in VOXEL_SIZES:
         value = plain.get(key)
@@ -345,7 +345,7 @@ def _leave(path: str, key: str, value: JSON, expected: str) -> None:
 
 
 def _near(position: Sequence[float], voxels: Sequence[float], size: VoxelSize) -> bool:
-    """Whether a position in nm lies in the voxel that is stored beside it."""
+    """Whether a position in nm lies in the voxel that is stored with it."""
     return all(abs(at - n * one) <= one * (0.5 + _WHOLE) for at, n, one in zip(position, voxels, size, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""BigDataViewer: the XML file beside an HDF5 file or N5, which says how large its voxels are."""
+"""BigDataViewer: the XML file next to an HDF5 file or N5, which says how large its voxels are."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Described:
 
     @property
     def listed(self) -> arrays.Listed:
-        """Its shape and dtype."""
+        """Shape and dtype of the array."""
         values = self.values
         shape = tuple(reversed(values["dimensions"])) if self.driver == "n5" else tuple(values["shape"])
         name = values.get("data_type", values.get("dataType", values.get("dtype", "V")))
@@ -54,7 +54,7 @@ Describe = Callable[[str, str], Described | None]
 
 @dataclass(frozen=True, eq=False)
 class ChunkedStore:
-    """A TensorStore, counted from 0."""
+    """A TensorStore whose indices are counted from 0."""
 
     handle: Any
 

@@ -1,4 +1,4 @@
-"""Coordinates of axes, as netCDF and xarray keep them beside an array: voxel size and place, where they have a unit."""
+"""Coordinates of axes, which netCDF and xarray keep in other arrays: voxel size and place, where they have a unit."""
 
 from __future__ import annotations
 

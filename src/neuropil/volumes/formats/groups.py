@@ -182,7 +182,7 @@ def _with_units(plain: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
 
 
 def _open(group: Group, found: Mapping[str, Any], own: Mapping[str, Any], path: str) -> bool:
-    """Whether it is open if a voxel size of the group is that of the array; then this is told."""
+    """Whether it cannot be known if the group's voxel size is the array's; if so, this is told."""
     key = next(key for key in SIZES if key in found)
     told = f"the group {group.path} of {path} has the attribute {key}, which is not used: "
     out = "; store it with the array, or give --voxel-size to `neuropil convert`"
@@ -205,10 +205,10 @@ def _open(group: Group, found: Mapping[str, Any], own: Mapping[str, Any], path: 
 
 
 def _tell_place(group: Group, found: Mapping[str, Any], plain: Mapping[str, Any], path: str) -> None:
-    """An offset beside another voxel size than the array's may be that of another level."""
+    """Say that an offset of the group is not used: it may be that of another level, as the group's voxel size is."""
     new = [key for key in PLACES if key in found]
     if new and not any(key in plain for key in PLACES):
         tell(
-            f"the group {group.path} of {path} has the attribute {new[0]}, which is not used: it stands beside a "
-            "voxel size, and the array has its own"
+            f"the group {group.path} of {path} has the attribute {new[0]}, which is not used: it goes with the "
+            "voxel size of the group, and the array has its own"
         )

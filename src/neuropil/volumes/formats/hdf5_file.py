@@ -44,11 +44,11 @@ class SparingFile:
         return self._at
 
     def tell(self) -> int:
-        """The byte that is next."""
+        """Position of the next byte."""
         return self._at
 
     def read(self, size: int) -> bytes:
-        """So many bytes."""
+        """Read a number of bytes."""
         found = bytearray(size)
         self.readinto(found)
         return bytes(found)
@@ -92,10 +92,10 @@ class SparingFile:
         return size
 
     def flush(self) -> None:
-        """Nothing is held back here."""
+        """Do nothing: no bytes are kept in a buffer."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file and release its lock."""
         if self.handle >= 0:
             os.close(self.handle)
             self.handle = -1

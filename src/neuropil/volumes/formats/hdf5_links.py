@@ -83,7 +83,7 @@ def holder(place: Any, container: str) -> str:
     return name if Path(name).is_file() else container  # a file that is written has no path of its own
 
 
-def open_other(path: Path, beside: Any, told: str) -> Any:
+def open_other(path: Path, opened: Any, told: str) -> Any:
     """Open another file in the mode of an open one; that one itself if it is the same.
 
     Raises:
@@ -91,11 +91,11 @@ def open_other(path: Path, beside: Any, told: str) -> Any:
     """
     import h5py
 
-    here = Path(str(beside.filename))
+    here = Path(str(opened.filename))
     if here.is_file() and here.samefile(path):
-        return beside
+        return opened
     try:
-        return h5py.File(path, beside.mode)
+        return h5py.File(path, opened.mode)
     except OSError as error:
         raise NeuropilError(f"{told} leads to {path}, which cannot be opened: {first_line(error)}") from None
 

@@ -35,7 +35,7 @@ def context() -> Any:
 
 
 def kvstore(container: str, array: str = "") -> Any:
-    """TensorStore's form of a place: a local folder or a URL."""
+    """A local folder or a URL in the form that TensorStore takes."""
     inside = f"{array.strip('/')}/" if array.strip("/") else ""
     if "://" in container:
         return f"{container.rstrip('/')}/{inside}"

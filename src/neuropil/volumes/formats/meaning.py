@@ -82,7 +82,7 @@ def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:
     if _BIG_DATA_VIEWER.fullmatch(path):
         tell(
             f"{path} is an array of BigDataViewer, which keeps uint16 as int16, and the size of its voxels in an XML "
-            "file beside it; where that is not there, give --voxel-size to `neuropil convert`"
+            "file next to it; where that is not there, give --voxel-size to `neuropil convert`"
         )
         said = "true" if store.dtype.name == "int16" else said
     if sign and (sign, said) in (("u", "true"), ("i", "false")):

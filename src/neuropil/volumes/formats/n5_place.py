@@ -43,7 +43,7 @@ def made_here(values: Mapping[str, Any]) -> bool:
 
 
 def _counts_z_first(values: Mapping[str, Any]) -> bool:
-    """Whether sizes and places are those of neuropil, z y x: it always writes ``pixelResolution`` beside them."""
+    """Whether sizes and places are those of neuropil, z y x: it always writes ``pixelResolution``, too."""
     sizes = [key in values for key in ("voxel_size", "pixelResolution")]
     return is_marked(values) or (made_here(values) and sizes[0] == sizes[1] and "resolution" not in values)
 
@@ -59,14 +59,14 @@ def n5_metadata(
 
     N5 counts x, y, z: ``resolution``, ``voxel_size``, ``offset``, ``units`` and ``axes`` are in the order of
     ``dimensions``. COSEM's ``transform`` names its own axes. Levels of pyramids that do not say their size have that of
-    their group times their ``downsamplingFactors``. What neuropil writes beside these is in its own order, z, y, x.
+    their group times their ``downsamplingFactors``. What neuropil adds is in its own order, z, y, x.
 
     Args:
         values: the attributes of the dataset.
         groups: those above it, the nearest first.
         path: names the dataset in messages.
         names: of the axes as stored, in place of what the file says.
-        finest: reads the attributes of the dataset s0 beside it, if there is one.
+        finest: reads the attributes of the dataset s0 of its group, if there is one.
 
     Raises:
         NeuropilError: an attribute that is there but cannot be read, or an unknown unit.
@@ -176,14 +176,14 @@ def _of_finest(
     path: str,
     finest: Callable[[], Mapping[str, Any] | None],
 ) -> bool:
-    """Whether the voxel size that a level has itself is that of the finest one, as the level s0 beside it says."""
+    """Whether the voxel size that a level has itself is that of the finest one, as the level s0 of its group says."""
     factors, key = level_factors(own, groups, path), size_key(plain)
     if factors is None or key is None or set(factors) == {1.0} or "transform" in own:
         return False
     sizes = _row(plain[key], len(factors))
     told = f"{path} has a voxel size ({', '.join(f'{n:g}' for n in sizes)}; x, y, z) and downsamplingFactors"
-    beside = finest()
-    other = None if beside is None else in_words(beside, _ORDER, path)
+    finer = finest()
+    other = None if finer is None else in_words(finer, _ORDER, path)
     known = size_key(other)
     if other is not None and known is not None:
         whole = _row(other[known], len(sizes))
@@ -191,7 +191,7 @@ def _of_finest(
             if all(abs(n - r * one) <= 1e-3 * n for n, r, one in zip(sizes, rate, whole, strict=True)):
                 return answer
         raise NeuropilError(
-            f"{told}, which fit that of s0 beside it ({whole}) neither with nor without these; correct it"
+            f"{told}, which fit that of s0 in its group ({whole}) neither with nor without these; correct it"
         )
     meant = "pixelResolution" in own and size_key(own) is None  # as n5-viewer defines it
     tell(f"{told}: taken as the size of {'the finest level' if meant else 'its own voxels'}")

@@ -64,7 +64,7 @@ def check_names(files: Sequence[str], pattern: str) -> None:
     steps = [{b - a for a, b in pairwise(column)} for column in counted]
     regular = [step.pop() for step in steps if len(step) == 1]
     uneven = [column for column in counted if len({b - a for a, b in pairwise(column)}) > 1]
-    # Beside an even number, one that jumps far is no count of sections, but a time or a place.
+    # Next to a number that rises evenly, one that jumps far is no count of sections, but a time or a place.
     uneven = [column for column in uneven if not regular or _span(column) <= 2 * len(column)]
     if not uneven:
         if min(regular, default=1) > 1:

@@ -47,7 +47,7 @@ class OmePlace:
     units: list[Any]
     steps: list[Mapping[str, Any]]
 
-    def beside(self, own: Metadata, arrangement: Arrangement, path: str, placed: bool = False) -> Metadata:
+    def completing(self, own: Metadata, arrangement: Arrangement, path: str, placed: bool = False) -> Metadata:
         """What the array says itself, and where it does not say its voxel size, what the group says of it.
 
         Args:
@@ -87,7 +87,7 @@ class OmePlace:
             )
 
     def metadata(self, own: Metadata, arrangement: Arrangement, path: str) -> Metadata:
-        """Voxel size and place in nm, beside what the array itself carries.
+        """Voxel size and place in nm, together with what the array itself carries.
 
         Raises:
             NeuropilError: an unknown unit, or a transformation that is not of scale and translation.

@@ -1,4 +1,4 @@
-"""Sizes and places as COSEM and n5-viewer store them, ``transform`` and ``pixelResolution``, in the words of others."""
+"""``transform`` of COSEM and ``pixelResolution`` of n5-viewer, as resolution, units and offset."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def turned(transform: Mapping[str, Any], order: Sequence[str], path: str) -> dic
     """The numbers of a transform, which names its own axes, in another order.
 
     Raises:
-        NeuropilError: other axes than z, y, x and some beside them.
+        NeuropilError: other axes than z, y, x and some more.
 
     >>> turned({"axes": ["z", "y", "x"], "scale": [40, 5, 4], "translate": [0, 0, 8]}, "xyz", "a.n5/s0")
     {'resolution': [4, 5, 40], 'offset': [8, 0, 0]}
@@ -117,7 +117,7 @@ def level_transform(group: Group) -> Mapping[str, Any] | None:
 def named_axes(
     own: Mapping[str, Any], found: Sequence[str | None] | None, groups: Sequence[Group], path: str
 ) -> list[str]:
-    """In which order the sizes beside an array are: that of its axes z, y, x, by the names that are found for it, or by
+    """In which order the sizes of an array are: that of its axes z, y, x, by the names that are found for it, or by
     those of the nearest group or transform."""
     several = [found, axis_names(own, path), _transformed(own)]
     several += [names for one in groups for names in (axis_names(one.attributes, path), _transformed(one.attributes))]

@@ -85,7 +85,7 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     arrangement = arrange(described.listed.shape, names, path, keep)
     metadata = Metadata.from_attributes(about.attributes, path, arrangement).found(about.where)
     if image is not None:
-        metadata = image.beside(metadata, arrangement, path, plain.get("offset") is not None)
+        metadata = image.completing(metadata, arrangement, path, plain.get("offset") is not None)
     if mode == "r+" and is_zip(location.container):
         raise NeuropilError(f"{location.container} is a ZIP file, which is only read; unpack it to change it")
     store = arranged(as_meant(_open(described, location, name, path, mode, is_sparse(own)), own, path), arrangement)
@@ -95,15 +95,15 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
 def _coordinates(
     container: str, name: str, names: Sequence[str | None] | None, listed: arrays.Listed
 ) -> list[Coordinates | None]:
-    """The arrays beside an array that are called as its axes, as xarray keeps coordinates."""
+    """The arrays of the same group that are named as the axes of an array, as xarray keeps coordinates."""
     found: list[Coordinates | None] = []
     for axis, length in zip(names or (), listed.shape, strict=False):
-        beside = "/".join(part for part in (name.rpartition("/")[0], str(axis or "")) if part)
-        described = describe(container, beside) if name and axis and not is_zip(container) else None
-        unit = None if described is None else attributes(container, beside).get("units")
+        other = "/".join(part for part in (name.rpartition("/")[0], str(axis or "")) if part)
+        described = describe(container, other) if name and axis and not is_zip(container) else None
+        unit = None if described is None else attributes(container, other).get("units")
         known = None
         if described is not None and unit is not None and described.listed.shape == (length,):
-            values = np.asarray(open_handle(described.driver, container, beside, "r").read().result())
+            values = np.asarray(open_handle(described.driver, container, other, "r").read().result())
             known = coordinates(str(axis), values, unit)
         found.append(known)
     return found
