@@ -8,7 +8,7 @@ import typer.testing
 from hypothesis import HealthCheck, settings
 
 # The tree of commands is built once, and not at each command, which took three times as long as most of them.
-typer.testing._get_command = cache(typer.testing._get_command)
+typer.main.get_command = typer.testing._get_command = cache(typer.main.get_command)
 
 # A busy machine is no failure: no time limit per example, and slow first draws are allowed.
 COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}

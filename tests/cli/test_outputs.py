@@ -2,14 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
+import time
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from forks import python
+from forks import python, start
 from neuropil import open_volume, write_volume
 from neuropil.cli import app
 
@@ -66,18 +65,19 @@ def test_a_signal_ends_a_verb_with_its_code_and_leaves_nothing(folder, number):
         "def slow(rows, path):\n"
         "    from neuropil.volumes.atomic import replacing\n"
         "    with replacing(path) as file:\n"
-        "        file.write_text('half'); print('begun', flush=True); time.sleep(600)\n"
+        "        file.write_text('half'); open('begun', 'w').close(); time.sleep(600)\n"
         "objects.write_objects = slow\n"
         "sys.argv = ['neuropil', 'objects', 'labels.h5', '-o', 'objects.csv']\n"
         "neuropil.cli.main()"
     )
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", code], **streams) as process:
-        assert process.stdout.readline() == "begun\n"
-        process.send_signal(number)
-        said = process.communicate()[1]
-    assert process.returncode == 128 + number
-    assert "Traceback" not in said
+    process = start("-c", code)
+    while not (folder / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    done = process.wait()
+    assert done.returncode == 128 + number
+    assert "Traceback" not in done.stderr
     assert not list(folder.glob(".objects*"))
     assert not (folder / "objects.csv").exists()
 

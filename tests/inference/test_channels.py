@@ -71,7 +71,7 @@ def test_auxiliary_channels_are_written_after_edges(tmp_path):
     [
         ("none", {"tta": 1}),
         pytest.param("aug4_min", {"tta": 4, "tta_mode": "min"}, marks=pytest.mark.slow),
-        ("aug16_mean", {"tta": 16, "tta_mode": "mean", "stride": (8, 64, 64)}),
+        pytest.param("aug16_mean", {"tta": 16, "tta_mode": "mean", "stride": (8, 64, 64)}, marks=pytest.mark.slow),
     ],
 )
 def test_what_the_classic_program_wrote_is_reproduced(tmp_path, run, changes):

@@ -17,7 +17,7 @@ from neuropil.memory import _field
 def faults(count):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(count):
-        torch.ones(2**26)
+        torch.ones(2**24)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 outside = faults(4)
@@ -30,11 +30,11 @@ print(outside, inside, _field("/proc/self/status", "VmRSS"))
 
 @pytest.mark.skipif(memory._glibc() is None, reason="needs glibc")
 def test_memory_that_was_used_is_used_again():
-    """In a process of its own, whose memory nobody has cut into pieces. A block is 256 MB."""
+    """In a process of its own, whose memory nobody has cut into pieces. A block is 64 MB."""
     said = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True).stdout
     outside, inside, held = map(int, said.split())
-    assert outside > 4 * 100, "or this proves nothing"  # 65,536 pages each, 128 where the system makes huge ones
-    assert inside < 100
+    assert outside > 4 * 25, "or this proves nothing"  # 16,384 pages each, 32 where the system makes huge ones
+    assert inside < 25
     assert held < 1.5 * 2**30, "afterwards what is freed is handed back"
 
 

@@ -1,12 +1,9 @@
 """The number format on made-up processors, and on this one."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
+from forks import start
 from neuropil import NeuropilError
 from neuropil.models import precision
 from neuropil.models.precision import computes_in_bf16
@@ -94,6 +91,4 @@ def test_wrong_words_are_refused():
 
 def test_a_limit_of_onednn_below_bf16_means_fp32():
     code = "import torch; from neuropil.models.precision import *; print(has_fast_bf16(torch.device('cpu')))"
-    environ = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
-    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert start("-c", code, environ={"ONEDNN_MAX_CPU_ISA": "AVX2"}).wait().stdout == "False\n"

@@ -13,12 +13,13 @@ def nowhere(monkeypatch, tmp_path):
     monkeypatch.delenv("NEUROPIL_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NEUROPIL_SNEMI3D_URL", "http://127.0.0.1:9/snemi.zip")
+    monkeypatch.setattr("neuropil.models.precision.amx_fault", str)  # remembered in the cache, which is empty here
     monkeypatch.setattr("neuropil.pipeline.demo.SYNTHETIC", (32, 144, 144))
     monkeypatch.setattr("neuropil.pipeline.demo.PARTS", ((0, 24), (24, 28), (28, 32)))
 
 
 def test_without_data_and_network_it_says_so_and_shows_synthetic_tissue(nowhere, tmp_path, capsys):
-    path = demo(out=tmp_path / "out", minutes=0.05)
+    path = demo(out=tmp_path / "out", minutes=0.01)
     told = capsys.readouterr().out
     assert "synthetic tissue instead" in told
     scores = json.loads(path.read_text())

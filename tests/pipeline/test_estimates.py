@@ -1,13 +1,13 @@
 """What a large volume takes is told before the work, and refused where there is less memory."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from commands import neuropil
 from forks import python
+from neuropil import NeuropilError
 
 SPEC = {
     "zarr_format": 3, "node_type": "array", "data_type": "uint8",
@@ -44,12 +44,18 @@ def test_more_memory_than_there_is_is_refused_before_the_work(folder, words):
     assert not list(folder.glob("[so].*"))
 
 
-@pytest.mark.parametrize("words", [
-    "convert image.zarr o.zarr", "evaluate image.zarr image.zarr", "predict snemi3d image.zarr -o a.zarr"
+@pytest.mark.parametrize(("work", "words"), [
+    ("volumes.convert.convert_volume", "convert image.zarr o.zarr"),
+    ("evaluation.scores.evaluate_placed", "evaluate image.zarr image.zarr"),
+    ("inference.predict_volume", "predict snemi3d image.zarr -o a.zarr"),
 ])  # fmt: skip
-def test_time_is_told_before_the_work(folder, words):
-    words = [sys.executable, "-m", "neuropil", *words.split()]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        line = next(line for line in process.stdout if "hours" in line)
-        process.terminate()
-    assert "1,000,000,000,000 voxels of image.zarr" in line
+@pytest.mark.usefixtures("folder")
+def test_time_is_told_before_the_work(monkeypatch, work, words):
+    def begin(*_, **__):
+        raise NeuropilError("the work begins")
+
+    monkeypatch.setattr(f"neuropil.{work}", begin)
+    code, told, error = neuropil(*words.split())
+    assert (code, error) == (2, "neuropil: the work begins\n")
+    assert "1,000,000,000,000 voxels of image.zarr: about" in told
+    assert "hours" in told

@@ -1,16 +1,15 @@
 """Runs that are killed, interrupted or starved of disk space, as real processes where that matters."""
 
-import os
+import json
 import resource
 import signal
-import subprocess
-import sys
 import time
 
 import psutil
 import pytest
 import torch
 
+import forks
 from neuropil import NeuropilError, train
 from neuropil.models.checkpoint import read_checkpoint, save_checkpoint
 from neuropil.training.stopping import NanCheck
@@ -22,19 +21,15 @@ def data(tmp_path_factory):
     return stripes(tmp_path_factory.mktemp("stripes"))
 
 
-def start(config, out, *resume, **streams):
+def start(config, out):
     """Train in another process."""
     out.mkdir()
-    (out / "recipe.json").write_text(__import__("json").dumps(config.to_dict()))
+    (out / "recipe.json").write_text(json.dumps(config.to_dict()))
     code = (
         "import json, sys; from neuropil import Config, train; "
-        "train(Config.from_dict(json.load(open(sys.argv[1]))), sys.argv[2], *sys.argv[3:])"
+        "train(Config.from_dict(json.load(open(sys.argv[1]))), sys.argv[2])"
     )
-    return subprocess.Popen(
-        [sys.executable, "-c", code, out / "recipe.json", out, *resume],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        **streams,
-    )
+    return forks.start("-c", code, out / "recipe.json", out)
 
 
 def wait_for(path, process, seconds=60):
@@ -69,7 +64,7 @@ def test_a_request_to_end_is_met_after_the_step_with_a_checkpoint(data, tmp_path
     wait_for(tmp_path / "run" / "tensorboard", process)
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 128 + signal.SIGTERM
+    assert process.wait(60).returncode == 128 + signal.SIGTERM
     assert read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["step"]["iteration"] >= 1
 
 
@@ -177,15 +172,17 @@ def test_a_device_is_asked_before_anything_is_saved(data, tmp_path, monkeypatch,
 def test_a_dataloader_worker_that_is_killed_ends_the_run_with_an_error(data, tmp_path):
     """As the system does where memory is short; what was saved is whole."""
     lazy = ["data.memory=1e-6", "training.workers=1", "training.iterations=100000", "training.checkpoint_every=1"]
-    process = start(recipe(data, *lazy), tmp_path / "run", stderr=subprocess.PIPE, text=True)
+    process = start(recipe(data, *lazy), tmp_path / "run")
     last = tmp_path / "run" / "checkpoints" / "last.pt"
     wait_for(last, process)
     for helper in psutil.Process(process.pid).children(recursive=True):
         if "forkserver" in " ".join(helper.cmdline()) and helper.ppid() != process.pid:
             helper.kill()
-    error = process.communicate(timeout=60)[1]
-    assert process.returncode == 1
-    assert "NeuropilError: a DataLoader worker died, perhaps because memory ran out: set training.workers" in error
+    done = process.wait(60)
+    assert done.returncode == 1
+    assert (
+        "NeuropilError: a DataLoader worker died, perhaps because memory ran out: set training.workers" in done.stderr
+    )
     assert read_checkpoint(last)["step"]["iteration"] >= 1
 
 
@@ -197,20 +194,20 @@ def test_the_last_k_checkpoints_are_kept(data, tmp_path):
 
 
 HANGING = """
-import hashlib, sys
+import hashlib, pathlib, sys
 from neuropil.training.stopping import StopRequest
 with StopRequest(float(sys.argv[1])):
-    print("begun", flush=True)
+    pathlib.Path("begun").touch()
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # native code that gives no signal handler a turn
 """
 
 
 @pytest.mark.parametrize(("longest", "signals"), [(600, 2), (0.2, 1)])
-def test_a_step_that_hangs_ends_at_the_second_request_or_after_a_while(longest, signals):
-    words = [sys.executable, "-c", HANGING, str(longest)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "begun\n"
-        for _ in range(signals):
-            process.send_signal(signal.SIGTERM)
-            time.sleep(0.2)
-        assert process.wait(60) == 128 + signal.SIGTERM
+def test_a_step_that_hangs_ends_at_the_second_request_or_after_a_while(tmp_path, monkeypatch, longest, signals):
+    monkeypatch.chdir(tmp_path)
+    process = forks.start("-c", HANGING, longest)
+    wait_for(tmp_path / "begun", process)
+    for _ in range(signals):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+    assert process.wait(60).returncode == 128 + signal.SIGTERM
