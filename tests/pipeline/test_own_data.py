@@ -158,7 +158,7 @@ def test_a_recipe_from_a_trained_model_takes_its_network(tmp_path):
     recipe = new_recipe([pair], pretrained="snemi3d")
     known = load_model("snemi3d").config
     assert recipe.config.model == known.model
-    assert recipe.config.optimizer.learning_rate == known.optimizer.learning_rate / 4
+    assert recipe.config.optimizer.learning_rate == known.optimizer.learning_rate / 2
     start_from(build_network(recipe.config.model), recipe.config, "snemi3d")
     own = new_recipe([pair]).config
     with pytest.raises(NeuropilError, match=r"model.widths .*config new IMAGE LABELS --pretrained snemi3d"):

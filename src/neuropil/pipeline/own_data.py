@@ -43,7 +43,7 @@ a network twice as wide."""
 FAR = 0.3
 """Share of zeros far from any id above which 0 is taken for "not annotated"."""
 
-FINE_TUNING = 0.25
+FINE_TUNING = 0.5
 """Learning rate from a trained model on, as a share of the one it was trained with."""
 
 SPARSE, LEAST = 0.5, 0.01
@@ -97,7 +97,7 @@ def new_recipe(
         voxel_size: nm, z y x, where the files do not say it.
         minutes: how long to train.
         pretrained: a checkpoint, or the name of a model of the package, to start from: network, offsets, grey scale and
-            patch are then its own, and the learning rate a quarter of its own.
+            patch are then its own, and the learning rate half its own.
 
     Raises:
         NeuropilError: unreadable files, shapes that differ with neither box nor origin, labels that are fractions,
