@@ -129,3 +129,15 @@ def test_a_file_longer_than_its_header_says_is_refused(tmp_path):
 def test_one_section_has_no_thickness(tmp_path):
     with pytest.warns(Note, match="one section of unknown thickness"):
         same(write(tmp_path / "a.nii", IMAGE[0], sform=None, zooms=(6, 7, 0)), IMAGE[:1], voxel_size=None)
+
+
+def test_a_flipped_byte_of_a_packed_file_is_found(tmp_path):
+    path = tmp_path / "a.nii.gz"
+    nibabel.save(
+        nibabel.Nifti1Image(np.random.default_rng(0).integers(0, 250, (30, 20, 8)).astype("u1"), np.eye(4)), path
+    )
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(NeuropilError, match=r"cannot read .*a\.nii\.gz"):
+        open_volume(path)
