@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import mrcfile
+import nibabel
+import nrrd
 import numpy as np
 import tifffile
 import torch
@@ -69,7 +72,11 @@ def bases(folder: Path) -> dict[str, str]:
     Path("classic.yaml").write_text("SYSTEM:\n  NUM_GPUS: 1\nDATASET:\n  IMAGE_NAME: own.h5\n  LABEL_NAME: own.h5\n")
     copy = "convert {} out.zarr --force"
     names = ["own.h5", "own.zarr", "own2.zarr", "own.n5", "own.precomputed", "own.tif", "own.npy", "ome.ome.zarr"]
-    names += ["their.h5", "their.zarr", "their.tif", "imagej.tif"]
+    with mrcfile.new("their.mrc") as file:
+        file.set_data(IMAGE.astype("u2"))
+    nibabel.save(nibabel.Nifti1Image(IMAGE.T, None), "their.nii.gz")
+    nrrd.write("their.nrrd", IMAGE.T)
+    names += ["their.h5", "their.zarr", "their.tif", "imagej.tif", "their.mrc", "their.nii.gz", "their.nrrd"]
     return {
         **dict.fromkeys(names, copy),
         "png": copy.replace("{}", "{}/*.png"),
