@@ -1,7 +1,10 @@
 // Minimum size: the smallest segment joins its best neighbour, until none is too small. Runs on the graph of a cut.
 #pragma once
-#include <queue>
-#include <tuple>
+#include <array>
+#include <bit>
+#include <numeric>
+#include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "agglomerate.hpp"
@@ -24,46 +27,124 @@ std::vector<LocalEdge<Score>> contract_edges(const std::vector<Edge<Score>>& edg
     return kept;
 }
 
+// Segments, of which the smallest joins its best neighbour until none is too small. Every segment keeps the edges that
+// it had at first; those of two that become one are looked up when the turn of the new one comes. It is at least twice
+// as large then as the one that joined, so an edge is looked at once for every doubling of the segments at its ends, at
+// most.
+template <class Score>
+class SmallSegments {
+  public:
+    using Index = typename Score::Index;
+    static constexpr uint32_t NONE = uint32_t(-1);
+    static constexpr uint64_t DROPPED = uint64_t(-1);  // the size of one without neighbours
+
+    SmallSegments(std::vector<LocalEdge<Score>> edges, Score& score, std::vector<uint64_t> size, uint64_t min_size)
+        : edges_(std::move(edges)),
+          score_(score),
+          size_(std::move(size)),
+          min_size_(min_size),
+          names_(uint32_t(size_.size() - 1)),
+          begin_(size_.size() + 1, 0),
+          next_(size_.size(), NONE),
+          last_(size_.size()),
+          seen_(size_.size(), NONE) {
+        if (edges_.size() >= NONE / 2) throw std::length_error("more than 2^31 edges in one graph");
+        std::iota(last_.begin(), last_.end(), 0u);
+        for (const auto& edge : edges_) ++begin_[edge.a], ++begin_[edge.b];
+        std::partial_sum(begin_.begin(), begin_.end(), begin_.begin());
+        own_.resize(begin_.back());
+        for (uint32_t e = uint32_t(edges_.size()); e-- > 0;)
+            own_[--begin_[edges_[e].a]] = own_[--begin_[edges_[e].b]] = e;
+    }
+
+    // Which segment each segment ends in, 0 where it was too small and had no neighbour. Those whose sizes have as many
+    // bits are sorted together: what they become has more.
+    std::vector<Index> operator()(const Run& run) {
+        std::array<std::vector<std::pair<uint64_t, uint32_t>>, 65> by_bits;
+        auto enter = [&](uint32_t s) {
+            if (size_[s] < min_size_) by_bits[std::bit_width(size_[s])].emplace_back(size_[s], s);
+        };
+        for (uint32_t s = 1; s < size_.size(); ++s) enter(s);
+        for (auto& entries : by_bits) {
+            sort_checked(run, entries.begin(), entries.end(), std::less<>());
+            for (size_t i = 0; i < entries.size(); ++i) {
+                if (i % 4096 == 0) run.check();
+                const auto [voxels, s] = entries[i];
+                if (names_.find(s) == s && size_[s] == voxels) enter(join(s));
+            }
+        }
+        std::vector<Index> result(size_.size(), 0);
+        for (uint32_t s = 1; s < size_.size(); ++s) result[s] = size_[names_.find(s)] == DROPPED ? 0 : names_.find(s);
+        return result;
+    }
+
+  private:
+    // Unites a segment with its best neighbour, to one that is named by the smaller of the two.
+    uint32_t join(uint32_t s) {
+        const uint32_t best = best_edge(s);
+        if (best == NONE) {
+            size_[s] = DROPPED;
+            return s;
+        }
+        const uint32_t p = names_.find(edges_[best].a), q = names_.find(edges_[best].b);
+        const auto [a, b] = std::minmax(p, q);
+        names_.unite(a, b);
+        size_[a] += size_[b];
+        next_[last_[a]] = b;
+        last_[a] = last_[b];
+        return a;
+    }
+
+    // Several edges to one neighbour are pooled. Memory is far away: all edges are asked for before one is looked at.
+    uint32_t best_edge(uint32_t s) {
+        found_.clear();
+        for (uint32_t member = s; member != NONE; member = next_[member])
+            for (uint32_t i = begin_[member]; i < begin_[member + 1]; ++i) {
+                __builtin_prefetch(&edges_[own_[i]], 1);
+                found_.push_back(own_[i]);
+            }
+        steps_ += found_.size();
+        around_.clear();
+        for (const uint32_t e : found_) {
+            LocalEdge<Score>& edge = edges_[e];
+            if (!edge.a) continue;
+            const uint32_t p = names_.find(edge.a), q = names_.find(edge.b), other = p == s ? q : p;
+            if (other == s) {
+                edge.a = 0;
+            } else if (seen_[other] == NONE) {
+                seen_[other] = e;
+                around_.push_back(other);
+            } else {
+                score_.pool(edges_[seen_[other]].stats, edge.stats);
+                edge.a = 0;
+            }
+        }
+        uint32_t best = NONE;
+        for (const uint32_t other : around_) {
+            const uint32_t e = std::exchange(seen_[other], NONE);
+            if (best == NONE || better<Score>(edges_[e].stats, edges_[best].stats)) best = e;
+        }
+        return best;
+    }
+
+    std::vector<LocalEdge<Score>> edges_;  // a is 0 where they are gone
+    Score& score_;
+    std::vector<uint64_t> size_;
+    const uint64_t min_size_;
+    Names<uint32_t> names_;
+    std::vector<uint32_t> begin_, own_;    // where the edges of each segment begin, and these
+    std::vector<uint32_t> next_, last_;    // segments that are one: the next of each, the last of those named so
+    std::vector<uint32_t> seen_, around_;  // the edge to a neighbour, while edges are pooled; those that have one
+    std::vector<uint32_t> found_;
+    Operations steps_;
+};
+
 // Which segment each segment ends in, 0 where it was too small and had no neighbour. Segments are numbered 1..n in the
 // order of their smallest fragment, so "ties: smallest fragment label" is "ties: smallest name".
 template <class Score>
 std::vector<typename Score::Index> absorb_small(std::vector<LocalEdge<Score>> edges, Score& score,
                                                 std::vector<uint64_t> size, uint64_t min_size, const Run& run) {
-    using Index = typename Score::Index;
-    const Index n = Index(size.size() - 1);
-    MergingGraph<Score> graph(size_t(n) + 1, std::move(edges), score, run);
-    Names<Index> names(n);
-    std::vector<uint32_t> node(n + 1);
-    std::vector<Index> result(n + 1, 0);
-    std::iota(node.begin(), node.end(), uint32_t(0));
-    std::vector<bool> dropped(n + 1, false);
-    using Entry = std::pair<uint64_t, Index>;
-    std::priority_queue<Entry, std::vector<Entry>, std::greater<>> small;
-    for (Index s = 1; s <= n; ++s)
-        if (size[s] < min_size) small.emplace(size[s], s);
-    for (size_t step = 0; !small.empty(); ++step) {
-        if (step % 4096 == 0) run.check();
-        const auto [voxels, name] = small.top();
-        small.pop();
-        if (names.find(name) != name || size[name] != voxels) continue;
-        uint32_t best = MergingGraph<Score>::NONE, neighbour = 0;
-        graph.each(node[name], [&](uint32_t e, uint32_t other) {
-            if (best == MergingGraph<Score>::NONE || better<Score>(graph.edge(e).stats, graph.edge(best).stats))
-                best = e, neighbour = other;
-        });
-        if (best == MergingGraph<Score>::NONE) {
-            dropped[name] = true;
-            continue;
-        }
-        const Index other = names.find(neighbour);  // nodes are named after one of their segments
-        const Index a = std::min(name, other), b = std::max(name, other);
-        names.unite(a, b);
-        size[a] += size[b];
-        node[a] = graph.contract(best);
-        if (size[a] < min_size) small.emplace(size[a], a);
-    }
-    for (Index s = 1; s <= n; ++s) result[s] = dropped[names.find(s)] ? 0 : names.find(s);
-    return result;
+    return SmallSegments<Score>(std::move(edges), score, std::move(size), min_size)(run);
 }
 
 // The segment of each fragment 0 … n, from what it has become and the edges that are left (see BandMerger::regions):
