@@ -76,11 +76,6 @@ class BandMerger {
     static constexpr size_t BINS = 4096;
     static constexpr size_t SHARE = 8;  // a band takes about this part of the edges
 
-    // Edges of one part that belong to one piece.
-    struct Range {
-        uint32_t part, begin, end;
-    };
-
     void merge_down_to(uint64_t lowest) {
         for (uint64_t ceiling = top_ + 1; ceiling > lowest;) {
             const uint64_t floor = std::max(lowest, next_floor(ceiling));
@@ -240,7 +235,7 @@ class BandMerger {
     struct Pieces {
         std::vector<uint32_t> inner;  // where the edges of pieces begin in each part
         std::vector<size_t> sizes;
-        std::vector<std::vector<Range>> ranges;  // of each piece, largest piece first
+        std::vector<std::vector<EdgeRange>> ranges;  // of each piece, largest piece first
     };
 
     // Numbers the components that have edges, several small ones sharing a number.
@@ -298,7 +293,7 @@ class BandMerger {
     }
 
     // The nodes of a piece are this call's alone: it leaves what they have become.
-    Part<Score> merge_piece(const std::vector<Range>& ranges, uint64_t floor, std::vector<Merge<Score>>& merges) {
+    Part<Score> merge_piece(const std::vector<EdgeRange>& ranges, uint64_t floor, std::vector<Merge<Score>>& merges) {
         run_.check();
         Score score = score_;
         std::vector<Index> name;
@@ -336,7 +331,7 @@ class BandMerger {
     }
 
     // The graph of a piece, its nodes numbered in the order in which edges name them.
-    MergingGraph<Score> gather(const std::vector<Range>& ranges, Score& score, std::vector<Index>& name) {
+    MergingGraph<Score> gather(const std::vector<EdgeRange>& ranges, Score& score, std::vector<Index>& name) {
         size_t count = 0;
         for (const auto& range : ranges) count += range.end - range.begin;
         std::vector<LocalEdge<Score>> edges;

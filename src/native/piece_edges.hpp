@@ -14,6 +14,11 @@ struct PieceEdges {
     uint32_t piece, begin, end;
 };
 
+// Those of one piece in one of several lists.
+struct EdgeRange {
+    uint32_t part, begin, end;
+};
+
 // Sorts the edges from `first` on by piece(edge), and says where those of each piece lie. Pieces without any are left
 // out: all lists of a graph together take time for their edges alone, not for lists times pieces.
 template <class Edge, class Piece>

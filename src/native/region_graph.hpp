@@ -8,6 +8,7 @@
 #include "edge_table.hpp"
 #include "faces.hpp"
 #include "parallel.hpp"
+#include "piece_edges.hpp"
 #include "scores.hpp"
 
 namespace neuropil {
@@ -177,19 +178,21 @@ std::vector<Edge<Score>> part_graph(const AnyFaces& faces, const typename Score:
     return std::move(edges);
 }
 
-// The edges of parts, sorted by (a, b), whose a lies in [first, last): each pair once, ordered by (a, b).
+// The edges of some ranges of parts: each pair once, ordered by (a, b). All bits of a but the last are the same.
 template <class Score>
-Part<Score> pool_range(const std::vector<Part<Score>>& parts, typename Score::Index first, typename Score::Index last,
-                       const Score& score, const Run& run) {
+Part<Score> pool_ranges(const std::vector<Part<Score>>& parts, const std::vector<EdgeRange>& ranges, int last_bits,
+                        const Score& score, const Run& run) {
     Part<Score> all{score, {}};
-    auto before = [](const auto& edge, typename Score::Index a) { return edge.a < a; };
-    for (const auto& part : parts) {
-        run.check();
-        auto edge = std::lower_bound(part.edges.begin(), part.edges.end(), first, before);
-        for (; edge != part.edges.end() && edge->a < last; ++edge)
-            all.edges.push_back({edge->a, edge->b, all.score.adopt(part.score, edge->stats)});
-    }
-    sort_checked(run, all.edges.begin(), all.edges.end(), ByEnds());
+    run.check();
+    for (const auto& [p, begin, end] : ranges)
+        for (uint32_t e = begin; e < end; ++e) {
+            const auto& edge = parts[p].edges[e];
+            all.edges.push_back({edge.a, edge.b, all.score.adopt(parts[p].score, edge.stats)});
+        }
+    const size_t labels = size_t(1) << last_bits;
+    auto label = [&](const Edge<Score>& edge) { return uint32_t(edge.a & (labels - 1)); };
+    for (const auto& [a, begin, end] : sort_by_piece(all.edges, 0, labels, label))
+        sort_checked(run, all.edges.begin() + begin, all.edges.begin() + end, ByEnds());
     size_t kept = 0;
     for (size_t e = 1; e < all.edges.size(); ++e) {
         auto& pair = all.edges[kept];
@@ -202,26 +205,34 @@ Part<Score> pool_range(const std::vector<Part<Score>>& parts, typename Score::In
     return all;
 }
 
-// The whole graph, edges ordered by (a, b): blocks are scanned, then ranges of labels put together, on all threads.
+// The whole graph, edges ordered by (a, b): blocks are scanned, then ranges of labels put together, on all threads. The
+// edges of one range are to fit into a cache.
 template <class Score>
 std::vector<Edge<Score>> region_graph(const AnyFaces& faces, const typename Score::Index* fragments,
                                       const uint32_t* value, Score& score, const Run& run) {
     using Index = typename Score::Index;
     const Grid grid(faces.shape, {32, 16, 256});
     std::vector<Part<Score>> parts(grid.size(), Part<Score>{score, {}});
+    std::vector<Index> last(parts.size(), 0);
     auto scan = [&](int64_t i) {
         parts[i] = scan_block(faces, fragments, value, grid.box(i), score, run);
-        std::sort(parts[i].edges.begin(), parts[i].edges.end(), ByEnds());
+        for (const auto& edge : parts[i].edges) last[i] = std::max(last[i], edge.a);
     };
     parallel_for(run, grid.size(), scan, "scan blocks");
-    Index largest = 0;
-    for (const auto& part : parts)
-        if (!part.edges.empty()) largest = std::max(largest, part.edges.back().a);
-    const int64_t ranges = run.threads > 1 ? 8 * run.threads : 1;
-    auto start = [&](int64_t r) { return Index(Wide(largest + 1) * r / ranges); };
-    std::vector<Part<Score>> pooled(ranges, Part<Score>{score, {}});
-    auto pool = [&](int64_t r) { pooled[r] = pool_range(parts, start(r), start(r + 1), score, run); };
-    parallel_for(run, ranges, pool, "pool edges");
+    const Index largest = *std::max_element(last.begin(), last.end());
+    const int shift = std::max(0, int(std::bit_width(largest)) - 8);
+    std::vector<std::vector<PieceEdges>> found(parts.size());
+    auto distribute = [&](int64_t i) {
+        auto range = [&](const Edge<Score>& edge) { return uint32_t(edge.a >> shift); };
+        found[i] = sort_by_piece(parts[i].edges, 0, size_t(largest >> shift) + 1, range);
+    };
+    parallel_for(run, grid.size(), distribute, "distribute");
+    std::vector<std::vector<EdgeRange>> ranges(size_t(largest >> shift) + 1);
+    for (uint32_t p = 0; p < parts.size(); ++p)
+        for (const auto& [range, begin, end] : found[p]) ranges[range].push_back({p, begin, end});
+    std::vector<Part<Score>> pooled(ranges.size(), Part<Score>{score, {}});
+    auto pool = [&](int64_t r) { pooled[r] = pool_ranges(parts, ranges[r], shift, score, run); };
+    parallel_for(run, int64_t(ranges.size()), pool, "pool edges");
     std::vector<Part<Score>>().swap(parts);
     size_t count = 0;
     for (const auto& part : pooled) count += part.edges.size();
