@@ -212,7 +212,7 @@ def test_bad_input_is_refused():
         neuropil.agglomerate(affinities, fragments, score="average")
     tree = neuropil.agglomerate(affinities, fragments)
     with pytest.raises(NeuropilError, match="graph"):
-        replace(tree, graph=None).segment(fragments, 0.5, min_size=5)  # as a tree that was loaded
+        replace(tree, again=None).segment(fragments, 0.5, min_size=5)  # as a tree that was loaded
     with pytest.raises(NeuropilError, match="between 0 and 1, got 50"):
         tree.segment(fragments, 50)
     with pytest.raises(NeuropilError, match="go up to 9"):
@@ -240,6 +240,8 @@ def test_a_minimum_size_needs_no_graph_by_hand(tmp_path, score):
     tree = neuropil.agglomerate(affinities, fragments, score)
     expected = tree.segment(fragments, 0.6, 20, graph)
     np.testing.assert_array_equal(tree.segment(fragments, 0.6, min_size=20), expected)
+    with pytest.raises(NeuropilError, match="NaN"):
+        tree.segment(fragments, np.nan, min_size=20)
     tree.save(tmp_path / "tree.npz")
     loaded = neuropil.MergeTree.load(tmp_path / "tree.npz")
     np.testing.assert_array_equal(loaded.segment(fragments, 0.6, 20, graph), expected)

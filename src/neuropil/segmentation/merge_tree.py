@@ -28,7 +28,7 @@ from neuropil.segmentation.codes import (
     voxel_count,
 )
 from neuropil.segmentation.columns import check_ids, described, load_fields, no_ids, save_fields, saved
-from neuropil.segmentation.graph import RegionGraph, nodes_of, positions, region_graph
+from neuropil.segmentation.graph import RegionGraph, nodes_of, positions
 from neuropil.segmentation.scores import Score, fixed_point
 from neuropil.volumes import Encoding
 
@@ -64,8 +64,10 @@ class MergeTree:
     fragments: int
     ids: npt.NDArray[np.uint64] = field(default_factory=no_ids)
     pooling: str = "mean"
-    graph: Callable[[], RegionGraph] | None = field(default=None, repr=False, compare=False)
-    """Makes the region graph that the merges were made from, for a minimum size; a tree that was loaded has none."""
+    graph: RegionGraph | None = field(default=None, repr=False, compare=False)
+    """The region graph that the merges were made from; None where they were made from affinities, or loaded."""
+    again: Callable[[float, int], tuple[npt.NDArray[Any], ...]] | None = field(default=None, repr=False, compare=False)
+    """Where they were made from affinities: merges once more, to a threshold and a minimum size; nodes and lut."""
 
     def __post_init__(self) -> None:
         columns = self.a, self.b, self.score
@@ -122,8 +124,8 @@ class MergeTree:
 
         With ``min_size``: while a segment has fewer voxels than that, the smallest (of equals the one with the
         smallest fragment) joins the neighbour with the best pooled edge; one without neighbours becomes 0. Edges are
-        pooled as they were for the tree. It needs the region graph, which is made anew where it is not given; a tree
-        that was loaded from a file must be given it.
+        pooled as they were for the tree. It needs the region graph; a tree that was made from affinities is merged
+        once more where none is given, one that was loaded from a file must be given it.
 
         Returns:
             uint32 (uint64 where ids need it) [z, y, x]; ids from 1 in the order of their smallest fragments.
@@ -150,17 +152,16 @@ class MergeTree:
             NeuropilError: as :meth:`segment`.
         """
         min_size = voxel_count(min_size, "min_size")
-        lut = self.cut(threshold)
         if min_size <= 1:
-            return lut
-        if graph is None and self.graph is None:
-            raise NeuropilError("min_size needs the graph: segment(…, graph=region_graph(affinities, fragments))")
+            return self.cut(threshold)
+        graph = self.graph if graph is None else graph
+        if graph is None and self.again is not None:
+            return self.again(threshold, min_size)[1]
         if graph is None:
-            assert self.graph is not None
-            graph = self.graph()
+            raise NeuropilError("min_size needs the graph: segment(…, graph=region_graph(affinities, fragments))")
         self._check_graph(graph)
         sizes = count_labels(nodes, self.fragments + 1)
-        return _absorb_small(lut, sizes, graph, min_size, Score.parse(self.pooling))
+        return _absorb_small(self.cut(threshold), sizes, graph, min_size, Score.parse(self.pooling))
 
     def _check_graph(self, graph: RegionGraph) -> None:
         if not int(self.b.max(initial=0)) <= graph.nodes <= self.fragments or not np.array_equal(graph.ids, self.ids):
@@ -191,7 +192,7 @@ class MergeTree:
             return cls(**{**stored, "fragments": int(stored["fragments"]), "pooling": pooling})
 
 
-_STORED = tuple(field.name for field in fields(MergeTree) if field.name != "graph")
+_STORED = tuple(field.name for field in fields(MergeTree) if field.name not in ("graph", "again"))
 
 
 def _absorb_small(
@@ -258,11 +259,8 @@ def agglomerate(
     a, b, scores = _native.agglomerate(
         *faces.arguments, labels, count, table, chosen.arguments(faces.encoding), block, scale, thread_count(threads)
     )
-    graph = partial(
-        region_graph, affinities, fragments, histograms=chosen.kind == "quantile", offsets=offsets, encoding=encoding,
-        threads=threads,
-    )  # fmt: skip
-    return MergeTree(a, b, chosen.affinities(scores, faces.encoding), count, ids, score, graph)
+    again = partial(_cut_of, affinities, fragments, chosen, block, offsets, encoding, threads)
+    return MergeTree(a, b, chosen.affinities(scores, faces.encoding), count, ids, score, again=again)
 
 
 def segment_fragments(
@@ -299,17 +297,33 @@ def segment_fragments(
     """
     chosen = Score.parse(score)
     block, min_size = steps(block, "block"), voxel_count(min_size, "min_size")
+    found = _cut_of(affinities, fragments, chosen, block, offsets, encoding, threads, threshold, min_size)
+    return relabelled(*found, threads)
+
+
+def _cut_of(
+    affinities: Affinities,
+    fragments: Labels,
+    score: Score,
+    block: Triple,
+    offsets: str | Sequence[Sequence[int]] | None,
+    encoding: Encoding | None,
+    threads: int | None,
+    threshold: float,
+    min_size: int,
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Fragments as nodes [z, y, x], and the segment of each of these."""
     if not threshold == threshold:
         raise NeuropilError("a threshold is an affinity, got NaN")
     faces = face_codes(affinities, offsets, encoding, threads)
     labels, ids = nodes_of(fragments, faces, threads)
     table, scale = fixed_point(faces.encoding)
-    stop = float(threshold) if chosen.kind == "mean" else float(faces.last_below(threshold) + 1)
+    stop = float(threshold) if score.kind == "mean" else float(faces.last_below(threshold) + 1)
     lut = _native.segment_fragments(
-        *faces.arguments, labels, len(ids) or largest_label(labels, threads), table, chosen.arguments(faces.encoding),
+        *faces.arguments, labels, len(ids) or largest_label(labels, threads), table, score.arguments(faces.encoding),
         block, stop, scale, min_size, thread_count(threads),
     )  # fmt: skip
-    return relabelled(labels, lut, threads)
+    return labels, lut
 
 
 def agglomerate_graph(graph: RegionGraph, score: str = "mean", *, threads: int | None = None) -> MergeTree:
@@ -331,7 +345,7 @@ def agglomerate_graph(graph: RegionGraph, score: str = "mean", *, threads: int |
         graph.columns, graph.bins, chosen.arguments(graph.encoding), chosen.top(graph.encoding),
         fixed_point(graph.encoding)[1], thread_count(threads),
     )  # fmt: skip
-    return MergeTree(a, b, chosen.affinities(scores, graph.encoding), graph.nodes, graph.ids, score, lambda: graph)
+    return MergeTree(a, b, chosen.affinities(scores, graph.encoding), graph.nodes, graph.ids, score, graph)
 
 
 def agglomerate_in_queue_order(graph: RegionGraph, score: str, queue: Literal["heap", "bins"] = "heap") -> MergeTree:
@@ -363,4 +377,4 @@ def agglomerate_in_queue_order(graph: RegionGraph, score: str, queue: Literal["h
     a, b, scores = _native.agglomerate_in_queue_order(
         graph.columns, graph.bins, chosen.arguments(graph.encoding), graph.nodes, queue == "bins"
     )
-    return MergeTree(a, b, chosen.affinities(scores, graph.encoding), graph.nodes, graph.ids, score, lambda: graph)
+    return MergeTree(a, b, chosen.affinities(scores, graph.encoding), graph.nodes, graph.ids, score, graph)
