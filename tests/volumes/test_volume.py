@@ -1,12 +1,13 @@
 """The interface that every format shares."""
 
 import pickle
+import warnings
 
 import h5py
 import numpy as np
 import pytest
 
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, Note
 from neuropil.geometry import Box
 from neuropil.volumes import (
     LOGIT8,
@@ -19,6 +20,7 @@ from neuropil.volumes import (
     require_labels,
     write_volume,
 )
+from neuropil.volumes.volume import check_overlay
 
 
 def test_an_array_is_a_volume_and_is_not_copied():
@@ -173,3 +175,15 @@ def test_nothing_is_left_after_a_refused_dtype(tmp_path):
     ):
         v.write(v.box, np.zeros((2, 3, 4), "u2"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_shape_of_which_one_alone_has_a_place_is_told():
+    placed, plain = (array_volume(np.ones((2, 3, 4), "u1"), Metadata(origin=origin)) for origin in ((5, 0, 0), None))
+    for pair in ((placed, plain), (plain, placed)):
+        with pytest.warns(Note, match="stores no origin and is taken to begin at"):
+            check_overlay(*pair)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_overlay(plain, plain)
+        check_overlay(placed, placed)
+        check_overlay(placed, array_volume(np.ones((9, 3, 4), "u1")))

@@ -16,7 +16,7 @@ from neuropil.volumes.volume import (
     Index,
     Volume,
     WrappedStore,
-    check_directions,
+    check_overlay,
     find_wrapper,
     in_memory,
     require_labels,
@@ -128,7 +128,7 @@ def check_fit(first: Volume, second: Volume) -> None:
         NeuropilError: one counts an axis backwards and the other does not; sizes that differ by more than 1 %, of
             volumes that are placed.
     """
-    check_directions(first, second)
+    check_overlay(first, second)
     a, b = first.metadata.voxel_size, second.metadata.voxel_size
     if a is None or b is None or all(abs(n - m) <= 0.01 * max(n, m) for n, m in zip(a, b, strict=True)):
         return

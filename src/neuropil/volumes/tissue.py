@@ -23,7 +23,7 @@ from neuropil.volumes.volume import (
     ReadOnlyStore,
     Volume,
     WrappedStore,
-    check_directions,
+    check_overlay,
     find_wrapper,
     in_memory,
 )
@@ -296,7 +296,7 @@ def tissue_map(volume: Volume, tissue: Tissue) -> TissueMap:
     mask = open_kept(tissue.mask)
     if len(mask.shape) != 3:
         raise NeuropilError(f"expected a mask [z, y, x], got shape {mask.shape}, in {mask.path}")
-    check_directions(volume, mask)
+    check_overlay(volume, mask)
     times, parts = _ratio(volume, mask)
     laid = TissueMap(tissue, mask, times, parts, _corner(volume, mask, times, parts))
     covered = laid.covered

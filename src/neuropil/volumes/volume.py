@@ -324,12 +324,20 @@ def array_volume(array: npt.NDArray[Any], metadata: Metadata | None = None) -> V
     return Volume("an array in memory", ArrayStore(section), metadata or Metadata(), "r+")
 
 
-def check_directions(first: Volume, second: Volume) -> None:
-    """Refuse two volumes that are laid over each other whose axes lead different ways, where both say where they lead.
+def check_overlay(first: Volume, second: Volume) -> None:
+    """Refuse two volumes that are laid over each other whose axes lead different ways, where both say where they lead;
+    tell of two of one shape of which only one says where it begins.
 
     Raises:
         NeuropilError: they do.
     """
+    known = [volume.metadata.origin for volume in (first, second)]
+    if None in known and first.shape[-3:] == second.shape[-3:] and first.box != second.box:
+        here, other = (first, second) if known[1] is None else (second, first)
+        tell(
+            f"{here.path} begins at voxel {here.metadata.start}, {other.path} stores no origin and is taken to begin "
+            "at (0, 0, 0), although both have one shape; if they are of one place, store it in both"
+        )
     leads = [value for volume in (first, second) for value in volume.metadata.directions.values()]
     if len(leads) < 2 or leads[0] == leads[1]:
         return
