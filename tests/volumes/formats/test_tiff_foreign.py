@@ -95,6 +95,17 @@ def test_colours_are_brightness_or_ids_on_request(tmp_path, suffix, channels):
     assert abs(open_volume(path, colour="image").read()[0] - gray).max() <= 1
 
 
+def test_colours_multiplied_by_opacity_are_refused(tmp_path):
+    colours = numbers((20, 30, 4))
+    how = {"photometric": "rgb", "extrasamples": ["assocalpha"]}
+    tifffile.imwrite(tmp_path / "a.tif", colours, **how)
+    with pytest.raises(NeuropilError, match="multiplied by how opaque"):
+        open_volume(tmp_path / "a.tif", colour="segmentation").read()
+    colours[..., 3] = 255
+    tifffile.imwrite(tmp_path / "b.tif", colours, **how)
+    assert open_volume(tmp_path / "b.tif", colour="image").read().shape == (1, 20, 30)
+
+
 def test_planar_colours_are_no_sections(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", numbers((3, 20, 30)), photometric="rgb", planarconfig="separate")
     with pytest.raises(NeuropilError, match="colours"):

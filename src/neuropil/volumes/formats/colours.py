@@ -26,6 +26,15 @@ def tell_alpha(path: str) -> None:
     )
 
 
+def check_opaque(pixels: npt.NDArray[Any], path: str) -> None:
+    """Refuse colours `[..., 4]` that were multiplied by how opaque they are (associated alpha), unless all are."""
+    if bool((pixels[..., 3] != (np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1)).any()):
+        raise NeuropilError(
+            f"expected colours as they are, got some multiplied by how opaque they are (ExtraSamples 1), in {path}; "
+            "save it without alpha"
+        )
+
+
 def dtype_of(colour: Colour, stored: np.dtype[Any], path: str) -> np.dtype[Any]:
     """The type that colours are read as.
 

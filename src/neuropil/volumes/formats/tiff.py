@@ -19,7 +19,7 @@ from neuropil.volumes.allowances import check_inside
 from neuropil.volumes.arrangement import arrange
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.formats.base import Colour, Format, Location, list_one, stamp_file
-from neuropil.volumes.formats.colours import read_colours, tell_alpha
+from neuropil.volumes.formats.colours import check_opaque, read_colours, tell_alpha
 from neuropil.volumes.formats.pages import PagedStore, Pages
 from neuropil.volumes.formats.tiff_checks import check_page
 from neuropil.volumes.formats.tiff_metadata import description, made_here, read_metadata
@@ -27,6 +27,8 @@ from neuropil.volumes.formats.tiff_ome import check_content, check_files, read_o
 from neuropil.volumes.formats.tiff_pages import Stack, find_stack
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.volume import ArrayStore, Mode, Volume, arranged, first_line, readable, writable
+
+_ASSOCIATED = 1  # of the tag ExtraSamples
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,6 +221,8 @@ def _pages(stack: Stack, path: str) -> Pages:
                 found = np.asarray(page.asarray()).reshape(stack.depth, *stack.shape[-2:], *stack.samples)
             if stack.inverted:
                 found = np.invert(found)
+            if stack.samples == (4,) and _ASSOCIATED in page.keyframe.extrasamples:
+                check_opaque(found, path)
             if stack.samples:
                 found = read_colours(found, stack.colour)
             return np.asarray(found[number % stack.depth])
