@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -176,17 +177,36 @@ class ChunkFiles(ReadOnlyStore):
         tell(f"{told}; read as 0")
 
 
-def chunk_grid(scale: Mapping[str, Any]) -> list[list[str]]:
+@dataclass(frozen=True)
+class ChunkNames(Sequence[str]):
+    """What the names of chunks say of one axis; none is made before it is asked for: there may be billions."""
+
+    start: int
+    size: int
+    chunk: int
+
+    def __len__(self) -> int:
+        return -(-self.size // self.chunk)
+
+    def __getitem__(self, n: Any) -> Any:
+        first = range(0, self.size, self.chunk)[n]
+        return f"{self.start + first}-{self.start + min(first + self.chunk, self.size)}"
+
+    def __contains__(self, name: object) -> bool:
+        begin = re.match(r"-?\d+", str(name))
+        n = -1 if begin is None else (int(begin[0]) - self.start) // self.chunk
+        return 0 <= n < len(self) and self[n] == name
+
+
+def chunk_grid(scale: Mapping[str, Any]) -> list[ChunkNames]:
     """What the name of a chunk says of each axis, x, y, z.
 
-    >>> chunk_grid({"size": [5, 2, 1], "chunk_sizes": [[3, 2, 1]], "voxel_offset": [1, 0, 0]})
-    [['1-4', '4-6'], ['0-2'], ['0-1']]
+    >>> scale = {"size": [5, 2, 1], "chunk_sizes": [[3, 2, 1]], "voxel_offset": [-1, 0, 0]}
+    >>> [list(names) for names in chunk_grid(scale)]
+    [['-1-2', '2-4'], ['0-2'], ['0-1']]
     """
     offset = scale.get("voxel_offset", (0, 0, 0))
-    return [
-        [f"{at + start}-{at + min(start + chunk, size)}" for start in range(0, size, chunk)]
-        for at, size, chunk in zip(offset, scale["size"], scale["chunk_sizes"][0], strict=True)
-    ]
+    return [ChunkNames(*axis) for axis in zip(offset, scale["size"], scale["chunk_sizes"][0], strict=True)]
 
 
 def morton(at: Sequence[int], grid: Sequence[int]) -> int:
@@ -276,12 +296,12 @@ def needs_files(container: str, scale: Mapping[str, Any], remote: bool) -> bool:
     if remote or scale.get("sharding") is not None or scale["encoding"] not in _NATIVE:
         return True
     folder, grid = Path(container, scale["key"]), chunk_grid(scale)
-    known, plain = [set(line) for line in grid], 0
+    plain = 0
     for file in keys.array_files(container, scale["key"]) if folder.is_dir() else ():
         ending = Path(file).suffix
         name = file.removesuffix(ending) if ending in _UNPACK else file
         parts = name.split("_")
-        if len(parts) != 3 or not all(part in line for part, line in zip(parts, known, strict=True)):
+        if len(parts) != 3 or not all(part in line for part, line in zip(parts, grid, strict=True)):
             continue
         if name != file:
             return True
