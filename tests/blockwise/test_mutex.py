@@ -169,7 +169,7 @@ def test_voxels_by_blocks_are_refused_and_the_command_line_takes_fragments(tmp_p
         with pytest.raises(SystemExit) as ended:
             main()
         assert not ended.value.code, capsys.readouterr().err
-    assert "by blocks is one of fragments" in capsys.readouterr().out
+    assert "by blocks the mutex watershed works on fragments" in capsys.readouterr().out
     found, expected = (open_volume(tmp_path / name).read() for name in ("s.zarr", "s.h5"))
     np.testing.assert_array_equal(partition(found), partition(expected))
     config = SegmentConfig(method="mutex", fragments=True, low=0.2)

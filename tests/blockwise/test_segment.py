@@ -235,7 +235,7 @@ def test_a_block_of_wrong_values_is_told_like_one_that_cannot_be_read(
     assert run("s.h5", *alike)[0] == 2
     code, told = run("s.zarr", "--block", "4,8,8")
     assert code == 1
-    assert "mend the cause, and the same command does only what is missing" in told
+    assert "correct the cause, and the same command does only what is missing" in told
     assert f"{step} of block 0:4,8:16,8:16: {tmp_path}/a.zarr: affinities must lie in [0, 1], with no NaN" in told
     assert list((tmp_path / "s.zarr.blocks").glob("*/merge-0/*/*.npz")), "what does not see it is done"
     with open_volume(tmp_path / "a.zarr", "r+") as volume:

@@ -32,14 +32,21 @@ def tissue():
     return coarse, inside
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch, tissue):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def grown():
+    """Image, labels and affinities."""
     image, labels = synthetic.neuropil(SHAPE, seed=3)
     image[list(SKIPPED)] = 0
-    tifffile.imwrite("image.tif", image)
     affinities = synthetic.affinities(labels, NEAREST, noise=0.3, seed=2)
     affinities[:, list(SKIPPED)] = 0.95  # a network joins what it does not see
+    return image, labels, affinities
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, tissue, grown):
+    monkeypatch.chdir(tmp_path)
+    image, labels, affinities = grown
+    tifffile.imwrite("image.tif", image)
     write_volume("affinities.h5", LOGIT8.encode(affinities), Metadata(SIZE, None, NEAREST, LOGIT8))
     with h5py.File("labels.h5", "w") as file:
         file["labels"] = labels

@@ -233,10 +233,10 @@ def test_a_plateau_lowers_the_rate():
 def test_edges_that_no_patch_holds_are_told(data, tmp_path, capsys):
     more = ["training.patch=[4,24,24]", "training.iterations=1"]
     train(recipe(data, *more, "model.offsets=[[-1,0,0],[0,-24,0],[0,0,23],[4,0,0]]"), tmp_path / "long")
-    assert "never learned: model.offsets [(0, -24, 0), (4, 0, 0)]\n" in capsys.readouterr().out
+    assert "longer than training.patch (4, 24, 24): model.offsets [(0, -24, 0), (4, 0, 0)]\n" in capsys.readouterr().out
     train(recipe(data, *more, "model.offsets=nearest"), tmp_path / "short")
     assert "never learned" not in capsys.readouterr().out
-    with pytest.raises(NeuropilError, match=r"training\.patch \(1, 24, 24\) holds both ends of none of"):
+    with pytest.raises(NeuropilError, match=r"training\.patch \(1, 24, 24\) is too small for all model\.offsets"):
         train(recipe(data, "training.patch=[1,24,24]", "training.iterations=1", "model.offsets=[[-1,0,0]]"), tmp_path)
 
 
@@ -276,9 +276,9 @@ def test_edges_between_sections_that_are_never_both_labelled_are_told(tmp_path, 
     values["data"]["train"] = [{"image": f"{tmp_path}/image.h5", "labels": f"{tmp_path}/labels.h5"}]
     values["data"]["unlabelled"] = 0
     train(Config.from_dict(values), tmp_path / "out")
-    assert "never both ends labelled and so never learned: model.offsets [(-1, 0, 0)" in capsys.readouterr().out
+    assert "no pair of labelled voxels lies so: model.offsets [(-1, 0, 0)" in capsys.readouterr().out
     values["model"]["offsets"] = [[-1, 0, 0]]
-    with pytest.raises(NeuropilError, match="the labels hold both ends of none"):
+    with pytest.raises(NeuropilError, match="the labels have no pair of voxels at any of"):
         train(Config.from_dict(values), tmp_path / "none")
 
 

@@ -27,7 +27,7 @@ class BlocksFailed(Unfinished):
     def __init__(self, failures: Sequence[Failure], done: int) -> None:
         shown = [f"  {failure}" for failure in failures[:20]]
         more = [f"  … and {len(failures) - 20} more"] if len(failures) > 20 else []
-        head = f"failed blocks: {len(failures)}, steps done: {done}; mend the cause"
+        head = f"failed blocks: {len(failures)}, steps done: {done}; correct the cause"
         super().__init__("\n".join([f"{head}, and the same command does only what is missing:", *shown, *more]))
         self.failures = list(failures)
 
@@ -35,8 +35,8 @@ class BlocksFailed(Unfinished):
 class Runner:
     """Does the tasks of one job.
 
-    A task that needs the result of one that failed is left out; everything else is done, so that after the cause is
-    mended little is left to do.
+    A task that needs the result of one that failed is left out; everything else is done, so that little is left to do
+    once the cause is corrected.
 
     Args:
         executor: who does the work; this process when not given.

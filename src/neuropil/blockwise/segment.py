@@ -182,7 +182,7 @@ def _save_job(
     spare_input(affinities, output)
     if settings.method == "mutex" and not settings.fragments:
         raise NeuropilError(
-            "the mutex watershed of voxels is one sweep over the whole volume; by blocks it is one of fragments: "
+            "the mutex watershed of voxels is one sweep over the whole volume; by blocks it works on fragments: "
             "set segment.fragments"
         )
     if settings.fill:

@@ -134,7 +134,7 @@ def out_folder(recipes: list[str]) -> Path:
 def read_segment(snippet: Path | None, options: dict[str, Any], by_blocks: bool = False) -> SegmentConfig:
     """A ``segment`` section from a file and from options; those not given (None) leave it as it is.
 
-    By blocks the mutex watershed is one of fragments, whether that is asked for or not.
+    By blocks the mutex watershed works on fragments, whether that is asked for or not.
     """
     from neuropil.choices import unused_settings
     from neuropil.config import Config, load_config
@@ -143,7 +143,7 @@ def read_segment(snippet: Path | None, options: dict[str, Any], by_blocks: bool 
     given = {name: value for name, value in options.items() if value is not None}
     values = {**base, **given}
     if by_blocks and values["method"] == "mutex" and not values["fragments"]:
-        typer.echo("the mutex watershed by blocks is one of fragments, as --fragments makes it in memory")
+        typer.echo("by blocks the mutex watershed works on fragments, as with --fragments in memory")
         values["fragments"] = True
     for name in unused_settings(values, values["method"], values["min_size"] or 0, values["fragments"]):
         if name in given:

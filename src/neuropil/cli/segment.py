@@ -108,7 +108,7 @@ def segment(
         volume = in_tissue(volume, read_tissue(volume, mask, skip_sections))
         log = None if edits is None else EditLog.read(edits)
         if log is not None and by_blocks:
-            raise NeuropilError(f"--edits goes with memory, not with blocks; afterwards: neuropil apply {out} {edits}")
+            raise NeuropilError(f"--edits works in memory, not by blocks; afterwards: neuropil apply {out} {edits}")
         if log is not None:
             typer.echo(f"{len(log.active())} decisions of {edits}")
         part = (read_block(block) or BLOCK) if by_blocks else None

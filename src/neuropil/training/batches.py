@@ -161,7 +161,7 @@ def _at_size(pair: LabelledVolume, wanted: VoxelSize | None) -> LabelledVolume:
         )
     if pair.teacher is not None:
         raise NeuropilError(
-            f"data.resample: a teacher's affinities have the voxels of the file; leave the teacher out, for {path}"
+            f"data.resample: a teacher's affinities are not resampled; leave the teacher out, for {path}"
         )
     region = pair.region()
     image, labels, mask = (

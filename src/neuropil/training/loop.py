@@ -147,16 +147,16 @@ def tell_idle_edges(config: Config, dataset: VolumeDataset, loud: bool) -> None:
     patch, offsets = config.training.patch, config.model.offsets
     long = [o for o in offsets if any(abs(n) >= p for n, p in zip(o, patch, strict=True))]
     if len(long) == len(offsets):
-        raise NeuropilError(f"training.patch {patch} holds both ends of none of model.offsets {long}; make it larger")
+        raise NeuropilError(f"training.patch {patch} is too small for all model.offsets, {long}; make it larger")
     bare = [o for o in offsets if o not in long and not dataset.possible(o)]
     if len(long) + len(bare) == len(offsets):
         raise NeuropilError(
-            f"the labels hold both ends of none of model.offsets {bare}; label neighbouring voxels, or mend data.train"
+            f"the labels have no pair of voxels at any of model.offsets {bare}; label neighbours, or correct data.train"
         )
     if long and loud:
-        print(f"note: longer than training.patch {patch} and so never learned: model.offsets {long}", flush=True)
+        print(f"note: never learned, since longer than training.patch {patch}: model.offsets {long}", flush=True)
     if bare and loud:
-        print(f"note: never both ends labelled and so never learned: model.offsets {bare}", flush=True)
+        print(f"note: never learned, since no pair of labelled voxels lies so: model.offsets {bare}", flush=True)
 
 
 UNTIMED, TIMED = 2, 8
