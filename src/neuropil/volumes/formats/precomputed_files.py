@@ -178,7 +178,7 @@ class ChunkFiles(ReadOnlyStore):
 
 
 @dataclass(frozen=True)
-class ChunkNames(Sequence[str]):
+class AxisNames(Sequence[str]):
     """What the names of chunks say of one axis; none is made before it is asked for: there may be billions."""
 
     start: int
@@ -198,7 +198,7 @@ class ChunkNames(Sequence[str]):
         return 0 <= n < len(self) and self[n] == name
 
 
-def chunk_grid(scale: Mapping[str, Any]) -> list[ChunkNames]:
+def chunk_grid(scale: Mapping[str, Any]) -> list[AxisNames]:
     """What the name of a chunk says of each axis, x, y, z.
 
     >>> scale = {"size": [5, 2, 1], "chunk_sizes": [[3, 2, 1]], "voxel_offset": [-1, 0, 0]}
@@ -206,7 +206,7 @@ def chunk_grid(scale: Mapping[str, Any]) -> list[ChunkNames]:
     [['-1-2', '2-4'], ['0-2'], ['0-1']]
     """
     offset = scale.get("voxel_offset", (0, 0, 0))
-    return [ChunkNames(*axis) for axis in zip(offset, scale["size"], scale["chunk_sizes"][0], strict=True)]
+    return [AxisNames(*axis) for axis in zip(offset, scale["size"], scale["chunk_sizes"][0], strict=True)]
 
 
 def morton(at: Sequence[int], grid: Sequence[int]) -> int:
