@@ -89,7 +89,7 @@ def test_a_section_is_a_volume(tmp_path):
         volume.write(Box((0, 1, 0), (1, 2, 4)), np.full((1, 1, 4), 7))
         assert volume.read().tolist() == [[[0, 1, 2, 3], [7] * 4, [8, 9, 10, 11]]]
     with open_volume(tmp_path / "a.h5/y", "r+") as volume:
-        assert volume.shape == (1, 1, 3, 4)
+        assert volume.shape == (1, 3, 4)
         assert volume.metadata.voxel_size == (8, 8, 8)
         volume.write(volume.box, volume.read() + 1)
         assert volume.read().sum() == 78
