@@ -45,7 +45,11 @@ from neuropil.models.selfcheck import faults
 KERNELS = ((1, 1, 1), (1, 3, 3), (3, 3, 3), (1, 5, 5))
 MOST = 10_000_000
 """Values of the largest input."""
-RECIPES = ["default", *(f"configs/{name}.yaml" for name in ("snemi3d/full", "snemi3d/minutes", "plane/sections"))]
+RECIPES = [
+    "default",
+    *(f"configs/{name}.yaml" for name in ("snemi3d/full", "snemi3d/minutes", "plane/sections")),
+    *(f"configs/{name}.yaml" for name in ("snemi3d/gpu", "fib25/gpu")),
+]
 LAYERS = {
     "layer 1×3×3, 2×16×8×96×96": (2, 16, 8, 96, (1, 3, 3)),
     "layer 1×3×3, 2×32×16×64×64": (2, 32, 16, 64, (1, 3, 3)),
@@ -206,6 +210,7 @@ def one_run(recipe: str, steps: int, width: int, precision: str) -> None:
     """Train a recipe, smaller, on synthetic tissue; prints the mean loss of its last ten steps."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    os.environ.setdefault("NEUROPIL_DATA", ".")  # recipes name it; their volumes are replaced
     config = load_config([] if recipe == "default" else [recipe])
     depth = min(config.training.patch[0], 8)
     with TemporaryDirectory() as folder:

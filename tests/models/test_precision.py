@@ -70,16 +70,23 @@ def test_where_the_check_fails_it_is_fp32_and_said(check, capsys):
 
 @pytest.mark.parametrize("flags", [ZEN4, SAPPHIRE_RAPIDS])
 def test_other_networks_learn_in_fp32(flags, capsys):
+    """AMX is off, so that what the same process predicts afterwards is not too late."""
     environ = {}
-    assert not computes_in_bf16(CPU, "auto", False, True, Processor(flags, environ, lambda: False))
+    processor = Processor(flags, environ, lambda: False)
+    assert not computes_in_bf16(CPU, "auto", False, True, processor)
     assert "wrongly in bf16" in capsys.readouterr().out
-    assert environ == {}
+    assert environ == (LIMITED if processor.has_amx else {})
+    assert computes_in_bf16(CPU, "auto", False, False, processor)
+    assert capsys.readouterr().out == ""
 
 
-def test_only_the_first_rank_says_it(monkeypatch, capsys):
+def test_the_first_rank_says_what_holds_for_all_and_each_what_may_not(monkeypatch, capsys, check):
     monkeypatch.setenv("RANK", "1")
     assert not computes_in_bf16(CPU, "auto", False, True, Processor(ZEN4, {}, lambda: False))
     assert capsys.readouterr().out == ""
+    check[0]["fault"] = "it ended with exit code -6"
+    assert not computes_in_bf16(CPU, "auto", True, True, Processor(SAPPHIRE_RAPIDS, {}, lambda: False))
+    assert capsys.readouterr().out.startswith("note of rank 1: computing in fp32: the check")
 
 
 def test_wrong_words_are_refused():

@@ -1,6 +1,7 @@
 """The check that runs in another process: what it finds, what it survives, what it remembers."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import torch
 from neuropil.models import selfcheck
 from neuropil.models.convolution import Convolution
 from neuropil.models.selfcheck import CASES, amx_fault, faults
-from neuropil.processor import this_processor
+from neuropil.processor import Processor, this_processor
 
 
 def test_our_convolution_passes_here(tmp_path):
@@ -19,7 +20,48 @@ def test_our_convolution_passes_here(tmp_path):
     assert amx_fault(memory=memory) == ""
     (key,) = json.loads(memory.read_text())
     assert torch.__version__ in key
-    assert key.endswith(f"; {torch.get_num_threads()} threads")
+    assert key.endswith(f"; {this_processor().isa}; {torch.get_num_threads()} threads")
+
+
+@pytest.fixture
+def python(tmp_path, monkeypatch):
+    """A Python that writes down its limits of instructions and fails; the file that it writes to."""
+    program, told = tmp_path / "python", tmp_path / "told"
+    program.write_text(f"""#!/bin/sh\necho "limit ${{ONEDNN_MAX_CPU_ISA}} $1" >> {told}\nexit 1\n""")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(selfcheck, "_FAULTS", {})
+    return told
+
+
+def test_what_fails_is_asked_once_in_a_process_and_with_the_instructions_that_it_uses(tmp_path, monkeypatch, python):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # too late: this process uses AMX
+    flags = frozenset({"avx", "avx2", "avx512f", "avx512_bf16", "amx_tile"})
+    monkeypatch.setattr(selfcheck, "this_processor", lambda: Processor(flags, os.environ, lambda: True))
+    for _ in range(3):
+        assert amx_fault(memory=tmp_path / "memory.json") == "it ended with exit code 1"
+    assert python.read_text() == "limit  -P\n"
+
+
+def test_a_python_that_does_not_start_is_told(tmp_path, monkeypatch, python):
+    for executable in ("", str(tmp_path)):
+        monkeypatch.setattr(sys, "executable", executable)
+        monkeypatch.setattr(selfcheck, "_FAULTS", {})
+        assert "it did not start" in amx_fault(memory=tmp_path / "memory.json")
+
+
+def test_words_in_another_encoding_are_told(tmp_path):
+    code = r"import os; os.write(2, b'wrong by \xd7 2'); os._exit(1)"
+    assert "exit code 1: wrong by" in amx_fault([sys.executable, "-c", code], tmp_path / "memory.json")
+
+
+def test_without_a_home_nothing_is_remembered(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(selfcheck.Path, "home", no_home)
+    assert amx_fault([sys.executable, "-c", ""]) == ""
 
 
 def test_what_passed_is_remembered_and_what_failed_is_not(tmp_path):
@@ -28,9 +70,10 @@ def test_what_passed_is_remembered_and_what_failed_is_not(tmp_path):
     for _ in range(4):
         amx_fault([sys.executable, "-c", code], memory)
     assert runs.read_text() == "xx", "failed, passed, remembered, remembered"
-    memory.write_text("no JSON")
-    amx_fault([sys.executable, "-c", code], memory)
-    assert runs.read_text() == "xxx"
+    for count, damaged in enumerate(("no JSON", "[" * 100_000), 3):
+        memory.write_text(damaged)
+        amx_fault([sys.executable, "-c", code], memory)
+        assert runs.read_text() == "x" * count
 
 
 def test_wrong_values_crashes_and_hangs_are_told(tmp_path):
@@ -92,5 +135,8 @@ def test_fifty_shapes_with_amx(threads):
     ]
     code = f"import torch; torch.set_num_threads({threads}); from neuropil.models.selfcheck import faults; "
     code += f"print(list(faults({cases})))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    dirty = os.environ | {"MALLOC_PERTURB_": "128"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=dirty, capture_output=True, text=True, timeout=300, check=True
+    )
     assert done.stdout.strip() == "[]"

@@ -232,7 +232,7 @@ class TrainingConfig(Section):
     precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         "auto",
         description="auto: bf16 where the processor or GPU computes in it natively, else fp32. fp16 scales the loss, "
-        "and is for GPUs that have no bf16.",
+        "and is for GPUs that have no bf16. On processors only residual_unet learns in bf16.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Same seed, same machine, same recipe: same run.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU if there is one.")

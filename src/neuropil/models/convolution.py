@@ -1,7 +1,7 @@
 """Convolutions that keep the size of their input, and that are correct in bfloat16 on CPUs.
 
 The oneDNN of torch 2.13 and 2.14 computes bf16 convolutions over three axes wrongly: weight gradients where the input
-has two sections, on processors with AVX512-BF16; weight gradients of many more shapes, and the output where the input
+has two sections, on processors with AVX512; weight gradients of many more shapes, and the output where the input
 has one section, where AMX is used. Here kernels of one section run over two axes, with z folded into the batch, which
 copies nothing; and weight gradients of deeper kernels in half precision are those of a convolution over two axes.
 

@@ -45,7 +45,7 @@ def computes_in_bf16(
     """Whether to compute in bfloat16, where it is asked for (``bf16``) or fast (``auto``; ``fp16`` on a processor).
 
     On processors only where it is right, too: elsewhere the answer is no, and a line says why. On those with AMX this
-    also decides whether this process uses it: our networks do, others do not.
+    also decides whether this process uses it: our networks do, others do not, and once for all.
 
     Args:
         device: where it is computed.
@@ -67,35 +67,35 @@ def computes_in_bf16(
         return False
     why = forbidden(here, own, learns)
     if why:
-        say(f"computing in fp32: {why}")
+        say(f"computing in fp32: {why}", everywhere=own or not learns)  # ranks may differ in these reasons
     return not why
 
 
 def forbidden(processor: Processor, own: bool, learns: bool) -> str:
     """Why bf16 must not be used on a processor, empty where it may; AMX is switched off where it must not be used."""
-    if learns and not own:
-        return "torch computes weight gradients of three-dimensional convolutions wrongly in bf16 on processors"
-    if not processor.uses_amx:
-        return ""
-    if own and amx_wanted(processor.environ):
+    if processor.uses_amx and own and amx_wanted(processor.environ):
         fault = amx_fault()
         advice = f"{SWITCH}=0 computes in bf16 without AMX"
         return f"the check of convolutions with AMX failed, {fault}; {advice}" if fault else ""
-    forbid_amx(processor.environ)
-    # oneDNN decides now, and once for all: what others set later changes nothing.
-    torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if processor.uses_amx:
+        forbid_amx(processor.environ)
+        # oneDNN decides now, and once for all: what others set later changes nothing.
+        torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if learns and not own:
+        return "torch computes weight gradients of three-dimensional convolutions wrongly in bf16 on processors"
     too_late = (
         "torch has computed in this process before neuropil could switch AMX off, and its bf16 convolutions are wrong "
-        f"with AMX; set {SWITCH}=0 before Python starts to compute in bf16"
+        f"with AMX; set {SWITCH}=0 and import neuropil first to compute in bf16"
     )
-    return too_late if processor.uses_tiles() else ""
+    return too_late if processor.uses_amx and processor.uses_tiles() else ""
 
 
 def _fast(processor: Processor) -> bool:
     return bool(torch.backends.mkldnn.is_available()) and processor.fast_bf16  # type: ignore[no-untyped-call]
 
 
-def say(line: str) -> None:
-    """Print a line, on the first rank only."""
-    if os.environ.get("RANK", "0") == "0":
-        print(f"note: {line}", flush=True)
+def say(line: str, everywhere: bool = False) -> None:
+    """Print a line, on the first rank only or on every one, with its number."""
+    rank = os.environ.get("RANK", "0")
+    if everywhere or rank == "0":
+        print(f"note: {line}" if rank == "0" else f"note of rank {rank}: {line}", flush=True)

@@ -16,7 +16,7 @@ import torch
 from neuropil.geometry import Triple
 from neuropil.models import convolution
 from neuropil.models.convolution import Convolution
-from neuropil.processor import processor_name
+from neuropil.processor import LIMITS, processor_name, this_processor
 
 SECONDS = 60.0
 """After so long the other process counts as hanging; it takes 2 to 3, most of them to import torch."""
@@ -38,32 +38,64 @@ CASES: tuple[tuple[int, int, int, int, Triple], ...] = (
 def amx_fault(command: Sequence[str] | None = None, memory: Path | None = None, seconds: float = SECONDS) -> str:
     """What is wrong with our bf16 convolutions in a new process like this one; empty where they are right.
 
-    That they are right is remembered, by torch's and our version, processor and threads.
+    That they are right is remembered, by torch's and our version, processor, its instructions in use and threads; what
+    is wrong, until this process ends.
 
     Args:
         command: what to run; None: :func:`faults` in a Python of its own.
-        memory: where to remember it; None: ``neuropil/selfcheck.json`` in the user's cache.
+        memory: where to remember it; None: ``neuropil/selfcheck.json`` in the user's cache, if there is one.
         seconds: how long to wait.
     """
     threads = torch.get_num_threads()
-    key = "; ".join((torch.__version__, _digest(), processor_name(), f"{threads} threads"))
-    file = memory or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "neuropil" / "selfcheck.json"
+    here = this_processor()
+    key = "; ".join((torch.__version__, _digest(), processor_name(), here.isa, f"{threads} threads"))
+    file = memory or _memory()
     if key in _remembered(file):
         return ""
-    code = f"from neuropil.models.selfcheck import main; main({threads})"
+    if command is not None:
+        fault = _run(command, seconds)
+    elif key not in _FAULTS:
+        # Without -P a file of the current folder could take the place of a module.
+        code = f"from neuropil.models.selfcheck import main; main({threads})"
+        fault = _FAULTS[key] = _run([sys.executable, "-P", "-c", code], seconds, here.uses_amx)
+    else:
+        fault = _FAULTS[key]
+    if not fault:
+        _remember(file, key)
+    return fault
+
+
+_FAULTS: dict[str, str] = {}
+"""What was found in this process, which a hanging check would stop for a minute each time."""
+
+
+def _run(command: Sequence[str], seconds: float, with_amx: bool = False) -> str:
+    """What another process says of our convolutions; empty where it ends well."""
     # Where memory is not clean, what is read beyond its end is seen.
     environ = os.environ | {"MALLOC_PERTURB_": "128"}
+    if with_amx:  # a limit that came too late for this process would hold for that one
+        environ = {name: value for name, value in environ.items() if name not in LIMITS}
     try:
         done = subprocess.run(
-            command or [sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=seconds
+            command, env=environ, capture_output=True, encoding="utf-8", errors="replace", timeout=seconds
         )
     except subprocess.TimeoutExpired:
         return f"it did not end in {seconds:g} s"
+    except OSError as error:
+        return f"it did not start ({error.strerror})"
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()[-1:]
         return ": ".join([f"it ended with exit code {done.returncode}", *said])
-    _remember(file, key)
     return ""
+
+
+def _memory() -> Path | None:
+    """The file that remembers; None where the user has no home."""
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
+    return cache / "neuropil" / "selfcheck.json"
 
 
 def main(threads: int) -> None:
@@ -113,16 +145,20 @@ def _digest() -> str:
     return hashlib.sha256(Path(convolution.__file__).read_bytes()).hexdigest()[:12]
 
 
-def _remembered(file: Path) -> list[str]:
+def _remembered(file: Path | None) -> list[str]:
+    if file is None:
+        return []
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
     return found if isinstance(found, list) else []
 
 
-def _remember(file: Path, key: str) -> None:
-    """Add a line; where nothing can be written, the check is made each time."""
+def _remember(file: Path | None, key: str) -> None:
+    """Add a line; where nothing can be written, each process makes the check."""
+    if file is None:
+        return
     temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
