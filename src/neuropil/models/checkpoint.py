@@ -26,7 +26,7 @@ from neuropil.models.released import compacted, find_checkpoint, read_weights, w
 from neuropil.volumes.atomic import replacing
 
 FORMAT = "neuropil-checkpoint-1"
-_UNREADABLE = (
+UNREADABLE = (
     *(pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, LookupError, ValueError, OSError),
     *(TypeError, AttributeError, AssertionError),
 )
@@ -114,7 +114,7 @@ def read_checkpoint(checkpoint: Path | str) -> dict[str, Any]:
             if damaged is not None:
                 raise NeuropilError(f"{path} is damaged: its record {damaged} is not what its checksum is of")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         # Of a file that is no archive torch tells the byte it stumbled over, and how to run what may lie in it.
         reason = str(error).strip().splitlines()[:1] if zipfile.is_zipfile(path) else []
         said = reason[0][:200] if reason else "it is damaged, truncated or something else"

@@ -62,6 +62,13 @@ def test_training_goes_on_with_what_the_optimizer_remembers(tmp_path):
     torch.testing.assert_close(enter, expected[0])
 
 
+@pytest.mark.parametrize("damaged", [b"\x80\x02.", b"\x80\x02]\x85R.", b"\x80", b""])
+def test_damaged_files_are_told(tmp_path, damaged):
+    (tmp_path / "a.pt").write_bytes(damaged)
+    with pytest.raises(NeuropilError, match=r"a\.pt is not a neuropil checkpoint: it is damaged"):
+        load_any_model(tmp_path / "a.pt")
+
+
 def test_files_that_only_code_could_load_are_refused(tmp_path):
     torch.save({"state_dict": {"conv_in.0.weight": torch.zeros(1)}, "path": tmp_path}, tmp_path / "a.pth")
     with pytest.raises(NeuropilError, match=r"expected tensors and plain values, got pathlib.*state_dict alone"):

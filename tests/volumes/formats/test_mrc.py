@@ -204,3 +204,14 @@ def test_a_place_that_is_no_number_is_refused(tmp_path):
 
     with pytest.raises(NeuropilError, match=r"a place in nm, got .*nan.*a\.mrc"):
         open_volume(write(tmp_path / "a.mrc", IMAGE // 2, edit))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_an_extended_header_longer_than_the_file_is_refused_without_its_memory(tmp_path, order):
+    path = write(tmp_path / "a.mrc")
+    text = bytearray(path.read_bytes())
+    text[92:96] = struct.pack(f"{order}i", 2**30 + 1)
+    text[212:214] = b"DD" if order == "<" else b"\x11\x11"
+    path.write_bytes(text)
+    with pytest.raises(NeuropilError, match=r"extended header has 1,073,741,825 bytes"):
+        open_volume(path)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from neuropil.errors import NeuropilError
+from neuropil.models.checkpoint import UNREADABLE
 
 _BLOCK = (
     (r"\.conv\.0\.0\.([01])\.", r".first.\1."),
@@ -83,7 +84,7 @@ def read_classic(path: Path) -> dict[str, Any] | None:
             f"{kind[1] if kind else 'other objects'}, which only running code of the file could load; save its "
             "state_dict alone, with the program that made it"
         ) from error
-    except (RuntimeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile):
+    except UNREADABLE:
         return None
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping):
         return None

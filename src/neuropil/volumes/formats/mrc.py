@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ def open_mrc(location: Location, mode: Mode = "r") -> Volume:
     path = read_only_file(location, mode, "mrcfile")
     import mrcfile
 
+    _check_length(path)
     with damage_told(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with mrcfile.open(path, header_only=True, permissive=True) as file:
@@ -55,6 +57,19 @@ def open_mrc(location: Location, mode: Mode = "r") -> Volume:
     metadata = _metadata(header, size, arrangement, path)
     _check_pixel(metadata, microscope, path)
     return Volume(path, arranged(ArrayStore(array), arrangement), metadata, "r")
+
+
+def _check_length(path: str) -> None:
+    """Refuse an extended header that is longer than the file: mrcfile would ask for that much memory first."""
+    with Path(path).open("rb") as file:
+        head = file.read(216)
+    if len(head) < 216:
+        return  # mrcfile says what is missing
+    lengths = {order: struct.unpack_from(f"{order}i", head, 92)[0] for order in "<>"}
+    stamped = {0x44: "<", 0x11: ">"}.get(head[212])
+    length = lengths[stamped] if stamped else min(lengths.values())
+    if length > Path(path).stat().st_size:
+        raise NeuropilError(f"{path} says that its extended header has {length:,} bytes, more than the file: damaged")
 
 
 def _check_header(header: Any, path: str) -> None:
