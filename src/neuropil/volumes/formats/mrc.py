@@ -65,9 +65,8 @@ def _check_length(path: str) -> None:
         head = file.read(216)
     if len(head) < 216:
         return  # mrcfile says what is missing
-    lengths = {order: struct.unpack_from(f"{order}i", head, 92)[0] for order in "<>"}
-    stamped = {0x44: "<", 0x11: ">"}.get(head[212])
-    length = lengths[stamped] if stamped else min(lengths.values())
+    guess = "<" if struct.unpack_from("<i", head, 12)[0] in _MODES else ">"  # as mrcfile does, of a wrong stamp
+    (length,) = struct.unpack_from({0x44: "<", 0x11: ">"}.get(head[212], guess) + "i", head, 92)
     if length > Path(path).stat().st_size:
         raise NeuropilError(f"{path} says that its extended header has {length:,} bytes, more than the file: damaged")
 
