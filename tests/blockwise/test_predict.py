@@ -7,14 +7,14 @@ import pytest
 
 from neuropil import Box, Config, Metadata
 from neuropil.blockwise import BlocksFailed, predict
-from neuropil.blockwise.executor import Failure, Serial
+from neuropil.blockwise.executor import Failure, Serial, open_executor
 from neuropil.blockwise.predict import predict_blocks
 from neuropil.config import PredictConfig
 from neuropil.inference import predict_volume, resumable
 from neuropil.inference.request import make_request
 from neuropil.models import build_network, precision
 from neuropil.models.checkpoint import model_digest, read_checkpoint, save_checkpoint
-from neuropil.processor import Processor
+from neuropil.processor import LIMITS, Processor, this_processor, uses_tiles
 from neuropil.volumes import open_volume, write_volume
 
 HOW = PredictConfig(tta=4, tile=(6, 24, 24), overlap=(2, 8, 8))
@@ -84,6 +84,22 @@ def test_workers_check_convolutions_with_amx_by_themselves(tmp_path, checkpoint,
     found = predict._request(*asked, json.dumps({"model": model_digest(request.model)}))
     assert not found.bf16
     assert "computing in fp32: the check of convolutions with AMX failed, made up" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not this_processor().has_amx, reason="this processor has no AMX")
+def test_a_worker_of_its_own_uses_amx_for_our_networks_only(tmp_path, image, monkeypatch):
+    """Whether the system has granted the worker AMX registers, asked in that process after it has predicted."""
+    for limit in LIMITS:
+        monkeypatch.delenv(limit, raising=False)
+    ours = {"widths": [16, 16], "downsample": [[1, 2, 2]]}
+    theirs = {"unet_3d": {"widths": [4, 4], "isotropy": [False, True]}}
+    for name, own, options in (("residual_unet", True, ours), ("unet_3d", False, theirs)):
+        config = Config.from_dict({"model": {"architecture": name, **options}})
+        weights = build_network(config.model).state_dict()
+        save_checkpoint(tmp_path / f"{name}.pt", {"config": config.to_dict(), "weights": weights, "info": {}})
+        with open_executor(workers=1) as executor:
+            predict_blocks(tmp_path / f"{name}.pt", image, tmp_path / f"{name}.zarr", HOW, executor=executor)
+            assert list(executor.client.run(uses_tiles).values()) == [own]
 
 
 @pytest.mark.parametrize("changed", ["net.pt", "image.h5"])

@@ -125,24 +125,17 @@ def new_recipe(
     if pretrained is None:
         model = changed(model, {"offsets": offsets_for(size, patch)}, "config new")
 
-    main = max(volumes, key=lambda v: v.count.voxels)
-    train, validation, test = (
-        main.names.model_copy(update={"box": str(part)})
-        for part in split(
-            main.count.box, axis, patch, main.count.along[axis], step_of(factors)[axis] if isotropic else None
-        )
-    )
-    others = [v.names.model_copy(update={"box": str(v.count.box)}) for v in volumes if v is not main]
+    data = _shared_out(volumes, axis, patch, step_of(factors)[axis] if isotropic else None)
     zero = 0 if not masks and any(v.count.far_zeros > FAR for v in volumes) else None
+    sparse = any(v.count.voxels < SPARSE * v.count.box.size for v in volumes)
     config = Config(
-        data=DataConfig(
-            train=(train, *others),
-            validation=(validation,),
-            test=test,
-            voxel_size=size,
-            unlabelled=zero,
-            intensity=intensity,
-            min_foreground=LEAST if any(v.count.voxels < SPARSE * v.count.box.size for v in volumes) else 0.0,
+        data=data.model_copy(
+            update={
+                "voxel_size": size,
+                "unlabelled": zero,
+                "intensity": intensity,
+                "min_foreground": LEAST if sparse else 0.0,
+            }
         ),
         model=model,
         augment=changed(AugmentConfig(), {"cube": True, "by_section": 0.0}, "config new")
@@ -157,18 +150,35 @@ def new_recipe(
         ),
         segment=SegmentConfig(min_size=min_size_for(size)),
     )
-    whole = f" and {len(others)} whole volume{'s'[: len(others) > 1]}" if others else ""
-    start = () if pretrained is None else (f"starts from {pretrained}: its network, offsets and grey scale",)
     reasons = (
         *(line for volume in volumes for line in volume.lines()),
         _zero_line(volumes, zero, bool(masks)),
         _size_line(size, model, patch),
-        f"pieces of less than {min_size_for(size)} voxels join their best neighbour",
+        f"pieces of less than {config.segment.min_size} voxels join their best neighbour",
         *(("isotropic: samples are turned in all 48 ways, grey values vary by volume",) if isotropic else ()),
-        *start,
-        f"trains on {train.box}{whole}, chooses on {validation.box}, reports on {test.box}",
+        *(() if pretrained is None else (f"starts from {pretrained}: its network, offsets and grey scale",)),
+        _parts_line(data),
     )
     return Recipe(config, reasons)
+
+
+def _shared_out(volumes: Sequence[_Labelled], axis: int, patch: Triple, least: int | None) -> DataConfig:
+    """The volume with most labels in three parts, see :func:`split`; the others are learned from whole."""
+    main = max(volumes, key=lambda v: v.count.voxels)
+    train, validation, test = (
+        main.names.model_copy(update={"box": str(part)})
+        for part in split(main.count.box, axis, patch, main.count.along[axis], least)
+    )
+    others = [v.names.model_copy(update={"box": str(v.count.box)}) for v in volumes if v is not main]
+    return DataConfig(train=(train, *others), validation=(validation,), test=test)
+
+
+def _parts_line(data: DataConfig) -> str:
+    """What is learned from, chosen with and reported on."""
+    train, *others = data.train
+    whole = f" and {len(others)} whole volume{'s'[: len(others) > 1]}" if others else ""
+    assert data.test is not None
+    return f"trains on {train.box}{whole}, chooses on {data.validation[0].box}, reports on {data.test.box}"
 
 
 def _look(names: VolumePair, box: str | None) -> _Labelled:
