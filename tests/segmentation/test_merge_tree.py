@@ -212,7 +212,7 @@ def test_bad_input_is_refused():
         neuropil.agglomerate(affinities, fragments, score="average")
     tree = neuropil.agglomerate(affinities, fragments)
     with pytest.raises(NeuropilError, match="graph"):
-        replace(tree, again=None).segment(fragments, 0.5, min_size=5)  # as a tree that was loaded
+        replace(tree, recut=None).segment(fragments, 0.5, min_size=5)  # as a tree that was loaded
     with pytest.raises(NeuropilError, match="between 0 and 1, got 50"):
         tree.segment(fragments, 50)
     with pytest.raises(NeuropilError, match="go up to 9"):

@@ -1,5 +1,6 @@
 """The interface that every format shares."""
 
+import json
 import pickle
 import warnings
 
@@ -51,6 +52,22 @@ def test_what_is_no_volume(array, message, tmp_path):
     with pytest.raises(NeuropilError, match=message):
         write_volume(tmp_path / "a.h5", array)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("far", [2**62, -(2**62), 10**400])
+def test_a_place_that_no_library_can_count_is_refused(far):
+    with pytest.raises(NeuropilError, match="expected an origin less than"):
+        array_volume(np.zeros((1, 1, 1)), Metadata(origin=(0, 0, far)))
+
+
+def test_a_damaged_precomputed_place_is_refused(tmp_path):
+    write_volume(tmp_path / "a.precomputed", np.zeros((2, 4, 4), np.uint8), Metadata(voxel_size=(1, 1, 1)))
+    info = tmp_path / "a.precomputed" / "info"
+    told = json.loads(info.read_text())
+    told["scales"][0]["voxel_offset"] = [0, 0, 1e308]
+    info.write_text(json.dumps(told))
+    with pytest.raises(NeuropilError, match="expected an origin less than"):
+        open_volume(tmp_path / "a.precomputed")
 
 
 def test_offsets_count_channels():

@@ -66,7 +66,7 @@ class MergeTree:
     pooling: str = "mean"
     graph: RegionGraph | None = field(default=None, repr=False, compare=False)
     """The region graph that the merges were made from; None where they were made from affinities, or loaded."""
-    again: Callable[[float, int], tuple[npt.NDArray[Any], ...]] | None = field(default=None, repr=False, compare=False)
+    recut: Callable[[float, int], tuple[npt.NDArray[Any], ...]] | None = field(default=None, repr=False, compare=False)
     """Where they were made from affinities: merges once more, to a threshold and a minimum size; nodes and lut."""
 
     def __post_init__(self) -> None:
@@ -155,8 +155,8 @@ class MergeTree:
         if min_size <= 1:
             return self.cut(threshold)
         graph = self.graph if graph is None else graph
-        if graph is None and self.again is not None:
-            return self.again(threshold, min_size)[1]
+        if graph is None and self.recut is not None:
+            return self.recut(threshold, min_size)[1]
         if graph is None:
             raise NeuropilError("min_size needs the graph: segment(…, graph=region_graph(affinities, fragments))")
         self._check_graph(graph)
@@ -192,7 +192,7 @@ class MergeTree:
             return cls(**{**stored, "fragments": int(stored["fragments"]), "pooling": pooling})
 
 
-_STORED = tuple(field.name for field in fields(MergeTree) if field.name not in ("graph", "again"))
+_STORED = tuple(field.name for field in fields(MergeTree) if field.name not in ("graph", "recut"))
 
 
 def _absorb_small(
@@ -259,8 +259,8 @@ def agglomerate(
     a, b, scores = _native.agglomerate(
         *faces.arguments, labels, count, table, chosen.arguments(faces.encoding), block, scale, thread_count(threads)
     )
-    again = partial(_cut_of, affinities, fragments, chosen, block, offsets, encoding, threads)
-    return MergeTree(a, b, chosen.affinities(scores, faces.encoding), count, ids, score, again=again)
+    recut = partial(_cut_of, affinities, fragments, chosen, block, offsets, encoding, threads)
+    return MergeTree(a, b, chosen.affinities(scores, faces.encoding), count, ids, score, recut=recut)
 
 
 def segment_fragments(

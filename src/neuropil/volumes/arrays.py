@@ -16,8 +16,9 @@ from neuropil.volumes.metadata import JSON
 
 _CHUNK = (32, 128, 128)  # 0.5 MB of uint8, 4 MB of uint64: few files, and little read in vain for a small box
 
-_LONGEST, _BYTES = 2**32, 2**63
-"""Voxels along an axis (17 m at 4 nm), and bytes, that an array may have: libraries count them in 64 bits."""
+_LONGEST, _BYTES, _FARTHEST = 2**32, 2**63, 2**62
+"""Voxels along an axis (17 m at 4 nm), and bytes, that an array may have; how far from 0 it may lie: libraries count in
+64 bits."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,10 @@ def check_extent(shape: Sequence[int], dtype: np.dtype[Any], path: str) -> None:
         raise NeuropilError(f"expected numbers of at most 8 bytes, got {dtype}, in {path}; save it as float64")
 
 
-def check_array(shape: Sequence[int], dtype: np.dtype[Any], path: str) -> None:
-    """Refuse what is no volume: not 3 or 4 axes, no voxels, no numbers, or too large."""
+def check_array(
+    shape: Sequence[int], dtype: np.dtype[Any], path: str, origin: Sequence[int] | None = None
+) -> None:
+    """Refuse what is no volume: not 3 or 4 axes, no voxels, no numbers, too large, or too far away to count voxels."""
     check_extent(shape, dtype, path)
     if len(shape) not in (3, 4):
         raise NeuropilError(f"expected 3 axes (z, y, x) or 4 (c, z, y, x), got shape {tuple(shape)}, in {path}")
@@ -51,6 +54,8 @@ def check_array(shape: Sequence[int], dtype: np.dtype[Any], path: str) -> None:
         raise NeuropilError(f"expected at least one voxel, got an empty volume of shape {tuple(shape)}, in {path}")
     if dtype.kind not in "buif":
         raise NeuropilError(f"expected real numbers, got dtype {dtype}, in {path}")
+    if max(map(abs, origin or (0,))) >= _FARTHEST:
+        raise NeuropilError(f"expected an origin less than 2**62 voxels from 0, got a larger one, in {path}; correct it")
 
 
 def choose(found: Mapping[str, Listed], path: str, container: str, array: str) -> str:

@@ -140,7 +140,7 @@ class Volume:
     mode: Mode = "r"
 
     def __post_init__(self) -> None:
-        check_array(self.shape, self.dtype, self.path)
+        check_array(self.shape, self.dtype, self.path, self.metadata.origin)
         offsets = self.metadata.offsets
         if offsets is not None and (len(self.shape) != 4 or len(offsets) != self.shape[0]):
             raise NeuropilError(
