@@ -81,6 +81,8 @@ def forbidden(processor: Processor, own: bool, learns: bool) -> str:
         forbid_amx(processor.environ)
         # oneDNN decides now, and once for all: what others set later changes nothing.
         torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        if not own and not processor.uses_tiles():
+            say("AMX is off in this process: torch computes networks that are not ours wrongly with it")
     if learns and not own:
         return "torch computes weight gradients of three-dimensional convolutions wrongly in bf16 on processors"
     too_late = (

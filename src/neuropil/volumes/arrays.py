@@ -43,9 +43,7 @@ def check_extent(shape: Sequence[int], dtype: np.dtype[Any], path: str) -> None:
         raise NeuropilError(f"expected numbers of at most 8 bytes, got {dtype}, in {path}; save it as float64")
 
 
-def check_array(
-    shape: Sequence[int], dtype: np.dtype[Any], path: str, origin: Sequence[int] | None = None
-) -> None:
+def check_array(shape: Sequence[int], dtype: np.dtype[Any], path: str, origin: Sequence[int] | None = None) -> None:
     """Refuse what is no volume: not 3 or 4 axes, no voxels, no numbers, too large, or too far away to count voxels."""
     check_extent(shape, dtype, path)
     if len(shape) not in (3, 4):
@@ -55,7 +53,7 @@ def check_array(
     if dtype.kind not in "buif":
         raise NeuropilError(f"expected real numbers, got dtype {dtype}, in {path}")
     if max(map(abs, origin or (0,))) >= _FARTHEST:
-        raise NeuropilError(f"expected an origin less than 2**62 voxels from 0, got a larger one, in {path}; correct it")
+        raise NeuropilError(f"expected an origin less than 2**62 voxels from 0, got one beyond, in {path}; correct it")
 
 
 def choose(found: Mapping[str, Listed], path: str, container: str, array: str) -> str:
