@@ -196,7 +196,8 @@ def main() -> None:
     rows = {}
     for way in given.only.split(";"):
         command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
-        rows[way] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        rows[way] = json.loads(said.splitlines()[-1])  # after notes, such as that AMX is off
         row = rows[way]
         print(f"{way:10s} {row['voxels_per_second'] / 1e6:7.3f} Mvoxel/s   peak {row['peak_bytes'] / 1e9:5.2f} GB")
     if "neuropil" in rows:
