@@ -25,6 +25,7 @@ from neuropil.volumes.formats.big_data_viewer import setup_of
 from neuropil.volumes.formats.coordinates import Coordinates, coordinates, with_coordinates
 from neuropil.volumes.formats.groups import MOST, Group, Neighbour, inherit
 from neuropil.volumes.formats.hdf5_file import SparingFile
+from neuropil.volumes.formats.hdf5_heaps import check_heaps
 from neuropil.volumes.formats.hdf5_voxels import beside_file, check_readable, is_lossy
 from neuropil.volumes.formats.meaning import as_meant
 from neuropil.volumes.formats.transforms import spoken
@@ -203,6 +204,7 @@ def _open(container: str, mode: Mode, disk: SparingFile | None = None) -> Any:
     if mode == "r":
         with readable(container), path.open("rb"):
             pass  # h5py's own message about a missing permission is a page of internals
+    check_heaps(path)
     with _told(container, mode):
         return h5py.File(container if disk is None else disk, mode, rdcc_nbytes=_CACHE)
 
@@ -210,6 +212,7 @@ def _open(container: str, mode: Mode, disk: SparingFile | None = None) -> Any:
 def _open_disk(container: str) -> SparingFile:
     if not Path(container).is_file():
         raise NeuropilError(f"no such file: {container}")
+    check_heaps(Path(container))
     with _told(container, "r+"):
         return SparingFile(Path(container), new=False)
 

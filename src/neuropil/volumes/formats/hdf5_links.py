@@ -8,6 +8,7 @@ from typing import Any
 
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.allowances import check_inside
+from neuropil.volumes.formats.hdf5_heaps import check_heaps
 from neuropil.volumes.volume import first_line
 
 _DEPTH = 16  # links that may lead to links
@@ -95,6 +96,7 @@ def open_other(path: Path, opened: Any, told: str) -> Any:
     if here.is_file() and here.samefile(path):
         return opened
     try:
+        check_heaps(path)
         return h5py.File(path, opened.mode)
     except OSError as error:
         raise NeuropilError(f"{told} leads to {path}, which cannot be opened: {first_line(error)}") from None

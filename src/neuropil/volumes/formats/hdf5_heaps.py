@@ -1,0 +1,43 @@
+"""Damaged heaps of strings in HDF5 files: HDF5 itself never returns from reading free space of no size."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from neuropil.errors import NeuropilError
+
+_HEAP = b"GCOL\x01\x00\x00\x00"
+"""How a heap begins: its signature, version 1 and three reserved bytes; its size follows (HDF5 format, III.E)."""
+
+_LOOKED_THROUGH = 16 * 1024 * 1024
+"""Bytes at both ends of a file that are looked through: attributes lie before or after the voxels of an array."""
+
+
+def check_heaps(path: Path) -> None:
+    """Look for heaps that HDF5 would read for ever, before it does.
+
+    Raises:
+        NeuropilError: there is one.
+    """
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        for start in {0, max(0, size - _LOOKED_THROUGH)}:
+            file.seek(start)
+            if _endless(file.read(_LOOKED_THROUGH)):
+                raise NeuropilError(f"cannot open {path}: damaged (a heap of strings with free space of no size)")
+
+
+def _endless(part: bytes) -> bool:
+    """Whether a heap in these bytes has free space of size 0: HDF5 would go on from there to the same place."""
+    at = part.find(_HEAP)
+    while 0 <= at <= len(part) - 16:
+        (size,) = struct.unpack_from("<Q", part, at + 8)
+        here, end = at + 16, min(at + size, len(part))
+        while here + 16 <= end:
+            index, _, _, length = struct.unpack_from("<HHIQ", part, here)
+            if index == length == 0:
+                return True
+            here += 16 + -(-length // 8) * 8 if index else length
+        at = part.find(_HEAP, max(here, at + 16))
+    return False
