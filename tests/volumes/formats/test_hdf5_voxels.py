@@ -158,15 +158,66 @@ def test_chunks_that_were_never_written_are_counted(tmp_path):
         open_volume(tmp_path / "b.h5")
 
 
+def test_what_was_never_written_is_told_of_one_piece_parts_and_without_a_value(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("one", IMAGE.shape, "u1", fillvalue=7)
+        pieces = file.create_dataset("never", IMAGE.shape, "u1", chunks=(2, 10, 10), fillvalue=7, fill_time="never")
+        pieces[:2] = IMAGE[:2]
+    with pytest.warns(Note, match="nothing was ever written into .*one: .* fill value, 7"):
+        same(tmp_path / "a.h5/one", 0 * IMAGE + 7)
+    with pytest.warns(Note, match="6 of 12 chunks of .*never were never written: read as 0, since nothing says"):
+        same(tmp_path / "a.h5/never", np.where(np.arange(4)[:, None, None] < 2, IMAGE, 0))
+    parts = [(slice(None), tmp_path / "a.h5", "one", IMAGE.shape)]
+    with pytest.warns(Note, match="nothing was ever written into .*the fill values of its parts"):
+        same(virtual(tmp_path / "v.h5", parts), 0 * IMAGE + 7)
+
+
 @pytest.mark.parametrize(
-    ("packing", "dtype", "lossy"), [("ZFP", "i4", True), ("scale", "f4", True), ("scale", "i4", False)]
+    ("part", "whole", "message"),
+    [
+        (IMAGE.astype("u2") + 300, "u1", "expected parts that fit into .* uint8, got uint16 in /x of .*p.h5"),
+        (IMAGE.astype("i2") - 250, "u2", "uint16, got int16"),
+        (IMAGE + 0.7, "u1", "uint8, got float64"),
+        (IMAGE.astype("u2"), "u4", ""),
+        (IMAGE.astype("f8"), "f4", ""),
+    ],
 )
-def test_packings_that_change_ids(tmp_path, packing, dtype, lossy):
+def test_parts_that_do_not_fit_are_refused(tmp_path, part, whole, message):
+    """HDF5 itself would cut them in silence."""
+    write(tmp_path / "p.h5", x=part)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        layout = h5py.VirtualLayout(IMAGE.shape, whole)
+        layout[:] = h5py.VirtualSource(tmp_path / "p.h5", "x", IMAGE.shape)
+        file.create_virtual_dataset("v", layout)
+    if message:
+        with pytest.raises(NeuropilError, match=message):
+            open_volume(tmp_path / "a.h5")
+    else:
+        same(tmp_path / "a.h5", part.astype(whole))
+
+
+def test_parts_whose_numbers_mean_others_are_refused(tmp_path):
+    with h5py.File(write(tmp_path / "p.h5", x=IMAGE), "a") as file:
+        file["x"].attrs["scale_factor"] = 2.0
+    with pytest.raises(NeuropilError, match="/x in .*p.h5, a part of .*a.h5/v, has the attribute scale_factor = 2.0"):
+        open_volume(virtual(tmp_path / "a.h5", [(slice(None), tmp_path / "p.h5", "x", IMAGE.shape)]))
+
+
+@pytest.mark.parametrize("parts", [False, True])
+@pytest.mark.parametrize(
+    ("packing", "dtype", "lossy"),
+    [("ZFP", "i4", True), (0, "f4", True), (0, "i4", False), (4, "i4", True), (4, "u1", True)],
+)
+def test_packings_that_change_ids(tmp_path, packing, dtype, lossy, parts):
+    """ZFP, and the scale offset of HDF5: of whole numbers where it keeps some bits only. In parts, too."""
     hdf5plugin = pytest.importorskip("hdf5plugin")
-    options = hdf5plugin.Zfp(rate=8) if packing == "ZFP" else {"scaleoffset": 0, "chunks": (2, 10, 10)}
+    options = hdf5plugin.Zfp(rate=8) if packing == "ZFP" else {"scaleoffset": packing, "chunks": (2, 10, 10)}
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", data=IMAGE.astype(dtype), **options)
-    with open_volume(tmp_path / "a.h5") as volume:
+        layout = h5py.VirtualLayout(IMAGE.shape, dtype)
+        layout[:] = h5py.VirtualSource(".", "x", IMAGE.shape)
+        file.create_virtual_dataset("v", layout)
+    with open_volume(tmp_path / f"a.h5/{'v' if parts else 'x'}") as volume:
         if not lossy:
             assert (require_labels(volume).read() == IMAGE).all()
             return

@@ -67,6 +67,15 @@ def test_stray_files_are_no_chunks_of_precomputed(tmp_path, stray):
         open_volume(f"precomputed://{tmp_path}/p").read()
 
 
+def test_chunks_under_two_endings_are_refused(tmp_path):
+    """cloud-volume reads the newer ones here, and leaves the older ones where they are."""
+    for compress, array in (("gzip", IMAGE // 2), ("br", IMAGE)):
+        cloud_volume(tmp_path / "p", array, compress=compress)
+    volume = open_volume(f"precomputed://{tmp_path}/p")
+    with pytest.raises(NeuropilError, match=r"lies there as .*_1-3.gz and as .*_1-3.br: .* not clear"):
+        volume.read()
+
+
 SHARDING = {
     "@type": "neuroglancer_uint64_sharded_v1", "hash": "murmurhash3_x86_128", "preshift_bits": 1, "minishard_bits": 2,
     "shard_bits": 1, "minishard_index_encoding": "gzip", "data_encoding": "gzip",

@@ -26,7 +26,7 @@ from neuropil.volumes.formats.coordinates import Coordinates, coordinates, with_
 from neuropil.volumes.formats.groups import MOST, Group, Neighbour, inherit
 from neuropil.volumes.formats.hdf5_file import SparingFile
 from neuropil.volumes.formats.hdf5_heaps import check_heaps
-from neuropil.volumes.formats.hdf5_voxels import beside_file, check_readable, is_lossy
+from neuropil.volumes.formats.hdf5_voxels import beside_file, check_readable
 from neuropil.volumes.formats.meaning import as_meant
 from neuropil.volumes.formats.transforms import spoken
 from neuropil.volumes.marks import is_marked, marked
@@ -48,6 +48,8 @@ class Hdf5Store:
     dataset: Any
     disk: SparingFile | None = None
     """What a new file is written into."""
+    lossy: bool = False
+    """Whether values may have been changed when they were packed."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,11 +63,6 @@ class Hdf5Store:
     @property
     def chunks(self) -> tuple[int, ...] | None:
         return None if self.dataset.chunks is None else tuple(self.dataset.chunks)
-
-    @property
-    def lossy(self) -> bool:
-        """Whether values may have been changed when they were packed."""
-        return is_lossy(self.dataset)
 
     def read(self, index: Index) -> npt.NDArray[Any]:
         return np.asarray(self.dataset[index])
@@ -104,7 +101,7 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
             name = arrays.choose(_datasets(file, location.container), location.path, location.container, name)
             dataset = hdf5_links.follow(file, name, location.container)
         path = f"{location.container}/{name}"
-        check_readable(dataset, location.container, path)
+        lossy = check_readable(dataset, location.container, path)
         attributes = _stored_attributes(dataset, path)
         matlab.check_numbers(attributes, path)
         named = location.axes or _axes(dataset, attributes, path)
@@ -119,7 +116,7 @@ def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
         arrangement = arrange(dataset.shape, names, path, True if "offsets" in attributes else None)
         metadata = Metadata.from_attributes(about.attributes, path, arrangement).found(about.where)
         dataset = beside_file(dataset, location.container) if dataset.external else dataset
-        store = as_meant(Hdf5Store(file, dataset, disk), attributes, path)
+        store = as_meant(Hdf5Store(file, dataset, disk, lossy), attributes, path)
         return Volume(path, arranged(store, arrangement), metadata, mode)
     except BaseException:
         file.close()

@@ -10,9 +10,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.allowances import check_inside, gaps_allowed
 from neuropil.volumes.formats import hdf5_links
+from neuropil.volumes.formats.meaning import check_numbers
 
 _DEPTH = 16  # virtual datasets that may be made of virtual datasets
 
@@ -30,14 +33,7 @@ _LOSSY = (32013, 32017, 32019, 32022, 32023, 32024, 32028)
 _SCALE_OFFSET = 6  # of HDF5 itself: changes floats
 
 
-def is_lossy(dataset: Any) -> bool:
-    """Whether values may have been changed when they were packed."""
-    properties = dataset.id.get_create_plist()
-    codes = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
-    return any(code in _LOSSY or (code == _SCALE_OFFSET and dataset.dtype.kind == "f") for code in codes)
-
-
-def check_readable(dataset: Any, container: str, path: str) -> None:
+def check_readable(dataset: Any, container: str, path: str) -> bool:
     """Refuse a dataset whose voxels lie in files that are missing or elsewhere, or are packed by an unknown filter.
 
     Args:
@@ -45,27 +41,32 @@ def check_readable(dataset: Any, container: str, path: str) -> None:
         container: the file that was opened, in whose folder all others must lie.
         path: names the dataset in messages.
 
+    Returns:
+        whether values may have been changed when they were packed.
+
     Raises:
         NeuropilError: one of these.
     """
     sources = Sources(container, path)
     sources.look(dataset)
-    sources.tell()
-    if dataset.chunks is not None and not dataset.is_virtual:
-        _tell_absent(dataset, path)
+    sources.tell(dataset)
+    return sources.lossy
 
 
-def _tell_absent(dataset: Any, path: str) -> None:
-    """Say how many chunks were never written, as where chunks of Zarr have no file."""
+def _changes(code: int, values: tuple[int, ...], dtype: Any) -> bool:
+    """Whether a filter may change values. That of HDF5 itself rounds floats, and cuts whole numbers to the bits that
+    were asked for; of these 0 are as many as needed."""
+    return code in _LOSSY or (code == _SCALE_OFFSET and (dtype.kind == "f" or values[1] > 0))
+
+
+def _unwritten(dataset: Any) -> tuple[int, int]:
+    """How many chunks of a dataset were never written, and how many it has; one that is not cut counts as one."""
+    if dataset.is_virtual or dataset.external:
+        return 0, 0
+    if dataset.chunks is None:
+        return int(dataset.size > 0 and dataset.id.get_storage_size() == 0), 1
     known = prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
-    absent = known - int(dataset.id.get_num_chunks())
-    if absent >= known > 0:
-        tell(f"nothing was ever written into {path}: all its voxels are {dataset.fillvalue}")
-    elif absent > 0:
-        tell(
-            f"{absent} of {known} chunks of {path} were never written: their voxels are read as the fill value, "
-            f"{dataset.fillvalue}"
-        )
+    return max(known - int(dataset.id.get_num_chunks()), 0), known
 
 
 @dataclass
@@ -82,6 +83,9 @@ class Sources:
     known: int = 0
     missing: list[str] = field(default_factory=list)
     unmapped: int = 0
+    chunks: int = 0
+    unwritten: int = 0
+    lossy: bool = False
 
     def look(self, dataset: Any, depth: int = 0) -> None:
         """Look at a dataset and at those that it is made of."""
@@ -96,8 +100,11 @@ class Sources:
             check_inside(self.container, file, f"the external storage of {dataset.name}", holder)
         properties = dataset.id.get_create_plist()
         for number in range(properties.get_nfilters()):
-            code, _, _, name = properties.get_filter(number)
+            code, _, values, name = properties.get_filter(number)
             _check_filter(code, name, self.path)
+            self.lossy |= _changes(code, values, dataset.dtype)
+        absent, chunks = _unwritten(dataset)
+        self.unwritten, self.chunks = self.unwritten + absent, self.chunks + chunks
         if dataset.is_virtual:
             self._look_virtual(dataset, holder, depth)
 
@@ -114,6 +121,7 @@ class Sources:
                 if found is None or not _covers(found, source):
                     self.missing.append(f"{inside} in {dataset.file.filename if name == '.' else name}")
                 else:
+                    self._check_part(found, dataset)
                     self.look(found, depth + 1)
             _mark(space, source.vspace, dataset.shape)
         self.unmapped += prod(dataset.shape) - space.get_select_npoints()
@@ -135,12 +143,27 @@ class Sources:
         found = hdf5_links.follow(files[name], inside, self.container)
         return found if isinstance(found, h5py.Dataset) else None
 
-    def tell(self) -> None:
-        """Refuse what is missing, or tell it with ``--allow-gaps``; tell voxels that nothing is mapped to.
+    def _check_part(self, part: Any, whole: Any) -> None:
+        """Refuse a part whose numbers mean others, or have no room in the virtual dataset: HDF5 would cut them."""
+        check_numbers(dict(part.attrs), f"{part.name} in {part.file.filename}, a part of {self.path},")
+        if np.can_cast(part.dtype, whole.dtype, "safe"):
+            return
+        if whole.dtype.kind != "f":
+            raise NeuropilError(
+                f"expected parts that fit into the type of the virtual dataset {self.path}, {whole.dtype}, got "
+                f"{part.dtype} in {part.name} of {part.file.filename}; make it anew with a type for all"
+            )
+        self.lossy = True
+
+    def tell(self, dataset: Any) -> None:
+        """Refuse what is missing, or tell it with ``--allow-gaps``; tell voxels that nothing is mapped to, and chunks
+        that were never written, as where chunks of Zarr have no file.
 
         Raises:
             NeuropilError: something is missing.
         """
+        import h5py
+
         if self.missing:
             told = (
                 f"{len(self.missing)} of the {self.known} parts of the virtual dataset {self.path} are not there, or "
@@ -153,6 +176,15 @@ class Sources:
             tell(
                 f"{self.unmapped} voxels of the virtual dataset {self.path} are from no file: they have its fill value"
             )
+        if not self.unwritten:
+            return
+        value = "the fill values of its parts" if dataset.is_virtual else f"the fill value, {dataset.fillvalue}"
+        if dataset.id.get_create_plist().get_fill_time() == h5py.h5d.FILL_TIME_NEVER:
+            value = "0, since nothing says their value (fill time: never)"
+        if self.unwritten == self.chunks:
+            tell(f"nothing was ever written into {self.path}: all its voxels are read as {value}")
+        else:
+            tell(f"{self.unwritten} of {self.chunks} chunks of {self.path} were never written: read as {value}")
 
 
 def _expanded(source: Any, dataset: Any, holder: str, path: str) -> Iterator[tuple[str, str]]:

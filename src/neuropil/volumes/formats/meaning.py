@@ -55,8 +55,7 @@ def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:
         path: names the array in messages.
 
     Raises:
-        NeuropilError: ``scale_factor``, ``add_offset`` or ``IMAGE_WHITE_IS_ZERO``, which would change the numbers; a
-            picture in colour; or an array of Imaris, which is larger than its image.
+        NeuropilError: as :func:`check_numbers`; a picture in colour; or an array of Imaris, which is larger than its image.
     """
     if is_marked(attributes):
         return store
@@ -65,20 +64,12 @@ def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:
             f"{path} is an array of Imaris, filled up with zeros to whole chunks and sized elsewhere in its file; save "
             "it as OME-TIFF with Imaris or Fiji first"
         )
-    plain = {key: to_json(attributes.get(key)) for key in (*_PLAIN, "IMAGE_WHITE_IS_ZERO", "_Unsigned")}
-    for key, nothing in _PLAIN.items():
-        if plain[key] is not None and plain[key] not in (nothing, [nothing]):
-            raise NeuropilError(
-                f"{path} has the attribute {key} = {plain[key]}: its numbers are not those that are stored; write them "
-                "anew as they are meant, such as with xarray.open_dataset(…).to_netcdf(…)"
-            )
-    if plain["IMAGE_WHITE_IS_ZERO"] not in (None, 0, [0], False):
-        raise NeuropilError(f"{path} has IMAGE_WHITE_IS_ZERO: 0 is white in it; write it anew with 0 for black")
+    check_numbers(attributes, path)
     if "TRUECOLOR" in str(to_json(attributes.get("IMAGE_SUBCLASS"))):
         raise NeuropilError(f"expected gray values, got a picture in colour (IMAGE_TRUECOLOR), in {path}; make it gray")
     _tell_others(attributes, path)
     sign = "iu"["ui".index(store.dtype.kind)] if store.dtype.kind in "ui" else ""
-    said = str(plain["_Unsigned"]).lower()
+    said = str(to_json(attributes.get("_Unsigned"))).lower()
     if _BIG_DATA_VIEWER.fullmatch(path):
         tell(
             f"{path} is an array of BigDataViewer, which keeps uint16 as int16, and the size of its voxels in an XML "
@@ -88,6 +79,23 @@ def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:
     if sign and (sign, said) in (("u", "true"), ("i", "false")):
         return SignedStore(store, np.dtype(store.dtype.str.replace(store.dtype.kind, sign)))
     return store
+
+
+def check_numbers(attributes: Mapping[str, Any], path: str) -> None:
+    """Refuse an array whose numbers mean others than those that are stored.
+
+    Raises:
+        NeuropilError: ``scale_factor``, ``add_offset`` or ``IMAGE_WHITE_IS_ZERO``, which would change them.
+    """
+    for key, nothing in _PLAIN.items():
+        value = to_json(attributes.get(key))
+        if value is not None and value not in (nothing, [nothing]):
+            raise NeuropilError(
+                f"{path} has the attribute {key} = {value}: its numbers are not those that are stored; write them "
+                "anew as they are meant, such as with xarray.open_dataset(…).to_netcdf(…)"
+            )
+    if to_json(attributes.get("IMAGE_WHITE_IS_ZERO")) not in (None, 0, [0], False):
+        raise NeuropilError(f"{path} has IMAGE_WHITE_IS_ZERO: 0 is white in it; write it anew with 0 for black")
 
 
 def _tell_others(attributes: Mapping[str, Any], path: str) -> None:

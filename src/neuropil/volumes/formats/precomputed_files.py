@@ -137,8 +137,16 @@ class ChunkFiles(ReadOnlyStore):
             return ts.KvStore.open(spec, context=ts.Context(_CACHED)).result()
 
     def _fetch(self, name: str) -> bytes | None:
-        for ending, unpack in _UNPACK.items():
-            key = f"{self.scale['key']}/{name}{ending}"
+        known = {f"{self.scale['key']}/{name}{ending}": unpack for ending, unpack in _UNPACK.items()}
+        if keys.in_folder(self.container):
+            there = [key for key in known if keys.exists(self.container, key)]
+            if len(there) > 1:
+                raise NeuropilError(
+                    f"a chunk of {self.container} lies there as {there[0]} and as {there[1]}: which of them is meant "
+                    "is not clear; move those of one ending away"
+                )
+            known = {key: known[key] for key in there}
+        for key, unpack in known.items():
             data = keys.read_bytes(self.container, key)
             if data is None:
                 continue
