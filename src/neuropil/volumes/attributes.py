@@ -46,12 +46,14 @@ _ABOUT_AXES = (*_NAMES, "axistags", "DIMENSION_LABELS", "DIMENSION_LIST", "_Netc
 """Attributes that are about the axes as stored, and mean nothing in a copy."""
 
 _LIKE_A_SIZE = re.compile(
-    r"transform|calibration|(grid)?spacing|scale|anisotropy|(section|slice)thickness|"
+    r"transform|affine|coordinatetransformations|calibration|(grid)?spacing|scal(e|ing)|anisotropy|sampling|res|"
+    r"(section|slice)thickness|nmper(voxel|pixel)|physicalsize[xyz]?|(xyz|zyx)?resolution|"
     r"(voxel|pixel|element|vx|px)(dimensions?|spacings?|resolutions?|scales?|widths?|heights?|depths?|sizes?|size[xyz]|)"
     r"(nm|um|microns?|xyz|zyx|innm)?|resolution([xyz]+|nm|um|innm)"
 )
 _LIKE_A_PLACE = re.compile(
-    r"(voxel|global|crop|roi|block|chunk|bbox)?(offset|origin|translation|translate|topleft|start)(nm|um|px|voxels?|xyz|zyx)?"
+    r"bbox|boundingbox|(voxel|global|world|crop|roi|block|chunk|bbox)?(offset|origin|translat(ion|e)|topleft|start)"
+    r"(nm|um|px|voxels?|xyz|zyx)?"
 )
 """Attributes that may tell a size or a place, in an order and unit that is not known: without capitals and _."""
 

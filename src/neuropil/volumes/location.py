@@ -22,6 +22,7 @@ _ELSEWHERE = {
     **dict.fromkeys((".dm3", ".dm4", ".am", ".gif", ".czi", ".lif", ".nd2", ".ims", ".dcm", ".bmp", ".mha"), _FIJI),
     **dict.fromkeys((".mhd", ".jp2", ".webp", ".pgm", ".img", ".hdr", ".ser"), _FIJI),
     **dict.fromkeys((".vsv", ".vsvi", ".vss"), "export an image stack from VAST"),
+    **dict.fromkeys((".gz", ".bz2", ".xz", ".zst"), "it is packed: unpack it first (gunzip, bunzip2, unxz, unzstd)"),
     ".raw": "it does not say shape and type: import it in Fiji (Import > Raw) and save it as TIFF",
     ".npz": "take the array out: numpy.save('a.npy', numpy.load('a.npz')['NAME'])",
     ".xml": "of BigDataViewer, name the .h5 or .n5 next to it, with the array inside",

@@ -175,7 +175,7 @@ def test_what_was_never_written_is_told_of_one_piece_parts_and_without_a_value(t
 @pytest.mark.parametrize(
     ("part", "whole", "message"),
     [
-        (IMAGE.astype("u2") + 300, "u1", "expected parts that fit into .* uint8, got uint16 in /x of .*p.h5"),
+        (IMAGE.astype("u2") + 300, "u1", "uint8, got uint16 in /x of"),
         (IMAGE.astype("i2") - 250, "u2", "uint16, got int16"),
         (IMAGE + 0.7, "u1", "uint8, got float64"),
         (IMAGE.astype("u2"), "u4", ""),
@@ -199,7 +199,7 @@ def test_parts_that_do_not_fit_are_refused(tmp_path, part, whole, message):
 def test_parts_whose_numbers_mean_others_are_refused(tmp_path):
     with h5py.File(write(tmp_path / "p.h5", x=IMAGE), "a") as file:
         file["x"].attrs["scale_factor"] = 2.0
-    with pytest.raises(NeuropilError, match="/x in .*p.h5, a part of .*a.h5/v, has the attribute scale_factor = 2.0"):
+    with pytest.raises(NeuropilError, match=r"/x in .*, a part of .*v, has the attribute scale_factor = 2\.0"):
         open_volume(virtual(tmp_path / "a.h5", [(slice(None), tmp_path / "p.h5", "x", IMAGE.shape)]))
 
 

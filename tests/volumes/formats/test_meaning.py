@@ -75,6 +75,10 @@ def test_imaris_is_refused(tmp_path):
     [
         ({"transform": [[4, 0, 0], [0, 4, 0], [0, 0, 40]]}, "attribute transform"),
         ({"pixelResolution": {"dimensions": [4, 4, 40], "unit": "nm"}}, "attribute pixelResolution"),
+        ({"PhysicalSizeX": 4}, "attribute PhysicalSizeX"),
+        ({"affine": [[4, 0], [0, 4]]}, "attribute affine"),
+        ({"zyx_resolution": [40, 4, 4]}, "attribute zyx_resolution"),
+        ({"bounding_box": [[1, 2, 3], [5, 22, 33]]}, "attribute bounding_box"),
         ({"axistags": json.dumps({"axes": [{"key": k, "resolution": 4} for k in "zyx"]})}, "x with the resolution 4"),
     ],
 )
@@ -84,7 +88,9 @@ def test_voxel_sizes_of_others_are_told(tmp_path, attributes, told):
 
 
 @pytest.mark.parametrize("form", ["h5", "zarr", "n5"])
-@pytest.mark.parametrize("key", ["RescaleSlope", "scl_inter", "intercept", "_FillValue", "missing_value"])
+@pytest.mark.parametrize(
+    "key", ["RescaleSlope", "scl_inter", "intercept", "ScalingFactor", "_FillValue", "missing_value", "valid_max"]
+)
 def test_numbers_that_others_would_change_are_told(tmp_path, form, key):
     with pytest.warns(Note, match=f"the attribute {key} = 200"):
         same(write(tmp_path, form, IMAGE, {key: 200, "slope": 1.0}), IMAGE)

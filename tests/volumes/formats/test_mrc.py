@@ -189,6 +189,20 @@ def test_a_file_of_another_length_than_its_header_says(tmp_path):
             open_volume(path)
 
 
+@pytest.mark.parametrize("ending", ["mrcs", "ali", "preali", "join", "ccp4", "st"])
+def test_other_names_of_the_same_format(tmp_path, ending):
+    write(tmp_path / "a.mrc", IMAGE // 2).rename(tmp_path / f"a.{ending}")
+    same(tmp_path / f"a.{ending}", IMAGE // 2, voxel_size=(30, 7, 6))
+
+
+def test_the_depth_of_a_stack_of_pictures_is_questioned(tmp_path):
+    path = write(tmp_path / "a.mrc", IMAGE // 2)
+    with mrcfile.open(path, "r+") as file:
+        file.set_image_stack()  # mrcfile leaves the size of the whole
+    with pytest.warns(Note, match="a stack of pictures, each 120 nm deep by its header; if that is the depth of all"):
+        same(path, IMAGE // 2, voxel_size=(120, 7, 6))
+
+
 @pytest.mark.parametrize("count", [0, -30])
 def test_a_grid_without_a_size_is_told(tmp_path, count):
     def edit(header):

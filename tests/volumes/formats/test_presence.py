@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorstore as ts
 import zarr
 
 from foreign import IMAGE, numbers, same, write_n5
@@ -159,7 +160,7 @@ def test_a_shard_without_room_for_its_list_is_refused(tmp_path):
 def test_stray_files_are_no_chunks(tmp_path, form):
     array = zarr.create_array(tmp_path / "a.zarr", shape=IMAGE.shape, chunks=(2, 10, 10), dtype="u1", zarr_format=form)
     array[:2] = IMAGE[:2]
-    for stray in ("9.0.0", "0.0.00", "0.0", "0.0.0~", "notes.txt", "c/9/0/0", "c/0/0/00", "c/0/0/0.tmp"):
+    for stray in ("0.0.00", "0.0", "0.0.0~", "notes.txt", "c/0/0/00", "c/0/0/0.tmp"):
         (tmp_path / "a.zarr" / stray).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "a.zarr" / stray).write_bytes(b"stray")
     with pytest.warns(Note, match="6 of 12 chunks"):
@@ -244,3 +245,25 @@ def test_blocks_that_end_too_early_are_refused(tmp_path, bucket, place):
     same(f"{where}/a.n5", IMAGE)
     with pytest.raises(NeuropilError, match=r"expected 30 × 20 × 4 voxels .* got 20 × 20 × 4"):
         open_volume(f"{where}/b.n5/s").read()
+
+
+@pytest.mark.parametrize("form", ["zarr", "n5"])
+def test_chunks_beyond_the_shape_are_told_and_with_others_absent_refused(tmp_path, form):
+    """As where an array was made smaller and its files left; or where its description is that of another one."""
+    if form == "zarr":
+        zarr.create_array(tmp_path / "a.zarr", data=BIG, chunks=(2, 8, 8), zarr_format=2)
+        path, shape, chunk = tmp_path / "a.zarr/.zarray", {"shape": [4, *BIG.shape[1:]]}, {"chunks": [4, 8, 4]}
+    else:
+        about = {"dimensions": BIG.shape[::-1], "blockSize": [8, 8, 2], "dataType": "uint8"}
+        spec = {"driver": "n5", "kvstore": {"driver": "file", "path": f"{tmp_path}/a.n5"}}
+        spec["metadata"] = about | {"compression": {"type": "raw"}}
+        ts.open(spec, create=True).result().write(BIG.T).result()
+        path, shape = tmp_path / "a.n5/attributes.json", {"dimensions": [*BIG.shape[:0:-1], 4]}
+        chunk = {"blockSize": [4, 8, 4]}
+    described = json.loads(path.read_text())
+    path.write_text(json.dumps(described | shape))
+    with pytest.warns(Note, match=r"12 files of .* beyond its shape.*not read"):
+        same(path.parent, BIG[:4])
+    path.write_text(json.dumps(described | chunk))
+    with pytest.raises(NeuropilError, match=r"beyond its shape.* of its own are absent: correct its description"):
+        open_volume(path.parent)

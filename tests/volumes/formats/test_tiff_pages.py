@@ -217,6 +217,21 @@ def test_pixels_of_microscopes_are_told(tmp_path, tag, text):
             assert open_volume(tmp_path / name).metadata.voxel_size is None
 
 
+@pytest.mark.parametrize(("code", "kind", "value"), [(33550, "d", (4.0, 4.0, 0.0)), (42113, "s", "0")])
+def test_what_gdal_says_of_pixels_is_told(tmp_path, code, kind, value):
+    tag = (code, kind, 0 if kind == "s" else len(value), value, True)
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE, photometric="minisblack", extratags=[tag])
+    with pytest.warns(Note, match=r"a\.tif has the .* of GDAL, .* not used"):
+        same(tmp_path / "a.tif", IMAGE)
+
+
+@pytest.mark.parametrize("key", ["PhysicalSizeX", "spacing", "transform"])
+def test_sizes_in_the_description_of_tifffile_that_are_not_used_are_told(tmp_path, key):
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE, photometric="minisblack", metadata={"axes": "ZYX", key: [30, 7, 6]})
+    with pytest.warns(Note, match=f"its attribute {key} is .* not used"):
+        same(tmp_path / "a.tif", IMAGE, voxel_size=None)
+
+
 def test_words_of_imagej_in_the_description_of_tifffile(tmp_path):
     metadata = {"axes": "ZYX", "spacing": 0.03, "unit": "um"}
     tifffile.imwrite(

@@ -205,7 +205,34 @@ def test_tiles_that_are_absent_are_counted(tmp_path):
         assert not open_volume(path).read()[2].any()
 
 
-def test_jpeg_tiles_hold_no_ids(tmp_path):
-    volume = open_volume(cut(tmp_path, random_image(), suffix="jpg"))
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif"])
+def test_jpeg_tiles_hold_no_ids(tmp_path, kind):
+    """Whatever they are called, in TIFF too; and where only some of them are packed so."""
+    path = cut(tmp_path, random_image(), suffix=kind)
+    files = sorted(tmp_path.glob("z*/*"))
+
+    def pack(file):
+        options = {"compression": "jpeg"} if kind == "tif" else {}
+        Image.open(file).convert("L").save(file, format="TIFF" if kind == "tif" else "JPEG", **options)
+
+    pack(files[0])
     with pytest.raises(NeuropilError, match="got JPEG or another packing"):
-        require_labels(volume)
+        require_labels(open_volume(path))
+    if kind != "jpg":
+        Image.fromarray(np.full(TILE, 3, np.uint8)).save(files[0])
+        pack(files[5])
+        with pytest.raises(NeuropilError, match=f"packed without loss, as .*, got JPEG or its like in {files[5]}"):
+            require_labels(open_volume(path)).read()
+
+
+@pytest.mark.parametrize(("value", "told"), [(-3, "-3"), (0.5, "0.5"), (float("nan"), "nan"), (256, "256")])
+def test_values_that_the_dtype_cannot_hold_are_refused(tmp_path, value, told):
+    path = cut(tmp_path, np.full((1, 8, 10), value, np.float32), suffix="tif", dtype="uint8")
+    with pytest.raises(NeuropilError, match=f"expected values of dtype uint8, got {told}"):
+        open_volume(path).read()
+
+
+def test_colours_without_a_dtype_are_told(tmp_path):
+    grey = random_image(shape=(1, 8, 10))
+    with pytest.warns(Note, match="in colour and no dtype is given: they are read as ids .* give dtype uint8"):
+        open_volume(cut(tmp_path, np.stack([grey] * 3, -1)))

@@ -22,8 +22,8 @@ _BIG_DATA_VIEWER = re.compile(r"(?:.*/)?t\d{5}/s\d{2}/\d+/cells")
 _IMARIS = re.compile(r"(?:.*/)?ResolutionLevel \d+/TimePoint \d+/Channel \d+/Data")
 
 
-_SCALES = re.compile(r"(rescale|scl|data|value)?(slope|intercept|inter)")
-_NOTHING = ("_FillValue", "missing_value")
+_SCALES = re.compile(r"(rescale|scl|data|value)?(slope|intercept|inter)|(data|value)?scal(e|ing)factor")
+_NOTHING = ("_FillValue", "missing_value", "valid_min", "valid_max", "valid_range")
 """Attributes by which other programs change numbers, or leave some out, when they show them."""
 
 
@@ -55,7 +55,8 @@ def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:
         path: names the array in messages.
 
     Raises:
-        NeuropilError: as :func:`check_numbers`; a picture in colour; or an array of Imaris, which is larger than its image.
+        NeuropilError: as :func:`check_numbers`; a picture in colour; or an array of Imaris, which is larger than its
+            image.
     """
     if is_marked(attributes):
         return store
@@ -103,9 +104,8 @@ def _tell_others(attributes: Mapping[str, Any], path: str) -> None:
     for key in attributes:
         value, name = to_json(attributes[key]), re.sub("[_ -]", "", key).lower()
         value = value[0] if isinstance(value, list) and len(value) == 1 else value
-        if not isinstance(value, int | float) or value != value:
-            continue
-        if _SCALES.fullmatch(name) and value != (1 if "slope" in name else 0):
+        if key in _NOTHING and value == value:
+            tell(f"{path} has the attribute {key} = {value}, by which some voxels mean nothing; all are read alike")
+        number = isinstance(value, int | float) and value == value
+        if number and _SCALES.fullmatch(name) and key not in _PLAIN and value != (0 if "int" in name else 1):
             tell(f"{path} has the attribute {key} = {value:g}, which is not applied; its numbers are read as stored")
-        if key in _NOTHING:
-            tell(f"{path} has the attribute {key} = {value:g}; these voxels are read like all others")

@@ -55,6 +55,11 @@ def open_mrc(location: Location, mode: Mode = "r") -> Volume:
     names = ["t"] * (array.ndim - 3) + ["xyz"[n - 1] for n in order]  # several volumes are no channels
     arrangement = arrange(array.shape, names, path)
     metadata = _metadata(header, size, arrangement, path)
+    if int(header.ispg) == 0 and int(header.mz) == 1 < array.shape[0] and metadata.voxel_size is not None:
+        tell(
+            f"{path} is a stack of pictures, each {size[0]:g} nm deep by its header; if that is the depth of all of "
+            "them, give --voxel-size to `neuropil convert`"
+        )
     _check_pixel(metadata, microscope, path)
     return Volume(path, arranged(ArrayStore(array), arrangement), metadata, "r")
 
@@ -186,5 +191,6 @@ def _check_pixel(metadata: Metadata, microscope: tuple[float, float] | None, pat
 
 
 FORMAT = Format(
-    name="mrc", title="MRC", suffixes=(".mrc", ".rec", ".map", ".st"), open=open_mrc, list=list_one, stamp=stamp_file
-)
+    name="mrc", title="MRC", open=open_mrc, list=list_one, stamp=stamp_file,
+    suffixes=(".mrc", ".rec", ".map", ".st", ".mrcs", ".ali", ".preali", ".join", ".ccp4"),
+)  # fmt: skip

@@ -24,6 +24,8 @@ COUNTED = 100_000
 _LISTED = 2_000_000
 """The same for chunks in the lists of shards."""
 
+_NUMBER = re.compile(r"0|[1-9][0-9]*")
+
 _ABSENT = 2**64 - 1
 """Place and length of a chunk that a shard does not hold."""
 
@@ -69,6 +71,12 @@ class ChunkNames:
         """Whether a file has the numbers of a chunk, but not in the way that is described."""
         return self.index(name) is None and self._inside(re.split(r"[./]", re.sub(r"^c[./]", "", name))) is not None
 
+    def beyond(self, name: str) -> bool:
+        """Whether a file has the name of a chunk that would lie outside of the array."""
+        parts = name.removeprefix(self.prefix).split(self.between)
+        known = name.startswith(self.prefix) and len(parts) == len(self.grid) and all(map(_NUMBER.fullmatch, parts))
+        return bool(known) and self.index(name) is None
+
     def others(self, index: Sequence[int]) -> Iterator[str]:
         """The other names that a chunk may have."""
         known = (prefix + between.join(map(str, index)) for prefix in ("", "c/", "c.") for between in "./")
@@ -90,7 +98,7 @@ class ChunkNames:
         return tuple(reversed(spans)) if self.turned else tuple(spans)
 
     def _inside(self, parts: Sequence[str]) -> tuple[int, ...] | None:
-        if len(parts) != len(self.grid) or not all(re.fullmatch(r"0|[1-9][0-9]*", part) for part in parts):
+        if len(parts) != len(self.grid) or not all(map(_NUMBER.fullmatch, parts)):
             return None
         index = tuple(map(int, parts))
         return index if all(n < most for n, most in zip(index, self.grid, strict=True)) else None
@@ -208,11 +216,11 @@ def watched(store: Store, container: str, name: str, names: ChunkNames, shards: 
         path: names the array in messages.
 
     Raises:
-        NeuropilError: files are named otherwise than described, all or some.
+        NeuropilError: files are named otherwise than described, all or some, or as chunks of a larger array.
     """
     if "://" in container or math.prod(names.grid) > COUNTED or (shards is not None and shards.expected > _LISTED):
         return WatchedStore(store, container, name, names, shards, path)
-    files, there, other, stray = 0, 0, "", ""
+    files, there, other, stray, beyond = 0, 0, "", "", 0
     whole = (slice(None),) * len(names.shape)
     for file in keys.array_files(container, name):
         index = names.index(file)
@@ -221,6 +229,8 @@ def watched(store: Store, container: str, name: str, names: ChunkNames, shards: 
             there += shards.count(container, f"{name}/{file}".lstrip("/"), index, whole)[0] if shards else 1
         elif names.other(file):
             other = other or file
+        elif names.beyond(file):
+            beyond += 1
         elif not file.rpartition("/")[2].startswith(".") and not file.endswith((".json", ".partial")):
             stray = stray or file
     expected = shards.expected if shards else math.prod(names.grid)
@@ -231,6 +241,11 @@ def watched(store: Store, container: str, name: str, names: ChunkNames, shards: 
             f"the description of {path} and its chunks disagree: none of its {expected} chunks is there under the name "
             f"that the description gives, but {other or stray} is; correct the description"
         )
+    if beyond:
+        told = f"{beyond} files of {path} have names of chunks beyond its shape, {names.shape}"
+        if there < expected:
+            raise NeuropilError(f"{told}, and {expected - there} of its own are absent: correct its description")
+        tell(f"{told}, and are not read; if it was not made smaller, correct its description")
     if there < expected:
         tell(f"{expected - there} of {expected} chunks of {path} are absent: their voxels are read as the fill value")
     return store

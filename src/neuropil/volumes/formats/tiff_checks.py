@@ -17,6 +17,8 @@ _WHITE_IS_ZERO, _PALETTE = 0, 3  # of the tag PhotometricInterpretation
 _FRAMES = ("shaped", "imagej")
 """Kinds of tifffile whose pages are all taken to be like the first, which alone is looked at when a file is opened."""
 _ROLE = re.compile(r'role="(scale|offset)"[^>]*>\s*([-+.\deE]+)\s*<')
+_GROUND = {33550: "the size of pixels", 33922: "their place", 34264: "their place", 42113: "a value for no data"}
+"""Tags of GeoTIFF and GDAL."""
 _REDUCED_OR_MASK = 1 | 4  # bits of NewSubfileType
 _UNDEFINED = 4  # of SampleFormat
 _GRAYS = (_WHITE_IS_ZERO, 1, 2, _PALETTE)  # and RGB, which some write for a single value
@@ -68,6 +70,9 @@ def check_values(file: Any, series: list[Any], path: str, colour: Colour) -> boo
                 f"{path} has the {role} {value} of GDAL: its numbers are not those that are stored; write them anew as "
                 "they are meant, with `gdal_translate -unscale`"
             )
+    for tag, meaning in _GROUND.items():
+        if tag in key.tags:
+            tell(f"{path} has the {key.tags[tag].name} {key.tags[tag].value} of GDAL, {meaning}, which is not used")
     if file.is_imagej and any(name in (file.imagej_metadata or {}) for name in ("cf", "c0", "c1")):
         tell(f"{path}: ImageJ's calibration of its values is not applied; they are read as they are stored")
     if key.samplesperpixel == 1 and key.photometric not in _GRAYS:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neuropil.errors import tell
+from neuropil.volumes.attributes import tell_unused
 from neuropil.volumes.formats.tiff_ome import ome_voxel_size, parse_ome, read_ome
 from neuropil.volumes.marks import is_marked, marked
 from neuropil.volumes.metadata import JSON, Metadata
@@ -44,7 +45,10 @@ def _of_description(file: Any, tags: list[Any], path: str) -> tuple[Metadata, Pi
     """Metadata of the JSON of a description; and pixels as a microscope, or the resolution, has them."""
     described = parse_description(file.pages.first.description)
     found = Metadata.from_attributes(described, path)
-    if found.voxel_size is None and {"spacing", "unit"} <= set(described):  # of tifffile, in the words of ImageJ
+    # Of tifffile, in the words of ImageJ.
+    of_imagej = found.voxel_size is None and {"spacing", "unit"} <= set(described)
+    tell_unused({key: value for key, value in described.items() if not (of_imagej and key == "spacing")}, path)
+    if of_imagej:
         sized, pixel = _of_imagej(described, tags, path)
         return replace(found, voxel_size=sized.voxel_size, found_in=sized.found_in), pixel
     pixel = _microscope_pixel(file, path)
@@ -135,6 +139,7 @@ def _of_imagej(imagej: Mapping[str, Any], tags: list[Any], path: str) -> tuple[M
     pixel = (per[0] * high, per[1] * wide)
     spacing = imagej.get("spacing")
     if deep is None or not isinstance(spacing, int | float) or not spacing > 0:
-        tell(f"{path}: ImageJ gives a unit but no spacing of sections, so the size of a voxel is not known")
+        told = f"a spacing of {spacing}" if deep is not None and spacing is not None else "no spacing of sections"
+        tell(f"{path}: ImageJ gives a unit but {told}, so the size of a voxel is not known")
         return Metadata(), pixel
     return Metadata(voxel_size=(spacing * deep, *pixel), found_in="ImageJ's description"), pixel

@@ -15,7 +15,7 @@ from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.formats import tiff
 from neuropil.volumes.formats.base import Format, Location, Stamp, list_one, stamp_files
 from neuropil.volumes.formats.pages import Pages
-from neuropil.volumes.formats.pictures import read_picture
+from neuropil.volumes.formats.pictures import look, read_picture
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.volume import Index, Mode, ReadOnlyStore, Volume
 
@@ -74,6 +74,8 @@ class TileStore(ReadOnlyStore):
 
     tiling: TileGrid
     pages: Pages
+    lossy: bool
+    """Whether values were changed when tiles were packed."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -86,11 +88,6 @@ class TileStore(ReadOnlyStore):
     @property
     def chunks(self) -> tuple[int, ...]:
         return (1, *self.tiling.tile)
-
-    @property
-    def lossy(self) -> bool:
-        """Whether values were changed when they were packed."""
-        return any(name.lower().endswith((".jpg", ".jpeg")) for name in self.tiling.sections)
 
     def read(self, index: Index) -> npt.NDArray[Any]:
         (z0, z1), (y0, y1), (x0, x1) = ((part.start, part.stop) for part in index)
@@ -128,12 +125,18 @@ def open_tiles(location: Location, mode: Mode = "r") -> Volume:
     if found is None:
         raise NeuropilError(f"no tile of {path} is there; the first would be {tiling.file(0)}")
     _tell_absent(tiling, path)
-    dtype = np.dtype(values["dtype"]) if "dtype" in values else _ids(_load(found), found).dtype
+    first, lossy = _load(found), _is_lossy(found)
+    dtype = np.dtype(values["dtype"]) if "dtype" in values else _ids(first, found).dtype
+    if first.ndim == 3 and "dtype" not in values:
+        out = "ids as VAST exports them; if they are an image, saved in colour, give dtype uint8"
+        tell(f"the tiles of {path} are in colour and no dtype is given: they are read as {out}")
 
     def load(number: int) -> npt.NDArray[Any]:
         file, extent = tiling.file(number), tiling.extent(number)
         if not Path(file).is_file():
             return np.broadcast_to(np.asarray(tiling.background, dtype), extent)
+        if _is_lossy(file) and not lossy:
+            raise NeuropilError(f"expected tiles packed without loss, as {found}, got JPEG or its like in {file}")
         tile = _resize(_fit(_ids(_load(file), file), dtype, file), tiling)
         if not all(a <= n <= most for a, n, most in zip(extent, tile.shape, tiling.tile, strict=True)):
             want = tiling.tile
@@ -144,7 +147,7 @@ def open_tiles(location: Location, mode: Mode = "r") -> Volume:
 
     given: dict[str, Any] = {name: values[name] for name in ("voxel_size", "origin") if name in values}
     metadata = Metadata.from_attributes(given, str(path))
-    return Volume(str(path), TileStore(tiling, Pages(tiling.tile, dtype, load)), metadata, mode)
+    return Volume(str(path), TileStore(tiling, Pages(tiling.tile, dtype, load), lossy), metadata, mode)
 
 
 def _tell_absent(tiling: TileGrid, path: Path) -> None:
@@ -229,6 +232,13 @@ def _positive(values: dict[str, Any], key: str, path: Path) -> int:
     return value
 
 
+def _is_lossy(file: str) -> bool:
+    """Whether values were changed when a tile was packed."""
+    if file.lower().endswith(tiff.FORMAT.suffixes):
+        return tiff.read_section(file, "segmentation").lossy
+    return look(file).lossy
+
+
 def _load(file: str) -> npt.NDArray[Any]:
     """A tile `[y, x]` or `[y, x, channel]`; colours in TIFF as ids."""
     if file.lower().endswith(tiff.FORMAT.suffixes):
@@ -254,9 +264,11 @@ def _fit(tile: npt.NDArray[Any], dtype: np.dtype[Any], file: str) -> npt.NDArray
         return tile.astype(dtype)
     if dtype == np.uint8 and tile.dtype == np.uint32 and bool((tile == (tile & 255) * 0x10101).all()):
         return (tile & 255).astype(dtype)  # grey, saved in colour
-    if tile.size and int(tile.max()) > np.iinfo(dtype).max:
-        raise NeuropilError(f"expected values of dtype {dtype}, got {tile.max()} in {file}; name a larger dtype")
-    return tile.astype(dtype)
+    found = tile.astype(dtype) if not tile.size or tile.max() <= np.iinfo(dtype).max else None
+    if found is None or (found != tile).any():
+        worst = tile.max() if found is None else tile[found != tile][0]
+        raise NeuropilError(f"expected values of dtype {dtype}, got {worst} in {file}; name a larger dtype")
+    return found
 
 
 def _resize(tile: npt.NDArray[Any], tiling: TileGrid) -> npt.NDArray[Any]:
