@@ -53,7 +53,12 @@ class Spot(NamedTuple):
 
     def teacher(self) -> TeacherAffinities | None:
         """What a teacher says of the patch; None where there is none, or where labels are displaced."""
-        return None if self.warp is not None and self.warp.moves_labels else self.source.teacher(self.patch)
+        return self.source.teacher(self.patch) if self.stays else None
+
+    @property
+    def stays(self) -> bool:
+        """Whether labels lie where they are stored."""
+        return self.warp is None or not self.warp.moves_labels
 
 
 class Wanted(NamedTuple):

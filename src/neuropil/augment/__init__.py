@@ -15,13 +15,14 @@ from neuropil.augment.geometry import (
     undone,
 )
 from neuropil.augment.intensity import Curves, Intensity, apply_curves, draw_curves, to_unit
-from neuropil.augment.together import Drawn, FlatVoxels, Together, Window, vary_together
+from neuropil.augment.together import Drawn, FlatVoxels, Held, Together, Window, send, turn_held, vary_together
 from neuropil.augment.warp import Warp, Warped, apply_warp, draw_warp, longest_reach, shrink
 
 __all__ = [
     "Curves",
     "Drawn",
     "FlatVoxels",
+    "Held",
     "Intensity",
     "Reading",
     "Symmetry",
@@ -42,9 +43,11 @@ __all__ = [
     "longest_reach",
     "moved",
     "readings",
+    "send",
     "shrink",
     "to_unit",
     "turn_affinities",
+    "turn_held",
     "turned",
     "undone",
     "vary_together",

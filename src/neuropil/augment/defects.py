@@ -198,18 +198,15 @@ def apply_defects(image_ZYX: Tensor, defects: tuple[Defect, ...]) -> Tensor:
 
 def _damaged(sections_NYX: Tensor, defect: Defect) -> Tensor:
     """The sections of a defect, with what it does to them."""
-    if isinstance(defect, Missing):
-        return lost(_like(defect.grey, sections_NYX), sections_NYX)
-    if isinstance(defect, Torn):
-        axes = (_like(middle_out(n), sections_NYX) for n in sections_NYX.shape[1:])
-        return torn(sections_NYX, _like(defect.line, sections_NYX), _like(defect.grey, sections_NYX), *axes)
+    if isinstance(defect, Missing | Torn):
+        return covered(sections_NYX, *(_like(part, sections_NYX) for part in cover(defect, *sections_NYX.shape[1:])))
     if isinstance(defect, Blurred | Smeared):
         weights = _like(defect.weights, sections_NYX)
         return filtered(sections_NYX, weights.expand(len(sections_NYX), *weights.shape))
     y, x = defect.box
     if isinstance(defect, Noisy):
-        sections_NYX[:, y, x] = with_noise(sections_NYX[:, y, x], _like(defect.noise(), sections_NYX))
-        return sections_NYX
+        sections_NYX[:, y, x] += _like(defect.noise(), sections_NYX)
+        return sections_NYX.clamp_(0, 1)
     inner = sections_NYX[:, y, x]
     rows, columns = (_like(cells(n, defect.factor), inner).expand(len(inner), -1, -1) for n in inner.shape[1:])
     sections_NYX[:, y, x] = coarsened(inner, rows, columns)
@@ -220,24 +217,35 @@ def _like(values: npt.ArrayLike, like: Tensor) -> Tensor:
     return torch.from_numpy(np.asarray(values)).to(like)
 
 
-def middle_out(size: int) -> npt.NDArray[np.float32]:
-    """The voxels of an axis, counted from its middle.
+class Cover(NamedTuple):
+    """Where sections are one grey value: where what their row says is more than what their column says."""
 
-    >>> middle_out(4).tolist()
-    [-1.5, -0.5, 0.5, 1.5]
+    rows: npt.NDArray[np.float32]
+    """``[n, y]``."""
+    columns: npt.NDArray[np.float32]
+    """``[n, x]``."""
+    grey: npt.NDArray[np.float32]
+    """``[n]``."""
+
+
+def cover(defect: Missing | Torn, height: int, width: int) -> Cover:
+    """What is lost of sections of ``height`` by ``width`` voxels.
+
+    >>> torn = Torn(np.array([0]), np.array([[0.0, 1.0, 0.0]]), np.array([0.5]))  # what lies right of the middle
+    >>> (cover(torn, 1, 4).rows.T > cover(torn, 1, 4).columns).tolist()
+    [[False, False, True, True]]
     """
-    return np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)
+    grey = defect.grey.astype(np.float32)
+    if isinstance(defect, Missing):
+        return Cover(np.ones((len(grey), height), np.float32), np.zeros((len(grey), width), np.float32), grey)
+    sine, cosine, cut = defect.line.T[..., None]
+    y, x = (np.arange(n) - (n - 1) / 2 for n in (height, width))
+    return Cover((sine * y - cut).astype(np.float32), (-cosine * x).astype(np.float32), grey)
 
 
-def lost(grey_N: Tensor, sections_NYX: Tensor) -> Tensor:
-    """Each section one grey value."""
-    return grey_N[:, None, None].expand_as(sections_NYX)
-
-
-def torn(sections_NYX: Tensor, line_N3: Tensor, grey_N: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """One grey value on one side of a line; ``y`` and ``x`` are places counted from the middle."""
-    sine, cosine, cut = (part[:, None, None] for part in line_N3.unbind(1))
-    return torch.where(sine * y[:, None] + cosine * x > cut, lost(grey_N, sections_NYX), sections_NYX)
+def covered(sections_NYX: Tensor, rows_NY: Tensor, columns_NX: Tensor, grey_N: Tensor) -> Tensor:
+    """With grey values where a :class:`Cover` says so."""
+    return torch.where(rows_NY[:, :, None] > columns_NX[:, None], grey_N[:, None, None], sections_NYX)
 
 
 def filtered(sections_NYX: Tensor, weights_NK: Tensor) -> Tensor:
@@ -249,11 +257,6 @@ def filtered(sections_NYX: Tensor, weights_NK: Tensor) -> Tensor:
         return F.conv2d(padded, weights_NK[:, None], groups=count)[0]
     along_y = F.conv2d(padded, weights_NK[:, None, :, None], groups=count)
     return F.conv2d(along_y, weights_NK[:, None, None, :], groups=count)[0]
-
-
-def with_noise(sections_NYX: Tensor, noise_NYX: Tensor) -> Tensor:
-    """With noise added, within [0, 1]."""
-    return (sections_NYX + noise_NYX).clamp_(0, 1)
 
 
 def coarsened(sections_NYX: Tensor, rows_NYY: Tensor, columns_NXX: Tensor) -> Tensor:

@@ -137,7 +137,9 @@ def moved(place: tuple[slice, slice, slice], shift: Triple) -> tuple[slice, slic
     return (z, y, x)
 
 
-def turn_affinities(held_EZYX: Tensor, offsets: Offsets, keep: Offsets, symmetry: Symmetry) -> tuple[Tensor, Tensor]:
+def turn_affinities(
+    held_EZYX: Tensor, offsets: Offsets, keep: Offsets, symmetry: Symmetry
+) -> tuple[Tensor, tuple[bool, ...]]:
     """Affinities (or their codes) of an image as they are after a symmetry of it.
 
     Args:
@@ -147,8 +149,8 @@ def turn_affinities(held_EZYX: Tensor, offsets: Offsets, keep: Offsets, symmetry
         symmetry: what image and labels go through.
 
     Returns:
-        Affinities ``[len(keep), Z, Y, X]``, 0 where unknown, and a bool tensor of that shape, where they are known: not
-        where an edge leaves the array, and not where no channel holds it.
+        Affinities ``[len(keep), Z, Y, X]``, 0 where an edge leaves the array; and whether a channel holds that edge:
+        where not, all are 0.
 
     >>> import torch
     >>> row = torch.tensor([[[[0.0, 0.1, 0.2]]]])  # the edge between voxels 0 and 1 is stored at 1
@@ -157,10 +159,9 @@ def turn_affinities(held_EZYX: Tensor, offsets: Offsets, keep: Offsets, symmetry
     """
     seen = apply_symmetry(held_EZYX, symmetry)
     out = seen.new_zeros((len(keep), *seen.shape[1:]))
-    known = seen.new_zeros(out.shape, dtype=bool)  # type: ignore[call-overload]
-    for e, reading in enumerate(readings(inverse(symmetry), offsets, keep)):
+    found = readings(inverse(symmetry), offsets, keep)
+    for e, reading in enumerate(found):
         if reading is not None:
             place = edges_inside(keep[e], seen.shape[1:])
             out[e][place] = seen[reading.channel][moved(place, reading.shift)]
-            known[e][place] = True
-    return out, known
+    return out, tuple(reading is not None for reading in found)

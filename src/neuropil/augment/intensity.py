@@ -99,26 +99,33 @@ def apply_curves(image_ZYX: Tensor, curves: Curves | None) -> Tensor:
     >>> apply_curves(torch.tensor([[[0.5, 0.6]]]), twice).mul(10).round().tolist()
     [[[5.0, 7.0]]]
     """
+    columns = None if curves is None else torch.from_numpy(curve_columns(curves)).to(image_ZYX.device)
     if image_ZYX.dtype != torch.uint8:
-        return image_ZYX if curves is None else bent(image_ZYX, _columns(curves, image_ZYX.device))
+        return image_ZYX if columns is None else bent(image_ZYX, columns)
     # Of bytes there are 256: powers of these, and a table for each section, instead of a power for each voxel.
     greys_Z1G = to_unit(torch.arange(256, dtype=torch.uint8, device=image_ZYX.device)).expand(len(image_ZYX), 1, -1)
-    table_Z1G = greys_Z1G if curves is None else bent(greys_Z1G, _columns(curves, image_ZYX.device))
+    table_Z1G = greys_Z1G if columns is None else bent(greys_Z1G, columns)
     return _look_up(image_ZYX, table_Z1G[:, 0].contiguous())
 
 
-def _columns(curves: Curves, device: torch.device) -> Tensor:
-    return torch.from_numpy(curves).to(device)[..., None, None]
+def curve_columns(curves: Curves) -> npt.NDArray[np.float32]:
+    """Curves as :func:`bent` takes them, ``[3, …, 1, 1]``: what is multiplied by, what is added, the power.
+
+    >>> curve_columns(np.array([[2.0], [0.5], [1.0]], np.float32)).ravel().tolist()
+    [2.0, -0.5, 1.0]
+    """
+    factor, middle, power = curves
+    return np.stack([factor, middle - factor / 2, power])[..., None, None]
 
 
-def bent(unit_ZYX: Tensor, curves_3Z11: Tensor) -> Tensor:
+def bent(unit_ZYX: Tensor, columns_3Z11: Tensor) -> Tensor:
     """Contrast, brightness and gamma of sections, which may have any number of axes before them.
 
-    >>> bent(torch.tensor([[[0.25]]]), torch.tensor([1.0, 0.5, 0.5]).reshape(3, 1, 1, 1)).item()
+    >>> bent(torch.tensor([[[0.25]]]), torch.tensor([1.0, 0.0, 0.5]).reshape(3, 1, 1, 1)).item()
     0.5
     """
-    factor, middle, power = curves_3Z11
-    return (unit_ZYX - 0.5).mul_(factor).add_(middle).clamp_(0, 1).pow_(power)
+    factor, shift, power = columns_3Z11
+    return torch.addcmul(shift, unit_ZYX, factor).clamp_(0, 1).pow_(power)
 
 
 def _look_up(image_ZYX: Tensor, table_ZG: Tensor) -> Tensor:

@@ -1,15 +1,15 @@
 """Augmentation of a whole batch on its device: a few kernels, however many samples and sections there are.
 
-What is drawn for each sample is small and comes from the processor in one copy for whole numbers and one for others;
-what it means is said by the same functions as for a single sample. Voxels come straight from a :class:`FlatVoxels`.
+What is drawn for a batch is small and comes from the processor in one copy for whole numbers and one for others; what
+it means is said by the same functions as for a single sample. Voxels come straight from a :class:`FlatVoxels`.
 
 Shape suffixes: B batch, Z Y X space, H W space with the margin of labels, N damaged sections of all samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import zip_longest
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor
 from neuropil.augment.defects import (
     Blurred,
     Coarse,
+    Cover,
     Defect,
     Missing,
     Noisy,
@@ -27,16 +28,17 @@ from neuropil.augment.defects import (
     Torn,
     cells,
     coarsened,
+    cover,
+    covered,
     filtered,
-    lost,
-    middle_out,
-    torn,
-    with_noise,
 )
-from neuropil.augment.geometry import Symmetry
-from neuropil.augment.intensity import Curves, bent
+from neuropil.augment.geometry import Symmetry, inverse, readings
+from neuropil.augment.intensity import Curves, bent, curve_columns
 from neuropil.augment.warp import Warp, free, positions, straight
-from neuropil.geometry import Triple
+from neuropil.geometry import Offsets, Triple
+
+Packed = dict[str, npt.NDArray[Any]]
+"""What is drawn for one part of the way, as it is sent to a device."""
 
 
 class Drawn(NamedTuple):
@@ -56,7 +58,7 @@ class FlatVoxels(NamedTuple):
     ids: Tensor
     """int32, -1 where a voxel may not be used and nothing is known of it."""
     real: Tensor
-    """bool, of one section of each: where the image was read rather than made up around its border."""
+    """int32, of one section of each: 0 where the image was read, -1 where it is made up around its border."""
 
 
 class Window(NamedTuple):
@@ -107,41 +109,37 @@ def vary_together(
         drawn: what was drawn for it.
         patch: voxels (z, y, x) of a sample.
         margin: voxels of ids around the patch in y and x.
-        eroded: what happens to ids before a symmetry that puts sections on another side.
+        eroded: what happens to ids before a symmetry that puts sections on another side; it takes their margin away.
 
-    >>> voxels = FlatVoxels(torch.ones(22) / 2, torch.arange(18, dtype=torch.int32), torch.ones(9, dtype=torch.bool))
+    >>> voxels = FlatVoxels(torch.ones(22) / 2, torch.arange(18, dtype=torch.int32), torch.zeros(9, dtype=torch.int32))
     >>> window = Window((3, 3), (0, 9, 3), (0, 9, 3), (0, 3), False)
     >>> upside_down = Drawn(None, (), Symmetry(True, False, False), None)
     >>> vary_together(voxels, [window], [upside_down], (2, 3, 3), 0).ids_BZHW[0, 0].tolist()
     [[9, 10, 11], [12, 13, 14], [15, 16, 17]]
     """
-    batch = warp_together(voxels, windows, [one.warp for one in drawn], patch, margin)
-    image = spoil_together(batch.image_BZYX, [one.defects for one in drawn])
-    batch = batch if eroded is None else eroded(batch)
-    image, ids = (turn_together(part, [one.symmetry for one in drawn]) for part in (image, batch.ids_BZHW))
-    return Together(bend_together(image, [one.curves for one in drawn]), ids)
+    depth, height, width = patch
+    wide = (depth, height + 2 * margin, width + 2 * margin)
+    symmetries = [one.symmetry for one in drawn]
+    stages = list(_stages([one.defects for one in drawn]))
+    host = [
+        _warps(windows, [one.warp for one in drawn], wide[1:], depth),
+        _turns(symmetries, patch),
+        _turns(symmetries, patch if eroded else wide),
+        _bends([one.curves for one in drawn], depth),
+        *(_damage(stage, patch) for stage in stages),
+    ]
+    warp, turn, turn_ids, bend, *damage = send(host, voxels.grey.device)
+    batch = _warped(voxels, warp, patch, margin)
+    image = batch.image_BZYX
+    for stage, sent in zip(stages, damage, strict=True):
+        _spoil(image.view(-1, height, width), type(stage[0][1]), sent)
+    ids = (batch if eroded is None else eroded(batch)).ids_BZHW
+    image, ids = _turned(image, turn), _turned(ids, turn_ids)
+    return Together(bent(image, bend["columns"]) if bend else image, ids)
 
 
-def warp_together(
-    voxels: FlatVoxels, windows: Sequence[Window], warps: Sequence[Warp | None], patch: Triple, margin: int
-) -> Together:
-    """Resample image (bilinear) and ids (nearest) of all samples: what :func:`apply_warp` does to one.
-
-    Args:
-        voxels: where voxels lie; the batch will lie there too.
-        windows: where each sample lies.
-        warps: what was drawn for it; None: it stays as it is.
-        patch: voxels (z, y, x) of a sample.
-        margin: voxels of ids around the patch in y and x.
-
-    >>> voxels = FlatVoxels(torch.arange(22) / 22, torch.arange(18, dtype=torch.int32), torch.ones(9, dtype=torch.bool))
-    >>> window = Window((3, 3), (0, 9, 3), (0, 9, 3), (0, 3), False)
-    >>> warp_together(voxels, [window], [None], (2, 3, 3), 0).ids_BZHW[0, 1].tolist()
-    [[9, 10, 11], [12, 13, 14], [15, 16, 17]]
-    """
-    size = (patch[1] + 2 * margin, patch[2] + 2 * margin)
-    host = _warps(windows, warps, size, patch[0])
-    sent = send(host, voxels.grey.device)
+def _warped(voxels: FlatVoxels, sent: dict[str, Tensor], patch: Triple, margin: int) -> Together:
+    """Image (bilinear) and ids (nearest) of all samples: what :func:`apply_warp` makes of one."""
     source = positions(sent["rows"], sent["columns"], sent.get("bend"))
     source.clamp_(sent["free"], sent["last"])
     nearest_y, nearest_x = source.round().long()
@@ -149,7 +147,7 @@ def warp_together(
     ids = torch.take(voxels.ids, plane[:, None] + sent["at_ids"])
     if "at_real" in sent:
         at = torch.addcmul(nearest_x, nearest_y, sent["step_real"])[:, None] + sent["at_real"]
-        ids = torch.where(torch.take(voxels.real, at), ids, torch.minimum(ids, ~ids))
+        ids = torch.minimum(ids, ids ^ torch.take(voxels.real, at))
     inner = source[..., margin : margin + patch[1], margin : margin + patch[2]]
     return Together(_bilinear(voxels.grey, inner, sent), ids)
 
@@ -159,25 +157,22 @@ def _bilinear(grey: Tensor, source_2BYX: Tensor, sent: dict[str, Tensor]) -> Ten
     low = source_2BYX.long()
     share_y, share_x = (source_2BYX - low).unsqueeze(2)
     plane = torch.addcmul(low[1], low[0], sent["step_grey"])
-    corners = plane[None] + sent["corners"]
-    values = torch.take(grey, corners[:, :, None] + sent["at_grey"])
+    values = torch.take(grey, plane[:, None] + sent["corners"])
     values = values / 255 if values.dtype == torch.uint8 else values
     pairs = values.view(2, 2, *values.shape[1:])
     above, below = torch.lerp(pairs[:, 0], pairs[:, 1], share_x)
     return torch.lerp(above, below, share_y)
 
 
-def _warps(
-    windows: Sequence[Window], warps: Sequence[Warp | None], size: tuple[int, int], sections: int
-) -> dict[str, npt.NDArray[Any]]:
-    """What is drawn for the warps of a batch, in arrays."""
+def _warps(windows: Sequence[Window], warps: Sequence[Warp | None], size: tuple[int, int], sections: int) -> Packed:
+    """What is drawn for the warps of a batch, None where a sample stays as it is."""
     lines = [straight(warp, size, window.size) for warp, window in zip(warps, windows, strict=True)]
     still = np.zeros((sections, 2), np.int64)
     steps = [still if warp is None else warp.steps for warp in warps]
     moved = [still if warp is None else warp.steps + warp.slips for warp in warps]
     slack = [(0, 0) if warp is None else free(warp, window.size) for warp, window in zip(warps, windows, strict=True)]
     last = [(w.size[0] - 1 - y, w.size[1] - 1 - x) for w, (y, x) in zip(windows, slack, strict=True)]
-    host: dict[str, npt.NDArray[Any]] = {
+    host: Packed = {
         "rows": np.stack([line.rows for line in lines], 1),
         "columns": np.stack([line.columns for line in lines], 1),
         "free": np.array(slack, np.float32).T[..., None, None],
@@ -194,7 +189,8 @@ def _warps(
         host[f"step_{name}"] = _column([row for _, _, row in places], 3)
         host[f"at_{name}"] = _places(places, shifts)
     rows = [window.grey[2] for window in windows]
-    host["corners"] = np.array([[d + e * row for row in rows] for e in (0, 1) for d in (0, 1)])[..., None, None]
+    beside = np.array([[d + e * row for row in rows] for e in (0, 1) for d in (0, 1)])
+    host["corners"] = beside[..., None, None, None] + host.pop("at_grey")
     if any(window.leaves for window in windows):
         host["step_real"] = _column([window.real[1] for window in windows], 3)
         host["at_real"] = _places([(window.real[0], 0, window.real[1]) for window in windows], moved)
@@ -214,59 +210,47 @@ def _places(places: Sequence[tuple[int, int, int]], shifts: Sequence[npt.NDArray
     return np.stack(found)[..., None, None]
 
 
-def spoil_together(image_BZYX: Tensor, defects: Sequence[tuple[Defect, ...]]) -> Tensor:
-    """Damage sections of a batch, in place: what :func:`apply_defects` does to one sample.
+Stage = list[tuple[int, Defect]]
+"""Defects that happen at once, all to different sections, each with the number of its sample."""
 
-    Samples have one kind of defect each, and all kinds are done at once; with several, all the first ones, then all
-    the second ones.
-
-    Args:
-        image_BZYX: float32 in [0, 1], in contiguous memory.
-        defects: what was drawn for each sample.
-
-    >>> half = Missing(np.array([0]), np.array([0.5]))
-    >>> spoil_together(torch.ones(2, 1, 1, 3), [(), (half,)]).flatten().tolist()
-    [1.0, 1.0, 1.0, 0.5, 0.5, 0.5]
-    """
-    depth, height, width = image_BZYX.shape[1:]
-    flat = image_BZYX.view(-1, height, width)
-    for at_once in zip_longest(*defects):
-        # Sections of one kind of defect lie side by side.
-        some = [[(b * depth, d) for b, d in enumerate(at_once) if isinstance(d, kind)] for kind in _KINDS]
-        placed = [first + defect.sections for alike in some for first, defect in alike]
-        host: dict[str, npt.NDArray[Any]] = {"rows": np.concatenate(placed)}
-        for alike in some:
-            host |= _packed([defect for _, defect in alike], height, width)
-        sent = send(host, flat.device)
-        counts = [sum(len(defect.sections) for _, defect in alike) for alike in some]
-        parts = zip(_KINDS, torch.split(flat.index_select(0, sent["rows"]), counts), strict=True)
-        done = [_damaged(kind, part, sent) for kind, part in parts if len(part)]
-        flat.index_copy_(0, sent["rows"], torch.cat(done) if len(done) > 1 else done[0])
-    return image_BZYX
+_ORDER = (Coarse, Noisy, Smeared, Noisy, Blurred, Missing | Torn)
 
 
-_KINDS = (Missing, Torn, Blurred, Smeared, Noisy, Coarse)
+def _stages(defects: Sequence[tuple[Defect, ...]]) -> Iterator[Stage]:
+    """The defects of a batch by kind, those of a sample in their order; a section that is lost shows no tear."""
+    waiting = [deque(one) for one in defects]
+    while any(waiting):
+        for kind in _ORDER:
+            stage: Stage = []
+            for b, one in enumerate(waiting):
+                if one and isinstance(one[0], kind):
+                    stage.append((b, one.popleft()))
+                    if isinstance(stage[-1][1], Torn) and one and isinstance(one[0], Missing):
+                        stage.append((b, one.popleft()))
+            if stage:
+                yield stage
 
 
-def _packed(alike: Sequence[Defect], height: int, width: int) -> dict[str, npt.NDArray[Any]]:
-    """What was drawn for defects of one kind, for each section."""
-    host: dict[str, npt.NDArray[Any]] = {}
-    missing = [d for d in alike if isinstance(d, Missing)]
-    tears = [d for d in alike if isinstance(d, Torn)]
-    if missing:
-        host["missing"] = np.concatenate([d.grey for d in missing])
-    if tears:
-        host |= {"line": np.concatenate([d.line for d in tears]), "torn": np.concatenate([d.grey for d in tears])}
-        host |= {"y": middle_out(height), "x": middle_out(width)}
-    for kind in (Blurred, Smeared):
-        weights = [(d.weights, len(d.sections)) for d in alike if isinstance(d, kind)]
-        longest = max((len(w) for w, _ in weights), default=0)
-        wide = [np.pad(w, (longest - len(w)) // 2)[None].repeat(n, 0) for w, n in weights]
-        host |= {kind.__name__: np.concatenate(wide)} if wide else {}
+def _damage(stage: Stage, patch: Triple) -> Packed:
+    """What is drawn for the sections of a stage, of all their samples: which of the batch, and what is done."""
+    depth, height, width = patch
+    alike = [defect for _, defect in stage]
+    host: Packed = {"sections": np.concatenate([b * depth + defect.sections for b, defect in stage])}
+    covers = [cover(d, height, width) for d in alike if isinstance(d, Missing | Torn)]
+    if covers:
+        host |= {
+            name: np.concatenate(part) for name, part in zip(Cover._fields, zip(*covers, strict=True), strict=True)
+        }
+        last = len(host["sections"]) - 1 - np.unique(host["sections"][::-1], return_index=True)[1]
+        return {name: array[last] for name, array in host.items()}
+    weights = [(d.weights, len(d.sections)) for d in alike if isinstance(d, Blurred | Smeared)]
+    if weights:
+        longest = max(len(w) for w, _ in weights)
+        host["weights"] = np.concatenate([np.pad(w, (longest - len(w)) // 2)[None].repeat(n, 0) for w, n in weights])
     noisy = [d for d in alike if isinstance(d, Noisy)]
-    coarse = [d for d in alike if isinstance(d, Coarse)]
     if noisy:
         host["noise"] = np.concatenate([_spread(d.noise(), d.box, height, width) for d in noisy])
+    coarse = [d for d in alike if isinstance(d, Coarse)]
     if coarse:
         for axis, (name, size) in enumerate((("in_y", height), ("in_x", width))):
             host |= _cells_in([(d.box[axis], d.factor, len(d.sections)) for d in coarse], size, name)
@@ -282,7 +266,7 @@ def _spread(
     return whole
 
 
-def _cells_in(parts: Sequence[tuple[slice, int, int]], size: int, name: str) -> dict[str, npt.NDArray[Any]]:
+def _cells_in(parts: Sequence[tuple[slice, int, int]], size: int, name: str) -> Packed:
     """Of an axis, for each section: which of its voxels lie in the box, and the means over cells there; by defect."""
     inside = np.zeros((len(parts), size), np.float32)
     means = np.zeros((len(parts), size, size), np.float32)
@@ -293,69 +277,118 @@ def _cells_in(parts: Sequence[tuple[slice, int, int]], size: int, name: str) -> 
     return {name: inside[each], f"means_{name}": means, "defect": each}
 
 
-def _damaged(kind: type[Defect], sections_NYX: Tensor, sent: dict[str, Tensor]) -> Tensor:
-    """All sections with one kind of defect."""
-    if kind is Missing:
-        return lost(sent["missing"], sections_NYX)
-    if kind is Torn:
-        return torn(sections_NYX, sent["line"], sent["torn"], sent["y"], sent["x"])
-    if kind is Noisy:
-        return with_noise(sections_NYX, sent["noise"])
+def _spoil(flat_NYX: Tensor, kind: type[Defect], sent: dict[str, Tensor]) -> None:
+    """Damage sections, in place: what :func:`apply_defects` does to those of one sample."""
+    if kind is Noisy:  # what is not noisy lies within [0, 1] already
+        flat_NYX.index_add_(0, sent["sections"], sent["noise"]).clamp_(0, 1)
+        return
+    chosen = flat_NYX.index_select(0, sent["sections"])
     if kind is Coarse:
         rows, columns = (sent[f"means_{name}"].index_select(0, sent["defect"]) for name in ("in_y", "in_x"))
         inside = sent["in_y"][:, :, None] * sent["in_x"][:, None]
-        return torch.lerp(sections_NYX, coarsened(sections_NYX, rows, columns), inside)
-    return filtered(sections_NYX, sent[kind.__name__])
+        done = torch.lerp(chosen, coarsened(chosen, rows, columns), inside)
+    elif kind in (Blurred, Smeared):
+        done = filtered(chosen, sent["weights"])
+    else:
+        done = covered(chosen, *(sent[name] for name in Cover._fields))
+    flat_NYX.index_copy_(0, sent["sections"], done)
 
 
-def turn_together(x_BZYX: Tensor, symmetries: Sequence[Symmetry]) -> Tensor:
-    """Each sample after its symmetry, in contiguous memory: what :func:`apply_symmetry` does to one.
+def _axes(symmetry: Symmetry, shape: Triple, steps: Sequence[int]) -> list[npt.NDArray[np.int64]]:
+    """Where the voxels of each axis come from after a symmetry, of memory with these steps between them."""
+    whole = [np.arange(n) * step for n, step in zip(shape, steps, strict=True)]
+    turned = [line[::-1] if flip else line for line, flip in zip(whole, symmetry[:3], strict=True)]
+    return [turned[axis] for axis in symmetry.axes]
 
-    >>> two = torch.arange(6).reshape(2, 1, 1, 3)
-    >>> turn_together(two, [Symmetry(False, False, False), Symmetry(False, False, True)]).flatten().tolist()
-    [0, 1, 2, 5, 4, 3]
-    """
+
+def _turns(symmetries: Sequence[Symmetry], shape: Triple) -> Packed:
+    """Where the voxels of turned samples come from: by plane and row, and by column; empty where none is turned."""
     if all(symmetry == Symmetry(False, False, False) for symmetry in symmetries):
-        return x_BZYX
-    shape = x_BZYX.shape[1:]
-    size, steps = int(np.prod(shape)), (shape[1] * shape[2], shape[2], 1)
-    lines: list[list[npt.NDArray[np.int64]]] = []
-    for b, symmetry in enumerate(symmetries):
-        whole = [np.arange(n) * step for n, step in zip(shape, steps, strict=True)]
-        turned = [line[::-1] if flip else line for line, flip in zip(whole, symmetry[:3], strict=True)]
-        lines.append([turned[axis] + (b * size if d == 0 else 0) for d, axis in enumerate(symmetry.axes)])
-    host = {str(d): np.stack([line[d] for line in lines]) for d in range(3)}
-    sent = send(host, x_BZYX.device)
-    index = sent["0"][:, :, None, None] + sent["1"][:, None, :, None] + sent["2"][:, None, None]
-    return torch.take(x_BZYX, index)
+        return {}
+    steps, size = (shape[1] * shape[2], shape[2], 1), int(np.prod(shape))
+    lines = [_axes(symmetry, shape, steps) for symmetry in symmetries]
+    rows = [b * size + z[:, None] + y for b, (z, y, _) in enumerate(lines)]
+    return {"rows": np.stack(rows)[..., None], "columns": np.stack([x for *_, x in lines])[:, None, None]}
 
 
-def bend_together(image_BZYX: Tensor, curves: Sequence[Curves | None]) -> Tensor:
-    """Grey values of each sample as its curves make them: what :func:`apply_curves` does to one.
+def _turned(x_BZYX: Tensor, sent: dict[str, Tensor]) -> Tensor:
+    """Each sample after its symmetry, in contiguous memory: what :func:`apply_symmetry` makes of one."""
+    return torch.take(x_BZYX, sent["rows"] + sent["columns"]) if sent else x_BZYX
 
-    >>> bend_together(torch.ones(1, 1, 1, 1), [np.array([[1.0], [0.0], [1.0]], np.float32)]).item()
-    0.5
-    """
+
+def _bends(curves: Sequence[Curves | None], sections: int) -> Packed:
+    """The curves of a batch for :func:`bent`; empty where no sample is varied."""
     if all(one is None for one in curves):
-        return image_BZYX
-    same = np.array([1, 0.5, 1], np.float32)[:, None].repeat(image_BZYX.shape[1], 1)
-    host = {"curves": np.stack([same if one is None else one for one in curves], 1)[..., None, None]}
-    return bent(image_BZYX, send(host, image_BZYX.device)["curves"])
+        return {}
+    same = np.array([1, 0.5, 1], np.float32)[:, None].repeat(sections, 1)
+    return {"columns": curve_columns(np.stack([same if one is None else one for one in curves], 1))}
 
 
-def send(host: Mapping[str, npt.NDArray[Any]], device: torch.device) -> dict[str, Tensor]:
-    """Arrays on a device: whole numbers as int64 in one copy, others as float32 in another.
+class Held(NamedTuple):
+    """Where a sample's affinities lie in flat memory."""
 
-    >>> send({"a": np.ones((2, 3))}, torch.device("cpu"))["a"].dtype
+    offsets: Offsets
+    """The edges of their channels."""
+    start: int
+    steps: tuple[int, int, int, int]
+    """To the next channel, section, row and voxel."""
+
+
+def turn_held(
+    flat: Tensor, held: Sequence[Held | None], symmetries: Sequence[Symmetry], keep: Offsets, shape: Triple
+) -> tuple[Tensor, Tensor]:
+    """Affinities (or their codes) of a batch after its symmetries: what :func:`turn_affinities` makes of one sample.
+
+    Args:
+        flat: affinities of all samples, any dtype.
+        held: where those of each sample lie; None: it has none.
+        symmetries: what image and labels go through.
+        keep: the edges wanted after the symmetry.
+        shape: voxels (z, y, x) of a sample, before and after it.
+
+    Returns:
+        Affinities ``[B, len(keep), Z, Y, X]``, and a bool tensor ``[B, len(keep)]``, whether a channel holds that edge.
+        What is not held, and what leaves the sample, is any number.
+
+    >>> row = torch.tensor([0.0, 0.1, 0.2])  # the edge between voxels 0 and 1 is stored at 1
+    >>> there, edge = Held(((0, 0, -1),), 0, (3, 3, 3, 1)), ((0, 0, -1),)
+    >>> turn_held(row, [there], [Symmetry(False, False, True)], edge, (1, 1, 3))[0].flatten().tolist()
+    [0.20000000298023224, 0.20000000298023224, 0.10000000149011612]
+    """
+    lines = [np.zeros((len(held), len(keep), n), np.int64) for n in shape]
+    known = np.zeros((len(held), len(keep)), np.int64)
+    for b, (one, symmetry) in enumerate(zip(held, symmetries, strict=True)):
+        if one is None:
+            continue
+        axes = _axes(symmetry, shape, one.steps[1:])
+        for e, reading in enumerate(readings(inverse(symmetry), one.offsets, keep)):
+            if reading is not None:
+                known[b, e] = 1
+                for d, (axis, shift) in enumerate(zip(axes, reading.shift, strict=True)):
+                    lines[d][b, e] = axis[np.clip(np.arange(shape[d]) + shift, 0, shape[d] - 1)]
+                lines[0][b, e] += one.start + reading.channel * one.steps[0]
+    z, y, x = lines
+    (sent,) = send(
+        [{"z": z[..., None, None], "y": y[:, :, None, :, None], "x": x[:, :, None, None], "known": known}], flat.device
+    )
+    return torch.take(flat, sent["z"] + sent["y"] + sent["x"]), sent["known"] > 0
+
+
+def send(host: Sequence[Mapping[str, npt.NDArray[Any]]], device: torch.device) -> list[dict[str, Tensor]]:
+    """Packed on a device: all whole numbers as int64 in one copy, all others as float32 in another.
+
+    >>> send([{"a": np.ones((2, 3))}, {}], torch.device("cpu"))[0]["a"].dtype
     torch.float32
     """
-    found: dict[str, Tensor] = {}
+    found: list[dict[str, Tensor]] = [{} for _ in host]
     for whole, dtype in ((True, np.int64), (False, np.float32)):
-        names = [name for name, array in host.items() if (array.dtype.kind == "i") == whole]
-        if not names:
+        arrays = [
+            (n, name, a) for n, part in enumerate(host) for name, a in part.items() if (a.dtype.kind == "i") == whole
+        ]
+        if not arrays:
             continue
-        flat = torch.from_numpy(np.concatenate([host[name].astype(dtype, copy=False).ravel() for name in names]))
+        flat = torch.from_numpy(np.concatenate([a.astype(dtype, copy=False).ravel() for *_, a in arrays]))
         flat = flat.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else flat.to(device)
-        parts = torch.split(flat, [host[name].size for name in names])
-        found |= {name: part.view(host[name].shape) for name, part in zip(names, parts, strict=True)}
+        for (n, name, a), part in zip(arrays, torch.split(flat, [a.size for *_, a in arrays]), strict=True):
+            found[n][name] = part.view(a.shape)
     return found

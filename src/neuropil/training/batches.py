@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -23,13 +25,14 @@ from neuropil.augment import (
     draw_curves,
     draw_defects,
     draw_symmetry,
+    send,
     to_unit,
     turn_affinities,
 )
 from neuropil.config import AugmentConfig, Config, DataConfig, VolumePair
 from neuropil.dataset import Sample, VolumeDataset, Wanted, collate, sample_rng
 from neuropil.errors import NeuropilError
-from neuropil.geometry import Box, Offsets, VoxelSize
+from neuropil.geometry import Box, VoxelSize
 from neuropil.sources import LabelledVolume, TeacherAffinities
 from neuropil.targets import (
     AuxiliaryTarget,
@@ -252,15 +255,28 @@ def prepare(samples: Sequence[Sample], config: Config, seed: int, augment: Augme
     return complete(vary(samples, config, seed, augment), config, augment)
 
 
+def taught(config: Config) -> bool:
+    """Whether any volume of a recipe has a teacher's affinities."""
+    return any(pair.teacher is not None for pair in config.data.train)
+
+
+class Told(NamedTuple):
+    """What a teacher says of a sample, or of a batch, after its symmetry."""
+
+    codes_EZYX: Tensor
+    """uint8, codes of ``logit8``; where an edge leaves the sample, any."""
+    known_E: Tensor
+    """bool, whether it says anything of that edge."""
+
+
 class Varied(NamedTuple):
     """A sample after warp, defects, grey values and symmetry."""
 
     image_ZYX: Tensor
     labels_ZHW: Tensor
     mask_ZHW: Tensor
-    symmetry: Symmetry
-    teacher: TeacherAffinities | None
-    """As the sample has it: before the symmetry."""
+    told: Told | None
+    """None where no volume of the recipe has a teacher."""
     labelled: bool
 
 
@@ -273,10 +289,7 @@ def vary_and_pack(samples: Sequence[Sample], config: Config) -> list[Varied]:
     """:func:`vary` as the recipe says, with ids in 16 bits where they fit: what goes from one process to another."""
     varied = vary(samples, config, config.training.seed, config.augment)
     small = [v.labels_ZHW.numel() == 0 or int(v.labels_ZHW.max()) < 2**15 for v in varied]
-    return [
-        v._replace(labels_ZHW=v.labels_ZHW.to(torch.int16)) if fits else v
-        for v, fits in zip(varied, small, strict=True)
-    ]
+    return [v._replace(labels_ZHW=v.labels_ZHW.short()) if fits else v for v, fits in zip(varied, small, strict=True)]
 
 
 class VariedBatch(NamedTuple):
@@ -287,18 +300,17 @@ class VariedBatch(NamedTuple):
     """int32."""
     mask_BZHW: Tensor
     """bool."""
-    symmetries: tuple[Symmetry, ...]
-    teacher: tuple[TeacherAffinities | None, ...]
-    """Of each sample, before its symmetry."""
+    told: Told | None
+    """Of all samples."""
     labelled: tuple[bool, ...]
 
 
 def complete(varied: Sequence[Varied], config: Config, augment: AugmentConfig | None) -> Batch:
     """A batch of augmented samples with its targets, made on the device it lies on."""
-    images, labels, masks, symmetries, teacher, labelled = zip(*varied, strict=True)
+    images, labels, masks, told, labelled = zip(*varied, strict=True)
+    said = None if told[0] is None else Told(*map(_together, zip(*told, strict=True)))
     ids = _together([one.int() for one in labels])
-    stack = VariedBatch(_together(images), ids, _together(masks), symmetries, teacher, labelled)
-    return with_targets(stack, config, augment)
+    return with_targets(VariedBatch(_together(images), ids, _together(masks), said, labelled), config, augment)
 
 
 def with_targets(stack: VariedBatch, config: Config, augment: AugmentConfig | None) -> Batch:
@@ -309,37 +321,34 @@ def with_targets(stack: VariedBatch, config: Config, augment: AugmentConfig | No
     margin, erosion = (0, 0) if cube else (label_margin(model), model.label_erosion)
     shown, usable = (cut_margin(part, margin) for part in (labels_BZHW, mask_BZHW))
     if not all(stack.labelled):
-        mask_BZHW = mask_BZHW & torch.tensor(stack.labelled, device=mask_BZHW.device)[:, None, None, None]
+        (sent,) = send([{"labelled": np.array(stack.labelled, np.int64)}], mask_BZHW.device)
+        mask_BZHW = mask_BZHW & (sent["labelled"] > 0)[:, None, None, None]
     eroded = erode_inside(labels_BZHW, erosion, margin)
     target, validity = affinity_targets(eroded, model.offsets, cut_margin(mask_BZHW, margin))
     more = auxiliary_targets(labels_BZHW, mask_BZHW, model, margin)
     batch = Batch(stack.image_BZYX[:, None], target, validity, shown, more)
-    if augment is None or all(pair.teacher is None for pair in config.data.train):
+    if stack.told is None:
         return batch
-    parts = zip(stack.teacher, stack.symmetries, usable, strict=True)
-    soft = [soft_targets(teacher, symmetry, model.offsets, mask) for teacher, symmetry, mask in parts]
-    values, valid = (_together(part) for part in zip(*soft, strict=True))
-    return batch._replace(soft_BEZYX=values, soft_validity_BEZYX=valid)
+    codes, known = stack.told
+    soft = _table(codes.device).index_select(0, codes.flatten().int()).view(codes.shape)
+    valid = affinity_targets(usable, model.offsets)[0] & known[:, :, None, None, None]
+    return batch._replace(soft_BEZYX=soft, soft_validity_BEZYX=valid)
 
 
-def soft_targets(
-    teacher: TeacherAffinities | None, symmetry: Symmetry, offsets: Offsets, usable_ZYX: Tensor
-) -> tuple[Tensor, Tensor]:
-    """What a teacher says of a sample after its symmetry: probabilities and where they are known, ``[E, Z, Y, X]``.
+@cache
+def _table(device: torch.device) -> Tensor:  # of affinities, by the code of a teacher
+    return torch.from_numpy(LOGIT8.table).to(device, torch.float32)
 
-    Args:
-        teacher: of the patch as stored; None: nothing is known.
-        symmetry: what the sample went through.
-        offsets: the edges to learn.
-        usable_ZYX: bool, the voxels that may be learned from, after the symmetry.
-    """
-    shape = (len(offsets), *usable_ZYX.shape)
+
+def _told(teacher: TeacherAffinities | None, symmetry: Symmetry, config: Config) -> Told | None:
+    """What is said of a sample after its symmetry, nothing where its labels were displaced."""
+    if not taught(config):
+        return None
+    offsets, patch = config.model.offsets, config.training.patch
     if teacher is None:
-        return usable_ZYX.new_zeros(shape, dtype=torch.float32), usable_ZYX.new_zeros(shape)
-    codes, held = turn_affinities(teacher.codes_EZYX, teacher.offsets, offsets, symmetry)
-    table = torch.from_numpy(LOGIT8.table).to(codes.device, torch.float32)
-    soft = table.index_select(0, codes.flatten().int()).reshape(shape)
-    return soft, held & affinity_targets(usable_ZYX, offsets)[0]
+        return Told(torch.zeros(len(offsets), *patch, dtype=torch.uint8), torch.zeros(len(offsets), dtype=torch.bool))
+    codes, known = turn_affinities(teacher.codes_EZYX, teacher.offsets, offsets, symmetry)
+    return Told(codes, torch.tensor(known))
 
 
 def _together(parts: Sequence[Tensor]) -> Tensor:
@@ -352,7 +361,7 @@ def _vary(sample: Sample, config: Config, seed: int, augment: AugmentConfig | No
     patch, margin = config.training.patch, label_margin(config.model)
     image, labels, mask = sample.image_ZYX, sample.labels_ZYX, sample.mask_ZYX
     if augment is None:
-        return Varied(to_unit(image), labels, mask, Symmetry(False, False, False), sample.teacher, sample.labelled)
+        return Varied(to_unit(image), labels, mask, None, sample.labelled)
     drawn = draw(sample.number, sample.warp, config, seed, augment)
     # Bytes stay what they are as long as they can: to brighten them is to look in a table.
     if drawn.warp is not None or image.dtype != torch.uint8:
@@ -364,7 +373,8 @@ def _vary(sample: Sample, config: Config, seed: int, augment: AugmentConfig | No
         labels, mask = erode_volume(labels, config.model.label_erosion, margin), cut_margin(mask, margin)
     # Flips and transposes move voxels without changing them: the one interpolation stays the warp's.
     image, labels, mask = (apply_symmetry(part, drawn.symmetry) for part in (image, labels, mask))
-    return Varied(apply_curves(image, drawn.curves), labels, mask, drawn.symmetry, sample.teacher, sample.labelled)
+    told = _told(sample.teacher, drawn.symmetry, config)
+    return Varied(apply_curves(image, drawn.curves), labels, mask, told, sample.labelled)
 
 
 def draw(number: int, warp: Warp | None, config: Config, seed: int, augment: AugmentConfig) -> Drawn:

@@ -13,7 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neuropil.augment import FlatVoxels, Together, Warp, Window, longest_reach, shrink, to_unit, vary_together
+from neuropil.augment import (
+    FlatVoxels,
+    Held,
+    Together,
+    Warp,
+    Window,
+    longest_reach,
+    shrink,
+    to_unit,
+    turn_held,
+    vary_together,
+)
 from neuropil.config import AugmentConfig, Config
 from neuropil.dataset import Sample, Spot, VolumeDataset
 from neuropil.inference.memory import free_memory
@@ -22,10 +33,12 @@ from neuropil.targets import erode_volume, label_margin
 from neuropil.training.batches import (
     Batch,
     Numbers,
+    Told,
     VariedBatch,
     batches,
     cut_margin,
     draw,
+    taught,
     vary_and_pack,
     with_targets,
 )
@@ -36,7 +49,8 @@ class PlacedSample(NamedTuple):
 
     number: int
     warp: Warp | None
-    teacher: TeacherAffinities | None
+    teacher: Held | None
+    """Where it lies what a teacher says of it."""
     labelled: bool
 
 
@@ -44,6 +58,8 @@ class PlacedBatch(NamedTuple):
     """A batch before it is read: where its samples lie."""
 
     voxels: FlatVoxels
+    codes: Tensor
+    """uint8, what teachers say, one after the other in flat memory; empty where there are none."""
     windows: tuple[Window, ...]
     pieces: tuple[PlacedSample, ...]
 
@@ -54,10 +70,12 @@ def prepare_together(placed: PlacedBatch, config: Config, seed: int, augment: Au
     drawn = [draw(piece.number, piece.warp, config, seed, augment) for piece in placed.pieces]
     eroded = partial(_eroded, steps=config.model.label_erosion, margin=margin) if augment.cube else None
     batch = vary_together(placed.voxels, placed.windows, drawn, patch, margin, eroded)
-    symmetries = tuple(one.symmetry for one in drawn)
-    teacher = tuple(_on(piece.teacher, placed.voxels.ids.device) for piece in placed.pieces)
+    told = None
+    if taught(config):
+        held, symmetries = [piece.teacher for piece in placed.pieces], [one.symmetry for one in drawn]
+        told = Told(*turn_held(placed.codes, held, symmetries, config.model.offsets, patch))
     labelled = tuple(piece.labelled for piece in placed.pieces)
-    stack = VariedBatch(batch.image_BZYX, batch.labels(), batch.mask(), symmetries, teacher, labelled)
+    stack = VariedBatch(batch.image_BZYX, batch.labels(), batch.mask(), told, labelled)
     return with_targets(stack, config, augment)
 
 
@@ -65,10 +83,6 @@ def _eroded(batch: Together, steps: int, margin: int) -> Together:
     """Erosion comes before samples are turned, since their margin is of y and x."""
     ids = erode_volume(batch.labels(), steps, margin)
     return batch._replace(ids_BZHW=torch.where(cut_margin(batch.mask(), margin), ids, ~ids))
-
-
-def _on(teacher: TeacherAffinities | None, device: torch.device) -> TeacherAffinities | None:
-    return None if teacher is None else teacher._replace(codes_EZYX=teacher.codes_EZYX.to(device))
 
 
 def drawn_batches(dataset: VolumeDataset, numbers: Numbers, config: Config, device: torch.device) -> Iterator[Any]:
@@ -116,8 +130,10 @@ class DeviceDataset:
         self.border = _border(dataset)
         self.places: dict[Source, tuple[int, int]] = {}
         """Where the voxels of each volume begin, and where it is said which of a section were read."""
-        images, ids, known = [], [], []
-        at, at_known = 0, 0
+        self.held: dict[Source, Held] = {}
+        """Where it lies what a teacher says of each volume."""
+        images, ids, known, codes = [], [], [], [torch.zeros(1, dtype=torch.uint8)]
+        at, at_known, at_codes = 0, 0, 1
         bytes_only = all(source.whole()[0].dtype == torch.uint8 for source in dataset.sources)
         for source in dataset.sources:
             image, labels, mask = source.whole()
@@ -128,7 +144,13 @@ class DeviceDataset:
             known += [inside.flatten(), shrink(inside).flatten()]
             self.places[source] = (at, at_known)
             at, at_known = at + used.numel(), at_known + 2 * inside.numel()
-        self.voxels = FlatVoxels(torch.cat(images), torch.cat(ids), torch.cat(known).to(device))
+            teacher = source.teacher(source.region)
+            if teacher is not None:
+                codes.append(teacher.codes_EZYX.flatten().to(device))
+                self.held[source] = _held(teacher, at_codes)
+                at_codes += codes[-1].numel()
+        self.codes = torch.cat([part.to(device) for part in codes])
+        self.voxels = FlatVoxels(torch.cat(images), torch.cat(ids), (torch.cat(known).int() - 1).to(device))
 
     @staticmethod
     def size(dataset: VolumeDataset) -> int:
@@ -137,12 +159,22 @@ class DeviceDataset:
         shapes = [source.region.shape for source in dataset.sources]
         voxels = sum(z * (y + border) * (x + border) for z, y, x in shapes)
         each = max(source.pair.image.dtype.itemsize for source in dataset.sources)
-        return 2 * voxels * (4 + (1 if each == 1 else 4))
+        teachers = [source.teacher(source.region) for source in dataset.sources]
+        codes = sum(teacher.codes_EZYX.numel() for teacher in teachers if teacher is not None)
+        return 2 * (voxels * (4 + (1 if each == 1 else 4)) + codes)
 
     def place(self, spots: Sequence[Spot]) -> PlacedBatch:
         """A batch of samples that lie here."""
-        pieces = tuple(PlacedSample(spot.number, spot.warp, spot.teacher(), spot.labelled) for spot in spots)
-        return PlacedBatch(self.voxels, tuple(self._window(spot) for spot in spots), pieces)
+        pieces = tuple(PlacedSample(spot.number, spot.warp, self._teacher(spot), spot.labelled) for spot in spots)
+        return PlacedBatch(self.voxels, self.codes, tuple(self._window(spot) for spot in spots), pieces)
+
+    def _teacher(self, spot: Spot) -> Held | None:
+        held = self.held.get(spot.source) if spot.stays else None
+        if held is None:
+            return None
+        corner = spot.patch.relative_to(spot.source.region.start).start
+        start = held.start + sum(n * step for n, step in zip(corner, held.steps[1:], strict=True))
+        return held._replace(start=start)
 
     def _window(self, spot: Spot) -> Window:
         region = spot.source.region
@@ -157,6 +189,12 @@ class DeviceDataset:
         return Window(size, (start, rows * row, row), (start, rows * row, row), (known, row), leaves)
 
 
+def _held(teacher: TeacherAffinities, start: int) -> Held:
+    """The place of what a teacher says, once it lies in contiguous memory from ``start`` on."""
+    z, y, x = teacher.codes_EZYX.shape[1:]
+    return Held(teacher.offsets, start, (z * y * x, y * x, x, 1))
+
+
 def _bordered(image_ZYX: Tensor, border: int) -> Tensor:
     """With its last voxels repeated around it in y and x."""
     for axis in (1, 2):
@@ -169,7 +207,8 @@ def place_windows(samples: Sequence[Sample], device: torch.device) -> PlacedBatc
     """A batch of samples that were cut out, sent to a device."""
     bytes_only = all(sample.image_ZYX.dtype == torch.uint8 for sample in samples)
     greys, ids, known, windows = [], [], [], []
-    at_grey, at_ids, at_known = 0, 0, 0
+    codes, pieces = [torch.zeros(1, dtype=torch.uint8)], []
+    at_grey, at_ids, at_known, at_codes = 0, 0, 0, 1
     for sample in samples:
         image = sample.image_ZYX if bytes_only else to_unit(sample.image_ZYX)
         (rows, row), (image_rows, image_row) = sample.labels_ZYX.shape[1:], image.shape[1:]
@@ -177,7 +216,7 @@ def place_windows(samples: Sequence[Sample], device: torch.device) -> PlacedBatc
         between = sample.warp is not None and sample.warp.resamples
         greys.append(image.flatten())
         ids.append(torch.where(sample.mask_ZYX, sample.labels_ZYX, -1).flatten())
-        known.append((shrink(real) if between else real).flatten())
+        known.append((shrink(real) if between else real).flatten().int() - 1)
         # An image without a warp is narrower than its labels: no place before it is looked at.
         start = at_grey - (rows - image_rows) // 2 * image_row - (row - image_row) // 2
         window = Window(
@@ -189,11 +228,15 @@ def place_windows(samples: Sequence[Sample], device: torch.device) -> PlacedBatc
         )
         windows.append(window)
         at_grey, at_ids, at_known = at_grey + image.numel(), at_ids + ids[-1].numel(), at_known + real.numel()
+        held = None if sample.teacher is None else _held(sample.teacher, at_codes)
+        if sample.teacher is not None:
+            codes.append(sample.teacher.codes_EZYX.flatten())
+            at_codes += codes[-1].numel()
+        pieces.append(PlacedSample(sample.number, sample.warp, held, sample.labelled))
     # The neighbours of the last voxels, which count nothing.
     greys.append(greys[-1].new_zeros(max(window.grey[2] for window in windows) + 1))
     voxels = FlatVoxels(*(_sent(torch.cat(parts), device) for parts in (greys, ids, known)))
-    pieces = tuple(PlacedSample(one.number, one.warp, one.teacher, one.labelled) for one in samples)
-    return PlacedBatch(voxels, tuple(windows), pieces)
+    return PlacedBatch(voxels, _sent(torch.cat(codes), device), tuple(windows), tuple(pieces))
 
 
 def _sent(flat: Tensor, device: torch.device) -> Tensor:

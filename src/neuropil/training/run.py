@@ -20,6 +20,7 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import VoxelSize
 from neuropil.models import build_network, check_spread
 from neuropil.models.checkpoint import is_checkpoint, load_matching, load_weights, read_checkpoint, save_checkpoint
+from neuropil.training.batches import taught
 from neuropil.training.optimizers import make_optimizer, start_average
 from neuropil.training.ranks import prepare_norms
 from neuropil.volumes.atomic import expect_output, write_text
@@ -111,7 +112,7 @@ class Run:
                 "voxel_size": list(self.voxel_size) if self.voxel_size else None,
                 **(self.grey_values.to_info() if self.grey_values else {}),
                 "stamps": dict(self.stamps),
-                "taught": any(pair.teacher for pair in self.config.data.train),
+                "taught": taught(self.config),
             },
         }
         save_checkpoint(path, content)
@@ -216,7 +217,7 @@ def restore(run: Run, path: Path) -> Step:
         raise NeuropilError(
             f"{path} holds only weights, which --resume cannot continue; start with --pretrained {path}"
         )
-    has_teacher = any(pair.teacher for pair in run.config.data.train)
+    has_teacher = taught(run.config)
     if bool(content["info"].get("taught")) != has_teacher:
         was = "learned from a teacher" if not has_teacher else "learned without a teacher"
         raise NeuropilError(f"{path} {was}; {'give it again' if not has_teacher else 'leave --teacher out'}")
