@@ -310,3 +310,21 @@ def test_one_box_for_volumes_in_which_it_is_another():
         write_volume(f"t{size}.h5", np.ones((4, size, 32), np.uint8))
     command = ("tune", "a32.h5", "t32.h5", "a16.h5", "t16.h5", "--box", "0:2,:,:")
     assert "write out its ends" in refused(*command)
+
+
+@pytest.mark.parametrize("room", [1, 20])
+def test_too_little_memory_is_one_message(tmp_path: Path, room: int) -> None:
+    """Torch has no class of its own for it: a map of a file that finds no room is a RuntimeError."""
+    target = tmp_path / "o.safetensors"
+    assert python("-m", "neuropil", "convert", "snemi3d-fast", target).returncode == 0
+    code = f"""
+import resource, neuropil.cli, neuropil.models.released, neuropil.compat.pytc.checkpoint
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + {room} * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+neuropil.cli.app(["convert", "snemi3d", "{target}"])
+"""
+    done = python("-c", code)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("neuropil: not enough memory"), done.stderr
+    assert "Traceback" not in done.stderr

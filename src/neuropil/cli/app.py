@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 wrong input (one message on stderr), 1 anything else, 128 
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -24,6 +25,9 @@ ORDER = [
     *("rank", "proofread", "apply", "edits", "export", "objects", "view", "info", "models", "check", "convert"),
 ]
 """Verbs as help lists them: in the order in which they are used."""
+
+_NO_MEMORY = re.compile("(?i)(cannot|can't|failed to) (allocate|map|start new thread)|not enough memory|out of memory")
+"""How libraries without a class of errors for it say that memory is short."""
 
 
 def _allow_gaps(given: bool) -> None:
@@ -144,6 +148,10 @@ class _Verbs(_Sharing):
             raise
         except OSError as error:  # a missing file, a full disk, a folder that may not be written
             _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
+        except (MemoryError, RuntimeError, ImportError) as error:
+            if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
+                raise
+            _fail(f"not enough memory: {(str(error).splitlines() or ['nothing more is known'])[0][:300]}")
         except Stopped as stop:
             print(f"stopped by {signal.Signals(stop.number).name}", file=sys.stderr)
             sys.exit(128 + stop.number)
