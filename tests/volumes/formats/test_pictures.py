@@ -74,6 +74,14 @@ def test_pictures_stored_turned_are_refused(tmp_path, suffix, orientation):
         open_volume(tmp_path / f"a.{suffix}")
 
 
+@pytest.mark.parametrize("name", ["a.png", "*.png"])
+def test_tiff_under_another_name_is_refused(tmp_path, name):
+    """Pillow would read it without a look at its tags: at JPEG in it, or at 0 for white."""
+    Image.fromarray(IMAGE[0]).save(tmp_path / "a.png", format="TIFF", compression="jpeg")
+    with pytest.raises(NeuropilError, match=r"got TIFF, in .*a\.png; let its name end in \.tif"):
+        open_volume(tmp_path / name)
+
+
 def test_several_pictures_in_a_file_are_refused(tmp_path):
     first, *others = (Image.fromarray(section) for section in IMAGE)
     first.save(tmp_path / "a.png", save_all=True, append_images=others)

@@ -76,6 +76,22 @@ def test_chunks_under_two_endings_are_refused(tmp_path):
         volume.read()
 
 
+def test_flipped_bytes_of_crackle_are_found(tmp_path):
+    """In header, index, ids and checksums; over borders between ids that are damaged the package itself may crash."""
+    codec = pytest.importorskip("crackle").codec
+    ids = (IMAGE % 3 + 1).astype("u4")
+    cloud_volume(tmp_path / "p", ids, compress=False, encoding="crackle", layer_type="segmentation")
+    chunk = next((tmp_path / "p/4_4_40").iterdir())
+    whole = chunk.read_bytes()
+    _, _, ids_end, borders_end, _ = np.cumsum([len(part) for part in codec.components(whole).values()]).tolist()
+    for at in (*range(5, ids_end, 19), *range(borders_end, len(whole), 3)):  # 4 is the version
+        damaged = bytearray(whole)
+        damaged[at] ^= 2
+        chunk.write_bytes(damaged)
+        with pytest.raises(NeuropilError, match="is damaged"):
+            open_volume(f"precomputed://{tmp_path}/p").read()
+
+
 SHARDING = {
     "@type": "neuroglancer_uint64_sharded_v1", "hash": "murmurhash3_x86_128", "preshift_bits": 1, "minishard_bits": 2,
     "shard_bits": 1, "minishard_index_encoding": "gzip", "data_encoding": "gzip",

@@ -112,6 +112,17 @@ def test_the_finest_level_is_opened_wherever_it_stands(tmp_path):
     same(tmp_path / "a.zarr", IMAGE, voxel_size=(40, 5, 4))
 
 
+def test_of_several_images_in_a_group_none_is_chosen(tmp_path):
+    images = []
+    for name in ("seg", "em"):
+        zarr.create_array(tmp_path / "a.zarr", name=name, data=IMAGE)
+        images.append({"name": name, "axes": ["z", "y", "x"], "datasets": [{"path": name}]})
+    zarr.open_group(tmp_path / "a.zarr", mode="a").attrs["ome"] = {"version": "0.5", "multiscales": images}
+    with pytest.raises(NeuropilError, match=r"a\.zarr holds 2 images, em, seg; name one"):
+        open_volume(tmp_path / "a.zarr")
+    same(tmp_path / "a.zarr/em", IMAGE)
+
+
 def test_chunks_of_several_sizes_are_refused_by_name(tmp_path):
     zarr.create_array(tmp_path / "a.zarr", data=IMAGE)
     described = json.loads((tmp_path / "a.zarr/zarr.json").read_text())

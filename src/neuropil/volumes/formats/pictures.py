@@ -19,7 +19,7 @@ _GRAY = {"L": "u1", "1": "?", "I": "i4", "I;16": "u2", "I;16B": "u2", "I;16L": "
 """Modes of Pillow that hold one value for each pixel."""
 
 _COLOURS = {"RGB": 3, "RGBA": 4, "LA": 2}
-_LOSSLESS = ("PNG", "TIFF", "BMP", "PPM", "GIF")
+_LOSSLESS = ("PNG", "BMP", "PPM")
 _ORIENTATION = 0x0112
 _INCH = 25.4e6  # nm
 
@@ -88,6 +88,8 @@ def _opened(file: str) -> Iterator[Any]:
 
     Image.MAX_IMAGE_PIXELS = None  # large sections are no bombs; what memory cannot hold is refused
     with readable(file), Image.open(file) as image:
+        if image.format == "TIFF":  # what its tags say is looked at where it is called so
+            raise NeuropilError(f"expected a picture such as PNG, got TIFF, in {file}; let its name end in .tif")
         if image.mode == "P":
             raise NeuropilError(
                 f"expected gray values, got a palette of colours, whose numbers may be ids or not, in {file}; save it "

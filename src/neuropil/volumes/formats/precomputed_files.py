@@ -254,9 +254,28 @@ def find_decoder(encoding: str, container: str) -> Callable[[bytes], Any]:
             f"{container} is encoded by {encoding}; install {_PACKAGES[encoding]} (pip install 'neuropil[formats]')"
         ) from None
     decode: Callable[..., Any] = module.decompress
+    if encoding == "crackle":
+        return _crackle
     if encoding == "kempressed":
         return lambda data: np.swapaxes(decode(data, order="F"), 2, 3) - np.float32(2)
     return partial(decode, order="F") if encoding == "fpzip" else decode  # its own default has axes the other way round
+
+
+def _crackle(data: bytes) -> npt.NDArray[Any]:
+    """A chunk whose checksums agree: the package looks at those of the header and the index alone. Of each section it
+    keeps that of the pieces into which it falls, numbered."""
+    codec, pieces_of = import_module("crackle.codec"), import_module("fastcrackle").connected_components
+    checked = codec.header(data).format_version > 0
+    if checked:
+        codec.grid_index(data)
+        if codec.labels_crc(data) != codec.crc32c(bytes(codec.raw_labels(data))):
+            raise ValueError("its ids do not agree with their checksum")
+    found: npt.NDArray[Any] = codec.decompress(data)
+    for z, stored in enumerate(codec.crack_crcs(data) if checked else ()):
+        pieces = pieces_of(np.asfortranarray(found[:, :, z : z + 1]))[0]
+        if codec.crc32c(pieces.tobytes()) != int(stored):
+            raise ValueError(f"its section {z} does not agree with its checksum")
+    return found
 
 
 def _jpeg_xl(data: bytes) -> npt.NDArray[Any]:

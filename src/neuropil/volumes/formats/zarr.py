@@ -304,10 +304,13 @@ def _find(location: Location) -> str:
     name = location.array.strip("/")
     if describe(location.container, name) is not None:
         return name
-    for image in ome_images(attributes(location.container, name)):
-        finest = "/".join(part for part in (name, finest_level(image)) if part)
-        if describe(location.container, finest) is not None:
-            return finest
+    images = ome_images(attributes(location.container, name))
+    finest = {"/".join(part for part in (name, finest_level(image)) if part) for image in images}
+    there = sorted(path for path in finest if describe(location.container, path) is not None)
+    if len(there) > 1:
+        raise NeuropilError(f"{location.path} holds {len(there)} images, {', '.join(there)}; name one")
+    if there:
+        return there[0]
     return choose_listed(list_zarr(location), location)
 
 
