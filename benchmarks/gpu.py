@@ -133,7 +133,7 @@ def predict(widths: tuple[int, ...], views: int, device: str, tiny: bool) -> dic
         seconds.append(time.perf_counter() - start)
     tiling = request.tiling()
     engine = replace(request.engines(request.bf16)[0])
-    window = torch.rand(request.batch(tiling.shape), *tiling.shape, device=request.device)
+    window = torch.rand(request.batch(tiling), *tiling.shape, device=request.device)
     alone = []
     with torch.inference_mode():
         for _ in range(3 if tiny else 8):

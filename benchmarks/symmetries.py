@@ -84,7 +84,7 @@ def predict_counts(request: Request, counts: tuple[int, ...]) -> dict[int, Volum
         device=plain.device, bf16=plain.bf16, counts=counts,
     )  # fmt: skip
     tiling = request.tiling()
-    plan = Plan(tiling, Cells(request.box, request.box.shape), request.context, request.batch(tiling.shape))
+    plan = Plan(tiling, Cells(request.box, request.box.shape), request.context, request.batch(tiling))
     out: list[npt.NDArray[np.float32]] = []
     clock = ProgressCounter("predict", request.box.size, 0, ProgressDisplay())
     predict_cells([engine], request.image, plan, lambda _, __, found: out.append(found), clock)

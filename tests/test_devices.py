@@ -1,14 +1,17 @@
 """The same on a GPU as on the processor: run on the latter by `make test`, on the former by `make test-gpu`."""
 
+import json
 from contextlib import closing
 
 import numpy as np
 import pytest
 import torch
 
-from neuropil import Config, predict, synthetic, train
+from neuropil import Config, predict, synthetic, train, write_volume
 from neuropil.augment import to_unit
+from neuropil.augment.defects import SHARES
 from neuropil.config import AugmentConfig
+from neuropil.inference import in_memory
 from neuropil.models import build_network
 from neuropil.models.checkpoint import Model
 from neuropil.models.convolution import Convolution
@@ -17,6 +20,7 @@ from neuropil.training.device_batches import placed_batches, prepare_together
 from neuropil.training.loop import prepared
 from neuropil.training.ranks import start_fabric
 from neuropil.training.run import start_run
+from neuropil.volumes import LOGIT8, Metadata
 from training_data import recipe, stripes, weights
 
 
@@ -46,18 +50,28 @@ def test_training_learns_and_repeats(device, data, tmp_path, precision):
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 
-def test_batches_are_those_of_the_processor(device, data):
-    augment = AugmentConfig(rotate=30, elastic=2, warp_probability=1.0, missing=0.3, blurred=0.3, noisy=0.4, slip=0.3)
-    config = recipe(data)
-    config = config.model_copy(update={"augment": augment})
+ONE = AugmentConfig(rotate=30, elastic=2, warp_probability=1.0, missing=0.3, blurred=0.3, noisy=0.4, slip=0.3)
+SEVERAL = AugmentConfig(several=True, **dict.fromkeys(SHARES, 0.5), step=0.5)
+
+
+@pytest.mark.parametrize("augment", [ONE, SEVERAL], ids=["one", "several"])
+def test_batches_are_those_of_the_processor(device, data, tmp_path, augment):
+    offsets = recipe(data).model.offsets
+    codes = np.random.default_rng(0).integers(0, 256, (len(offsets), 6, 64, 96)).astype(np.uint8)
+    write_volume(tmp_path / "teacher.h5", codes, Metadata(offsets=offsets, encoding=LOGIT8))
+    files = {"image": f"{data}/image.h5", "labels": f"{data}/labels.h5", "teacher": f"{tmp_path}/teacher.h5"}
+    config = recipe(data, f"data.train=[{json.dumps(files)}]").model_copy(update={"augment": augment})
     dataset = open_dataset(config.data.train, config, 0, augment)
     expected = prepare([dataset[n] for n in range(4)], config, 0, augment)
     drawn = placed_batches(dataset, Numbers(0, 4), torch.device(device))
     found = prepare_together(next(drawn), config, 0, augment)
     # On a GPU the convolution of a single blurred section may be one of TF32.
     assert (found.image_BCZYX.cpu() - expected.image_BCZYX).abs().max() < (1e-4 if device == "cpu" else 2e-3)
-    assert (found.target_BEZYX.cpu() == expected.target_BEZYX).float().mean() > 0.9999
-    assert (found.validity_BEZYX.cpu() == expected.validity_BEZYX).float().mean() > 0.9999
+    for name in ("target_BEZYX", "validity_BEZYX", "soft_validity_BEZYX"):
+        assert (getattr(found, name).cpu() == getattr(expected, name)).float().mean() > 0.9999, name
+    valid = expected.soft_validity_BEZYX & found.soft_validity_BEZYX.cpu()
+    assert valid.any() == (augment is SEVERAL), "what is warped is not taught"
+    assert torch.equal(found.soft_BEZYX.cpu()[valid], expected.soft_BEZYX[valid])
 
 
 def test_batches_made_beside_the_step_are_those_made_before_it(device, data, tmp_path):
@@ -74,7 +88,8 @@ def test_batches_made_beside_the_step_are_those_made_before_it(device, data, tmp
         assert all(torch.equal(a, b) for a, b in zip(one[:4], other[:4], strict=True))
 
 
-def test_prediction(device):
+def test_prediction(device, monkeypatch):
+    monkeypatch.setattr(in_memory, "CELL", (4, 32, 32))
     torch.manual_seed(0)
     config = Config.from_dict({"training": {"precision": "fp32"}})
     model = Model(build_network(config.model).eval(), config, {})

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -208,6 +209,20 @@ def test_devices_that_share_the_tiles_make_the_same(monkeypatch, count):
     monkeypatch.setattr(Engine, "affinities", affinities)
     np.testing.assert_array_equal(predict(model(far_seeing()), image, devices=count, **how), alone)
     assert len(used) == count
+
+
+@pytest.mark.parametrize(("room", "asked", "expected"), [(99, None, 5), (3, None, 3), (0, None, 1), (99, 20, 20)])
+def test_a_gpu_is_given_what_it_holds_in_a_few_calls_at_least(monkeypatch, room, asked, expected):
+    config = Config.from_dict({"predict": {"tile": [4, 16, 16], "overlap": [1, 4, 4], "batch": asked}})
+    image = np.zeros((4, 52, 64), np.uint8)
+    made = request.make_request(Model(build_network(config.model), config, {}), array_volume(image), device="cpu")
+    tiling = made.tiling()
+    assert tiling.counts == (1, 4, 5)
+    assert made.batch(tiling) == (asked or 1)
+    there = replace(made, devices=(torch.device("cuda"),))
+    there.__dict__["_each"] = 32
+    monkeypatch.setattr(request, "free_memory", lambda _: 3 * 32 * 4 * 16 * 16 * room)
+    assert there.batch(tiling) == expected
 
 
 def test_more_devices_than_there_are_is_refused(monkeypatch):

@@ -52,6 +52,12 @@ def test_a_control_group_bounds_what_is_free(monkeypatch):
     assert free_memory(torch.device("cpu")) > 0
 
 
+def test_what_torch_keeps_of_a_gpu_is_free(monkeypatch):
+    for name, answer in (("mem_get_info", (5, 99)), ("memory_reserved", 40), ("memory_allocated", 30)):
+        monkeypatch.setattr(torch.cuda, name, lambda _, answer=answer: answer)
+    assert free_memory(torch.device("cuda")) == 15
+
+
 def test_wider_networks_take_more():
     narrow, wide = (nn.Conv3d(1, width, 1) for width in (4, 40))
     assert bytes_per_voxel(wide, torch.device("cpu")) == 10 * bytes_per_voxel(narrow, torch.device("cpu"))

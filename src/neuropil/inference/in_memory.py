@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from neuropil.choices import Keep, TtaMode
 from neuropil.config.mistakes import changed
@@ -88,16 +90,16 @@ def predict(
 
 def predict_request(request: Request, progress: ProgressCallback | None = None) -> npt.NDArray[np.float32]:
     """Affinities of a request, in memory: float32 ``[edge, z, y, x]``."""
-    out: npt.NDArray[Any] | None = None
+    out: Tensor | None = None
     tiling, bf16 = request.tiling(), request.bf16
-    engines = request.engines(bf16, request.faster_compiled(tiling.shape, bf16))
+    engines = request.engines(bf16, request.faster_compiled(tiling, bf16))
     # On a processor one cell holds the whole box: tiles are blended straight into the result. A GPU may not have room.
     cell = request.box.shape if request.device.type == "cpu" else CELL
     plan = Plan(
         tiling,
         Cells(request.box, cell),
         request.context,
-        request.batch(tiling.shape),
+        request.batch(tiling),
         waiting_memory(request.device),
         request.box,
         tissue=request.tissue,
@@ -106,13 +108,15 @@ def predict_request(request: Request, progress: ProgressCallback | None = None) 
 
     def take(_: Triple, box: Box, found: npt.NDArray[Any]) -> None:
         nonlocal out
+        cell = torch.from_numpy(found)
         if box == request.box:
-            out = found
+            out = cell
             return
-        out = np.empty((len(found), *request.box.shape), found.dtype) if out is None else out
-        out[:, *box.relative_to(request.box.start).slices] = found
+        out = torch.empty((len(cell), *request.box.shape)) if out is None else out
+        # By torch, on all cores: new memory is slow to fill, and a GPU is not to wait for one of them.
+        out[:, *box.relative_to(request.box.start).slices].copy_(cell)
 
     predict_cells(engines, request.image, plan, take, clock)
     clock.finish()
     assert out is not None  # a box holds a cell at least
-    return out
+    return np.asarray(out.numpy())

@@ -36,6 +36,9 @@ SAME: Factors = (1.0, 1.0, 1.0)
 MOST_NUMBERS = 2**31 - 1
 """In one layer of a batch."""
 
+CALLS = 4
+"""Of the network of each GPU at least, where there are as many tiles."""
+
 LARGEST_TILE = {"cpu": 4_000_000, "cuda": 32_000_000}
 """Voxels of a tile beyond which nothing is gained."""
 
@@ -131,12 +134,12 @@ class Request:
             network, self.keep, self.keep, views, mode, device=device, bf16=bf16, about=self.about, turn_edges=turn
         )
 
-    def faster_compiled(self, tile: Triple, bf16: bool) -> bool:
-        """Whether ``torch.compile`` is wanted, and faster on a tile of this size."""
+    def faster_compiled(self, tiling: Tiling, bf16: bool) -> bool:
+        """Whether ``torch.compile`` is wanted, and faster on tiles of this size."""
         if not self.settings.compile:
             return False
-        shape = [n + 2 * c for n, c in zip(tile, self.context, strict=True)]
-        window = torch.zeros(self.batch(tile), *shape, device=self.device)
+        shape = [n + 2 * c for n, c in zip(tiling.shape, self.context, strict=True)]
+        window = torch.zeros(self.batch(tiling), *shape, device=self.device)
         with reusing_memory():
             return compiled_if_faster(self.engines(bf16)[0], window)
 
@@ -154,15 +157,17 @@ class Request:
             return step_tiles(self.frame, tile, self.settings.stride, self.keep, self.settings.blend)
         return replace(lay_tiles(self.frame, tile, overlap, self.keep, self.multiple), blend=self.settings.blend)
 
-    def batch(self, tile: Triple) -> int:
-        """Tiles in one call of the network: as asked, else on a GPU as many as its memory holds, on a processor one."""
+    def batch(self, tiling: Tiling) -> int:
+        """Tiles in one call of the network: as asked, else on a processor one, on a GPU as many as its memory holds, in
+        a few calls at least: while one is computed, others are read, blended and fetched."""
         if self.settings.batch is not None:
             return self.settings.batch
         if self.device.type == "cpu":
             return 1
-        voxels = math.prod(n + 2 * c for n, c in zip(tile, self.context, strict=True))
+        voxels = math.prod(n + 2 * c for n, c in zip(tiling.shape, self.context, strict=True))
         # Kernels count the numbers of a layer in 32 bits.
-        return max(min(self._room(), MOST_NUMBERS * 32 // self._each) // voxels, 1)
+        room = min(self._room(), MOST_NUMBERS * 32 // self._each) // voxels
+        return max(min(room, math.ceil(math.prod(tiling.counts) / (CALLS * len(self.devices)))), 1)
 
     @property
     def context(self) -> Triple:

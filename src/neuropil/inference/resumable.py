@@ -118,7 +118,7 @@ def begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
         "tile": tiling.shape,
         "starts": [a.starts for a in tiling.axes],
         "bf16": bf16,
-        "compiled": request.faster_compiled(tiling.shape, bf16),
+        "compiled": request.faster_compiled(tiling, bf16),
     }
     shutil.rmtree(journal.array, ignore_errors=True)
     with create_volume(journal.array, _shape(request), _dtype(request), _metadata(request), _chunks(request)):
@@ -170,7 +170,7 @@ def predict_grid(
             tiling,
             cells,
             request.context,
-            request.batch(tiling.shape),
+            request.batch(tiling),
             waiting_memory(request.device),
             request.box,
             request.settings.encoding,

@@ -77,7 +77,7 @@ def predict_descriptors(
         engine = ShapeEngine(network, HERE, HERE, views, device=request.device, bf16=request.bf16)
         out: list[npt.NDArray[np.float32]] = []
         tiling = request.tiling()
-        plan = Plan(tiling, Cells(request.box, request.box.shape), request.context, request.batch(tiling.shape))
+        plan = Plan(tiling, Cells(request.box, request.box.shape), request.context, request.batch(tiling))
         clock = ProgressCounter("descriptors", request.box.size, 0, progress)
         predict_cells([engine], volume, plan, lambda _, __, found: out.append(found), clock)
         clock.finish()

@@ -106,19 +106,18 @@ def columns(plan: Plan, channels: int) -> list[Box]:
 
 def _windows(image: Volume, plan: Plan, tiles: Sequence[Triple], home: torch.device | None) -> Tensor:
     """A batch of tiles with their context, float in [0, 1]; for a GPU as they are stored, if they are whole numbers."""
-    windows = [read_mirrored(image, plan.tiling.tile(tile).grow(plan.context)) for tile in tiles]
+    read = [read_mirrored(image, plan.tiling.tile(tile).grow(plan.context)) for tile in tiles]
+    kind, shape = torch.from_numpy(np.empty(0, read[0].dtype)).dtype, (len(read), *read[0].shape)
+    together = torch.empty(shape, dtype=kind, pin_memory=home is not None and home.type == "cuda")
+    np.stack(read, out=together.numpy())
     try:
-        read = [torch.from_numpy(window) for window in windows]
-        if home is None or windows[0].dtype not in (np.uint8, np.uint16):
-            read = [to_unit(window) for window in read]
-        together = torch.stack(read)
-        return together.pin_memory() if home is not None and home.type == "cuda" else together
+        return together if home is not None and kind in (torch.uint8, torch.uint16) else to_unit(together)
     except NeuropilError as error:
         raise NeuropilError(f"{error}; this is {image.path}") from error
 
 
 def read_mirrored(image: Volume, box: Box) -> npt.NDArray[Any]:
-    """The voxels of a box that may reach out of the volume: there the image is mirrored at its faces.
+    """The voxels of a box that may reach out of the volume: there the image is mirrored at its faces; read-only.
 
     >>> from neuropil.volumes import array_volume
     >>> read_mirrored(array_volume(np.arange(3)[None, None]), Box((0, 0, -2), (1, 1, 4))).tolist()
@@ -126,7 +125,7 @@ def read_mirrored(image: Volume, box: Box) -> npt.NDArray[Any]:
     """
     whole = image.box
     if whole.contains(box):
-        return image.read(box).copy()
+        return image.read(box)
     at = [
         _mirrored(np.arange(start, stop) - first, size) + first
         for start, stop, first, size in zip(box.start, box.stop, whole.start, whole.shape, strict=True)

@@ -33,6 +33,7 @@ from neuropil.config import AugmentConfig, Config, DataConfig, VolumePair
 from neuropil.dataset import Sample, VolumeDataset, Wanted, collate, sample_rng
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, VoxelSize
+from neuropil.inference.memory import free_memory
 from neuropil.sources import LabelledVolume, TeacherAffinities
 from neuropil.targets import (
     AuxiliaryTarget,
@@ -186,7 +187,7 @@ def _room(memory: float, device: torch.device | None) -> float:
     """Bytes of volumes that may be kept: of a GPU half of what is free, since the network needs the rest."""
     if device is None or device.type != "cuda":
         return memory
-    return min(memory, torch.cuda.mem_get_info(device)[0] / 2)
+    return min(memory, free_memory(device) / 2)
 
 
 @contextmanager
