@@ -14,14 +14,14 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow and not gpu" $(ARGS)
 
-# What is about GPUs; the other tests do not see them.
+# What is about GPUs; the other tests do not see them. A package that one of those lacks keeps none of these from running.
 test-gpu: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -m gpu $(ARGS)
+	$(BIN)/python -m pytest -q -m gpu --continue-on-collection-errors $(ARGS)
 
 # How fast this machine's GPU trains and predicts, in at most 150 seconds, then the tests on it.
 gpu: $(VENV)/.installed
 	$(BIN)/python benchmarks/gpu.py $(ARGS)
-	$(BIN)/python -m pytest -q -m gpu
+	$(BIN)/python -m pytest -q -m gpu --continue-on-collection-errors
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -m "slow or hypothesis" --hypothesis-profile thorough $(ARGS)

@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,8 +26,9 @@ from neuropil import Config, agglomerate, synthetic, watershed
 from neuropil.dataset import VolumeDataset
 from neuropil.inference.in_memory import predict_request
 from neuropil.inference.request import make_request
-from neuropil.models import build_network, is_own
+from neuropil.models import build_network
 from neuropil.models.checkpoint import Model
+from neuropil.models.convolution import convolves_with_ours
 from neuropil.sources import LabelledVolume
 from neuropil.targets import label_margin
 from neuropil.training.batches import Numbers
@@ -87,7 +87,7 @@ def wait(device: torch.device) -> None:
 def train(widths: tuple[int, ...], device: str, tiny: bool) -> dict[str, float]:
     """Mvoxel/s of the loop that ``neuropil train`` runs, and of its network, loss and optimizer on one batch."""
     config, count = recipe(widths, device, tiny), 2 if tiny else 60
-    fabric = start_fabric(config.training, is_own(config.model))
+    fabric = start_fabric(config.training, convolves_with_ours(build_network(config.model)))
     image, labels = tissue((8, 96, 96) if tiny else (40, 512, 512))
     data = VolumeDataset(
         [LabelledVolume(array_volume(image), array_volume(labels))],
@@ -122,7 +122,7 @@ def predict(widths: tuple[int, ...], views: int, device: str, tiny: bool) -> dic
     config = recipe(widths, device, tiny)
     torch.manual_seed(0)
     model = Model(build_network(config.model).eval(), config, {})
-    image = tissue((6, 96, 96) if tiny else (60, 1024, 1024))[0]
+    image = tissue((6, 96, 96) if tiny else (100, 1024, 1024))[0]
     settings = config.predict.model_copy(update={"tta": views})
     request = make_request(model, array_volume(image), settings, device=device)
     predict_request(request)
@@ -132,7 +132,7 @@ def predict(widths: tuple[int, ...], views: int, device: str, tiny: bool) -> dic
         predict_request(request)
         seconds.append(time.perf_counter() - start)
     tiling = request.tiling()
-    engine = replace(request.engines(request.bf16)[0])
+    engine = request.engines(request.bf16)[0]
     window = torch.rand(request.batch(tiling), *tiling.shape, device=request.device)
     alone = []
     with torch.inference_mode():
