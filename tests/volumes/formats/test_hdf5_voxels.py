@@ -1,5 +1,6 @@
 """External storage and virtual datasets of HDF5: every voxel as meant, and those that are missing refused or told."""
 
+import struct
 import warnings
 
 import h5py
@@ -223,3 +224,16 @@ def test_packings_that_change_ids(tmp_path, packing, dtype, lossy, parts):
             return
         with pytest.raises(NeuropilError, match="got JPEG or another packing"):
             require_labels(volume)
+
+
+def test_chunks_beyond_the_shape_are_damage(tmp_path):
+    """HDF5 removes those of a dataset that is made smaller; a damaged index has no checksum that would tell."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver="earliest") as file:
+        file.create_dataset("x", data=IMAGE, chunks=(2, 10, 10))
+    same(path, IMAGE)
+    sizes = struct.pack("<3Q", *IMAGE.shape)
+    smaller = struct.pack("<3Q", 4, 10, 30)
+    path.write_bytes(path.read_bytes().replace(sizes, smaller, 2))  # the shape, and how far it may grow
+    with pytest.raises(NeuropilError, match=r"has a chunk at \[\d, 10, \d+\], beyond its shape; its index is damaged"):
+        open_volume(path)

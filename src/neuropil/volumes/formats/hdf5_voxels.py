@@ -30,6 +30,8 @@ _FILTERS = {
 
 _LOSSY = (32013, 32017, 32019, 32022, 32023, 32024, 32028)
 """Those that may change values: ZFP, SZ, JPEG, BitGroom, Granular BitRound, SZ3, SPERR."""
+_LOOKED_FOR = 20_000
+"""Chunks up to which their places are looked at when a dataset is opened."""
 _SCALE_OFFSET = 6  # of HDF5 itself: changes floats
 
 
@@ -69,6 +71,19 @@ def _unwritten(dataset: Any) -> tuple[int, int]:
     return max(known - int(dataset.id.get_num_chunks()), 0), known
 
 
+def _check_index(dataset: Any, path: str) -> None:
+    """Refuse chunks that lie beyond the dataset: their index has no checksum, and HDF5 would read the fill value where
+    they belong."""
+    found: list[Any] = []
+    dataset.id.chunk_iter(found.append)
+    starts = np.array([one.chunk_offset for one in found]).reshape(-1, dataset.ndim)
+    wrong = ((starts % dataset.chunks != 0) | (starts >= dataset.shape)).any(axis=1)
+    if wrong.any():
+        raise NeuropilError(
+            f"cannot read {path}: it has a chunk at {starts[wrong][0].tolist()}, beyond its shape; its index is damaged"
+        )
+
+
 @dataclass
 class Sources:
     """The places in which the voxels of a dataset lie, and those of them that are not there.
@@ -104,6 +119,8 @@ class Sources:
             _check_filter(code, name, self.path)
             self.lossy |= _changes(code, values, dataset.dtype)
         absent, chunks = _unwritten(dataset)
+        if 0 < chunks - absent <= _LOOKED_FOR and dataset.chunks is not None:
+            _check_index(dataset, self.path)
         self.unwritten, self.chunks = self.unwritten + absent, self.chunks + chunks
         if dataset.is_virtual:
             self._look_virtual(dataset, holder, depth)
