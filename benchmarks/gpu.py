@@ -24,6 +24,7 @@ import torch
 
 from neuropil import Config, agglomerate, synthetic, watershed
 from neuropil.dataset import VolumeDataset
+from neuropil.inference import predict_volume
 from neuropil.inference.in_memory import predict_request
 from neuropil.inference.request import make_request
 from neuropil.models import build_network
@@ -118,7 +119,7 @@ def train(widths: tuple[int, ...], device: str, tiny: bool) -> dict[str, float]:
 
 
 def predict(widths: tuple[int, ...], views: int, device: str, tiny: bool) -> dict[str, float]:
-    """Mvoxel/s of prediction in memory, and of the network on one batch of its tiles."""
+    """Mvoxel/s of prediction in memory and into a volume on disk, and of the network on one batch of its tiles."""
     config = recipe(widths, device, tiny)
     torch.manual_seed(0)
     model = Model(build_network(config.model).eval(), config, {})
@@ -131,6 +132,10 @@ def predict(widths: tuple[int, ...], views: int, device: str, tiny: bool) -> dic
         start = time.perf_counter()
         predict_request(request)
         seconds.append(time.perf_counter() - start)
+    with TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        predict_volume(model, array_volume(image), Path(folder) / "affinities.zarr", settings, device=device)
+        disk = time.perf_counter() - start
     tiling = request.tiling()
     engine = request.engines(request.bf16)[0]
     window = torch.rand(request.batch(tiling), *tiling.shape, device=request.device)
@@ -145,6 +150,7 @@ def predict(widths: tuple[int, ...], views: int, device: str, tiny: bool) -> dic
             alone.append(time.perf_counter() - start)
     return {
         "package": image.size / min(seconds) / 1e6,
+        "to disk": image.size / disk / 1e6,
         "alone": window.numel() / statistics.median(alone[1:]) / 1e6,
     }
 

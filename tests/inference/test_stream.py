@@ -1,4 +1,5 @@
 import itertools
+import threading
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from neuropil import NEAREST, Box, NeuropilError
 from neuropil.inference.canvas import Canvas, Cells, Plan
 from neuropil.inference.engine import Engine
-from neuropil.inference.stream import columns, predict_cells, read_mirrored
+from neuropil.inference.stream import columns, handing_over, predict_cells, read_mirrored
 from neuropil.inference.tiling import lay_tiles
 from neuropil.progress import ProgressCounter
 from neuropil.volumes import array_volume
@@ -60,6 +61,39 @@ def test_only_cells_that_are_not_done_are_made_and_they_are_the_same():
     assert set(again) == set(cells) - done
     made = ~np.isnan(found)
     np.testing.assert_array_equal(found[made], expected[made])
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_cells_are_all_taken_before_the_end_and_few_wait(threads):
+    seen, most = [], 0
+
+    def emit(cell, box, found):
+        seen.append((cell, threading.current_thread()))
+
+    with handing_over(emit, threads) as take:
+        for n in range(40):
+            take((0, 0, n), None, None)
+            most = max(most, n + 1 - len(seen))
+    assert sorted(cell for cell, _ in seen) == [(0, 0, n) for n in range(40)]
+    assert most <= 2 * threads
+    assert (threads == 1) == all(thread is threading.current_thread() for _, thread in seen)
+
+
+def test_what_a_thread_raises_ends_the_run_and_is_the_last_that_is_taken():
+    seen = []
+
+    def emit(cell, box, found):
+        seen.append(cell)
+        raise NeuropilError("the disk is full")
+
+    def hand_over():
+        with handing_over(emit, 2) as take:
+            for n in range(1000):
+                take((0, 0, n), None, None)
+
+    with pytest.raises(NeuropilError, match="the disk is full"):
+        hand_over()
+    assert len(seen) < 1000
 
 
 @given(st.integers(0, 3_000_000), st.tuples(st.integers(1, 20), st.integers(1, 70), st.integers(1, 80)))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from neuropil.choices import Keep, TtaMode
 from neuropil.config.mistakes import changed
@@ -90,14 +89,13 @@ def predict(
 
 def predict_request(request: Request, progress: ProgressCallback | None = None) -> npt.NDArray[np.float32]:
     """Affinities of a request, in memory: float32 ``[edge, z, y, x]``."""
-    out: Tensor | None = None
     tiling, bf16 = request.tiling(), request.bf16
     engines = request.engines(bf16, request.faster_compiled(tiling, bf16))
     # On a processor one cell holds the whole box: tiles are blended straight into the result. A GPU may not have room.
-    cell = request.box.shape if request.device.type == "cpu" else CELL
+    cells = Cells(request.box, request.box.shape if request.device.type == "cpu" else CELL)
     plan = Plan(
         tiling,
-        Cells(request.box, cell),
+        cells,
         request.context,
         request.batch(tiling),
         waiting_memory(request.device),
@@ -105,18 +103,17 @@ def predict_request(request: Request, progress: ProgressCallback | None = None) 
         tissue=request.tissue,
     )
     clock = ProgressCounter("predict", request.box.size, 0, progress)
+    shape = (len(engines[0].keep), *request.box.shape)
+    out = None if math.prod(cells.counts) == 1 else np.empty(shape, np.float32)
 
     def take(_: Triple, box: Box, found: npt.NDArray[Any]) -> None:
         nonlocal out
-        cell = torch.from_numpy(found)
-        if box == request.box:
-            out = cell
-            return
-        out = torch.empty((len(cell), *request.box.shape)) if out is None else out
-        # By torch, on all cores: new memory is slow to fill, and a GPU is not to wait for one of them.
-        out[:, *box.relative_to(request.box.start).slices].copy_(cell)
+        if out is None:
+            out = found
+        else:
+            out[:, *box.relative_to(request.box.start).slices] = found
 
     predict_cells(engines, request.image, plan, take, clock)
     clock.finish()
     assert out is not None  # a box holds a cell at least
-    return np.asarray(out.numpy())
+    return out

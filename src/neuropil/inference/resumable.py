@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -161,10 +162,12 @@ def predict_grid(
     ]
     tiling = Tiling(request.frame, (axes[0], axes[1], axes[2]), request.settings.blend)
     with open_volume(array, "r+") as out:
+        one = Lock()
 
         def write(cell: Triple, box: Box, found_EZYX: npt.NDArray[Any]) -> None:
             out.write(box, found_EZYX)
-            mark(cell)
+            with one:
+                mark(cell)
 
         plan = Plan(
             tiling,

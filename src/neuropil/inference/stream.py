@@ -15,6 +15,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -50,7 +51,7 @@ def predict_cells(
         engines: the network, once for each device; they share the tiles, and which computes which changes nothing.
         image: what to predict.
         plan: tiles and cells.
-        emit: receives finished cells, one at a time, in another thread.
+        emit: receives finished cells, in another thread: one at a time, but where a GPU computes in several threads.
         clock: is told the voxels of the box that are done.
         done: cells to leave out.
 
@@ -63,10 +64,11 @@ def predict_cells(
         reusing_memory(),
         ThreadPoolExecutor(1, "read") as reader,
         ThreadPoolExecutor(len(engines), "compute") as computer,
+        handing_over(emit, 1 if home is None else min(TAKERS, torch.get_num_threads())) as take,
         ThreadPoolExecutor(1, "write") as writer,
     ):
         for column in columns(plan, len(keep)):
-            canvas = Canvas(plan, keep, emit, home)
+            canvas = Canvas(plan, keep, take, home)
             jobs = canvas.schedule(column, done)
             share = sum(grid.cell(c).size for c in canvas.waiting) / max(len(jobs), 1)
             # As many batches as there must be, all about as large.
@@ -88,6 +90,40 @@ def predict_cells(
             except BaseException:
                 writer.shutdown(wait=True, cancel_futures=True)
                 raise
+
+
+TAKERS = 8
+"""Most threads that take the cells of a GPU: one packs cells for the disk more slowly than a GPU finishes them."""
+
+
+@contextmanager
+def handing_over(emit: Emit, threads: int) -> Iterator[Emit]:
+    """What hands cells to ``emit`` in so many threads, and at the end waits for all; with one thread, ``emit`` itself.
+
+    What ``emit`` raises comes with a later cell, or at the end.
+
+    >>> with handing_over(lambda cell, box, found: print(cell), 2) as take:
+    ...     take((0, 0, 1), Box((0, 0, 0), (1, 1, 1)), np.zeros((3, 1, 1, 1)))
+    (0, 0, 1)
+    """
+    if threads == 1:
+        yield emit
+        return
+    taken: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(threads, "take") as pool:
+
+        def take(cell: Triple, box: Box, found: npt.NDArray[Any]) -> None:
+            taken.append(pool.submit(emit, cell, box, found))
+            while len(taken) > 2 * threads or (taken and taken[0].done()):
+                taken.popleft().result()
+
+        try:
+            yield take
+            for future in taken:
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def columns(plan: Plan, channels: int) -> list[Box]:
