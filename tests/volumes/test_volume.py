@@ -2,13 +2,12 @@
 
 import json
 import pickle
-import warnings
 
 import h5py
 import numpy as np
 import pytest
 
-from neuropil.errors import NeuropilError, Note
+from neuropil.errors import NeuropilError
 from neuropil.geometry import Box
 from neuropil.volumes import (
     LOGIT8,
@@ -17,11 +16,8 @@ from neuropil.volumes import (
     as_volume,
     create_volume,
     open_volume,
-    require_image,
-    require_labels,
     write_volume,
 )
-from neuropil.volumes.volume import check_overlay
 
 
 def test_an_array_is_a_volume_and_is_not_copied():
@@ -76,16 +72,6 @@ def test_offsets_count_channels():
     for shape in [(3, 1, 2, 3), (2, 2, 3)]:
         with pytest.raises(NeuropilError, match="one channel per offset, got 2 offsets"):
             array_volume(np.zeros(shape), Metadata(offsets=offsets))
-
-
-def test_labels_and_images_are_told_apart():
-    with pytest.raises(NeuropilError, match=r"integer ids.*float32"):
-        require_labels(array_volume(np.full((1, 2, 3), 0.5, "f4"))).read()
-    with pytest.raises(NeuropilError, match=r"labels \[z, y, x\]"):
-        require_labels(array_volume(np.zeros((1, 1, 2, 3), "u4")))
-    with pytest.raises(NeuropilError, match=r"image \[z, y, x\]"):
-        require_image(array_volume(np.zeros((1, 1, 2, 3), "u4")))
-    assert require_labels(array_volume(np.zeros((1, 2, 3), "?"))).shape == (1, 2, 3)
 
 
 def test_boxes_and_arrays_must_fit(tmp_path):
@@ -192,15 +178,3 @@ def test_nothing_is_left_after_a_refused_dtype(tmp_path):
     ):
         v.write(v.box, np.zeros((2, 3, 4), "u2"))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_one_shape_of_which_one_alone_has_a_place_is_told():
-    placed, plain = (array_volume(np.ones((2, 3, 4), "u1"), Metadata(origin=origin)) for origin in ((5, 0, 0), None))
-    for pair in ((placed, plain), (plain, placed)):
-        with pytest.warns(Note, match="stores no origin and is taken to begin at"):
-            check_overlay(*pair)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_overlay(plain, plain)
-        check_overlay(placed, placed)
-        check_overlay(placed, array_volume(np.ones((9, 3, 4), "u1")))

@@ -7,8 +7,9 @@ from neuropil.volumes.identity import image_digest, spare_input, stamp
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.opening import as_volume, borrowed, create_volume, list_arrays, open_volume, write_volume
 from neuropil.volumes.pickling import _pickled as _pickled
+from neuropil.volumes.roles import require_image, require_labels
 from neuropil.volumes.tissue import Tissue, in_tissue
-from neuropil.volumes.volume import Volume, array_volume, in_memory, require_image, require_labels
+from neuropil.volumes.volume import Volume, array_volume, in_memory
 
 __all__ = [
     "LINEAR8",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import Box, Triple, VoxelSize, blocks
 from neuropil.volumes.opening import create_volume
+from neuropil.volumes.roles import is_lossy
 from neuropil.volumes.volume import Volume
 
 SLAB_BYTES = 2**28
@@ -151,6 +152,11 @@ def convert_volume(
         voxel_size=voxel_size or source.metadata.voxel_size,
     )
     dtype = voxels.of(source)
+    if is_lossy(source) and not voxels.kind:
+        tell(
+            f"{source.path}: its packing may have changed values (JPEG or its like), which the copy does not say any "
+            "more: it is good for an image, and no place for ids"
+        )
     with create_volume(path, (*channels, *box.shape), dtype, metadata, sharded=sharded) as copy:
         lead = channels[0] if channels else 1
         for part in blocks(box, part_shape(box.shape, copy.chunks, source.chunks, lead * source.dtype.itemsize)):

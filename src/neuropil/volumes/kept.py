@@ -15,7 +15,8 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import blocks
 from neuropil.volumes.identity import stamp
 from neuropil.volumes.opening import open_volume
-from neuropil.volumes.volume import ArrayStore, Volume, check_exact
+from neuropil.volumes.roles import check_exact
+from neuropil.volumes.volume import ArrayStore, Volume
 
 KEPT = 1 << 28
 """Voxels of a mask up to which it is kept, at a byte each; a larger one is read as it is needed."""

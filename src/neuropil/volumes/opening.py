@@ -18,14 +18,9 @@ from neuropil.volumes.formats import CHUNKED
 from neuropil.volumes.formats.base import Colour, Location
 from neuropil.volumes.location import parse_location
 from neuropil.volumes.metadata import Metadata
+from neuropil.volumes.roles import check_exact
 from neuropil.volumes.units import question
-from neuropil.volumes.volume import (
-    Mode,
-    Volume,
-    array_volume,
-    check_exact,
-    first_line,
-)
+from neuropil.volumes.volume import Mode, Volume, array_volume, first_line
 
 
 def open_volume(path: str | Path, mode: Mode = "r", colour: Colour = "", axes: str = "") -> Volume:

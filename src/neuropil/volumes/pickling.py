@@ -8,9 +8,10 @@ from typing import Any
 
 from neuropil.volumes.grey import ScaledStore, scaled_between
 from neuropil.volumes.opening import open_volume
+from neuropil.volumes.roles import WholeStore, require_labels
 from neuropil.volumes.scored import UnlabelledStore, scored_labels
 from neuropil.volumes.tissue import MaskStore, TissueStore, in_tissue, open_mask
-from neuropil.volumes.volume import Volume, WholeStore, array_volume, in_memory, require_labels
+from neuropil.volumes.volume import Volume, array_volume, in_memory
 
 
 def _pickled(volume: Volume) -> tuple[Any, ...]:

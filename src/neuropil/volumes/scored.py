@@ -11,16 +11,9 @@ import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.opening import open_volume
+from neuropil.volumes.roles import check_overlay, require_labels
 from neuropil.volumes.tissue import Tissue, in_tissue, tissue_of
-from neuropil.volumes.volume import (
-    Index,
-    Volume,
-    WrappedStore,
-    check_overlay,
-    find_wrapper,
-    in_memory,
-    require_labels,
-)
+from neuropil.volumes.volume import Index, Volume, WrappedStore, find_wrapper, in_memory
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,15 +18,8 @@ from neuropil.geometry import Box, Offsets, Triple, default_offsets
 from neuropil.volumes.identity import stamp
 from neuropil.volumes.kept import is_tissue, open_kept
 from neuropil.volumes.metadata import JSON, Metadata
-from neuropil.volumes.volume import (
-    Index,
-    ReadOnlyStore,
-    Volume,
-    WrappedStore,
-    check_overlay,
-    find_wrapper,
-    in_memory,
-)
+from neuropil.volumes.roles import check_overlay
+from neuropil.volumes.volume import Index, ReadOnlyStore, Volume, WrappedStore, find_wrapper, in_memory
 
 KEY = "tissue"
 """The attribute in which outputs store what was left out."""

@@ -11,7 +11,7 @@ from foreign import IMAGE, numbers, same
 from neuropil.errors import NeuropilError, Note
 from neuropil.geometry import Box
 from neuropil.volumes import open_volume
-from neuropil.volumes.volume import require_labels
+from neuropil.volumes.roles import require_labels
 
 
 def cloud_volume(path, array, **options):

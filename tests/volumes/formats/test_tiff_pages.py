@@ -8,7 +8,7 @@ from PIL import Image
 from foreign import IMAGE, numbers, same
 from neuropil.errors import NeuropilError, Note
 from neuropil.volumes import open_volume
-from neuropil.volumes.volume import require_labels
+from neuropil.volumes.roles import require_labels
 
 BOTH = pytest.mark.parametrize("name", ["a.tif", "*.tif"])
 """As a file, and as a stack of one section."""

@@ -13,7 +13,7 @@ from neuropil.dataset import VolumeDataset
 from neuropil.errors import Note
 from neuropil.sources import LabelledVolume
 from neuropil.volumes.formats import tiles
-from neuropil.volumes.volume import require_labels
+from neuropil.volumes.roles import require_labels
 
 SHAPE, TILE = (3, 23, 31), (8, 10)
 
