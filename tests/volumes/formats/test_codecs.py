@@ -50,6 +50,21 @@ def test_zarr_2(tmp_path, name):
     check(tmp_path / "a.zarr")
 
 
+@pytest.mark.parametrize("name", ["Htj2k", "Jpegls", "Zstd"])
+def test_codecs_of_pictures_are_no_place_for_ids(tmp_path, name):
+    codec = getattr(pytest.importorskip("imagecodecs.numcodecs"), name)()
+    numcodecs.register_codec(type(codec))
+    labels = np.tile(ARRAY[:, :16, :16], (1, 4, 4)).astype("u1")
+    options = {"chunks": (1, 64, 64), "zarr_format": 2, "compressors": codec}
+    zarr.create_array(tmp_path / "a.zarr", data=labels, **options)
+    volume = open_volume(tmp_path / "a.zarr")
+    if name == "Zstd":
+        assert (require_labels(volume).read() == labels).all()
+    else:
+        with pytest.raises(NeuropilError, match="got JPEG or another packing"):
+            require_labels(volume)
+
+
 @pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr")
 @pytest.mark.parametrize("form", [2, 3])
 def test_codecs_that_round_are_no_place_for_ids(tmp_path, form):

@@ -207,12 +207,21 @@ def test_parts_whose_numbers_mean_others_are_refused(tmp_path):
 @pytest.mark.parametrize("parts", [False, True])
 @pytest.mark.parametrize(
     ("packing", "dtype", "lossy"),
-    [("ZFP", "i4", True), (0, "f4", True), (0, "i4", False), (4, "i4", True), (4, "u1", True)],
+    [
+        ("ZFP", "i4", True),
+        ("Blosc2", "i4", False),
+        ("Blosc2 cut", "f4", True),
+        (0, "f4", True),
+        (0, "i4", False),
+        (4, "i4", True),
+        (4, "u1", True),
+    ],
 )
 def test_packings_that_change_ids(tmp_path, packing, dtype, lossy, parts):
     """ZFP, and the scale offset of HDF5: of whole numbers where it keeps some bits only. In parts, too."""
     hdf5plugin = pytest.importorskip("hdf5plugin")
-    options = hdf5plugin.Zfp(rate=8) if packing == "ZFP" else {"scaleoffset": packing, "chunks": (2, 10, 10)}
+    plugins = {"ZFP": hdf5plugin.Zfp(rate=8), "Blosc2": hdf5plugin.Blosc2(), "Blosc2 cut": hdf5plugin.Blosc2(filters=4)}
+    options = plugins.get(packing, {"scaleoffset": packing, "chunks": (2, 10, 10)})
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", data=IMAGE.astype(dtype), **options)
         layout = h5py.VirtualLayout(IMAGE.shape, dtype)

@@ -20,10 +20,11 @@ _SIGNS = ("compressor", "filters", "codec", "compression")
 """Words in TensorStore's messages about what it cannot unpack."""
 
 _LOSSY = (
-    "zfpy", "quantize", "bitround", "fixedscaleoffset", "fixed_scale_offset", "astype", "imagecodecs_jpeg",
-    "imagecodecs_lerc", "imagecodecs_webp", "imagecodecs_zfp", "jpeg", "lerc", "webp",
+    "zfp", "quantize", "bitround", "fixedscaleoffset", "fixed_scale_offset", "astype", "jpeg", "lerc", "webp", "htj2k",
+    "avif", "heif", "jetraw", "sperr", "sz3", "bfloat16", "float24", "pixarlog", "packints", "meshopt", "cms", "dds",
+    "rgbe", "ultrahdr", "eer", "gif",
 )  # fmt: skip
-"""What the names of codecs begin with that may change values: of numcodecs and imagecodecs."""
+"""What the names of codecs begin with that may change values: of numcodecs, and of imagecodecs behind its own."""
 
 
 def lacks_codec(error: BaseException) -> bool:
@@ -85,7 +86,8 @@ def open_by_zarr(container: str, name: str, values: Mapping[str, Any], path: str
         raise NeuropilError(
             f"cannot read {path}, packed by {wanted}: {type(error).__name__}: {first_line(error)}"
         ) from error
-    lossy = any(name.rpartition(".")[2].lower().startswith(_LOSSY) for name in codec_names(values))
+    short = [name.rpartition(".")[2].lower().removeprefix("imagecodecs_") for name in codec_names(values)]
+    lossy = any(name.startswith(_LOSSY) for name in short)
     return ZarrStore(array, path, lossy)
 
 

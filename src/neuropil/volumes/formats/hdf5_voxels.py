@@ -28,8 +28,12 @@ _FILTERS = {
 }  # fmt: skip
 """Registered HDF5 filters that hdf5plugin brings."""
 
-_LOSSY = (32013, 32017, 32019, 32022, 32023, 32024, 32028)
-"""Those that may change values: ZFP, SZ, JPEG, BitGroom, Granular BitRound, SZ3, SPERR."""
+_LOSSY = (
+    32005, 32007, 32012, 32013, 32014, 32016, 32017, 32019,  # APAX, JPEG XR, JPEG-LS, ZFP, fpzip, B3D, SZ, JPEG
+    32021, 32022, 32023, 32024, 32028, 32030,  # FAPEC, BitGroom, Granular BitRound, SZ3, SPERR, FFMPEG
+)  # fmt: skip
+"""Registered filters that may change values."""
+_BLOSC2, _TRUNCATES = 32026, 4  # its filter that cuts the precision of floats
 _LOOKED_FOR = 20_000
 """Chunks up to which their places are looked at when a dataset is opened."""
 _SCALE_OFFSET = 6  # of HDF5 itself: changes floats
@@ -58,6 +62,8 @@ def check_readable(dataset: Any, container: str, path: str) -> bool:
 def _changes(code: int, values: tuple[int, ...], dtype: Any) -> bool:
     """Whether a filter may change values. That of HDF5 itself rounds floats, and cuts whole numbers to the bits that
     were asked for; of these 0 are as many as needed."""
+    if code == _BLOSC2:
+        return len(values) > 5 and values[5] == _TRUNCATES
     return code in _LOSSY or (code == _SCALE_OFFSET and (dtype.kind == "f" or values[1] > 0))
 
 
