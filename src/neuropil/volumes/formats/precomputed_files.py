@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ class ChunkFiles(ReadOnlyStore):
     def _fetch(self, name: str) -> bytes | None:
         known = {f"{self.scale['key']}/{name}{ending}": unpack for ending, unpack in _UNPACK.items()}
         if keys.in_folder(self.container):
-            there = [key for key in known if keys.exists(self.container, key)]
+            there = [key for key in known if os.path.lexists(os.path.join(self.container, key))]
             if len(there) > 1:
                 raise NeuropilError(
                     f"a chunk of {self.container} lies there as {there[0]} and as {there[1]}: which of them is meant "
