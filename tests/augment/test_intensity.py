@@ -89,4 +89,4 @@ def test_tables_are_read_alike_on_processors_and_gpus():
     rng = np.random.default_rng(0)
     image = torch.from_numpy(rng.integers(0, 256, (3, 7, 9), dtype=np.uint8)).transpose(1, 2)
     table = torch.from_numpy(rng.random((3, 256), np.float32))
-    assert torch.equal(intensity._look_up(image, table), intensity._gather(image, table))
+    assert torch.equal(intensity.look_up(image, table), intensity._gather(image, table))

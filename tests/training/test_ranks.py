@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import torch
 import forks
 from classic_data import free_port
 from neuropil import NeuropilError, train
+from neuropil.config import TrainingConfig
+from neuropil.training import ranks
 from neuropil.training.batches import Numbers
 from training_data import recipe, stripes, weights
 
@@ -38,16 +41,36 @@ def data(tmp_path_factory):
     return stripes(tmp_path_factory.mktemp("stripes"))
 
 
+@pytest.mark.parametrize(("allowed", "told"), [(True, "TF32, with 10 bits"), (False, "float32 as it is")])
+def test_a_run_in_fp32_on_a_gpu_says_what_its_convolutions_use(monkeypatch, capsys, allowed, told):
+    asked = {}
+
+    class Launched:
+        def __init__(self, **given):
+            asked.update(given)
+
+        def launch(self):
+            pass
+
+    monkeypatch.setattr(ranks, "Fabric", Launched)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
+    ranks.start_fabric(TrainingConfig(device="cuda", precision="fp32"), own=True)
+    assert (asked["accelerator"], asked["precision"]) == ("cuda", "32-true")
+    assert told in capsys.readouterr().out
+    assert not logging.getLogger("lightning_fabric").isEnabledFor(logging.INFO)
+
+
 def two_ranks(configs, folder):
     """Two processes that know of each other as ``torchrun`` lets them, which starts three interpreters."""
     (folder / "recipe.json").write_text(json.dumps([config.to_dict() for config in configs]))
     known = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     known |= {"GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "none"}
-    ranks = [
+    started = [
         forks.start("-c", CODE, folder / "recipe.json", folder / "out", environ={**known, "RANK": n, "LOCAL_RANK": n})
         for n in ("0", "1")
     ]
-    return [rank.wait() for rank in ranks]
+    return [rank.wait() for rank in started]
 
 
 def by_torchrun(config, folder, *more):

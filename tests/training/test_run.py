@@ -7,7 +7,9 @@ from typer.testing import CliRunner
 from neuropil import cli, train
 from neuropil.config import config_to_yaml
 from neuropil.errors import NeuropilError
-from neuropil.training.run import check_folder, start_run
+from neuropil.models.checkpoint import read_checkpoint, save_checkpoint
+from neuropil.training.ranks import start_fabric
+from neuropil.training.run import check_folder, restore, start_run
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +52,18 @@ def test_validation_losses_are_printed(data, tmp_path, capsys):
 
 
 def test_start_run_names_the_keys_that_differ(data, tmp_path):
-    from neuropil.training.ranks import start_fabric
-
     config = recipe(data, "training.iterations=1")
     with pytest.raises(NeuropilError, match=r"model\.widths \(64, 96, 128, 160\) there, \(4, 6\) here"):
         start_run(config, start_fabric(config.training, own=True), None, tmp_path, "snemi3d")
+
+
+def test_a_run_of_a_gpu_goes_on_where_adam_is_not_fused(data, tmp_path):
+    config = recipe(data, "training.iterations=1")
+    last = train(config, tmp_path / "gpu")
+    content = read_checkpoint(last)
+    for group in content["optimizer"]["param_groups"]:
+        group["fused"] = True
+    save_checkpoint(last, content)
+    run = start_run(config, start_fabric(config.training, own=True), None, tmp_path, None)
+    assert restore(run, last).iteration == 1
+    assert [group["fused"] for group in run.optimizer.param_groups] == [None, None]

@@ -14,7 +14,7 @@ from neuropil.augment.geometry import (
     turned,
     undone,
 )
-from neuropil.augment.intensity import Curves, Intensity, apply_curves, draw_curves, to_unit
+from neuropil.augment.intensity import Curves, Intensity, apply_curves, draw_curves, look_up, to_unit
 from neuropil.augment.together import Drawn, FlatVoxels, Held, Together, Window, send, turn_held, vary_together
 from neuropil.augment.warp import Warp, Warped, apply_warp, draw_warp, longest_reach, shrink
 
@@ -41,6 +41,7 @@ __all__ = [
     "edges_inside",
     "inverse",
     "longest_reach",
+    "look_up",
     "moved",
     "readings",
     "send",

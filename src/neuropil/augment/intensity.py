@@ -105,7 +105,7 @@ def apply_curves(image_ZYX: Tensor, curves: Curves | None) -> Tensor:
     # Of bytes there are 256: powers of these, and a table for each section, instead of a power for each voxel.
     greys_Z1G = to_unit(torch.arange(256, dtype=torch.uint8, device=image_ZYX.device)).expand(len(image_ZYX), 1, -1)
     table_Z1G = greys_Z1G if columns is None else bent(greys_Z1G, columns)
-    return _look_up(image_ZYX, table_Z1G[:, 0].contiguous())
+    return look_up(image_ZYX, table_Z1G[:, 0].contiguous())
 
 
 def curve_columns(curves: Curves) -> npt.NDArray[np.float32]:
@@ -128,8 +128,12 @@ def bent(unit_ZYX: Tensor, columns_3Z11: Tensor) -> Tensor:
     return torch.addcmul(shift, unit_ZYX, factor).clamp_(0, 1).pow_(power)
 
 
-def _look_up(image_ZYX: Tensor, table_ZG: Tensor) -> Tensor:
-    """What the table of its section says of each voxel, in contiguous memory."""
+def look_up(image_ZYX: Tensor, table_ZG: Tensor) -> Tensor:
+    """What the table of its section, float32 of 256 values, says of each byte; in contiguous memory.
+
+    >>> look_up(torch.full((1, 1, 2), 7, dtype=torch.uint8), torch.arange(256.0)[None]).tolist()
+    [[[7.0, 7.0]]]
+    """
     if image_ZYX.device.type != "cpu":
         return _gather(image_ZYX, table_ZG)
     found = torch.empty(image_ZYX.shape)

@@ -57,3 +57,12 @@ def _check_cube(config: Config) -> None:
     sectioned = ("aux_erosions", "aux_contour", "aux_distance", "aux_descriptors")
     if used := [name for name in sectioned if getattr(model, name)]:
         raise NeuropilError(f"model.{used[0]}: made of sections as they lie, which augment.cube turns; use one of them")
+
+
+def taught(config: Config) -> bool:
+    """Whether any volume to learn from has a teacher's affinities.
+
+    >>> taught(Config())
+    False
+    """
+    return any(pair.teacher is not None for pair in config.data.train)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,11 +26,12 @@ from neuropil.augment import (
     draw_curves,
     draw_defects,
     draw_symmetry,
+    look_up,
     send,
     to_unit,
     turn_affinities,
 )
-from neuropil.config import AugmentConfig, Config, DataConfig, VolumePair
+from neuropil.config import AugmentConfig, Config, DataConfig, VolumePair, taught
 from neuropil.dataset import Sample, VolumeDataset, Wanted, collate, sample_rng
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, VoxelSize
@@ -256,11 +258,6 @@ def prepare(samples: Sequence[Sample], config: Config, seed: int, augment: Augme
     return complete(vary(samples, config, seed, augment), config, augment)
 
 
-def taught(config: Config) -> bool:
-    """Whether any volume of a recipe has a teacher's affinities."""
-    return any(pair.teacher is not None for pair in config.data.train)
-
-
 class Told(NamedTuple):
     """What a teacher says of a sample, or of a batch, after its symmetry."""
 
@@ -331,7 +328,8 @@ def with_targets(stack: VariedBatch, config: Config, augment: AugmentConfig | No
     if stack.told is None:
         return batch
     codes, known = stack.told
-    soft = _table(codes.device).index_select(0, codes.flatten().int()).view(codes.shape)
+    tables = _table(codes.device).expand(math.prod(codes.shape[:3]), -1)
+    soft = look_up(codes.flatten(0, 2), tables.contiguous()).view(codes.shape)
     valid = affinity_targets(usable, model.offsets)[0] & known[:, :, None, None, None]
     return batch._replace(soft_BEZYX=soft, soft_validity_BEZYX=valid)
 
@@ -345,9 +343,10 @@ def _told(teacher: TeacherAffinities | None, symmetry: Symmetry, config: Config)
     """What is said of a sample after its symmetry, nothing where its labels were displaced."""
     if not taught(config):
         return None
-    offsets, patch = config.model.offsets, config.training.patch
+    offsets = config.model.offsets
     if teacher is None:
-        return Told(torch.zeros(len(offsets), *patch, dtype=torch.uint8), torch.zeros(len(offsets), dtype=torch.bool))
+        nothing = torch.zeros(len(offsets), *config.training.patch, dtype=torch.uint8)
+        return Told(nothing, torch.zeros(len(offsets), dtype=torch.bool))
     codes, known = turn_affinities(teacher.codes_EZYX, teacher.offsets, offsets, symmetry)
     return Told(codes, torch.tensor(known))
 

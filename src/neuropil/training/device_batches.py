@@ -25,7 +25,7 @@ from neuropil.augment import (
     turn_held,
     vary_together,
 )
-from neuropil.config import AugmentConfig, Config
+from neuropil.config import AugmentConfig, Config, taught
 from neuropil.dataset import Sample, Spot, VolumeDataset
 from neuropil.inference.memory import free_memory
 from neuropil.sources import Source, TeacherAffinities
@@ -38,7 +38,6 @@ from neuropil.training.batches import (
     batches,
     cut_margin,
     draw,
-    taught,
     vary_and_pack,
     with_targets,
 )

@@ -94,7 +94,8 @@ def _affinity_terms(
     target, valid = batch.target_BEZYX, batch.validity_BEZYX
     weighed: dict[str, tuple[float, Tensor]] = {}
     if loss.bce:
-        weights = None if loss.edge_weights is None else torch.tensor(loss.edge_weights, device=logits_BEZYX.device)
+        asked = loss.edge_weights  # sent without waiting for a GPU
+        weights = None if asked is None else torch.tensor(asked).to(logits_BEZYX.device, non_blocking=True)
         weighed["bce"] = (
             loss.bce,
             balanced_bce(

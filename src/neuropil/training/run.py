@@ -15,12 +15,11 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from neuropil.config import Config, config_to_yaml, load_config
+from neuropil.config import Config, config_to_yaml, load_config, taught
 from neuropil.errors import NeuropilError
 from neuropil.geometry import VoxelSize
 from neuropil.models import build_network, check_spread
 from neuropil.models.checkpoint import is_checkpoint, load_matching, load_weights, read_checkpoint, save_checkpoint
-from neuropil.training.batches import taught
 from neuropil.training.optimizers import make_optimizer, start_average
 from neuropil.training.ranks import prepare_norms
 from neuropil.volumes.atomic import expect_output, write_text
@@ -225,6 +224,9 @@ def restore(run: Run, path: Path) -> Step:
         print(f"note: {line}", flush=True)
     load_weights(run.average.module, content, path)
     load_weights(plain(run.network), {"weights": content["weights"]}, path)
+    # Whether Adam is fused is a matter of the device, which may be another one now.
+    for theirs, ours in zip(content["optimizer"]["param_groups"], run.optimizer.param_groups, strict=True):
+        theirs["fused"] = ours["fused"]
     run.optimizer.load_state_dict(content["optimizer"])
     run.average.n_averaged.copy_(content["averaged"])
     run.fabric.strategy.precision.load_state_dict(content.get("precision", {}))
