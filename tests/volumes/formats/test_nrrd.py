@@ -52,11 +52,13 @@ def test_nrrd_voxels_outside_of_the_folder_are_asked_for(tmp_path, monkeypatch):
     (tmp_path / "in" / "far.nrrd").write_text(head + "../out.raw\n")
     (tmp_path / "in" / "near.nrrd").write_text(head + "near.raw\n")
     (tmp_path / "in" / "many.nrrd").write_text(head + "near_%03d.raw 1 2 1\n")
+    (tmp_path / "in" / "list.nhdr").write_text(head + "LIST\nnear.raw\nnear.raw\n")
     assert (open_volume(tmp_path / "in" / "near.nrrd").read() == array).all()
     with pytest.raises(NeuropilError, match="allow-outside"):
         open_volume(tmp_path / "in" / "far.nrrd")
-    with pytest.raises(NeuropilError, match="join the files first"):
-        open_volume(tmp_path / "in" / "many.nrrd")
+    for several in ("many.nrrd", "list.nhdr"):
+        with pytest.raises(NeuropilError, match="join the files first"):
+            open_volume(tmp_path / "in" / several)
     monkeypatch.setenv("NEUROPIL_ALLOW_OUTSIDE", "1")
     assert (open_volume(tmp_path / "in" / "far.nrrd").read() == array).all()
 

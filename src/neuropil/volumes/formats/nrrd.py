@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import io
+import re
 import zlib
 from collections.abc import Callable
 from math import prod
@@ -26,6 +27,7 @@ from neuropil.volumes.volume import ArrayStore, Mode, Volume, arranged
 
 _ENCODINGS = ("raw", "gzip", "gz", "bzip2", "bz2", "ascii", "text", "txt")
 
+_HEAD = 1 << 16  # bytes that a header may have before its field of files
 _LONGEST = 8  # bytes of a value
 _UNPACK: dict[str, Callable[[bytes, int], bytes]] = {
     "gzip": lambda packed, most: zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(packed, most),
@@ -46,6 +48,7 @@ def open_nrrd(location: Location, mode: Mode = "r") -> Volume:
     path = read_only_file(location, mode, "nrrd")
     import nrrd
 
+    _check_one_file(path)
     with damage_told(path):
         first = nrrd.read_header(path)
     _check_spelling(first, path)
@@ -120,10 +123,17 @@ def _read(path: str) -> tuple[npt.NDArray[Any], Any]:
     return array, header
 
 
+def _check_one_file(path: str) -> None:
+    """Refuse voxels in several files, over whose names pynrrd would stumble."""
+    with Path(path).open("rb") as file:
+        named = re.search(rb"^data ?file: *(LIST.*|.*%.*)$", file.read(_HEAD).partition(b"\n\n")[0], re.M | re.I)
+    if named is not None:
+        told = named[1].decode(errors="replace").strip()
+        raise NeuropilError(f"expected voxels in one file, got {told!r}, in {path}; join the files first")
+
+
 def _check_data_file(path: str, named: str) -> None:
     """Voxels that lie in a file of their own follow the rule of all formats: inside the folder, else asked for."""
-    if named.startswith("LIST") or "%" in named:
-        raise NeuropilError(f"expected voxels in one file, got {named!r}, in {path}; join the files first")
     if named:
         check_inside(path, named, "the data file")
 
@@ -222,7 +232,7 @@ def _on_axes(header: Any, arrangement: Arrangement, path: str) -> tuple[Any, Any
         spacings = _spread(header, arrangement, mins, maxs)
     if spacings is None or not np.isfinite(np.concatenate([spacings, *given[1:]])).all() or not spacings.all():
         fields = {name: _field(header, name) for name in ("spacings", "axis mins", "axis maxs")}
-        told = ", ".join(f"{name} {list(values)}" for name, values in fields.items() if values is not None)
+        told = ", ".join(f"{name} {np.array(values).tolist()}" for name, values in fields.items() if values is not None)
         raise NeuropilError(
             f"expected a spacing for x, y and z, got {told}, in {path}; write `spacings`, "
             "or `centerings` with `axis mins` and `axis maxs`"
