@@ -77,6 +77,22 @@ def test_bytes_beyond_127_are_unsigned_and_what_is_not_said_is_told(tmp_path):
         same(write(tmp_path / "a.mrc", IMAGE, spread(-100, 100, 0)), IMAGE.view(np.int8))
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_numbers_beyond_32767_are_unsigned(tmp_path, order):
+    """As microscopes keep them that have no mode for unsigned ones: the header alone tells."""
+    values = IMAGE.astype("u2") * 250
+
+    def say(header):
+        header.dmin, header.dmax = 0, 62250
+
+    stored = values.view("i2").astype(f"{order}i2")
+    with pytest.warns(Note, match="values up to 62250, so its numbers of 16 bits are read as unsigned"):
+        same(write(tmp_path / "a.mrc", stored, say), values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same(write(tmp_path / "b.mrc", stored), values.view("i2"))
+
+
 def test_the_origin_of_imod_has_the_other_sign_unless_it_says_not(tmp_path):
     assert same(write(tmp_path / "a.mrc", IMAGE, flags(0)), IMAGE).start == (1, 0, 1)
     assert same(write(tmp_path / "a.mrc", IMAGE, flags(4)), IMAGE).start == (-1, 0, -1)

@@ -29,8 +29,9 @@ _ALIKE = 0.01
 def open_mrc(location: Location, mode: Mode = "r") -> Volume:
     """A volume of electron microscopy or tomography, mapped; its header has Å.
 
-    Bytes are signed as MRC2014 has them, unless the header says otherwise: by IMOD's flags, or by a largest value
-    beyond 127. The place is that of the origin, else of the first column, row and section.
+    Whole numbers are signed as MRC2014 has them, unless the header says otherwise: by a largest value beyond those of
+    their type, and of bytes by IMOD's flags. The place is that of the origin, else of the first column, row and
+    section.
     """
     path = read_only_file(location, mode, "mrcfile")
     import mrcfile
@@ -50,8 +51,8 @@ def open_mrc(location: Location, mode: Mode = "r") -> Volume:
     if sorted(order) != [1, 2, 3]:
         raise NeuropilError(f"expected axes 1, 2, 3 in any order, got {order}, in the header of {path}")
     array = array[np.newaxis] if array.ndim == 2 else array
-    if array.dtype == np.int8 and not _signed(header, path):
-        array = array.view(np.uint8)
+    if array.dtype.kind == "i" and not _signed(header, array.dtype, path):
+        array = array.view(array.dtype.str.replace("i", "u"))
     names = ["t"] * (array.ndim - 3) + ["xyz"[n - 1] for n in order]  # several volumes are no channels
     arrangement = arrange(array.shape, names, path)
     metadata = _metadata(header, size, arrangement, path)
@@ -100,16 +101,18 @@ def _order(header: Any) -> str:
     return ("<" if sys.byteorder == "little" else ">") if order == "=" else str(order)
 
 
-def _signed(header: Any, path: str) -> bool:
-    """Whether bytes are signed. Before MRC2014 they seldom were, and nothing said so."""
-    flags = _flags(header)
+def _signed(header: Any, dtype: np.dtype[Any], path: str) -> bool:
+    """Whether whole numbers are signed. Before MRC2014 bytes seldom were, and nothing said so; some microscopes keep
+    unsigned numbers of 16 bits as signed ones."""
+    flags = _flags(header) if dtype == np.int8 else None
     if flags is not None:
         return bool(flags & _SIGNED)
-    least, most = float(header.dmin), float(header.dmax)
-    if 127 < most <= 255 and least >= 0:
-        tell(f"{path}: its header has values up to {most:g}, so its bytes are read as unsigned")
+    least, most, limit = float(header.dmin), float(header.dmax), np.iinfo(dtype).max
+    if limit < most <= 2 * limit + 1 and least >= 0:
+        what = "bytes" if dtype == np.int8 else "numbers of 16 bits"
+        tell(f"{path}: its header has values up to {most:g}, so its {what} are read as unsigned")
         return False
-    if int(header.nversion) == 0 and not (least <= most and (least < 0 or least < most)):
+    if dtype == np.int8 and int(header.nversion) == 0 and not (least <= most and (least < 0 or least < most)):
         tell(f"{path} does not say whether its bytes are signed; they are read as signed, as MRC2014 has it")
     return True
 
