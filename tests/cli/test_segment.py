@@ -78,6 +78,14 @@ def test_arrays_without_metadata_get_the_defaults_and_two_lines(folder):
     )
 
 
+def test_bytes_of_yes_and_no_are_questioned(folder):
+    for most, told in ((1, True), (255, False)):
+        write_volume("bits.h5", (np.indices((3, 2, 8, 8)).sum(axis=0) % 2 * most).astype(np.uint8))
+        code, out, _ = neuropil("segment", "bits.h5", "-o", "seg.h5", "--force")
+        assert code == 0
+        assert ("bits.h5 holds 0 and 1 in its middle: as bytes these are 0 and 1/255" in out) == told
+
+
 def test_offsets_given_win_over_those_stored(folder, affinities):
     metadata = Metadata(offsets=NEAREST)
     write_volume("turned.h5", open_volume("bare.h5").read()[::-1].copy(), metadata)
