@@ -23,6 +23,10 @@ COMPRESSIONS = {
     "zarr3": [None, "zstd", "blosc", "gzip"],
     "ome": [None, "zstd"],
     "tiff": [None, "zlib", "zstd", "lzw"],
+    "n5": [None, "gzip", "bzip2", "zstd"],
+    "nrrd": ["raw", "gzip", "bzip2"],
+    "mrc": [None],
+    "nifti": [None, "gz"],
 }
 SIZE, PLACE = np.array([40.0, 5.0, 4.0]), np.array([80.0, 10.0, 4.0])
 ALL = [
@@ -30,8 +34,10 @@ ALL = [
     for form, compressions in COMPRESSIONS.items()
     for *rest, compression in product(DTYPES, AXES, UNITS, [False, True], compressions)
     if not (form == "tiff" and (rest[0] == "u8" or not rest[1].endswith("yx")))
+    and not (form == "mrc" and (rest[0] not in ("i1", "i2", "u2", "f4") or "c" in rest[1]))
+    and not (form == "nifti" and (rest[1] != "xyz" or rest[2] not in ("um", "mm") or rest[3]))
 ]
-SOME = random.Random(19).sample(ALL, 400)
+SOME = random.Random(19).sample(ALL, 480)
 
 
 def zarr_codecs(compression, form):
@@ -65,6 +71,8 @@ def write(folder, form, axes, unit, placed, compression, stored):
         tifffile.imwrite(folder / "a.ome.tif", stored, ome=True, metadata=metadata, compression=compression,
                          photometric="minisblack")  # fmt: skip
         return folder / "a.ome.tif"
+    if form in OTHERS:
+        return OTHERS[form](folder, axes, unit, size, place if placed else None, compression, stored)
     version = 2 if form != "zarr3" else 3
     group = zarr.create_group(folder / "a.zarr", zarr_format=version)
     array = group.create_array(
@@ -82,6 +90,60 @@ def write(folder, form, axes, unit, placed, compression, stored):
     named = [{"name": a, "type": "channel"} if a == "c" else {"name": a, "unit": unit, "type": "space"} for a in axes]
     group.attrs["multiscales"] = [{"axes": named, "datasets": [{"path": "s0", "coordinateTransformations": steps}]}]
     return folder / "a.zarr/s0"
+
+
+def n5(folder, axes, unit, size, place, compression, stored):
+    """By TensorStore; x, y, z where NumPy counts z, y, x."""
+    import tensorstore as ts
+
+    about = {
+        "dimensions": stored.shape[::-1], "blockSize": [4] * stored.ndim, "dataType": str(stored.dtype),
+        "compression": {"type": compression or "raw"}, "axes": list(axes[::-1]),
+    }  # fmt: skip
+    kept = {"driver": "file", "path": f"{folder}/a.n5/d"}
+    ts.open({"driver": "n5", "kvstore": kept, "metadata": about}, create=True).result().write(stored.T).result()
+    described = json.loads((folder / "a.n5/d/attributes.json").read_text())
+    described |= {"resolution": size[::-1], "units": [unit] * 3, **({"offset": place[::-1]} if place else {})}
+    (folder / "a.n5/d/attributes.json").write_text(json.dumps(described))
+    return folder / "a.n5/d"
+
+
+def nrrd(folder, axes, unit, size, place, compression, stored):
+    """By pynrrd, whose axes have labels, spacings and beginnings, the last stored one first."""
+    pynrrd = pytest.importorskip("nrrd")
+    full = iter(zip(size, place or [0.0] * 3, strict=True))
+    steps, mins = zip(*[next(full) if axis != "c" else (np.nan, np.nan) for axis in axes], strict=True)
+    header = {"encoding": compression, "labels": list(axes[::-1]), "units": [unit] * len(axes), "spacings": steps[::-1]}
+    header |= {"axis mins": mins[::-1]} if place else {}
+    pynrrd.write(str(folder / "a.nrrd"), stored, header, index_order="C")
+    return folder / "a.nrrd"
+
+
+def mrc(folder, axes, unit, size, place, compression, stored):
+    """By mrcfile, in Å, whose cells and places count x, y, z, and starts columns, rows and sections."""
+    mrcfile = pytest.importorskip("mrcfile")
+    with mrcfile.new(folder / "a.mrc") as file:
+        file.set_data(stored)
+        lengths = dict(zip(axes, stored.shape, strict=True))
+        file.header.mx, file.header.my, file.header.mz = (lengths[axis] for axis in "xyz")
+        file.header.cella = tuple(lengths[axis] * 10 * n for axis, n in zip("xyz", SIZE[::-1], strict=True))
+        file.header.maps, file.header.mapr, file.header.mapc = ("xyz".index(axis) + 1 for axis in axes)
+        file.header.origin = tuple(PLACE[::-1] * 10) if place else (0, 0, 0)
+    return folder / "a.mrc"
+
+
+def nifti(folder, axes, unit, size, place, compression, stored):
+    """By nibabel, which counts x, y, z."""
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(stored, np.diag([*size, 1]), dtype=stored.dtype)
+    image.header.set_xyzt_units({"um": "micron"}.get(unit, unit))
+    name = f"a.nii{'.gz' if compression else ''}"
+    nibabel.save(image, folder / name)
+    return folder / name
+
+
+OTHERS = {"n5": n5, "nrrd": nrrd, "mrc": mrc, "nifti": nifti}
+"""Formats that have an order or units of their own."""
 
 
 @pytest.mark.parametrize("case", SOME, ids=lambda case: "-".join(str(part) for part in case))
