@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from itertools import repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -70,13 +71,12 @@ def recipe(widths: tuple[int, ...], device: str, tiny: bool) -> Config:
     )
 
 
-def tissue(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """An image of this shape and its labels: a small synthetic volume, mirrored until it is large enough."""
+def tissue(shape: tuple[int, int, int], labelled: bool = True) -> list[np.ndarray]:
+    """An image of this shape and, if wanted, its labels: a small synthetic volume, mirrored until it is large."""
     small = tuple(min(n, m) for n, m in zip(shape, (20, 256, 256), strict=True))
     arrays = [part if isinstance(part, np.ndarray) else part.read() for part in synthetic.neuropil(small, seed=0)]
-    wide = [[(0, n - m) for n, m in zip(shape, small, strict=True)] for _ in arrays]
-    image, labels = (np.pad(array, around, mode="symmetric") for array, around in zip(arrays, wide, strict=True))
-    return image, labels
+    around = [(0, n - m) for n, m in zip(shape, small, strict=True)]
+    return [np.pad(array, around, mode="symmetric") for array in arrays[: 1 + labelled]]
 
 
 def wait(device: torch.device) -> None:
@@ -123,36 +123,40 @@ def predict(widths: tuple[int, ...], views: int, device: str, tiny: bool) -> dic
     config = recipe(widths, device, tiny)
     torch.manual_seed(0)
     model = Model(build_network(config.model).eval(), config, {})
-    image = tissue((6, 96, 96) if tiny else (100, 1024, 1024))[0]
+    (image,) = tissue((6, 96, 96) if tiny else (100, 1024, 1024), labelled=False)
     settings = config.predict.model_copy(update={"tta": views})
     request = make_request(model, array_volume(image), settings, device=device)
     predict_request(request)
-    seconds = []
-    for _ in range(1 if tiny else 2):
-        start = time.perf_counter()
-        predict_request(request)
-        seconds.append(time.perf_counter() - start)
-    with TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        predict_volume(model, array_volume(image), Path(folder) / "affinities.zarr", settings, device=device)
-        disk = time.perf_counter() - start
+    repeats = 1 if tiny or views > 1 else 2
+    found = {"package": image.size / min(seconds(lambda: predict_request(request), repeats)) / 1e6}
+    if views == 1:
+        with TemporaryDirectory() as folder:
+            out = Path(folder) / "affinities.zarr"
+            (disk,) = seconds(lambda: predict_volume(model, image, out, settings, device=device), 1)
+        found["to disk"] = image.size / disk / 1e6
     tiling = request.tiling()
     engine = request.engines(request.bf16)[0]
     window = torch.rand(request.batch(tiling), *tiling.shape, device=request.device)
-    alone = []
-    with torch.inference_mode():
-        for _ in range(3 if tiny else 8):
-            wait(request.device)
-            start = time.perf_counter()
-            for _ in range(views):
-                engine._probabilities(window, range(len(engine.offsets)))
-            wait(request.device)
-            alone.append(time.perf_counter() - start)
-    return {
-        "package": image.size / min(seconds) / 1e6,
-        "to disk": image.size / disk / 1e6,
-        "alone": window.numel() / statistics.median(alone[1:]) / 1e6,
-    }
+
+    @torch.inference_mode()
+    def alone() -> None:
+        for _ in range(views):
+            engine._probabilities(window, range(len(engine.offsets)))
+        wait(request.device)
+
+    alone()
+    found["alone"] = window.numel() / statistics.median(seconds(alone, 2 if tiny or views > 1 else 7)) / 1e6
+    return found
+
+
+def seconds(piece: Callable[[], object], repeats: int) -> list[float]:
+    """How long each of so many calls takes."""
+    found = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        piece()
+        found.append(time.perf_counter() - start)
+    return found
 
 
 def segment(tiny: bool) -> dict[str, float]:
