@@ -6,6 +6,7 @@
 #include "batches.hpp"
 #include "chance.hpp"
 #include "fill.hpp"
+#include "hostile.hpp"
 #include "merge_blocks.hpp"
 #include "min_size.hpp"
 #include "mutex_watershed.hpp"
@@ -28,12 +29,11 @@ struct Volume {
     Faces<uint8_t> faces;
 
     Volume() : value(256) {
-        const int levels = random(2, 200);
+        const int family = random(0, 9);
         for (int i = 0; i < 256; ++i) value[i] = uint32_t(i);
         faces.shape = shape;
         for (int axis : {Z, Y, X}) {
-            codes[axis].resize(shape.size());
-            for (auto& code : codes[axis]) code = uint8_t(random(0, levels) * (255 / levels));
+            codes[axis] = hostile::codes(shape, family);
             faces.codes[axis] = codes[axis].data();
             faces.shift[axis] = random(0, 1) * shape.strides()[axis];
         }
@@ -345,8 +345,9 @@ int main(int count, char** arguments) {
     const int rounds = count > 1 ? std::atoi(arguments[1]) : 200;
     for (int round = 0; round < rounds; ++round) {
         const Volume volume;
-        const auto labels = fragments_of(volume, 1);
+        auto labels = fragments_of(volume, 1);
         expect(labels == fragments_of(volume, random(2, 5)), "watershed");
+        labels = hostile::fragments(volume.shape, random(0, 7), std::move(labels));
         check_block(volume);
         check_tree(volume, labels, Mean<uint32_t>(), "mean");
         check_tree(volume, labels, Extreme<uint32_t, true>(), "max");
