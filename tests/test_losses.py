@@ -152,11 +152,13 @@ def stepwise(logits, target, valid, smoothing, weights=None):
     return (cost * weight).sum() / valid.sum()
 
 
+@pytest.mark.parametrize("way", [losses._WrongOnProcessor, losses._Wrong], ids=["native", "operators"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d], ids=str)
 @pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 0.2, 0.0])], ids=["alike", "weighted"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_one_pass_gives_the_values_and_gradients_of_many(dtype, smoothing, weights, layout):
+def test_one_pass_gives_the_values_and_gradients_of_many(dtype, smoothing, weights, layout, way, monkeypatch):
+    monkeypatch.setattr(losses, "_WrongOnProcessor", way)
     generator = torch.manual_seed(0)
     logits = (torch.randn(2, 3, 4, 10, 10, generator=generator) * 8).to(dtype).to(memory_format=layout)
     target, valid = torch.rand(logits.shape) < 0.8, torch.rand(logits.shape) < 0.9
@@ -173,7 +175,48 @@ def test_one_pass_gives_the_values_and_gradients_of_many(dtype, smoothing, weigh
         assert balanced_bce(one, target, valid, label_smoothing=smoothing, edge_weights=weights) == got
 
 
-def test_the_loss_is_few_operators_and_its_counts_are_those_of_a_gpu():
+def test_sums_do_not_depend_on_threads_and_end_anywhere():
+    generator = torch.manual_seed(0)
+    for voxels in (1, 255, 257, 2**14, 2**14 + 1, 40_001):
+        logits = torch.randn(2, 3, 1, 1, voxels, generator=generator) * 5
+        target, valid = torch.rand(logits.shape) < 0.8, torch.rand(logits.shape) < 0.9
+        found = []
+        before = torch.get_num_threads()
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            one = logits.clone().requires_grad_()
+            cost = balanced_bce(one, target, valid)
+            cost.backward()
+            found.append((cost.item(), one.grad))
+        torch.set_num_threads(before)
+        assert found[0][0] == found[1][0]
+        assert torch.equal(found[0][1], found[1][1])
+        assert found[0][0] == pytest.approx(stepwise(logits, target, valid, 0.0).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_counts_where_the_edge_does(dtype, value):
+    logits = torch.zeros(1, 1, 1, 1, 40, dtype=dtype)
+    logits[..., 7] = value
+    target, valid = torch.zeros_like(logits, dtype=torch.bool), torch.ones_like(logits, dtype=torch.bool)
+    given = logits.clone().requires_grad_()
+    cost = balanced_bce(given, target, valid, class_balance=False)
+    cost.backward()
+    expected = torch.nn.functional.softplus(logits.float()).mean()
+    assert torch.allclose(cost, expected, equal_nan=True)
+    assert given.grad.dtype == dtype
+    assert given.grad.isnan().sum() == (value != value)
+    valid[..., 7] = False
+    given.grad = None
+    cost = balanced_bce(given, target, valid, class_balance=False)
+    cost.backward()
+    assert cost.item() == pytest.approx(math.log(2))
+    assert given.grad[..., 7] == 0
+
+
+def test_the_loss_is_few_operators_and_its_counts_are_those_of_a_gpu(monkeypatch):
+    monkeypatch.setattr(losses, "_WrongOnProcessor", losses._Wrong)
     target, valid = (torch.rand(2, 12, 3, 8, 8) < 0.7 for _ in range(2))
     counts = losses._counts(target, valid)
     assert torch.equal(counts, losses._by_sums(target & valid, valid))

@@ -9,6 +9,7 @@
 #include <array>
 #include <vector>
 
+#include "cross_entropy.hpp"
 #include "grey_values.hpp"
 #include "targets.hpp"
 
@@ -49,7 +50,55 @@ void with_width(const Given<Axes>& array, F&& f) {
     }
 }
 
+// Logits [batch, channel, voxel] of float, or of bfloat16 as 16 bits.
+using Logits = nb::ndarray<nb::ro, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Edges = nb::ndarray<const bool, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+// Of edges that are there, and of those that are not, for each channel.
+using EdgeWeights = nb::ndarray<const float, nb::shape<2, -1>, nb::c_contig, nb::device::cpu>;
+
+// Calls f with the loss of the logits' kind, without the interpreter's lock.
+template <class F>
+void with_loss(const Logits& logits, const Edges& target, const Edges& valid, const EdgeWeights& weights,
+               float smoothing, F&& f) {
+    const size_t channels = weights.shape(1);
+    std::vector<EdgeCost> costs;
+    for (size_t c = 0; c < channels; ++c) costs.push_back({weights.data()[c], weights.data()[channels + c], smoothing});
+    auto call = [&]<class Logit>(const Logit* values) {
+        nb::gil_scoped_release unlocked;
+        f(EdgeLoss<Logit>{values, reinterpret_cast<const uint8_t*>(target.data()),
+                          reinterpret_cast<const uint8_t*>(valid.data()), int64_t(logits.shape(0) * channels),
+                          int64_t(logits.shape(2)), std::move(costs)});
+    };
+    if (logits.itemsize() == 2)
+        call(static_cast<const Brain*>(logits.data()));
+    else
+        call(static_cast<const float*>(logits.data()));
+}
+
+inline void bind_losses(nb::module_& m) {
+    m.def(
+        "edge_cost",
+        [](const Logits& logits, const Edges& target, const Edges& valid, const EdgeWeights& weights, float smoothing,
+           int threads) {
+            double total = 0;
+            with_loss(logits, target, valid, weights, smoothing,
+                      [&](const auto& loss) { total = loss.total(Run{threads}); });
+            return total;
+        },
+        "logits"_a, "target"_a, "valid"_a, "weights"_a, "smoothing"_a, "threads"_a);
+    m.def(
+        "edge_slopes",
+        [](const Logits& logits, const Edges& target, const Edges& valid, const EdgeWeights& weights, float smoothing,
+           float factor, const nb::ndarray<nb::ndim<3>, nb::c_contig, nb::device::cpu>& slopes, int threads) {
+            with_loss(logits, target, valid, weights, smoothing, [&]<class Logit>(const EdgeLoss<Logit>& loss) {
+                loss.slopes(factor, static_cast<Logit*>(slopes.data()), Run{threads});
+            });
+        },
+        "logits"_a, "target"_a, "valid"_a, "weights"_a, "smoothing"_a, "factor"_a, "slopes"_a, "threads"_a);
+}
+
 inline void bind_batches(nb::module_& m) {
+    bind_losses(m);
     m.def(
         "meetings",
         [](const Given<3>& labels, int64_t steps, const Out<3>& meets, int threads) {

@@ -455,6 +455,19 @@ def contingency(truth: _Any, segment: _Any, threads: int) -> tuple[_Uint64, _Uin
 def threshold_curve(
     fragments: int, cells: tuple[_Uint32, _Uint64, _Uint64], merges: tuple[_Uint64, _Uint64, _Float64]
 ) -> tuple[_Uint64, _Uint64, _Uint64, _Uint64, _Uint64, _Float64, _Float64]: ...
+def edge_cost(
+    logits: _Any, target: _Bool, valid: _Bool, weights: _Float32, smoothing: float, threads: int
+) -> float: ...
+def edge_slopes(
+    logits: _Any,
+    target: _Bool,
+    valid: _Bool,
+    weights: _Float32,
+    smoothing: float,
+    factor: float,
+    slopes: _Any,
+    threads: int,
+) -> None: ...
 def meetings(labels: _Any, steps: int, meets: _Bool, threads: int) -> None: ...
 def erode(labels: _Any, steps: int, eroded: _Any, threads: int) -> None: ...
 def join(

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neuropil import _native
+
 Across = Callable[[Tensor], Tensor]
 """From a sum over this device's batch to the sum over all devices; its gradient is that of its own part."""
 
@@ -66,31 +68,66 @@ def _weights_of(counts_2E: Tensor, cap: float) -> tuple[Tensor, Tensor]:
 
 
 class _Wrong(torch.autograd.Function):
-    """The sum of weight · (softplus(z) - smoothing · z), where z is the logit, or minus it where the edge is there.
+    """The sum over valid edges of weight · (softplus(z) - smoothing · z), where z is the logit, or minus it where the
+    edge is there; ``weights_2E`` are those of edges that are there and of those that are not.
 
     z > 0 where the network is wrong: cross-entropy against t is softplus(z), and against 1 − t it is softplus(z) − z.
     Logits are read once; their gradient is made then, too, in place of everything that it would be made from.
     """
 
     @staticmethod
-    def forward(ctx: Any, logits_BEZYX: Tensor, target_BEZYX: Tensor, weight_BEZYX: Tensor, smoothing: float) -> Tensor:
+    def forward(
+        ctx: Any, logits_BEZYX: Tensor, target_BEZYX: Tensor, validity_BEZYX: Tensor, weights_2E: Tensor, smooth: float
+    ) -> Tensor:
+        there_EZYX, not_there_EZYX = weights_2E[..., None, None, None]
+        weight = torch.where(validity_BEZYX, torch.where(target_BEZYX, there_EZYX, not_there_EZYX), 0.0)
         side = torch.where(target_BEZYX, -1.0, 1.0)
         z = logits_BEZYX.to(torch.float32, memory_format=torch.contiguous_format, copy=True).mul_(side)
         cost = F.softplus(z)
-        if smoothing:
-            cost.sub_(z, alpha=smoothing)
-        total = torch.dot(cost.view(-1), weight_BEZYX.view(-1))
+        if smooth:
+            cost.sub_(z, alpha=smooth)
+        total = torch.dot(cost.view(-1), weight.view(-1))
         if ctx.needs_input_grad[0]:
             slope = torch.sigmoid_(z)
-            slope = slope.sub_(smoothing) if smoothing else slope
-            ctx.save_for_backward(slope.mul_(side).mul_(weight_BEZYX))
+            slope = slope.sub_(smooth) if smooth else slope
+            ctx.save_for_backward(slope.mul_(side).mul_(weight))
             ctx.kind = logits_BEZYX.dtype
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (slope,) = ctx.saved_tensors
-        return torch.mul(slope, gradient, out=torch.empty_like(slope, dtype=ctx.kind)), None, None, None
+        return torch.mul(slope, gradient, out=torch.empty_like(slope, dtype=ctx.kind)), None, None, None, None
+
+
+class _WrongOnProcessor(torch.autograd.Function):
+    """The same by a native loop over logits, and another for the gradient: several times as fast, in no memory."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits_BEZYX: Tensor, target_BEZYX: Tensor, validity_BEZYX: Tensor, weights_2E: Tensor, smooth: float
+    ) -> Tensor:
+        known = logits_BEZYX.dtype in (torch.float32, torch.bfloat16)
+        given = (logits_BEZYX if known else logits_BEZYX.float(), target_BEZYX, validity_BEZYX)
+        logits, target, validity = (part.detach().flatten(2).contiguous() for part in given)
+        weights = weights_2E.float()
+        ctx.save_for_backward(logits, target, validity, weights)
+        ctx.kind, ctx.shape, ctx.smooth = logits_BEZYX.dtype, logits_BEZYX.shape, smooth
+        edges, threads = (target.numpy(), validity.numpy(), weights.numpy()), torch.get_num_threads()
+        return torch.tensor(_native.edge_cost(_array(logits), *edges, smooth, threads))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        logits, target, validity, weights = ctx.saved_tensors
+        slope, factor, threads = torch.empty_like(logits), gradient.item(), torch.get_num_threads()
+        edges = target.numpy(), validity.numpy(), weights.numpy()
+        _native.edge_slopes(_array(logits), *edges, ctx.smooth, factor, _array(slope), threads)
+        return slope.to(ctx.kind).reshape(ctx.shape), None, None, None, None
+
+
+def _array(logits: Tensor) -> Any:
+    """Logits on the processor as an array of NumPy; bfloat16, which it does not have, as 16 bits."""
+    return (logits.view(torch.uint16) if logits.dtype == torch.bfloat16 else logits).numpy()
 
 
 def balanced_bce(
@@ -124,18 +161,14 @@ def balanced_bce(
     >>> round(balanced_bce(logits, mask, mask).item(), 4)
     0.6931
     """
-    if class_balance:
-        counts = across(_counts(target_BEZYX, validity_BEZYX))
-        count = counts[1].sum()
-        up, down = (side[:, None, None, None] for side in _weights_of(counts, weight_cap))
-        weight = torch.where(validity_BEZYX, torch.where(target_BEZYX, up, down), 0.0)
-    else:
-        count = across(validity_BEZYX.count_nonzero())
-        weight = validity_BEZYX.float()
+    counts = across(_counts(target_BEZYX, validity_BEZYX))
+    both = _weights_of(counts, weight_cap) if class_balance else torch.ones_like(counts).float()
+    weights_2E = torch.stack([*both])
     if edge_weights is not None:
-        weight = weight * edge_weights[:, None, None, None]
-    total: Tensor = _Wrong.apply(logits_BEZYX, target_BEZYX, weight, label_smoothing)  # type: ignore[no-untyped-call]
-    return across(total) / count.clamp(min=1)
+        weights_2E = weights_2E * edge_weights
+    wrong = _WrongOnProcessor if logits_BEZYX.device.type == "cpu" else _Wrong
+    total: Tensor = wrong.apply(logits_BEZYX, target_BEZYX, validity_BEZYX, weights_2E, label_smoothing)  # type: ignore[no-untyped-call]
+    return across(total) / counts[1].sum().clamp(min=1)
 
 
 def soft_bce(logits_BEZYX: Tensor, soft_BEZYX: Tensor, validity_BEZYX: Tensor, across: Across = alone) -> Tensor:

@@ -5,6 +5,7 @@
 
 #include "batches.hpp"
 #include "chance.hpp"
+#include "costs.hpp"
 #include "fill.hpp"
 #include "hostile.hpp"
 #include "merge_blocks.hpp"
@@ -365,6 +366,8 @@ int main(int count, char** arguments) {
         segments::check<Mean<uint32_t>>(volume, labels);
         segments::check<Extreme<uint32_t, true>>(volume, labels);
         segments::check_encode();
+        costs::check<float>();
+        costs::check<Brain>();
         check_size_rule(volume, labels);
         const auto rank = sweep_ranks();
         const auto mutex = mutex_of(signed_edges(volume, rank), nullptr, random(1, 5));
