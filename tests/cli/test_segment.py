@@ -86,6 +86,20 @@ def test_bytes_of_yes_and_no_are_questioned(folder):
         assert ("bits.h5 holds 0 and 1 in its middle: as bytes these are 0 and 1/255" in out) == told
 
 
+@pytest.mark.parametrize("blocks", [(), ("--block", "2,4,4")])
+def test_what_is_empty_is_told_by_every_verb(folder, blocks):
+    write_volume("none.zarr", np.zeros((3, 2, 8, 8), np.float32))
+    write_volume("one.h5", np.ones((2, 8, 8), np.uint32))
+    for arguments, told in (
+        (("segment", "none.zarr", "-o", "none.h5", *blocks), "none.h5 holds no segment: all its voxels are 0"),
+        (("evaluate", "none.h5", "one.h5", *blocks), "all voxels of none.h5/main that were scored are 0"),
+        (("convert", "none.h5", "copy.h5"), "all voxels of none.h5/main that were copied are 0"),
+    ):
+        code, _, told_there = neuropil(*arguments)
+        assert code == 0
+        assert told in told_there
+
+
 def test_offsets_given_win_over_those_stored(folder, affinities):
     metadata = Metadata(offsets=NEAREST)
     write_volume("turned.h5", open_volume("bare.h5").read()[::-1].copy(), metadata)

@@ -34,7 +34,7 @@ from neuropil.blockwise.runner import BlockKey, Runner, children_of, tasks_of
 from neuropil.blockwise.sizes import size_leaf, size_node
 from neuropil.blockwise.tree import Node
 from neuropil.config import SegmentConfig
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import Triple
 from neuropil.progress import ProgressCallback
 from neuropil.segmentation import segmentation_metadata, settle, with_offsets
@@ -92,6 +92,8 @@ def segment_blocks(
         segments = _segment(job, Runner(executor, progress), segmentation_metadata(volume, settings))
         put_in_place(job.output, output, job.block)
         folder.end(job.folder)
+    if not segments:
+        tell(f"{output} holds no segment: all its voxels are 0")
     return segments
 
 

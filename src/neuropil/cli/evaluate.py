@@ -26,7 +26,7 @@ from neuropil.cli.options import (
     read_tissue,
     read_voxel_size,
 )
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, tell
 from neuropil.progress import ProgressDisplay
 
 
@@ -102,6 +102,8 @@ def evaluate(
                 )  # fmt: skip
         if erl:
             scores = replace(scores, run_length=run_length(volume, truth, box=area, voxel_size=size))
+        if not scores.segments:
+            tell(f"all voxels of {volume.path} that were scored are 0")
         typer.echo(str(scores))
         if json_file is not None:
             write_json(json_file, scores.to_json())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -182,17 +183,21 @@ def open_affinities(path: str, offsets: str | None) -> Volume:
     volume = with_offsets(stored, None if offsets is None else parse_offsets(offsets))
     if offsets is None and stored.metadata.offsets is None:
         typer.echo(f"{path} stores no offsets: its channels are taken as {volume.metadata.offsets}")
-    if stored.dtype == "uint8" and stored.metadata.encoding is None and stored.read(_middle(stored.box)).max() == 1:
+    if stored.dtype == "uint8" and stored.metadata.encoding is None and _is_of_bits(stored):
         typer.echo(f"{path} holds 0 and 1 in its middle: as bytes these are 0 and 1/255; if 1 is certain, store floats")
     return volume
 
 
-def _middle(whole: Box) -> Box:
-    """A part of it that is read at once."""
+def _is_of_bits(stored: Volume) -> bool:
+    """Whether the middle of a volume holds 0 and 1 alone; one that cannot be read says so where it is needed."""
     from neuropil.geometry import Box
 
+    whole = stored.box
     shape = [min(n, most) for n, most in zip(whole.shape, (4, 128, 128), strict=True)]
-    return Box.at([a + (n - m) // 2 for a, n, m in zip(whole.start, whole.shape, shape, strict=True)], shape)
+    start = [a + (n - m) // 2 for a, n, m in zip(whole.start, whole.shape, shape, strict=True)]
+    with suppress(NeuropilError):
+        return bool(stored.read(Box.at(start, shape)).max() == 1)
+    return False
 
 
 def read_box(text: str | None, whole: Box) -> Box | None:

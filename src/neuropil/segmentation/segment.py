@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from neuropil.config import SegmentConfig
 from neuropil.config.mistakes import changed
-from neuropil.errors import NeuropilError, in_file
+from neuropil.errors import NeuropilError, in_file, tell
 from neuropil.geometry import Offsets, default_offsets
 from neuropil.segmentation.codes import Affinities, Labels, encode_affinities
 from neuropil.segmentation.edited_cut import EditedCut
@@ -240,7 +240,10 @@ def segment_volume(
     dtype = np.dtype(np.uint32 if prod(shape) < 2**32 else np.uint64)  # ids never outnumber voxels
     metadata = segmentation_metadata(volume, settings)
     with create_volume(output, shape, dtype, metadata) as file:  # fails before the work
-        file.write(file.box, segment(volume, settings, edits=edits).astype(dtype, copy=False))
+        found = segment(volume, settings, edits=edits)
+        file.write(file.box, found.astype(dtype, copy=False))
+    if not found[:, ::16, ::16].any() and not found.any():
+        tell(f"{output} holds no segment: all its voxels are 0")
     return Path(output)
 
 

@@ -158,9 +158,13 @@ def convert_volume(
             "more: it is good for an image, and no place for ids"
         )
     with create_volume(path, (*channels, *box.shape), dtype, metadata, sharded=sharded) as copy:
-        lead = channels[0] if channels else 1
+        lead, empty = channels[0] if channels else 1, True
         for part in blocks(box, part_shape(box.shape, copy.chunks, source.chunks, lead * source.dtype.itemsize)):
-            copy.write(part, voxels.convert(source.read(part), dtype, source.path).astype(copy.dtype))
+            found = source.read(part)
+            empty = empty and not found.any()
+            copy.write(part, voxels.convert(found, dtype, source.path).astype(copy.dtype))
+    if empty:
+        tell(f"all voxels of {source.path} that were copied are 0")
 
 
 def part_shape(shape: Triple, target: Sequence[int] | None, source: Sequence[int] | None, voxel: int) -> Triple:
