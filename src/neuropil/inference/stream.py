@@ -114,7 +114,7 @@ def handing_over(emit: Emit, threads: int) -> Iterator[Emit]:
 
         def take(cell: Triple, box: Box, found: npt.NDArray[Any]) -> None:
             taken.append(pool.submit(emit, cell, box, found))
-            while len(taken) > 2 * threads or (taken and taken[0].done()):
+            while len(taken) > threads or (taken and taken[0].done()):
                 taken.popleft().result()
 
         try:
