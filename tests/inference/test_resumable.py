@@ -267,3 +267,74 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path, model, image):
     predict_volume(checkpoint, source, tmp_path / "whole.zarr", **into(tta=1))
     with open_volume(tmp_path / "killed.zarr") as killed, open_volume(tmp_path / "whole.zarr") as whole:
         np.testing.assert_array_equal(killed.read(), whole.read())
+
+
+ENDS = """
+import os, sys
+import numpy as np
+from neuropil.config import PredictConfig
+from neuropil.inference import predict_volume, resumable
+from neuropil.volumes import open_volume
+checkpoint, older, image, truth, output = sys.argv[1:]
+place, how = resumable.put_into_place, PredictConfig(tile=(6, 24, 24), overlap=(2, 6, 6), tta=1)
+
+def dying(moment):
+    "From the moment when an output is complete, end at one change of the disk."
+    left = moment
+    def watched(change):
+        def changed(*given, **named):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os._exit(9)
+            return change(*given, **named)
+        return changed
+    def placed(*given):
+        for name in ("rename", "replace", "unlink", "rmdir"):
+            setattr(os, name, watched(getattr(os, name)))
+        place(*given)
+    resumable.put_into_place = placed
+
+def child(image, moment=10**6, expected=None):
+    "Predict, and end at a change; or compare the output with what is expected."
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if expected is not None:
+                with open_volume(output) as found:
+                    np.testing.assert_array_equal(found.read(), expected)
+                os._exit(0)
+            dying(moment)
+            predict_volume(checkpoint, image, output, how, device="cpu")
+            os._exit(0)
+        except BaseException as error:
+            print(error, flush=True)
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+folder, name = os.path.split(output)
+assert child(older) == 0
+moment = 0
+while (code := child(image, moment)) == 9:
+    assert child(image) == 0, f"the run after an end at change {moment} fails"
+    assert child(image, expected=np.load(truth)) == 0, f"it differs after an end at change {moment}"
+    assert os.listdir(folder) == [name], (moment, os.listdir(folder))
+    assert child(older) == 0
+    moment += 1
+assert code == 0 and moment > 3, (code, moment)
+"""
+
+
+@pytest.mark.parametrize("name", ["a.zarr", "a.h5"])
+def test_a_run_that_was_killed_in_its_last_moments_is_not_mixed_up(tmp_path, model, image, name):
+    """Between the new array under its name and the end of its folder: half of that folder is not gone on with, and
+    what the new array replaced is not taken for it."""
+    checkpoint = tmp_path / "last.pt"
+    save_checkpoint(checkpoint, {"config": model.config.to_dict(), "weights": model.network.state_dict(), "info": {}})
+    for which, grey in (("older", 255 - image), ("image", image)):
+        write_volume(tmp_path / f"{which}.h5", grey[:6, :24, :24])
+    (tmp_path / "out").mkdir()
+    predict_volume(checkpoint, tmp_path / "image.h5", tmp_path / "truth.npy", **into(tta=1))
+    given = [tmp_path / file for file in ("older.h5", "image.h5", "truth.npy", f"out/{name}")]
+    done = python("-c", ENDS, checkpoint, *given)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from neuropil.evaluation.table import total
 from neuropil.geometry import Box, Triple
 from neuropil.progress import ProgressCallback
 from neuropil.volumes import Volume, open_volume, stamp
+from neuropil.volumes.atomic import remove_folder
 from neuropil.volumes.intermediate import holding, work_folder
 from neuropil.volumes.location import absolute_path
 from neuropil.volumes.scored import ALL, Scored, tell_unlabelled
@@ -140,6 +140,6 @@ def _remove_useless(work: Path, job: ScoreJob) -> None:
             other = json.loads(file.read_text())
             now = [stamp(other[name]) for name in ("segmentation", "labels")]
             if file.parent != Path(job.folder) and ([other[name] for name in same] == wanted or other["made"] != now):
-                shutil.rmtree(file.parent)
+                remove_folder(file.parent)
         except (OSError, ValueError, KeyError, TypeError):  # another run is removing or making it, or it is not ours
             continue

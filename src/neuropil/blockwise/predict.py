@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from neuropil.inference.resumable import (
 from neuropil.models.checkpoint import model_digest
 from neuropil.progress import ProgressCallback, ProgressCounter
 from neuropil.volumes import Volume, open_volume, spare_input
+from neuropil.volumes.atomic import remove_folder
 from neuropil.volumes.location import absolute_path, parse_location
 from neuropil.volumes.tissue import Tissue
 
@@ -78,7 +78,7 @@ def predict_blocks(
 
         Runner(executor, progress).run_all([tasks], mark)
         put_into_place(journal, request, target)
-    shutil.rmtree(unfinished(target), ignore_errors=True)
+    remove_folder(unfinished(target))
 
 
 def _plan(

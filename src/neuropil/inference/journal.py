@@ -60,10 +60,13 @@ class Journal:
         return begun if isinstance(begun, dict) and {"asked", "chosen"} <= begun.keys() else None
 
     def begin(self, asked: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
-        """Record a request; from here on it can be continued. What an earlier one left is forgotten."""
-        self._done.truncate(0)
+        """Record a request; from here on it can be continued."""
         with replacing(self.folder / "request.json", anything) as temporary:
             temporary.write_text(json.dumps({"asked": asked, "chosen": chosen}, indent=1))
+
+    def forget(self) -> None:
+        """Nothing is done, whatever an earlier request left."""
+        self._done.truncate(0)
 
     def check(self, asked: Mapping[str, Any]) -> None:
         """Refuse to continue another request than the one that was begun.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +34,7 @@ from neuropil.volumes import (
     put_in_place,
     spare_input,
 )
+from neuropil.volumes.atomic import remove_folder
 from neuropil.volumes.formats import Location
 from neuropil.volumes.intermediate import folder_beside
 from neuropil.volumes.location import parse_location
@@ -89,10 +89,10 @@ def predict_volume(
                 _predict_into(journal, request, chosen, progress)
             except NeuropilError:
                 if not journal.done():  # nothing to continue: wrong input leaves nothing behind
-                    shutil.rmtree(journal.folder, ignore_errors=True)
+                    remove_folder(journal.folder)
                 raise
             put_into_place(journal, request, target)
-    shutil.rmtree(unfinished(target), ignore_errors=True)
+    remove_folder(unfinished(target))
 
 
 def unfinished(target: Location) -> Path:
@@ -110,7 +110,7 @@ def begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
         **({} if request.tissue is None else {KEY: request.tissue.tissue.identity()}),
     }
     begun = journal.begun()
-    if begun is not None and journal.done():
+    if begun is not None and journal.done() and journal.array.exists():  # else it has its final name
         journal.check(asked)
         journal.drop_halves()
         return dict(begun["chosen"])
@@ -121,7 +121,8 @@ def begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
         "bf16": bf16,
         "compiled": request.faster_compiled(tiling, bf16),
     }
-    shutil.rmtree(journal.array, ignore_errors=True)
+    journal.forget()  # before there is an array again, of which nothing would be done
+    remove_folder(journal.array)
     with create_volume(journal.array, _shape(request), _dtype(request), _metadata(request), _chunks(request)):
         pass
     journal.begin(asked, chosen)

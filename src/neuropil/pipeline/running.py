@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from neuropil.training import train
 from neuropil.training.run import IRRELEVANT
 from neuropil.viewing.results import write_results
 from neuropil.volumes import Metadata, Tissue, Volume, array_volume, open_volume
-from neuropil.volumes.atomic import expect_output
+from neuropil.volumes.atomic import expect_output, remove_folder
 from neuropil.volumes.location import parse_location
 from neuropil.volumes.locks import working_in
 from neuropil.volumes.scored import scored_labels
@@ -160,7 +159,7 @@ def _predict(job: _Job, checkpoint: Path, pair: VolumePair, output: Path, settin
     interrupted = job.steps.begun(name, made_from)
     if not job.skip(name, made_from, output):
         if not interrupted:  # what an earlier, different run left half done
-            shutil.rmtree(unfinished(parse_location(output)), ignore_errors=True)
+            remove_folder(unfinished(parse_location(output)))
         make_folder(output.parent)
         model = load_model(checkpoint)
         recipe = config.model_copy(update={"segment": settings, "data": model.config.data})

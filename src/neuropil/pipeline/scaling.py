@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
@@ -18,6 +17,7 @@ from neuropil.memory import free_ram
 from neuropil.progress import ProgressDisplay
 from neuropil.segmentation import segment_volume
 from neuropil.volumes import Volume, as_volume, open_volume, write_volume
+from neuropil.volumes.atomic import remove_folder
 
 EXTRA_BYTES = 30
 """Bytes per voxel of watershed and merging without the affinities: labels, and generously for the graph."""
@@ -63,7 +63,7 @@ def tune_either_way(pairs: Sequence[tuple[Volume, Volume]], settings: SegmentCon
         stored.append((affinities, open_volume(path)))
     with ProgressDisplay("blocks") as progress:
         found = tune_blocks(stored, settings, block=BLOCK, work=work, progress=progress)
-    shutil.rmtree(work)
+    remove_folder(work)
     return found
 
 

@@ -77,7 +77,8 @@ def move_into_place(complete: Path, path: Path, durable: bool = True) -> None:
     """Rename a complete file or folder to ``path``; what was there is put aside first and removed last.
 
     Args:
-        complete: next to ``path``, or on the same disk.
+        complete: next to ``path``, or on the same disk. From the first moment its name is free: if it held what was
+            at ``path`` for a while, and the process were killed then, a run that goes on would take that for its own.
         path: the name it gets.
         durable: wait until the disk has it first.
 
@@ -89,14 +90,18 @@ def move_into_place(complete: Path, path: Path, durable: bool = True) -> None:
             sync(complete)
         if not path.exists() or (complete.is_file() and path.is_file()):
             os.replace(complete, path)
-        elif not _exchange(complete, path):
+        else:
             aside = temporary_name(path)
-            path.rename(aside)
-            try:
-                complete.rename(path)
-            except OSError:
-                aside.rename(path)
-                raise
+            complete.rename(aside)
+            if not _exchange(aside, path):
+                new, aside = aside, temporary_name(path)
+                path.rename(aside)
+                try:
+                    new.rename(path)
+                except OSError:
+                    aside.rename(path)
+                    new.rename(complete)
+                    raise
             complete = aside
         if durable:
             sync(path.parent)
@@ -199,6 +204,15 @@ def prepare(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise NeuropilError(f"cannot write in {path.parent}: {error.strerror or error}") from error
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder, if it is there, under a hidden name: half of one must not be taken for one to go on with."""
+    remove_leftovers(path)
+    half = temporary_name(path)
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(half)
+        shutil.rmtree(half, ignore_errors=True)
 
 
 def remove(path: Path) -> None:
