@@ -134,6 +134,9 @@ def test_paths_count_from_the_file_or_from_where_one_is(tmp_path, monkeypatch):
     elsewhere.parent.mkdir()
     elsewhere.write_text(path.read_text())
     monkeypatch.chdir(tmp_path / "data")
+    with pytest.raises(NeuropilError, match="outside the folder of that file; give --allow-outside"):
+        open_volume(elsewhere)
+    monkeypatch.setenv("NEUROPIL_ALLOW_OUTSIDE", "1")
     assert np.array_equal(open_volume(elsewhere).read(), array)
     monkeypatch.chdir(tmp_path)
     assert np.array_equal(open_volume("data/tiles.json").read(), array)

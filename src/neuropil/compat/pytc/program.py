@@ -79,6 +79,7 @@ def _read(options: argparse.Namespace) -> Classic:
     """The configuration, and on the first process a line on each key that changes nothing."""
     from neuropil.compat.pytc import read_settings, translate
     from neuropil.compat.pytc.settings import SAVED, settings_to_yaml
+    from neuropil.volumes.allowances import allow_outside
 
     files = [path for path in (options.config_base, options.config_file) if path]
     settings = read_settings(files, options.overrides, refuse=False)
@@ -88,6 +89,9 @@ def _read(options: argparse.Namespace) -> Classic:
         (classic.output / SAVED).write_text(settings_to_yaml(settings), encoding="utf-8")
     for note in classic.notes:
         _say(f"note: {note}")
+    if any(name.endswith(".json") for name in (*classic.images, *(pair.image for pair in classic.config.data.train))):
+        _say("note: tiles are read from wherever their list says, as by PyTorch Connectomics")
+        allow_outside()
     return classic
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuropil.errors import NeuropilError, tell
+from neuropil.volumes.allowances import check_inside
 from neuropil.volumes.formats import tiff
 from neuropil.volumes.formats.base import Format, Location, Stamp, list_one, stamp_files
 from neuropil.volumes.formats.pages import Pages
@@ -114,13 +115,16 @@ def open_tiles(location: Location, mode: Mode = "r") -> Volume:
     and ``origin``. Tiles in colour are ids as VAST exports them: 65536·R + 256·G + B.
 
     Raises:
-        NeuropilError: no such file, not of that form, or no tile where it says.
+        NeuropilError: no such file, not of that form, no tile where it says, or one in another folder than its list
+            without ``--allow-outside``.
     """
     path = Path(location.container)
     if mode != "r":
         raise NeuropilError(f"tiles are opened to read only: {path}")
     values = _read_json(path)
     tiling = _parse(values, path)
+    for number in range(min(_count(tiling), 10_000)):
+        check_inside(path, Path(tiling.file(number)).absolute(), "a tile", there=False)
     found = next((f for n in range(min(_count(tiling), 10_000)) if Path(f := tiling.file(n)).is_file()), None)
     if found is None:
         raise NeuropilError(f"no tile of {path} is there; the first would be {tiling.file(0)}")
@@ -135,6 +139,7 @@ def open_tiles(location: Location, mode: Mode = "r") -> Volume:
         file, extent = tiling.file(number), tiling.extent(number)
         if not Path(file).is_file():
             return np.broadcast_to(np.asarray(tiling.background, dtype), extent)
+        check_inside(path, Path(file).absolute(), "a tile")
         if _is_lossy(file) and not lossy:
             raise NeuropilError(f"expected tiles packed without loss, as {found}, got JPEG or its like in {file}")
         tile = _resize(_fit(_ids(_load(file), file), dtype, file), tiling)
