@@ -138,7 +138,7 @@ def label_facts(labels: Volume) -> LabelFacts:
                 gaps.setdefault(number, last[number] + 1)
             last[number] = z
     order = sorted(total)
-    tell_unlabelled(np.array(order, np.uint64), labels.path)
+    tell_unlabelled(np.array(order, np.uint64), labels.path, "evaluate and tune --ignore")
     by = "×".join(map(str, labels.shape))
     return LabelFacts(
         labels.path,
