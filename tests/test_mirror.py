@@ -23,6 +23,7 @@ TESTED_IN = {
     "compat/connectomics/data/dataset/build "
     "compat/connectomics/data/dataset/volume",
     "compat/connectomics/test_data.py": "compat/connectomics/data/utils compat/connectomics/utils/evaluate",
+    "compat/connectomics/test_engine.py": "compat/connectomics/engine/trainer",
     "compat/pytc/test_checkpoint.py": "compat/pytc/weights",
     "compat/pytc/test_program.py": "cli/classic compat/pytc/matching",
     "compat/pytc/test_translation.py": "compat/pytc/augmentor compat/pytc/inference compat/pytc/networks "
@@ -42,7 +43,6 @@ TESTED_IN = {
     "synthetic/test_micrograph.py": "synthetic/noise synthetic/tubes",
     "targets/test_auxiliary.py": "targets/descriptors targets/distance",
     "test_dataset.py": "sources",
-    "test_tutorial.py": "compat/connectomics/engine/trainer",
     "training/test_device_batches.py": "augment/together",
     "pipeline/test_running.py": "pipeline/scoring viewing/results",
     "viewing/test_report.py": "viewing/definitions viewing/facts viewing/inline",
