@@ -168,6 +168,9 @@ def test_schedules_and_averages():
         (["AUGMENTOR.CUTNOISE.LENGTH_RATIO", "0.2"], "CUTBLUR.LENGTH_RATIO and CUTNOISE.LENGTH_RATIO are one number"),
         (["AUGMENTOR.FLIP.ENABLED", "False"], "FLIP.ENABLED: ROTATE.ROT90 still mirrors samples"),
         (["AUGMENTOR.ROTATE.P", "0.3"], "ROTATE.P: quarter turns are mirrorings"),
+        (["AUGMENTOR.MISSINGSECTION.P", "0.3"], "MISSINGSECTION.P: sections are blanked, where the classic"),
+        (["AUGMENTOR.MISSINGPARTS.ENABLED", "True"], "MISSINGPARTS.ENABLED: two sections are torn along a line"),
+        (["AUGMENTOR.MISALIGNMENT.P", "0.9"], "MISALIGNMENT.P: sections are displaced, where the classic"),
         (["MODEL.FILTERS", "[4,8,16,16,16]", "MODEL.ARCHITECTURE", "unetr"], "MODEL.FILTERS changes nothing here"),
     ],
 )

@@ -17,6 +17,13 @@ _DEFECTS = {
     "CUTBLUR": "cut_blur",
 }
 
+_OTHERWISE = {
+    "MISSINGSECTION": "sections are blanked, where the classic program cuts them out",
+    "MISSINGPARTS": "two sections are torn along a line, where the classic program folds every second one",
+    "MISALIGNMENT": "sections are displaced, where the classic program turns some of them",
+}
+"""Kinds that do something else here."""
+
 
 def put_augmentation(draft: Draft) -> None:
     """Translate all of ``AUGMENTOR``."""
@@ -113,6 +120,9 @@ def _put_grey_values(draft: Draft) -> None:
 def _put_defects(draft: Draft) -> None:
     settings = draft.settings
     shares = {ours: _share(draft, theirs) for theirs, ours in _DEFECTS.items()}
+    for theirs, how in _OTHERWISE.items():
+        if _share(draft, theirs):
+            draft.note(how, f"AUGMENTOR.{theirs}.ENABLED", f"AUGMENTOR.{theirs}.P")
     draft.put("augment.several", True, "AUGMENTOR.ENABLED")
     draft.put("augment.exact", True, "AUGMENTOR.ENABLED")
     for theirs, ours in _DEFECTS.items():
