@@ -36,6 +36,19 @@ def test_convert_keeps_voxels_and_metadata(pair):
     assert np.array_equal(part.read(), pair[10:20, :, 5:])
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("a.pth.tar a.h5", "a.pth.tar: a checkpoint becomes weights: expected a name.safetensors, got a.h5"),
+        ("a.pth a.safetensors --box 0:1,:,:", "weights are written whole; leave out the options for volumes"),
+        ("a.pth a.safetensors --sharded", "leave out the options for volumes"),
+    ],
+)
+def test_weights_are_written_whole_under_a_name_of_their_own(words, said):
+    code, _, error = neuropil("convert", *words.split())
+    assert (code, said in error) == (2, True), error
+
+
 def test_convert_in_many_slabs_is_the_same(pair, monkeypatch):
     monkeypatch.setattr("neuropil.volumes.convert.SLAB_BYTES", 1)
     assert neuropil("convert", "image.h5", "copy.h5")[0] == 0

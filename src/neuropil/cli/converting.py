@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,9 @@ import typer
 from neuropil.choices import Colours
 from neuropil.cli.app import app
 from neuropil.cli.options import BoxOption, VoxelSizeOption, read_box, read_range, read_voxel_size
+from neuropil.errors import NeuropilError
+
+_CHECKPOINTS = (".pt", ".pth", ".pth.tar", ".ckpt")
 
 
 @app.command()
@@ -48,10 +52,9 @@ def convert(
     from neuropil.volumes import open_volume, spare_input
     from neuropil.volumes.convert import SLAB_BYTES, Voxels, convert_volume
 
-    if target.endswith(".safetensors"):
-        from neuropil.cli.classic import share_weights
-
-        typer.echo(f"wrote {share_weights(source, target)}")
+    if target.endswith(".safetensors") or source.endswith(_CHECKPOINTS):
+        plain = not sharded and {box, voxel_size, axes, kind, dtype, scale_range, downsample} == {None}
+        typer.echo(f"wrote {_weights(source, target, plain)}")
         return
     volume = open_volume(source, colour=kind or "", axes=axes or "")
     spare_input(volume, target)
@@ -66,3 +69,14 @@ def convert(
         pyramid = Pyramid(downsample, sharded)
         convert_pyramid(volume, target, pyramid, box=area, voxel_size=size, voxels=voxels, say=typer.echo)
     typer.echo(f"wrote {target}")
+
+
+def _weights(checkpoint: str, target: str, plain: bool) -> Path:
+    """Write the weights of a checkpoint; ``plain``: no option of volumes was given."""
+    from neuropil.cli.classic import share_weights
+
+    if not target.endswith(".safetensors"):
+        raise NeuropilError(f"{checkpoint}: a checkpoint becomes weights: expected a name.safetensors, got {target}")
+    if not plain:
+        raise NeuropilError(f"{target}: weights are written whole; leave out the options for volumes")
+    return share_weights(checkpoint, target)
