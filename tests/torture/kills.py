@@ -1,4 +1,5 @@
-"""Commands killed at any moment: outputs are the old or the new ones, whole, and the same command ends what was cut."""
+"""Commands killed at any moment, or at any change of the disk: outputs are the old or the new ones, whole, and the same
+command ends what was cut."""
 
 from __future__ import annotations
 
@@ -118,6 +119,31 @@ def content(folder: Path) -> dict[str, Any]:
     return found
 
 
+def dying(moment: int) -> list[int]:
+    """From now on this process kills itself before a change of the disk; they are counted in what is returned."""
+    done = [0]
+
+    def watched(change: Callable[..., Any]) -> Callable[..., Any]:
+        def changed(*given: Any, **named: Any) -> Any:
+            done[0] += 1
+            if done[0] > moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return change(*given, **named)
+
+        return changed
+
+    for name in ("rename", "replace", "unlink", "rmdir", "mkdir"):
+        setattr(os, name, watched(getattr(os, name)))
+    return done
+
+
+def run_dying(folder: Path, words: str, moment: int = 10**9) -> int:
+    """A command in a folder, which may kill this process; how many changes of the disk it made."""
+    done = dying(moment)
+    run_in(folder, words)
+    return done[0]
+
+
 def run_in(folder: Path, words: str) -> tuple[int, str]:
     """A command in a folder: exit code, and what it complained of."""
     os.chdir(folder)
@@ -164,17 +190,38 @@ def cases(found: Outcome, case: Case, seed: int, count: int, folder: Path, tell:
 def one(rng: random.Random, work: Path, base: Path, words: str, seconds: float, expected: dict[str, Any]) -> str:
     """Kill a command once or twice, then let it end; what is wrong, or ""."""
     replaced = begin(rng, work, base, words)
+    kept = work.with_name("kept")
+    shutil.copytree(work, kept)
+    changes = in_child(lambda: run_dying(work, words), 300).value or 1
+    shutil.rmtree(work)
+    kept.rename(work)
     for _ in range(rng.choice((1, 1, 2))):
-        after = rng.random() * seconds * 1.2
-        pid = start(lambda: run_in(work, words))
-        time.sleep(after)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        how = (
+            kill_at_change(rng, work, words, changes) if rng.random() < 0.5 else kill_at_time(rng, work, words, seconds)
+        )
         wrong = shown(work, words, expected, replaced)
         if wrong:
-            return f"killed after {after:.3f} s, {wrong}"
+            return f"killed {how}, {wrong}"
     wrong = ended(work, words, expected)
-    return f"killed after {after:.3f} s, {wrong}" if wrong else ""
+    return f"killed {how}, {wrong}" if wrong else ""
+
+
+def kill_at_time(rng: random.Random, work: Path, words: str, seconds: float) -> str:
+    """Kill a command at any time; when."""
+    after = rng.random() * seconds * 1.2
+    pid = start(lambda: run_in(work, words))
+    time.sleep(after)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return f"after {after:.3f} s"
+
+
+def kill_at_change(rng: random.Random, work: Path, words: str, changes: int) -> str:
+    """Let a command kill itself before a change of the disk, one of the last ones in half of the cases; which one."""
+    moment = rng.randrange(changes) if rng.random() < 0.5 else max(0, changes - 1 - rng.randrange(20))
+    pid = start(lambda: run_dying(work, words, moment))
+    os.waitpid(pid, 0)
+    return f"before change {moment} of {changes}"
 
 
 def begin(rng: random.Random, work: Path, base: Path, words: str) -> bool:
