@@ -11,8 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from importlib import import_module
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,16 +22,11 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.allowances import check_link, gaps_allowed
 from neuropil.volumes.formats import keys
+from neuropil.volumes.formats.decoders import NATIVE, decode_apart, find_decoder
 from neuropil.volumes.volume import Index, ReadOnlyStore, readable
-
-_NATIVE = ("raw", "jpeg", "png", "compressed_segmentation")
-"""Encodings that TensorStore has."""
 
 _CACHED = {"cache_pool": {"total_bytes_limit": 1 << 26}}
 """Room for the lists of what lies where in shards."""
-
-_PACKAGES = {"crackle": "crackle-codec", "compresso": "compresso", "fpzip": "fpzip", "kempressed": "fpzip"}
-"""Encodings that packages of the field have."""
 
 
 def _brotli(data: bytes) -> bytes:
@@ -160,17 +154,16 @@ class ChunkFiles(ReadOnlyStore):
     def _plain_info(self) -> dict[str, Any]:
         """The info file with this scale alone, in an encoding that TensorStore has."""
         scale = {key: value for key, value in self.scale.items() if key != "sharding"}
-        if scale["encoding"] not in _NATIVE:
+        if scale["encoding"] not in NATIVE:
             scale["encoding"] = "raw"
         return {**self.info, "scales": [scale]}
 
     def _as_native(self, data: bytes, name: str) -> bytes:
         encoding = self.scale["encoding"]
-        if encoding in _NATIVE:
+        if encoding in NATIVE:
             return data
-        decode = find_decoder(encoding, self.container)
         try:
-            found = np.asarray(decode(data))
+            found = decode_apart(encoding, data)
         except Exception as error:
             raise NeuropilError(f"cannot read chunk {name} of {self.container}: it is damaged ({error})") from None
         if not np.can_cast(found.dtype, self.dtype, "safe"):
@@ -233,62 +226,6 @@ def morton(at: Sequence[int], grid: Sequence[int]) -> int:
     return number
 
 
-def find_decoder(encoding: str, container: str) -> Callable[[bytes], Any]:
-    """What unpacks a chunk of an encoding to `[x, y, z, channel]`, or to any array with the same voxels in that order.
-
-    Raises:
-        NeuropilError: an encoding that nothing here reads, or the package is not installed.
-    """
-    if encoding == "jxl":
-        return _jpeg_xl
-    if encoding not in _PACKAGES:
-        known = ", ".join((*_NATIVE, "jxl", *_PACKAGES))
-        raise NeuropilError(
-            f"{container} is encoded by {encoding}, which is not read here; known are {known}: write it anew in one of "
-            "these, with the program that made it"
-        )
-    package = "fpzip" if encoding == "kempressed" else encoding
-    try:
-        module = import_module(package)
-    except ImportError:
-        raise NeuropilError(
-            f"{container} is encoded by {encoding}; install {_PACKAGES[encoding]} (pip install 'neuropil[formats]')"
-        ) from None
-    decode: Callable[..., Any] = module.decompress
-    if encoding == "crackle":
-        return _crackle
-    if encoding == "kempressed":
-        return lambda data: np.swapaxes(decode(data, order="F"), 2, 3) - np.float32(2)
-    return partial(decode, order="F") if encoding == "fpzip" else decode  # its own default has axes the other way round
-
-
-def _crackle(data: bytes) -> npt.NDArray[Any]:
-    """A chunk whose checksums agree: the package looks at those of the header and the index alone. Of each section it
-    keeps that of the pieces into which it falls, numbered."""
-    codec, pieces_of = import_module("crackle.codec"), import_module("fastcrackle").connected_components
-    checked = codec.header(data).format_version > 0
-    if checked:
-        codec.grid_index(data)
-        if codec.labels_crc(data) != codec.crc32c(bytes(codec.raw_labels(data))):
-            raise ValueError("its ids do not agree with their checksum")
-    found: npt.NDArray[Any] = codec.decompress(data)
-    for z, stored in enumerate(codec.crack_crcs(data) if checked else ()):
-        pieces = pieces_of(np.asfortranarray(found[:, :, z : z + 1]))[0]
-        if codec.crc32c(pieces.tobytes()) != int(stored):
-            raise ValueError(f"its section {z} does not agree with its checksum")
-    return found
-
-
-def _jpeg_xl(data: bytes) -> npt.NDArray[Any]:
-    """A chunk whose sections lie one below the other in one picture."""
-    import imagecodecs
-
-    picture = imagecodecs.jpegxl_decode(data)  # z·y, x or z·y, x, channel
-    channels = picture[np.newaxis] if picture.ndim == 2 else np.moveaxis(picture, -1, 0)
-    turned: npt.NDArray[Any] = channels.T
-    return turned
-
-
 def is_lossy(scale: Mapping[str, Any]) -> bool:
     """Whether the encoding of a scale has changed values: JPEG, and JPEG XL but for its highest quality."""
     encoding, quality = scale.get("encoding"), scale.get("jxl_quality")
@@ -306,7 +243,7 @@ def check_encoding(container: str, info: Mapping[str, Any], scale: Mapping[str, 
             f"expected ids as they were, got a segmentation encoded by {scale['encoding']}, which changes them, in "
             f"{container}; write it anew as compressed_segmentation"
         )
-    if scale["encoding"] not in _NATIVE:
+    if scale["encoding"] not in NATIVE:
         find_decoder(scale["encoding"], container)
 
 
@@ -321,7 +258,7 @@ def needs_files(container: str, scale: Mapping[str, Any], remote: bool) -> bool:
         folder = check_link(container, Path(container, scale["key"]))
         if scale.get("sharding") is not None and folder.is_dir():
             list(keys.array_files(container, scale["key"]))  # shards are not read by name: none may be a link
-    if remote or scale.get("sharding") is not None or scale["encoding"] not in _NATIVE:
+    if remote or scale.get("sharding") is not None or scale["encoding"] not in NATIVE:
         return True
     folder, grid = Path(container, scale["key"]), chunk_grid(scale)
     plain = 0

@@ -1,0 +1,158 @@
+"""Decoders of other packages in a process of their own, because some of them end it over a damaged chunk."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuropil.errors import NeuropilError
+
+Process = subprocess.Popen[bytes]
+
+NATIVE = ("raw", "jpeg", "png", "compressed_segmentation")
+"""Encodings of precomputed that TensorStore has."""
+
+_PACKAGES = {"crackle": "crackle-codec", "compresso": "compresso", "fpzip": "fpzip", "kempressed": "fpzip"}
+"""Encodings that packages of the field have."""
+
+
+def decode_apart(encoding: str, data: bytes) -> npt.NDArray[Any]:
+    """A chunk of precomputed, unpacked by the package of its encoding; the process is started once and kept.
+
+    Raises:
+        ValueError: the package says that the chunk is damaged, or ends over it.
+    """
+    with _state.one:
+        process = _state.process = _state.process or _start()
+        try:
+            fault, array = _ask(process, encoding, data)
+        except (OSError, ValueError):  # nobody is at the other end
+            _state.process = None
+            process.kill()
+            process.communicate()
+            raise ValueError(f"the package that reads {encoding} ends over it") from None
+    if fault:
+        raise ValueError(fault)
+    found: npt.NDArray[Any] = np.load(io.BytesIO(array), allow_pickle=False)
+    return found
+
+
+class _State:
+    """The process, and who may talk to it. A forked process has its own."""
+
+    def __init__(self) -> None:
+        self.one, self.process = Lock(), None
+
+    one: Lock
+    process: Process | None
+
+
+_state = _State()
+os.register_at_fork(after_in_child=_state.__init__)  # type: ignore[misc]
+
+
+def _start() -> Process:
+    # Without -P a file of the current folder could take the place of a module. A session of its own, because Ctrl-C is
+    # for the program, at whose end this one ends too.
+    words = [sys.executable, "-P", "-c", "from neuropil.volumes.formats.decoders import serve; serve()"]
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=null, start_new_session=True)
+
+
+def _ask(process: Process, encoding: str, data: bytes) -> tuple[str, bytes]:
+    """What is wrong, or "" and an array as NPY.
+
+    Raises:
+        OSError, ValueError: the process has ended.
+    """
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{json.dumps([encoding, len(data)])}\n".encode() + data)
+    process.stdin.flush()
+    fault, size = json.loads(process.stdout.readline())
+    array = process.stdout.read(size)
+    if len(array) < size:
+        raise ValueError
+    return fault, array
+
+
+def serve() -> None:
+    """Unpack what comes on the standard input until it ends."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what packages print
+    while line := sys.stdin.buffer.readline():
+        encoding, size = json.loads(line)
+        data, fault, array = sys.stdin.buffer.read(size), "", io.BytesIO()
+        try:
+            np.save(array, np.asarray(find_decoder(encoding, "")(data)), allow_pickle=False)
+        except Exception as error:
+            fault = str(error) or type(error).__name__
+        answers.write(f"{json.dumps([fault, len(array.getvalue())])}\n".encode() + array.getvalue())
+        answers.flush()
+
+
+def find_decoder(encoding: str, container: str) -> Callable[[bytes], Any]:
+    """What unpacks a chunk of an encoding to `[x, y, z, channel]`, or to any array with the same voxels in that order.
+
+    Raises:
+        NeuropilError: an encoding that nothing here reads, or the package is not installed.
+    """
+    if encoding == "jxl":
+        return _jpeg_xl
+    if encoding not in _PACKAGES:
+        known = ", ".join((*NATIVE, "jxl", *_PACKAGES))
+        raise NeuropilError(
+            f"{container} is encoded by {encoding}, which is not read here; known are {known}: write it anew in one of "
+            "these, with the program that made it"
+        )
+    package = "fpzip" if encoding == "kempressed" else encoding
+    try:
+        module = import_module(package)
+    except ImportError:
+        raise NeuropilError(
+            f"{container} is encoded by {encoding}; install {_PACKAGES[encoding]} (pip install 'neuropil[formats]')"
+        ) from None
+    decode: Callable[..., Any] = module.decompress
+    if encoding == "crackle":
+        return _crackle
+    if encoding == "kempressed":
+        return lambda data: np.swapaxes(decode(data, order="F"), 2, 3) - np.float32(2)
+    return partial(decode, order="F") if encoding == "fpzip" else decode  # its own default has axes the other way round
+
+
+def _crackle(data: bytes) -> npt.NDArray[Any]:
+    """A chunk whose checksums agree: the package looks at those of the header and the index alone. Of each section it
+    keeps that of the pieces into which it falls, numbered."""
+    codec, pieces_of = import_module("crackle.codec"), import_module("fastcrackle").connected_components
+    checked = codec.header(data).format_version > 0
+    if checked:
+        codec.grid_index(data)
+        if codec.labels_crc(data) != codec.crc32c(bytes(codec.raw_labels(data))):
+            raise ValueError("its ids do not agree with their checksum")
+    found: npt.NDArray[Any] = codec.decompress(data)
+    for z, stored in enumerate(codec.crack_crcs(data) if checked else ()):
+        pieces = pieces_of(np.asfortranarray(found[:, :, z : z + 1]))[0]
+        if codec.crc32c(pieces.tobytes()) != int(stored):
+            raise ValueError(f"its section {z} does not agree with its checksum")
+    return found
+
+
+def _jpeg_xl(data: bytes) -> npt.NDArray[Any]:
+    """A chunk whose sections lie one below the other in one picture."""
+    import imagecodecs
+
+    picture = imagecodecs.jpegxl_decode(data)  # z·y, x or z·y, x, channel
+    channels = picture[np.newaxis] if picture.ndim == 2 else np.moveaxis(picture, -1, 0)
+    turned: npt.NDArray[Any] = channels.T
+    return turned

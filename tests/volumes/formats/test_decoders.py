@@ -1,0 +1,68 @@
+"""Decoders of other packages in a process of their own."""
+
+import contextlib
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from neuropil.errors import NeuropilError
+from neuropil.volumes.formats import decoders
+
+IDS = np.asfortranarray(np.random.default_rng(0).integers(1, 9, (16, 12, 5), np.uint32))
+
+
+@pytest.fixture
+def chunk():
+    return pytest.importorskip("crackle").compress(IDS)
+
+
+def test_what_comes_back_is_what_was_packed(chunk):
+    assert np.array_equal(np.squeeze(decoders.decode_apart("crackle", chunk)), IDS)
+
+
+def test_faults_are_told_and_the_next_chunk_is_read(chunk):
+    for data in (b"", b"no chunk", chunk[:40]):
+        with pytest.raises(ValueError, match=r"."):
+            decoders.decode_apart("crackle", data)
+    assert np.array_equal(np.squeeze(decoders.decode_apart("crackle", chunk)), IDS)
+
+
+def test_a_process_that_ends_is_told_and_another_takes_its_place(chunk):
+    decoders.decode_apart("crackle", chunk)
+    os.kill(decoders._state.process.pid, signal.SIGKILL)
+    with pytest.raises(ValueError, match="ends over it"):
+        decoders.decode_apart("crackle", chunk)
+    assert np.array_equal(np.squeeze(decoders.decode_apart("crackle", chunk)), IDS)
+
+
+def test_damaged_borders_between_ids_end_another_process_only(chunk):
+    """With crackle 0.55 some do; each is told, or the ids are those that were packed."""
+    parts = pytest.importorskip("crackle").codec.components(chunk)
+    borders = sum(len(parts[name]) for name in ("header", "z_index", "labels"))
+    for at in range(borders, borders + 10):
+        damaged = bytearray(chunk)
+        damaged[at] ^= 2
+        with contextlib.suppress(ValueError):
+            assert np.array_equal(np.squeeze(decoders.decode_apart("crackle", bytes(damaged))), IDS)
+    assert np.array_equal(np.squeeze(decoders.decode_apart("crackle", chunk)), IDS)
+
+
+def test_threads_and_forked_processes_take_turns(chunk):
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: decoders.decode_apart("crackle", chunk), range(20)):
+            assert np.array_equal(np.squeeze(found), IDS)
+    mine = decoders._state.process.pid
+    pid = os.fork()
+    if pid == 0:
+        found = decoders.decode_apart("crackle", chunk)
+        os._exit(0 if np.array_equal(np.squeeze(found), IDS) and decoders._state.process.pid != mine else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert decoders._state.process.pid == mine
+
+
+def test_a_package_that_is_not_known_is_refused():
+    with pytest.raises(NeuropilError, match="encoded by nothing, which is not read here; known are raw"):
+        decoders.find_decoder("nothing", "p")
