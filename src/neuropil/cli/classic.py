@@ -30,8 +30,8 @@ def open_model(checkpoint: Path | str, *, by_blocks: bool = False) -> tuple[Mode
     return model, said
 
 
-def share_weights(checkpoint: str, target: str) -> Path:
-    """Write the weights of a checkpoint of ours or of the classic program as .safetensors."""
+def share_weights(checkpoint: str, target: str) -> tuple[Path, str | None]:
+    """Write the weights of a checkpoint of ours or of the classic program as .safetensors; and what to say about it."""
     from neuropil.compat.pytc.checkpoint import export_any
 
     return export_any(checkpoint, target)

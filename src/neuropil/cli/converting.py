@@ -54,7 +54,8 @@ def convert(
 
     if target.endswith(".safetensors") or source.endswith(_CHECKPOINTS):
         plain = not sharded and {box, voxel_size, axes, kind, dtype, scale_range, downsample} == {None}
-        typer.echo(f"wrote {_weights(source, target, plain)}")
+        written, said = _weights(source, target, plain)
+        typer.echo(f"{said}\nwrote {written}" if said else f"wrote {written}")
         return
     volume = open_volume(source, colour=kind or "", axes=axes or "")
     spare_input(volume, target)
@@ -71,8 +72,8 @@ def convert(
     typer.echo(f"wrote {target}")
 
 
-def _weights(checkpoint: str, target: str, plain: bool) -> Path:
-    """Write the weights of a checkpoint; ``plain``: no option of volumes was given."""
+def _weights(checkpoint: str, target: str, plain: bool) -> tuple[Path, str | None]:
+    """Write the weights of a checkpoint, and what to say about it; ``plain``: no option of volumes was given."""
     from neuropil.cli.classic import share_weights
 
     if not target.endswith(".safetensors"):

@@ -134,7 +134,7 @@ def _checkpoint(path: Path) -> list[str]:
     from neuropil.cli.classic import open_model
     from neuropil.config import config_to_yaml
 
-    model, _ = open_model(path)
+    model, said = open_model(path)
     weights = sum(parameter.numel() for parameter in model.network.parameters())
     lines = [
         f"checkpoint  {path}",
@@ -142,6 +142,7 @@ def _checkpoint(path: Path) -> list[str]:
         f"offsets     {_offsets(model.config.model.offsets)}",
     ]
     lines += [f"{key.replace('_', ' '):<10}  {json.dumps(value)}" for key, value in model.info.items()]
+    lines += ["", said] if said else []
     return [*lines, "", "trained by this recipe:", "", config_to_yaml(model.config, comments=False).rstrip()]
 
 

@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 
+from commands import neuropil
 from neuropil import NeuropilError
 from neuropil.compat.pytc import read_settings, translate
 from neuropil.compat.pytc.checkpoint import is_classic, load_any_model, resumable
@@ -35,6 +36,14 @@ def test_the_configuration_beside_a_checkpoint_counts(tmp_path):
     assert model.config.model.unet_3d.pooling
     assert said.endswith("config.yaml")
     assert model.info["iteration"] == 100_000
+
+
+@pytest.mark.parametrize("verb", ["info CKPT", "convert CKPT w.safetensors", "predict CKPT none.h5 -o a.h5"])
+def test_every_verb_says_what_the_weights_do_not_tell(tmp_path, monkeypatch, verb):
+    """Pooling has no weights: without config.yaml another network is taken, whose affinities are others."""
+    monkeypatch.chdir(tmp_path)
+    _, out, error = neuropil(*verb.replace("CKPT", str(checkpoint("unet_3d_pooling"))).split())
+    assert "taken as by default: ACT_MODE elu, PAD_MODE replicate, POOLING_LAYER False" in out + error
 
 
 def test_averaged_weights_are_those_of_the_last_step():

@@ -23,7 +23,7 @@ from neuropil.models import build_network
 from neuropil.models.checkpoint import Model, export_weights, load_model, load_weights, save_checkpoint
 from neuropil.models.released import write_weights
 
-_UNSEEN = "activation elu, padding replicate, strides, grey values (v - 0.5) / 0.5"
+_UNSEEN = "ACT_MODE elu, PAD_MODE replicate, POOLING_LAYER False, grey values (v - 0.5) / 0.5"
 """What weights do not tell, by its classic default."""
 
 
@@ -48,17 +48,20 @@ def load_any_model(path: Path | str, config: Config | None = None) -> tuple[Mode
     return Model(network.eval(), used, info), said
 
 
-def export_any(checkpoint: Path | str, target: Path | str) -> Path:
+def export_any(checkpoint: Path | str, target: Path | str) -> tuple[Path, str | None]:
     """Write the weights of a checkpoint of ours or of the classic program as a file to share, ``.safetensors``.
+
+    Returns:
+        The file, and what to say about the checkpoint.
 
     Raises:
         NeuropilError: as :func:`load_any_model`; another ending, or a file that cannot be written.
     """
     if not Path(checkpoint).is_file() or read_classic(Path(checkpoint)) is None:
-        return export_weights(checkpoint, target)
-    model, _ = load_any_model(checkpoint)
+        return export_weights(checkpoint, target), None
+    model, said = load_any_model(checkpoint)
     write_weights(Path(target), model.network.state_dict(), model.config.to_dict(), model.info)
-    return Path(target)
+    return Path(target), said
 
 
 def is_classic(model: Model) -> bool:
