@@ -97,7 +97,7 @@ def test_what_stopped_runs_left_goes_when_it_is_of_no_use(tmp_path):
 
 
 def test_the_command_line_scores_by_blocks(tmp_path, monkeypatch):
-    from neuropil.cli import main
+    from neuropil.__main__ import main
 
     ids = np.random.default_rng(2).integers(0, 9, (4, 16, 16)).astype(np.uint32)
     write_volume(tmp_path / "s.zarr", ids)

@@ -155,7 +155,7 @@ def test_an_unreadable_block_is_named_and_a_second_call_goes_on(tmp_path):
 
 
 def test_voxels_by_blocks_are_refused_and_the_command_line_takes_fragments(tmp_path, monkeypatch, capsys):
-    from neuropil.cli import main
+    from neuropil.__main__ import main
 
     meta = Metadata(offsets=LONG)
     write_volume(tmp_path / "a.zarr", ties(1), meta)

@@ -183,7 +183,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path):
 
 
 def test_the_command_line_names_blocks_that_failed_and_exits_with_1(tmp_path, capsys, monkeypatch):
-    from neuropil.cli import main
+    from neuropil.__main__ import main
 
     array, chunk, before = broken(tmp_path)
     command = ["neuropil", "segment", f"{tmp_path}/a.zarr", "-o", f"{tmp_path}/s.zarr", "--block", "4,8,8"]
@@ -218,7 +218,7 @@ def test_a_block_of_wrong_values_is_told_like_one_that_cannot_be_read(
     tmp_path, monkeypatch, capsys, channel, options, alike, step
 ):
     """NaN in one block, and in the sweep over long edges only in one of these; in memory that is wrong input."""
-    from neuropil.cli import main
+    from neuropil.__main__ import main
 
     array = np.random.default_rng(7).random((4, 4, 16, 16)).astype(np.float32)
     spoilt = array.copy()

@@ -174,7 +174,7 @@ def test_what_a_run_with_other_options_left_stays_and_is_told(tmp_path):
 
 
 def test_the_command_line_leaves_the_same_files(tmp_path, monkeypatch, capsys):
-    from neuropil.cli import main
+    from neuropil.__main__ import main
 
     pair(tmp_path, *ties(7))
     told = []

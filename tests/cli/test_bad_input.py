@@ -281,7 +281,7 @@ import signal, sys
 from resource import RLIM_INFINITY, RLIMIT_FSIZE, setrlimit
 signal.signal(signal.SIGXFSZ, lambda *_: setrlimit(RLIMIT_FSIZE, (RLIM_INFINITY, RLIM_INFINITY)))
 setrlimit(RLIMIT_FSIZE, (4096, RLIM_INFINITY))
-from neuropil.cli import main
+from neuropil.__main__ import main
 main()
 """
     done = python("-c", code, *command)
@@ -289,6 +289,23 @@ main()
     assert "Traceback" not in done.stderr
     assert "neuropil: " in done.stderr
     assert not [path for path in Path().rglob("*") if path.name in ("out.h5", "out.tif", "last.pt", "best.pt")]
+
+
+def test_ctrl_c_while_python_still_imports():
+    code = """
+import sys
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "neuropil.cli.tune":
+            raise KeyboardInterrupt
+for name in [name for name in sys.modules if name.startswith("neuropil.cli")]:
+    del sys.modules[name]
+sys.meta_path.insert(0, Interrupted())
+from neuropil.__main__ import main
+main()
+"""
+    done = python("-c", code, "info")
+    assert (done.returncode, done.stderr) == (130, "stopped\n")
 
 
 def write_wrongly(file: str, array: np.ndarray) -> None:

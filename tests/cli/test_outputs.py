@@ -61,14 +61,14 @@ def test_a_signal_ends_a_verb_with_its_code_and_leaves_nothing(folder, number):
     code = (
         "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # which stays ignored where the tests run under nohup
-        "import neuropil.cli.proofreading, neuropil.proofreading.objects as objects\n"
+        "import neuropil.__main__, neuropil.proofreading.objects as objects\n"
         "def slow(rows, path):\n"
         "    from neuropil.volumes.atomic import replacing\n"
         "    with replacing(path) as file:\n"
         "        file.write_text('half'); open('begun', 'w').close(); time.sleep(600)\n"
         "objects.write_objects = slow\n"
         "sys.argv = ['neuropil', 'objects', 'labels.h5', '-o', 'objects.csv']\n"
-        "neuropil.cli.main()"
+        "neuropil.__main__.main()"
     )
     process = start("-c", code)
     while not (folder / "begun").exists():
@@ -85,11 +85,11 @@ def test_a_signal_ends_a_verb_with_its_code_and_leaves_nothing(folder, number):
 def test_a_hangup_that_was_ignored_stays_ignored(folder):
     code = (
         "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        "import neuropil.cli; from neuropil.proofreading import objects\n"
+        "import neuropil.__main__; from neuropil.proofreading import objects\n"
         "whole = objects.objects_of\n"
         "objects.objects_of = lambda v: (os.kill(os.getpid(), signal.SIGHUP), whole(v))[1]\n"
         "sys.argv = ['neuropil', 'objects', 'labels.h5', '-o', 'objects.csv']\n"
-        "neuropil.cli.main()"
+        "neuropil.__main__.main()"
     )
     assert python("-c", code).returncode == 0
     assert (folder / "objects.csv").exists()

@@ -1,5 +1,6 @@
 """The folder of intermediate files: what the user had before stays, what was made for a run goes."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from neuropil.blockwise import evaluate_blocks, job, segment_blocks, tune_blocks
 from neuropil.config import SegmentConfig
 from neuropil.errors import Unfinished
 from neuropil.volumes import intermediate, open_volume, write_volume
+from neuropil.volumes.atomic import temporary_name
 from neuropil.volumes.intermediate import GONE, folder_beside, holding
 
 SETTINGS = SegmentConfig(threshold=0.5)
@@ -176,3 +178,16 @@ def test_scores_of_another_version_are_not_gone_on_with(tmp_path, verbs, monkeyp
 def test_the_folder_is_named_after_the_bucket(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert folder_beside("precomputed://gs://lab/p") == Path("gs_lab_p.blocks")
+
+
+@pytest.mark.usefixtures("verbs")
+def test_what_a_kill_between_two_renames_left_goes_with_the_next_output(tmp_path):
+    """A run that goes on makes nothing beside its output but by renaming."""
+    out, affinities = tmp_path / "s.zarr", open_volume(tmp_path / "a.zarr")
+    with pytest.raises(KeyboardInterrupt):
+        segment_blocks(affinities, out, SETTINGS, block=(2, 2, 4), progress=stop)
+    mine = temporary_name(out)
+    left = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-"))  # no process has that number
+    left.mkdir()
+    segment_blocks(affinities, out, SETTINGS, block=(2, 2, 4))
+    assert not left.exists()

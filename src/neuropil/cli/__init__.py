@@ -10,8 +10,3 @@ from neuropil.cli import recipes as recipes
 from neuropil.cli import segment as segment
 from neuropil.cli import tune as tune
 from neuropil.cli.app import app as app
-
-
-def main() -> None:
-    """The entry point of the ``neuropil`` command."""
-    app()

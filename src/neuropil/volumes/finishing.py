@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy.typing as npt
 
 from neuropil.geometry import Triple, blocks
-from neuropil.volumes.atomic import move_into_place
+from neuropil.volumes.atomic import move_into_place, remove_leftovers
 from neuropil.volumes.formats import CHUNKED, Location
 from neuropil.volumes.location import parse_location
 from neuropil.volumes.metadata import Metadata
@@ -63,6 +63,7 @@ def put_in_place(complete: Path | str, output: Path | str, part: Triple, chunks:
         return
     same = source.format is target.format and source.scheme == target.scheme
     if same and is_whole_folder(source) and is_whole_folder(target):
+        remove_leftovers(Path(target.container))
         move_into_place(Path(source.container), Path(target.container))
         return
     with (
