@@ -121,10 +121,11 @@ def test_inference_in_eight_views_then_segmentation_and_scores(folder, monkeypat
     assert (affinities.metadata.extra["made_by"]["tta"], affinities.metadata.extra["made_by"]["tta_mode"]) == (8, "min")
 
     known = ["INFERENCE.IMAGE_NAME", "image/train-input.tif", "INFERENCE.OUTPUT_PATH", "outputs/scored"]
-    labels = "datasets/SNEMI3D/seg/train-labels.tif"
-    words = ["--inference", "--checkpoint", saved, "--evaluate", labels, *TINY, *known, "INFERENCE.AUG_NUM", "4"]
+    labels, more = "datasets/SNEMI3D/seg/train-labels.tif", ["INFERENCE.AUG_NUM", "4", "SYSTEM.NUM_CPUS", "2"]
+    words = ["--inference", "--checkpoint", saved, "--evaluate", labels, *TINY, *known, *more]
     assert main(folder, monkeypatch, *words) == 0
-    said = capsys.readouterr().out
+    said, warned = capsys.readouterr()
+    assert "NUM_CPUS" not in warned, "workers are for training"
     assert "adapted Rand error" in said
     assert "VI in bits" in said
     scores = json.loads((folder / "outputs/scored/scores.json").read_text())

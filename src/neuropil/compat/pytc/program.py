@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,7 +133,7 @@ def _infer(classic: Classic, options: argparse.Namespace) -> None:
     if not classic.images:
         raise NeuropilError("INFERENCE.IMAGE_NAME: expected an image to predict, got none")
     labels = _labels(options, len(classic.images))
-    used = _on_devices(classic, options).training
+    used = _on_devices(replace(classic, workers=0), options).training  # nobody draws samples
     trained, _ = load_any_model(checkpoint, classic.config)
     asked = classic.config.model_copy(update={"predict": _writing(classic, trained)})
     model = predictable(trained, asked, checkpoint, classic.zoom)
