@@ -54,6 +54,12 @@ def test_a_patch_without_spread_is_refused_before_the_first_step(data, tmp_path)
     assert train(recipe(data, "training.iterations=1", "training.patch=[1,2,2]", "training.batch=2"), tmp_path).exists()
 
 
+def test_a_batch_larger_than_memory_is_refused_before_the_first_step(data, tmp_path):
+    with pytest.raises(NeuropilError, match=r"a batch needs about .* GB of memory"):
+        train(recipe(data, "training.iterations=1", "training.batch=1000000000"), tmp_path)
+    assert not list(tmp_path.rglob("*.pt"))
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_norms_shared_by_ranks_count_the_samples_of_all(data, tmp_path, ranks):
     """Without GPUs such a norm is refused, but only after that."""

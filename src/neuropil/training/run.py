@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from neuropil.config import Config, config_to_yaml, load_config, taught
 from neuropil.errors import NeuropilError
 from neuropil.geometry import VoxelSize
+from neuropil.memory import expect_memory
 from neuropil.models import build_network, check_spread
 from neuropil.models.checkpoint import is_checkpoint, load_matching, load_weights, read_checkpoint, save_checkpoint
 from neuropil.training.optimizers import make_optimizer, start_average
@@ -129,10 +131,14 @@ def start_run(
     """A fresh network (or a pretrained one), its average and its optimizer.
 
     Raises:
-        NeuropilError: a patch that the network shrinks too far; weights of another network; a norm that needs GPUs.
+        NeuropilError: a patch that the network shrinks too far; weights of another network; a norm that needs GPUs; a
+            batch larger than memory.
     """
     sharing = fabric.world_size if config.model.normalisation == "sync_batch" else 1
     check_spread(config.model, config.training.patch, config.training.batch * sharing)
+    if fabric.device.type == "cpu":  # images and targets alone; a GPU says it by itself
+        bytes_each = prod(config.training.patch) * (4 + len(config.model.offsets))
+        expect_memory(config.training.batch * bytes_each, "a batch", "make training.batch or training.patch smaller")
     torch.manual_seed(config.training.seed)
     bare: nn.Module = build_network(config.model)
     if pretrained:
