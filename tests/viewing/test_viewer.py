@@ -277,12 +277,17 @@ def test_its_own_names_where_others_may_connect(host):
 def test_a_request_to_end_that_another_thread_receives_ends_it():
     """The system gives a signal to any thread of a process; only the first one handles it in Python."""
     code = """
-import signal, threading
+import signal, sys, threading
 from types import SimpleNamespace
+from neuropil.cli.app import Stopped, stopped_by_signals
 from neuropil.viewing.viewer import serve
 other = threading.Timer(1, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM))
 viewer = SimpleNamespace(get_viewer_url=lambda: "http://127.0.0.1:1/v/t/")
-serve(viewer, "127.0.0.1", lambda line: None if other.ident else other.start())
+try:
+    with stopped_by_signals():
+        serve(viewer, "127.0.0.1", lambda line: None if other.ident else other.start())
+except Stopped as stop:
+    sys.exit(128 + stop.number)
 """
     done = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from ipaddress import ip_address
-from threading import Event
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -105,22 +104,18 @@ def open_viewer(
 
 
 def serve(viewer: neuroglancer.Viewer, host: str, say: Callable[[str], object]) -> None:
-    """Say where the viewer is, and wait for Ctrl-C or a request to terminate."""
+    """Say where the viewer is, and wait for Ctrl-C, which is how it ends."""
     url = viewer.get_viewer_url()
     port = int(url.split("/")[2].rpartition(":")[2])
-    stopped = Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     try:  # who reads the link may answer with Ctrl-C at once
         for line in how_to_reach(url, host, port):
             say(line)
         sys.stdout.flush()
         # A signal that another thread of this process received is handled when this one wakes.
-        while not stopped.wait(0.5):
-            pass
+        while True:
+            time.sleep(0.5)
     except KeyboardInterrupt:
         say("stopped")
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def close_viewer() -> None:
