@@ -10,8 +10,9 @@ from neuropil.errors import NeuropilError
 _HEAP = b"GCOL\x01\x00\x00\x00"
 """How a heap begins: its signature, version 1 and three reserved bytes; its size follows (HDF5 format, III.E)."""
 
-_LOOKED_THROUGH = 16 * 1024 * 1024
-"""Bytes at both ends of a file that are looked through: attributes lie before or after the voxels of an array."""
+_LOOKED_THROUGH = 16 * 1024
+"""Bytes at both ends of a file that are looked through. Attributes lie before or after the voxels of an array; few
+bytes, because opening a large volume must stay cheap."""
 
 
 def check_heaps(path: Path) -> None:
