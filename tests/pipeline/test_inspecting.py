@@ -114,3 +114,10 @@ def test_exchanged_arguments_are_told(tmp_path):
     image, labels = synthetic.neuropil((4, 64, 64), seed=3)
     found = inspect_volumes(array_volume(labels.astype(np.uint8)), array_volume(image))
     assert sum("are the two exchanged?" in line for line in found.problems) == 2
+
+
+def test_a_page_over_an_input_is_refused_before_the_work(tmp_path):
+    write_volume(tmp_path / "image.h5", np.zeros((2, 16, 16), np.uint8))
+    done = CliRunner().invoke(app, ["check", str(tmp_path / "image.h5"), "--report", str(tmp_path / "image.h5")])
+    assert done.exit_code == 2
+    assert done.stdout == ""

@@ -180,10 +180,13 @@ def check(
     from neuropil.pipeline.inspecting import inspect_volumes
     from neuropil.pipeline.inspecting_page import write_check
     from neuropil.volumes import open_volume
+    from neuropil.volumes.atomic import expect_output
 
     with ExitStack() as stack:
         shown = stack.enter_context(open_volume(image))
         truth = None if labels is None else stack.enter_context(open_volume(labels))
+        if report is not None:
+            expect_output(report)
         found = inspect_volumes(shown, truth, model)
         typer.echo("\n".join(found.lines()))
         if report is not None:
