@@ -12,8 +12,8 @@ from neuropil.blockwise import evaluate_blocks, job, segment_blocks, tune_blocks
 from neuropil.config import SegmentConfig
 from neuropil.errors import Unfinished
 from neuropil.volumes import intermediate, open_volume, write_volume
-from neuropil.volumes.atomic import temporary_name
-from neuropil.volumes.intermediate import GONE, folder_beside, holding
+from neuropil.volumes.atomic import GONE, temporary_name
+from neuropil.volumes.intermediate import folder_beside, holding
 
 SETTINGS = SegmentConfig(threshold=0.5)
 
@@ -99,7 +99,7 @@ def test_a_run_that_was_stopped_while_it_cleaned_up_can_be_given_again(tmp_path,
 
     remove = shutil.rmtree
     with monkeypatch.context() as patch:
-        patch.setattr(intermediate.shutil, "rmtree", stopped)
+        patch.setattr(shutil, "rmtree", stopped)
         with pytest.raises(KeyboardInterrupt):
             segment()
     np.testing.assert_array_equal(segment(), before)

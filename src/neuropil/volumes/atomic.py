@@ -90,22 +90,12 @@ def move_into_place(complete: Path, path: Path, durable: bool = True) -> None:
             sync(complete)
         if not path.exists() or (complete.is_file() and path.is_file()):
             os.replace(complete, path)
+            old = complete
         else:
-            aside = temporary_name(path)
-            complete.rename(aside)
-            if not _exchange(aside, path):
-                new, aside = aside, temporary_name(path)
-                path.rename(aside)
-                try:
-                    new.rename(path)
-                except OSError:
-                    aside.rename(path)
-                    new.rename(complete)
-                    raise
-            complete = aside
+            old = _exchanged(complete, path)
         if durable:
             sync(path.parent)
-        remove(complete)
+        remove(old)
     except OSError as error:
         raise NeuropilError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -122,6 +112,26 @@ def sync(path: Path) -> None:
                 raise NeuropilError(f"cannot write {path}: {error.strerror}") from error
         finally:
             os.close(handle)
+
+
+def _exchanged(complete: Path, path: Path) -> Path:
+    """Rename one over the other; returns where the old one lies now, under a hidden name."""
+    new = temporary_name(path)
+    complete.rename(new)
+    try:
+        if _exchange(new, path):
+            return new
+        old = temporary_name(path)
+        path.rename(old)
+        try:
+            new.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
+    except OSError:
+        new.rename(complete)
+        raise
+    return old
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -206,13 +216,17 @@ def prepare(path: Path) -> None:
         raise NeuropilError(f"cannot write in {path.parent}: {error.strerror or error}") from error
 
 
+GONE = ".gone"
+"""What follows the name of a folder while it is deleted."""
+
+
 def remove_folder(path: Path) -> None:
-    """Delete a folder, if it is there, under a hidden name: half of one must not be taken for one to go on with."""
-    remove_leftovers(path)
-    half = temporary_name(path)
-    with contextlib.suppress(FileNotFoundError):
-        path.rename(half)
-        shutil.rmtree(half, ignore_errors=True)
+    """Delete a folder, if it is there, under another name: half of one must not be taken for one to go on with."""
+    half = path.with_name(path.name + GONE)
+    shutil.rmtree(half, ignore_errors=True)  # of a process that was stopped here
+    with contextlib.suppress(OSError):
+        path = path.rename(half)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def remove(path: Path) -> None:

@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from warnings import warn
 
-from neuropil.volumes.atomic import prepare
+from neuropil.volumes.atomic import GONE, prepare, remove_folder
 from neuropil.volumes.location import parse_location
 from neuropil.volumes.locks import locked
 
 MADE_HERE = ".made-by-neuropil"
 """A file in a folder that was asked for by name and was not there before: that one may go when it is empty."""
-
-
-GONE = ".gone"
-"""The end of the name of a folder that is being removed."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class WorkFolder:
 
         What is left of others in a folder that nobody named is told: it lies where nobody looks for it.
         """
-        _remove(Path(job))
+        remove_folder(Path(job))
         for half in self.path.glob(f"*{GONE}"):  # of runs that were stopped here
             shutil.rmtree(half, ignore_errors=True)
         mark = self.path / MADE_HERE
@@ -61,15 +57,6 @@ class WorkFolder:
         if not self.given and self.path.exists():
             left = f"{self.path} holds what runs with other options left"
             warn(f"{left}; give their options again, or delete it if none is at work", stacklevel=3)
-
-
-def _remove(job: Path) -> None:
-    """Remove a folder under another name: half of what was in it must not be taken for a job that goes on."""
-    half = job.with_name(job.name + GONE)
-    shutil.rmtree(half, ignore_errors=True)
-    with suppress(OSError):
-        job = job.rename(half)
-    shutil.rmtree(job, ignore_errors=True)
 
 
 def holding(job: Path | str) -> AbstractContextManager[None]:

@@ -32,10 +32,28 @@ def test_faults_are_told_and_the_next_chunk_is_read(chunk):
 
 def test_a_process_that_ends_is_told_and_another_takes_its_place(chunk):
     decoders.decode_apart("crackle", chunk)
-    os.kill(decoders._state.process.pid, signal.SIGKILL)
+    os.kill(decoders._shared.process.pid, signal.SIGKILL)
     with pytest.raises(ValueError, match="ends over it"):
         decoders.decode_apart("crackle", chunk)
     assert np.array_equal(np.squeeze(decoders.decode_apart("crackle", chunk)), IDS)
+
+
+def test_an_interrupted_chunk_does_not_answer_for_the_next(chunk, monkeypatch):
+    """As Ctrl-C in a notebook while a chunk is unpacked."""
+    other = pytest.importorskip("crackle").compress(IDS + 1)
+    decoders.decode_apart("crackle", chunk)
+    process = decoders._shared.process
+
+    class Interrupted:
+        def readline(self):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "stdout", Interrupted())
+        patch.setattr(process, "communicate", lambda: None)
+        with pytest.raises(KeyboardInterrupt):
+            decoders.decode_apart("crackle", chunk)
+    assert np.array_equal(np.squeeze(decoders.decode_apart("crackle", other)), IDS + 1)
 
 
 def test_damaged_borders_between_ids_end_another_process_only(chunk):
@@ -54,13 +72,13 @@ def test_threads_and_forked_processes_take_turns(chunk):
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(lambda _: decoders.decode_apart("crackle", chunk), range(20)):
             assert np.array_equal(np.squeeze(found), IDS)
-    mine = decoders._state.process.pid
+    mine = decoders._shared.process.pid
     pid = os.fork()
     if pid == 0:
         found = decoders.decode_apart("crackle", chunk)
-        os._exit(0 if np.array_equal(np.squeeze(found), IDS) and decoders._state.process.pid != mine else 1)
+        os._exit(0 if np.array_equal(np.squeeze(found), IDS) and decoders._shared.process.pid != mine else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert decoders._state.process.pid == mine
+    assert decoders._shared.process.pid == mine
 
 
 def test_a_package_that_is_not_known_is_refused():

@@ -33,14 +33,16 @@ def decode_apart(encoding: str, data: bytes) -> npt.NDArray[Any]:
     Raises:
         ValueError: the package says that the chunk is damaged, or ends over it.
     """
-    with _state.one:
-        process = _state.process = _state.process or _start()
+    with _shared.lock:
+        process = _shared.process = _shared.process or _start()
         try:
             fault, array = _ask(process, encoding, data)
-        except (OSError, ValueError):  # nobody is at the other end
-            _state.process = None
+        except BaseException as error:  # after Ctrl-C, too: else the next chunk would get the answer to this one
+            _shared.process = None
             process.kill()
             process.communicate()
+            if not isinstance(error, OSError | ValueError):
+                raise
             raise ValueError(f"the package that reads {encoding} ends over it") from None
     if fault:
         raise ValueError(fault)
@@ -48,18 +50,21 @@ def decode_apart(encoding: str, data: bytes) -> npt.NDArray[Any]:
     return found
 
 
-class _State:
-    """The process, and who may talk to it. A forked process has its own."""
+class _Shared:
+    """The process, and the lock of who talks to it. A forked process begins anew."""
 
-    def __init__(self) -> None:
-        self.one, self.process = Lock(), None
-
-    one: Lock
+    lock: Lock
     process: Process | None
 
+    def __init__(self) -> None:
+        self.renew()
+        os.register_at_fork(after_in_child=self.renew)
 
-_state = _State()
-os.register_at_fork(after_in_child=_state.__init__)  # type: ignore[misc]
+    def renew(self) -> None:
+        self.lock, self.process = Lock(), None
+
+
+_shared = _Shared()
 
 
 def _start() -> Process:

@@ -123,11 +123,10 @@ def open_tiles(location: Location, mode: Mode = "r") -> Volume:
         raise NeuropilError(f"tiles are opened to read only: {path}")
     values = _read_json(path)
     tiling = _parse(values, path)
-    for number in range(min(_count(tiling), 10_000)):
-        check_inside(path, Path(tiling.file(number)).absolute(), "a tile", there=False)
     found = next((f for n in range(min(_count(tiling), 10_000)) if Path(f := tiling.file(n)).is_file()), None)
     if found is None:
         raise NeuropilError(f"no tile of {path} is there; the first would be {tiling.file(0)}")
+    check_inside(path, Path(found).absolute(), "a tile")
     _tell_absent(tiling, path)
     first, lossy = _load(found), _is_lossy(found)
     dtype = np.dtype(values["dtype"]) if "dtype" in values else _ids(first, found).dtype
