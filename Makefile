@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/neuropil demo $(ARGS)
 
 # One thread each: two processes with two threads wait for each other at every small operation.
-test: $(VENV)/.installed
+test: $(VENV)/.installed $(VENV)/.beside
 	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow and not gpu" $(ARGS)
 
 # What is about GPUs; the other tests do not see them. A package that one of those lacks keeps none of these from running.
@@ -85,6 +85,12 @@ $(BIN)/python:
 	  PYTHONPATH=.venv-bootstrap $(PYTHON) -m virtualenv --quiet $(VENV); }
 
 # torch first and pinned: an unpinned one may bring gigabytes that this machine has no use for.
+# What judges our files and excludes packages that neuropil needs: each in a folder of its own.
+$(VENV)/.beside: | $(BIN)/python
+	$(PIP) install --target $(VENV)/beside/zarr2 zarr==2.18.7 numcodecs==0.15.2
+	$(PIP) install --target $(VENV)/beside/ome-zarr-models ome-zarr-models==1.7
+	@touch $@
+
 $(VENV)/.dependencies: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing what neuropil needs into $(VENV) (once; a few minutes)"
 	$(PIP) install --constraint constraints.txt torch

@@ -18,15 +18,18 @@ import pytest
 import zarr
 from cloudvolume import CloudVolume
 from PIL import Image
+from typer.testing import CliRunner
 
+from neuropil.cli import app
 from neuropil.errors import NeuropilError
 from neuropil.volumes import Metadata, open_volume, write_volume
 
 ARRAY = np.random.default_rng(0).integers(0, 250, (5, 20, 30)).astype(np.uint8)
 SIZE = (30.0, 6.0, 6.0)
 
-ZARR_2 = os.environ.get("NEUROPIL_ZARR2", "")
-"""A folder with zarr 2, which knows N5: pip install --target DIR 'zarr<3'."""
+BESIDE = Path(sys.prefix, "beside")
+"""Folders with packages that exclude versions which ours need, made by ``make test``: zarr 2, which knows N5, and
+ome-zarr-models, which wants an older pydantic."""
 
 
 def blocks_of_n5(folder):
@@ -59,16 +62,39 @@ def test_n5_is_as_its_specification_says(tmp_path, dtype, channels):
     assert about["pixelResolution"] == {"dimensions": [6, 6, 30], "unit": "nm"}
 
 
-def by_zarr_2(code, folder):
-    """Run lines in a process in which ``import zarr`` is zarr 2."""
-    if not ZARR_2:
-        pytest.skip("NEUROPIL_ZARR2 names no folder with zarr 2")
-    lines = f"import numpy, zarr, numcodecs\nassert zarr.__version__ < '3'\n{code}"
-    environment = {**os.environ, "PYTHONPATH": ZARR_2, "PYTHONNOUSERSITE": "1"}
+def beside(package, code, folder):
+    """Run lines in a process that sees the packages of one of these folders, and no others."""
+    if not (BESIDE / package).is_dir():
+        pytest.skip(f"{BESIDE / package} is not there; make test makes it")
+    environment = {**os.environ, "PYTHONPATH": str(BESIDE / package), "PYTHONNOUSERSITE": "1"}
     done = subprocess.run(
-        [sys.executable, "-S", "-c", lines], cwd=folder, env=environment, capture_output=True, text=True
+        [sys.executable, "-S", "-c", code], cwd=folder, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def by_zarr_2(code, folder):
+    beside("zarr2", f"import numpy, zarr, numcodecs\nassert zarr.__version__ < '3'\n{code}", folder)
+
+
+@pytest.mark.parametrize("channels", [(), (2,)])
+@pytest.mark.parametrize("kind", ["image", "segmentation", "pyramid"])
+def test_ome_zarr_models_accept_what_we_write(tmp_path, channels, kind):
+    dtype = np.uint32 if kind == "segmentation" else np.uint8
+    write_volume(tmp_path / "a.ome.zarr", np.zeros((*channels, 4, 20, 32), dtype), Metadata(SIZE, origin=(1, 0, 0)))
+    if kind == "pyramid":
+        words = ["convert", str(tmp_path / "a.ome.zarr"), str(tmp_path / "b.ome.zarr"), "--downsample", "2"]
+        assert CliRunner().invoke(app, words).exit_code == 0
+    name, levels = ("b.ome.zarr", 3) if kind == "pyramid" else ("a.ome.zarr", 1)
+    code = f"""
+import zarr
+from ome_zarr_models.v05 import Image
+multiscale, = Image.from_zarr(zarr.open_group("{name}", mode="r")).attributes.ome.multiscales
+assert [axis.name for axis in multiscale.axes] == list("{"c" if channels else ""}zyx")
+assert multiscale.axes[-1].unit == "nanometer"
+assert len(multiscale.datasets) == {levels}, multiscale.datasets
+"""
+    beside("ome-zarr-models", code, tmp_path)
 
 
 def test_zarr_2_reads_the_n5_that_we_write(tmp_path):
