@@ -189,8 +189,6 @@ def by_cloud_volume(path, array, encoding, sharding=None):
 )
 def test_encodings_of_precomputed(tmp_path, encoding, dtype):
     array = ARRAY.astype(dtype) / (1 if dtype != "f4" else np.float32(7))
-    if encoding == "png":
-        pytest.importorskip("pyspng")
     volume = by_cloud_volume(tmp_path / "p", np.asarray(array, dtype), encoding)
     found = open_volume(f"precomputed://{tmp_path}/p")
     np.testing.assert_array_equal(found.read(), np.asarray(volume[:])[..., 0].T)
