@@ -37,5 +37,5 @@ def test_a_copy_of_what_jpeg_has_changed_is_told(tmp_path):
     """The copy itself does not say any more that it holds no ids."""
     image = np.random.default_rng(0).integers(0, 255, (2, 32, 32), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", image, compression="jpeg", photometric="minisblack")
-    with pytest.warns(Note, match=r"a\.tif: its packing may have changed values .* no place for ids"):
+    with pytest.warns(Note, match=r"a\.tif: its compression may have changed values .* not for ids"):
         convert_volume(open_volume(tmp_path / "a.tif"), tmp_path / "b.h5")

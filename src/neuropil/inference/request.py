@@ -37,7 +37,7 @@ MOST_NUMBERS = 2**31 - 1
 """In one layer of a batch."""
 
 CALLS = 4
-"""Of the network of each GPU at least, where there are as many tiles."""
+"""Fewest calls of the network on each GPU, where there are as many tiles."""
 
 LARGEST_TILE = {"cpu": 4_000_000, "cuda": 32_000_000}
 """Voxels of a tile beyond which nothing is gained."""

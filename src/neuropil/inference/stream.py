@@ -98,7 +98,7 @@ TAKERS = 8
 
 @contextmanager
 def handing_over(emit: Emit, threads: int) -> Iterator[Emit]:
-    """What hands cells to ``emit`` in so many threads, and at the end waits for all; with one thread, ``emit`` itself.
+    """A function that passes cells to ``emit`` in this many threads; the end waits for all. With one, ``emit`` itself.
 
     What ``emit`` raises comes with a later cell, or at the end.
 

@@ -154,8 +154,8 @@ def convert_volume(
     dtype = voxels.of(source)
     if is_lossy(source) and not voxels.kind:
         tell(
-            f"{source.path}: its packing may have changed values (JPEG or its like), which the copy does not say any "
-            "more: it is good for an image, and no place for ids"
+            f"{source.path}: its compression may have changed values (JPEG or similar), and the copy no longer says so: "
+            "use it as an image, not for ids"
         )
     with create_volume(path, (*channels, *box.shape), dtype, metadata, sharded=sharded) as copy:
         lead, empty = channels[0] if channels else 1, True

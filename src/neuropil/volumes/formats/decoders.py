@@ -1,4 +1,4 @@
-"""Decoders of other packages in a process of their own, because some of them end it over a damaged chunk."""
+"""Decoders of other packages, in a process of their own because some crash on a damaged chunk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def decode_apart(encoding: str, data: bytes) -> npt.NDArray[Any]:
     """A chunk of precomputed, unpacked by the package of its encoding; the process is started once and kept.
 
     Raises:
-        ValueError: the package says that the chunk is damaged, or ends over it.
+        ValueError: the package says that the chunk is damaged, or crashes on it.
     """
     with _shared.lock:
         process = _shared.process = _shared.process or _start()
@@ -43,7 +43,7 @@ def decode_apart(encoding: str, data: bytes) -> npt.NDArray[Any]:
             process.communicate()
             if not isinstance(error, OSError | ValueError):
                 raise
-            raise ValueError(f"the package that reads {encoding} ends over it") from None
+            raise ValueError(f"the package that reads {encoding} crashed on it") from None
     if fault:
         raise ValueError(fault)
     found: npt.NDArray[Any] = np.load(io.BytesIO(array), allow_pickle=False)
