@@ -154,7 +154,7 @@ def convert_volume(
     dtype = voxels.of(source)
     if is_lossy(source) and not voxels.kind:
         tell(
-            f"{source.path}: its compression may have changed values (JPEG or similar), and the copy no longer says so: "
+            f"{source.path}: its compression may have changed values (JPEG or similar), and the copy does not say so: "
             "use it as an image, not for ids"
         )
     with create_volume(path, (*channels, *box.shape), dtype, metadata, sharded=sharded) as copy:
