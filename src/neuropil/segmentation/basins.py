@@ -20,23 +20,23 @@ Scan = Literal["zyx", "xyz"]
 def basins(
     affinities: npt.NDArray[Any], *, low: float = 1e-4, high: float = 0.9999, scan: Scan = "zyx"
 ) -> npt.NDArray[np.uint64]:
-    """Fragments whose plateaus are divided where their nearest exits lead.
+    """Watershed fragments: a plateau (connected voxels of equal affinity) is divided among its nearest exits.
 
-    :func:`neuropil.watershed` settles ties by a rule instead: it runs on all cores and in blocks. This is for equality
-    with other programs: affinities are compared as float32, in one thread.
+    This gives the same fragments as zwatershed and waterz: affinities are compared as float32, in one thread.
+    :func:`neuropil.watershed` breaks ties by a fixed rule instead, and so runs on all cores and in blocks.
 
     Args:
-        affinities: [3, z, y, x], floats from 0 to 1 or uint8 that is linear, c / 255; to the voxels before on z, y
-            and x.
-        low, high: a voxel goes to its best neighbours above ``low``, and to all with at least ``high``.
-        scan: order of voxels, in which basins are numbered and equally near exits are found: ``zyx`` in waterz,
-            ``xyz`` in zwatershed.
+        affinities: [3, z, y, x], floats from 0 to 1 or linear uint8 (code / 255); the channels are the offsets
+            (-1, 0, 0), (0, -1, 0), (0, 0, -1).
+        low, high: a voxel joins its best neighbours above ``low``, and all neighbours of at least ``high``.
+        scan: order of the voxels; it numbers the basins and decides between equally near exits. ``zyx`` as in
+            waterz, ``xyz`` as in zwatershed.
 
     Returns:
         uint64 [z, y, x]; ids from 1 in the order of their first voxel, 0 where no affinity is above ``low``.
 
     Raises:
-        NeuropilError: affinities that are not such, another scan, or not 0 <= low < high.
+        NeuropilError: affinities of another shape, type or range, another scan, or not 0 <= low < high.
 
     Zlateski and Seung, "Image Segmentation by Size-Dependent Single Linkage Clustering of a Watershed Basin Graph"
     (2015).
@@ -56,18 +56,18 @@ def basins(
 
 
 def basin_graph(affinities: npt.NDArray[Any], fragments: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """The largest affinity between each two fragments that touch.
+    """The largest affinity between every two touching fragments.
 
     Args:
         affinities: as for :func:`basins`.
         fragments: integers [z, y, x], 0 = background.
 
     Returns:
-        rows (id, id, affinity) of float32, the smaller id first; in descending order, of equal affinities the larger
-        ids first, as zwatershed sorts them. Ids above 2²⁴ are refused: float32 does not hold them.
+        float32 [edges, 3], rows (id, id, affinity), the smaller id first; by descending affinity, ties by descending
+        ids, as zwatershed sorts them.
 
     Raises:
-        NeuropilError: as :func:`basins`, or fragments of another shape or with larger ids.
+        NeuropilError: as :func:`basins`, fragments of another shape, or ids from 2²⁴ on, which float32 does not hold.
 
     >>> affinities = np.array([0, 0.9, 0.25, 0.5], np.float32) * np.ones((3, 1, 1, 1), np.float32)
     >>> basin_graph(affinities, np.array([[[1, 1, 2, 3]]])).tolist()
@@ -89,14 +89,14 @@ def basin_graph(affinities: npt.NDArray[Any], fragments: npt.NDArray[Any]) -> np
 
 
 def spanning_tree(graph: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:
-    """The first edges of a graph that connect what it connects, each towards the smallest id there.
+    """The maximum spanning forest of a graph; each edge points towards the smallest id of its component.
 
     Args:
-        graph: rows (id, id, affinity) as of :func:`basin_graph`, best first; not of the background.
-        count: ids are below.
+        graph: float32 [edges, 3], rows (id, id, affinity) of :func:`basin_graph`, best first, without background.
+        count: largest id + 1.
 
     Returns:
-        rows as of the graph, in its order.
+        float32 [edges of the forest, 3], in the order of the graph.
 
     >>> edges = np.array([[2, 3, 0.9], [1, 3, 0.8], [1, 2, 0.7]], np.float32)
     >>> spanning_tree(edges, 4)[:, :2].tolist()
@@ -126,7 +126,7 @@ def spanning_tree(graph: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.
 
 
 def _reached(neighbours: dict[int, list[int]], count: int) -> list[int]:
-    """When each id is reached, ring by ring from the smallest of those that hang together."""
+    """When a breadth-first search from the smallest id of each component reaches each id: 0, 1, …"""
     rank = [-1] * count
     when = 0
     for start in range(count):
@@ -143,7 +143,7 @@ def _reached(neighbours: dict[int, list[int]], count: int) -> list[int]:
 def _faces(
     values: npt.NDArray[np.float32], labels: npt.NDArray[np.uint64], axis: int, count: int
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float32]]:
-    """Faces between two fragments along one axis: smaller id · count + larger id, and affinity."""
+    """Faces between two fragments along one axis: the pair as smaller id · count + larger id, and the affinity."""
     behind = (slice(None),) * axis
     before, after = labels[(*behind, slice(None, -1))], labels[(*behind, slice(1, None))]
     between = (before != after) & (before > 0) & (after > 0)

@@ -27,14 +27,14 @@ _WIDE = (1 << 32) // 3
 """From this many voxels on, face indices need 64 bits."""
 
 _MOST_THREADS = 1024
-"""More would cost their stacks and pieces of work, and bring nothing: no result depends on how many there are."""
+"""More would only cost memory for their stacks; no result depends on the number of threads."""
 
 
 @dataclass(frozen=True)
 class FaceCodes:
-    """The faces between neighbouring voxels along z, y and x, as codes of one encoding.
+    """Affinities of the faces between neighbouring voxels along z, y and x, as codes of one encoding.
 
-    ``flipped`` has bit ``1 << axis`` where the face is stored at its lower voxel (an offset of +1).
+    ``flipped`` has bit ``1 << axis`` set where faces are stored at their lower voxel (an offset of +1).
     """
 
     z: npt.NDArray[Any]
@@ -59,11 +59,11 @@ class FaceCodes:
         return np.dtype(np.uint64 if self.z.size >= _WIDE else np.uint32)
 
     def first_above(self, value: float) -> int:
-        """The largest code whose value is at most ``value``: a code is above it when it is greater."""
+        """The largest code whose value is at most ``value``: greater codes have values above it."""
         return int(np.searchsorted(self.encoding.table, value, side="right")) - 1
 
     def last_below(self, value: float) -> int:
-        """The largest code whose value is less than ``value``: a code reaches it when it is greater."""
+        """The largest code whose value is below ``value``: greater codes have values of at least ``value``."""
         return int(np.searchsorted(self.encoding.table, value, side="left")) - 1
 
 
@@ -76,8 +76,8 @@ def face_codes(
     """The three nearest channels of affinities as integer codes; floats become 16-bit logit codes here, on all threads.
 
     ``offsets`` and ``encoding`` come from the volume where they are not given; an array of three channels without
-    offsets has the default neighbourhood, one of two channels that of a plane. An axis of one voxel needs no channel,
-    having no faces.
+    offsets has the default neighbourhood, one of two channels that of a plane. An axis of one voxel has no faces and
+    needs no channel.
 
     Raises:
         NeuropilError: not [edge, z, y, x]; a type that holds no affinities; offsets missing or without one of the
@@ -123,7 +123,7 @@ def all_codes(
     """All channels of affinities as integer codes [edge, z, y, x], with offsets and encoding.
 
     Raises:
-        NeuropilError: as :func:`face_codes`, except that no offset is missed.
+        NeuropilError: as :func:`face_codes`, but the nearest offsets may be missing.
 
     >>> all_codes(np.zeros((3, 4, 5, 6), np.float32))[0].dtype
     dtype('uint16')
@@ -146,10 +146,10 @@ def encode_affinities(
 
     Args:
         affinities, offsets, encoding, threads: as for :func:`face_codes`.
-        nearest: of floats encode only the channels of nearest neighbours.
+        nearest: encode only the channels of the nearest neighbours (of floats; integer codes stay as they are).
 
     Raises:
-        NeuropilError: as :func:`face_codes`; without ``nearest`` no offset is missed.
+        NeuropilError: as :func:`face_codes`; without ``nearest`` the nearest offsets may be missing.
 
     >>> codes = encode_affinities(np.zeros((3, 4, 5, 6), np.float32))
     >>> codes.dtype, codes.metadata.encoding.kind, np.shares_memory(encode_affinities(codes).read(), codes.read())
@@ -285,7 +285,7 @@ def _codes(channel: npt.NDArray[Any], encoding: Encoding, threads: int | None) -
 
 
 def largest_label(labels: npt.NDArray[Any], threads: int | None = None) -> int:
-    """The largest of some unsigned labels, any shape; 0 of none.
+    """The largest of unsigned labels of any shape; 0 if there are none.
 
     >>> largest_label(np.array([[3, 9, 0]], np.uint32))
     9
@@ -296,7 +296,7 @@ def largest_label(labels: npt.NDArray[Any], threads: int | None = None) -> int:
 
 
 def count_labels(labels: npt.NDArray[Any], names: int, threads: int | None = None) -> npt.NDArray[np.uint64]:
-    """How many voxels have each of the labels 0 … names - 1, uint64 [names]; there are no others.
+    """Voxels of each label, uint64 [names]; every label must be below ``names``.
 
     >>> count_labels(np.array([[1, 1, 3]], np.uint32), 4).tolist()
     [0, 2, 0, 1]
@@ -307,7 +307,7 @@ def count_labels(labels: npt.NDArray[Any], names: int, threads: int | None = Non
 
 
 def relabelled(labels: npt.NDArray[Any], lut: npt.NDArray[Any], threads: int | None = None) -> npt.NDArray[Any]:
-    """``lut[labels]``: the label of every label, of lut's dtype and labels' shape. No label is beyond the lut.
+    """``lut[labels]`` on several threads: of lut's dtype and labels' shape. Every label must be below ``len(lut)``.
 
     >>> relabelled(np.array([[2, 0]], np.uint32), np.array([0, 5, 7], np.uint32)).tolist()
     [[7, 0]]

@@ -1,4 +1,4 @@
-"""Region graphs and merge trees as columns, one array per field: checked before kernels read them, and their files."""
+"""Region graphs and merge trees as columns, one array per field: checks before kernels read them, and .npz files."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ Wide = npt.NDArray[np.uint64]
 Narrow = npt.NDArray[np.uint16]
 
 EdgeColumns = tuple[npt.NDArray[Any], npt.NDArray[Any], Wide, Wide, Wide, Narrow, Narrow]
-"""Edges as kernels take and return them: two ends (uint32 or uint64), count, sum, key, max and min of their faces."""
+"""Edges as kernels take and return them: both nodes (uint32 or uint64); count, sum, key, max and min of the faces."""
 
 BinColumns = tuple[Wide, Narrow, Wide]
-"""Their histograms: where the bins of each edge begin, and every bin's code and count; empty where not asked for."""
+"""Histograms of the edges: where each edge's bins begin, and the code and count of every bin; empty without them."""
 
 
 def check_columns(columns: Sequence[Any], types: Sequence[str], what: str) -> None:
     """Refuse columns of a hand-made graph that are not arrays of one length and of these types.
+
+    Raises:
+        NeuropilError: types expected, and what came.
 
     >>> check_columns([np.zeros(2, np.uint32), np.zeros(2)], ["u4", "f8"], "graph")
     """
@@ -42,7 +45,7 @@ def check_columns(columns: Sequence[Any], types: Sequence[str], what: str) -> No
 
 
 def described(column: object) -> str:
-    """What a column is, in a few words: its type and shape.
+    """Type and shape of a column, for error messages.
 
     >>> described(np.zeros(3, np.uint8)), described([1, 2])
     ('uint8 (3,)', 'list')
@@ -51,7 +54,7 @@ def described(column: object) -> str:
 
 
 def check_ids(ids: Any, count: int, what: str) -> None:
-    """Refuse ids that are not those of so many fragments, ascending, nor none."""
+    """Refuse ids unless they are empty, or ``count`` ascending uint64 ids from 1 on."""
     if not isinstance(ids, np.ndarray) or ids.dtype != np.uint64 or ids.ndim != 1 or len(ids) not in (0, count):
         raise NeuropilError(f"expected the ids of {count} {what} as uint64, or none; got {len(ids)}")
     if len(ids) and not (ids[0] > 0 and (ids[1:] > ids[:-1]).all()):
@@ -59,12 +62,12 @@ def check_ids(ids: Any, count: int, what: str) -> None:
 
 
 def no_ids() -> npt.NDArray[np.uint64]:
-    """What ``ids`` is where fragments are counted by themselves."""
+    """The empty ``ids`` of a graph or tree whose nodes are the fragment ids themselves."""
     return np.zeros(0, np.uint64)
 
 
 def save_fields(path: str | Path, values: Mapping[str, Any]) -> None:
-    """An .npz file, there only when it is complete.
+    """Write an .npz file; an existing one is replaced only when the new one is complete.
 
     Raises:
         NeuropilError: it cannot be written.
@@ -83,7 +86,7 @@ def load_fields(path: str | Path, names: Iterable[str]) -> dict[str, Any]:
 
 @contextmanager
 def saved(path: str | Path, what: str) -> Iterator[None]:
-    """Whatever is wrong with a file that is being read becomes one message that names it."""
+    """Turn any error while a file is read into one NeuropilError that names the file."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, NeuropilError) as problem:

@@ -1,4 +1,4 @@
-"""A segmentation with the decisions of a proofreader: segments joined, segments separated by a minimum cut."""
+"""Apply a proofreader's decisions to a segmentation: join segments, separate them by a minimum cut."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Dendrogram:
-    """The fragments of a merge tree in an order in which every region that ever exists is one interval.
+    """The fragments of a merge tree, ordered such that every region of the tree is one interval.
 
     Merge i joins the fragments ``leaf[start[i]:middle[i]]`` and ``leaf[middle[i]:end[i]]``.
 
@@ -56,7 +56,7 @@ class Dendrogram:
         return cls(leaf, position, start, middle, end, gap)
 
     def sums(self, values: NDArray[Any]) -> tuple[Integers, Integers]:
-        """Sum of a value of each fragment, ``[fragments + 1]``, over both sides of each merge."""
+        """Sums of ``values``, one per fragment ``[fragments + 1]``, over each of the two sides of every merge."""
         total = np.concatenate([[0], np.cumsum(values[self.leaf].astype(np.int64))])
         middle = total[self.middle]
         return middle - total[self.start], total[self.end] - middle
@@ -67,7 +67,7 @@ class Dendrogram:
         return np.asarray(_native.largest_between(self.gap, np.minimum(p, q), np.maximum(p, q)))
 
     def uniform(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Whether a value of each fragment, ``[fragments + 1]``, is the same all over the region that a merge makes."""
+        """For each merge: whether all fragments of its region have the same of ``values``, ``[fragments + 1]``."""
         laid = values[self.leaf]
         changes = np.concatenate([[0], np.cumsum(laid[1:] != laid[:-1])])
         return np.asarray(changes[self.end - 1] == changes[self.start])
@@ -82,18 +82,18 @@ class EditedCut:
     """Which segment each fragment (supervoxel) belongs to, while decisions are applied one after the other.
 
     Ids of segments that no decision touches stay as they are. A joined segment keeps the smaller id. Of a separated
-    one the side with more voxels keeps the id (of equals that of point a), the other gets the smallest id above all.
+    segment the side with more voxels keeps the id (of equal sides that of point a); the other gets the largest id + 1.
 
-    A separation first takes all merges of the tree that hold only this segment's fragments and do not bring the two
-    fragments together; what these merges make are the nodes. Between the two nodes of the two points goes the cut of
-    least summed affinity, so that what was merged after the wrong merge follows the side that it fits better.
+    A separation keeps all merges of the tree that hold only fragments of this segment and do not bring the two points
+    together. The regions so merged are the nodes of a graph; the minimum cut of summed affinities between the nodes of
+    the two points divides it. So a region that was merged after the wrong merge goes to the side that fits it better.
 
     Args:
         tree: the merge tree.
         graph: the region graph that it was made from.
         sizes: voxels of each fragment, ``[fragments + 1]``.
         lut: segment of each fragment before any decision, ``[fragments + 1]``.
-        threshold: of the cut that ``lut`` is from.
+        threshold: affinity at which ``lut`` was cut.
 
     >>> from neuropil import region_graph
     >>> affinities = np.full((3, 1, 1, 4), 0.9)
@@ -111,7 +111,7 @@ class EditedCut:
     sizes: NDArray[np.int64]
     lut: NDArray[Any]
     threshold: float
-    layout: Dendrogram = None  # type: ignore[assignment]  # made from the tree where it is not there yet
+    layout: Dendrogram = None  # type: ignore[assignment]  # made from the tree if not given
 
     def __post_init__(self) -> None:
         self.lut = self.lut.copy()
@@ -148,10 +148,10 @@ class EditedCut:
         return fragment
 
     def join(self, a: int, b: int, edit: Edit | None = None) -> None:
-        """Make the segments of two fragments one.
+        """Unite the segments of two fragments.
 
         Raises:
-            NeuropilError: that would bring together what another decision separated.
+            NeuropilError: an earlier decision separated the two.
         """
         mine, other = self.lut[a], self.lut[b]
         for c, d, earlier in self.separations:
@@ -162,10 +162,10 @@ class EditedCut:
             self.lut[self.lut == max(mine, other)] = min(mine, other)
 
     def separate(self, a: int, b: int, edit: Edit | None = None) -> None:
-        """Cut the segment of two fragments in two, where they are in one.
+        """Divide the segment that holds both fragments; nothing changes if they are in two.
 
         Raises:
-            NeuropilError: both are the same fragment, or another decision joined them.
+            NeuropilError: both are the same fragment, or an earlier decision joined them.
         """
         if a == b:
             raise NeuropilError(f"{_name(edit, 'a separation')}: both points lie in fragment {a}, which is not divided")
@@ -187,7 +187,7 @@ class EditedCut:
         self.lut[new] = self.lut.max() + 1
 
     def _nodes(self, inside: NDArray[np.bool_], a: int, b: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """A segment's fragments, and for every fragment the number of its piece of the tree, from 0."""
+        """The fragments of a segment, and for every fragment the node of the cut graph that it is part of, from 0."""
         layout = self.layout
         made = int(np.searchsorted(-self.tree.score, -self.threshold, side="right"))
         first, last = sorted((layout.position[a], layout.position[b]))
@@ -202,7 +202,7 @@ class EditedCut:
         return members, node
 
     def _edges(self, inside: NDArray[np.bool_], node: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
-        """Edges between the pieces of a segment with their summed affinities, and those that decisions made."""
+        """Edges of the cut graph with their summed affinities, and uncuttable edges for earlier joins."""
         graph = self.graph
         kept = np.flatnonzero(inside[graph.a] & inside[graph.b])
         u, v, capacity = node[graph.a[kept]], node[graph.b[kept]], graph.sum[kept].astype(np.int64)
@@ -217,7 +217,7 @@ class EditedCut:
 
 
 def segments_of(fragments: Volume, segmentation: Volume, count: int) -> NDArray[Any]:
-    """The segment of each fragment in a segmentation of the same box, ``[count + 1]``, by sections.
+    """The segment of each fragment in a segmentation of the same box, ``[count + 1]``; reads section by section.
 
     Raises:
         NeuropilError: other boxes, or a fragment that lies in two segments.

@@ -1,4 +1,4 @@
-"""The log of a proofreader's decisions: JSON lines, appended, on disk before the next question."""
+"""The log of a proofreader's decisions: one JSON line each, appended and flushed to disk."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class LogHeader:
         """Refuse a log of other fragments; score, threshold and minimum size may differ.
 
         Raises:
-            NeuropilError: another digest, ``low`` or ``high``, or a version from the future.
+            NeuropilError: another digest, ``low`` or ``high``.
         """
         for name in ("affinities_digest", "low", "high"):
             mine, theirs = getattr(self, name), getattr(other, name)
@@ -74,7 +74,7 @@ class LogHeader:
 
 
 def log_header(affinities: Volume, settings: SegmentConfig) -> LogHeader:
-    """What a log about this segmentation of these affinities begins with; its threshold is a number."""
+    """The first line of a log about this segmentation of these affinities; ``settings.threshold`` must be set."""
     assert settings.threshold is not None
     return LogHeader(
         affinities_digest(affinities),
@@ -87,7 +87,7 @@ def log_header(affinities: Volume, settings: SegmentConfig) -> LogHeader:
 
 
 def affinities_digest(affinities: Volume) -> str:
-    """A checksum of affinities: of shape, type, encoding, offsets and the voxels of every section, whatever the file.
+    """A checksum of affinities: shape, dtype, encoding, offsets and voxels; the file format does not matter.
 
     >>> import numpy as np
     >>> from neuropil.volumes import array_volume
@@ -114,7 +114,7 @@ def section(box: Box, z: int) -> Box:
 
 @dataclass
 class EditLog:
-    """A log on disk: the first line says what it is about, each further line is one decision.
+    """A log on disk: the first line is its :class:`LogHeader`, each further line one decision.
 
     Lines are only ever appended, each written and flushed to disk before :meth:`append` returns. A line that a crash
     left unfinished is dropped, with a message, when the log is next written.
@@ -131,7 +131,7 @@ class EditLog:
         """Read and check a log.
 
         Raises:
-            NeuropilError: it cannot be read, a line is no decision, or an undo takes back what is not there.
+            NeuropilError: it cannot be read, a line is no decision, or an undo names no earlier decision.
         """
         path = Path(path)
         expect_file(path)
@@ -150,10 +150,10 @@ class EditLog:
 
     @classmethod
     def begin(cls, path: Path | str, header: LogHeader) -> EditLog:
-        """The log at ``path``, made if it is not there yet; one that is there must be about the same fragments.
+        """Open the log at ``path``, or make it; an existing one must be about the same fragments.
 
         Raises:
-            NeuropilError: as :meth:`read`, one about other fragments, or a folder that cannot be written.
+            NeuropilError: as :meth:`read`, a log about other fragments, or a folder that cannot be written.
         """
         path = Path(path)
         if path.exists():
@@ -175,11 +175,11 @@ class EditLog:
                undoes: int | None = None) -> Edit:  # fmt: skip
         """Write one decision; it is on disk when this returns.
 
-        Several processes may append to one log: each takes a lock for the time of one line, and reads what others
-        wrote before its own.
+        Several processes may append to one log: each locks the file while it reads the others' lines and writes its
+        own.
 
         Raises:
-            NeuropilError: an undo of what is not there or is undone, points that are missing, or a full disk.
+            NeuropilError: an undo of no earlier decision or of an undone one, missing points, or a full disk.
         """
         try:
             with open(self.path, "r+b", buffering=0) as file:
@@ -211,7 +211,7 @@ class EditLog:
         return [edit for edit in self.edits if edit.kind != "undo" and edit.id not in undone]
 
     def _add(self, edit: Edit) -> None:
-        """Check one more decision against those before it, and take it."""
+        """Check a decision against those before it, and add it."""
         where = f"{self.path} line {edit.id + 1}"
         if edit.id != len(self.edits) + 1:
             raise NeuropilError(f"expected the id {len(self.edits) + 1}, got {edit.id}, in {self.path}")
@@ -227,10 +227,10 @@ class EditLog:
 
 @contextmanager
 def session(path: Path) -> Iterator[None]:
-    """Hold a log for as long as somebody proofreads with it; a second one is refused.
+    """Lock a log for one proofreading session; a second session is refused.
 
     Raises:
-        NeuropilError: another process holds it: host, process and time are named.
+        NeuropilError: another process holds the lock; user, process, host and time are named.
     """
     lock = path.with_name(f"{path.name}.lock")
     file = open(lock, "a+", encoding="utf-8")  # noqa: SIM115  # opened again below, until it is the file of that name
@@ -258,7 +258,7 @@ def session(path: Path) -> Iterator[None]:
 
 
 def user() -> str:
-    """The name of whoever runs this process."""
+    """The user name of this process."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""Affinities to fragments (supervoxels), and segments grown over the background."""
+"""The watershed: affinities to fragments (supervoxels); and filling of background voxels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from neuropil.segmentation.columns import described
 from neuropil.volumes import Encoding
 
 Seeds = Literal["maxima_distance", "minima", "grid"]
-"""Where a flood of a section begins."""
+"""How the seeds of a section's watershed are chosen."""
 
 
 def watershed(
@@ -46,7 +46,8 @@ def watershed(
         uint32 (uint64 from 1.4 gigavoxel on) [z, y, x]; ids from 1 in the order of their first voxel.
 
     Raises:
-        NeuropilError: no affinities (type, shape, NaN, outside [0, 1]), no nearest offsets, or not 0 <= low < high.
+        NeuropilError: wrong affinities (type, shape, NaN, outside [0, 1]), nearest offsets missing, or not
+            0 <= low < high.
 
     After Zlateski and Seung, "Image Segmentation by Size-Dependent Single Linkage Clustering of a Watershed Basin
     Graph" (2015), with a rule for ties in place of their plateau search.
@@ -69,15 +70,15 @@ def watershed(
 def flood_sections(
     boundary: npt.NDArray[Any], seeds: Seeds = "maxima_distance", *, spacing: int = 10, threads: int | None = None
 ) -> npt.NDArray[np.uint32]:
-    """Fragments of a boundary map, each section by itself: a flood from seeds, low boundaries first.
+    """Fragments of a boundary map by a seeded 2-D watershed of each section.
 
-    For stacks of thick sections, where a fragment is better found in its section. Neighbours share an edge; of equal
-    boundaries the pixel that was reached first goes on first.
+    For stacks of thick sections, where neighbouring sections fit together badly. Pixels are neighbours if they share an
+    edge; of pixels with equal boundary values the one reached first is flooded first.
 
     Args:
         boundary: floats [z, y, x], 0 inside and 1 between neurons, such as 1 − the mean of the y and x affinities.
-        seeds: plateaus where the distance to a boundary of at least 0.5 is greatest in its neighbourhood
-            (``maxima_distance``); where the boundary is least (``minima``); or a ``grid``.
+        seeds: ``maxima_distance``: local maxima of the distance to boundaries of at least 0.5; ``minima``: local
+            minima of the boundary map; ``grid``: a regular grid.
         spacing: pixels between the seeds of a grid.
         threads: as many as there are cores when not given.
 
@@ -112,10 +113,10 @@ def fill_background(
     encoding: Encoding | None = None,
     threads: int | None = None,
 ) -> npt.NDArray[Any]:
-    """Give every background voxel the label of a segment, layer by layer.
+    """Grow segments into the background, one layer of voxels per round.
 
     In each round every 0 voxel that touches a segment takes the label across its best face (ties in the order
-    −x, −y, −z, +x, +y, +z); what a round gives is seen in the next. Nothing is left 0 if there is any segment.
+    −x, −y, −z, +x, +y, +z); labels of a round count from the next round on. No voxel stays 0 if there is any segment.
 
     Args:
         affinities: [edge, z, y, x] as for :func:`neuropil.watershed`.

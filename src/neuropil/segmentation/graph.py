@@ -1,4 +1,4 @@
-"""Fragments to the region graph: which fragments touch, and statistics of the faces between them."""
+"""The region graph: which fragments touch, and statistics of the faces between them."""
 
 from __future__ import annotations
 
@@ -86,7 +86,11 @@ class RegionGraph:
         return self.bin_start, self.bin_code, self.bin_count
 
     def check(self, score: Score) -> None:
-        """Refuse columns that kernels could not use, and a score that this graph cannot tell."""
+        """Refuse columns that kernels could not use, and a score that this graph has no statistics for.
+
+        Raises:
+            NeuropilError: what is wrong.
+        """
         check_edges(self)
         check_order(self)
         check_statistics(self, score)
@@ -156,7 +160,7 @@ def region_graph(
 def nodes_of(
     fragments: Labels, faces: FaceCodes, threads: int | None = None
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint64]]:
-    """Fragments as nodes of a graph: as they are where ids are dense (then no ids), else as positions among the ids."""
+    """Fragments as nodes of a graph: dense ids as they are (then ``ids`` is empty), sparse ones as positions in ids."""
     labels = label_array(fragments, faces.shape)
     if largest_label(labels, threads) <= max(2 * labels.size, 1 << 16):
         return labels.astype(faces.index, copy=False), no_ids()
@@ -183,7 +187,7 @@ _TYPES = ("u8", "u8", "u8", "u2", "u2")
 
 
 def check_edges(graph: RegionGraph) -> None:
-    """Refuse edges that kernels could not use: they trust what a graph says, and it may have been made by hand.
+    """Refuse edges that kernels could not use: kernels do not check them, and a graph may be made by hand.
 
     Edges may come in any order, and the same pair more than once.
 
@@ -209,7 +213,7 @@ def check_order(graph: RegionGraph) -> None:
 
 
 def start_with_largest(graph: RegionGraph) -> RegionGraph:
-    """The same graph, each edge with its largest face alone: quantiles are then those of the edges' largest faces.
+    """The same graph with only the largest face of each edge, so that quantiles are taken over largest faces.
 
     waterz calls this ``InitWithMax``. Edges keep their keys.
 
@@ -231,7 +235,7 @@ def start_with_largest(graph: RegionGraph) -> RegionGraph:
 
 
 def check_statistics(graph: RegionGraph, score: Score) -> None:
-    """Refuse columns that a score cannot use; of those that it does not look at, parts of a graph hold nothing.
+    """Refuse columns that a score cannot use; the others are not checked, since parts of a graph leave them empty.
 
     Raises:
         NeuropilError: what is wrong with them.
@@ -251,7 +255,7 @@ def check_statistics(graph: RegionGraph, score: Score) -> None:
 
 
 def check_bins(graph: RegionGraph) -> None:
-    """Refuse histograms that are not of all faces of their edges; there may be none.
+    """Refuse histograms that do not hold all faces of their edges; a graph without histograms passes.
 
     Raises:
         NeuropilError: what is wrong with them.

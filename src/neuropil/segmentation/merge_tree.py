@@ -1,4 +1,4 @@
-"""Agglomeration: the region graph to the merge tree, which records every merge and answers every threshold."""
+"""Agglomeration: merges the regions of a region graph, and keeps all merges in a tree to cut at any threshold."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class MergeTree:
         a, b: regions, 1…fragments, uint32 or uint64.
         score: affinity of each merge, float64 in [0, 1], descending.
         fragments: largest fragment.
-        ids: ids of the fragments, ascending, uint64, where they are too sparse to be counted in; else empty. Then
-            fragment i of the tree is the one with ``ids[i - 1]``.
+        ids: ids of the fragments, ascending, uint64, if they are too sparse to be indices; fragment i of the tree is
+            then the one with ``ids[i - 1]``. Else empty.
         pooling: the score that merges were made by, ``mean``, ``max``, ``min`` or ``qNN``.
 
     Raises:
-        NeuropilError: arrays that are no such merges.
+        NeuropilError: columns of other types or lengths, or merges out of order.
 
     >>> tree = MergeTree(np.array([1, 1]), np.array([3, 2]), np.array([0.9, 0.4]), fragments=3)
     >>> tree.cut(0.5).tolist()
@@ -67,7 +67,7 @@ class MergeTree:
     graph: RegionGraph | None = field(default=None, repr=False, compare=False)
     """The region graph that the merges were made from; None where they were made from affinities, or loaded."""
     recut: Callable[[float, int], tuple[npt.NDArray[Any], ...]] | None = field(default=None, repr=False, compare=False)
-    """Where they were made from affinities: merges once more, to a threshold and a minimum size; nodes and lut."""
+    """Of a tree made from affinities: merges again down to (threshold, minimum size), and returns nodes and lut."""
 
     def __post_init__(self) -> None:
         columns = self.a, self.b, self.score
@@ -93,6 +93,9 @@ class MergeTree:
         Returns:
             lut [fragments + 1]: ``lut[f]`` is the segment of fragment f, numbered from 1 in the order of their
             smallest fragments; ``lut[0] = 0``.
+
+        Raises:
+            NeuropilError: the threshold is NaN.
         """
         if not threshold == threshold:
             raise NeuropilError("a threshold is an affinity, got NaN")
@@ -101,7 +104,7 @@ class MergeTree:
         return _native.cut(self.fragments, self.a.astype(index), self.b.astype(index), count)
 
     def nodes(self, fragments: Labels) -> npt.NDArray[Any]:
-        """Fragments [z, y, x] as the tree counts them, 0…``self.fragments``: what a lut of :meth:`cut` is for.
+        """Fragments [z, y, x] as indices into a lut of :meth:`cut`, 0…``self.fragments``.
 
         Raises:
             NeuropilError: labels that are not this tree's fragments.
@@ -124,21 +127,21 @@ class MergeTree:
 
         With ``min_size``: while a segment has fewer voxels than that, the smallest (of equals the one with the
         smallest fragment) joins the neighbour with the best pooled edge; one without neighbours becomes 0. Edges are
-        pooled as they were for the tree. It needs the region graph; a tree that was made from affinities is merged
-        once more where none is given, one that was loaded from a file must be given it.
+        pooled as they were for the tree. This needs the region graph. Without ``graph`` a tree that was made from
+        affinities is merged again; a tree that was loaded from a file needs ``graph``.
 
         Returns:
             uint32 (uint64 where ids need it) [z, y, x]; ids from 1 in the order of their smallest fragments.
 
         Raises:
             NeuropilError: labels that are not this tree's fragments; ``min_size`` that is no whole number, with a graph
-                of another volume, or without one in a tree that was loaded; a NaN, or a number that is no affinity.
+                of another volume, or without a graph for a loaded tree; a threshold that is no affinity.
 
         >>> tree = MergeTree(np.array([1]), np.array([2]), np.array([0.7]), fragments=2)
         >>> tree.segment(np.array([[[1, 2, 0]]]), threshold=0.5).tolist()
         [[[1, 1, 0]]]
         """
-        if math.isfinite(threshold) and not -1 <= threshold <= 2:  # a little beyond is a way to say all, or nothing
+        if math.isfinite(threshold) and not -1 <= threshold <= 2:  # just below 0 or above 1: merge all, or nothing
             raise NeuropilError(f"a threshold is an affinity between 0 and 1, got {threshold}")
         nodes = self.nodes(fragments)
         return relabelled(nodes, self.lut(threshold, min_size, graph, nodes))
@@ -225,13 +228,12 @@ def agglomerate(
     encoding: Encoding | None = None,
     threads: int | None = None,
 ) -> MergeTree:
-    """Merge touching regions, best score first, until nothing touches; every merge is recorded.
+    """Merge touching regions, best score first, until no regions touch; every merge is recorded.
 
-    The score of two regions is taken over all faces between them. Between equal scores the smaller key is better, where
-    an edge's key is its largest face index. Regions that no path of edges of at least some score
-    joins cannot merge at that score or above, so the pieces that such paths hold together are merged side by side on
-    all cores, down to that score, and what is left at the next. The tree is the same for any block and any number of
-    threads.
+    The score of two regions is taken over all faces between them. Of equal scores the edge with the smaller key comes
+    first; an edge's key is its largest face index. Regions that are not connected by edges of at least a score S cannot
+    merge at S or above. So the connected components of these edges are merged in parallel down to S, and the rest at
+    the next lower score. The tree is the same for any block and any number of threads.
 
     Args:
         affinities: [edge, z, y, x] as for :func:`neuropil.watershed`.
@@ -275,9 +277,9 @@ def segment_fragments(
     encoding: Encoding | None = None,
     threads: int | None = None,
 ) -> npt.NDArray[Any]:
-    """The segmentation at one threshold, without the rest of the tree: what ``agglomerate(…).segment(…)`` gives.
+    """The segmentation at one threshold, the same as ``agglomerate(…).segment(…)`` but faster.
 
-    Merging stops at the threshold, and the minimum size runs on the graph that is then left.
+    Merging stops at the threshold; the minimum size is applied to the graph that remains.
 
     Args:
         affinities, fragments, score, block, offsets, encoding, threads: as for :func:`agglomerate`.
@@ -330,7 +332,7 @@ def agglomerate_graph(graph: RegionGraph, score: str = "mean", *, threads: int |
     """The same tree from a region graph; a quantile needs one with histograms.
 
     Raises:
-        NeuropilError: an unknown score, a quantile without histograms, or a graph by hand that is not as
+        NeuropilError: an unknown score, a quantile without histograms, or a hand-made graph that is not as
             :class:`RegionGraph` says.
 
     >>> import numpy as np
@@ -349,17 +351,16 @@ def agglomerate_graph(graph: RegionGraph, score: str = "mean", *, threads: int |
 
 
 def agglomerate_in_queue_order(graph: RegionGraph, score: str, queue: Literal["heap", "bins"] = "heap") -> MergeTree:
-    """Merge one by one, equal scores in the order of a queue, as programs with a queue of edges do (waterz).
+    """Merge one by one, ties in the order of a priority queue of edges, as waterz does.
 
-    The tree is that of :func:`agglomerate_graph` but for ties. Edges queue by their score, at first in the order of
-    the graph; where two edges become one, the one with the better score stays in its place (of equals that of the
-    region with the larger name) and queues again with the score of both when it comes to the front. ``heap``: equals
-    leave a binary heap in its own order; ``bins``: first in, first out. This runs on one core.
+    The tree differs from that of :func:`agglomerate_graph` only in ties. All edges enter the queue in the order of the
+    graph. When two edges become one, the one with the better score keeps its place (of equal scores that of the region
+    with the larger name); at the front it enters the queue again, with the score of both. This runs on one core.
 
     Args:
         graph: sorted by (a, b), as :func:`neuropil.region_graph` makes it; a quantile needs histograms.
         score: ``max``, ``min`` or a quantile: scores that are codes.
-        queue: how equals queue.
+        queue: order of equal scores. ``heap``: as a binary heap returns them; ``bins``: first in, first out.
 
     Raises:
         NeuropilError: ``mean``, or as :func:`agglomerate_graph`.

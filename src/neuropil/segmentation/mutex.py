@@ -1,4 +1,4 @@
-"""The mutex watershed: affinities of any offsets to a segmentation, without fragments or threshold."""
+"""The mutex watershed: from affinities of any offsets to a segmentation, without fragments or threshold."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def mutex_watershed(
     encoding: Encoding | None = None,
     threads: int | None = None,
 ) -> npt.NDArray[Any]:
-    """Segment by one sweep over all edges: attractive ones unite, repulsive ones exclude.
+    """Segment by one pass over all edges, strongest first: attractive edges unite, repulsive ones exclude.
 
     The weight of an edge is its affinity plus ``bias``. Edges come by descending ``|weight|``, ties by channel, then by
     voxel. A positive edge unites the clusters at its ends unless they exclude each other; a negative one makes them
@@ -50,8 +50,8 @@ def mutex_watershed(
         uint32 [z, y, x]; ids from 1 in the order of first voxels, 0 where masked.
 
     Raises:
-        NeuropilError: as :func:`neuropil.watershed`; biases that are not one per channel, or beyond ±2; strides
-            below 1; masks or seeds of another shape; more than 2**31 voxels.
+        NeuropilError: as :func:`neuropil.watershed`; not one bias or one per channel, or beyond ±2; strides below 1;
+            masks or seeds of another shape; 2**31 voxels or more, or more than 128 channels of 16 bits.
 
     Wolf et al., "The Mutex Watershed" (2018).
 
@@ -74,7 +74,7 @@ def mutex_watershed(
 
 
 def sweep_ranks(encoding: Encoding, offsets: Offsets, bias: float | Sequence[float]) -> npt.NDArray[np.uint32]:
-    """When each (channel, code) comes in the sweep, as kernels take it: bit 31 marks repulsion, all bits mean never."""
+    """The place of each (channel, code) in the sweep: bit 31 is set for repulsive edges, all bits for weight 0."""
     weight = encoding.table + channel_biases(bias, len(offsets))[:, None]
     channel = np.repeat(np.arange(len(offsets)), encoding.codes)
     order = np.lexsort((channel, -np.abs(weight).ravel()))
@@ -94,8 +94,8 @@ def channel_biases(bias: float | Sequence[float], channels: int) -> npt.NDArray[
     """The bias of each channel.
 
     Raises:
-        NeuropilError: neither one number nor one for each channel, or one beyond ±2: affinities are at most 1, and
-            where a bias is far larger, what an affinity adds to it is lost.
+        NeuropilError: neither one number nor one per channel, or beyond ±2: affinities are at most 1, and added to a
+            far larger bias they are lost to rounding.
 
     >>> channel_biases(-0.5, 3)
     array([-0.5, -0.5, -0.5])

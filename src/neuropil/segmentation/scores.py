@@ -1,4 +1,4 @@
-"""The scores by which regions merge, and what their names mean."""
+"""The scores by which regions merge: mean, max, min and quantiles."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from neuropil.errors import NeuropilError
 from neuropil.volumes import Encoding
 
 _FIXED_POINT = 1 << 30
-"""What an affinity of 1 counts in sums of encoded codes: fine enough to tell all 65536 codes apart, and 2**34 faces
-can be added before 64 bits are full."""
+"""An affinity of 1 in fixed-point sums: fine enough to tell all 65536 codes apart, and 2**34 faces fit into 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Score:
         return cls("quantile", int(quantile[1]))
 
     def arguments(self, encoding: Encoding) -> tuple[str, int, int]:
-        """What the kernels take."""
+        """Kind, percentage and bits of a code, as the kernels take them."""
         return self.kind, self.percent, 8 * encoding.dtype.itemsize
 
     def top(self, encoding: Encoding) -> int:
@@ -59,9 +58,9 @@ class Score:
 
 
 def fixed_point(encoding: Encoding) -> tuple[npt.NDArray[np.uint32], float]:
-    """What each code counts in sums, and what an affinity of 1 counts: a mean is ``sum / (count * scale)``.
+    """Fixed-point value of each code, and the scale (that of an affinity of 1): a mean is ``sum / (count * scale)``.
 
-    Linear codes count as they are, so that means that tie as fractions of codes tie exactly.
+    Linear codes are their own values, so that equal means of codes are exactly equal.
 
     >>> table, scale = fixed_point(Encoding("linear8"))
     >>> int(table[51]), scale

@@ -1,4 +1,4 @@
-"""From affinities to a segmentation with the settings of a recipe: every verb does it here.
+"""From affinities to a segmentation with the settings of a recipe; all verbs call this.
 
 watershed → merge tree → cut at a threshold → minimum size → filling; or the mutex watershed.
 """
@@ -48,10 +48,10 @@ def segment(
         affinities: [edge, z, y, x] as for :func:`neuropil.watershed`.
         settings: a recipe's section ``segment``: method, score, watershed levels, minimum size, filling; the defaults
             if not given.
-        threshold: affinity down to which segments merge, in place of the settings'. Where neither says it: the one
+        threshold: affinity down to which segments merge; replaces that of the settings. If neither is given: the one
             stored with the affinities, else 0.5.
-        min_size: voxels below which a segment joins its best neighbour, in place of the settings'. Where neither says
-            it: for agglomeration the one stored with the affinities, else 0.
+        min_size: voxels below which a segment joins its best neighbour; replaces that of the settings. If neither is
+            given: for agglomeration the one stored with the affinities, else 0.
         offsets, encoding, threads: as for :func:`neuropil.watershed`.
         edits: a proofreader's decisions, applied after the minimum size and before filling.
 
@@ -59,8 +59,8 @@ def segment(
         uint32 (uint64 where ids need it) [z, y, x]; ids from 1, 0 = background.
 
     Raises:
-        NeuropilError: as :func:`neuropil.watershed`, a wrong setting, or biases that do not fit the channels,
-            edits about other affinities, or edits that contradict each other.
+        NeuropilError: as :func:`neuropil.watershed`, a wrong setting, biases that do not fit the channels, edits about
+            other affinities, or edits that contradict each other.
 
     >>> affinities = np.full((3, 1, 2, 4), 0.9)
     >>> affinities[2, :, :, 2] = 0.3
@@ -85,7 +85,7 @@ def segment(
 
 @dataclass(frozen=True)
 class Agglomeration:
-    """Fragments and their merge tree: what affinities become before a threshold is chosen.
+    """Fragments and their merge tree, before a threshold is chosen.
 
     >>> found = merge_tree(np.full((3, 2, 4, 4), 0.9))
     >>> len(found.tree), found.fragments.shape, found.segment(0.5).max()
@@ -101,7 +101,7 @@ class Agglomeration:
 
     @cached_property
     def graph(self) -> RegionGraph:
-        """The region graph, made when it is first asked for: only a minimum size needs it."""
+        """The region graph, made when first used: only a minimum size and edits need it."""
         histograms = self.tree.pooling.startswith("q")
         return region_graph(self.affinities, self.fragments, histograms=histograms, threads=self.threads)
 
@@ -140,7 +140,7 @@ def merge_tree(
     Args:
         affinities: as for :func:`neuropil.watershed`.
         settings: ``low``, ``high`` and ``score`` are used; the defaults if not given.
-        fragments: in place of the watershed's.
+        fragments: use these and run no watershed.
         threads: as many as there are cores when not given.
 
     Raises:
@@ -165,7 +165,7 @@ def merge_tree(
 def _segments(
     codes: Volume, settings: SegmentConfig, threads: int | None, inside: NDArray[np.bool_] | None
 ) -> NDArray[Any]:
-    """Segments by the settings' method, small ones joined; where not all is ``inside``, the codes outside are 0."""
+    """Segments by the method of the settings, small ones joined; voxels not ``inside`` have codes of 0 already."""
     min_size = settings.min_size or 0
     if settings.method == "mutex":
         found = _mutex(codes, settings, threads, inside)
@@ -215,12 +215,12 @@ def _mutex(
 def segment_volume(
     affinities: Volume | Path | str, output: Path | str, settings: SegmentConfig, edits: EditLog | None = None
 ) -> Path:
-    """Segment affinities into a file, which carries voxel size, origin, and the settings it was made with.
+    """Segment affinities into a file, with voxel size, origin and settings in its metadata.
 
     Args:
         affinities: ``[edge, z, y, x]``.
-        output: where to write; what was there is replaced when the new one is complete.
-        settings: method, score, threshold and the rest; what they leave open as :func:`settle` has it.
+        output: where to write; an earlier output is replaced when the new one is complete.
+        settings: method, score, threshold and the rest; :func:`settle` fills what is not set.
         edits: a proofreader's decisions.
 
     Raises:
@@ -248,10 +248,10 @@ def segment_volume(
 
 
 def with_offsets(affinities: Volume, offsets: Offsets | None = None) -> Volume:
-    """The same volume with the edge of each channel: as given, as stored, or nearest: three, or two in a plane.
+    """The same volume with one offset per channel: as given, as stored, or the default for three (or two) channels.
 
     Raises:
-        NeuropilError: no ``[edge, z, y, x]``, more or fewer channels than offsets, or none known.
+        NeuropilError: not ``[edge, z, y, x]``, not one offset per channel, or no offsets known.
 
     >>> from neuropil.volumes import array_volume
     >>> with_offsets(array_volume(np.zeros((3, 1, 2, 2)))).metadata.offsets
@@ -270,7 +270,7 @@ def with_offsets(affinities: Volume, offsets: Offsets | None = None) -> Volume:
 
 
 def segmentation_metadata(affinities: Volume, settings: SegmentConfig) -> Metadata:
-    """What travels with a segmentation: where it lies, and how it was made; settings as :func:`settle` gives them."""
+    """Metadata of a segmentation: voxel size, origin, and the settings (of :func:`settle`) that it was made with."""
     cut = {"threshold": settings.threshold} if settings.method == "agglomerate" else {}
     extra: dict[str, Any] = {**cut, "segment": settings.model_dump(mode="json"), "affinities": affinities.path}
     extra |= affinities.metadata.directions
@@ -282,19 +282,18 @@ def segmentation_metadata(affinities: Volume, settings: SegmentConfig) -> Metada
 
 
 DEFAULTS: Mapping[str, float] = {"threshold": 0.5, "min_size": 0}
-"""What is taken where nobody says anything."""
+"""Values where neither the settings nor the affinities give one."""
 
 WORDS = {"threshold": "threshold", "min_size": "minimum size"}
 
 
 def settle(affinities: Volume, settings: SegmentConfig) -> tuple[SegmentConfig, list[str]]:
-    """Settings in which threshold and minimum size are numbers, and lines that say where each is from.
+    """Settings with threshold and minimum size filled in, and one line for each that says where it is from.
 
-    What is stored belongs to agglomeration: other methods take no threshold, and a minimum size only if it is asked
-    for.
+    Stored values are used for agglomeration only: other methods take no threshold, and a minimum size only if asked.
 
     Raises:
-        NeuropilError: what is stored as a threshold or minimum size is none.
+        NeuropilError: a stored threshold or minimum size that is no such number.
 
     >>> import numpy as np
     >>> from neuropil.volumes import Metadata, array_volume
@@ -320,7 +319,7 @@ def settle(affinities: Volume, settings: SegmentConfig) -> tuple[SegmentConfig, 
 
 
 def _origin(affinities: Volume, settings: SegmentConfig) -> str:
-    """Where a stored value is from, and what for where that is something else."""
+    """Where a stored value is from, and for which score it was chosen if that is another."""
     extra = affinities.metadata.extra
     made_by = extra.get("made_by")
     name = made_by.get("name") if isinstance(made_by, Mapping) else None

@@ -1,4 +1,4 @@
-"""Signed edges of any reach between fragments, and clusters without a threshold: GASP, and the mutex watershed."""
+"""Clustering of fragments by signed edges of any offset, without a threshold: GASP and the mutex watershed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from neuropil.segmentation.mutex import channel_biases, sweep_ranks
 from neuropil.volumes import Encoding
 
 Linkage = Literal["abs_max", "mean", "constrained_mean"]
-"""How edges between two clusters decide. ``abs_max``: the strongest of them, and a repulsive one excludes for good (the
-mutex watershed). ``mean``: their mean weight. ``constrained_mean``: likewise, and a negative mean excludes for good."""
+"""Linkage between two clusters. ``abs_max``: their strongest edge; a repulsive one excludes for good (mutex watershed).
+``mean``: the mean weight of their edges. ``constrained_mean``: likewise, and a negative mean excludes for good."""
 
 _UNIT = 1 << 30
 """What a weight of 1 counts in sums: weights are at most 3, so 2**31 edges can be added before 64 bits are full."""
@@ -73,17 +73,17 @@ class SignedGraph:
         return self.a, self.b, self.sum, self.count, self.rank, self.voxel
 
     def clusters(self, linkage: Linkage = "abs_max") -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-        """Which fragments are one.
+        """The clusters of fragments by a linkage.
 
-        Pairs of clusters come by descending linkage: its strength for ``abs_max`` and ``constrained_mean``, its value
-        for ``mean``; ties by the first edge's place in the sweep. A positive one unites, unless the two exclude each
-        other; what the two had in common with a third cluster is pooled.
+        Pairs of clusters come by descending linkage: its absolute value for ``abs_max`` and ``constrained_mean``, its
+        value for ``mean``; ties by the first edge's place in the sweep. A positive linkage unites the two, unless they
+        exclude each other; their edges to a common third cluster are pooled.
 
         Returns:
-            The fragments that the graph names, ascending, and for each the smallest one of its cluster; uint64.
+            The fragments of the graph, ascending, and for each the smallest fragment of its cluster; uint64.
 
         Raises:
-            NeuropilError: an unknown linkage, or a graph by hand whose columns are not as above.
+            NeuropilError: an unknown linkage, or a hand-made graph whose columns are not as above.
 
         Bailoni et al., "GASP, a generalized framework for agglomerative clustering of signed graphs" (2022); Wolf et
         al., "The Mutex Watershed" (2018).
@@ -159,7 +159,7 @@ def signed_part_graph(
 
 
 def within_reach(box: Box, shape: Triple, offsets: str | Sequence[Sequence[int]]) -> Box:
-    """The box and all voxels of the volume as far from it as the longest offsets.
+    """The box with a halo of the longest offset on each axis, inside the volume.
 
     >>> str(within_reach(Box((0, 0, 4), (1, 1, 8)), (1, 1, 9), [(0, 0, -3), (0, 0, 1)]))
     '0:1,0:1,1:9'
@@ -170,7 +170,7 @@ def within_reach(box: Box, shape: Triple, offsets: str | Sequence[Sequence[int]]
 
 
 def add_signed_graphs(graphs: Iterable[SignedGraph]) -> SignedGraph:
-    """One graph of partial ones: edges with the same ends pooled, ordered by (a, b).
+    """Add graphs of parts: edges between the same two fragments are pooled and ordered by (a, b).
 
     Raises:
         NeuropilError: no graph, or graphs made with different encodings, offsets or biases.
@@ -205,7 +205,7 @@ def cluster_fragments(graph: SignedGraph, fragments: Labels, linkage: Linkage = 
     """Fragments united by :meth:`SignedGraph.clusters`.
 
     Returns:
-        uint32 (uint64 where ids need it) [z, y, x]; ids from 1 in the order of their smallest fragments, 0 as before.
+        uint32 (uint64 where ids need it) [z, y, x]; ids from 1 in the order of their smallest fragments, 0 stays 0.
 
     Raises:
         NeuropilError: fragments that are not integers from 0, an unknown linkage.
@@ -230,7 +230,7 @@ def cluster_fragments(graph: SignedGraph, fragments: Labels, linkage: Linkage = 
 
 
 def _check_columns(graph: SignedGraph, top: int) -> None:
-    """Refuse columns that kernels could not use, where the mean weight of an edge is at most ``top``."""
+    """Refuse columns that kernels could not use; the mean weight of an edge must be at most ``top``."""
     check_columns(graph.columns, ("u8", "u8", "i8", "u8", "u4", "u8"), "signed graph")
     if not len(graph):
         return

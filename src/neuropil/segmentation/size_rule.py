@@ -1,4 +1,4 @@
-"""Merging by size and affinity, as zwatershed does it."""
+"""Merging by size and affinity (single linkage), as in zwatershed."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ def merge_by_size(
     dust: int = 600,
     score: str = "max",
 ) -> npt.NDArray[Any]:
-    """Single linkage in which small regions unite, and large ones only with small ones.
+    """Single linkage that never unites two large regions.
 
-    The edges of the graph come once each, best score first (ties: smaller key first), down to ``weight``. An edge
-    unites the two regions it joins if one of them still has fewer than ``size`` voxels. Regions that have fewer than
-    ``dust`` voxels at the end are dropped. zwatershed's ``T_threshes``, ``T_aff[2]`` and ``T_dust`` are ``size``,
-    ``weight`` and ``dust``; its ``T_aff[:2]`` are ``low`` and ``high`` of :func:`neuropil.watershed`, and where its
-    thresholds are relative, they are percentiles of the affinities.
+    Each edge of the graph is visited once, best score first (ties: smaller key first), down to ``weight``. It unites
+    its two regions if one of them still has fewer than ``size`` voxels. Regions with fewer than ``dust`` voxels at the
+    end are dropped. zwatershed's ``T_threshes``, ``T_aff[2]`` and ``T_dust`` are ``size``, ``weight`` and ``dust``; its
+    ``T_aff[:2]`` are ``low`` and ``high`` of :func:`neuropil.watershed`; its relative thresholds are percentiles of the
+    affinities.
 
     Args:
-        graph: of the fragments.
+        graph: region graph of the fragments.
         sizes: voxels of each node, [nodes + 1], index 0 for the background: ``np.bincount`` of the fragments, or
             counts of the ids where the graph has ids.
         size: a region with at least so many voxels is large.
-        weight: affinity, the score of the last edge that may unite.
+        weight: lowest affinity at which an edge unites.
         dust: fewest voxels of a region that stays.
-        score: by which edges come, ``max`` (as in zwatershed) or ``mean``; that of two fragments, never pooled.
+        score: order of the edges, ``max`` (as in zwatershed) or ``mean``, of two fragments; never pooled.
 
     Returns:
         lut [nodes + 1]: the segment of each node, from 1 in the order of their smallest nodes; 0 where dropped.
 
     Raises:
         NeuropilError: sizes that are not those of the graph's nodes, another score, a NaN, sizes that are no whole
-            numbers from 0, or a graph by hand that is not as :class:`neuropil.RegionGraph` says.
+            numbers from 0, or a hand-made graph that is not as :class:`neuropil.RegionGraph` says.
 
     Zlateski and Seung, "Image Segmentation by Size-Dependent Single Linkage Clustering of a Watershed Basin Graph"
     (2015).
@@ -75,13 +75,13 @@ def merge_by_size(
 def merge_in_order(
     ends: npt.NDArray[Any], sizes: npt.NDArray[Any], *, size: int, dust: int
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
-    """The merging of :func:`merge_by_size` along a list of edges, to zwatershed's own counts.
+    """The merging of :func:`merge_by_size` along a list of edges, with exactly zwatershed's result.
 
-    zwatershed writes the count of a region that stays where that of another one may have been. A region that was too
-    small may stay for that, with the count that was written over its own.
+    While zwatershed numbers the regions that stay, it may overwrite the count of a region it has not reached yet. So a
+    region that is too small may stay, with the count written over its own. This function does the same.
 
     Args:
-        ends: integers [edges, 2], two ids of 0 … len(sizes) - 1, in the order in which they unite.
+        ends: integers [edges, 2], pairs of ids 0 … len(sizes) - 1, in the order in which they unite.
         sizes: voxels of each id, index 0 for the background, which joins nothing.
         size, dust: as for :func:`merge_by_size`.
 
@@ -90,7 +90,7 @@ def merge_in_order(
         the segments, [segments + 1].
 
     Raises:
-        NeuropilError: ends that are not such ids, sizes that are no whole numbers from 0.
+        NeuropilError: ends that are no such pairs, sizes that are no whole numbers from 0.
 
     >>> lut, counts = merge_in_order(np.array([[1, 2], [2, 3]]), np.array([0, 1, 3, 3]), size=3, dust=0)
     >>> lut.tolist(), counts.tolist()
@@ -107,7 +107,7 @@ def merge_in_order(
 
 
 def _best_first(graph: RegionGraph, score: str, weight: float) -> npt.NDArray[np.uint64]:
-    """Edges that reach the weight, as positions, best first."""
+    """Positions of the edges of at least this weight, best first."""
     if score not in ("max", "mean"):
         raise NeuropilError(f"expected the score max or mean, got {score!r}")
     chosen = Score.parse(score)
