@@ -1,4 +1,4 @@
-"""Every step block by block, in this process or on a Dask cluster, with the result of the whole volume."""
+"""Blockwise processing, in this process or on a Dask cluster, with the same result as on the whole volume."""
 
 from neuropil.blockwise.evaluate import evaluate_blocks
 from neuropil.blockwise.executor import Cluster, Serial, open_executor

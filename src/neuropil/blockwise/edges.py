@@ -2,8 +2,8 @@
 
 A region that reaches beyond its block is frozen: it must not merge yet, and neither must a region whose best neighbour
 is frozen. It can merge in the first block of the tree that holds all faces which it, or that neighbour, touches. An
-edge is needed where the first of its two ends can merge; blocks between need not load it. So a block loads only the
-edges at faces that become inner ones there, from wherever below they were stored, and every edge once.
+edge is needed where the first of its two regions can merge, and is loaded only there. So a block of the tree loads only
+the edges at faces that become inner faces there, and every edge is loaded once.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ Names = npt.NDArray[np.uint64]
 
 
 Levels = npt.NDArray[np.uint8]
-"""For each region the level of the tree at which it can merge; 0 where it is not frozen."""
+"""For each region the level of the tree at which it can merge; 0 if it is not frozen."""
 
 
 @dataclass(frozen=True)
 class Edges:
-    """Partial edges between regions, as columns; the same pair may come more than once: its parts add up.
+    """Partial edges between regions, as columns; rows of the same pair are parts of one edge.
 
     Args:
-        a, b: the two ends, names or positions in a list of names, uint64.
-        count, sum, key, max, min: as in :class:`neuropil.RegionGraph`, as far as the score needs them.
+        a, b: the two regions, names or positions in a list of names, uint64.
+        count, sum, key, max, min: as in :class:`neuropil.RegionGraph`; those that the score does not need are empty.
         bin_start, bin_code, bin_count: histograms for quantiles, else empty.
     """
 
@@ -80,7 +80,7 @@ class Edges:
 
     @classmethod
     def joined(cls, parts: Iterable[Edges]) -> Edges:
-        """All edges of several parts, which may come one by one: memory holds each column once."""
+        """All edges of several parts, concatenated column by column so that memory holds each column once."""
         lists = [[*part.columns, *part.bins] for part in parts if len(part)]
         if not lists:
             return cls.none()
@@ -97,18 +97,18 @@ class Edges:
         return cls.of(tuple(columns[:7]), tuple(columns[7:]))
 
     def renamed(self, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Edges:
-        """The same edges between other ends; those whose ends became one region are dropped."""
+        """The same edges between other regions; edges within one region are dropped."""
         a, b = np.minimum(a, b).astype(np.uint64), np.maximum(a, b).astype(np.uint64)
         return Edges.of((a, b, *self.columns[2:]), self.bins).chosen(a != b)
 
     def narrow(self) -> Edges:
-        """The same with positions in 32 bits, as they are stored."""
+        """The same with 32-bit positions where they fit, as they are stored."""
         small = np.uint32 if max(self.a.max(initial=0), self.b.max(initial=0)) < 1 << 32 else np.uint64
         ends: list[Any] = [end.astype(small) for end in (self.a, self.b)]
         return replace(self, a=ends[0], b=ends[1])
 
     def chosen(self, keep: npt.NDArray[np.bool_]) -> Edges:
-        """Some of the edges."""
+        """The edges where ``keep`` is true."""
         if keep.all():
             return self
         bins = self.bins
@@ -123,7 +123,7 @@ class Edges:
 def face_edges(
     a: Names, b: Names, code: npt.NDArray[Any], key: npt.NDArray[np.uint64], encoding: Encoding, score: Score
 ) -> Edges:
-    """Faces one by one, pooled by pairs of names.
+    """Pool single faces into edges, one for each pair of names.
 
     >>> from neuropil.volumes import LINEAR8
     >>> names, key = np.array([5, 5], np.uint64), np.array([3, 9], np.uint64)
@@ -161,18 +161,18 @@ def merge(
     threshold: float,
     threads: int = 1,
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.float64], Edges, npt.NDArray[np.uint8]]:
-    """Merge regions 0 … ``len(held)`` as far as this part of the volume allows, down to a threshold.
+    """Merge the regions of a block that are not frozen, down to a threshold.
 
     Args:
-        columns, bins: of the edges. The list is emptied, which frees columns that nobody else holds before merging.
-        held: above 0 for frozen regions, such as those that reach beyond this part. A region whose best
-            neighbour is frozen is so, too, and gets its number.
+        columns, bins: of the edges between regions 0 … ``len(held) - 1``. The list is emptied to free memory.
+        held: uint8 [regions], above 0 for frozen regions, such as those that reach beyond the block. A region whose
+            best neighbour is frozen becomes frozen, too, and takes its number.
         score, encoding, threshold: what is compared, and where merging stops.
         threads: the result does not depend on it.
 
     Returns:
-        the two ends of every merge, the first being the smaller one and the name of both, each after those that it
-        needs; their scores as affinities; the edges left, between frozen regions; and ``held`` of all of these.
+        both regions of every merge, the smaller one first, which names the result, each merge after those that it
+        needs; their scores as affinities; the edges left, between frozen regions; and ``held`` after merging.
     """
     (a, b, found), left, left_bins, waits = _native.merge_frozen(
         columns, bins, held, score.arguments(encoding), score.top(encoding),
@@ -189,7 +189,7 @@ def stop_at(threshold: float, score: Score, encoding: Encoding) -> float:
 
 
 def united(count: int, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
-    """The smallest member of the set of each of ``count`` things, after uniting pairs.
+    """For each of ``count`` items the smallest member of its set, after uniting pairs (union-find).
 
     >>> united(5, np.array([3, 1]), np.array([1, 4])).tolist()
     [0, 1, 2, 1, 1]
@@ -199,7 +199,7 @@ def united(count: int, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[
 
 
 def edge_arrays(edges: Edges) -> dict[str, npt.NDArray[Any]]:
-    """How edges are stored."""
+    """The arrays of a file that stores edges."""
     columns: tuple[npt.NDArray[Any], ...] = edges.columns
     bins: tuple[npt.NDArray[Any], ...] = edges.bins
     found = {f"column{i}": column for i, column in enumerate(columns)}
@@ -207,14 +207,14 @@ def edge_arrays(edges: Edges) -> dict[str, npt.NDArray[Any]]:
 
 
 def load_edges(path: Path, *names: str) -> tuple[Edges, list[npt.NDArray[Any]]]:
-    """Stored edges, and other arrays in addition to them."""
+    """Edges from a file, and other arrays of it by name."""
     wanted = [f"column{i}" for i in range(7)] + [f"bin{i}" for i in range(3)]
     found = load_arrays(path, *wanted, *names)
     return Edges.of(tuple(found[:7]), tuple(found[7:10])), found[10:]
 
 
 def levels_of(tree: BlockTree, node: Node, outer: npt.NDArray[np.uint8]) -> Levels:
-    """The levels at which regions can go on that touch these outer faces of a block, one bit each.
+    """The levels at which regions can merge that touch these outer faces of a block, one bit per face.
 
     >>> levels_of(BlockTree((1, 1, 4), (1, 1, 1)), (0, 1), np.array([0, 16, 32, 48], np.uint8)).tolist()
     [0, 1, 2, 2]
@@ -236,8 +236,8 @@ def store_edges(job: SegmentJob, node: Node, edges: Edges, level: Levels) -> Lev
 
 
 def stored_edges(job: SegmentJob, node: Node) -> Iterator[tuple[Edges, Names]]:
-    """The edges that a block of the tree needs, from each block below that has stored some, by position among names;
-    and the present names of these regions, as far as they are still frozen."""
+    """For each block below that has stored edges for this block of the tree: the edges, as positions in a list of
+    names, and that list with the present names of the regions that are still frozen."""
     renamed: dict[Node, list[npt.NDArray[Any]]] = {}
     for below in job.tree.facing(node):
         (left,) = load_arrays(job.file("merge", below), "left")
@@ -258,7 +258,7 @@ def stored_edges(job: SegmentJob, node: Node) -> Iterator[tuple[Edges, Names]]:
 
 
 def used_files(job: SegmentJob, node: Node) -> list[Path]:
-    """The files of edges that nobody needs once the file of a block of the tree is there."""
+    """The files of edges that can be removed once the file of a block of the tree is complete."""
     stored = [_file(job, below, node[0]) for below in job.tree.facing(node)]
     return [*stored, *(job.file(f"across{axis}", leaf) for leaf, axis in job.tree.inner_faces(node))]
 

@@ -1,4 +1,4 @@
-"""Scores of a segmentation of any size: contingency tables of blocks, added up the tree."""
+"""Scores of a segmentation block by block: contingency tables of blocks, added up."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ScoreJob(Job):
     Args:
         segmentation, labels: paths of the volumes.
         start: first voxel of the box, in voxels of the image.
-        made: when the volumes were written; see :func:`neuropil.volumes.stamp`.
+        made: identity of the files that hold the volumes; see :func:`neuropil.volumes.stamp`.
         labels_as: how the labels are scored.
     """
 
@@ -63,10 +63,10 @@ def evaluate_blocks(
     Args:
         segmentation, labels: ids ``[z, y, x]``, in files.
         block: voxels (z, y, x) of a block; 128, 512, 512 when not given.
-        work: folder for intermediate files, which all workers can reach; next to the segmentation when not given. One
-            that was there before stays.
+        work: folder for intermediate files, which all workers can reach; next to the segmentation when not given. A
+            folder that existed before is not removed.
         box: as for :func:`neuropil.evaluate`.
-        executor: who does the work; this process when not given.
+        executor: runs the tasks; this process when not given.
         progress: called after each block of each step.
 
     Raises:
@@ -130,8 +130,8 @@ def _table(job: ScoreJob, node: Node) -> Contingency:
 
 
 def _remove_useless(work: Path, job: ScoreJob) -> None:
-    """Remove tables that nobody will ask for again, left by runs that were stopped: of this box in other blocks, and of
-    volumes that have changed since. Those of other volumes and boxes stay: their runs may still be going on."""
+    """Remove tables of stopped runs that cannot be used again: of this box in other blocks, and of volumes that have
+    changed since. Those of other volumes and boxes stay, because their runs may still be active."""
     same = ("segmentation", "labels", "start", "shape", "labels_as")
     own = json.loads(TypeAdapter(ScoreJob).dump_json(job))
     wanted = [own[name] for name in same]

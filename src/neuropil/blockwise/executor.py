@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster, Security
 
 TRIES = 3
-"""How often a block is tried before it has failed for good."""
+"""How often a block is tried before it counts as failed."""
 
 KILLS = 20
-"""How many workers may die during a block, for whatever reason, before it has failed for good."""
+"""How many workers may die during a block, for whatever reason, before it counts as failed."""
 
 NO_WORKERS = 120.0
 """Seconds without any worker after which a run on a local cluster fails."""
@@ -64,7 +64,7 @@ class Task:
         name: of the step, as progress and the dashboard show it.
         place: the block's box, as errors name it.
         key: the step and the block; no other task of a run has the same.
-        needs: keys of the tasks whose results this one reads, as far as they can be missing.
+        needs: keys of the tasks whose results this one reads and which may have failed.
     """
 
     call: Callable[..., Summary]
@@ -92,7 +92,7 @@ class Failure:
 
 
 class Executor(Protocol):
-    """Does tasks in any order; each ends in a summary or in a failure."""
+    """Runs tasks in any order; yields each with its summary or failure."""
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Summary | Failure]]: ...
 
@@ -122,10 +122,10 @@ class Cluster:
     """The workers of a Dask cluster. When a worker dies, another one does its block again.
 
     Args:
-        client: connected.
+        client: a connected client.
         resources: what each task takes of a worker's resources, such as ``{"GPU": 1}``.
-        local: whether this program started the workers: it then restarts those that died, and having none for long is
-            an error.
+        local: whether this program started the workers. It then restarts those that died, and raises an error if there
+            is none for ``NO_WORKERS`` seconds.
     """
 
     def __init__(self, client: Client, resources: dict[str, float] | None = None, *, local: bool = False) -> None:
@@ -194,7 +194,11 @@ class Cluster:
                 return ended.get(timeout=CHECK)
 
     def _check_workers(self) -> None:
-        """Restart workers that Dask has given up, such as those that died while starting; fail if none comes back."""
+        """Restart workers that Dask no longer restarts itself, such as those that died while starting.
+
+        Raises:
+            Unfinished: no worker for ``NO_WORKERS`` seconds, or no scheduler.
+        """
         if self.client.status in ("closing", "closed"):
             raise Unfinished(SCHEDULER_LOST)
         if not self.local:
@@ -216,14 +220,14 @@ def _outcome(future: Future[Any]) -> Summary | BaseException:
         return summary
     except Exception as error:
         return error
-    except BaseException as error:  # Dask's cancellation is no Exception
+    except BaseException as error:  # Dask's CancelledError is no Exception
         if type(error).__name__ in ("CancelledError", "FutureCancelledError"):
             return error
         raise
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line, with its type where it is not one of neuropil's."""
+    """An error in one line, with its type if it is not a NeuropilError."""
     text = " ".join(str(error).split())[:500]
     return text if isinstance(error, NeuropilError) else f"{type(error).__name__}: {text}"
 
@@ -232,10 +236,10 @@ def describe(error: BaseException) -> str:
 def open_executor(
     workers: int | None = None, scheduler: str | None = None, resources: dict[str, float] | None = None
 ) -> Iterator[Executor]:
-    """This process where neither is given; else that many new local processes, or a scheduler that is running.
+    """Open an executor: new local workers, the workers of a running scheduler, or this process if neither is given.
 
     Raises:
-        NeuropilError: both given, fewer than one worker, no such scheduler, or Dask is not installed.
+        NeuropilError: both given, fewer than 1 or more than 1024 workers, no such scheduler, or Dask is not installed.
 
     >>> with open_executor() as executor:
     ...     type(executor).__name__
@@ -281,7 +285,11 @@ def local_cluster(
     memory_limit: str = "auto",
     security: Security | None = None,
 ) -> LocalCluster:
-    """New processes on this machine, under ``LOCAL_SETTINGS``; when one dies while it starts, all are started again."""
+    """A Dask cluster of new processes on this machine; if one dies while it starts, all are started again.
+
+    Raises:
+        Unfinished: workers cannot be started after ``TRIES`` attempts.
+    """
     from distributed import LocalCluster
 
     for tried in range(1, TRIES + 1):

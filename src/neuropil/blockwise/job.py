@@ -1,4 +1,4 @@
-"""The description of a blockwise run: its settings, its blocks, and where its intermediate files lie."""
+"""The description of a blockwise run: its settings, its blocks, and the paths of its intermediate files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from neuropil.volumes.scored import ALL, Scored
 from neuropil.volumes.tissue import tissue_of
 
 FORMAT = 7
-"""Raised when intermediate files of an earlier version can no longer be used."""
+"""Version of the intermediate files; a new number when files of the earlier one can no longer be used."""
 
 BLOCK: Triple = (128, 512, 512)
 """Voxels of a block where none is asked for: a worker needs less than 2 GB."""
@@ -59,8 +59,7 @@ class Job:
         return BlockTree(self.shape, self.block)
 
     def threads(self, node: Node) -> int:
-        """Threads for a block: where a level of the tree has fewer blocks than a machine has cores, other workers
-        have nothing to do."""
+        """Threads for a block: all cores divided by the blocks of its level, since workers without a block are idle."""
         return max(1, thread_count(None) // self.tree.count(node[0]))
 
     def place(self, node: Node) -> Box:
@@ -68,7 +67,7 @@ class Job:
         return self.tree.box(node)
 
     def file(self, step: str, node: Node) -> Path:
-        """What a step leaves for a block. Folders hold at most a thousand files."""
+        """The file of a step for a block. Folders hold at most a thousand files."""
         level, index = node
         return Path(self.folder) / f"{step}-{level}" / f"{index // 1000:06d}" / f"{index % 1000:03d}.npz"
 
@@ -87,12 +86,12 @@ class SegmentJob(Job):
     Args:
         affinities: path of the affinities ``[edge, z, y, x]``.
         offsets: the edge of each channel.
-        encoding: what integer codes mean; None: as :func:`neuropil.watershed` has it.
+        encoding: what integer codes mean; None: the defaults of :func:`neuropil.watershed`.
         settings: as in a recipe's ``segment`` section.
         output: path of the array that blocks of the segmentation are written into.
-        truth: path of the labels to score every threshold against, where that is wanted.
+        truth: path of the labels to score every threshold against; empty if none.
         scored: box of the image to score in.
-        tissue: which voxels count; None: all do.
+        tissue: which voxels count; None: all.
         truth_as: how the labels are scored.
     """
 
@@ -113,7 +112,7 @@ class SegmentJob(Job):
 
     @property
     def threshold(self) -> float:
-        """The affinity down to which regions merge; infinite where none do."""
+        """The affinity down to which regions merge; infinite if the method merges none."""
         return float(self.settings.threshold or 0) if self.settings.method == "agglomerate" else np.inf
 
     @property
@@ -128,7 +127,7 @@ class SegmentJob(Job):
 
     @cached_property
     def codes(self) -> Encoding:
-        """What the codes of faces mean, once read: floats become codes, too."""
+        """The encoding of the faces after reading: floats become codes, too."""
         empty = np.zeros((len(self.offsets), 0, 0, 0), self.volume.dtype)
         return face_codes(empty, self.offsets, self.encoding).encoding
 
@@ -144,7 +143,7 @@ class SegmentJob(Job):
 
     @property
     def fragments_step(self) -> str:
-        """The step that leaves the fragments of the smallest blocks."""
+        """The step whose files hold the fragments of the smallest blocks."""
         return "pieces" if self.by_mutex else "merge"
 
 
@@ -161,12 +160,13 @@ def segment_job(
     """The job for settings with a threshold, in a folder of its own inside ``folder``; not yet saved.
 
     Args:
-        affinities: ``[edge, z, y, x]``, in a file; with tissue laid over it where not all counts.
-        output: where the segmentation goes in the end, if there is to be one.
-        truth: the labels to score against, as they are scored; scored: the box, as for :class:`SegmentJob`.
+        affinities: ``[edge, z, y, x]``, in a file; carries the tissue mask, if any.
+        output: final path of the segmentation, if there is to be one.
+        truth: the labels to score against; scored: the box, as for :class:`SegmentJob`.
 
     Raises:
-        NeuropilError: affinities that are in memory only, or are none; biases that do not fit their channels.
+        NeuropilError: affinities in memory only, or of a wrong type, shape or offsets; biases that do not fit their
+            channels; no threshold.
     """
     if in_memory(affinities):
         raise NeuropilError("blocks are read by any process: expected affinities in a file, got an array in memory")
@@ -205,10 +205,10 @@ def _check_affinities(affinities: Volume, settings: SegmentConfig, offsets: Offs
 
 
 def job_name(*known: Any) -> str:
-    """A name for all that the intermediate files of a job depend on.
+    """A hash of everything that the intermediate files of a job depend on; jobs with one name share their files.
 
-    Voxels are not read. That a volume was made anew shows in its :func:`neuropil.volumes.stamp`;
-    that a damaged chunk was repaired does not, so that only the blocks that could not be read are done again.
+    Voxels are not read. A volume that was written anew has another :func:`neuropil.volumes.stamp`. A repaired chunk
+    does not change the stamp, so that only the blocks that could not be read are done again.
 
     >>> job_name("a.zarr", {"low": 0.1}) == job_name("a.zarr", {"low": 0.2})
     False
@@ -218,7 +218,7 @@ def job_name(*known: Any) -> str:
 
 
 def load_job(kind: Any, folder: str) -> Any:
-    """The job of this class that was saved in a folder; each process reads it once."""
+    """Load the job of this class from its folder; each process reads it once."""
     return _load_job(kind, folder)
 
 
@@ -229,7 +229,7 @@ def _load_job(kind: Any, folder: str) -> Any:
 
 @contextmanager
 def naming(volume: Volume) -> Iterator[None]:
-    """Errors about the voxels of a volume name its path."""
+    """Put the path of the volume in front of errors that do not name it."""
     try:
         yield
     except NeuropilError as error:
@@ -238,13 +238,13 @@ def naming(volume: Volume) -> Iterator[None]:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any] | int]) -> None:
-    """Write arrays under another name, then rename: the file is there whole or not at all."""
+    """Write arrays under a temporary name, then rename, so that a file is always complete."""
     with replacing(path, anything, durable=False) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def load_arrays(path: Path, *names: str) -> list[npt.NDArray[Any]]:
-    """Some of the arrays of a file, and only these are read.
+    """Read only these arrays of a file.
 
     Raises:
         NeuropilError: the file is damaged.
@@ -253,5 +253,5 @@ def load_arrays(path: Path, *names: str) -> list[npt.NDArray[Any]]:
         with np.load(path, allow_pickle=False) as stored:
             return [stored[name] for name in names]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as problem:
-        # What it was made of may be gone; alone it cannot be made again.
+        # Its inputs may be removed already, so this file alone cannot be made again.
         raise NeuropilError(f"cannot read {path}: {problem}; delete {path.parents[2]} and run again") from problem

@@ -1,4 +1,4 @@
-"""Agglomeration by blocks: fragments and merges of the smallest blocks, edges across faces, merges of larger blocks."""
+"""Blockwise agglomeration: fragments and merges of the smallest blocks, edges across faces, merges of larger blocks."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ ASKS = (64, 32, 16)
 """Bits of the watershed kernel: the best neighbour of this voxel is the one after it on z, y, x."""
 
 _LARGEST = 1 << 30
-"""Voxels of a block: its faces are counted in 32 bits."""
+"""Most voxels of a block: its faces are counted in 32 bits."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a block of the tree leaves for its parent.
+    """The result of a block that its parent continues with.
 
     Args:
         names: regions that may still merge, ascending.
-        level: for each the level of the tree at which it can go on.
-        piece: fragments of the smallest blocks that touch a face of this block, by name, ascending.
-        outer: for each the faces that it touches, one bit each (:attr:`BlockTree.outer`).
-        region: for each the region it is now part of. A region is frozen while it has any of these.
+        level: for each region the level of the tree at which it can merge.
+        piece: fragments of the smallest blocks that touch an outer face of this block, by name, ascending.
+        outer: for each piece the faces that it touches, one bit each (:attr:`BlockTree.outer`).
+        region: for each piece the region it is now part of. A region with such a piece is frozen.
     """
 
     names: Names
@@ -69,21 +69,21 @@ class Part:
 
 
 def load_part(job: SegmentJob, node: Node) -> Part:
-    """The part that a block has left."""
+    """Read the part that :func:`merge_leaf` or :func:`merge_node` stored for a block."""
     return Part(*load_arrays(job.file("merge", node), "names", "level", "piece", "outer", "part_of"))
 
 
 def read_faces(job: SegmentJob, inner: Box, grown: Box) -> FaceCodes:
     """The faces of the voxels of a box, as arrays of the box and one voxel around it.
 
-    With an offset of -1 the faces at the upper side of a box are stored behind it, with one of +1 those at the lower
-    side before it. Only such layers are read, since one layer costs whole chunks. Other faces around the box are 0.
+    With an offset of -1 the faces at the upper side of the box are stored after it, with one of +1 those at the lower
+    side before it. Only these layers are read, since every layer costs whole chunks. Other faces around the box are 0.
 
     Args:
         inner, grown: the box and one voxel around it, counted from the volume's first voxel.
 
     Raises:
-        NeuropilError: affinities that cannot be read, or that are none.
+        NeuropilError: affinities that cannot be read, NaN, or values outside [0, 1].
     """
     volume = job.volume
     steps = [offset for offset in job.offsets if sum(map(abs, offset)) == 1]
@@ -138,7 +138,7 @@ def watershed_leaf(job: SegmentJob, node: Node) -> LeafFragments:
 
 
 def merge_leaf(job: SegmentJob, node: Node) -> dict[str, Any]:
-    """Fragments of a smallest block, and the merges that need nothing from outside of it."""
+    """The step ``merge`` of a smallest block: its fragments, and the merges that do not depend on other blocks."""
     found = watershed_leaf(job, node)
     faces, labels, name, sides = found.faces, found.labels, found.name, found.sides
     outer = np.zeros(len(name) + 1, np.uint8)
@@ -184,7 +184,7 @@ def _part(region: npt.NDArray[Any], outer: npt.NDArray[np.uint8], name: Names, l
 
 
 def _outer_planes(outer: int, inner: Box) -> dict[int, tuple[slice, ...]]:
-    """Slices of the voxels at the faces of the block behind which the volume goes on."""
+    """Slices of the voxels at the outer faces of the block, those with another block behind them."""
     planes: dict[int, tuple[slice, ...]] = {}
     for side in range(6):
         if outer >> side & 1:
@@ -200,7 +200,7 @@ def _planes(
     faces: FaceCodes,
     inner: Box,
 ) -> dict[str, npt.NDArray[Any]]:
-    """What both sides of a face need: labels, which voxels unite across it, and at lower faces the codes."""
+    """What :func:`join_faces` needs of each face: labels, which voxels unite across it, and codes at lower faces."""
     found: dict[str, npt.NDArray[Any]] = {}
     for side, plane in sides.items():
         axis = side // 2
@@ -216,7 +216,8 @@ def _planes(
 
 
 def join_faces(job: SegmentJob, node: Node) -> dict[str, Any]:
-    """Across the lower faces of a smallest block: pairs of fragments that are one, and edges; by name."""
+    """The step ``faces``: pairs of fragments that the watershed unites across the lower faces of a smallest block, and
+    the edges there, by name."""
     found: dict[str, Any] = {}
     for axis in range(3):
         before = job.tree.before(node, axis)
@@ -258,7 +259,7 @@ def _edges_across(
 
 
 def merge_node(job: SegmentJob, node: Node) -> dict[str, Any]:
-    """The merges of a larger block between regions that were frozen in its children."""
+    """The step ``merge`` of a larger block: merges between regions that were frozen in its children."""
     children = job.tree.children(node)
     parts = [load_part(job, child) for child in children]
     names = np.concatenate([part.names for part in parts])

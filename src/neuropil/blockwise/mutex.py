@@ -1,8 +1,8 @@
-"""The mutex watershed on fragments, block by block: edges are decided in the order of the whole volume.
+"""Blockwise mutex watershed on fragments: edges are decided in the order of the whole volume.
 
 Long edges join fragments of different blocks. A region is *frozen* in a block of the tree while one of its voxels lies
-within reach of a face behind which the volume goes on: only then can it have edges that are stored outside. Why a block
-may decide an edge is explained at the kernel, ``signed_part``.
+within the longest offset of an outer face: only then can it have edges that are stored outside. The kernel
+``signed_part`` explains which edges a block may decide.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from neuropil.geometry import Box, Triple
 from neuropil.segmentation import signed_part_graph, within_reach
 
 _NOWHERE = -(1 << 62)
-"""Stands for a face that a fragment is not close to."""
+"""Marks a face that is farther from a fragment than the longest offset."""
 
 
 @dataclass(frozen=True)
 class Signed:
-    """What a block of the tree leaves for its parent.
+    """The result of a block that its parent continues with.
 
     Args:
         names: regions that may still grow, ascending.
         piece: fragments of the smallest blocks within reach of a face of this block, by name, ascending.
-        ends: for each and each of the six faces within reach, its voxel nearest to the face, on its axis, [piece, 6].
-        region: for each the region it is now part of. A region is frozen while it has any of these.
-        edges: (a, b, rank, voxel) of the edges that are left, between regions or, outside of this block, fragments.
+        ends: [piece, 6], for each of the six faces within reach the coordinate, on the face's axis, of the piece's
+            nearest voxel.
+        region: for each piece the region it is now part of. A region with such a piece is frozen.
+        edges: (a, b, rank, voxel) of the undecided edges, between regions or, outside of this block, fragments.
         bars: [pair, 2], regions that exclude each other.
     """
 
@@ -55,7 +56,7 @@ class Signed:
 
     @classmethod
     def load(cls, job: SegmentJob, node: Node) -> Signed:
-        """Read what a block has left."""
+        """Read the result of a block."""
         names = ("names", "near", "ends", "part_of", "bars", *(f"edge{i}" for i in range(4)))
         found = load_arrays(job.file("merge", node), *names)
         return cls(found[0], found[1], found[2], found[3], tuple(found[5:]), found[4])
@@ -68,7 +69,7 @@ def reach(job: SegmentJob) -> Triple:
 
 
 def find_pieces(job: SegmentJob, leaf: Node) -> dict[str, Any]:
-    """The fragments of a smallest block, and the layers of them that neighbouring blocks need."""
+    """The step ``pieces``: the fragments of a smallest block, and the layers of them that neighbouring blocks need."""
     found = watershed_leaf(job, leaf)
     labels, arrays = found.labels[found.inner.slices], dict[str, Any]()
     for side, plane in found.sides.items():
@@ -80,7 +81,7 @@ def find_pieces(job: SegmentJob, leaf: Node) -> dict[str, Any]:
 
 
 def join_pieces(job: SegmentJob, leaf: Node) -> dict[str, Any]:
-    """Fragments that are one across the lower faces of a smallest block, as pairs of names."""
+    """The step ``faces``: pairs of fragments that the watershed unites across the lower faces of a smallest block."""
     found: dict[str, Any] = {}
     for axis in range(3):
         before = job.tree.before(leaf, axis)
@@ -98,7 +99,7 @@ def join_pieces(job: SegmentJob, leaf: Node) -> dict[str, Any]:
 
 
 def sweep_leaf(job: SegmentJob, leaf: Node) -> dict[str, Any]:
-    """Decide those edges of a smallest block that need nothing from outside of it."""
+    """Decide those edges of a smallest block that do not depend on other blocks."""
     box = job.tree.box(leaf)
     labels, name = load_arrays(job.file("pieces", leaf), "labels", "name")
     around = within_reach(box, job.shape, job.offsets)
@@ -133,7 +134,7 @@ def sweep_node(job: SegmentJob, node: Node) -> dict[str, Any]:
     one = names[united(len(names), np.searchsorted(names, a), np.searchsorted(names, b))]
 
     def now(called: Names) -> Names:
-        """The region that a fragment or region is part of at first; names from outside of the block as they are."""
+        """The present region of a fragment or region; names from outside of the block stay."""
         return _looked_up(_looked_up(called, piece, region), names, one)
 
     columns = [np.concatenate(column) for column in zip(*(part.edges for part in parts), strict=True)]
@@ -149,7 +150,7 @@ def sweep_node(job: SegmentJob, node: Node) -> dict[str, Any]:
 
 
 def _decided(job: SegmentJob, node: Node, part: Signed) -> tuple[Signed, Names, npt.NDArray[np.bool_]]:
-    """What is left after deciding; the region that each region is now part of; and whether it is frozen."""
+    """Decide edges. Returns the rest for the parent, the new region of each region, and whether that one is frozen."""
     a, b, rank, voxel = _pooled(part.edges)
     every = np.unique(np.concatenate([part.names, a, b, part.bars.reshape(-1)]))
     outer = _near(job, node, part.ends)
@@ -182,7 +183,7 @@ def _pooled(edges: tuple[npt.NDArray[Any], ...]) -> tuple[npt.NDArray[Any], ...]
 
 
 def _near(job: SegmentJob, node: Node, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which fragments lie within reach of a face behind which the volume goes on."""
+    """Which fragments lie within reach of an outer face."""
     box, found = job.tree.box(node), np.zeros(len(ends), np.bool_)
     for side in _sides(job.tree.outer(node)):
         axis, far = side // 2, reach(job)[side // 2]
@@ -193,7 +194,7 @@ def _near(job: SegmentJob, node: Node, ends: npt.NDArray[np.int64]) -> npt.NDArr
 
 
 def _ends(job: SegmentJob, leaf: Node, labels: npt.NDArray[np.uint32], count: int) -> npt.NDArray[np.int64]:
-    """For each fragment of a smallest block the voxel nearest to each outer face within reach, on that face's axis."""
+    """For each fragment of a smallest block and each outer face within reach: coordinate of its nearest voxel."""
     box = job.tree.box(leaf)
     ends = np.full((count + 1, 6), _NOWHERE, np.int64)
     for side in _sides(job.tree.outer(leaf)):
@@ -237,7 +238,7 @@ def leaves_around(job: SegmentJob, leaf: Node) -> Iterable[Node]:
 
 
 def _touching(job: SegmentJob, leaf: Node, name: Names) -> dict[str, Any]:
-    """Fragments at the outer faces of a smallest block, and which faces these are: what joining small ones looks at."""
+    """Fragments at the outer faces of a smallest block, and which faces these are; the step ``sizes`` reads it."""
     sides = list(_sides(job.tree.outer(leaf)))
     planes = load_arrays(job.file("pieces", leaf), *(f"label{side}" for side in sides))
     outer = np.zeros(len(name) + 1, np.uint8)
@@ -259,7 +260,7 @@ def _slab(shape: tuple[int, ...], side: int, depth: int) -> tuple[slice, ...]:
 
 
 def _looked_up(wanted: Names, known: Names, value: Names) -> Names:
-    """The value of each name among known ones (ascending); other names as they are."""
+    """The value of each name that is among the known ones (ascending); other names stay."""
     if not len(known):
         return wanted
     at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)

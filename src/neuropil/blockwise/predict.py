@@ -1,4 +1,4 @@
-"""Prediction by blocks: the tiles of the whole image, divided among workers."""
+"""Blockwise prediction: the tiles of the whole image, divided among workers."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ def predict_blocks(
     executor: Executor | None = None,
     progress: ProgressCallback | None = None,
 ) -> None:
-    """:func:`neuropil.inference.predict_volume` on many workers: the same numbers, from the tiles of the whole box.
+    """:func:`neuropil.inference.predict_volume` on many workers, with the same result.
 
-    Tiles at the borders of blocks are computed by both, so blocks should be several tiles long. What is done is kept in
-    ``OUTPUT.unfinished``; the same call continues it, by blocks or not.
+    Tiles at the border of two blocks are computed by both, so blocks should be several tiles long. Finished blocks are
+    kept in ``OUTPUT.unfinished``; the same call continues there, by blocks or not.
 
     Args:
-        checkpoint: a path or name that all workers know.
+        checkpoint: a path that all workers can read, or a name of a released model.
         image: ``[z, y, x]``, in a file.
         output: where to write; Zarr is written by all workers at once.
         settings: as for :func:`neuropil.inference.predict_volume`.
         block: voxels (z, y, x) of a block, rounded up to whole chunks of the output; 128, 512, 512 when not given.
         box, device, tissue: as for :func:`neuropil.inference.predict_volume`.
-        executor: who does the work; this process when not given.
+        executor: runs the tasks; this process when not given.
         progress: called after each block.
 
     Raises:
@@ -84,7 +84,7 @@ def predict_blocks(
 def _plan(
     journal: Journal, request: Request, block: Triple, given: tuple[Path | str, str, str]
 ) -> tuple[dict[str, list[Triple]], list[Task]]:
-    """The cells of each block, by its place, and a task for each block that is not all done."""
+    """The cells of each block, by the block's box, and a task for each block that is not complete."""
     checkpoint, image, device = given
     chosen = json.loads(json.dumps(begin_or_continue(journal, request)))
     whole, shape = request.box, cell_shape(request)
@@ -106,7 +106,7 @@ def _plan(
 
 
 def predict_part(asked: tuple[str, ...], chosen: dict[str, Any], place: str, array: str) -> Summary:
-    """Predict one block into the array of the whole."""
+    """Predict one block into the array of the whole image."""
     request = _request(*asked)
     part = Box.parse(place)
     predict_grid(
@@ -119,7 +119,7 @@ def predict_part(asked: tuple[str, ...], chosen: dict[str, Any], place: str, arr
 def _request(checkpoint: str, image: str, box: str, settings: str, device: str, tissue: str, made_from: str) -> Request:
     """The same request in a worker, which loads the model once.
 
-    Workers outlive runs. ``made_from`` has digests of model and image, so that neither is taken for an older one.
+    Workers outlive runs. ``made_from`` has digests of model and image, so that the cache never returns older ones.
     """
     chosen = PredictConfig.model_validate_json(settings)
     area, left = Box.parse(box), Tissue.from_json(json.loads(tissue))

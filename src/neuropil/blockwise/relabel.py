@@ -1,4 +1,4 @@
-"""From merges to the segmentation: ids for regions, handed down the tree of blocks, and the array that blocks write."""
+"""From merges to the segmentation: passes segment ids down the tree of blocks, and writes the blocks."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from neuropil.volumes import Metadata, create_volume, open_volume
 from neuropil.volumes.location import parse_location
 
 LARGEST_CHUNK: Triple = (64, 128, 128)
-"""Voxels of a chunk of the output beyond which blocks are cut."""
+"""Largest chunk of the output, in voxels; longer blocks are divided into equal chunks."""
 
 
 SegmentIds = npt.NDArray[np.uint64]
-"""For each region the id of its segment or, before the minimum size was applied, the name of its segment."""
+"""For each region the id of its segment; before the minimum size is applied, the name of its segment."""
 
 
 DOWN = {"merge": "ids", "sizes": "sized"}
-"""For each step up the tree the step down the tree that passes the ids of its regions to the children."""
+"""For each step upwards the step downwards that passes the ids of its regions to the children."""
 
 
 def name_regions(job: SegmentJob, node: Node, up: str = "merge") -> dict[str, Any]:
-    """The ids of the regions that the children of a block could not complete: a list for each child."""
+    """The step ``ids``: the ids of the regions that the children of a block could not complete, one list per child."""
     inner, final = final_ids(job, node, up)
     lists: dict[str, Any] = {}
     for child in job.tree.children(node):
@@ -44,7 +44,7 @@ def name_small_regions(job: SegmentJob, node: Node) -> dict[str, Any]:
 
 
 def final_ids(job: SegmentJob, node: Node, up: str) -> tuple[Names, SegmentIds]:
-    """The regions that a block begins with in a step on the way up, ascending by name, and their ids."""
+    """The regions that a block begins with in a step upwards, ascending by name, and their ids."""
     names, ids = known_ids(job, node, up)
     inner, to = load_arrays(job.file(up, node), "in", "to")
     final = np.zeros(len(to), np.uint64)
@@ -55,8 +55,7 @@ def final_ids(job: SegmentJob, node: Node, up: str) -> tuple[Names, SegmentIds]:
 def known_ids(job: SegmentJob, node: Node, up: str) -> tuple[Names, SegmentIds]:
     """The regions that a block ends with, ascending by name, and their ids.
 
-    Regions that were completed here are numbered here, from the sum of all such counts before; the parent tells the ids
-    of the others.
+    Regions that were completed in this block get the ids from :func:`first_id` on; the parent has those of the others.
     """
     done, waiting = load_arrays(job.file(up, node), "done", "names")
     by_name = up == "merge" and job.min_size > 1
@@ -77,8 +76,7 @@ def first_id(job: SegmentJob, node: Node) -> np.uint64:
 
 
 def name_pieces(job: SegmentJob, leaf: Node) -> SegmentIds:
-    """The segment of each fragment of a smallest block, by its label there; 0 stays 0: its id or, before the minimum
-    size was applied, its name."""
+    """The segment of each fragment of a smallest block, by its label there, 0 stays 0; see :data:`SegmentIds`."""
     names, ids = known_ids(job, leaf, "merge")
     name, region = load_arrays(job.file("merge", leaf), "name", "region")
     lut = np.zeros(len(region), np.uint64)
@@ -100,7 +98,7 @@ def relabel(job: SegmentJob, leaf: Node) -> dict[str, Any]:
 
 
 def create_output(job: SegmentJob, segments: int, metadata: Metadata) -> None:
-    """Make the array, unless a run before has made it."""
+    """Create the output array, unless an earlier run of this job has."""
     location = parse_location(job.output)
     begun = _begun(job.folder) if location.remote else Path(location.container)
     if begun.exists():
@@ -130,5 +128,5 @@ def _chunk(length: int, limit: int) -> int:
 
 
 def _begun(folder: Path | str) -> Path:
-    """A file that exists while the array in a bucket is written by this job."""
+    """A file that exists while this job writes an array in a bucket."""
     return Path(folder) / "output-begun"

@@ -1,4 +1,4 @@
-"""The runner of all blockwise work: it does lists of tasks, one list after another, and collects what failed."""
+"""The runner of all blockwise work: runs lists of tasks one after another, and collects failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BlockStep = Callable[[Any, Node], dict[str, Any]]
 
 
 class BlocksFailed(Unfinished):
-    """Some blocks could not be done, the rest is; the same call does only what is missing."""
+    """Some blocks failed, all others are done; the same call does only what is missing."""
 
     def __init__(self, failures: Sequence[Failure], done: int) -> None:
         shown = [f"  {failure}" for failure in failures[:20]]
@@ -33,13 +33,13 @@ class BlocksFailed(Unfinished):
 
 
 class Runner:
-    """Does the tasks of one job.
+    """Runs the tasks of one job.
 
-    A task that needs the result of one that failed is left out; everything else is done, so that little is left to do
-    once the cause is corrected.
+    A task that needs the result of a failed one is left out; all others are done, so that little is missing once the
+    cause is corrected.
 
     Args:
-        executor: who does the work; this process when not given.
+        executor: runs the tasks; this process when not given.
         progress: called after each task.
 
     >>> runner = Runner()
@@ -59,8 +59,8 @@ class Runner:
         """Do the tasks of one step, in any order.
 
         Args:
-            tasks: those that need what is missing are left out.
-            after: called in this process with each task that is done and what it returned.
+            tasks: those that need a missing result are left out.
+            after: called in this process with each finished task and its summary.
         """
         ready = []
         for task in tasks:
@@ -104,10 +104,10 @@ def tasks_of(
     Args:
         job: saved in its folder.
         name: of the step, and of its files.
-        step: a function of a module, since other processes import it.
+        step: a function at the top level of a module, since other processes import it.
         level: of the tree of blocks; 0 is the smallest blocks.
-        label: what progress and errors call it.
-        needs: the steps and blocks whose files a block reads, as far as they can be missing.
+        label: name of the step in progress and errors.
+        needs: the steps and blocks whose files a block reads and which may have failed.
     """
     nodes = [(level, index) for index in range(job.tree.count(level))]
     return [
@@ -117,15 +117,15 @@ def tasks_of(
 
 
 def children_of(job: Job, name: str) -> Callable[[Node], Iterable[BlockKey]]:
-    """What a step on the way up the tree needs: its own results for the children of a block."""
+    """What a step upwards needs: its own results for the children of a block."""
     return lambda node: [(name, child) for child in job.tree.children(node)] if node[0] else []
 
 
 def perform(kind: type[Job], folder: str, name: str, step: BlockStep, node: Node) -> Summary:
-    """Do a step for a block, unless its file is there.
+    """Run a step for a block, unless its file exists already.
 
-    What a step returns is stored, under another name until it is complete, but for ``edges``, a number, and ``used``,
-    files that nobody needs from then on. The segments that were completed (``done``) and the edges are counted.
+    The arrays that the step returns become the file. Two entries do not: ``edges``, a count for the summary, and
+    ``used``, files that are removed then. The summary holds the number of completed segments (``done``) and of edges.
     """
     job: Job = load_job(kind, folder)
     path = job.file(name, node)

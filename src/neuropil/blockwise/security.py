@@ -1,8 +1,8 @@
-"""Who may give work to the workers of a run: only the process that started them.
+"""TLS for local Dask clusters, so that only the process that started the workers can send them tasks.
 
-Dask's scheduler runs what anybody sends who can connect, and every user of a machine can connect to its ports. So local
-clusters speak TLS, and both sides must show a certificate that is made for the run and lies in a folder that only this
-user can read.
+Dask's scheduler runs whatever is sent by anybody who can connect, and every user of a machine can connect to its ports.
+So local clusters use TLS: both sides must show a certificate that is made for the run and lies in a folder that only
+this user can read.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 @contextmanager
 def run_security() -> Iterator[Security | None]:
-    """Certificates for one run, made by the command ``openssl`` or else by the package ``cryptography``; they go at the
-    end. Without both there are none, and a warning says what that means.
+    """Certificates for one run, made by the command ``openssl`` or else by the package ``cryptography``, and deleted at
+    its end. Without both there is no TLS, and a warning says what that means.
     """
     from distributed import Security
 
@@ -47,7 +47,7 @@ def run_security() -> Iterator[Security | None]:
 
 
 def _made(certificate: Path, key: Path) -> bool:
-    """Whether openssl has made a key and the certificate that it signs itself."""
+    """Make a key and a self-signed certificate with openssl; returns whether that worked."""
     openssl = shutil.which("openssl")
     if openssl is None:
         return False
@@ -58,7 +58,7 @@ def _made(certificate: Path, key: Path) -> bool:
 
 
 def tell_open(scheduler: str) -> None:
-    """Warn of a scheduler that takes work from anybody."""
+    """Warn of a scheduler without TLS, which runs tasks from anybody who can connect."""
     if not scheduler.startswith("tls://"):
         warnings.warn(
             f"{scheduler} is not encrypted: whoever can connect to it can run code on its workers as their user; start "

@@ -6,14 +6,14 @@ step     for each                      does
 pieces   smallest block                for the mutex watershed: fragments, and what neighbouring blocks need of them
 merge    smallest block                watershed with a halo of one voxel, region graph, merges inside the block
 faces    smallest block                across its lower faces: fragments that are one, and the edges
-merge    block of the tree, upwards    adds edges of its children and across faces; merges what no longer reaches out
-sizes    every block, upwards          where a minimum size is asked for: joins small segments where all is known
+merge    block of the tree, upwards    adds edges of its children and across faces; merges regions inside the block
+sizes    every block, upwards          with a minimum size: joins small segments once their neighbours are known
 ids      block of the tree, downwards  tells each child the ids of the regions that it could not complete
 relabel  smallest block                writes the segmentation
 ======== ============================= ===============================================================================
 
-Every step reads files and leaves one file per block, under another name until it is complete. A step whose file is
-there is skipped. Agglomeration in parts that gives the exact whole: Lu, Zlateski and Seung (2021).
+Every step reads files and writes one file per block, under a temporary name until it is complete. A step whose file
+exists is skipped. Exact agglomeration in parts is after Lu, Zlateski and Seung (2021).
 """
 
 from __future__ import annotations
@@ -56,18 +56,18 @@ def segment_blocks(
 ) -> int:
     """:func:`neuropil.segmentation.segment_volume` for volumes of any size.
 
-    The partition is that of the whole volume, voxel for voxel, for any block and any number of workers; ids run from 1
-    without gaps, in another order. What is done is kept in a folder until all is; the same call continues there.
+    The segments are those of the whole volume, voxel for voxel, for any block and any number of workers; ids run from 1
+    without gaps, in another order. Finished blocks are kept in ``work`` until all are done; the same call continues.
 
     Args:
         affinities: ``[edge, z, y, x]``, in a file.
-        output: where to write; what was there is replaced when the new one is complete. Zarr, N5 and precomputed are
+        output: where to write; an earlier output is replaced when the new one is complete. Zarr, N5 and precomputed are
             written by all workers at once.
         settings: as for :func:`neuropil.segmentation.segment_volume`; the mutex watershed on fragments only.
         block: voxels (z, y, x) of a block; 128, 512, 512 when not given.
-        executor: who does the work; this process when not given.
-        work: folder for intermediate files, which all workers can reach; next to the output when not given. One that
-            was there before stays.
+        executor: runs the tasks; this process when not given.
+        work: folder for intermediate files, which all workers can reach; next to the output when not given. A folder
+            that existed before is not removed.
         progress: called after each block of each step.
 
     Returns:
@@ -75,7 +75,7 @@ def segment_blocks(
 
     Raises:
         NeuropilError: settings that need the whole volume; an output that cannot be written.
-        BlocksFailed: blocks that could not be done; all that does not depend on them is.
+        BlocksFailed: some blocks failed; all that does not depend on them is done.
 
     >>> import tempfile
     >>> from neuropil.volumes import open_volume, write_volume
@@ -99,7 +99,7 @@ def segment_blocks(
 
 def _segment(job: SegmentJob, runner: Runner, metadata: Metadata) -> int:
     """Run all tasks; returns the number of segments."""
-    counts: dict[Node, int] = {}  # segments that each block completes; those of the last step on the way up count
+    counts: dict[Node, int] = {}  # segments that each block completes; "sizes", the later step, overwrites "merge"
 
     def count(task: Task, summary: Summary) -> None:
         if task.key[0] in ("merge", "sizes"):
@@ -116,7 +116,7 @@ def _segment(job: SegmentJob, runner: Runner, metadata: Metadata) -> int:
 
 
 def merge_tasks(job: SegmentJob) -> list[list[Task]]:
-    """Fragments, edges across faces, and merging up the tree: what segmenting and tuning have in common."""
+    """Tasks of fragments, edges across faces and merging up the tree, for both segmenting and tuning."""
     tree, mutex, children = job.tree, job.by_mutex, children_of(job, "merge")
 
     def pieces_around(leaf: Node) -> Iterable[BlockKey]:
@@ -144,7 +144,7 @@ def merge_tasks(job: SegmentJob) -> list[list[Task]]:
 
 
 def _id_tasks(job: SegmentJob, name: str, label: str) -> list[list[Task]]:
-    """From the whole volume down to its smallest blocks: the ids of regions that reach beyond a block."""
+    """Tasks that pass the ids of regions that reach beyond a block down the tree, from the whole volume on."""
     tree, step = job.tree, name_small_regions if name == "sized" else name_regions
 
     def parent(node: Node) -> Iterable[BlockKey]:
@@ -155,7 +155,7 @@ def _id_tasks(job: SegmentJob, name: str, label: str) -> list[list[Task]]:
 
 
 def _size_tasks(job: SegmentJob) -> list[list[Task]]:
-    """The minimum size, up the tree."""
+    """Tasks of the minimum size, up the tree."""
     steps = [size_leaf, *[size_node] * (job.tree.levels - 1)]
     return [
         tasks_of(job, "sizes", step, level, f"sizes, level {level}", children_of(job, "sizes"))
@@ -180,7 +180,7 @@ def _number(job: SegmentJob, counts: dict[Node, int]) -> int:
 def _save_job(
     affinities: Volume, output: Path | str, settings: SegmentConfig, block: Triple, folder: WorkFolder
 ) -> SegmentJob:
-    """The job, saved in its folder; refuses what cannot be done by blocks."""
+    """Make the job and save it in its folder; refuses settings that need the whole volume at once."""
     spare_input(affinities, output)
     if settings.method == "mutex" and not settings.fragments:
         raise NeuropilError(

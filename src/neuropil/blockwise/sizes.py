@@ -1,8 +1,8 @@
-"""The minimum size, block by block: small segments join the neighbour that they join in the whole volume.
+"""Blockwise minimum size: small segments join the same neighbour as in the whole volume.
 
-Which one that is depends only on the group of touching small segments that a segment is in, and on the large segments
-around the group, which never change. So a group is settled in the first block of the tree that holds all of it; one
-that reaches beyond is left to the parent. Segments are compared by name, so that the smallest fragment decides ties.
+Which one that is depends only on the connected group of small segments that a segment is in, and on the large segments
+around the group, which never change. So a group is joined in the first block of the tree that holds all of it.
+Segments are compared by name, so that the smallest fragment decides ties.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Sizes:
 
 
 def size_leaf(job: SegmentJob, leaf: Node) -> dict[str, Any]:
-    """The segments of a smallest block, and the small ones that can be settled there."""
+    """The step ``sizes`` of a smallest block: joins the small segments whose group lies inside."""
     box, whole = job.tree.box(leaf), Box.whole(job.shape)
     grown = box.grow((1, 1, 1)).intersect(whole)
     inner = box.relative_to(grown.start)
@@ -65,7 +65,7 @@ def size_leaf(job: SegmentJob, leaf: Node) -> dict[str, Any]:
     outer = np.zeros(len(names), np.uint8)
     piece, touched, name = load_arrays(job.file("merge", leaf), "piece", "outer", "name")
     np.bitwise_or.at(outer, number[1 + np.searchsorted(name, piece)], touched)
-    for across, bit in seen:  # these reach behind a lower face, or lie only there
+    for across, bit in seen:  # these lie partly or wholly before a lower face
         outer[np.searchsorted(names, across)] |= np.uint8(bit)
     real = names > 0
     outer |= _elsewhere(job, leaf, names)
@@ -73,7 +73,7 @@ def size_leaf(job: SegmentJob, leaf: Node) -> dict[str, Any]:
 
 
 def size_node(job: SegmentJob, node: Node) -> dict[str, Any]:
-    """The small segments that the children of a block could not settle."""
+    """The step ``sizes`` of a larger block: joins small segments that its children could not."""
     names, sizes, outers, parts = [], [], [], []
     for child in job.tree.children(node):
         edges, (name, size, outer) = load_edges(job.file("sizes", child), "names", "size", "outer")
@@ -90,8 +90,8 @@ def size_node(job: SegmentJob, node: Node) -> dict[str, Any]:
 
 
 def _elsewhere(job: SegmentJob, node: Node, names: Names) -> npt.NDArray[np.uint8]:
-    """A bit for segments that may have voxels outside of a block without touching a face of it: long edges of the mutex
-    watershed join pieces that do not touch. They are those that the block could not complete."""
+    """A bit for segments that the block could not complete. They may have voxels outside without touching a face of the
+    block, because long edges of the mutex watershed join pieces that do not touch."""
     reaching = np.zeros(0, np.uint64)
     if job.by_mutex and node != job.tree.root:
         (reaching,) = load_arrays(job.file("ids", job.tree.parent(node)), f"child{node[1]}")
@@ -99,7 +99,7 @@ def _elsewhere(job: SegmentJob, node: Node, names: Names) -> npt.NDArray[np.uint
 
 
 def _settled(job: SegmentJob, known: Sizes, encoding: Encoding) -> dict[str, Any]:
-    """Join small segments whose whole group is known; what is left is for the parent."""
+    """Join small segments whose whole group is known; the others are left to the parent."""
     small = known.size < job.min_size
     a, b = (np.searchsorted(known.names, end) for end in (known.edges.a, known.edges.b))
     both = small[a] & small[b]
@@ -139,7 +139,7 @@ def _absorb(
     found = _native.absorb_small(
         columns, edges.bins, score.arguments(encoding), np.arange(count + 1, dtype=np.uint64), size, min_size
     )
-    # A group takes the name of its large segment, where it has one: that name is known in other blocks, too.
+    # A group takes the name of its large segment, if it has one, because other blocks know that name, too.
     called = np.arange(count + 1, dtype=np.uint64)
     large = np.flatnonzero(~settle) + 1
     called[found[large]] = large

@@ -22,8 +22,8 @@ OUTER = 6
 class BlockTree:
     """A volume of ``shape`` voxels in blocks of ``block`` voxels; those at the upper ends may be smaller.
 
-    Each level joins blocks on the axis on which they are shortest. So the largest faces become inner ones first, in
-    many blocks at once, and the whole volume has the smallest one left.
+    Each level joins blocks on the axis on which they are shortest. So the largest faces become inner faces first, in
+    many blocks in parallel, and the last level, a single block, has only the smallest face.
 
     >>> tree = BlockTree((10, 10, 10), (10, 4, 5))
     >>> tree.levels, [tree.count(level) for level in range(4)], tree.root
@@ -41,7 +41,7 @@ class BlockTree:
 
     @cached_property
     def joined(self) -> list[Triple]:
-        """For each level how often blocks have been joined on z, y, x."""
+        """For each level how often blocks have been doubled on z, y, x."""
         times = [(0, 0, 0)]
         while max(grid := self._grid(times[-1])) > 1:
             length = [min(b << t, n) for b, t, n in zip(self.block, times[-1], self.shape, strict=True)]
@@ -81,7 +81,7 @@ class BlockTree:
         return level, (place[0] * y + place[1]) * x + place[2]
 
     def box(self, node: Node) -> Box:
-        """Its voxels."""
+        """The voxels of a block."""
         size = [b << t for b, t in zip(self.block, self.joined[node[0]], strict=True)]
         start = [p * s for p, s in zip(self.place(node), size, strict=True)]
         return Box.at(start, size).intersect(Box.whole(self.shape))
@@ -98,7 +98,7 @@ class BlockTree:
         return [self.at(node[0] - 1, as_triple(place)) for place in product(*self._span(node, node[0] - 1))]
 
     def _times(self, below: int, level: int) -> Triple:
-        """How often blocks of the one level are joined, on z, y, x, to be those of the other."""
+        """How often blocks are doubled on z, y, x between two levels."""
         return as_triple(t - s for s, t in zip(self.joined[below], self.joined[level], strict=True))
 
     def _span(self, node: Node, below: int) -> list[range]:
@@ -107,8 +107,8 @@ class BlockTree:
         return [range(p << t, min((p + 1) << t, n)) for p, t, n in zip(self.place(node), times, grid, strict=True)]
 
     def _middle(self, node: Node, below: int) -> tuple[int, range]:
-        """The axis on which the children of a block lie, and the blocks of a level below at both sides of the face
-        between them; the range is empty where it has but one child."""
+        """The axis on which the children of a block are joined, and the range of blocks of a level below at both sides
+        of the face between them; empty if the block has only one child."""
         (axis,) = (axis for axis, times in enumerate(self._times(node[0] - 1, node[0])) if times)
         span = self._span(node, below)[axis]
         middle = span.start + (1 << self._times(below, node[0])[axis] - 1)
@@ -121,7 +121,7 @@ class BlockTree:
         return None if place[axis] < 0 else self.at(leaf[0], as_triple(place))
 
     def outer(self, node: Node) -> int:
-        """The faces behind which the volume goes on, one bit each."""
+        """The outer faces of a block, those with another block behind them, one bit each."""
         place, grid = self.place(node), self.grids[node[0]]
         bits = 0
         for axis in range(3):
@@ -136,7 +136,7 @@ class BlockTree:
         return next(above for above in range(level, self.levels) if self.joined[above][axis] == needed)
 
     def facing(self, node: Node) -> list[Node]:
-        """All blocks below with a face that becomes an inner one in a block of the tree."""
+        """All blocks of lower levels with a face that becomes an inner face in this block."""
         found: set[Node] = set()
         for level in range(node[0]):
             axis, both = self._middle(node, level)
@@ -145,8 +145,7 @@ class BlockTree:
         return sorted(found)
 
     def inner_faces(self, node: Node) -> list[tuple[Node, int]]:
-        """The faces that become inner ones when a block is made of its children: each as the smallest block above the
-        face, and the axis."""
+        """The faces between the children of a block: each as the smallest block at its upper side, and the axis."""
         axis, both = self._middle(node, 0)
         across = [both[1:] if other == axis else span for other, span in enumerate(self._span(node, 0))]
         return [(self.at(0, as_triple(place)), axis) for place in product(*across)]

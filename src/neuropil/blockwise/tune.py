@@ -1,8 +1,8 @@
-"""Every threshold scored block by block: the curve of the whole volume.
+"""Blockwise tuning: scores of every threshold, the same as on the whole volume.
 
-A row holds the voxels of each truth object in one region. Merges of a block join rows that are complete, since no voxel
-of what they join lies elsewhere; so their effect on the scores is known there, and these rows go no further. A parent
-gets the rows of frozen regions, and those of voxels outside all regions.
+A row of the contingency table holds the voxels of each truth object in one region. Regions that merge in a block have
+no voxels outside it, so their rows are complete and the effect of the merge on the scores is known there. A parent
+gets only the rows of frozen regions, and those of voxels outside all regions.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ def tune_blocks(
     work: Path | str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Tuning:
-    """:func:`neuropil.evaluation.tuning.tune_pairs` of volumes in files, block by block: the same curve.
+    """:func:`neuropil.evaluation.tuning.tune_pairs` of volumes in files, block by block, with the same curve.
 
-    Each block passes the effect of its merges on the scores to its parent, summed by the score at which they happen. So
-    no list of all fragments or merges exists anywhere; only the curve grows, at 64 bytes for each score of a merge.
+    Each block passes the effect of its merges on the scores to its parent, summed over merges of equal score. So no
+    list of all fragments or merges is ever made; only the curve grows, by 64 bytes for each different score.
 
     Args:
         pairs, settings, metric, tolerance, box: as for ``tune_pairs``; volumes in files.
         block, executor, progress: as for :func:`neuropil.blockwise.segment_blocks`.
-        work: as there; next to the affinities when not given.
+        work: folder for intermediate files; next to the affinities when not given.
 
     Raises:
         NeuropilError: as ``tune_pairs``.
@@ -112,7 +112,7 @@ def curve_by_blocks(
 
 
 def row_tasks(job: SegmentJob) -> list[list[Task]]:
-    """Scores of all thresholds, up the tree, once it is merged."""
+    """Tasks that score all thresholds, up the tree, after merging."""
     below, lists = children_of(job, "rows"), []
 
     def needs(node: Node) -> Iterable[BlockKey]:
@@ -125,7 +125,7 @@ def row_tasks(job: SegmentJob) -> list[list[Task]]:
 
 
 def count_rows(job: SegmentJob, leaf: Node) -> dict[str, Any]:
-    """Rows of the fragments of a smallest block, and what its merges do to the scores."""
+    """Rows of the fragments of a smallest block, and the changes of the scores by its merges."""
     box = job.tree.box(leaf)
     labels, name = load_arrays(job.file("merge", leaf), "labels", "name")
     start = job.volume.metadata.start
@@ -140,7 +140,7 @@ def count_rows(job: SegmentJob, leaf: Node) -> dict[str, Any]:
 
 
 def add_rows(job: SegmentJob, node: Node) -> dict[str, Any]:
-    """Rows that the children could not settle, and what the merges of this block do to the scores."""
+    """Rows that the children passed on, and the changes of the scores by the merges of this block."""
     tables, below = [EMPTY], []
     for child in job.tree.children(node):
         columns = load_arrays(job.file("rows", child), "row_truth", "row_name", "row_count")
@@ -151,7 +151,7 @@ def add_rows(job: SegmentJob, node: Node) -> dict[str, Any]:
 
 
 def _settled(job: SegmentJob, node: Node, table: Contingency, children: list[Node]) -> dict[str, Any]:
-    """Make the merges of a block; keep the rows of the regions that its parent goes on with."""
+    """Apply the merges of a block to its rows; keep the rows of regions that are still frozen for the parent."""
     a, b, score, waiting = load_arrays(job.file("merge", node), "merge_a", "merge_b", "merge_score", "names")
     real = (table.truth > 0) & (table.segment > 0)
     rows = _chosen(table, real)
@@ -178,7 +178,7 @@ def _settled(job: SegmentJob, node: Node, table: Contingency, children: list[Nod
 
 
 def load_changes(job: SegmentJob, node: Node) -> Changes:
-    """What all merges of a block and of those in it do to the scores."""
+    """The changes of the scores by all merges of a block and of the blocks in it."""
     return Changes(*load_arrays(job.file("rows", node), *(field.name for field in fields(Changes))))
 
 
@@ -195,7 +195,7 @@ def load_curve(job: SegmentJob) -> ThresholdCurve:
 
 
 def _regions(names: Names, a: Names, b: Names) -> Names:
-    """The region that each of some regions is in after merges, by its smallest name."""
+    """The region that each of ``names`` is in after the merges (a, b), as its smallest name."""
     every = np.unique(np.concatenate([names, a, b]))
     found = united(len(every), np.searchsorted(every, a), np.searchsorted(every, b))
     regions: Names = every[found[np.searchsorted(every, names)]]
