@@ -1,4 +1,4 @@
-"""Scores of a segmentation: one contingency table, and every score from it."""
+"""Scores of a segmentation against labels, all computed from one contingency table."""
 
 from neuropil.evaluation.curve import ThresholdCurve as ThresholdCurve
 from neuropil.evaluation.curve import threshold_curve as threshold_curve

@@ -1,4 +1,4 @@
-"""Find the merge that caused a mistake: the one that joined two neurons, or the one that should have come."""
+"""Find the merge behind an error: the one that joined two neurons, or the one that would have joined a split neuron."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Cut:
 
 
 class Blame:
-    """Finds the merges behind the errors of one segmentation. The whole box is in memory, as the fragments are."""
+    """Finds the merges behind the errors of one segmentation. Reads the whole box into memory."""
 
     def __init__(self, cut: Cut, placed: Placed) -> None:
         self._tree, self._threshold, self._box = cut.tree, cut.threshold, placed.box
@@ -35,7 +35,7 @@ class Blame:
         fragments = read_box(as_volume(cut.fragments), placed.box)
         self._nodes = cut.tree.nodes(fragments)
         self._table = contingency(self._nodes, labels).without_truth(0)
-        # Every fragment lies in one segment, whatever became of it after the cut.
+        # A fragment lies in one segment only, also after a minimum size or edits.
         inside = contingency(segmentation, self._nodes)
         self._segment_of = np.zeros(cut.tree.fragments + 1, np.uint64)
         self._segment_of[inside.truth.astype(np.intp)] = inside.segment
@@ -46,7 +46,9 @@ class Blame:
         self._when[cut.tree.b] = np.arange(len(cut.tree))
 
     def worst_merge_in(self, segment: int) -> tuple[float | None, Triple | None]:
-        """(score, place) of the merge within a segment that joined the most pairs of voxels of different neurons."""
+        """(score, voxel) of the merge within a segment that joined the most pairs of voxels of different neurons.
+
+        Both are None if no merge did."""
         tree = self._tree
         a, b = tree.a.astype(np.intp), tree.b.astype(np.intp)
         here = (self._segment_of[a] == segment) & (self._segment_of[b] == segment) & (tree.score >= self._threshold)
@@ -62,7 +64,7 @@ class Blame:
         return float(tree.score[worst]), within(place, part, self._box.start) if place else None
 
     def joining(self, truth: int, one: int, other: int) -> float | None:
-        """The score at which two pieces of a neuron, in segments ``one`` and ``other``, become one region."""
+        """The score at which two pieces of a neuron, in segments ``one`` and ``other``, are joined; None if never."""
         f, g = (self._largest_fragment(truth, segment) for segment in (one, other))
         score = None
         while f != g:

@@ -1,7 +1,7 @@
 """How each merge changes the sums of a threshold curve, so that parts of a merge tree can be scored one by one.
 
-How much a merge adds to each sum depends on the two regions that it joins, and so on the merges below it, but not on
-those elsewhere. So the merges of a volume may be walked in parts, in any order that has what is below first.
+What a merge adds to each sum depends only on the two regions that it joins. So the merges of a volume may be scored in
+parts and in any order in which a region's own merges come before it merges with others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HALF = np.uint64(32)
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """How the sums change at each score, best first. At score infinity stands what there is before any merge."""
+    """How the sums change at each score, best first. Score infinity has the sums before any merge."""
 
     score: Curve
     """Scores of merges, each once, descending, ``[step]``."""
@@ -43,14 +43,14 @@ class Changes:
 
     @classmethod
     def of(cls, table: Contingency, a: Ids, b: Ids, score: Curve, *, first: bool) -> Changes:
-        """What merges of segments do, each of which comes after those that made its two segments.
+        """The changes by merges of segments; each merge comes after those that made its two segments.
 
         Args:
-            table: voxels of truth and segment, all above 0, from before the merges. Segments that are not in it have no
-                voxels that are scored.
-            a, b: segments; what they are joined into is called by either name.
-            score: affinity of each merge, in any order; infinity: not a merge, but pieces of one segment.
-            first: count what there is before any merge, too.
+            table: voxels of truth and segment, all ids above 0, before the merges. Segments not in it have no scored
+                voxels.
+            a, b: segments of each merge; the result may have either name later.
+            score: affinity of each merge, in any order; infinity: a and b are pieces of one segment.
+            first: include the sums before any merge.
 
         >>> two = np.array([1, 2], np.uint64)
         >>> found = Changes.of(Contingency(two, two, two), two[:1], two[1:], np.array([0.5]), first=True)
@@ -62,7 +62,7 @@ class Changes:
         of_cells, of_a, of_b = np.split(nodes, [len(table), len(table) + len(a)])
         truth = np.unique(table.truth, return_inverse=True)[1]
         cells = (truth.astype(np.uint32), of_cells, table.count)
-        # Scores that all differ make every merge a step of its own.
+        # With a different score for each, every merge becomes a step of its own.
         alone = -np.arange(len(a), dtype=np.float64)
         _, *columns = _native.threshold_curve(len(names), cells, (of_a, of_b, alone))
         begin = 0 if first else 1
@@ -79,7 +79,7 @@ class Changes:
 
     @classmethod
     def total(cls, parts: Iterable[Changes]) -> Changes:
-        """The changes of several parts together."""
+        """The sum of the changes of several parts."""
         lists = list(parts)
         columns = [np.concatenate([getattr(part, field.name) for part in lists]) for field in fields(cls)]
         order = np.argsort(-columns[0], kind="stable")
@@ -91,12 +91,12 @@ class Changes:
         return cls(score[first], merges, _sums(pairs, first), _sums(segments, first), pairs_log, segments_log)
 
     def curve(self, background: Ids, truth_sizes: Ids, voxels: int) -> ThresholdCurve:
-        """The threshold curve, of the changes of all parts.
+        """The threshold curve; ``self`` must be the changes of the whole volume.
 
         Args:
-            background: voxels of each truth object that no segment holds; objects with none may be left out.
+            background: voxels of each truth object outside all segments; objects without such voxels may be left out.
             truth_sizes: voxels of each truth object.
-            voxels: how many were compared, those without truth included.
+            voxels: number of voxels compared, including those with truth 0.
 
         Raises:
             NeuropilError: nothing to score.
@@ -118,7 +118,7 @@ class Changes:
 
     @staticmethod
     def _log(column: Curve, background: Curve) -> Curve:
-        """A sum of logarithms at each step; added up in 80 bits, so that rounding does not grow with the steps."""
+        """A sum of logarithms at each step; added as long double, so that rounding does not grow with the steps."""
         above = background[background > 0]
         start = np.sum((above * np.log2(above)).astype(np.longdouble))
         found: Curve = (np.cumsum(column, dtype=np.longdouble) + start).astype(np.float64)
@@ -126,7 +126,7 @@ class Changes:
 
 
 def _differences(running: Ids) -> Ids:
-    """By how much ascending 128-bit numbers grow, the first from 0."""
+    """Differences of ascending 128-bit numbers, the first from 0."""
     before = np.concatenate([np.zeros((1, 2), np.uint64), running[:-1]])
     low = running[:, 1] - before[:, 1]
     high = running[:, 0] - before[:, 0] - (running[:, 1] < before[:, 1]).astype(np.uint64)
@@ -134,19 +134,19 @@ def _differences(running: Ids) -> Ids:
 
 
 def _sums(column: Ids, first: NDArray[np.intp]) -> Ids:
-    """128-bit sums of stretches that begin at ``first``."""
+    """128-bit sums of the groups that begin at ``first``."""
     low = column[:, 1]
     return _carried(*(np.add.reduceat(part, first) for part in (column[:, 0], low >> _HALF, low & _LOW)))
 
 
 def _running(column: Ids) -> Ids:
-    """128-bit sums of the first 1, 2, 3, … numbers."""
+    """128-bit cumulative sums."""
     low = column[:, 1]
     return _carried(*(np.cumsum(part, dtype=np.uint64) for part in (column[:, 0], low >> _HALF, low & _LOW)))
 
 
 def _carried(high: Ids, middle: Ids, low: Ids) -> Ids:
-    """Numbers of 64, 32 and 32 bits, the lower two perhaps too large, as (high, low)."""
+    """(high, low) of numbers in parts of 64, 32 and 32 bits; carries what the lower two have beyond 32 bits."""
     middle = middle + (low >> _HALF)
     return np.stack([high + (middle >> _HALF), (middle << _HALF) | (low & _LOW)], axis=1)
 

@@ -1,4 +1,4 @@
-"""Connected components of labels in a box: a segmentation cannot know that parts are joined outside of it."""
+"""Connected components of labels in a box."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from neuropil.volumes import Metadata, array_volume
 
 
 def connected_parts(labels: NDArray[Any]) -> NDArray[Any]:
-    """Give every part of an object that is connected by faces of voxels its own id.
+    """Give every 6-connected component of an object its own id.
 
-    A neuron that leaves the volume and comes back has one id and several parts in it. No segmentation can join them
-    from what is inside, so a perfect one of ten sections of SNEMI3D has an adapted Rand error of about 0.1.
+    A neuron that leaves the volume and comes back has one id but several parts in it. No segmentation can join these
+    from the voxels inside, so that a perfect one of ten sections of SNEMI3D has an adapted Rand error of about 0.1.
 
     Args:
         labels: integers ``[z, y, x]``, 0 = background.
@@ -40,7 +40,7 @@ def connected_parts(labels: NDArray[Any]) -> NDArray[Any]:
         along = np.moveaxis(labels, axis, 0)
         same = (along[1:] == along[:-1]) & (along[1:] != 0)
         np.moveaxis(codes[axis], axis, 0)[1:][same] = 255
-    # Affinities of 0 and 1 leave the watershed nothing to decide: its fragments are the connected parts.
+    # With affinities of 0 and 1 only, the fragments of the watershed are the connected components.
     parts = watershed(codes, low=0.25, high=0.75, offsets=NEAREST)
     alone = (parts == 0) & (labels != 0)
     parts[alone] = int(parts.max(initial=0)) + 1 + np.arange(np.count_nonzero(alone), dtype=parts.dtype)
@@ -48,7 +48,7 @@ def connected_parts(labels: NDArray[Any]) -> NDArray[Any]:
 
 
 def with_connected_parts(placed: Placed) -> Placed:
-    """The same comparison with the parts of the truth that are connected within its box; reads that box of it."""
+    """The same comparison with the labels split into connected components; reads the labels of the box into memory."""
     parts = connected_parts(read_box(placed.labels, placed.box))
     known = placed.labels.metadata
     return replace(placed, labels=array_volume(parts, Metadata(known.voxel_size, placed.box.start)))

@@ -1,4 +1,4 @@
-"""Where parts of an object touch: two masks in memory, or pieces found by walking through a volume once."""
+"""Find where parts of an object touch: of two masks in memory, or in one pass through volumes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 
 
 def middle_of_contact(one: Mask, other: Mask) -> Triple | None:
-    """The voxel of ``one`` nearest to the middle of all those that share a face with ``other``; None if none does.
+    """The most central of the voxels of ``one`` that share a face with ``other``; None if none does.
 
     >>> middle_of_contact(np.array([[[True, True, False]]]), np.array([[[False, False, True]]]))
     (0, 0, 1)
@@ -44,7 +44,7 @@ def most_central(voxels: NDArray[np.integer[Any]]) -> Triple:
 
 
 def bounds(mask: Mask) -> tuple[slice, ...]:
-    """The smallest box that holds all of a mask."""
+    """The bounding box of a mask, as slices."""
     found = []
     for axis in range(mask.ndim):
         along = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
@@ -53,7 +53,7 @@ def bounds(mask: Mask) -> tuple[slice, ...]:
 
 
 def within(voxel: Triple, part: tuple[slice, ...], start: Triple) -> Triple:
-    """A voxel of a part of an array, in voxels of the image in which the array starts at ``start``."""
+    """Image coordinates of a voxel of ``array[part]``; the array starts at ``start`` in the image."""
     z, y, x = (n + piece.start + a for n, piece, a in zip(voxel, part, start, strict=True))
     return (z, y, x)
 
@@ -63,15 +63,15 @@ class Meeting:
     """Which piece of which object to look for: a segment of a neuron, or a neuron of a segment."""
 
     in_truth: bool
-    """The object is a neuron, its pieces are segments; else the other way round."""
+    """True: the object is a neuron and its pieces are segments; false: the reverse."""
     owner: int
     piece: int
 
 
 def meetings(placed: Placed, wanted: Sequence[Meeting]) -> list[Triple]:
-    """For each, a voxel of the piece in the middle of where it meets the other pieces of its object.
+    """For each of ``wanted``, a central voxel of the contact of the piece with the other pieces of its object.
 
-    Where it meets none, the middle of the piece in the section that shows most of it. Voxels are those of the image.
+    Without a contact: a central voxel of the piece in the section that has most of it. Voxels are those of the image.
 
     Args:
         placed: segmentation and labels; read a few sections at a time.
@@ -95,14 +95,14 @@ def _overlapping(box: Box) -> Iterator[tuple[Box, Box]]:
 
 @dataclass
 class _Found:
-    """What was seen of one meeting so far."""
+    """Voxels found so far of one meeting."""
 
     contacts: list[NDArray[np.int64]] = field(default_factory=list)
     section: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), np.int64))
     """The piece's voxels in the section with most of them."""
 
     def add(self, owner: Mask, piece: NDArray[Any], number: int, depth: slice, start: Triple) -> None:
-        """Take in a slab, of which the sections in ``depth`` count and the others only show what touches."""
+        """Add a slab: voxels of the sections in ``depth`` count, the other sections are only neighbours."""
         this = owner & (piece == number)
         if not this[depth].any():
             return

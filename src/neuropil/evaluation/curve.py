@@ -1,4 +1,4 @@
-"""Scores at every threshold of a merge tree, from one walk down the tree and one contingency table."""
+"""Scores at every threshold of a merge tree, from one contingency table and one pass over the merges."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AVERAGED = ("adapted_rand_error", "adapted_rand_precision", "adapted_rand_recall
 
 
 class Tree(Protocol):
-    """What is needed of a ``segmentation.MergeTree``: merges of fragments (or the regions they are in), best first."""
+    """The attributes of ``segmentation.MergeTree`` that are used: merges of fragments or regions, best first."""
 
     @property
     def a(self) -> NDArray[Any]: ...
@@ -43,14 +43,14 @@ class Tree(Protocol):
 class ThresholdCurve:
     """Scores as a function of the threshold. It is a step function: they change only at scores of merges.
 
-    Step k holds for thresholds in ``(thresholds[k + 1], thresholds[k]]``, the last one down to 0. Step 0 is the
-    fragments as they are; the last one has everything merged that touches.
+    Step k is for thresholds in ``(thresholds[k + 1], thresholds[k]]``, the last step down to 0. At step 0 no fragments
+    are merged, at the last step all that touch.
     """
 
     thresholds: Curve
     """The highest threshold of each step, descending, ``[step]``."""
     merges: Ids
-    """Merges performed at each step (of all volumes of an average together), ``[step]``."""
+    """Number of merges made down to each step (summed over the volumes of an average), ``[step]``."""
     adapted_rand_error: Curve
     """SNEMI3D variant, ``[step]``."""
     adapted_rand_precision: Curve
@@ -71,7 +71,7 @@ class ThresholdCurve:
         return self.voi_split + self.voi_merge
 
     def step(self, threshold: float | Curve) -> Any:
-        """The step that a threshold, or each of several, is on."""
+        """The step of a threshold, or of each of an array of thresholds."""
         return np.searchsorted(-self.thresholds[1:], -np.asarray(threshold, np.float64), side="right")
 
     def interval(self, step: int) -> tuple[float, float]:
@@ -83,7 +83,7 @@ class ThresholdCurve:
     def plateau(self, metric: Metric, tolerance: float = 0.0) -> tuple[float, float]:
         """(low, high): the thresholds around the optimum whose score is worse by at most the tolerance.
 
-        Of several such intervals that hold an optimum it is the widest. Steps above 1 are left aside.
+        If several such intervals hold an optimum, the widest. Steps above 1 are ignored.
 
         Raises:
             NeuropilError: an unknown metric or a negative tolerance.
@@ -111,10 +111,10 @@ class ThresholdCurve:
     def best(self, metric: Metric = "adapted_rand_error", tolerance: float = 0.0) -> tuple[float, float]:
         """(threshold, score) where the metric is lowest.
 
-        All thresholds between two merges that matter score the same, so the answer is the middle of the widest
-        interval with the lowest score: the threshold that small changes of the affinities hurt least. A positive
-        ``tolerance`` widens that interval to the neighbouring steps that are worse by no more than that; the score
-        returned is the one at the threshold returned. Thresholds are affinities: steps above 1 are left aside.
+        All thresholds of a step score the same. The result is the middle of the widest interval with the lowest score,
+        since there small changes of the affinities matter least. A positive ``tolerance`` widens the interval to
+        neighbouring steps that are worse by no more than that; the score is that at the threshold returned. Steps above
+        1 are ignored, since thresholds are affinities.
 
         Raises:
             NeuropilError: an unknown metric or a negative tolerance.
@@ -127,12 +127,12 @@ class ThresholdCurve:
 
 @dataclass(frozen=True, eq=False)
 class ExactSums:
-    """What changes along a curve, as 128-bit integers in two columns ``[step, (high, low)]``."""
+    """The sums that change along a curve, as 128-bit integers in two columns ``[step, (high, low)]``."""
 
     pairs: Ids
     segments: Ids
     constant: Sums
-    """The sums at step 0, of which all others stay as they are."""
+    """The sums at step 0; those other than pairs and segments are the same at all steps."""
 
     def at(self, step: int) -> Sums:
         """The sums of ``Sums.of(contingency(tree.segment(fragments, threshold), labels))`` on a step, exactly."""
@@ -146,9 +146,9 @@ def threshold_curve(
     """Score every threshold of a merge tree against labels.
 
     Args:
-        tree: what ``agglomerate`` returns.
-        fragments: what it was made from, ``[z, y, x]``, integers; 0 = background, which never merges. An array, a
-            volume or a path.
+        tree: the merge tree that ``agglomerate`` returns.
+        fragments: the fragments it was made from, ``[z, y, x]``, integers; 0 = background, which never merges. An
+            array, a volume or a path.
         labels: truth ids ``[z, y, x]``, integers; voxels with 0 are not scored.
         box: which voxels of the image to compare, as for ``evaluate``.
         threads: how many to use for counting; all available cores by default.
@@ -168,7 +168,11 @@ def threshold_curve(
 
 
 def curve_of(tree: Tree, table: Contingency) -> ThresholdCurve:
-    """The curve from the contingency table of fragments and labels; tables of blocks may be added up for it."""
+    """The curve from the contingency table of fragments and labels; the table may be a sum of tables of blocks.
+
+    Raises:
+        NeuropilError: no voxel with truth > 0, scores out of order, or fragments that the tree does not have.
+    """
     constant = Sums.of(table)
     if constant.scored == 0:
         raise NeuropilError(f"nothing to score: none of the {table.voxels} voxels compared has a label above 0")
@@ -208,10 +212,10 @@ def curve_of_sums(
 
 
 def merge_effects(tree: Tree, table: Contingency) -> tuple[Ids, Ids]:
-    """(right, wrong) for each merge of a tree: pairs of voxels it joins that belong together, and that do not.
+    """(right, wrong) for each merge of a tree: voxel pairs it joins of the same neuron, and of different neurons.
 
     Args:
-        tree: what ``agglomerate`` returns.
+        tree: the merge tree that ``agglomerate`` returns.
         table: the contingency table of its fragments and labels; voxels with truth 0 are left out.
 
     >>> from neuropil.evaluation import contingency
@@ -221,16 +225,16 @@ def merge_effects(tree: Tree, table: Contingency) -> tuple[Ids, Ids]:
     >>> right.tolist(), wrong.tolist()
     ([1, 0], [0, 2])
     """
-    # Scores that all differ make every merge a step of its own.
+    # With a different score for each, every merge becomes a step of its own.
     alone = -np.arange(len(tree.a), dtype=np.float64)
     _, _, pairs, _, segments, _, _ = _walk(tree, table.without_truth(0), alone)
-    # Each sum grows by twice the pairs joined: their low 64 bits tell, since no single merge joins 2^63 pairs.
+    # Each sum grows by twice the pairs joined. The low 64 bits are enough: no single merge joins 2^63 pairs.
     right, joined = np.diff(pairs) // np.uint64(2), np.diff(segments) // np.uint64(2)
     return right, joined - right
 
 
 def _walk(tree: Tree, inside: Contingency, score: Curve) -> tuple[Any, ...]:
-    """The columns of the native walk: merges, pairs (high, low), segments (high, low), pairs_log, segments_log."""
+    """The columns that the kernel returns: merges, pairs (high, low), segments (high, low), pairs_log, segments_log."""
     a, b = (np.ascontiguousarray(ids, np.uint64) for ids in (tree.a, tree.b))
     truth = np.unique(inside.truth, return_inverse=True)[1]
     cells = (truth.astype(np.uint32), _nodes(tree, inside.segment), inside.count)
@@ -238,9 +242,12 @@ def _walk(tree: Tree, inside: Contingency, score: Curve) -> tuple[Any, ...]:
 
 
 def average(curves: Sequence[ThresholdCurve]) -> ThresholdCurve:
-    """The mean of the scores of several volumes at each threshold, every volume counting the same.
+    """The mean of the scores of several volumes at each threshold; all volumes have equal weight.
 
-    It is a step function too, with the steps of all of them, so its optimum is exact.
+    The mean is a step function with the steps of all curves, so its optimum is exact.
+
+    Raises:
+        NeuropilError: no curves.
     """
     if not curves:
         raise NeuropilError("expected at least one curve to average")

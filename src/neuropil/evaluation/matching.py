@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Matching:
-    """Counts of found, invented and missed objects at each threshold of intersection over union (IoU)."""
+    """True positives at each threshold of intersection over union (IoU), and the numbers of objects and segments."""
 
     iou: tuple[float, ...]
     """Thresholds; a match has a larger IoU."""
@@ -47,10 +47,10 @@ class Matching:
 
     @property
     def average_precision(self) -> Floats:
-        """found / (found + invented + missed), ``[threshold]``: the "AP" of nucleus segmentation.
+        """TP / (TP + FP + FN), ``[threshold]``: the "AP" of nucleus segmentation.
 
-        Without confidences there is no precision-recall curve; this is the usual stand-in (2018 Data Science Bowl,
-        doi:10.1038/s41592-019-0612-7).
+        Without confidences there is no precision-recall curve; this score is used in its place (2018 Data Science
+        Bowl, doi:10.1038/s41592-019-0612-7).
         """
         return self._found / (self.segments + self.objects - self._found)
 
@@ -73,8 +73,8 @@ class Matching:
 def match_objects(table: Contingency, iou: Sequence[float] = IOU) -> Matching:
     """Match truth objects with segments whose IoU with them is above each threshold.
 
-    IoU = n_ij / (t_i + s_j - n_ij) over voxels with truth > 0: what a segment covers outside the truth is neither here
-    nor there. Thresholds of at least 0.5 make the match unique, so nothing has to be assigned.
+    IoU = n_ij / (t_i + s_j - n_ij) over voxels with truth > 0; voxels of a segment outside the truth do not count.
+    Thresholds of at least 0.5 make the match unique, so no assignment is needed.
 
     Raises:
         NeuropilError: a threshold outside [0.5, 1), or no truth object.

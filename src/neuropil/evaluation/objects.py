@@ -1,4 +1,4 @@
-"""Where a segmentation goes wrong: the neurons most split, the segments that join most, and the places to look at."""
+"""The largest errors of a segmentation: split neurons and merging segments, with positions to look at."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from neuropil.evaluation.table import Contingency, contingency, from_pairs, size
 from neuropil.geometry import Box, Triple
 
 _LARGEST = 1 << 28
-"""Voxels of a box up to which the truth is taken apart into connected parts, which needs it in memory."""
+"""Largest box, in voxels, in which the truth is split into connected components, which needs it in memory."""
 _PIECES = 12
-"""Pieces listed of an object; crumbs beyond are only counted."""
+"""Pieces listed of an object; smaller ones are only counted."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Piece:
     """A part of an object: of a neuron in a segment, or of a segment in a neuron."""
 
     id: int
-    """Segment (of a split neuron) or neuron (of a merging segment); segment 0 is what was missed."""
+    """Segment (of a split neuron) or neuron (of a merging segment); segment 0: voxels in no segment."""
     voxels: int
 
 
@@ -45,7 +45,7 @@ class ObjectError:
     pieces: tuple[Piece, ...]
     """Largest first, a dozen at most."""
     more: int
-    """Pieces beyond those."""
+    """Number of further pieces."""
     position: Triple
     """A voxel of the image, z y x, where the second largest piece meets the rest of the object."""
     score: float | None = None
@@ -59,7 +59,7 @@ class ObjectError:
 
 @dataclass(frozen=True)
 class WorstErrors:
-    """The splits and merges that cost most, worst first."""
+    """The splits and merges with the largest share of VI, worst first."""
 
     splits: tuple[ObjectError, ...]
     merges: tuple[ObjectError, ...]
@@ -72,21 +72,21 @@ class WorstErrors:
 def worst_errors(
     segmentation: Readable, labels: Readable, *, count: int = 10, box: Box | None = None, cut: Cut | None = None
 ) -> WorstErrors:
-    """Find the objects that cost most, and where they go wrong.
+    """Find the objects with the largest errors, and where these are.
 
     Objects are ranked by their share of the variation of information: a neuron of t voxels in pieces n_j adds
     Σ n_j log2(t / n_j) / N bits to VI split, a segment likewise to VI merge. A neuron that leaves the box and comes
-    back is no mistake: splits are those of the parts of a neuron that are connected within the box (of boxes up to 268
+    back is no error: splits are counted within the connected components of neurons in the box (in boxes of up to 268
     million voxels).
 
-    Files are read a few sections at a time, twice; connected parts and ``cut`` need the whole box in memory.
+    Files are read twice, a few sections at a time; connected components and ``cut`` need the whole box in memory.
 
     Args:
         segmentation: ids ``[z, y, x]``: an array, a volume or a path.
         labels: truth ids; 0 is left out.
         count: how many of each kind.
         box: which voxels of the image to compare, as for ``evaluate``.
-        cut: the merge tree, fragments and threshold that the segmentation comes from, to name the guilty merges.
+        cut: merge tree, fragments and threshold that the segmentation was made with, to name the wrong merges.
 
     Raises:
         NeuropilError: as ``evaluate``.
@@ -116,7 +116,7 @@ def worst_errors_in(placed: Placed, *, count: int = 10, cut: Cut | None = None) 
 
 
 def _located(placed: Placed, found: Sequence[ObjectError], cut: Cut | None) -> tuple[ObjectError, ...]:
-    """Errors with the places to look at and, where the tree is known, the scores of the merges in question."""
+    """Errors with their positions and, if the tree is given, the scores of their merges."""
     if not found:
         return ()
     shown = [_shown(error) for error in found]
@@ -127,7 +127,7 @@ def _located(placed: Placed, found: Sequence[ObjectError], cut: Cut | None) -> t
 
 
 def _worst(kind: Literal["split", "merge"], table: Contingency, count: int) -> list[ObjectError]:
-    """The objects (``table.truth``) in most pieces (``table.segment``), without their places."""
+    """The objects (``table.truth``) with the largest cost of their pieces (``table.segment``), without positions."""
     n = table.count.astype(np.float64)
     order = np.lexsort((-n, table.truth))
     whole, _ = sizes_of_pairs(table)
@@ -146,12 +146,12 @@ def _worst(kind: Literal["split", "merge"], table: Contingency, count: int) -> l
 
 
 def _shown(error: ObjectError) -> list[int]:
-    """The ids of an object's pieces, without what was missed."""
+    """The ids of an object's pieces without 0, unless there is no other."""
     return [piece.id for piece in error.pieces if piece.id > 0] or [error.pieces[0].id]
 
 
 def _judged(error: ObjectError, position: Triple, blame: Blame | None) -> ObjectError:
-    """An error with its position and, where the tree is known, the score of the merge in question."""
+    """An error with its position and, if the tree is given, the score of its merge."""
     score, shown = None, _shown(error)
     if blame and error.kind == "merge":
         score, place = blame.worst_merge_in(error.id)

@@ -1,4 +1,4 @@
-"""A segmentation aligned with labels: which box to compare, and the contingency table in it, slab by slab."""
+"""Align a segmentation with labels: find the box to compare, and count its contingency table slab by slab."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from neuropil.volumes.scored import check_fit, scored_labels, tell_unlabelled
 from neuropil.volumes.volume import ArrayStore
 
 Readable = Volume | NDArray[Any] | str | Path
-"""Whatever holds ids ``[z, y, x]``: an array, a volume, or a path to open."""
+"""Ids ``[z, y, x]``: an array, a volume, or a path to open."""
 
 _SLAB = 1 << 24
 """Voxels read at a time from a file."""
@@ -35,23 +35,23 @@ class Placed:
 
     @property
     def voxel_size(self) -> VoxelSize | None:
-        """nm, z y x, from whichever of the two knows it."""
+        """nm, z y x, of the labels, or else of the segmentation."""
         return self.labels.metadata.voxel_size or self.segmentation.metadata.voxel_size
 
     @cached_property
     def table(self) -> Contingency:
-        """The contingency table of the box, counted when it is first asked for and kept."""
+        """The contingency table of the box, counted when first used and kept."""
         return table_of(self)
 
     def slabs(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """(segmentation, labels) of whole sections, a few at a time; arrays in memory all at once, not copied."""
+        """(segmentation, labels) of a few whole sections at a time; arrays in memory in one piece, not copied."""
         in_memory = all(isinstance(v.store, ArrayStore) for v in (self.segmentation, self.labels))
         for part in [self.box] if in_memory else slabs(self.box):
             yield read_box(self.segmentation, part), read_box(self.labels, part)
 
 
 def slabs(box: Box) -> Iterator[Box]:
-    """A box as slabs of whole sections, as many at a time as are read at once.
+    """Divide a box into slabs of whole sections, each of about 16 million voxels.
 
     >>> len(list(slabs(Box.whole((40, 2048, 2048)))))
     10
@@ -66,7 +66,7 @@ def place(segmentation: Readable, labels: Readable, box: Box | None = None) -> P
     Where neither has an origin nor a box is given, their shapes must be equal.
 
     Raises:
-        NeuropilError: no integer ids ``[z, y, x]``, shapes that differ, no overlap, or a box that leaves either.
+        NeuropilError: not integer ids ``[z, y, x]``, shapes that differ, no overlap, or a box not inside both.
 
     >>> place(np.zeros((9, 8, 7), int), np.zeros((9, 8, 7), int), Box((0, 0, 0), (5, 8, 7))).box.shape
     (5, 8, 7)
@@ -76,9 +76,9 @@ def place(segmentation: Readable, labels: Readable, box: Box | None = None) -> P
 
 
 def common_box(first: Volume, second: Volume, box: Box | None = None) -> Box:
-    """The box in which two volumes are compared, channels aside: see :func:`place`.
+    """The box in which two volumes are compared, without channels: see :func:`place`.
 
-    Voxels of another size are refused where origins say which ones meet, and told where shapes are equal.
+    Different voxel sizes are an error if volumes are aligned by origins, and a message if they have equal shapes.
     """
     check_fit(first, second)
     if box is not None:
@@ -104,7 +104,7 @@ def common_box(first: Volume, second: Volume, box: Box | None = None) -> Box:
 def table_of(
     placed: Placed, threads: int | None = None, change_labels: Callable[[NDArray[Any]], NDArray[Any]] | None = None
 ) -> Contingency:
-    """The contingency table in the placed box; ``change_labels`` maps the labels of each slab of sections first."""
+    """The contingency table of the placed box; ``change_labels`` is applied to the labels of each slab first."""
     table = total(
         contingency(segmentation, change_labels(labels) if change_labels else labels, threads)
         for segmentation, labels in placed.slabs()
@@ -114,10 +114,10 @@ def table_of(
 
 
 def without_borders(labels: NDArray[Any], border: float, voxel_size: VoxelSize) -> NDArray[Any]:
-    """Labels with 0 wherever a border is near in the same section, as CREMI leaves truth borders out.
+    """Labels with 0 near borders in the same section, as CREMI leaves truth borders out.
 
-    A border pixel is one that differs from one of its four neighbours; cleared is every pixel whose centre is within
-    ``border`` nm of a border pixel's centre. The edge of the image is no border.
+    A border pixel differs from one of its four neighbours. Every pixel whose centre is within ``border`` nm of a border
+    pixel's centre is set to 0. The edge of the image is no border.
 
     >>> without_borders(np.array([[[1, 1, 1, 2, 2, 2]]]), 4.0, (40, 4, 4)).tolist()
     [[[1, 0, 0, 0, 0, 2]]]

@@ -1,4 +1,4 @@
-"""Expected run length: how far one can follow a neuron before the segmentation errs."""
+"""Expected run length: how far one can follow a neuron until the first error of the segmentation."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Skeleton:
 
 @dataclass(frozen=True)
 class RunLength:
-    """Run lengths in nm, and what became of the length of all skeletons (shares that add up to 1)."""
+    """Run lengths in nm, and the shares of correct, split, merged and omitted skeleton length, which add up to 1."""
 
     erl: float
-    """Expected run length, nm: from a random place on a random skeleton, the length of its run without error."""
+    """Expected run length, nm: mean length of the error-free run at a random point of the skeletons."""
     truth: float
     """What a perfect segmentation would have, nm."""
     correct: float
@@ -51,7 +51,7 @@ class RunLength:
 
     @property
     def nerl(self) -> float:
-        """ERL / ERL of the truth: 1 is perfect; to be compared between volumes of different size."""
+        """ERL / ERL of the truth: 1 is perfect; comparable between volumes of different size."""
         return self.erl / self.truth if self.truth else 0.0
 
     def to_json(self) -> dict[str, float]:
@@ -62,9 +62,9 @@ class RunLength:
 def run_length(
     segmentation: Readable, labels: Readable, *, box: Box | None = None, voxel_size: VoxelSize | None = None
 ) -> RunLength:
-    """Expected run length along skeletons that are made of the labels for it (needs the extra ``mesh``).
+    """Expected run length along skeletons that are made from the labels (needs the extra ``mesh``).
 
-    The labels in the box must fit in memory; with skeletons made elsewhere, ``expected_run_length`` needs less.
+    The labels in the box must fit in memory; ``expected_run_length`` with existing skeletons needs less.
 
     Args:
         segmentation, labels, box: as for ``neuropil.evaluate``.
@@ -129,17 +129,17 @@ def expected_run_length(
 ) -> RunLength:
     """Expected run length of a segmentation along skeletons of the truth.
 
-    ERL = Σ_k Σ_j L_kj² / L, where L_kj is the length of skeleton k whose edges have both ends in segment j, and L that
-    of all skeletons; a segment that merges counts nothing. It merges when it holds nodes of two skeletons, or when more
-    than a share of it lies where no skeleton could tell: in background, or in objects too small for a skeleton.
+    ERL = Σ_k Σ_j L_kj² / L, where L_kj is the length of the edges of skeleton k with both ends in segment j, and L the
+    length of all skeletons; segments that merge count 0. A segment merges if it holds nodes of two skeletons, or if
+    more than ``unlabelled`` of it lies outside objects with skeletons, where a merge cannot be seen.
     Januszewski et al. 2018, doi:10.1038/s41592-018-0049-4.
 
     Args:
         segmentation, labels, box: as for ``neuropil.evaluate``.
         skeletons: of the labels, see :func:`skeletonize`.
         voxel_size: nm, z y x; by default what the volumes say.
-        stray: a skeleton with no more nodes than this in a segment does not make it merge: one node next to a border
-            would otherwise cost a neuron.
+        stray: a skeleton with at most this many nodes in a segment does not make it merge, since a single node next to
+            a border is no error.
         unlabelled: share of a segment outside all objects with skeletons, above which it merges.
 
     Raises:
@@ -164,7 +164,7 @@ def expected_run_length(
 
 @dataclass(frozen=True)
 class _Walk:
-    """A skeleton laid over a segmentation: segments at the ends of its edges inside the box, and at its nodes."""
+    """Segments along a skeleton: at both ends of each edge inside the box, and at its nodes."""
 
     ends: NDArray[Any]
     """``[edge, 2]``"""
@@ -174,7 +174,7 @@ class _Walk:
 
 
 def _walks(skeletons: Sequence[Skeleton], placed: Placed, size: VoxelSize) -> list[_Walk]:
-    """All skeletons laid over the segmentation, which is read a few sections at a time."""
+    """Look up the segments along all skeletons; the segmentation is read a few sections at a time."""
     nodes = np.concatenate([np.zeros((0, 3), np.int64), *(skeleton.nodes for skeleton in skeletons)])
     at, inside = np.zeros(len(nodes), placed.segmentation.dtype), np.zeros(len(nodes), bool)
     for part in slabs(placed.box):

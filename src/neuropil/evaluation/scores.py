@@ -1,6 +1,7 @@
-"""Scores of a segmentation against labels. All follow from one contingency table; sums are exact integers.
+"""Scores of a segmentation against labels: adapted Rand, variation of information, Rand index, CREMI score.
 
-Notation: n_ij voxels with truth i and segment j, t_i = Σ_j n_ij, s_j = Σ_i n_ij; truth 0 is left out throughout.
+All are computed from one contingency table, with sums in exact integers. Notation: n_ij voxels with truth i and segment
+j, t_i = Σ_j n_ij, s_j = Σ_i n_ij; truth 0 is left out everywhere.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class AdaptedRand:
     precision: float
     """Low when segments join truth objects (merges)."""
     recall: float
-    """Low when truth objects fall apart (splits)."""
+    """Low when truth objects are divided (splits)."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class Scores:
     """All scores of one segmentation. ``to_json()`` gives them under the names used in files."""
 
     snemi3d: AdaptedRand
-    """Adapted Rand as the SNEMI3D challenge's script has it: the headline. See ``adapted_rand_snemi3d``."""
+    """Adapted Rand as in the script of the SNEMI3D challenge, the main score. See ``adapted_rand_snemi3d``."""
     cremi: AdaptedRand
-    """The same formula after leaving out truth borders, as CREMI does; equals ``snemi3d`` where no border is given."""
+    """The same formula without voxels near truth borders, as CREMI does; equals ``snemi3d`` if no border is given."""
     scikit_image: AdaptedRand
-    """As ``skimage.metrics.adapted_rand_error``, with precision and recall the right way round."""
+    """As ``skimage.metrics.adapted_rand_error``, with precision and recall not swapped."""
     rand_index: float
     """Share of voxel pairs on which segmentation and truth agree (together or apart)."""
     voi_split: float
@@ -52,21 +53,21 @@ class Scores:
     cremi_score: float
     """sqrt(VI · adapted Rand error), both in the CREMI variant."""
     matching: Matching
-    """Objects matched one by one at IoU 0.5 … 0.95."""
+    """Detection scores at IoU 0.5 … 0.95."""
     voxels: int
     """Voxels compared."""
     scored: int
-    """Of these, voxels with truth > 0: all scores are about them."""
+    """Voxels with truth > 0; only these are scored."""
     objects: int
     """Truth objects."""
     segments: int
-    """Segments (> 0) that touch them."""
+    """Segments (> 0) that overlap truth objects."""
     box: str = ""
-    """Voxels of the image that were compared, ``Z0:Z1,Y0:Y1,X0:X1``; empty where only a table was known."""
+    """Box of the image that was compared, ``Z0:Z1,Y0:Y1,X0:X1``; empty for scores of a table."""
     border: float = 0.0
     """Width in nm of the truth borders left out of ``cremi`` and ``cremi_score``."""
     run_length: RunLength | None = None
-    """Where it was measured, see ``evaluation.run_length``."""
+    """Expected run length if it was measured, see ``evaluation.run_length``."""
 
     @property
     def adapted_rand_error(self) -> float:
@@ -140,7 +141,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Sums:
-    """The exact integers that adapted Rand and the Rand index are made of; sums over truth i >= 1."""
+    """The exact integers from which adapted Rand and the Rand index are computed; sums over truth i >= 1."""
 
     voxels: int
     """n: voxels compared, truth 0 included."""
@@ -192,8 +193,8 @@ def evaluate(
             has one, their shapes must be equal.
         border: for the CREMI variant: leave out truth within this many nm of a border in the same section.
         voxel_size: in nm (z, y, x), for ``border``; by default what the volumes say.
-        components: score against the parts of each object that are connected within the box: what lies in the box
-            does not tell that they are one. Reads the labels of the box as a whole.
+        components: score against the connected components of each object in the box, since the box alone does not show
+            that they belong together. Reads the labels of the whole box into memory.
         threads: how many to use; all available cores by default.
 
     Raises:
@@ -218,7 +219,7 @@ def evaluate_placed(
     components: bool = False,
     threads: int | None = None,
 ) -> Scores:
-    """:func:`evaluate` of volumes that are placed already; what else needs their table uses ``placed.table`` again.
+    """:func:`evaluate` of volumes that are placed already; other scores can reuse ``placed.table``.
 
     >>> placed = place(np.array([[[5, 5, 6, 6]]]), np.array([[[1, 1, 2, 2]]]))
     >>> evaluate_placed(placed).voi, len(placed.table)
@@ -274,8 +275,8 @@ def scores_of(table: Contingency, bordered: Contingency | None = None) -> Scores
 def adapted_rand_snemi3d(sums: Sums) -> AdaptedRand:
     """P = (Σ n_ij² + c/n) / (Σ_j s_j² + c/n), R = (Σ n_ij² + c/n) / Σ_i t_i², over i, j >= 1.
 
-    c/n, a trifle, is how the challenge's script treats the c voxels that were left at 0 (n = all voxels). They count in
-    t_i but not in s_j: leaving voxels out costs recall. Arganda-Carreras et al. 2015, doi:10.3389/fnana.2015.00142.
+    The small term c/n is how the challenge's script treats the c voxels with segment 0 (n = all voxels). They count in
+    t_i but not in s_j, so that they lower the recall. Arganda-Carreras et al. 2015, doi:10.3389/fnana.2015.00142.
     """
     # Multiplied by n, everything is an integer; Python divides integers of any size with one rounding.
     n, c = sums.voxels, sums.missed
@@ -286,10 +287,10 @@ def adapted_rand_snemi3d(sums: Sums) -> AdaptedRand:
 
 
 def adapted_rand_scikit_image(sums: Sums) -> AdaptedRand:
-    """Over pairs of different voxels, segment 0 being one ordinary segment: Σ n(n-1) / Σ s(s-1), … / Σ t(t-1).
+    """Adapted Rand over pairs of different voxels: P = Σ n(n-1) / Σ s(s-1), R = Σ n(n-1) / Σ t(t-1).
 
-    ``skimage.metrics.adapted_rand_error`` returns recall before precision, whatever its documentation says. Where no
-    two voxels are together the ratio 0/0 is taken as 1.
+    Segment 0 counts as an ordinary segment. ``skimage.metrics.adapted_rand_error`` returns recall before precision, not
+    as its documentation says. A ratio 0/0, with no two voxels together, is 1.
     """
     both = sums.pairs + sums.pairs_0 - sums.scored
     segments = sums.segments + sums.missed**2 - sums.scored
@@ -302,7 +303,7 @@ def adapted_rand_scikit_image(sums: Sums) -> AdaptedRand:
 
 
 def rand_index(sums: Sums) -> float:
-    """Share of unordered pairs of voxels that are together in both or apart in both; segment 0 is one segment.
+    """Share of voxel pairs that are together in both or apart in both; segment 0 counts as an ordinary segment.
 
     Rand 1971, doi:10.1080/01621459.1971.10482356.
     """
@@ -312,9 +313,9 @@ def rand_index(sums: Sums) -> float:
 
 
 def variation_of_information(table: Contingency) -> tuple[float, float]:
-    """(split, merge) = (H(segments | truth), H(truth | segments)) in bits; segment 0 is one ordinary segment.
+    """(split, merge) = (H(segments | truth), H(truth | segments)) in bits; segment 0 counts as an ordinary segment.
 
-    Meilă 2007, doi:10.1016/j.jmva.2006.11.013; in this form CREMI, waterz, and scikit-image with ignore_labels=[0].
+    Meilă 2007, doi:10.1016/j.jmva.2006.11.013; the same as in CREMI, waterz, and scikit-image with ignore_labels=[0].
     """
     inside = table.without_truth(0)
     n = inside.count.astype(np.float64)

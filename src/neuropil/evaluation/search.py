@@ -1,4 +1,4 @@
-"""Choose watershed levels and minimum size along with the threshold."""
+"""Search for watershed levels, threshold and minimum size with the best score."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEARCHED: Mapping[str, Sequence[float]] = {
     "low": (1e-4, 0.01, 0.05, 0.1),
     "min_size": (25, 100, 400, 1600),
 }
-"""What :func:`search` tries."""
+"""Values that :func:`search` tries."""
 
 
 def search(
@@ -33,10 +33,10 @@ def search(
     threads: int | None = None,
     values: Mapping[str, Sequence[float]] = SEARCHED,
 ) -> tuple[Tuning, list[Tuning]]:
-    """Tune the threshold together with ``high``, ``low`` and ``min_size``, one after the other.
+    """Tune ``high``, ``low``, the threshold and ``min_size``, one after the other.
 
     For each value of ``high``, then of ``low``, every threshold is scored, and the best is kept; then each ``min_size``
-    is tried at the threshold found. What comes later is only taken if it is better.
+    is tried at the threshold found. Of equal scores the earlier one is kept.
 
     Args:
         pairs, settings, metric, tolerance, box, threads: as for :func:`tune_pairs`.

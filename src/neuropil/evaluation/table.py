@@ -1,4 +1,4 @@
-"""The table from which every score follows: how many voxels carry truth id t and segment id s, for each such pair."""
+"""The contingency table of truth and segment ids, from which every score is computed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Ids = NDArray[np.uint64]
 class Contingency:
     """Voxel counts of all pairs (truth id, segment id) that occur, in ascending order of the pair.
 
-    Tables of different blocks add to the table of their union: ``contingency(a, b) + contingency(c, d)``.
+    The sum of the tables of two blocks is the table of both: ``contingency(a, b) + contingency(c, d)``.
     """
 
     truth: Ids
@@ -28,7 +28,7 @@ class Contingency:
     segment: Ids
     """Segment id of each pair, ``[pair]``."""
     count: Ids
-    """Voxels that carry the pair, ``[pair]``, at least 1."""
+    """Voxels of each pair, ``[pair]``, at least 1."""
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -53,7 +53,7 @@ class Contingency:
         return int(self.count.sum())
 
     def without_truth(self, *ids: int) -> Contingency:
-        """The table of the voxels whose truth is none of these ids."""
+        """The table without the voxels of these truth ids."""
         keep = ~np.isin(self.truth, np.array(ids, np.uint64))
         return Contingency(self.truth[keep], self.segment[keep], self.count[keep])
 
@@ -101,7 +101,7 @@ def contingency(segmentation: NDArray[Any], labels: NDArray[Any], threads: int |
 
 
 def from_pairs(truth: Ids, segment: Ids, count: Ids) -> Contingency:
-    """A table from pairs in any order, equal ones added up."""
+    """A table from pairs in any order; counts of equal pairs are added."""
     if not len(count):
         return EMPTY
     order = np.lexsort((segment, truth))
@@ -111,7 +111,7 @@ def from_pairs(truth: Ids, segment: Ids, count: Ids) -> Contingency:
 
 
 def total(tables: Iterable[Contingency]) -> Contingency:
-    """The sum of any number of tables: the table of all their voxels."""
+    """The sum of tables: the contingency table of all their voxels."""
     parts = list(tables)
     if len(parts) == 1:
         return parts[0]
@@ -155,7 +155,7 @@ def _raw(array: NDArray[Any], what: str) -> NDArray[Any]:
 
 
 def _cooked(ids: Ids, dtype: np.dtype[Any], what: str) -> Ids:
-    """Ids as the array's own type meant them."""
+    """Ids from their unsigned bits (see :func:`_raw`); refuses negative ones."""
     if not dtype.isnative:
         ids = ids.astype(f"=u{dtype.itemsize}").byteswap().astype(np.uint64)
     if dtype.kind == "i":

@@ -1,4 +1,4 @@
-"""Choose how to segment by what scores best: every threshold of the merge tree, over one or several volumes."""
+"""Choose the threshold with the best score on one or several labelled volumes."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ Pair = tuple[Readable, Readable]
 """Affinities ``[edge, z, y, x]`` and the labels ``[z, y, x]`` to score them against."""
 
 PLATEAU = 0.02
-"""How much worse than the best (bits, or adapted Rand error) a threshold may score to stand away from the cliff."""
+"""How much worse than the best (bits of VI, or adapted Rand error) a threshold may score; see :func:`tune`."""
 
 ENOUGH = 10
-"""Neurons of equal size below which one of them decides."""
+"""Number of equal-sized neurons below which a single one dominates the score."""
 
 _TITLES: dict[Metric, str] = {"voi": "VI in bits", "adapted_rand_error": "adapted Rand error"}
 
 _ROWS = 1000
-"""Rows of ``curve.csv``, about: a million merges make more steps than anybody reads."""
+"""Approximate rows of ``curve.csv``; the curve itself has up to one step per merge."""
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What was found: the curve, its two optima, and the settings to segment with."""
+    """The result of tuning: the curve, its score, and the settings to segment with."""
 
     settings: SegmentConfig
-    """For ``segment``, with the threshold that has the lowest score."""
+    """For ``segment``, with the chosen threshold."""
     metric: Metric
-    """What was minimised."""
+    """The metric that was minimised."""
     score: float
-    """What it came to, the mean over the volumes."""
+    """The metric at the chosen threshold, mean over the volumes."""
     curve: ThresholdCurve
     volumes: int
-    """Over how many volumes the scores are averaged."""
+    """Number of volumes that the scores are averaged over."""
     neurons: float = float("inf")
-    """How many neurons of equal size the truth is worth: (sum of sizes)² / sum of squared sizes, over all volumes."""
+    """Effective number of equal-sized neurons: (sum of sizes)² / sum of squared sizes, added over the volumes."""
 
     def lines(self) -> list[str]:
-        """Both optima, how wide each is, and a warning where the truth is too small to tell."""
+        """Lines to print: the optimum and plateau of each metric, and a warning if there are too few neurons."""
         found = []
         for metric, title in _TITLES.items():
             threshold, score = self.curve.best(metric)
@@ -91,7 +91,11 @@ class Tuning:
 
     @staticmethod
     def expect(folder: Path) -> None:
-        """Refuse now a folder that cannot be written, or in which files of others would be replaced."""
+        """Refuse a folder that cannot be written, or in which files not made by neuropil would be replaced.
+
+        Raises:
+            NeuropilError: such a folder.
+        """
         expect_output(folder / "curve.csv", begins_with("threshold,merges,adapted_rand_error,"))
         for name in ("curve.png", "segment.yaml"):
             expect_output(folder / name)
@@ -105,12 +109,12 @@ class Tuning:
         )
 
     def to_yaml(self) -> str:
-        """A recipe of one section, ``segment``, whose header says where it comes from."""
+        """A recipe of one section, ``segment``, with a header that says how it was chosen."""
         body = yaml.safe_dump({"segment": self.settings.model_dump()}, sort_keys=False)
         rand, voi = self.curve.best("adapted_rand_error"), self.curve.best("voi")
         header = [
-            f"# Chosen by `neuropil tune` on {self.volumes} volume{'s'[: self.volumes > 1]}, amid the best: "
-            f"{self.metric} {self.score:.4f}.",
+            f"# Chosen by `neuropil tune` on {self.volumes} volume{'s'[: self.volumes > 1]}, in the middle of the best "
+            f"thresholds: {self.metric} {self.score:.4f}.",
             f"# Lowest adapted Rand error {rand[1]:.4f} at threshold {rand[0]:.4f}; "
             f"lowest VI {voi[1]:.4f} bits at {voi[0]:.4f}.",
         ]
@@ -148,9 +152,9 @@ def tune(
     Args:
         affinities: ``[edge, z, y, x]`` as for :func:`neuropil.watershed`.
         labels: the truth, ``[z, y, x]``.
-        settings: ``low``, ``high`` and ``score`` to use; the defaults if not given. What comes after the threshold,
-            ``min_size`` and ``fill``, plays no part.
-        metric: what to minimise: ``voi``, or ``adapted_rand_error``, which in small boxes hangs on one merge.
+        settings: ``low``, ``high`` and ``score`` to use; the defaults if not given. ``min_size`` and ``fill``, which
+            come after the threshold, are not used.
+        metric: what to minimise: ``voi``, or ``adapted_rand_error``, which in small boxes may depend on one merge.
         tolerance: take the middle of all neighbouring thresholds that score at most this much worse than the best,
             since the threshold is for other data, and scores may rise steeply next to the optimum. 0: the optimum.
         box: which voxels of the image to compare.
@@ -205,7 +209,7 @@ def chosen(curves: Sequence[ThresholdCurve], settings: SegmentConfig, metric: Me
 
 
 def _neurons(curve: ThresholdCurve) -> float:
-    """How many neurons of equal size the truth behind a curve is worth; no limit where its sums are not known."""
+    """Effective number of equal-sized neurons of a curve's truth; infinite if its sums are not known."""
     if curve.sums is None:
         return float("inf")
     sums = curve.sums.constant
