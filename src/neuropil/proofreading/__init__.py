@@ -1,4 +1,4 @@
-"""Proofreading: decisions ranked by what they improve, and what proofreaders decided."""
+"""Proofreading: ranking of questions by expected gain, applying decisions, simulation and export."""
 
 from neuropil.proofreading.calibration import Calibration, load_calibration
 from neuropil.proofreading.candidates import Candidates, Proofreading, proofreading_of

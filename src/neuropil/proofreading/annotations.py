@@ -1,4 +1,4 @@
-"""Ranked decisions as an annotation layer of Neuroglancer, in its precomputed form."""
+"""Write ranked decisions as a Neuroglancer annotation layer in the precomputed format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neuropil.proofreading.ranking import Ranking, positions
 
 
 def write_annotations(folder: Path, state: Proofreading, ranking: Ranking) -> None:
-    """Write one point for each question, with its rank, probability and gain, and the segments that it is about.
+    """Write one point for each question, with rank, probability, gain and the segments concerned.
 
     Format: https://github.com/google/neuroglancer, ``src/datasource/precomputed/annotations.md``.
     """
@@ -59,5 +59,5 @@ def write_annotations(folder: Path, state: Proofreading, ranking: Ranking) -> No
 
 
 def _several(records: list[bytes], ids: list[int]) -> bytes:
-    """A list of annotations: how many, each of them, then the id of each."""
+    """Encode a list of annotations: the count, all records, then all ids."""
     return struct.pack("<Q", len(records)) + b"".join(records) + np.array(ids, "<u8").tobytes()

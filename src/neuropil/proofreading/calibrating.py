@@ -18,18 +18,20 @@ from neuropil.segmentation import settle
 from neuropil.volumes import Volume, array_volume
 
 CALIBRATED_AT = (0.05, 0.08, 0.2, 0.3, 0.5)
-"""Thresholds at which questions are collected for a calibration, in addition to the settings' own: right segmentations
-are rarely wrong, so that one threshold alone has too few wrong states to learn from."""
+"""Thresholds at which questions are collected for a calibration, in addition to that of the settings: at a good
+threshold few states are wrong, too few to fit from."""
 
 Answered = tuple[Candidates, NDArray[np.bool_]]
 """Questions, and whether the present state of each is wrong."""
 
 
 def calibrate_on(volumes: Sequence[tuple[Volume, Volume]]) -> tuple[Calibration, list[str]]:
-    """A calibration from affinities and labels where both lie, and lines that say how well it fits.
+    """A calibration from affinities and labels where they overlap, and lines that say how well it fits.
 
-    The affinities should be a network's that has not seen these labels: on what it has learned by heart it is
-    too sure of itself.
+    The network of the affinities should not be trained on these labels: on its training data it is overconfident.
+
+    Args:
+        volumes: affinities ``[edge, z, y, x]`` and labels ``[z, y, x]`` of each volume.
 
     Raises:
         NeuropilError: they do not overlap, or no question can be answered.
@@ -54,7 +56,7 @@ def calibrate_on(volumes: Sequence[tuple[Volume, Volume]]) -> tuple[Calibration,
 
 
 def answered(state: Proofreading, truth: Truth, thresholds: Iterable[float]) -> Answered:
-    """Questions about the tree cut at some thresholds, and whether the present state of each is wrong by labels."""
+    """Questions about the tree cut at some thresholds, and whether each one's present state is wrong by the labels."""
     parts = []
     for threshold in sorted(thresholds):
         there = state.again(state.cut.tree.cut(threshold), threshold)
@@ -70,7 +72,7 @@ def calibrate(asked: Sequence[Answered], made_from: str) -> Calibration:
 
     Args:
         asked: of one or several volumes.
-        made_from: what to write down as its source.
+        made_from: description of the source, stored with the calibration.
 
     Raises:
         NeuropilError: no question has an answer.

@@ -1,4 +1,4 @@
-"""The probability that the present state is wrong, from what is measured of a candidate: logistic regressions."""
+"""The probability that the present state of a question is wrong, by logistic regression on its features."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from neuropil.volumes.atomic import write_text
 from neuropil.volumes.marks import KEY, MADE_BY
 
 SHIPPED = Path(__file__).parent / "calibration.json"
-"""Fitted on labelled volumes that are named in it; used where no other is given."""
+"""Fitted on the labelled volumes that it names; used if no other is given."""
 
 FEATURES = ("mean", "lead", "likely", "strong", "contact", "small", "large", "outer_small", "outer_large")
-"""What a calibration sees of each question."""
+"""Features of each question."""
 WITHOUT_CONTACT = slice(5, 9)
-"""Those of them that tell nothing about the contact."""
+"""The features that do not depend on the contact."""
 LOWEST = 0.03
-"""Affinities below this one tell as little as this one, and those above 1 - LOWEST as much as that one."""
+"""Affinities are clipped to [LOWEST, 1 - LOWEST] before the logit."""
 
 
 def features(found: Candidates) -> Floats:
-    """What a calibration sees of each question, ``[question, feature]``, in the order of ``FEATURES``."""
+    """Features of each question, float64 ``[question, feature]``, in the order of ``FEATURES``."""
     sides = np.stack([found.side_a, found.side_b])
     mean = _logit(found.mean)
     return np.stack(
@@ -55,16 +55,18 @@ class Regression:
     weight: tuple[float, ...]
     bias: float
     questions: int
-    """How many it was fitted on,"""
+    """Number of questions that it was fitted on."""
     wrong: int
-    """and how many of these were wrong."""
+    """Number of these whose present state was wrong."""
 
     @classmethod
     def fit(cls, x: Floats, wrong: NDArray[Any], ridge: float = 1.0) -> Regression:
-        """The weights that maximise the likelihood of the answers less ``ridge``/2 times their squares.
+        """Maximum likelihood with an L2 penalty of ``ridge``/2 on the weights, by at most 50 Newton steps.
 
-        An answer may be a probability, from 0 to 1. Newton's method, at most 50 steps; without questions every
-        probability is 0.5.
+        Args:
+            x: ``[question, feature]``; without questions every probability is 0.5.
+            wrong: ``[question]``, bool, or probabilities from 0 to 1.
+            ridge: factor of the penalty.
         """
         middle, spread = (
             (x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)) if len(x) else (np.zeros(x.shape[1]), np.ones(x.shape[1]))
@@ -93,10 +95,11 @@ class Regression:
 
 @dataclass(frozen=True)
 class Causes:
-    """Two causes of a wrong state, each with its own regression; either is enough.
+    """Two independent causes of a wrong state (noisy-or), each with its own regression.
 
-    The one shows at the contact. The other does not: a neuron that touches itself and is one only far away, mostly
-    outside the volume. Without it, sure affinities would make such a question of two large sides as good as worthless.
+    One is visible at the contact. The other is not: two branches of one neuron may touch here and be connected only far
+    away, mostly outside the volume. Without the second cause, confident affinities at the contact would give such a
+    question between two large sides almost no rank.
     """
 
     contact: Regression
@@ -105,7 +108,7 @@ class Causes:
 
     @classmethod
     def fit(cls, x: Floats, wrong: NDArray[np.bool_]) -> Causes:
-        """Expectation maximisation, 15 steps: which cause each wrong state had, and the regressions that say so."""
+        """Fit by 15 steps of expectation maximisation; the hidden variable is the cause of each wrong state."""
         seen = x[:, WITHOUT_CONTACT]
         contact, elsewhere = Regression.fit(x, wrong), Regression.fit(seen, wrong)
         p, q = contact.probability(x), elsewhere.probability(seen) / 3
@@ -116,7 +119,7 @@ class Causes:
         return cls(contact, elsewhere)
 
     def probability(self, x: Floats) -> Floats:
-        """Probability of each row of features that at least one cause is there."""
+        """Probability of each row of features that at least one cause is present."""
         right = 1 - self.elsewhere.probability(x[:, WITHOUT_CONTACT])
         return np.asarray(1 - (1 - self.contact.probability(x)) * right)
 
@@ -144,7 +147,7 @@ class Calibration:
         return np.where(found.join, self.join.probability(x), self.separate.probability(x))
 
     def how_well(self, found: Candidates, wrong: NDArray[np.bool_]) -> list[str]:
-        """A line for each kind of question: how many were wrong, and how well the probabilities foretell it."""
+        """A line for each kind of question: how many were wrong, calibration error and AUC of the probabilities."""
         probability, lines = self.probability(found), []
         for name, kind in (("join", found.join), ("separate", ~found.join)):
             error = calibration_error(probability[kind], wrong[kind])
@@ -167,7 +170,7 @@ class Calibration:
         """Read what :meth:`save` wrote.
 
         Raises:
-            NeuropilError: the file is no calibration, or one of other features.
+            NeuropilError: the file is no calibration, or one with other features.
         """
         expect_file(path)
         try:
@@ -184,7 +187,7 @@ class Calibration:
 
 
 def load_calibration(path: Path | None = None) -> Calibration:
-    """The calibration of a file, or the one that comes with the package.
+    """Load a calibration from a file, or the one that comes with the package.
 
     >>> load_calibration().join.contact.questions > 0
     True
@@ -208,7 +211,7 @@ def _regression(values: dict[str, Any], features: int) -> Regression:
 
 
 def calibration_error(probability: Floats, wrong: NDArray[np.bool_], bins: int = 10) -> float:
-    """Expected calibration error: mean difference of predicted and observed share in bins of equal mass.
+    """Expected calibration error: mean difference of predicted and observed share in bins with equal counts.
 
     >>> calibration_error(np.array([0.0, 0.0, 1.0, 1.0]), np.array([False, False, True, True]), bins=2)
     0.0
@@ -219,7 +222,7 @@ def calibration_error(probability: Floats, wrong: NDArray[np.bool_], bins: int =
 
 
 def area_under_curve(probability: Floats, wrong: NDArray[np.bool_]) -> float:
-    """Chance that a wrong state has a higher probability than a right one; equal ones count half; NaN without both.
+    """AUC: chance that a wrong state has a higher probability than a right one, ties count half; NaN without both.
 
     >>> area_under_curve(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
     0.75

@@ -1,4 +1,4 @@
-"""The questions that a proofreader could be asked: contacts of segments, and merges that hold large pieces together."""
+"""The questions for a proofreader: contacts of segments that may be one, and merges that may be wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 SMALLEST = 1000
-"""Voxels that both sides of a question have at least."""
+"""Fewest voxels of each side of a question."""
 
 LIKELY, STRONG = 0.1, 0.5
 """Affinities above which faces of a contact are counted."""
@@ -40,7 +40,7 @@ class Candidates:
     """Of each question, whether it is a join question, ``[question]``."""
     id_a: NDArray[Any]
     id_b: NDArray[Any]
-    """Segments of the two sides; one and the same in a separate question."""
+    """Segments of the two sides; equal in a separate question."""
     side_a: Integers
     side_b: Integers
     """Voxels of the two sides."""
@@ -52,10 +52,10 @@ class Candidates:
     """Mean affinity of these faces."""
     likely: Integers
     strong: Integers
-    """How many of them have an affinity above 0.1, and above 0.5."""
+    """Number of these faces with an affinity above 0.1, and above 0.5."""
     outer_small: Integers
     outer_large: Integers
-    """Faces of the volume, 0 to 6, that the smaller and the larger side touch: neurons leave through them."""
+    """Number of faces of the volume, 0 to 6, that the smaller and the larger side touch; neurons leave there."""
     best: Floats
     """Highest mean affinity that the smaller side has in any contact with another segment; 0 without one."""
     edge: Integers
@@ -66,7 +66,7 @@ class Candidates:
 
     @classmethod
     def concatenated(cls, parts: Sequence[Candidates]) -> Candidates:
-        """The questions of several, one after the other."""
+        """The questions of several parts, one after the other."""
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
     def take(self, rows: NDArray[Any]) -> Candidates:
@@ -80,7 +80,7 @@ class Proofreading:
     Args:
         cut: which segment each fragment belongs to, changed by decisions.
         fragments: ``[z, y, x]``.
-        smallest: voxels that both sides of a question have at least.
+        smallest: fewest voxels of each side of a question.
     """
 
     def __init__(self, cut: EditedCut, fragments: Volume, smallest: int = SMALLEST) -> None:
@@ -88,7 +88,7 @@ class Proofreading:
         self.decided_pairs: list[tuple[int, int]] = []
 
     def again(self, lut: NDArray[Any], threshold: float) -> Proofreading:
-        """The same fragments in another segmentation, with no decision yet; what is known of them is kept."""
+        """The same fragments in another segmentation, without decisions; values computed per fragment are reused."""
         cut = self.cut
         new = Proofreading(EditedCut(cut.tree, cut.graph, cut.sizes, lut, threshold, cut.layout), self.fragments)
         new.smallest = self.smallest
@@ -108,7 +108,7 @@ class Proofreading:
 
     @cached_property
     def large(self) -> NDArray[np.bool_]:
-        """Whether both sides of a merge are large enough to ask about it; one more entry, False, for no merge."""
+        """Whether both sides of each merge are large enough for a question; the last entry, False, is for no merge."""
         return np.append(np.minimum(*self.sides) >= self.smallest, False)
 
     @cached_property
@@ -130,13 +130,13 @@ class Proofreading:
 
     @cached_property
     def where(self) -> NDArray[np.float64]:
-        """Place of the last face of each edge in nm, ``[edge, 3]``; z, y, x."""
+        """Position in nm of the last face of each edge, ``[edge, 3]``; z, y, x."""
         z, y, x = np.unravel_index((self.cut.graph.key // 3).astype(np.int64), self.fragments.shape)
         size = np.array(self.fragments.metadata.voxel_size or (1.0, 1.0, 1.0))
         return np.asarray(np.stack([z, y, x], axis=1) * size, np.float64)
 
     def points(self, edge: int) -> tuple[Triple, Triple]:
-        """The two voxels of an edge's last face, that of its fragment a first; voxels of the whole volume."""
+        """The two voxels of an edge's last face, the voxel of fragment a first; voxels of the whole volume."""
         graph, origin = self.cut.graph, self.fragments.box.start
         index, axis = divmod(int(graph.key[edge]), 3)
         low = [int(c) for c in np.unravel_index(index, self.fragments.shape)]
@@ -147,7 +147,7 @@ class Proofreading:
         return (one, other) if first else (other, one)  # type: ignore[return-value]
 
     def candidates(self) -> Candidates:
-        """All questions about the segmentation as it is now, but for those that were decided."""
+        """All questions about the present segmentation that are not decided yet."""
         cut, graph = self.cut, self.cut.graph
         ids, segment = np.unique(cut.lut, return_inverse=True)
         if ids[0] != 0:  # no background at all
@@ -190,7 +190,7 @@ class Proofreading:
         return everything.take(np.flatnonzero(asked))
 
     def _middle(self, rows: Integers, group: Integers, count: NDArray[Any], groups: int) -> Integers:
-        """Of each group of edges, the one that lies nearest to their middle."""
+        """The edge of each group that lies nearest to the group's centre of mass."""
         where, weight = self.where[rows], self.cut.graph.count[rows].astype(float)
         middle = np.stack([np.bincount(group, weights=weight * where[:, i]) for i in range(3)], axis=1) / count[:, None]
         distance = ((where - middle[group]) ** 2).sum(axis=1)
@@ -198,7 +198,7 @@ class Proofreading:
         return rows[order[np.searchsorted(group[order], np.arange(groups))]]
 
     def _decided(self, found: Candidates, low: Integers, high: Integers, segment: Integers) -> NDArray[np.bool_]:
-        """Whether each question was answered before: its two sides hold the two fragments of a decision."""
+        """Whether each question is decided already: its two sides hold the two fragments of a decision."""
         if not self.decided_pairs:
             return np.zeros(len(found), np.bool_)
         u, v = np.array(self.decided_pairs, np.int64).T
@@ -212,7 +212,7 @@ class Proofreading:
 def proofreading_of(
     affinities: Affinities, segmentation: Volume | None = None, settings: SegmentConfig | None = None
 ) -> Proofreading:
-    """A segmentation of affinities, ready to be asked about.
+    """The fragments, merge tree and segmentation of affinities, from which questions are made.
 
     Args:
         affinities: ``[edge, z, y, x]`` as for :func:`neuropil.watershed`.
@@ -220,7 +220,7 @@ def proofreading_of(
         settings: those that the segmentation was made with; the defaults if not given.
 
     Raises:
-        NeuropilError: a segmentation that is not one of these affinities' fragments.
+        NeuropilError: a segmentation that was not made from the fragments of these affinities.
 
     >>> state = proofreading_of(np.full((3, 2, 4, 4), 0.9))
     >>> state.cut.lut.tolist(), len(state.candidates())

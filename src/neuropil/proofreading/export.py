@@ -1,4 +1,4 @@
-"""Segmentations in the forms that other programs take: Neuroglancer, webKnossos, PyChunkedGraph, SWC."""
+"""Export a segmentation to Neuroglancer, webKnossos, PyChunkedGraph or SWC."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from neuropil.volumes.atomic import replacing
 from neuropil.volumes.marks import anything
 
 LARGE = 1000
-"""Voxels from which a segment gets a mesh and a skeleton."""
+"""Fewest voxels of a segment that gets a mesh and a skeleton."""
 
 
 def to_neuroglancer(source: ExportInput, folder: Path, final: Path) -> list[str]:
@@ -32,8 +32,8 @@ def to_neuroglancer(source: ExportInput, folder: Path, final: Path) -> list[str]
 
     Args:
         source: the segmentation; decisions need affinities.
-        folder: gets ``segmentation/`` and, with affinities, ``decisions/``.
-        final: the name that the folder will have.
+        folder: temporary folder for ``segmentation/`` and, with affinities, ``decisions/``.
+        final: final path of the folder, for the lines.
 
     Returns:
         Lines that say what was written and how to open it.
@@ -71,7 +71,7 @@ def to_neuroglancer(source: ExportInput, folder: Path, final: Path) -> list[str]
 
 
 def to_webknossos(source: ExportInput, folder: Path, final: Path) -> list[str]:
-    """A webKnossos dataset: fragments as segmentation layer, and the agglomerate file that joins them.
+    """A webKnossos dataset: fragments (supervoxels) as segmentation layer, and an agglomerate file with the segments.
 
     Raises:
         NeuropilError: no affinities were given.
@@ -90,9 +90,9 @@ PCG_EDGE = np.dtype([("sv1", "<u8"), ("sv2", "<u8"), ("aff", "<f4"), ("area", "<
 def to_pychunkedgraph(source: ExportInput, folder: Path, final: Path) -> list[str]:
     """Fragments as a precomputed volume of uint64, their weighted edges, and which segment each fragment is in.
 
-    ``edges.npy`` holds records sv1, sv2, aff (mean affinity), area (faces) of all pairs of touching fragments;
-    ``agglomeration.npy`` pairs of fragment and segment. Ids are those of the volume, counted from 1: chunk bits are
-    added by the ingest, which knows its chunk size.
+    ``edges.npy`` holds records sv1, sv2, aff (mean affinity), area (faces) of all pairs of touching fragments,
+    ``agglomeration.npy`` pairs of fragment and segment. Ids of fragments count from 1; the ingest adds the chunk bits,
+    since it chooses the chunk size.
 
     Raises:
         NeuropilError: no affinities were given.
@@ -136,10 +136,10 @@ TARGETS: dict[str, Callable[[ExportInput, Path, Path], list[str]]] = {
 
 
 def export(source: ExportInput, folder: Path, target: str) -> list[str]:
-    """Write one of ``TARGETS`` as a new folder, or in place of an empty one; returns the lines to print.
+    """Write one of ``TARGETS`` into a new or empty folder; returns the lines to print.
 
     Raises:
-        NeuropilError: the folder holds something, or as the target's function.
+        NeuropilError: the folder is not empty, no voxel size, or as the target's function.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise NeuropilError(f"expected a new or empty folder to export into, got {folder}")
@@ -151,7 +151,7 @@ def export(source: ExportInput, folder: Path, target: str) -> list[str]:
 
 
 def _rows(source: ExportInput) -> list[SegmentRow]:
-    """The object table, with confidence where affinities were given."""
+    """The object table, with confidence if affinities were given."""
     rows = objects_of(source.segmentation)
     if source.state is None or source.calibration is None:
         return rows
@@ -185,7 +185,7 @@ def _write_properties(folder: Path, rows: list[SegmentRow]) -> None:
 
 
 def _write_meshes(folder: Path, source: ExportInput, array: NDArray[Any], ids: list[int]) -> int:
-    """Surfaces in nm, one file each, as Neuroglancer's single-resolution meshes have them."""
+    """Write meshes in nm in Neuroglancer's single-resolution format, one file each; returns their number."""
     mesher = needs_zmesh().Mesher(tuple(source.nanometres))
     mesher.mesh(np.asfortranarray(np.pad(array, 1).transpose(2, 1, 0)))
     start = np.array(source.segmentation.box.start[::-1]) - 1  # of the padded array
@@ -205,7 +205,7 @@ def _write_meshes(folder: Path, source: ExportInput, array: NDArray[Any], ids: l
 
 
 def _write_skeletons(folder: Path, source: ExportInput, skeletons: list[Skeleton]) -> None:
-    """Skeletons in nm, one file each, as Neuroglancer's unsharded skeletons have them."""
+    """Write skeletons in nm in Neuroglancer's unsharded format, one file each."""
     folder.mkdir(parents=True)
     transform = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
     info = {"@type": "neuroglancer_skeletons", "transform": transform, "vertex_attributes": []}

@@ -1,4 +1,4 @@
-"""Surfaces of single segments for the viewer, by zmesh."""
+"""Meshes of single segments for the viewer, by zmesh; and where in a volume ids lie."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from neuropil.volumes import Volume, require_labels
 _SLAB = 1 << 24
 """Voxels read at a time."""
 _MOST = 1 << 26
-"""Voxels meshed at once; larger objects are thinned out first."""
+"""Most voxels of a mask to be meshed; larger objects are downsampled first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,28 +25,29 @@ class Surface:
     """Triangles around one segment."""
 
     vertices: NDArray[np.float32]
-    """Voxels of the array, x y z, ``[vertex, 3]``; the first voxel goes from 0 to 1."""
+    """In voxels of the array, x y z, ``[vertex, 3]``; the first voxel extends from 0 to 1."""
     faces: NDArray[np.uint32]
     """Three vertices each, ``[face, 3]``."""
 
     def encode(self, scales: NDArray[np.float64]) -> bytes:
-        """As Neuroglancer fetches it: number of vertices, their places times ``scales`` (x y z), vertices of faces."""
+        """In Neuroglancer's format: number of vertices, their positions times ``scales`` (x y z), vertices of faces."""
         count = np.uint32(len(self.vertices)).tobytes()
         return count + (self.vertices * scales).astype("<f4").tobytes() + self.faces.astype("<u4").tobytes()
 
 
 def surface(segmentation: Volume, number: int) -> Surface | None:
-    """The surface of one segment; None where no voxel has its id. Read slab by slab: memory goes by the object's box.
+    """The mesh of one segment; None if no voxel has its id.
 
-    Objects whose box has more than 64 million voxels are meshed at half, a quarter, … of the resolution, starting with
-    the axes of the smallest voxel size.
+    The volume is read slab by slab; memory is needed for the object's bounding box only. Objects whose box has more
+    than 67 million voxels are meshed at half, a quarter, … of the resolution, first on the axes of the smallest voxel
+    size.
 
     Args:
         segmentation: ids ``[z, y, x]``.
         number: the id.
 
     Raises:
-        NeuropilError: zmesh is not installed, or no ids.
+        NeuropilError: zmesh is not installed, or the volume does not hold integers.
     """
     box = object_box(require_labels(segmentation), number)
     if box is None:
@@ -68,7 +69,7 @@ def surface(segmentation: Volume, number: int) -> Surface | None:
 
 
 def object_box(segmentation: Volume, number: int) -> Box | None:
-    """The smallest box around all voxels of one id; None where there are none.
+    """The bounding box of all voxels of one id; None if there are none.
 
     >>> from neuropil.volumes import array_volume
     >>> print(object_box(array_volume(np.array([[[1, 2, 2], [0, 2, 0]]])), 2))
@@ -86,7 +87,7 @@ def object_box(segmentation: Volume, number: int) -> Box | None:
 
 
 def absent(segmentation: Volume, numbers: Sequence[int]) -> list[int]:
-    """Which ids no voxel has, in the order given. Reading ends where all have been seen.
+    """The ids that no voxel has, in the order given. Reading stops once all others are found.
 
     >>> from neuropil.volumes import array_volume
     >>> absent(array_volume(np.array([[[1, 2, 2], [0, 2, 0]]])), [2, 7, -1])
@@ -102,7 +103,7 @@ def absent(segmentation: Volume, numbers: Sequence[int]) -> list[int]:
 
 
 def _step(shape: Triple, size: VoxelSize) -> Triple:
-    """Every how many voxels to take along each axis."""
+    """The downsampling factor of each axis."""
     step = [1, 1, 1]
     while np.prod([-(-n // s) for n, s in zip(shape, step, strict=True)]) > _MOST:
         finest = min(range(3), key=lambda axis: size[axis] * step[axis])
@@ -111,13 +112,13 @@ def _step(shape: Triple, size: VoxelSize) -> Triple:
 
 
 def _slabs(box: Box, multiple: int) -> Iterator[Box]:
-    """Whole sections, a multiple of so many at a time."""
+    """Slabs of whole sections, a multiple of ``multiple`` sections each."""
     _, y, x = box.shape
     return blocks(box, (max(1, _SLAB // (y * x * multiple)) * multiple, y, x))
 
 
 def needs_zmesh() -> ModuleType:
-    """The module zmesh.
+    """Import zmesh.
 
     Raises:
         NeuropilError: it is not installed.

@@ -1,4 +1,4 @@
-"""A table of all segments: size, place, shape, neighbours, and how certain the affinities are."""
+"""A table of all segments: size, position, connected parts, neighbours, and the confidence of the affinities."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ class SegmentRow:
     id: int
     voxels: int
     volume_nm3: float | None
-    """Voxels times the voxel size; None where no voxel size is stored."""
+    """Volume in nm³; None if no voxel size is stored."""
     box: Box
-    """Smallest box around it, in voxels of the whole volume."""
+    """Bounding box, in voxels of the whole volume."""
     centre: Triple
-    """The voxel of the segment that lies nearest to the mean of all its voxels."""
+    """The voxel of the segment nearest to its centre of mass, in voxels of the whole volume."""
     border_voxels: int
     """Voxels on a face of the volume."""
     parts: int
-    """Parts that are connected through faces of voxels."""
+    """Number of 6-connected components."""
     neighbours: int
-    """Segments that it touches."""
+    """Number of segments that it touches."""
     weakest_merge: float | None = None
     """Lowest mean affinity of a merge of two large sides within it; None without affinities or such a merge."""
     confidence: float | None = None
-    """Probability that none of the questions about it has a wrong present state; None without affinities."""
+    """Probability that the present state of all questions about it is right; None without affinities."""
 
 
 def objects_of(segmentation: Volume) -> list[SegmentRow]:
-    """Measure all segments. The volume is read as a whole.
+    """Measure all segments. The whole volume is read into memory.
 
     Args:
         segmentation: ids ``[z, y, x]``, 0 = background.
 
     Raises:
-        NeuropilError: no integer ids.
+        NeuropilError: the volume does not hold integer ids.
 
     >>> from neuropil.volumes import array_volume
     >>> rows = objects_of(array_volume(np.array([[[1, 1, 0, 2], [1, 1, 2, 0]]], np.uint32)))
@@ -88,7 +88,7 @@ def objects_of(segmentation: Volume) -> list[SegmentRow]:
 
 
 def with_confidence(rows: Sequence[SegmentRow], state: Proofreading, calibration: Calibration) -> list[SegmentRow]:
-    """The same rows with what affinities say of each segment."""
+    """The same rows with ``weakest_merge`` and ``confidence`` filled in."""
     found = state.candidates()
     sure = np.log1p(-np.minimum(calibration.probability(found), 1 - 1e-12))
     weakest: dict[int, float] = {}

@@ -1,4 +1,4 @@
-"""Decisions ranked by how much each is expected to improve the segmentation, and the CSV file that lists them."""
+"""Rank questions by the expected gain of their answers in bits of VI, and write them as CSV."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Questions, best first, each with its probability of being wrong and what its answer is expected to gain."""
+    """Questions, largest expected gain first, with the probability that the present state is wrong."""
 
     found: Candidates
     probability: Floats
     """Probability that the present state is wrong."""
     gain: Floats
-    """Bits of VI that a decision is expected to gain."""
+    """Expected gain of the answer in bits of VI."""
 
 
 def bits(side_a: Integers, side_b: Integers, voxels: int) -> Floats:
-    """VI in bits between two sides apart and together: what a right decision gains and a wrong one loses.
+    """VI in bits between two sides apart and together: the gain of a right decision and the loss of a wrong one.
 
     >>> bits(np.array([4]), np.array([4]), 16).tolist()
     [0.5]
@@ -49,8 +49,8 @@ def rank(state: Proofreading, calibration: Calibration, wrong_answers: float = 0
     Args:
         state: the segmentation as it is now.
         calibration: gives the probability that a state is wrong.
-        wrong_answers: share of answers that are expected to be wrong. A wrong answer loses what a right one gains, so
-            questions that are probably right come later, and may have a negative gain.
+        wrong_answers: expected share of wrong answers. A wrong answer loses what a right one gains, so questions whose
+            present state is probably right come later, and may have a negative gain.
 
     >>> from neuropil.proofreading.candidates import proofreading_of
     >>> affinities = np.full((3, 1, 40, 80), 0.9)
@@ -87,7 +87,7 @@ def write_decisions(path: Path | str, state: Proofreading, ranking: Ranking) -> 
 
 
 def positions(state: Proofreading, edges: Integers) -> NDArray[np.int64]:
-    """The lower voxel of the last face of each edge, ``[edge, 3]``; voxels (z, y, x) of the whole volume."""
+    """The lower voxel of the last face of each edge, int64 ``[edge, 3]``; voxels (z, y, x) of the whole volume."""
     index = (state.cut.graph.key[edges] // 3).astype(np.int64)
     return np.asarray(
         np.stack(np.unravel_index(index, state.fragments.shape), axis=1) + np.array(state.fragments.box.start), np.int64
@@ -95,13 +95,13 @@ def positions(state: Proofreading, edges: Integers) -> NDArray[np.int64]:
 
 
 CONFIDENT = (0.01, 0.05, 0.2)
-"""Probabilities of being wrong that divide contacts into classes."""
+"""Class limits of the probability of being wrong."""
 ORPHAN = 1000
-"""Voxels from which a segment that touches no face of the volume is worth naming."""
+"""Fewest voxels of a segment that counts as an orphan if it touches no face of the volume."""
 
 
 def summary_of(state: Proofreading, ranking: Ranking) -> list[str]:
-    """Lines about sizes, orphans, uncertain contacts and what proofreading could gain; nothing is compared with labels.
+    """Lines about sizes, orphans, uncertain contacts and the expected gain of proofreading; needs no labels.
 
     >>> from neuropil.proofreading import load_calibration, proofreading_of, rank
     >>> state = proofreading_of(np.full((3, 2, 4, 4), 0.9))

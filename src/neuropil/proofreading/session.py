@@ -1,4 +1,4 @@
-"""One person's session: the next question, answers that are on disk before the next one, undo, free edits."""
+"""A proofreading session: asks questions, writes each answer to the log, applies it; undo and free edits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from neuropil.segmentation.edits import Edit, EditKind, EditLog
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked now."""
+    """The current question."""
 
     join: bool
     """True: should the two be one? False: was this merge wrong?"""
@@ -37,11 +37,11 @@ class Question:
 
 
 class Session:
-    """A log that is being written, and the segmentation as its decisions make it.
+    """A log and the segmentation with its decisions applied.
 
     Args:
         state: the segmentation before any decision.
-        log: its decisions are applied first.
+        log: its decisions are applied first; new ones are appended.
         calibration: for the order of questions.
     """
 
@@ -69,8 +69,8 @@ class Session:
         """Write the answer to the question, apply it, and go on to the next one.
 
         Raises:
-            NeuropilError: no question is left, a join of what is one, or as :meth:`EditLog.append` and
-                :meth:`EditedCut.apply`; then nothing has changed.
+            NeuropilError: no question is left, an answer that does not fit the question, or as
+                :meth:`EditLog.append` and :meth:`EditedCut.apply`; the log is then unchanged.
         """
         question = self.question
         if question is None:
@@ -82,10 +82,10 @@ class Session:
         return self.decide(kind, question.a, question.b)
 
     def decide(self, kind: EditKind, a: Triple, b: Triple) -> Edit:
-        """Write and apply a decision about two points, asked or not.
+        """Write and apply a decision about two points, whether a question or a free edit.
 
         Raises:
-            NeuropilError: as :meth:`answer`.
+            NeuropilError: as :meth:`EditLog.append` and :meth:`EditedCut.apply`.
         """
         edit = Edit(len(self.log.edits) + 1, "now", "you", kind, a, b)
         before = self.state.cut.lut.copy()
@@ -99,11 +99,11 @@ class Session:
         return edit
 
     def skip(self) -> None:
-        """Go on to the next question without a decision; after the last one comes the first again."""
+        """Go on to the next question without a decision; after the last one to the first."""
         self.row = 0 if self.row + 1 >= len(self.ranking.found) else self.row + 1
 
     def undo(self) -> Edit:
-        """Take back the last decision that is in force.
+        """Undo the last decision that is not undone yet.
 
         Raises:
             NeuropilError: there is none.
@@ -116,12 +116,12 @@ class Session:
         return edit
 
     def set_threshold(self, threshold: float, lut: NDArray[np.integer]) -> None:
-        """Begin from another cut of the tree; decisions are applied to it."""
+        """Apply the decisions to another cut of the tree."""
         self.base = self.base.again(lut, threshold)
         self._rebuild()
 
     def sides(self) -> NDArray[np.uint8]:
-        """For each fragment 1 or 2 where it is on a side of the question, else 0; ``[fragments + 1]``."""
+        """The side of the question, 1 or 2, that each fragment is on, else 0; ``[fragments + 1]``."""
         found = np.zeros(len(self.state.cut.lut), np.uint8)
         question = self.question
         if question is None:
@@ -137,7 +137,7 @@ class Session:
         return found
 
     def status(self) -> str:
-        """A line: the question, what is decided, what is left, and what it is expected to gain."""
+        """A line: the question, the numbers of decided and open questions, and the expected gain of the latter."""
         left = len(self.ranking.found) - self.row
         gain = float(np.maximum(self.ranking.gain[self.row :], 0).sum())
         asked = str(self.question or "no question is left")

@@ -1,4 +1,4 @@
-"""A simulated proofreader: decides one candidate after another by the labels; scores after each decision."""
+"""A simulated proofreader that answers questions by the labels; scores after each decision."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from neuropil.volumes.marks import PICTURE, begins_with
 
 Order = Literal["ranked", "score", "doubt", "random"]
 SECONDS = 8.0
-"""Time of one decision."""
+"""Assumed time of one decision, in seconds."""
 SEEDS = 5
-"""Random orders that are tried."""
+"""Number of random orders."""
 LABELLED = 0.25
-"""Share of a side that must carry labels before it can be judged."""
+"""Smallest labelled share of a side for which a question can be answered."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class SimulatedScores:
 
 
 class Truth:
-    """Labels as a proofreader uses them: which object each side of a question mostly lies in.
+    """Answers questions by labels: finds the object that most of each side lies in.
 
     Args:
         fragments: ``[z, y, x]`` as the tree counts them.
@@ -76,7 +76,7 @@ class Truth:
         return from_pairs(self.label, lut[self.fragment].astype(np.uint64), self.voxels)
 
     def object_of(self, groups: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        """The number of the object that each group of fragments mostly lies in; 0 where too little is labelled.
+        """The number of the object that most of each group of fragments lies in; 0 if too little is labelled.
 
         Args:
             groups: the group of each fragment, ``[fragments + 1]``; -1 = none.
@@ -108,7 +108,7 @@ class Truth:
         return np.where((a > 0) & (b > 0), answer, "unsure")
 
     def _sides(self, state: Proofreading, merges: Integers) -> tuple[list[int], list[int]]:
-        """The objects of the two sides of merges of the tree, which do not change while fragments stay."""
+        """The objects of the two sides of merges of the tree; kept, since they depend on fragments only."""
         layout = state.cut.layout
         if self._laid is None:
             order = np.argsort(layout.position[self.fragment], kind="stable")
@@ -121,7 +121,7 @@ class Truth:
         return [one for one, _ in both], [other for _, other in both]
 
     def _object_between(self, low: int, high: int) -> int:
-        """The object that fragments at these positions of the tree mostly lie in; 0 where too little is labelled."""
+        """The object that most of the fragments at these positions of the tree lie in; 0 if too little is labelled."""
         assert self._laid is not None
         order, position = self._laid
         rows = order[slice(*np.searchsorted(position, [low, high]))]
@@ -132,15 +132,16 @@ class Truth:
 
 @dataclass
 class SimulatedProofreader:
-    """One simulated proofreader: asks in one order, answers by the labels, writes down the scores.
+    """One simulated run: asks questions in one order, answers them by the labels, records the scores.
 
     Args:
         state: a segmentation that nobody has proofread yet; it is changed.
         truth: gives the answers.
-        order: ranked; score: closest to the threshold first; doubt: contact size times closeness; random.
+        order: ``ranked``: by expected gain; ``score``: mean affinity closest to the threshold first; ``doubt``:
+            contact size times closeness; ``random``.
         seed: of the random order and of wrong answers.
         calibration: for the order ``ranked``.
-        wrong: share of answers that are turned into their opposite.
+        wrong: share of answers that are inverted.
     """
 
     state: Proofreading
@@ -153,7 +154,7 @@ class SimulatedProofreader:
     def steps(self) -> Iterator[SimulatedScores]:
         """Scores before the first decision and after each one.
 
-        With wrong answers the order ``ranked`` ends where the next answer is expected to do more harm than good.
+        With ``wrong`` > 0 the order ``ranked`` stops when the next answer has no positive expected gain.
         """
         chance = np.random.default_rng([self.seed, 1])
         done = 0
@@ -169,20 +170,20 @@ class SimulatedProofreader:
                 self._decide(found, row, answer)
                 if answer == "change":
                     yield (step := self._step(done))
-                    break  # the neighbours of what changed are ranked anew
+                    break  # the change affects other questions, so all are ranked again
                 yield (step := replace(step, decisions=done))
             else:
                 return
 
     def _questions(self) -> Candidates:
-        """What is left to ask, in this run's order."""
+        """The open questions in the order of this run."""
         if self.order == "ranked":
             ranking = rank(self.state, self.calibration, self.wrong)
             return ranking.found.take(np.flatnonzero(ranking.gain > 0)) if self.wrong > 0 else ranking.found
         found = self.state.candidates()
         distance = np.abs(found.mean - self.state.cut.threshold)
         if self.order == "random":
-            # By the fragments' edge, so that a question keeps its place when others change.
+            # A random number for each edge, so that a question keeps its place when others change.
             numbers = np.random.default_rng([self.seed, 0]).random(len(self.state.cut.graph))
             return found.take(np.argsort(numbers[found.edge], kind="stable"))
         worth = -distance if self.order == "score" else found.contact * (1 - distance)
@@ -218,8 +219,11 @@ def simulate(
         truth: gives the answers.
         calibration: for the order ``ranked``.
         wrong: share of wrong answers, from 0 to below 0.5.
-        seed: first of the seeds.
+        seed: the first seed.
         watch: called after each decision.
+
+    Returns:
+        the scores of all orders, one after the other.
     """
     orders: list[tuple[Order, int]] = [("ranked", seed), ("score", seed), ("doubt", seed)]
     orders += [("random", seed + i) for i in range(SEEDS)]
@@ -234,7 +238,7 @@ def simulate(
 
 
 def decisions_for(steps: Sequence[SimulatedScores], share: float, lowest: float) -> int | None:
-    """Decisions after which one run has reached a share of the VI that could be gained; None if it never does.
+    """Number of decisions after which one run has reached a share of the possible gain in VI; None if it never does.
 
     Args:
         steps: of one order and seed.
@@ -258,15 +262,15 @@ def write_simulation(steps: Sequence[SimulatedScores], path: Path | str) -> Path
 
 
 SHOWN_AFTER = (0, 25, 50, 100, 200, 400)
-"""Decisions after which the printed table tells the VI."""
+"""Numbers of decisions at which the printed table has the VI."""
 GOAL = 0.8
-"""Share of the VI that could be gained, for the number of decisions that it takes."""
+"""Share of the possible gain in VI whose number of decisions the table has."""
 
 
 def simulate_into(
     folder: Path, state: Proofreading, labels: Volume, calibration: Calibration, *, wrong: float = 0.0, seed: int = 0
 ) -> list[str]:
-    """Simulate all orders and leave ``simulation.csv`` and ``simulation.png``; returns the lines to print.
+    """Simulate all orders and write ``simulation.csv`` and ``simulation.png``; returns the lines to print.
 
     Raises:
         NeuropilError: labels that do not cover the segmentation, or a folder that cannot be written.
@@ -293,7 +297,7 @@ def runs_of(steps: Sequence[SimulatedScores]) -> dict[tuple[str, int], list[Simu
 
 
 def table_of(steps: Sequence[SimulatedScores]) -> list[str]:
-    """VI after some decisions, and the decisions to 80 % of what could be gained; of random orders the median."""
+    """Lines of a table: VI after some decisions, and decisions to 80 % of the possible gain; random: the median."""
     runs = runs_of(steps)
     lowest = min(run[-1].voi for run in runs.values())
     lines = ["order      " + "".join(f"{f'VI at {n}':>12}" for n in SHOWN_AFTER) + f"{'decisions to 80 %':>20}"]
@@ -309,7 +313,7 @@ def table_of(steps: Sequence[SimulatedScores]) -> list[str]:
 
 
 def _after(run: Sequence[SimulatedScores], decisions: int) -> SimulatedScores:
-    """The last step of a run with at most so many decisions."""
+    """The last step of a run with at most this many decisions."""
     return [step for step in run if step.decisions <= decisions][-1]
 
 

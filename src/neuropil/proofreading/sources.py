@@ -1,4 +1,4 @@
-"""The settings that a segmentation was made with, and what edits have left of it: shared by the verbs."""
+"""Open a segmentation for proofreading with the settings it was made with, and apply a log of edits to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from neuropil.volumes.tissue import tissue_of
 
 @dataclass(frozen=True, eq=False)
 class ExportInput:
-    """A segmentation and, where affinities were given, the fragments and merge tree under it."""
+    """A segmentation to export and, if affinities were given, its fragments and merge tree."""
 
     segmentation: Volume
     state: Proofreading | None = None
@@ -33,12 +33,12 @@ class ExportInput:
 
     @property
     def nanometres(self) -> NDArray[np.float64]:
-        """Voxel size x, y, z; 1 where none is stored."""
+        """Voxel size in nm, x y z; 1 if none is stored."""
         return np.array((self.segmentation.metadata.voxel_size or (1.0, 1.0, 1.0))[::-1], np.float64)
 
 
 def settings_of(segmentation: Volume, affinities: Volume) -> SegmentConfig:
-    """The settings that a segmentation stores about itself, with a threshold; the defaults where it stores none.
+    """The settings stored with a segmentation, else the defaults; threshold and minimum size are always set.
 
     Raises:
         NeuropilError: it was not made by agglomeration.
@@ -56,12 +56,12 @@ def settings_of(segmentation: Volume, affinities: Volume) -> SegmentConfig:
 def open_proofreading(
     affinities: Volume, segmentation: Volume, say: Callable[[str], None]
 ) -> tuple[Proofreading, SegmentConfig]:
-    """A segmentation of affinities ready to be asked about, with the settings that it stores about itself.
+    """:func:`proofreading_of` with the settings stored with the segmentation; returns these, too.
 
     Args:
         affinities: ``[edge, z, y, x]`` with offsets.
-        segmentation: of the same box.
-        say: is told which settings are used.
+        segmentation: ``[z, y, x]`` of the same box.
+        say: called with a line that names the settings.
 
     Raises:
         NeuropilError: as :func:`settings_of` and :func:`proofreading_of`.
@@ -81,12 +81,12 @@ def apply_log(segmentation: Volume, log: EditLog, affinities: Volume | None, out
     Args:
         segmentation: ``[z, y, x]``, made from the log's affinities.
         log: the decisions.
-        affinities: needed where a decision separates.
+        affinities: needed, and read, only if a decision separates.
         output: where to write.
 
     Raises:
-        NeuropilError: decisions that separate without affinities, other affinities than the log's, points in the
-            background or outside, contradicting decisions, or a segmentation of other fragments.
+        NeuropilError: points in the background or outside; if a decision separates, also: no affinities, other
+            affinities than the log's, contradicting decisions, or a segmentation of other fragments.
     """
     edits = log.active()
     separates = any(edit.kind == "separate" for edit in edits)
@@ -109,7 +109,7 @@ def apply_log(segmentation: Volume, log: EditLog, affinities: Volume | None, out
 
 
 def joined_ids(segmentation: Volume, edits: Sequence[Edit]) -> dict[int, int]:
-    """The new id of each segment that joins of a log rename: the smallest of those that become one."""
+    """The new id of each segment that joins rename: the smallest id of the joined segments."""
     parent: dict[int, int] = {}
 
     def root(n: int) -> int:
@@ -145,7 +145,7 @@ def _renamed(array: NDArray[Any], names: dict[int, int]) -> NDArray[Any]:
 
 
 def _edited(segmentation: Volume, log: EditLog, affinities: Volume, edits: Sequence[Edit]) -> NDArray[Any]:
-    """The whole segmentation with separations, on the fragments that the log is about."""
+    """The whole segmentation with joins and separations applied to the fragments of the log."""
     if (digest := affinities_digest(affinities)) != log.header.affinities_digest:
         raise NeuropilError(
             f"{log.path}: expected the affinities that the log was begun with, {log.header.affinities_digest}; "

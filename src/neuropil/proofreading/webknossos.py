@@ -1,4 +1,4 @@
-"""A webKnossos dataset: fragments as a layer, and which of them are one segment (agglomerates), by which edges."""
+"""Write a webKnossos dataset: fragments as a layer, and agglomerates that join them to segments."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from neuropil.proofreading.candidates import Proofreading
 
 NAME = "neuropil"
-"""Of the agglomerate file."""
+"""Name of the agglomerate file."""
 
 
 def write_webknossos(folder: Path, dataset: str, state: Proofreading, nanometres: NDArray[np.float64]) -> None:
-    """Write ``datasource-properties.json``, the layer ``segmentation`` in Zarr 3, and its agglomerates twice.
+    """Write ``datasource-properties.json``, the layer ``segmentation`` in Zarr 3, and agglomerates as HDF5 and Zarr 3.
 
     Args:
         folder: a new dataset.
@@ -80,8 +80,9 @@ def write_webknossos(folder: Path, dataset: str, state: Proofreading, nanometres
 def agglomerates(state: Proofreading) -> dict[str, NDArray[Any]]:
     """The arrays of an agglomerate file, for fragments 1…n.
 
-    An agglomerate is a segment; it is numbered by its smallest fragment. Fragments of segment 0 are their own
-    agglomerates. Edges are the region graph's within a segment, by the fragments' places in its list.
+    An agglomerate is a segment; agglomerates are numbered from 1 in the order of their smallest fragments. A fragment
+    of segment 0 is an agglomerate of its own. Edges are those of the region graph within a segment, as positions in
+    the segment's list of fragments.
     """
     lut, count = state.cut.lut, state.cut.tree.fragments
     fragment = np.arange(1, count + 1)
@@ -112,7 +113,7 @@ def agglomerates(state: Proofreading) -> dict[str, NDArray[Any]]:
 
 
 def _places(state: Proofreading) -> NDArray[np.int64]:
-    """A voxel of each fragment, the middle one in raster order; x y z from the first voxel, ``[fragment, 3]``."""
+    """A voxel of each fragment, the middle one in raster order; x y z in the array, ``[fragment, 3]``."""
     nodes = state.cut.tree.nodes(state.fragments.read()).reshape(-1)
     order = np.argsort(nodes, kind="stable")
     ends = np.cumsum(state.cut.sizes)
@@ -121,7 +122,7 @@ def _places(state: Proofreading) -> NDArray[np.int64]:
 
 
 def _zarr(path: Path, array: NDArray[Any], chunks: list[int]) -> None:
-    """One Zarr 3 array."""
+    """Write one Zarr 3 array."""
     spec = {
         "driver": "zarr3",
         "kvstore": {"driver": "file", "path": f"{path}/"},
