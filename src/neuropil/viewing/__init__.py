@@ -1,1 +1,1 @@
-"""Pictures of results: colours, figures, HTML pages, and Neuroglancer."""
+"""Visualisation of results: colours, figures, HTML pages and Neuroglancer."""

@@ -1,4 +1,4 @@
-"""Arrays turned into RGB: labels, affinities, and where a segmentation goes wrong. NumPy in, uint8 ``[…, 3]`` out."""
+"""RGB images of labels, affinities and segmentation errors: NumPy in, uint8 ``[…, 3]`` out."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SPLIT, MERGE, MISSING = (38, 139, 255), (255, 120, 20), (150, 150, 150)
 def label_colours(labels: NDArray[Any]) -> RGB:
     """A colour for every id, the same in every array and every run; 0 is black.
 
-    Hues follow the golden ratio, so that ids that follow each other look different; lightness and strength of
-    colour vary as well. Ids up to 2⁶⁴-1.
+    Hues follow the golden ratio, so that consecutive ids look different; lightness and chroma vary as well. Ids up to
+    2⁶⁴-1.
 
     Args:
         labels: integers of any shape.
@@ -53,7 +53,7 @@ def label_colours(labels: NDArray[Any]) -> RGB:
 
 @cache
 def _palette() -> RGB:
-    """256 hues × 8 shades in OKLCH, where equal numbers look equally light (https://bottosson.github.io/posts/oklab)."""
+    """256 hues × 8 shades in OKLCH, a perceptually uniform colour space (https://bottosson.github.io/posts/oklab)."""
     hue = np.repeat(np.arange(256), 8) * (2.0 * np.pi / 256)
     lightness = np.tile([0.55, 0.62, 0.68, 0.72, 0.76, 0.80, 0.84, 0.88], 256)
     chroma = np.tile([0.15, 0.11, 0.16, 0.10, 0.14, 0.08, 0.13, 0.10], 256)
@@ -79,8 +79,8 @@ def affinity_rgb(
 ) -> RGB:
     """The three nearest affinities as one colour: x is red, y green, z blue.
 
-    The inside of a neuron is white; a membrane across x lacks red and is cyan, one across y is magenta, one that lies
-    flat between two sections is yellow, and one in every direction black.
+    The inside of a neuron is white; a membrane across x is cyan, one across y magenta, one between two sections yellow,
+    and one in all directions black.
 
     Args:
         affinities: ``[edge, z, y, x]``: float in [0, 1], or uint8 as c/255. Decode other encodings first.
@@ -122,7 +122,7 @@ def _to_byte(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def grey_rgb(image: NDArray[Any]) -> RGB:
-    """An image in grey: uint8 as it is, anything else stretched from its 0.5th to its 99.5th percentile.
+    """An image in grey: uint8 as it is, other types scaled from the 0.5th to the 99.5th percentile.
 
     >>> grey_rgb(np.zeros((4, 5), np.uint8)).shape
     (4, 5, 3)
@@ -134,7 +134,7 @@ def grey_rgb(image: NDArray[Any]) -> RGB:
 
 
 def overlay(image: NDArray[Any], labels: NDArray[Any], alpha: float = 0.45) -> RGB:
-    """Labels as colours over the image; where they are 0 the image stays as it is.
+    """Labels as colours over the image; where they are 0 only the image is seen.
 
     Args:
         image: any shape.
@@ -154,18 +154,17 @@ def _paint(under: RGB, over: RGB, alpha: NDArray[np.floating[Any]]) -> RGB:
 
 
 def mistakes(segmentation: NDArray[Any], labels: NDArray[Any], table: Contingency | None = None) -> NDArray[np.uint8]:
-    """Where a segmentation and the truth differ: 0 nowhere, 1 split, 2 merge, 3 missing.
+    """Label errors voxel by voxel: 0 none, 1 split, 2 merge, 3 missing.
 
     Each neuron is matched with the segment that holds most of it, and each segment with the neuron that fills most of
-    it. A voxel with truth > 0 is *missing* where its segment is 0, *merged* where its segment is matched with another
-    neuron (a border in another place is a thin merge, too), and *split* where its segment is a lesser piece of its own
-    neuron.
+    it. A voxel with truth > 0 is *missing* if its segment is 0, *merged* if its segment is matched with another neuron
+    (a shifted border is a thin merge, too), and *split* if its segment is a smaller piece of its own neuron.
 
     Args:
         segmentation: integers, any shape of up to three axes.
-        labels: integers, the same shape; 0 is never wrong.
-        table: the contingency of the whole volume where the arrays are a part of it, since a part cannot know which
-            piece of a neuron is the greatest. By default that of the arrays.
+        labels: integers, the same shape; 0 is never an error.
+        table: the contingency table of the whole volume if the arrays are a part of it, since the largest piece of a
+            neuron may lie elsewhere. By default that of the arrays.
 
     Returns:
         uint8 of the same shape.
@@ -182,7 +181,7 @@ def mistakes(segmentation: NDArray[Any], labels: NDArray[Any], table: Contingenc
         return np.zeros(labels.shape, np.uint8)
     t, s = match.pair_t, match.pair_s
     kind = np.select([match.segments[s] == 0, match.truth_of[s] != t, match.segment_of[t] != s], [3, 2, 1], 0)
-    # Pairs are in ascending order, so a voxel finds its own by bisection.
+    # Pairs are in ascending order, so bisection finds that of each voxel.
     at_t, at_s = _places(match.truths, labels), _places(match.segments, segmentation)
     width = len(match.segments)
     found = kind[np.searchsorted(t * width + s, at_t * width + at_s).clip(max=len(kind) - 1)]
@@ -190,9 +189,9 @@ def mistakes(segmentation: NDArray[Any], labels: NDArray[Any], table: Contingenc
 
 
 def matched(segmentation: NDArray[Any], table: Contingency) -> NDArray[np.uint64]:
-    """The segmentation with the ids of the truth: a segment takes the id of the neuron whose greatest piece it is.
+    """The segmentation with the ids of the truth: the largest piece of a neuron takes the neuron's id.
 
-    Segments that are nobody's greatest piece get ids from 2⁶³ on, so that their colours belong to no neuron.
+    All other segments get ids from 2⁶³ on, so that their colours belong to no neuron.
 
     >>> matched(np.array([5, 6, 0]), Contingency(*np.array([[1, 1], [5, 6], [9, 2]], np.uint64))).tolist()[0]
     1
@@ -210,7 +209,7 @@ def matched(segmentation: NDArray[Any], table: Contingency) -> NDArray[np.uint64
 
 @dataclass(frozen=True)
 class _Match:
-    """Who holds most of whom. Everything by place in the ascending lists of ids; truth 0 is left out."""
+    """Best matches of truth objects and segments, as indices into ascending lists of ids; truth 0 is left out."""
 
     truths: NDArray[np.uint64]
     segments: NDArray[np.uint64]
@@ -227,13 +226,13 @@ class _Match:
         ascending = np.argsort(table.count, kind="stable")
         ascending = ascending[table.segment[ascending] > 0]
         segment_of, truth_of = np.full(len(truths), -1), np.full(len(segments), -1)
-        segment_of[t[ascending]] = s[ascending]  # what is written last stays: the greatest count
+        segment_of[t[ascending]] = s[ascending]  # the last one written, with the largest count, stays
         truth_of[s[ascending]] = t[ascending]
         return cls(truths, segments, t, s, segment_of, truth_of)
 
 
 def _places(ids: NDArray[np.uint64], array: NDArray[Any]) -> NDArray[np.intp]:
-    """Where each value stands in the ascending ids; somewhere, if it does not."""
+    """Index of each value in the ascending ids; an arbitrary one for values that are not there."""
     return np.searchsorted(ids, array.astype(np.uint64)).clip(max=len(ids) - 1)
 
 

@@ -1,4 +1,4 @@
-"""What each score means, in one line, for reports."""
+"""One-line definitions of the scores for reports."""
 
 DEFINITIONS = (
     (

@@ -1,4 +1,4 @@
-"""How a segmentation was made: from its metadata, the configs next to it, and the versions in use."""
+"""Collect how a segmentation was made: stored metadata, configs next to it, and package versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PACKAGES = ("numpy", "torch", "tensorstore", "h5py")
 
 
 def facts_of(segmentation: Volume, affinities: Volume | None) -> dict[str, Any]:
-    """The last part of a report: attributes and configs of a segmentation and of what it was made from."""
+    """The last part of a report: attributes and configs of a segmentation and its affinities, and versions."""
     volumes = [segmentation, *([affinities] if affinities else [])]
     paths = dict.fromkeys(path for volume in volumes for path in configs_of(volume))
     return {
@@ -30,9 +30,9 @@ def facts_of(segmentation: Volume, affinities: Volume | None) -> dict[str, Any]:
 
 
 def configs_of(volume: Volume) -> list[Path]:
-    """Configs that the commands which made a volume left: next to it, or of the whole run in its folder."""
+    """Config files written with a volume: next to it, and ``config.yaml`` of the run in the same folder."""
     try:
-        # An output that was named without an array holds the array "main", and so does its volume's path.
+        # An output named without an array has the array "main", which the volume's path then includes.
         beside = [output_config(path) for path in (volume.path, volume.path.removesuffix("/main"))]
     except NeuropilError:  # an array in memory
         return []
@@ -41,7 +41,7 @@ def configs_of(volume: Volume) -> list[Path]:
 
 
 def versions() -> str:
-    """neuropil, the packages that numbers come from, and Python.
+    """Versions of neuropil, of the packages that results depend on, and of Python.
 
     >>> versions().split(",")[0].split()[0]
     'neuropil'
@@ -56,7 +56,7 @@ def versions() -> str:
 
 
 def _stored(volume: Volume) -> dict[str, str]:
-    """The attributes of a volume in words."""
+    """The attributes of a volume as text."""
     facts = {"file": volume.path, **{key: _words(value) for key, value in volume.metadata.extra.items()}}
     if volume.metadata.voxel_size:
         facts["voxel size"] = " × ".join(f"{n:g}" for n in volume.metadata.voxel_size) + " nm (z y x)"

@@ -61,15 +61,15 @@ def result_figure(
     title: str = "",
     show: Box | None = None,
 ) -> Figure:
-    """One section five times: image, affinities, segmentation, truth, and where the last two differ.
+    """One section in five panels: image, affinities, segmentation, truth, and where the last two differ.
 
     Args:
         image: ``[z, y, x]``.
         affinities: ``[edge, z, y, x]``, the three nearest offsets, float in [0, 1] or uint8.
-        segmentation: ``[z, y, x]``, integers; its colours are those of the neurons that it matches.
+        segmentation: ``[z, y, x]``, integers; segments have the colours of the neurons that they match.
         labels: ``[z, y, x]``, integers.
         scores: of the whole volume, for the heading.
-        title: what the volume is, for the heading.
+        title: name of the volume, for the heading.
         show: the part of one section to draw, counted from the first voxel of the arrays; by default the middle
             section, all of it.
 
@@ -99,11 +99,11 @@ def result_figure(
 
 
 def panel_figure(panels: Mapping[str, NDArray[Any]], heading: str = "") -> Figure:
-    """Pictures of equal shape side by side, each under its name.
+    """Pictures of equal shape side by side, each with its name above it.
 
     Args:
-        panels: by name; RGB ``[y, x, 3]`` uint8, as ``overlay``, ``affinity_rgb`` and the like give, or numbers
-            ``[y, x]``, which are shown in grey from their least to their greatest.
+        panels: by name; RGB ``[y, x, 3]`` uint8, as from ``overlay`` or ``affinity_rgb``, or numbers ``[y, x]``, shown
+            in grey from minimum to maximum.
         heading: above all of them.
 
     Raises:
@@ -149,12 +149,12 @@ def _heading(title: str, scores: Scores) -> str:
 
 
 def loss_figure(iterations: Sequence[float], losses: Sequence[float], path: str | Path, *, title: str = "") -> Path:
-    """The course of training: every loss, and its running mean.
+    """Write a figure of the training loss and its running mean, and return the path.
 
     Args:
-        iterations: of each value.
-        losses: as many.
-        path: a PNG to write.
+        iterations: iteration of each value.
+        losses: as many values.
+        path: the PNG file.
 
     Raises:
         NeuropilError: lengths differ, or there is nothing to draw.
@@ -181,7 +181,7 @@ def loss_figure(iterations: Sequence[float], losses: Sequence[float], path: str 
 
 
 def _figure(panels: int, inches: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """A figure with its axes in one row. No pyplot: nothing global, no display."""
+    """A figure with its axes in one row; without pyplot, which keeps global state and may need a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -192,7 +192,7 @@ def _figure(panels: int, inches: tuple[float, float]) -> tuple[Figure, list[Axes
 
 
 def _save(figure: Figure, path: str | Path) -> Path:
-    """Write under a temporary name, then rename, so that a figure is whole or not there."""
+    """Write under a temporary name, then rename, so that a figure file is always complete."""
     path = Path(path)
     kind = path.suffix[1:] or "png"
     with replacing(path) as file:

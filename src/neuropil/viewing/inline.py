@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDE = 560
-"""Pixels of a picture on its longer side, at most."""
+"""Most pixels on the longer side of a picture."""
 
 _KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as a page shows it."""
+    """A picture to embed in a page."""
 
     source: str
     """A ``data:`` URL."""
@@ -32,7 +32,7 @@ class Picture:
 
 
 def picture(voxels: RGB, caption: str, zoom: int = 1) -> Picture:
-    """A picture ``[y, x, 3]`` uint8; ``zoom`` shows voxels that many pixels wide.
+    """Encode a picture ``[y, x, 3]`` uint8, each voxel ``zoom`` pixels wide: JPEG, or PNG with ``zoom`` > 1.
 
     >>> picture(np.zeros((4, 4, 3), np.uint8), "dark").source[:22]
     'data:image/jpeg;base64'
@@ -47,14 +47,14 @@ def picture(voxels: RGB, caption: str, zoom: int = 1) -> Picture:
 
 
 def plot(figure: Figure, caption: str) -> Picture:
-    """A Matplotlib figure."""
+    """Encode a Matplotlib figure as PNG."""
     with BytesIO() as file:
         figure.savefig(file, format="png", dpi=110)
         return _picture(file.getvalue(), "image/png", caption)
 
 
 def picture_file(file: Path, caption: str) -> Picture:
-    """A PNG, JPEG or SVG file.
+    """Read a PNG, JPEG or SVG file.
 
     Raises:
         NeuropilError: it is missing or of another kind.
@@ -66,7 +66,7 @@ def picture_file(file: Path, caption: str) -> Picture:
 
 
 def crosshair(voxels: RGB, at: tuple[int, int]) -> RGB:
-    """The picture with four white strokes that point to a voxel and leave it free."""
+    """The picture with four white strokes that point to a voxel without covering it."""
     marked = voxels.copy()
     y, x = at
     for near in range(4, 12):

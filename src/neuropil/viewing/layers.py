@@ -1,4 +1,4 @@
-"""The layers of the viewer: volumes, what kind each is, and the voxels that Neuroglancer asks for."""
+"""The layers of the viewer: volumes, how each is shown, and the voxels that Neuroglancer requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LayerKind = Literal["image", "affinities", "segmentation"]
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One volume and what it is shown as."""
+    """One volume and how it is shown."""
 
     name: str
     kind: LayerKind
@@ -32,22 +32,22 @@ class Layer:
 
     @property
     def voxel_size(self) -> VoxelSize:
-        """nm, z y x; 1 where the file does not say."""
+        """nm, z y x; 1 if none is stored."""
         return self.volume.metadata.voxel_size or (1.0, 1.0, 1.0)
 
 
 def layers_of(
     volumes: Sequence[Volume], labels: Volume | None = None, voxel_size: VoxelSize | None = None
 ) -> list[Layer]:
-    """Decide what each volume is.
+    """Decide for each volume whether it is an image, affinities or a segmentation.
 
-    Four axes are affinities. The first volume of floats or of integers of one or two bytes is the image; all other
-    integers are segmentations.
+    A volume with four axes is affinities. The first volume of floats or of integers of one or two bytes is the image;
+    all other integers are segmentations.
 
     Args:
-        volumes: in the order in which they are to be shown.
-        labels: the truth, whatever its type; shown last.
-        voxel_size: nm, z y x, for volumes that do not say; by default what another one says.
+        volumes: in the order in which they are shown.
+        labels: the truth, of any integer type; shown last.
+        voxel_size: nm, z y x, for volumes that store none; by default that of another volume.
 
     Raises:
         NeuropilError: nothing to show, affinities without the nearest edges, or a second volume of floats.
@@ -70,7 +70,7 @@ def layers_of(
 
 
 def _middle(volume: Volume) -> NDArray[Any]:
-    """The middle of the middle section, at most 1024² voxels."""
+    """The centre of the middle section, at most 1024² voxels."""
     start, (depth, high, wide) = volume.box.start, volume.box.shape
     part = Box.at((depth // 2, max(0, high // 2 - 512), max(0, wide // 2 - 512)), (1, min(high, 1024), min(wide, 1024)))
     return volume.read(part.shift(start))
@@ -88,7 +88,7 @@ def _kind(volume: Volume, before: Sequence[LayerKind]) -> LayerKind:
 
 
 def _checked(volume: Volume, kind: LayerKind) -> Volume:
-    """The volume; affinities with their offsets, from which the colours follow."""
+    """The volume after checks; affinities get default offsets, which their colours need."""
     if kind == "segmentation" and (len(volume.shape) != 3 or volume.dtype.kind not in "bui"):
         raise NeuropilError(f"expected integer ids [z, y, x], got {volume.dtype} {volume.shape}, in {volume.path}")
     if kind == "affinities":
@@ -100,7 +100,7 @@ def _checked(volume: Volume, kind: LayerKind) -> Volume:
 
 
 def _name(volume: Volume, layers: Sequence[Layer]) -> str:
-    """The last part of the path that is not the default array's name, told apart from those before."""
+    """A unique name: the last part of the path that is not the default array's name, with a number if it is taken."""
     parts = [part for part in PurePosixPath(volume.path).parts if part not in ("main", "/", "0")]
     name = parts[-1] if parts else volume.path
     taken = {layer.name for layer in layers}
@@ -108,9 +108,9 @@ def _name(volume: Volume, layers: Sequence[Layer]) -> str:
 
 
 class LayerVoxels:
-    """A layer as the array ``[x, y, z]`` or ``[x, y, z, 3]`` that Neuroglancer asks for pieces of; read when asked.
+    """A layer as the array ``[x, y, z]`` or ``[x, y, z, 3]`` that Neuroglancer slices; only these voxels are read.
 
-    Ids are unsigned integers, images are as stored, affinities are bytes of red, green and blue.
+    Ids are unsigned integers, images as stored (int64 and all floats as float32), affinities uint8 RGB.
 
     >>> from neuropil.volumes import array_volume
     >>> ids = array_volume(np.arange(24, dtype=np.uint32).reshape(2, 3, 4))
@@ -132,7 +132,7 @@ class LayerVoxels:
         return len(self.shape)
 
     def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        """A piece, for slices with both ends."""
+        """The voxels of slices with start and stop."""
         x, y, z = index[:3]
         volume = self._layer.volume
         box = Box((z.start, y.start, x.start), (z.stop, y.stop, x.stop)).shift(volume.metadata.start)
@@ -147,7 +147,7 @@ class LayerVoxels:
 
 
 def _served(dtype: np.dtype[Any], kind: LayerKind) -> np.dtype[Any]:
-    """The type that reaches the browser."""
+    """The dtype that is sent to the browser."""
     if kind == "affinities" or dtype.kind == "b":
         return np.dtype(np.uint8)
     if kind == "segmentation":
@@ -156,7 +156,7 @@ def _served(dtype: np.dtype[Any], kind: LayerKind) -> np.dtype[Any]:
 
 
 def grey_range(layer: Layer) -> tuple[float, float]:
-    """The values shown as black and white: all of a byte; else the 0.5th and 99.5th percentile of the middle section.
+    """The values shown as black and white: 0 and 255 of uint8, else two percentiles (0.5, 99.5) of the middle section.
 
     >>> from neuropil.volumes import array_volume
     >>> grey_range(layers_of([array_volume(np.zeros((2, 8, 8), np.uint8))])[0])

@@ -1,4 +1,4 @@
-"""HTML pages to open in a browser, with everything in them: the templates of ``templates/``, filled by Jinja."""
+"""Write self-contained HTML pages from the Jinja templates in ``templates/``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def write_html(path: str | Path, template: str, values: Mapping[str, Any]) -> Pa
     """Fill a template and write the page; values are escaped.
 
     Args:
-        path: the file; replaced when the new one is complete.
-        template: a file in ``templates/``, which extends ``page.html``.
-        values: what it shows; ``title`` among them.
+        path: the file; an existing one is replaced when the new one is complete.
+        template: name of a file in ``templates/`` that extends ``page.html``.
+        values: variables of the template; ``title`` is always needed.
 
     Raises:
         NeuropilError: the folder cannot be written.
@@ -41,7 +41,7 @@ def write_page(
     facts: Mapping[str, Any] | None = None,
     seconds: Mapping[str, float] | None = None,
 ) -> Path:
-    """Write the page of a run or demo; pictures are inside it.
+    """Write the page of a run or demo, with embedded pictures.
 
     Args:
         path: the file, usually ``index.html``.
@@ -68,7 +68,7 @@ def write_page(
 
 
 def _scores(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """A row for each score that some column has."""
+    """A row for each score that any column has."""
     if not scores:
         return None
     rows = [

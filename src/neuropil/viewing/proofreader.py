@@ -1,4 +1,4 @@
-"""Proofreading in the browser: Neuroglancer at the next question, answered by keys."""
+"""Proofreading in the browser: Neuroglancer shows one question after another, answered by keys."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ KEYS = {
     "lower": ("bracketleft", "[", "threshold down"),
     "higher": ("bracketright", "]", "threshold up"),
 }
-"""What each key does: Neuroglancer's name of the key, the key, the words."""
+"""For each action: Neuroglancer's name of the key, the key, and a description."""
 STEP = 0.01
-"""Of the threshold."""
+"""Change of the threshold by one key press."""
 
 
 class Relabelled:
-    """Fragments seen through a table: the segment, or the side of the question, of each; nothing is copied."""
+    """A read-only view of fragments through a lookup table: their segments, or their sides of the question."""
 
     def __init__(self, fragments: Volume, lut: Callable[[], NDArray[Any]], dtype: type) -> None:
         self._fragments, self._lut = fragments, lut
@@ -47,24 +47,24 @@ class Relabelled:
         self.dtype: np.dtype[Any] = np.dtype(dtype)
 
     def read(self, index: Index) -> NDArray[Any]:
-        """The voxels of an index."""
+        """Read voxels and replace fragments by the table's values."""
         return np.asarray(self._lut()[self._fragments.store.read(index)], self.dtype)
 
     def write(self, index: Index, array: NDArray[Any]) -> None:
-        """Nothing is ever written."""
+        """Always raises NeuropilError."""
         raise NeuropilError("a view of fragments is not written")
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Does nothing; the fragments stay open."""
 
 
 class Proofreader:
-    """A viewer and a session that follow each other.
+    """Connects a Neuroglancer viewer with a proofreading session.
 
     Args:
         image: ``[z, y, x]``.
         session: questions and decisions.
-        cut: the segment of each fragment at a threshold, for the keys ``[`` and ``]``.
+        cut: returns the segment of each fragment at a threshold, for the keys ``[`` and ``]``.
         host, port: where to listen; by default on this machine only, on any free port.
     """
 
@@ -92,7 +92,7 @@ class Proofreader:
         self.show()
 
     def show(self, message: str = "") -> None:
-        """Go to the question, colour its two sides, say what is asked."""
+        """Go to the current question, colour its two sides, and show its text."""
         question = self.session.question
         self.asked.meshes = surfaces(self.asked_layer, self.asked.dimensions.scales)
         self.asked.invalidate()
@@ -110,7 +110,7 @@ class Proofreader:
             config.status_messages["message"] = message or " "
 
     def act(self, name: str, at: Triple | None = None) -> None:
-        """Do what a key asks for; an error is shown and changes nothing."""
+        """Perform the action of a key; an error is shown as a message and changes nothing."""
         with self.lock:
             try:
                 message = self._do(name, at)
@@ -164,7 +164,7 @@ class Proofreader:
 
 
 class _Nodes:
-    """Fragments as the tree counts them, piece by piece."""
+    """A view of fragments as indices into the merge tree, read piece by piece."""
 
     def __init__(self, session: Session, fragments: Volume) -> None:
         self._session, self._fragments = session, fragments

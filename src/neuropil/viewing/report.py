@@ -1,4 +1,4 @@
-"""One HTML page about a segmentation: scores and what they mean, sections, its worst objects, how it was made."""
+"""Write an HTML report on a segmentation: scores with definitions, sections, worst errors, how it was made."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from neuropil.volumes.tissue import as_segmented
 
 _SECTIONS = 3
 _WIDEST = 2048
-"""Voxels on a side of the pictures of sections, at most."""
+"""Most voxels on a side of the pictures of sections."""
 _CROP = 160
 """Voxels on a side of the pictures of errors."""
 _MOST = 1 << 28
-"""Voxels of affinities that are segmented again, for the curve."""
+"""Most voxels of affinities that are segmented again for the curve."""
 _FLAT = 96
-"""The grey of an image that is not there."""
+"""Grey value in place of an image that is not given."""
 
 
 @dataclass(frozen=True)
 class _Material:
-    """What is compared, and what it was made from: volumes of which only the places shown are read."""
+    """The volumes of a report; image and affinities are read only where they are shown."""
 
     placed: Placed
     table: Contingency
@@ -51,7 +51,7 @@ class _Material:
     affinities: Volume | None
 
     def panels(self, part: Box, across: int = 0) -> list[tuple[str, RGB]]:
-        """Pictures of a part that is one voxel thick along the axis ``across``, with captions."""
+        """Pictures, with captions, of a box that is one voxel thick along the axis ``across``."""
         image = np.full(part.shape, _FLAT, np.uint8) if self.image is None else read_box(self.image, part)
         volumes = (self.placed.segmentation, self.placed.labels)
         grey, seg, labels = (array.squeeze(across) for array in (image, *(read_box(v, part) for v in volumes)))
@@ -67,7 +67,7 @@ class _Material:
         ]
 
     def view(self, error: ObjectError) -> str:
-        """The command that opens the viewer at a mistake."""
+        """The command that opens the viewer at an error."""
         paths = [volume.path for volume in (self.image, self.placed.segmentation) if volume is not None]
         found = error.pieces if error.kind == "split" else ()
         chosen = ",".join(str(piece.id) for piece in found[:5] if piece.id) or str(error.id)
@@ -94,18 +94,18 @@ def write_report(
 ) -> Scores:
     """Write a self-contained HTML page about a segmentation, and return its scores.
 
-    Files are read a few sections at a time, and of image and affinities only the places shown. Only the curve and the
-    merges behind the worst mistakes need the affinities as a whole; they are left out, and the page says so, where the
-    affinities have more than 268 million voxels.
+    Files are read a few sections at a time, image and affinities only where they are shown. The curve and the merges
+    behind the worst errors need all affinities; with more than 268 million voxels both are left out, and the page says
+    so.
 
     Args:
         path: the file to write.
         segmentation, labels, box: as for ``neuropil.evaluate``.
-        affinities: what the segmentation was made from, ``[edge, z, y, x]``; by default the ones that it names, if
-            they are still there. With them the page shows the curve of all thresholds, and the merges that made the
-            worst mistakes.
-        image: to lay the pictures over, ``[z, y, x]``; by default the one that the affinities name.
-        scores: what ``evaluate`` said of the same box, if it was asked before.
+        affinities: what the segmentation was made from, ``[edge, z, y, x]``; by default those named in its metadata, if
+            they still exist. With them the page shows the curve of all thresholds, and the merges behind the worst
+            errors.
+        image: background of the pictures, ``[z, y, x]``; by default the one named in the metadata of the affinities.
+        scores: result of ``evaluate`` on the same box, if known already.
 
     Raises:
         NeuropilError: as ``evaluate``; image or affinities that do not cover the box; a folder that cannot be written.
@@ -128,7 +128,7 @@ def write_report_of(
     affinities: Readable | None = None,
     scores: Scores | None = None,
 ) -> Scores:
-    """:func:`write_report` of volumes that are placed already: their contingency table is counted once for all of it.
+    """:func:`write_report` of volumes that are placed already; their contingency table is counted only once.
 
     Raises:
         NeuropilError: as :func:`write_report`.
@@ -155,7 +155,7 @@ def write_report_of(
 
 
 def _material(placed: Placed, table: Contingency, image: Readable | None, affinities: Readable | None) -> _Material:
-    """Volumes as given, or as the files name what they were made from."""
+    """The volumes as given, or else those named in the metadata."""
     if affinities is None:
         affinities = _opened(placed.segmentation.metadata.extra.get("affinities"), placed.box)
     edges = None if affinities is None else _covering(as_volume(affinities), "affinities", 4, placed.box)
@@ -172,7 +172,7 @@ def _covering(volume: Volume, what: str, axes: int, box: Box) -> Volume:
 
 
 def _opened(path: object, box: Box) -> Volume | None:
-    """The volume at a path that another one names, where it can still be opened and covers the box."""
+    """The volume at a path from metadata; None if it cannot be opened or does not cover the box."""
     try:
         volume = open_volume(path) if isinstance(path, str) else None
     except NeuropilError:
@@ -186,18 +186,18 @@ def _image_path(affinities: Volume) -> object:
 
 
 _TRIED = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Thresholds that are scored with the minimum size, besides the one that was cut at: each costs a cut of its own."""
+"""Thresholds scored with the minimum size, besides that of the segmentation; each needs a cut of its own."""
 
 
 class _Merging(NamedTuple):
-    """What the affinities say of all thresholds."""
+    """Scores of other thresholds, from the affinities."""
 
     curve: ThresholdCurve
-    """Without a minimum size, which all thresholds at once cannot have."""
+    """All thresholds, without a minimum size."""
     sized: list[tuple[float, Scores]]
-    """Some thresholds with the minimum size of the segmentation; empty where it has none."""
+    """Some thresholds with the minimum size of the segmentation; empty if it has none."""
     cut: Cut | None
-    """The tree with the threshold at which it was cut, where that is known."""
+    """The tree and the threshold at which it was cut; None if that is not known."""
 
 
 def _merging(affinities: Volume | None, made: SegmentConfig, placed: Placed) -> _Merging | None:
@@ -220,7 +220,7 @@ def _merging(affinities: Volume | None, made: SegmentConfig, placed: Placed) -> 
 
 
 def _made(segmentation: Volume) -> SegmentConfig:
-    """The settings stored with a segmentation; the defaults where there are none."""
+    """The settings stored with a segmentation, else the defaults."""
     stored = segmentation.metadata.extra.get("segment")
     return SegmentConfig.model_validate(stored) if isinstance(stored, Mapping) else SegmentConfig()
 
@@ -245,7 +245,7 @@ def _scores(scores: Scores) -> dict[str, Any]:
 
 
 def _too_large(affinities: Volume | None) -> str | None:
-    """The affinities of which no curve is drawn."""
+    """Path of the affinities if they are too large for a curve."""
     return affinities.path if affinities is not None and affinities.box.size > _MOST else None
 
 
@@ -276,7 +276,7 @@ def _sections(material: _Material) -> list[dict[str, Any]]:
     """Pictures of a few sections."""
     box = material.placed.box
     depth, high, wide = box.shape
-    # Of huge sections the middle: more would not be seen at the size of the page anyway.
+    # Of very large sections only the middle: the page would show more at too low a resolution.
     part = (min(high, _WIDEST), min(wide, _WIDEST))
     corner = (box.start[1] + (high - part[0]) // 2, box.start[2] + (wide - part[1]) // 2)
     sections = []
@@ -288,7 +288,7 @@ def _sections(material: _Material) -> list[dict[str, Any]]:
 
 
 def _errors(worst: WorstErrors, material: _Material) -> list[dict[str, Any]]:
-    """The worst mistakes of both kinds."""
+    """The worst splits and merges."""
     groups = {"Most split neurons": worst.splits, "Segments that merge most": worst.merges}
     return [
         {"title": title, "errors": [_one_error(error, material) for error in errors]}
@@ -318,7 +318,7 @@ def _one_error(error: ObjectError, material: _Material) -> dict[str, Any]:
 
 
 def _window(at: Triple, box: Box, across: int = 0) -> tuple[Box, tuple[int, int]]:
-    """A square around a voxel across an axis, moved inside the box, and the voxel's place (row, column) within it."""
+    """A square crop across an axis around a voxel, shifted into the box, and the voxel's (row, column) in it."""
     start = [max(a, min(n - _CROP // 2, b - _CROP)) for n, a, b in zip(at, box.start, box.stop, strict=True)]
     shape = [_CROP] * 3
     start[across], shape[across] = at[across], 1

@@ -1,4 +1,4 @@
-"""One section of a result as a figure and a page: the middle one, at most a thousand pixels wide."""
+"""Write the middle section of a result as a figure and a page, at most 1024 pixels on a side."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def write_results(
     scores: Scores,
     facts: Mapping[str, Any],
 ) -> Path:
-    """Leave ``figure.png`` and ``index.html`` in a folder; only the section shown is read.
+    """Write ``figure.png`` and ``index.html`` into a folder; only the section shown is read.
 
     Args:
-        folder: where to.
+        folder: where to write.
         image, affinities, segmentation, labels: volumes placed by their origins.
         scores: of the whole segmentation.
-        facts: what stands below the scores; ``seconds`` among them becomes a table of its own.
+        facts: rows below the scores; ``seconds`` among them becomes a table of its own.
 
     Returns:
         Path of the page.
@@ -55,7 +55,7 @@ def write_results(
 
 
 def middle_section(box: Box) -> Box:
-    """The middle of the middle section of a box.
+    """The centre of the middle section of a box, at most 1024 voxels on y and x.
 
     >>> str(middle_section(Box((70, 0, 0), (80, 2048, 512))))
     '75:76,512:1536,0:512'

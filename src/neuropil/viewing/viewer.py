@@ -1,4 +1,4 @@
-"""Neuroglancer on local files: layers in nm, opened at a place of interest, served to this machine only."""
+"""Start Neuroglancer on local files; by default only this machine can connect."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ _RGB = """void main() {
 def mistakes_in(layers: Sequence[Layer], count: int = 10) -> list[ObjectError]:
     """The worst splits and merges of the first segmentation against the truth, worst first.
 
-    None without a truth, and none where either is an image taken for ids: a million ids of one voxel take long, and say
-    nothing.
+    Empty without a truth, or if either looks like an image: comparing a million ids of one voxel would take long.
 
     Raises:
         NeuropilError: the two cannot be compared, see ``neuropil.evaluate``.
@@ -55,23 +54,23 @@ def open_viewer(
     host: str = LOOPBACK,
     port: int = 0,
 ) -> neuroglancer.Viewer:
-    """Start a Neuroglancer with these layers. It is served while the process lives, or until ``close_viewer``.
+    """Start Neuroglancer with these layers. It is served until the process ends or ``close_viewer`` is called.
 
-    At first the image and one segmentation are seen; number keys switch the other layers on and off.
+    At first the image and one segmentation are visible; number keys switch layers on and off.
 
     Args:
         layers: see ``layers_of``.
-        at: the voxel of the image to open at, z y x; by default the worst mistake, or else the middle of the volume.
-        mistakes: places to mark.
-        segments: of the first segmentation, to select: they are drawn in 3-D too, where zmesh is installed.
+        at: the voxel of the image to open at, z y x; by default the worst error, or else the middle of the volume.
+        mistakes: errors to mark.
+        segments: ids of the first segmentation to select; they are drawn in 3-D, too, which needs zmesh.
         host, port: where to listen; by default on this machine only, on any free port.
 
     Returns:
         The viewer; its ``get_viewer_url()`` is the link.
 
     Raises:
-        NeuropilError: neuroglancer is not installed, ``at`` lies outside all layers, a segment is in no voxel, or the
-            port is taken.
+        NeuropilError: neuroglancer, or zmesh for ``segments``, is not installed; ``at`` lies outside all layers, no
+            voxel has one of ``segments``, or the port is taken.
     """
     place = _place(layers, at, mistakes)
     if segments:
@@ -104,14 +103,14 @@ def open_viewer(
 
 
 def serve(viewer: neuroglancer.Viewer, host: str, say: Callable[[str], object]) -> None:
-    """Say where the viewer is, and wait for Ctrl-C, which is how it ends."""
+    """Print how to open the viewer, and serve it until Ctrl-C."""
     url = viewer.get_viewer_url()
     port = int(url.split("/")[2].rpartition(":")[2])
-    try:  # who reads the link may answer with Ctrl-C at once
+    try:  # Ctrl-C may come while the lines are printed
         for line in how_to_reach(url, host, port):
             say(line)
         sys.stdout.flush()
-        # A signal that another thread of this process received is handled when this one wakes.
+        # Sleep briefly: Python handles a signal in this thread only when it wakes.
         while True:
             time.sleep(0.5)
     except KeyboardInterrupt:
@@ -119,18 +118,18 @@ def serve(viewer: neuroglancer.Viewer, host: str, say: Callable[[str], object]) 
 
 
 def close_viewer() -> None:
-    """Stop serving. Links are dead from then on."""
+    """Stop serving; links no longer work."""
     _neuroglancer().stop()
 
 
 def is_own_host(name: str, host: str) -> bool:
-    """Whether a browser that asks for this host means this server.
+    """Whether the host name of a request is a name of this server.
 
-    A page of another site can make its own name point here (DNS rebinding), and would then read what the viewer shows.
-    An address is no name; nobody can make it point elsewhere.
+    Another site can make its own name resolve to this machine (DNS rebinding) and its page could then read the data.
+    Requests to an IP address are safe from that.
 
     Args:
-        name: the host that a request names, without its port.
+        name: the host of a request, without its port.
         host: where the server listens.
 
     >>> is_own_host("127.0.0.1", LOOPBACK), is_own_host("localhost", LOOPBACK), is_own_host("evil.example", LOOPBACK)
@@ -148,7 +147,7 @@ def is_own_host(name: str, host: str) -> bool:
 
 
 def _refuse_other_hosts(host: str) -> None:
-    """Make the server answer 403 to requests that name another host, before it looks at anything else."""
+    """Make the server answer requests to another host name with 403; see :func:`is_own_host`."""
     from neuroglancer import server
     from tornado.routing import Matcher, Rule
     from tornado.web import ErrorHandler
@@ -163,7 +162,7 @@ def _refuse_other_hosts(host: str) -> None:
 
 
 def how_to_reach(url: str, host: str, port: int) -> list[str]:
-    """Lines that tell a person how to open the link, from here and through an SSH tunnel.
+    """Lines that explain how to open the link on this machine and through an SSH tunnel.
 
     >>> how_to_reach("http://127.0.0.1:7000/v/abc/", "127.0.0.1", 7000)[0]
     'open  http://127.0.0.1:7000/v/abc/'
@@ -193,7 +192,7 @@ def _place(layers: Sequence[Layer], at: Triple | None, mistakes: Sequence[Object
 
 
 def _check_segments(layer: Layer | None, segments: Sequence[int]) -> None:
-    """Refuse to select what would not be seen."""
+    """Refuse segments that no voxel has, or that could not be drawn."""
     chosen = ",".join(map(str, segments))
     if layer is None:
         raise NeuropilError(f"--select {chosen}: expected a segmentation to take segments from, got none; name one")
@@ -212,7 +211,7 @@ def _main_segmentation(layers: Sequence[Layer]) -> Layer | None:
 
 
 def _space(glancer: ModuleType, layer: Layer, channels: bool = False) -> Any:
-    """x, y, z in nm, and the channels of a colour."""
+    """The coordinate space x, y, z in nm, with ``channels`` also that of RGB."""
     names, units, scales = ["x", "y", "z"], ["nm"] * 3, list(layer.voxel_size[::-1])
     if channels:
         names, units, scales = [*names, "c^"], [*units, ""], [*scales, 1.0]
@@ -235,7 +234,7 @@ def _shown(glancer: ModuleType, layer: Layer, segments: Sequence[int]) -> Any:
 
 
 def segmentation_source(layer: Layer) -> Any:
-    """The ids of a layer as Neuroglancer fetches them, with meshes of what is selected where zmesh is installed."""
+    """Neuroglancer source of a segmentation layer; with zmesh installed, selected segments have meshes."""
     start, space = list(layer.volume.metadata.start[::-1]), _space(_neuroglancer(), layer)
     source = _meshed()(LayerVoxels(layer), space, voxel_offset=start, volume_type="segmentation")
     source.meshes = surfaces(layer, source.dimensions.scales)
@@ -243,7 +242,7 @@ def segmentation_source(layer: Layer) -> Any:
 
 
 def _marks(glancer: ModuleType, layer: Layer, mistakes: Sequence[ObjectError]) -> Any:
-    """A point at each mistake, with what it is."""
+    """An annotation layer with a point and description for each error."""
     points = [
         glancer.PointAnnotation(
             id=f"{error.kind} {error.id}",
@@ -269,7 +268,7 @@ def surfaces(layer: Layer, scales: Any) -> Callable[[int], bytes | None]:
 
 @cache
 def _meshed() -> Any:
-    """LocalVolume whose meshes are ours: its own need the whole volume in memory."""
+    """A LocalVolume with meshes by :func:`surfaces`, since its own need the whole volume in memory."""
     from neuroglancer.local_volume import InvalidObjectIdForMesh, LocalVolume, MeshImplementationNotAvailable
 
     class Meshed(LocalVolume):  # type: ignore[misc]
