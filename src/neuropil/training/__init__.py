@@ -1,4 +1,4 @@
-"""Training: the loop, its checkpoints, and TensorBoard."""
+"""Training of networks: batches, loss, training loop, checkpoints, TensorBoard."""
 
 from neuropil.training.loop import train
 from neuropil.training.run import Layout

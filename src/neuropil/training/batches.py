@@ -1,4 +1,4 @@
-"""Training batches: samples drawn from the volumes of a config, and the targets that the loss compares with."""
+"""Training batches: samples drawn from the volumes of a config, augmented, with targets for the loss."""
 
 from __future__ import annotations
 
@@ -60,19 +60,19 @@ class Batch(NamedTuple):
     target_BEZYX: Tensor
     """bool, whether an edge joins two voxels of one neuron."""
     validity_BEZYX: Tensor
-    """bool, which edges the loss may judge."""
+    """bool, which edges count in the loss."""
     labels_BZYX: Tensor
-    """int32, the ids that the targets were made from; for pictures."""
+    """int32, the ids that the targets were made from; shown in TensorBoard."""
     auxiliary: tuple[AuxiliaryTarget, ...] = ()
-    """What else is learned from the labels."""
+    """Auxiliary targets."""
     soft_BEZYX: Tensor | None = None
-    """float32 in [0, 1], the affinities of a teacher; None where no volume has one."""
+    """float32 in [0, 1], the affinities of a teacher; None if no volume has one."""
     soft_validity_BEZYX: Tensor | None = None
-    """bool, where the teacher says anything."""
+    """bool, where the teacher's affinities are known."""
 
 
 def open_pair(pair: VolumePair) -> LabelledVolume:
-    """Open the volumes that one entry of ``data.train`` names; no voxel is read yet."""
+    """Open the volumes of one entry of ``data.train``; no voxel is read yet."""
     image = open_volume(pair.image)
     labels, teacher = (open_volume(p) if p else None for p in (pair.labels, pair.teacher))
     mask = open_mask(pair.mask, image) if pair.mask else None
@@ -90,17 +90,20 @@ def open_dataset(
     augment: AugmentConfig | None = None,
     device: torch.device | None = None,
 ) -> VolumeDataset:
-    """The dataset over these entries with the patch, margin of labels and unlabelled ids of the config.
+    """The dataset of these entries with the patch, label margin and unlabelled ids of the config.
 
-    Without augmentation it is one to judge on: its patches may be smaller than those of training. Volumes that fit are
-    kept on ``device``, that of the processor by default.
+    Without ``augment`` it is for validation: patches shrink to the smallest volume. Volumes that fit into memory are
+    kept on ``device``, by default the CPU.
+
+    Raises:
+        NeuropilError: volumes that cannot be read or do not fit the config, or that differ in voxel size.
     """
     data, scale = config.data, config.data.intensity.scale
     volumes = [replace(pair, image=scaled_image(pair.image, scale)) for pair in map(open_pair, pairs)]
     volumes = [regridded(pair, data) for pair in volumes]
     _check_sizes(volumes)
     patch = config.training.patch
-    if augment is None:  # to judge on, a volume with fewer sections than a training patch will do
+    if augment is None:  # for validation, volumes smaller than a training patch are allowed
         z, y, x = (min([n, *(pair.region().shape[axis] for pair in volumes)]) for axis, n in enumerate(patch))
         patch = (z, y, x)
     wanted = Wanted(data.min_foreground, data.min_ids) if data.min_foreground or data.min_ids else None
@@ -119,7 +122,7 @@ def open_dataset(
 
 
 def _check_sizes(volumes: Sequence[LabelledVolume]) -> None:
-    """Refuse volumes whose voxels differ in size: one network would learn two scales as one.
+    """Refuse volumes with different voxel sizes, which one network cannot tell apart.
 
     Raises:
         NeuropilError: two of them differ by more than 5 % on an axis.
@@ -135,7 +138,7 @@ def _check_sizes(volumes: Sequence[LabelledVolume]) -> None:
 
 
 def regridded(pair: LabelledVolume, data: DataConfig) -> LabelledVolume:
-    """Image, labels and mask on the grid that the recipe wants: at one voxel size, enlarged.
+    """Image, labels and mask resampled as the recipe says: ``data.resample`` and ``data.zoom``.
 
     Raises:
         NeuropilError: see :func:`_at_size`.
@@ -147,7 +150,7 @@ def regridded(pair: LabelledVolume, data: DataConfig) -> LabelledVolume:
 
 
 def _at_size(pair: LabelledVolume, wanted: VoxelSize | None) -> LabelledVolume:
-    """A volume whose voxels are more than 5 % off, as it would be with voxels of the wanted size.
+    """A volume resampled to the wanted voxel size if its own differs by more than 5 %.
 
     Raises:
         NeuropilError: a size that is not known, one beyond a factor of two, or a teacher.
@@ -186,7 +189,7 @@ def _zoomed(pair: LabelledVolume, factors: Factors) -> LabelledVolume:
 
 
 def _room(memory: float, device: torch.device | None) -> float:
-    """Bytes of volumes that may be kept: of a GPU half of what is free, since the network needs the rest."""
+    """Bytes of volumes that may be kept: on a GPU at most half of the free memory, since the network needs the rest."""
     if device is None or device.type != "cuda":
         return memory
     return min(memory, free_memory(device) / 2)
@@ -194,13 +197,13 @@ def _room(memory: float, device: torch.device | None) -> float:
 
 @contextmanager
 def in_plain_words() -> Iterator[None]:
-    """Errors of DataLoader workers as they would be in this process: torch wraps them up in tracebacks."""
+    """Turn errors of DataLoader workers, which torch wraps in tracebacks, back into plain NeuropilErrors."""
     try:
         yield
     except NeuropilError as error:
         raise NeuropilError(str(error).rpartition("neuropil.errors.NeuropilError: ")[2].strip()) from None
     except (RuntimeError, ConnectionError, EOFError) as error:
-        # Torch sees that the process is gone, or the connection that a batch was coming through breaks first.
+        # Either torch reports the dead process, or the connection that a batch comes through breaks first.
         if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         raise NeuropilError(
@@ -210,10 +213,10 @@ def in_plain_words() -> Iterator[None]:
 
 
 class Numbers:
-    """Which samples each batch holds, from iteration ``start`` on, without end.
+    """Sample numbers of each batch, from iteration ``start`` on, without end.
 
-    Iteration ``t`` of all ranks together takes samples ``t·n … (t+1)·n − 1`` (n = batch × ranks), each rank its slice:
-    nobody draws a sample twice, and a resumed run goes on where it stopped.
+    Iteration ``t`` takes samples ``t·n … (t+1)·n − 1`` (n = batch × ranks), each rank its slice. So no sample is drawn
+    twice, and a resumed run continues where it stopped.
     """
 
     def __init__(self, start: int, batch: int, rank: int = 0, ranks: int = 1) -> None:
@@ -234,8 +237,8 @@ def batches(
     pin: bool,
     together: Callable[[Sequence[Sample]], Any] = collate,
 ) -> Iterator[Any]:
-    """Endless batches in order, drawn by ``workers`` processes (0 = by this one), which also put them together."""
-    if workers == 0 and not pin:  # what the loader would do, without its ceremony
+    """Endless batches in order, drawn and collated by ``workers`` processes (0: in this process)."""
+    if workers == 0 and not pin:  # the same as a DataLoader, with less overhead
         return (together([dataset[number] for number in chosen]) for chosen in numbers)
     loader: DataLoader[Any] = DataLoader(
         dataset,
@@ -244,27 +247,27 @@ def batches(
         collate_fn=together,
         pin_memory=pin,
         persistent_workers=workers > 0,
-        # Copies of this process share what is in memory; open files and their threads must not be shared.
+        # Forked processes share volumes in memory; open files and their threads must not be shared.
         multiprocessing_context=("fork" if dataset.in_memory else "forkserver") if workers else None,
     )
     return iter(loader)
 
 
 def prepare(samples: Sequence[Sample], config: Config, seed: int, augment: AugmentConfig | None) -> Batch:
-    """Augment a batch and make its targets, on the device it lies on; ``augment=None`` leaves it as it is.
+    """Augment samples and make their targets, on the samples' device; ``augment=None``: no augmentation.
 
-    The geometry comes first and the targets after it, so that targets are those of what the network sees.
+    Targets are made after the geometric augmentation, so that they fit the image that the network sees.
     """
     return complete(vary(samples, config, seed, augment), config, augment)
 
 
 class Told(NamedTuple):
-    """What a teacher says of a sample, or of a batch, after its symmetry."""
+    """Affinities of a teacher for a sample, or a batch, after its symmetry."""
 
     codes_EZYX: Tensor
-    """uint8, codes of ``logit8``; where an edge leaves the sample, any."""
+    """uint8, codes of ``logit8``; arbitrary where an edge leaves the sample."""
     known_E: Tensor
-    """bool, whether it says anything of that edge."""
+    """bool, whether the teacher has that edge."""
 
 
 class Varied(NamedTuple):
@@ -279,19 +282,19 @@ class Varied(NamedTuple):
 
 
 def vary(samples: Sequence[Sample], config: Config, seed: int, augment: AugmentConfig | None) -> list[Varied]:
-    """Augment samples where they lie: in a process that draws them, or on the device that trains."""
+    """Augment samples where they are: in a DataLoader worker, or on the device that trains."""
     return [_vary(sample, config, seed, augment) for sample in samples]
 
 
 def vary_and_pack(samples: Sequence[Sample], config: Config) -> list[Varied]:
-    """:func:`vary` as the recipe says, with ids in 16 bits where they fit: what goes from one process to another."""
+    """:func:`vary` in a DataLoader worker; ids are sent as 16 bits where they fit."""
     varied = vary(samples, config, config.training.seed, config.augment)
     small = [v.labels_ZHW.numel() == 0 or int(v.labels_ZHW.max()) < 2**15 for v in varied]
     return [v._replace(labels_ZHW=v.labels_ZHW.short()) if fits else v for v, fits in zip(varied, small, strict=True)]
 
 
 class VariedBatch(NamedTuple):
-    """A batch of augmented samples, one upon the other."""
+    """A stacked batch of augmented samples."""
 
     image_BZYX: Tensor
     labels_BZHW: Tensor
@@ -304,7 +307,7 @@ class VariedBatch(NamedTuple):
 
 
 def complete(varied: Sequence[Varied], config: Config, augment: AugmentConfig | None) -> Batch:
-    """A batch of augmented samples with its targets, made on the device it lies on."""
+    """Stack augmented samples and make their targets, on the samples' device."""
     images, labels, masks, told, labelled = zip(*varied, strict=True)
     said = None if told[0] is None else Told(*map(_together, zip(*told, strict=True)))
     ids = _together([one.int() for one in labels])
@@ -312,9 +315,9 @@ def complete(varied: Sequence[Varied], config: Config, augment: AugmentConfig | 
 
 
 def with_targets(stack: VariedBatch, config: Config, augment: AugmentConfig | None) -> Batch:
-    """What the loss compares with a batch, made on the device it lies on."""
+    """Make the targets of a batch, on the batch's device."""
     labels_BZHW, mask_BZHW = stack.labels_BZHW, stack.mask_BZHW
-    # What was turned onto another side is eroded already.
+    # Samples with cube symmetries are eroded already, before the turn.
     cube, model = augment is not None and augment.cube, config.model
     margin, erosion = (0, 0) if cube else (label_margin(model), model.label_erosion)
     shown, usable = (cut_margin(part, margin) for part in (labels_BZHW, mask_BZHW))
@@ -340,7 +343,7 @@ def _table(device: torch.device) -> Tensor:  # of affinities, by the code of a t
 
 
 def _told(teacher: TeacherAffinities | None, symmetry: Symmetry, config: Config) -> Told | None:
-    """What is said of a sample after its symmetry, nothing where its labels were displaced."""
+    """The teacher's affinities after the symmetry; nothing is known if the sample was warped."""
     if not taught(config):
         return None
     offsets = config.model.offsets
@@ -352,7 +355,7 @@ def _told(teacher: TeacherAffinities | None, symmetry: Symmetry, config: Config)
 
 
 def _together(parts: Sequence[Tensor]) -> Tensor:
-    """A batch in contiguous memory; a single sample that lies so already is not copied."""
+    """Stack samples in contiguous memory; a single contiguous sample is not copied."""
     return parts[0][None].contiguous() if len(parts) == 1 else torch.stack(list(parts))
 
 
@@ -363,22 +366,22 @@ def _vary(sample: Sample, config: Config, seed: int, augment: AugmentConfig | No
     if augment is None:
         return Varied(to_unit(image), labels, mask, None, sample.labelled)
     drawn = draw(sample.number, sample.warp, config, seed, augment)
-    # Bytes stay what they are as long as they can: to brighten them is to look in a table.
+    # uint8 is kept as long as possible: grey values then change by a lookup table.
     if drawn.warp is not None or image.dtype != torch.uint8:
         image = to_unit(image)
     if drawn.warp is not None:
         image, labels, mask = apply_warp(image, labels, mask, drawn.warp, patch, margin, sample.real_YX)
     image = apply_defects(image, drawn.defects)
-    if augment.cube:  # in all planes, since none stays a section; before the turn, whose margin is of y and x
+    if augment.cube:  # erode in all planes, since the turn exchanges axes; and before it, as the margin is in y and x
         labels, mask = erode_volume(labels, config.model.label_erosion, margin), cut_margin(mask, margin)
-    # Flips and transposes move voxels without changing them: the one interpolation stays the warp's.
+    # Flips and transposes only move voxels, so that the warp is the only interpolation.
     image, labels, mask = (apply_symmetry(part, drawn.symmetry) for part in (image, labels, mask))
     told = _told(sample.teacher, drawn.symmetry, config)
     return Varied(apply_curves(image, drawn.curves), labels, mask, told, sample.labelled)
 
 
 def draw(number: int, warp: Warp | None, config: Config, seed: int, augment: AugmentConfig) -> Drawn:
-    """The random numbers of a sample after its warp, which was drawn before its voxels were read."""
+    """Draw the augmentation of a sample; its warp was drawn before, since it decides which voxels are read."""
     patch = config.training.patch
     defects = draw_defects(sample_rng(seed, number, part=3), augment, patch)
     rng = sample_rng(seed, number, part=1)
@@ -389,7 +392,7 @@ def draw(number: int, warp: Warp | None, config: Config, seed: int, augment: Aug
 
 
 def cut_margin(x_ZHW: Tensor, margin: int) -> Tensor:
-    """Without the margin in y and x.
+    """Remove the margin in y and x.
 
     >>> cut_margin(torch.zeros(3, 6, 6), 1).shape
     torch.Size([3, 4, 4])

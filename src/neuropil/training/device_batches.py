@@ -1,6 +1,6 @@
 """Batches on a GPU: volumes are kept in its memory, and all samples of a batch are cut out and augmented there.
 
-:func:`prepare_together` gives what :func:`neuropil.training.batches.prepare` gives, to rounding, of the same draws.
+:func:`prepare_together` gives the same batch as :func:`neuropil.training.batches.prepare`, up to rounding.
 """
 
 from __future__ import annotations
@@ -44,27 +44,27 @@ from neuropil.training.batches import (
 
 
 class PlacedSample(NamedTuple):
-    """What is known of a sample in addition to its voxels."""
+    """A sample without its voxels."""
 
     number: int
     warp: Warp | None
     teacher: Held | None
-    """Where it lies what a teacher says of it."""
+    """Position of the teacher's affinities in flat memory."""
     labelled: bool
 
 
 class PlacedBatch(NamedTuple):
-    """A batch before it is read: where its samples lie."""
+    """A batch before augmentation: flat memory, and the positions of its samples there."""
 
     voxels: FlatVoxels
     codes: Tensor
-    """uint8, what teachers say, one after the other in flat memory; empty where there are none."""
+    """uint8, the affinities of teachers, one after the other in flat memory; a single 0 if there are none."""
     windows: tuple[Window, ...]
     pieces: tuple[PlacedSample, ...]
 
 
 def prepare_together(placed: PlacedBatch, config: Config, seed: int, augment: AugmentConfig) -> Batch:
-    """Augment a batch on the device where its voxels lie, and make its targets there."""
+    """Augment a batch on the device that holds its voxels, and make its targets there."""
     patch, margin = config.training.patch, label_margin(config.model)
     drawn = [draw(piece.number, piece.warp, config, seed, augment) for piece in placed.pieces]
     eroded = partial(_eroded, steps=config.model.label_erosion, margin=margin) if augment.cube else None
@@ -79,20 +79,20 @@ def prepare_together(placed: PlacedBatch, config: Config, seed: int, augment: Au
 
 
 def _eroded(batch: Together, steps: int, margin: int) -> Together:
-    """Erosion comes before samples are turned, since their margin is of y and x."""
+    """Erode the labels of a batch; before samples are turned, since their margin is in y and x."""
     ids = erode_volume(batch.labels(), steps, margin)
     return batch._replace(ids_BZHW=torch.where(cut_margin(batch.mask(), margin), ids, ~ids))
 
 
 def drawn_batches(dataset: VolumeDataset, numbers: Numbers, config: Config, device: torch.device) -> Iterator[Any]:
-    """Endless batches as the recipe has them drawn: by DataLoader workers, which augment, too, one thread each; else on
-    a processor as samples that are not augmented yet, for a GPU as places on it.
+    """Endless batches: augmented samples if DataLoader workers draw them (one thread each); else samples that are not
+    augmented yet (CPU), or a :class:`PlacedBatch` (GPU).
 
     Args:
-        dataset: to draw from; DataLoader workers need its volumes in memory.
-        numbers: the samples of each batch.
-        config: the recipe, with ``training.workers`` settled.
-        device: the one that trains, where targets are made.
+        dataset: the dataset to draw from.
+        numbers: sample numbers of each batch.
+        config: the recipe; ``training.workers`` None counts as 0.
+        device: the device that trains and makes targets.
     """
     workers = config.training.workers or 0
     if workers:
@@ -103,12 +103,12 @@ def drawn_batches(dataset: VolumeDataset, numbers: Numbers, config: Config, devi
 def placed_batches(
     dataset: VolumeDataset, numbers: Iterable[Sequence[int]], device: torch.device
 ) -> Iterator[PlacedBatch]:
-    """Batches in order, from volumes on the device where there is room for them, else from windows sent there.
+    """Batches in order: volumes are kept on the device if they fit in half of its free memory; else windows are sent.
 
     Args:
-        dataset: with volumes in the memory of the processor, or read box by box.
-        numbers: the samples of each batch.
-        device: where batches are wanted.
+        dataset: with volumes in CPU memory, or read box by box.
+        numbers: sample numbers of each batch.
+        device: the device for the batches.
     """
     if not dataset.in_memory or DeviceDataset.size(dataset) > free_memory(device) / 2:
         return (place_windows([dataset[number] for number in chosen], device) for chosen in numbers)
@@ -117,20 +117,20 @@ def placed_batches(
 
 
 def _border(dataset: VolumeDataset) -> int:
-    """Voxels around volumes that no window leaves; one more for the neighbours of the last voxels."""
+    """Voxels around a volume that a window can reach, and one more for the neighbours of the last voxels."""
     assert dataset.augment is not None
     return longest_reach(dataset.augment, dataset.patch, dataset.margin) + 1
 
 
 class DeviceDataset:
-    """The volumes of a dataset on a device, with a border: grey values repeated there, ids not to be used."""
+    """The volumes of a dataset on a device, with a border in y and x of repeated grey values and masked ids."""
 
     def __init__(self, dataset: VolumeDataset, device: torch.device) -> None:
         self.border = _border(dataset)
         self.places: dict[Source, tuple[int, int]] = {}
-        """Where the voxels of each volume begin, and where it is said which of a section were read."""
+        """For each volume the start of its voxels, and of the map that says which voxels of a section are real."""
         self.held: dict[Source, Held] = {}
-        """Where it lies what a teacher says of each volume."""
+        """Position of the teacher's affinities of each volume."""
         images, ids, known, codes = [], [], [], [torch.zeros(1, dtype=torch.uint8)]
         at, at_known, at_codes = 0, 0, 1
         bytes_only = all(source.whole()[0].dtype == torch.uint8 for source in dataset.sources)
@@ -153,7 +153,7 @@ class DeviceDataset:
 
     @staticmethod
     def size(dataset: VolumeDataset) -> int:
-        """Bytes that the volumes of a dataset would take, twice: while they are put together."""
+        """Bytes needed to put the volumes of a dataset on the device: twice their size, while they are concatenated."""
         border = 2 * _border(dataset)
         shapes = [source.region.shape for source in dataset.sources]
         voxels = sum(z * (y + border) * (x + border) for z, y, x in shapes)
@@ -163,7 +163,7 @@ class DeviceDataset:
         return 2 * (voxels * (4 + (1 if each == 1 else 4)) + codes)
 
     def place(self, spots: Sequence[Spot]) -> PlacedBatch:
-        """A batch of samples that lie here."""
+        """A batch of samples of these volumes."""
         pieces = tuple(PlacedSample(spot.number, spot.warp, self._teacher(spot), spot.labelled) for spot in spots)
         return PlacedBatch(self.voxels, self.codes, tuple(self._window(spot) for spot in spots), pieces)
 
@@ -189,13 +189,13 @@ class DeviceDataset:
 
 
 def _held(teacher: TeacherAffinities, start: int) -> Held:
-    """The place of what a teacher says, once it lies in contiguous memory from ``start`` on."""
+    """Position of a teacher's affinities stored contiguously from ``start`` on."""
     z, y, x = teacher.codes_EZYX.shape[1:]
     return Held(teacher.offsets, start, (z * y * x, y * x, x, 1))
 
 
 def _bordered(image_ZYX: Tensor, border: int) -> Tensor:
-    """With its last voxels repeated around it in y and x."""
+    """Pad an image in y and x by repeating its edge voxels."""
     for axis in (1, 2):
         size = image_ZYX.shape[axis]
         image_ZYX = image_ZYX.index_select(axis, torch.arange(-border, size + border).clamp(0, size - 1))
@@ -203,7 +203,7 @@ def _bordered(image_ZYX: Tensor, border: int) -> Tensor:
 
 
 def place_windows(samples: Sequence[Sample], device: torch.device) -> PlacedBatch:
-    """A batch of samples that were cut out, sent to a device."""
+    """Send samples that were cut out already to a device as one batch."""
     bytes_only = all(sample.image_ZYX.dtype == torch.uint8 for sample in samples)
     greys, ids, known, windows = [], [], [], []
     codes, pieces = [torch.zeros(1, dtype=torch.uint8)], []
@@ -216,7 +216,7 @@ def place_windows(samples: Sequence[Sample], device: torch.device) -> PlacedBatc
         greys.append(image.flatten())
         ids.append(torch.where(sample.mask_ZYX, sample.labels_ZYX, -1).flatten())
         known.append((shrink(real) if between else real).flatten().int() - 1)
-        # An image without a warp is narrower than its labels: no place before it is looked at.
+        # An image without a warp has no margin, unlike its labels; the positions before it are never read.
         start = at_grey - (rows - image_rows) // 2 * image_row - (row - image_row) // 2
         window = Window(
             (rows, row),
@@ -232,7 +232,7 @@ def place_windows(samples: Sequence[Sample], device: torch.device) -> PlacedBatc
             codes.append(sample.teacher.codes_EZYX.flatten())
             at_codes += codes[-1].numel()
         pieces.append(PlacedSample(sample.number, sample.warp, held, sample.labelled))
-    # The neighbours of the last voxels, which count nothing.
+    # Padding: neighbours of the last voxels are read with weight 0.
     greys.append(greys[-1].new_zeros(max(window.grey[2] for window in windows) + 1))
     voxels = FlatVoxels(*(_sent(torch.cat(parts), device) for parts in (greys, ids, known)))
     return PlacedBatch(voxels, _sent(torch.cat(codes), device), tuple(windows), tuple(pieces))

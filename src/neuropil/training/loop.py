@@ -1,4 +1,4 @@
-"""The training loop, to be read top to bottom."""
+"""The training loop; the functions stand in the order in which they are called."""
 
 from __future__ import annotations
 
@@ -63,21 +63,21 @@ def train(
     """Train a network as the config says.
 
     Args:
-        config: what to train on, what and how.
+        config: the recipe.
         out: folder for ``checkpoints/last.pt``, ``checkpoints/best.pt``, ``config.yaml`` and ``tensorboard/``.
         resume: a checkpoint to continue exactly: weights, average, optimizer, iteration, clock and sample stream.
         pretrained: a checkpoint to take only the weights from.
-        teacher: a checkpoint or the name of a model whose affinities are learned with the labels, and in their place
-            where a volume has none; computed once, into ``out/teacher``.
-        layout: names of numbered checkpoints and of the folder of events, where other programs expect their own.
+        teacher: checkpoint or name of a model whose affinities are learned in addition to the labels, or instead of
+            them in volumes without labels; computed once, into ``out/teacher``.
+        layout: names of numbered checkpoints and of the TensorBoard folder, for other programs that expect their own.
 
     Returns:
         Path of the last checkpoint. ``best.pt`` next to it has the lowest loss on ``data.validation``; without
-        validation volumes it is the last one. Ctrl-C and SIGTERM finish the step and save before they end the run.
+        validation volumes it is the last one. Ctrl-C, SIGTERM and SIGHUP finish the step and save before the run ends.
 
     Raises:
-        NeuropilError: volumes that do not fit the config, an output folder that cannot be written, a loss or a
-            gradient that is no longer a number. The checkpoints that are there then are older, and whole.
+        NeuropilError: volumes that do not fit the config, an output folder that cannot be written, or a loss or
+            gradient that is NaN or infinite. Earlier checkpoints stay complete.
 
     >>> train(Config(), "nowhere")
     Traceback (most recent call last):
@@ -101,7 +101,7 @@ def _train(
     teacher: Path | str | None,
 ) -> Path:
     settings, asked = config.training, config
-    # What it learns from. Sample n is a function of the seed and n alone, so going on only takes the iteration.
+    # Sample n depends on the seed and n only, so that resuming needs no more than the iteration.
     fabric = start_fabric(settings, convolves_with_ours(build_network(config.model)))
     if teacher:
         config = with_teacher(teacher, config, out, fabric)
@@ -139,10 +139,10 @@ def _train(
 
 
 def tell_idle_edges(config: Config, dataset: VolumeDataset, loud: bool) -> None:
-    """Say (if ``loud``) which offsets cannot be learned: both their ends are never in one patch, or never labelled.
+    """Print (if ``loud``) which offsets cannot be learned: longer than the patch, or without pairs of labelled voxels.
 
     Raises:
-        NeuropilError: that is so of all of them.
+        NeuropilError: no offset can be learned.
     """
     patch, offsets = config.training.patch, config.model.offsets
     long = [o for o in offsets if any(abs(n) >= p for n, p in zip(o, patch, strict=True))]
@@ -160,7 +160,7 @@ def tell_idle_edges(config: Config, dataset: VolumeDataset, loud: bool) -> None:
 
 
 UNTIMED, TIMED = 2, 8
-"""Steps at the start that say nothing about the speed, and those after them that are timed."""
+"""Steps at the start that are not timed, since they are slower, and the number of timed steps after them."""
 
 
 def go_on(
@@ -171,7 +171,7 @@ def go_on(
     request: StopRequest,
     monitor: Monitor,
 ) -> Step:
-    """Learn from where the run stands to its end, judging and saving on the way; how far it came."""
+    """Train from ``step`` to the end of the run, with validation and checkpoints; returns the last step."""
     config, settings = run.config, run.config.training
     started, check = time.monotonic() - step.seconds, NanCheck(run.folder, run.fabric.device)
     first, warm = step.iteration, step.seconds
@@ -204,7 +204,7 @@ def go_on(
 
 
 class Learned(NamedTuple):
-    """What one step saw and did."""
+    """Batch, output, loss and gradient of one step."""
 
     batch: Batch
     logits: torch.Tensor
@@ -214,20 +214,20 @@ class Learned(NamedTuple):
 
 
 def prepared(run: Run, samples: Iterator[Any], ahead: bool | None = None) -> Generator[Batch]:
-    """Batches on the device, augmented, with their targets; a GPU learns from one while the next is made.
+    """Augmented batches with targets, on the device; on a GPU the next one is made during the step.
 
     Args:
-        run: the recipe, and the device.
-        samples: what :func:`drawn_batches` draws.
-        ahead: whether a batch is made before it is asked for. None: on a GPU. On a processor both want the same cores,
-            and taking turns is faster: 0.14 s a step against 0.17 on two.
+        run: has the recipe and the device.
+        samples: from :func:`drawn_batches`.
+        ahead: whether to make the next batch in advance. None: on a GPU only. On a CPU both would compete for the same
+            cores: 0.17 s a step instead of 0.14 s on two cores.
     """
     device, streams = run.fabric.device, torch.get_device_module(run.fabric.device)
     if not (device.type != "cpu" if ahead is None else ahead):
         while True:
             yield ready(next(samples), run.config, run.fabric)
     side = streams.Stream()
-    side.wait_stream(streams.current_stream())  # for volumes that are on their way
+    side.wait_stream(streams.current_stream())  # volumes may still be on their way to the GPU
 
     def make() -> Batch:
         with streams.stream(side):
@@ -244,7 +244,7 @@ def prepared(run: Run, samples: Iterator[Any], ahead: bool | None = None) -> Gen
 
 
 def ready(drawn: Any, config: Config, fabric: Fabric) -> Batch:
-    """A batch of what was drawn, on the device."""
+    """Make a batch on the device from what :func:`drawn_batches` yields."""
     if isinstance(drawn, PlacedBatch):
         return prepare_together(drawn, config, config.training.seed, config.augment)
     drawn = drawn if fabric.device.type == "cpu" else fabric.to_device(drawn)
@@ -254,7 +254,7 @@ def ready(drawn: Any, config: Config, fabric: Fabric) -> Batch:
 
 
 def lend(batch: Batch, stream: Any) -> None:
-    """Keep the memory of a batch, which another stream made, until this one has done with it."""
+    """Keep the memory of a batch, which another CUDA stream made, until ``stream`` has used it."""
     made = [part for one in batch.auxiliary for part in (one.target_BCZYX, one.validity_BCZYX)]
     for part in (*batch, *made):
         if isinstance(part, torch.Tensor) and part.is_cuda:
@@ -262,7 +262,7 @@ def lend(batch: Batch, stream: Any) -> None:
 
 
 def learn(run: Run, step: Step, stream: Iterator[Batch], monitor: Monitor, check: NanCheck) -> Learned:
-    """One step of the optimizer, over as many batches as its gradient is averaged from."""
+    """One optimizer step; its gradient is averaged over ``optimizer.accumulate`` batches."""
     settings, fabric = run.config.optimizer, run.fabric
     for part in range(1, settings.accumulate + 1):
         with monitor.waiting():
@@ -273,12 +273,12 @@ def learn(run: Run, step: Step, stream: Iterator[Batch], monitor: Monitor, check
             logits = run.network(batch.image_BCZYX.to(memory_format=torch.channels_last_3d))
             found = compute_losses(logits, batch, run.config, across)
             check.see("loss", found.loss, batch, step.iteration + 1)
-            # Each rank holds its part of the gradient of the common loss; ranks are averaged, parts must be summed.
+            # Each rank has a part of the gradient of the common loss. Parts must be summed, but DDP averages ranks.
             fabric.backward(found.loss * (fabric.world_size / settings.accumulate))
     limit = settings.clip or math.inf
     gradient = fabric.clip_gradients(run.network, run.optimizer, max_norm=limit, error_if_nonfinite=False)
     gradient = torch.zeros(()) if gradient is None else gradient
-    if run.config.training.precision != "fp16":  # whose scale is found by trying: steps that overflow are left out
+    if run.config.training.precision != "fp16":  # its gradient scaler skips steps that overflow
         check.see("gradient", gradient, batch, step.iteration + 1)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
@@ -287,11 +287,11 @@ def learn(run: Run, step: Step, stream: Iterator[Batch], monitor: Monitor, check
 
 
 LONGEST_SILENCE = 10.0
-"""Seconds after which a line is printed even if ``log_every`` has not come."""
+"""Seconds after which progress is printed even before ``log_every`` steps are over."""
 
 
 def report(learned: Learned, run: Run, step: Step, monitor: Monitor) -> None:
-    """Show progress and scalars when they are due; rarely, since reading values waits for a GPU."""
+    """Log progress, scalars and images when they are due; reading values waits for the GPU, so not at every step."""
     settings = run.config.training
     if step.iteration % settings.log_every == 0 or monitor.silent() > LONGEST_SILENCE:
         done = share_done(run.config, step)
@@ -310,7 +310,7 @@ def share_done(config: Config, step: Step) -> float:
 
 
 def validate(run: Run, step: Step, validation: Validation, monitor: Monitor) -> Step:
-    """Judge the average on held-out patches; save ``best.pt`` when the loss is the lowest so far."""
+    """Compute the validation loss of the averaged weights; save ``best.pt`` if it is the lowest so far."""
     judged = validation.judge(run) if run.fabric.global_rank == 0 else (None, {})
     loss, scores = run.fabric.broadcast(judged)
     if loss is None:

@@ -45,13 +45,13 @@ class Monitor:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Time spent on getting the next batch."""
+        """Count the time inside as waiting for the next batch."""
         start = time.monotonic()
         yield
         self.waited += time.monotonic() - start
 
     def silent(self) -> float:
-        """Seconds since the last line of progress; never on ranks that show nothing."""
+        """Seconds since the last line of progress; 0 on ranks that print nothing."""
         return time.monotonic() - self.since if self.writer is not None else 0.0
 
     def scalars(self, iteration: int, found: Losses, rate: float, gradient: float, done: float, left: float) -> None:
@@ -86,7 +86,7 @@ class Monitor:
             print(state, flush=True)
 
     def validation(self, iteration: int, loss: float, scores: dict[str, float], best_before: float) -> None:
-        """Write the loss on held-out patches, and the scores of a segmentation where there is one."""
+        """Write the validation loss, and the scores of a segmentation if there are any."""
         if self.writer is not None:
             self.writer.add_scalar("loss/validation", loss, iteration)
             for name, score in scores.items():
@@ -100,7 +100,7 @@ class Monitor:
             self.segments = scores.get("segments", math.inf)
 
     def ended(self, step_is_warm: bool) -> None:
-        """Warn of a run that has learned too little to be of use, as far as it can be seen."""
+        """Warn of a run that ended before its warm-up, or whose last validation box became one segment."""
         if self.writer is None:
             return
         if not step_is_warm:
@@ -129,18 +129,18 @@ class Monitor:
 
 
 FEW = 500
-"""Steps below which a network has learned little: 500 left adapted Rand errors of 0.3, 2,000 of 0.2 (scores.md)."""
+"""Steps below which a network has learned little: adapted Rand errors 0.3 after 500, 0.2 after 2,000 (scores.md)."""
 
 
 def forecast(config: Config, size: VoxelSize | None, iteration: int, seconds: float, step: float) -> str:
-    """How many steps a run by the clock will make, and if that is little, what makes it more.
+    """A line with the number of steps that a run limited by minutes will make, and a hint if they are too few.
 
     Args:
-        config: the recipe; its ``training.minutes`` is set.
-        size: of a voxel, nm.
+        config: the recipe; ``training.minutes`` is set.
+        size: voxel size in nm, z y x.
         iteration: steps made.
-        seconds: time that took, over all parts of the run.
-        step: seconds of one step from now on.
+        seconds: training time so far, over all parts of the run.
+        step: seconds of one step.
 
     >>> recipe = Config.from_dict({"training": {"minutes": 7, "patch": [32, 64, 64]}})
     >>> print(forecast(recipe, (8, 8, 8), 10, 20.0, 2.0))
@@ -165,7 +165,7 @@ def forecast(config: Config, size: VoxelSize | None, iteration: int, seconds: fl
 
 
 def _round(count: float) -> str:
-    """To two digits, with thousands apart."""
+    """A number rounded to two digits, with commas between thousands."""
     unit = max(1, 10 ** (len(str(int(count))) - 2))
     return f"{round(count / unit) * unit:,}"
 
@@ -176,13 +176,13 @@ def colours(labels_YX: Tensor) -> Tensor:
     >>> tuple(colours(torch.tensor([[0, 1], [2, 2]])).shape)
     (3, 2, 2)
     """
-    # Multiples of irrational numbers, modulo 1, spread evenly however many ids there are.
+    # Multiples of irrational numbers, modulo 1, are spread evenly for any number of ids.
     golden = torch.tensor([0.618034, 0.754878, 0.569840], device=labels_YX.device)[:, None, None]
     return (0.25 + 0.75 * (labels_YX * golden % 1)) * (labels_YX > 0)
 
 
 def rgb_channels(offsets: Offsets, order: Literal["xyz", "zyx"] = "xyz") -> list[int]:
-    """The channels shown as red, green and blue: x, y and z neighbours where they are there, else the first ones.
+    """The channels shown as red, green and blue: x, y and z neighbours if present, else the first other ones.
 
     With ``zyx`` red is z and blue is x.
 

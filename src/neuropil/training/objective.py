@@ -1,4 +1,4 @@
-"""The loss of a batch, term by term, weighted as the config says."""
+"""The loss of a batch: the sum of its terms, weighted as the config says."""
 
 from __future__ import annotations
 
@@ -25,18 +25,27 @@ from neuropil.training.batches import Batch
 
 
 class Losses(NamedTuple):
-    """Loss of a batch, and the terms it is the sum of."""
+    """Loss of a batch, and its terms."""
 
     loss: Tensor
-    """The weighted sum of all terms; a scalar, of all devices together."""
+    """The weighted sum of all terms, a scalar over all devices."""
     terms: dict[str, Tensor]
     """Each term before its weight, detached."""
 
 
 def compute_losses(logits_BCZYX: Tensor, batch: Batch, config: Config, across: Across = alone) -> Losses:
-    """Score the logits of a batch: those of affinities, then of auxiliary targets, then of coarser levels.
+    """The loss of logits whose channels are affinities, then auxiliary targets, then affinities of coarser levels.
 
-    In evaluation mode the network gives affinities only, and only they are scored.
+    In evaluation mode a network returns affinities only, and the loss has only their terms.
+
+    Args:
+        logits_BCZYX: output of the network.
+        batch: the targets.
+        config: has the weights of the terms.
+        across: sums a value over all devices.
+
+    Raises:
+        NeuropilError: no term has a weight above 0.
     """
     loss, edges = config.loss, len(config.model.offsets)
     if loss.terms:
@@ -70,7 +79,7 @@ def _sum_up(weighed: dict[str, tuple[float, Tensor]]) -> Losses:
 def _classic_terms(
     logits_BCZYX: Tensor, batch: Batch, loss: LossConfig, across: Across
 ) -> dict[str, tuple[float, Tensor]]:
-    """Each term on its channels, the mean over devices; networks that leave auxiliary channels away are not asked."""
+    """Each of ``loss.terms`` on its channels, mean over devices; without terms on channels that the network lacks."""
     binary = [made for made in batch.auxiliary if made.task.kind == "binary"]
     target = torch.cat([batch.target_BEZYX, *(made.target_BCZYX for made in binary)], 1)
     valid = torch.cat(
@@ -94,7 +103,7 @@ def _affinity_terms(
     target, valid = batch.target_BEZYX, batch.validity_BEZYX
     weighed: dict[str, tuple[float, Tensor]] = {}
     if loss.bce:
-        asked = loss.edge_weights  # sent without waiting for a GPU
+        asked = loss.edge_weights  # sent without synchronising with the GPU
         weights = None if asked is None else torch.tensor(asked).to(logits_BEZYX.device, non_blocking=True)
         weighed["bce"] = (
             loss.bce,
@@ -124,7 +133,7 @@ def _affinity_terms(
 def _auxiliary_term(
     logits_BCZYX: Tensor, made: AuxiliaryTarget, loss: LossConfig, across: Across
 ) -> tuple[float, Tensor]:
-    """Weight and cost of an auxiliary target: cross-entropy of yes and no, squared error of numbers."""
+    """Weight and loss of an auxiliary target: cross-entropy for binary ones, squared error for the others."""
     kind, name = made.task.kind, made.task.name.split()[0]
     weight = {
         "erosion": loss.aux_erosions,

@@ -12,12 +12,12 @@ from neuropil.config import Config
 
 
 def make_optimizer(network: nn.Module, config: Config, device: str = "cpu") -> torch.optim.Optimizer:
-    """The optimizer of a recipe; norms and biases are not decayed, since pulling them to 0 only fights the norm.
+    """The optimizer of a recipe, without weight decay on normalisation layers and biases.
 
     Args:
-        network: whose weights follow the gradient.
+        network: the network to train.
         config: the recipe.
-        device: where they will lie, ``cuda`` for example. On GPUs Adam is fused, except with the scaler of fp16.
+        device: type of the weights' device, such as ``cuda``. On GPUs Adam is fused, except with the scaler of fp16.
     """
     settings = config.optimizer
     matrices = [p for p in network.parameters() if p.ndim > 1]
@@ -31,18 +31,18 @@ def make_optimizer(network: nn.Module, config: Config, device: str = "cpu") -> t
 
 
 def start_average(network: nn.Module) -> AveragedModel:
-    """The average of the weights that is judged, predicted with and shipped; :func:`update_average` keeps it."""
+    """The moving average of the weights, used for validation and prediction; :func:`update_average` updates it."""
     return AveragedModel(network, use_buffers=True)
 
 
 @torch.no_grad()
 def update_average(average: AveragedModel, network: nn.Module, config: Config, done: float) -> None:
-    """Take up the weights of this step, in a few kernels and without waiting for a GPU.
+    """Add the weights of this step to the average, without synchronising with the GPU.
 
-    A running average whose memory grows with the run, so that the random start is forgotten at once; with
-    ``optimizer.swa`` the plain mean, which only copies until its share of the run begins.
+    An exponential moving average whose decay grows up to ``optimizer.ema``, so that the random start is soon forgotten.
+    With ``optimizer.swa``: the mean over the last ``swa`` share of the run; before that a copy.
     """
-    settings, seen = config.optimizer, int(average.n_averaged)  # the count lies on the processor
+    settings, seen = config.optimizer, int(average.n_averaged)  # the count is in CPU memory
     keep = seen / (seen + 1) if settings.swa else min(settings.ema, (1 + seen) / (10 + seen))
     held, new = ([*part.parameters(), *part.buffers()] for part in (average.module, network))
     pairs = list(zip(held, new, strict=True))
@@ -59,7 +59,7 @@ def update_average(average: AveragedModel, network: nn.Module, config: Config, d
 
 @torch.no_grad()
 def measure_norms(average: AveragedModel, images: Iterable[Tensor]) -> None:
-    """Measure the statistics of batch norms anew: those of averaged weights are not the average of statistics."""
+    """Measure the running statistics of batch norms for the averaged weights; averaged statistics would be wrong."""
     norms = [m for m in average.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not norms:
         return

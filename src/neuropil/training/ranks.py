@@ -1,4 +1,4 @@
-"""Training on several devices: starting ranks, summing over them, and agreeing on when to stop."""
+"""Training on several devices: starts ranks, sums over them, and lets them stop at the same step."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from neuropil.models.precision import computes_in_bf16, say
 
 
 def start_fabric(settings: TrainingConfig, own: bool) -> Fabric:
-    """Fabric on the wanted devices, in bf16 where the hardware has it and the config allows it.
+    """Start Fabric on the devices of the config, in bf16 if the hardware supports it and the config allows it.
+
+    Under ``torchrun`` each process is one rank. Ranks communicate by gloo on CPUs, by NCCL on GPUs.
 
     Args:
-        settings: a recipe's section.
-        own: whether the network is one of ours, which are computed in bf16 on processors, too.
+        settings: a recipe's section ``training``.
+        own: whether the network uses neuropil's convolutions, which compute in bf16 on CPUs, too.
 
-    Under ``torchrun`` each process is one rank of the run. On processors ranks talk through gloo, on GPUs through NCCL.
+    Raises:
+        NeuropilError: ``cuda`` without a GPU, or ``dp`` or ``fp16`` on a CPU.
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise NeuropilError("training.device is cuda but no GPU is visible; use auto or cpu")
@@ -39,7 +42,7 @@ def start_fabric(settings: TrainingConfig, own: bool) -> Fabric:
     if accelerator == "cuda" and precision == "32-true":
         exact = "TF32, with 10 bits after the point" if torch.backends.cudnn.allow_tf32 else "float32 as it is"
         say(f"convolutions in fp32 use {exact} (torch.backends.cudnn.allow_tf32)")
-    for name in ("lightning_fabric", "lightning_utilities"):  # which tells of options that are ours
+    for name in ("lightning_fabric", "lightning_utilities"):  # they log options that the user did not set
         logging.getLogger(name).setLevel(logging.WARNING)
     fabric = Fabric(
         accelerator=accelerator,
@@ -53,10 +56,10 @@ def start_fabric(settings: TrainingConfig, own: bool) -> Fabric:
 
 
 def end_group_at_exit() -> None:
-    """Once no rank waits for another: at exit, end the threads of gloo before the interpreter ends.
+    """Destroy the process group at exit, so that gloo's threads end before the interpreter does.
 
-    A thread that lets go of a tensor after that aborts the process. Not for a rank that fails in the middle of a step:
-    it would wait for the other ranks, which wait for it.
+    A thread that frees a tensor after that would abort the process. Call it only when all ranks are done: a rank that
+    fails in the middle of a step would wait for the others, which wait for it.
     """
     if dist.is_available() and dist.is_initialized():
         atexit.register(_end_group)
@@ -90,10 +93,10 @@ def _nodes() -> int:
 
 
 def prepare_norms(network: nn.Module, config: Config, fabric: Fabric) -> nn.Module:
-    """Batch norms that count over all ranks, where the recipe asks for them and GPUs are there.
+    """The network with SyncBatchNorm in place of batch norms if the recipe asks for it.
 
     Raises:
-        NeuropilError: asked for on a processor, where PyTorch has no such norm.
+        NeuropilError: it does, without GPUs; PyTorch has no such norm for CPUs.
     """
     if config.model.normalisation != "sync_batch":
         return network
@@ -104,7 +107,7 @@ def prepare_norms(network: nn.Module, config: Config, fabric: Fabric) -> nn.Modu
 
 
 class _Across(torch.autograd.Function):
-    """The sum over all ranks; its gradient is that of this rank's part, because ranks average gradients later."""
+    """The sum over all ranks; its gradient is only that of this rank's part, because DDP averages over ranks later."""
 
     @staticmethod
     def forward(ctx: Any, total: Tensor) -> Tensor:
@@ -118,7 +121,7 @@ class _Across(torch.autograd.Function):
 
 
 def across(total: Tensor) -> Tensor:
-    """A sum over this rank's batch → the sum over the batches of all ranks.
+    """Sum a value over all ranks; differentiable.
 
     >>> across(torch.tensor(2.0)).item()
     2.0
@@ -131,9 +134,9 @@ def across(total: Tensor) -> Tensor:
 
 @torch.no_grad()
 def share_norms(network: nn.Module) -> None:
-    """Average the running statistics of batch norms over all ranks, which saw different samples.
+    """Average the running statistics of batch norms over all ranks.
 
-    Without it only those of the first rank would be kept. Variances are those within the batch of a rank.
+    Otherwise only those of the first rank would be saved. Variances are those within the batch of a rank.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return
@@ -149,7 +152,7 @@ def share_norms(network: nn.Module) -> None:
 
 
 def agree(fabric: Fabric, seconds: float, stop: bool) -> tuple[float, bool]:
-    """The latest clock of all ranks, and whether any of them was told to stop: they must end at the same step."""
+    """The longest time of all ranks, and whether any of them must stop, so that all end at the same step."""
     if fabric.world_size == 1:
         return seconds, stop
     both = torch.tensor([seconds, float(stop)], dtype=torch.float64, device=fabric.device)

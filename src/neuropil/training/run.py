@@ -1,4 +1,4 @@
-"""A training run: its parts, its start, its checkpoints, and how it resumes."""
+"""The state of a training run: how it starts, saves checkpoints and resumes."""
 
 from __future__ import annotations
 
@@ -30,62 +30,62 @@ from neuropil.volumes.identity import stamp
 from neuropil.volumes.marks import FIRST_LINE
 
 IRRELEVANT = {"device", "workers", "log_every", "image_every", "image_order", "checkpoint_every"}
-"""Settings of training that change nothing about what is learned."""
+"""Settings of ``training`` that do not change the result."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far a run has come."""
+    """Progress of a run."""
 
     iteration: int = 0
     """Optimizer steps made."""
     seconds: float = 0.0
     """Wall-clock time spent training, over all parts of the run."""
     best: float = float("inf")
-    """Lowest held-out loss so far."""
+    """Lowest validation loss so far."""
     stale: int = 0
-    """Validations since it fell."""
+    """Validations since then."""
     drop: float = 1.0
-    """What the plateau schedule has made of the learning rate."""
+    """Factor of the plateau schedule on the learning rate."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where in its folder a run leaves what other programs look for."""
+    """File names in the folder of a run that other programs expect."""
 
     numbered: str = "checkpoints/iteration_{:08d}.pt"
     """Name of a numbered checkpoint by its iteration; see ``training.keep_last``."""
     tensorboard: str = "tensorboard"
-    """Folder of the events."""
+    """Folder of the TensorBoard events."""
 
 
 PLAIN = Layout()
-"""What ``neuropil train`` leaves."""
+"""The layout of ``neuropil train``."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run learns and where it leaves it."""
+    """Network, optimizer and settings of a run, and the folder for its results."""
 
     config: Config
     fabric: Fabric
-    """Devices and number format."""
+    """Devices and precision."""
     network: Any
-    """The network as Fabric wrapped it: precision and devices are its business."""
+    """The network, wrapped by Fabric, which handles precision and devices."""
     average: AveragedModel
-    """Exponential moving average of the weights: what is judged, predicted with and shipped."""
+    """Moving average of the weights, used for validation and prediction."""
     optimizer: torch.optim.Optimizer
     folder: Path
     voxel_size: VoxelSize | None
-    """nm, of the training volumes: prediction warns of images at another scale."""
+    """nm, of the training volumes; prediction warns of images with another one."""
     layout: Layout = PLAIN
     grey_values: GreyValues | None = None
-    """Of the training volumes: prediction warns of images that look otherwise."""
+    """Grey values of the training volumes; prediction warns of images with other ones."""
     stamps: Mapping[str, Any] = field(default_factory=dict)
-    """Of each file that is learned from, by its path: a resumed run tells which have changed."""
+    """Stamp of each training file, by its path; a resumed run prints which have changed."""
 
     def keep(self, step: Step, last: int) -> None:
-        """Give ``last.pt`` a numbered name too, and forget all but the ``last`` of those."""
+        """Link ``last.pt`` to a numbered name, and remove all but the newest ``last`` numbered checkpoints."""
         if not last or self.fabric.global_rank:
             return
         numbered = self.folder / self.layout.numbered.format(step.iteration)
@@ -95,7 +95,7 @@ class Run:
             old.unlink()
 
     def save(self, name: str, step: Step) -> Path:
-        """Write ``checkpoints/NAME``: weights, average, optimizer, progress, and the config; by one rank for all."""
+        """Write ``checkpoints/NAME`` with weights, average, optimizer, progress and config; on the first rank only."""
         path = self.folder / "checkpoints" / name
         if self.fabric.global_rank:
             return path
@@ -128,7 +128,7 @@ def start_run(
     pretrained: Path | str | None,
     layout: Layout = PLAIN,
 ) -> Run:
-    """A fresh network (or a pretrained one), its average and its optimizer.
+    """Build a new (or pretrained) network, its average and its optimizer.
 
     Raises:
         NeuropilError: a patch that the network shrinks too far; weights of another network; a norm that needs GPUs; a
@@ -136,7 +136,7 @@ def start_run(
     """
     sharing = fabric.world_size if config.model.normalisation == "sync_batch" else 1
     check_spread(config.model, config.training.patch, config.training.batch * sharing)
-    if fabric.device.type == "cpu":  # images and targets alone; a GPU says it by itself
+    if fabric.device.type == "cpu":  # images and targets only; a GPU raises an error of its own
         bytes_each = prod(config.training.patch) * (4 + len(config.model.offsets))
         expect_memory(config.training.batch * bytes_each, "a batch", "make training.batch or training.patch smaller")
     torch.manual_seed(config.training.seed)
@@ -151,10 +151,10 @@ def start_run(
 
 
 def start_from(network: nn.Module, config: Config, pretrained: Path | str, loud: bool = True) -> None:
-    """Put the weights of a trained model that fit into a new network, and say (if ``loud``) which do not, and why.
+    """Load the weights of a trained model that fit into a new network; print (if ``loud``) which do not, and why.
 
     Raises:
-        NeuropilError: not one fits; the keys of the model section that differ are named.
+        NeuropilError: none fits; the keys of the model section that differ are named.
     """
     content = read_checkpoint(pretrained)
     theirs = Config.from_dict(content["config"], f"the config in {pretrained}").model
@@ -177,10 +177,10 @@ def start_from(network: nn.Module, config: Config, pretrained: Path | str, loud:
 
 
 def check_folder(config: Config, out: Path) -> None:
-    """Refuse to train into a folder that holds the run of another recipe, whose checkpoints would be replaced.
+    """Refuse to train into a folder with the run of another recipe, whose checkpoints would be replaced.
 
     Raises:
-        NeuropilError: so it is; the keys that differ are named.
+        NeuropilError: there is such a run; the keys that differ are named.
     """
     known = out / "config.yaml"
     if not (out / "checkpoints" / "last.pt").exists() or not known.exists():
@@ -196,7 +196,7 @@ def check_folder(config: Config, out: Path) -> None:
 
 
 def _learned_from(config: Config) -> dict[str, Any]:
-    """Every setting that changes what is learned, as ``section.key``."""
+    """All settings that change the result of training, as ``section.key``."""
     sections = ("data", "model", "augment", "loss", "optimizer", "training")
     found = {f"{s}.{key}": value for s in sections for key, value in config.to_dict()[s].items()}
     spare = {"data.test", *(f"training.{name}" for name in IRRELEVANT)}
@@ -204,7 +204,7 @@ def _learned_from(config: Config) -> dict[str, Any]:
 
 
 def plain(network: Any) -> nn.Module:
-    """The network without what Fabric, DDP and data parallelism wrapped around it."""
+    """The network without the wrappers of Fabric, DDP and DataParallel."""
     inner: nn.Module = network.module
     while isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
         inner = inner.module
@@ -212,10 +212,11 @@ def plain(network: Any) -> nn.Module:
 
 
 def restore(run: Run, path: Path) -> Step:
-    """Load weights, average and optimizer of a checkpoint into a fresh run; returns how far it had come.
+    """Load weights, average and optimizer of a checkpoint into a new run; returns its progress.
 
     Raises:
-        NeuropilError: no checkpoint, weights of another network, or one without an optimizer (weights only).
+        NeuropilError: no checkpoint, weights of another network, a checkpoint without an optimizer (weights only), or
+            a teacher given to only one of the two runs.
     """
     content = read_checkpoint(path)
     if "optimizer" not in content:
@@ -230,7 +231,7 @@ def restore(run: Run, path: Path) -> Step:
         print(f"note: {line}", flush=True)
     load_weights(run.average.module, content, path)
     load_weights(plain(run.network), {"weights": content["weights"]}, path)
-    # Whether Adam is fused is a matter of the device, which may be another one now.
+    # Whether Adam is fused depends on the device, which may be another one now.
     for theirs, ours in zip(content["optimizer"]["param_groups"], run.optimizer.param_groups, strict=True):
         theirs["fused"] = ours["fused"]
     run.optimizer.load_state_dict(content["optimizer"])
@@ -247,7 +248,7 @@ def stamps_of(config: Config) -> dict[str, Any]:
 
 
 def _changes(run: Run, content: dict[str, Any]) -> list[str]:
-    """What is another than when a checkpoint was written: keys of the recipe, files that are learned from."""
+    """Lines about what has changed since a checkpoint was written: keys of the recipe, training files."""
     theirs, ours = _learned_from(Config.from_dict(content["config"], "the checkpoint")), _learned_from(run.config)
     lines = [
         f"{key} was {theirs.get(key)}, is {ours[key]} from here on" for key in ours if ours[key] != theirs.get(key)
@@ -259,10 +260,10 @@ def _changes(run: Run, content: dict[str, Any]) -> list[str]:
 
 
 def expect_results(out: Path) -> None:
-    """Refuse now, before any work, a folder that cannot be written or in which files of others would be replaced.
+    """Refuse, before any work, a folder that cannot be written.
 
     Raises:
-        NeuropilError: so it is.
+        NeuropilError: it cannot, or files that are not neuropil's would be replaced.
     """
     for name in ("last.pt", "best.pt"):
         expect_output(out / "checkpoints" / name, is_checkpoint)
@@ -270,5 +271,5 @@ def expect_results(out: Path) -> None:
 
 
 def write_config(config: Config, out: Path) -> None:
-    """Leave the resolved config next to what it makes."""
+    """Write the complete config, with all defaults, into the folder of the run."""
     write_text(out / "config.yaml", FIRST_LINE + config_to_yaml(config))

@@ -1,4 +1,4 @@
-"""The learning rate over a run, by how much of the run is done."""
+"""The learning rate schedule of a run: warm-up and decay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from neuropil.choices import Schedule
 from neuropil.config import OptimizerConfig
 
 WARM = 0.05
-"""Share of a run by iterations or by the clock after which it is warm, however few iterations that were."""
+"""Share of a run after which the warm-up ends at the latest, also if that is fewer iterations."""
 
 
 def is_warm(settings: OptimizerConfig, iteration: int, done: float) -> bool:
@@ -21,7 +21,13 @@ def is_warm(settings: OptimizerConfig, iteration: int, done: float) -> bool:
 
 
 def learning_rate(settings: OptimizerConfig, iteration: int, done: float, drop: float = 1.0) -> float:
-    """The learning rate of the next step; ``drop`` is what a plateau has made of it so far.
+    """The learning rate of the next step.
+
+    Args:
+        settings: the recipe's section ``optimizer``.
+        iteration: iterations already made.
+        done: share of the run that is over, in [0, 1].
+        drop: factor of the plateau schedule so far.
 
     >>> learning_rate(OptimizerConfig(schedule="steps", learning_rate=1.0, warmup=0), 10, done=0.8)
     0.25
@@ -44,8 +50,8 @@ def rate(schedule: Schedule, iteration: int, warmup: int, done: float) -> float:
     Args:
         schedule: ``linear`` and ``cosine`` go to zero; ``constant``, ``steps`` and ``plateau`` stay at 1 here.
         iteration: iterations already made.
-        warmup: iterations over which the factor rises linearly from 1/warmup to what the schedule says; fewer where
-            5 % of the run are over before.
+        warmup: iterations over which the factor rises linearly from 1/warmup to that of the schedule; fewer if 5 % of
+            the run are over before.
         done: share of the run that is over, in [0, 1]; by iterations or by the clock.
 
     >>> rate("linear", 100, 10, 0.25), round(rate("cosine", 100, 10, 0.5), 3), rate("constant", 4, 10, 0.0)

@@ -1,4 +1,4 @@
-"""Stop a run: on request, after a checkpoint is written; at a NaN loss, with the batch that caused it."""
+"""Stop a run: on a signal, after a checkpoint is saved; or at a NaN loss, saving the batch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from neuropil.errors import NeuropilError
 from neuropil.training.batches import Batch
 
 LONGEST_STEP = 30.0
-"""Seconds that a step may take after a request to terminate, before the run is ended without its checkpoint."""
+"""Seconds that a step may take after SIGTERM or SIGHUP, before the run is ended without its checkpoint."""
 
 
 class StopRequest:
-    """While entered, Ctrl-C, SIGTERM and SIGHUP are noted, not obeyed at once: the step is finished, then saved.
+    """A context in which Ctrl-C, SIGTERM and SIGHUP do not end the run at once: the step is finished and saved first.
 
-    A second one ends the run where it stands, as does a step that is not finished ``LONGEST_STEP`` seconds after the
-    first SIGTERM or SIGHUP, even one that hangs in native code. A SIGHUP that was ignored at the start stays ignored.
+    A second signal ends the run at once, and so does a step that takes longer than ``LONGEST_STEP`` seconds after the
+    first SIGTERM or SIGHUP, even if it hangs in native code. A SIGHUP that was ignored at the start stays ignored.
     """
 
     def __init__(self, longest_step: float = LONGEST_STEP) -> None:
@@ -34,21 +34,21 @@ class StopRequest:
 
     @property
     def signal(self) -> int | None:
-        """The signal that asked to stop; reading it says that the loop has seen it."""
+        """The signal that asked to stop, if any; reading it also tells the watcher that a step was finished."""
         if not self._signal:
             return None
         self._noticed.set()
         return self._signal
 
     def __enter__(self) -> StopRequest:
-        # Only the main thread may handle signals; a run in another one is stopped by whoever started it.
+        # Python handles signals in the main thread only; a run in another thread cannot be stopped this way.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 if signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
             self._pipe = os.pipe()
             os.set_blocking(self._pipe[1], False)
-            # Python's own handlers wait for native code to return; the bytes in this pipe do not.
+            # Python's handlers wait until native code returns; this pipe gets the signal at once.
             signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
             self._watcher = threading.Thread(target=self._watch, args=(self._pipe[0],), daemon=True)
             self._watcher.start()
@@ -62,7 +62,7 @@ class StopRequest:
         if self._pipe is not None:
             signal.set_wakeup_fd(-1)
             self._noticed.set()
-            os.close(self._pipe[1])  # ends the thread, which must not outlive the interpreter
+            os.close(self._pipe[1])  # ends the watcher thread, which must end before the interpreter
             self._watcher.join(5)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -71,7 +71,7 @@ class StopRequest:
         self._signal = number
 
     def _watch(self, pipe: int) -> None:
-        """In a thread: end the process at the second request, or when no step finishes after the first."""
+        """In a thread: end the process at the second SIGTERM or SIGHUP, or if no step finishes after the first."""
         first = 0
         while content := os.read(pipe, 1):
             number = content[0]
@@ -89,7 +89,7 @@ class StopRequest:
             os._exit(128 + number)
 
     def obey(self) -> None:
-        """End the program as the signal asks: Ctrl-C as always, the others with their exit code."""
+        """End the program: KeyboardInterrupt after Ctrl-C, else SystemExit with 128 + signal."""
         if self._signal in (signal.SIGTERM, signal.SIGHUP):
             raise SystemExit(128 + self._signal)
         raise KeyboardInterrupt
@@ -98,8 +98,8 @@ class StopRequest:
 class NanCheck:
     """Stops a run whose loss or gradient becomes NaN or infinite: its weights can no longer be used.
 
-    On a CPU every value is checked at once, before it reaches the weights. Reading a value from a GPU waits for it:
-    there the check is made by :meth:`raise_if_bad`, before anything is shown or saved.
+    On a CPU every value is checked at once, before it reaches the weights. Reading a value from a GPU would wait for
+    it, so there :meth:`raise_if_bad` makes the check, before anything is logged or saved.
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
@@ -108,7 +108,7 @@ class NanCheck:
         """0, or NaN after the first value that was NaN or infinite."""
 
     def see(self, what: str, value: Tensor, batch: Batch, iteration: int) -> None:
-        """Check a loss or the norm of a gradient; on a GPU without waiting for it."""
+        """Check a loss or the norm of a gradient; on a GPU only remember it."""
         if self.at_once:
             check_finite(what, value.item(), batch, iteration, self.folder)
         else:
@@ -118,13 +118,13 @@ class NanCheck:
         """Wait for the device, and stop the run if any value since the last call was NaN or infinite.
 
         Raises:
-            NeuropilError: so it was; the batch that is left behind is the present one, not always the one to blame.
+            NeuropilError: one was; the saved batch is the present one, which is not always the cause.
         """
         check_finite("loss or its gradient", float(self._memory), batch, iteration, self.folder)
 
 
 def check_finite(what: str, value: float, batch: Batch, iteration: int, folder: Path) -> None:
-    """Stop a run whose loss is NaN or infinite, and leave the batch for inspection.
+    """Stop a run whose loss is NaN or infinite, and save the batch for inspection.
 
     Raises:
         NeuropilError: the value is infinite or NaN.

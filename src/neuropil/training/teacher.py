@@ -1,4 +1,4 @@
-"""Distillation: learn from another network, whose affinities are computed once and stored next to the run."""
+"""Distillation: the affinities of another network (teacher) as targets, computed once and stored with the run."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from neuropil.volumes import image_digest
 
 
 def with_teacher(teacher: Path | str, config: Config, out: Path, fabric: Fabric) -> Config:
-    """The recipe with a teacher's affinities for every volume of ``data.train``, computed where they are not there yet.
+    """The recipe with a teacher's affinities for every volume of ``data.train``; computes those that are missing.
 
-    They lie in ``OUT/teacher/N.zarr``, one byte for each edge and voxel: so training turns, flips and crops them with
-    the labels and never runs the teacher, whose one pass costs more than a small network's whole step.
+    They are stored in ``OUT/teacher/N.zarr``, one byte for each edge and voxel. Training crops, flips and turns them
+    with the labels and never runs the teacher, which would take longer than a training step of a small network.
 
     Args:
         teacher: a checkpoint, or the name of a model that comes with the package.
-        config: what to train on; volumes may lack labels.
+        config: the recipe; its volumes may lack labels.
         out: the run's folder.
-        fabric: the first of its ranks computes, on its device, while the others wait.
+        fabric: the first rank computes on its device while the others wait.
 
     Raises:
-        NeuropilError: no such model, one that knows none of the recipe's edges, or a volume that names affinities.
+        NeuropilError: no such model, one with none of the recipe's offsets, or a volume that has a teacher already.
     """
     if named := [f"data.train[{n}].teacher" for n, pair in enumerate(config.data.train) if pair.teacher]:
         raise NeuropilError(f"--teacher computes affinities, and {named[0]} names some; give only one of them")
@@ -54,7 +54,7 @@ def with_teacher(teacher: Path | str, config: Config, out: Path, fabric: Fabric)
 
 
 def _predict(model: Model, pair: VolumePair, target: Path, device: str) -> None:
-    """Affinities of the part of a volume that is drawn from; nothing to do where the same ones are there."""
+    """Predict the training region of a volume, unless the same affinities are there already."""
     opened = open_pair(pair)
     image, box = opened.image, opened.region()
     settings = changed(model.config.predict, {"keep": "all", "encoding": "logit8"}, "the teacher's predict section")
@@ -67,7 +67,7 @@ def _predict(model: Model, pair: VolumePair, target: Path, device: str) -> None:
     note, asked = target.with_suffix(".json"), json.dumps(made_from, indent=1)
     if target.exists() and note.exists() and note.read_text() == asked:
         return
-    print(f"computing what the teacher says of {pair.image}, voxels {box}: {target}", flush=True)
+    print(f"computing the teacher's affinities of {pair.image}, voxels {box}: {target}", flush=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     with ProgressDisplay() as progress:
         predict_volume(model, image, target, settings, box=box, device=device, progress=progress)

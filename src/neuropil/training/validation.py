@@ -1,4 +1,4 @@
-"""Validation: the loss on held-out patches and, if wanted, the scores of a segmentation of a held-out box."""
+"""Validation: the loss on held-out patches and, if asked for, scores of a segmentation of a held-out box."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from neuropil.volumes import Metadata, Volume, array_volume
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 PATCHES = 8
-"""Held-out patches on which a checkpoint is judged: always the same ones, so that losses compare."""
+"""Number of validation patches; always the same ones, so that losses are comparable."""
 
 
 class Validation:
-    """Fixed, unaugmented patches of ``data.validation``; none where that is empty."""
+    """Fixed patches of ``data.validation`` without augmentation; none if it is empty."""
 
     def __init__(self, config: Config, fabric: Fabric) -> None:
         self.config, self.fabric = config, fabric
@@ -44,7 +44,7 @@ class Validation:
 
     @torch.no_grad()
     def judge(self, run: Run) -> tuple[float | None, dict[str, float]]:
-        """Mean loss of the averaged weights, None without validation volumes; and scores where they are asked for."""
+        """Mean loss of the averaged weights, None without validation volumes; and scores if they are asked for."""
         if self.dataset is None:
             return None, {}
         run.average.eval()
@@ -57,7 +57,7 @@ class Validation:
         return sum(losses) / len(losses), self.scores(run) if self.config.training.segment_validation else {}
 
     def scores(self, run: Run) -> dict[str, float]:
-        """Adapted Rand error and VI in bits on a box in the middle of the first volume, as the recipe segments."""
+        """:func:`segmentation_scores` on a box in the middle of the first validation volume."""
         wanted = self.config.training.segment_validation
         assert wanted is not None
         pair = open_pair(self.config.data.validation[0])
@@ -75,11 +75,10 @@ class Validation:
 
 
 def segmentation_scores(affinities: Volume, labels: NDArray[Any], settings: SegmentConfig) -> dict[str, float]:
-    """Adapted Rand error and VI in bits of what ``segment`` makes of affinities with these settings, and how many
-    segments there are (before the minimum size, where the threshold is open).
+    """Adapted Rand error, VI in bits and number of segments of affinities segmented with these settings.
 
-    Where the settings leave the threshold open, each score is the one at the threshold that is best for it, and the
-    segments are those at the one for VI.
+    If the settings have no threshold, each score is that at its own best threshold; the segments are then counted at
+    the best threshold for VI, before the minimum size.
 
     >>> import numpy as np
     >>> labels = np.repeat([[[1, 1, 2, 2]]], 4, axis=1)

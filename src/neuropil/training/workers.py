@@ -1,4 +1,4 @@
-"""The number of DataLoader workers: a fixed rule, so that a recipe gives the same run on the same machine."""
+"""The number of DataLoader workers, by a fixed rule, so that a recipe gives the same run on the same machine."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from neuropil.geometry import Triple
 from neuropil.models.checkpoint import read_checkpoint
 
 EACH = 2**17
-"""Voxels of a batch for one process, which augments about five million a second: as many as a GPU learns from."""
+"""Voxels of a batch for each worker. A worker augments about five million voxels a second."""
 
 
 def choose_workers(device: str, cores: int, batch: int, patch: Triple, in_memory: bool) -> int:
-    """Processes that draw and augment samples, where the recipe leaves it open.
+    """Number of DataLoader workers if the recipe does not set it.
 
-    On a processor none: they would want the cores that the network computes on. For a GPU none either where volumes
-    are kept in memory, since it reads and augments whole batches itself. Where volumes are read box by box, one for
-    each 131,072 voxels of a batch, but a core is left for the network.
+    On a CPU 0, since workers would compete with the network for cores. On a GPU 0 if volumes are kept in memory, since
+    the GPU then cuts out and augments batches itself. If volumes are read box by box, one worker for each 131,072
+    voxels of a batch; one core is left for the network.
 
     >>> choose_workers("cuda", 16, 4, (20, 192, 192), in_memory=False)
     15
@@ -34,13 +34,13 @@ def choose_workers(device: str, cores: int, batch: int, patch: Triple, in_memory
 
 
 def settle_workers(config: Config, fabric: Fabric, in_memory: bool, resume: Path | str | None) -> int:
-    """The number that ``training.workers`` stands for: its own, that of the run it goes on with, or the rule's, said.
+    """The number of workers: ``training.workers`` if set, else that of a resumed run, else by the rule; prints it.
 
     Args:
         config: the recipe.
         fabric: the devices.
-        in_memory: whether all volumes are.
-        resume: the checkpoint of a run that is continued, which goes on with its own number.
+        in_memory: whether all volumes are kept in memory.
+        resume: the checkpoint of a run that is continued, with its number of workers.
     """
     settings = config.training
     if settings.workers is not None:
@@ -58,7 +58,7 @@ def settle_workers(config: Config, fabric: Fabric, in_memory: bool, resume: Path
 
 
 def with_workers(config: Config, workers: int) -> Config:
-    """The recipe with this number.
+    """The recipe with this number of workers.
 
     >>> with_workers(Config(), 3).training.workers
     3
