@@ -14,10 +14,10 @@ from torch import nn
 from forks import python
 from neuropil import Box, Config, NeuropilError
 from neuropil.config import PredictConfig
-from neuropil.inference import canvas, predict, predict_volume, resumable
+from neuropil.inference import canvas, journal, predict, predict_volume, resumable
 from neuropil.models import build_network
 from neuropil.models.checkpoint import Model, save_checkpoint
-from neuropil.volumes import LOGIT8, Metadata, array_volume, open_volume, write_volume
+from neuropil.volumes import LOGIT8, Metadata, array_volume, atomic, open_volume, write_volume
 
 TILES = {"tile": (6, 24, 24), "overlap": (2, 6, 6), "tta": 4, "device": "cpu"}
 
@@ -338,3 +338,19 @@ def test_a_run_that_was_killed_in_its_last_moments_is_not_mixed_up(tmp_path, mod
     given = [tmp_path / file for file in ("older.h5", "image.h5", "truth.npy", f"out/{name}")]
     done = python("-c", ENDS, checkpoint, *given)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_folder_is_held_until_its_name_is_free(tmp_path, image, model, monkeypatch):
+    """A process that begins between the release and the removal would lose its files."""
+    refused = []
+
+    def set_aside(path):
+        with pytest.raises(NeuropilError, match="another process is predicting"):
+            journal.Journal(path)
+        refused.append(path)
+        return atomic.set_aside(path)
+
+    monkeypatch.setattr(journal, "set_aside", set_aside)
+    predict_volume(model, image, tmp_path / "a.zarr", **into())
+    assert refused == [tmp_path / "a.zarr.unfinished"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.zarr"]

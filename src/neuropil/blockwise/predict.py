@@ -27,7 +27,6 @@ from neuropil.inference.resumable import (
 from neuropil.models.checkpoint import model_digest
 from neuropil.progress import ProgressCallback, ProgressCounter
 from neuropil.volumes import Volume, open_volume, spare_input
-from neuropil.volumes.atomic import remove_folder
 from neuropil.volumes.location import absolute_path, parse_location
 from neuropil.volumes.tissue import Tissue
 
@@ -78,7 +77,7 @@ def predict_blocks(
 
         Runner(executor, progress).run_all([tasks], mark)
         put_into_place(journal, request, target)
-    remove_folder(unfinished(target))
+        journal.remove()
 
 
 def _plan(

@@ -13,6 +13,7 @@ refused.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
-from neuropil.volumes.atomic import replacing
+from neuropil.volumes.atomic import replacing, set_aside
 from neuropil.volumes.formats.zarr import chunk_files
 from neuropil.volumes.locks import locked
 from neuropil.volumes.marks import anything
@@ -106,6 +107,15 @@ class Journal:
         """Record that a cell is on disk."""
         self._done.write("\n{} {} {}\n".format(*cell))
         self._done.flush()
+
+    def remove(self) -> None:
+        """Delete the folder and release its lock: not before the name is free, or another process would begin in it.
+
+        Its files are closed before they are deleted: NFS keeps open ones.
+        """
+        gone = set_aside(self.folder)
+        self.close()
+        shutil.rmtree(gone, ignore_errors=True)
 
     def close(self) -> None:
         """Release the lock on the folder."""

@@ -89,10 +89,10 @@ def predict_volume(
                 _predict_into(journal, request, chosen, progress)
             except NeuropilError:
                 if not journal.done():  # nothing to continue: wrong input leaves nothing behind
-                    remove_folder(journal.folder)
+                    journal.remove()
                 raise
             put_into_place(journal, request, target)
-    remove_folder(unfinished(target))
+            journal.remove()
 
 
 def unfinished(target: Location) -> Path:

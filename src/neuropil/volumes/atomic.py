@@ -222,11 +222,16 @@ GONE = ".gone"
 
 def remove_folder(path: Path) -> None:
     """Delete a folder, if it is there, under another name: half of one must not be taken for one to go on with."""
+    shutil.rmtree(set_aside(path), ignore_errors=True)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a folder that is to be deleted, if it is there; its new path."""
     half = path.with_name(path.name + GONE)
     shutil.rmtree(half, ignore_errors=True)  # of a process that was stopped here
     with contextlib.suppress(OSError):
-        path = path.rename(half)
-    shutil.rmtree(path, ignore_errors=True)
+        return path.rename(half)
+    return path
 
 
 def remove(path: Path) -> None:
