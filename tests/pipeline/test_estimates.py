@@ -60,3 +60,11 @@ def test_time_is_told_before_the_work(monkeypatch, work, words):
     assert error.endswith("neuropil: the work begins\n")  # after a line on absent chunks, where it is the first
     assert "1,000,000,000,000 voxels of image.zarr: about" in told
     assert "hours" in told
+
+
+def test_a_box_that_leaves_the_volume_is_told_before_the_work(folder):
+    for words in ("convert image.zarr b.zarr", "predict snemi3d image.zarr -o a.zarr"):
+        code, told, error = neuropil(*words.split(), "--box", "0:1000000000000000,0:5,0:5")
+        assert code == 2
+        assert "leaves image.zarr, which holds 0:10000,0:10000,0:10000" in error
+        assert "hours" not in told

@@ -26,8 +26,10 @@ def tell_work(volume: Volume, doing: str, needed: int, box: Box | None = None, *
         by_blocks: whether memory holds some blocks at a time only.
 
     Raises:
-        NeuropilError: there is less memory than needed.
+        NeuropilError: there is less memory than needed, or the box leaves the volume.
     """
+    if box is not None:
+        volume.check_box(box)
     voxels = (box or volume.box).size
     if voxels >= LARGE:
         cores = thread_count(None)

@@ -221,9 +221,13 @@ class Volume:
     def __repr__(self) -> str:
         return f"Volume({self.path!r}, {self.shape}, {self.dtype})"
 
-    def _index(self, box: Box) -> Index:
+    def check_box(self, box: Box) -> None:
+        """Raise a NeuropilError where a box leaves the volume."""
         if not self.box.contains(box):
             raise NeuropilError(f"box {box} leaves {self.path}, which holds {self.box}")
+
+    def _index(self, box: Box) -> Index:
+        self.check_box(box)
         return (slice(None),) * (len(self.shape) - 3) + box.relative_to(self.metadata.start).slices
 
 
