@@ -7,16 +7,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROWS = re.findall(r"^\| (?!to change)([^|-][^|]*?) \| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+PATTERNS = {
+    ".py": r"^(?:    )?(?:def|class) (\w+)|^(?:    )?(\w+)(?:: [^=\n]+)? = ",  # methods and fields, too
+    ".hpp": r"^(?:class|struct) (\w+)|^[a-z][^(\n;]* (\w+)\(",
+}
 WANTED = [
-    *("file format", "score", "loss", "augmentation", "target", "minimises", "network", "option", "kernel"),
-    *("blocks", "classic", "encoding"),
+    *("file format", "metric", "loss", "augmentation", "target", "minimises", "network", "option", "kernel"),
+    *("score", "blocks", "engine", "classic", "encoding", "step", "layer"),
 ]
 
 
 def places(row: str) -> tuple[list[Path], list[str]]:
     """The paths of a row, and the names that stand in it."""
     quoted = re.findall(r"`([^`]+)`", row)
-    return [ROOT / text for text in quoted if "/" in text], [text for text in quoted if text.isidentifier()]
+    paths = [ROOT / text for text in quoted if "/" in text and " " not in text]
+    return paths, [text for text in quoted if text.isidentifier() and text != "evaluate"]
 
 
 @pytest.mark.parametrize(("what", "where"), ROWS, ids=[what for what, _ in ROWS])
@@ -25,9 +30,12 @@ def test_paths_and_names_exist(what, where):
     assert paths, what
     assert not [path for path in paths if not path.exists()]
     files = [file for path in paths for file in (path.rglob("*.[ph]*") if path.is_dir() else [path])]
-    text = "\n".join(file.read_text(encoding="utf-8") for file in files if file.suffix in (".py", ".hpp"))
-    defined = set(re.findall(r"^(?:def|class) (\w+)|^(\w+)(?:: [^=\n]+)? = ", text, re.MULTILINE))
-    assert not set(names) - {name for pair in defined for name in pair}, what
+    defined = set()
+    for file in files:
+        if file.suffix in PATTERNS:
+            for found in re.finditer(PATTERNS[file.suffix], file.read_text(encoding="utf-8"), re.MULTILINE):
+                defined |= set(found.groups())
+    assert not set(names) - defined, what
 
 
 @pytest.mark.parametrize("word", WANTED)

@@ -2,10 +2,9 @@
 
 import ast
 import importlib
+from functools import cache
 from pathlib import Path
 from types import FunctionType
-
-import pytest
 
 import neuropil
 
@@ -38,6 +37,11 @@ ORDER = [
 ]
 
 
+@cache
+def tree(module: Path) -> ast.Module:
+    return ast.parse((SOURCE / module).read_text(encoding="utf-8"))
+
+
 def folder(module: Path) -> str:
     return module.parts[0].removesuffix(".py")
 
@@ -50,10 +54,11 @@ def dotted(module: Path) -> str:
 NAMES = {dotted(module) for module in MODULES} | {"_native"}
 
 
+@cache
 def imports(module: Path) -> set[str]:
     """Modules of the package that a module imports, in functions too, without the ``neuropil.`` in front."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse((SOURCE / module).read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -91,23 +96,24 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
 
 def definitions(module: Path) -> list[ast.FunctionDef | ast.ClassDef]:
     """Public functions and classes at the top level of a module."""
-    body = ast.parse((SOURCE / module).read_text(encoding="utf-8")).body
-    return [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"]
+    return [
+        node for node in tree(module).body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"
+    ]
 
 
 def test_every_folder_has_its_place():
     assert {folder(module) for module in MODULES} - {*ORDER, "__init__", "__main__"} == set()
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
-def test_modules_import_only_from_folders_above(module):
-    here = folder(module)
-    if here in ("__init__", "__main__") or str(module) == DOOR:
-        return
-    below = {
-        name for name in imports(module) if (f := name.split(".")[0]) != here and ORDER.index(f) >= ORDER.index(here)
-    }
-    assert not below, f"{module} is in {here!r} and must not import from {sorted(below)}"
+def test_modules_import_only_from_folders_above():
+    wrong = [
+        f"{module} must not import {name}"
+        for module in MODULES
+        if (here := folder(module)) not in ("__init__", "__main__") and str(module) != DOOR
+        for name in imports(module)
+        if (other := name.split(".")[0]) != here and ORDER.index(other) >= ORDER.index(here)
+    ]
+    assert not wrong, wrong
 
 
 def test_no_modules_import_each_other():
@@ -124,7 +130,7 @@ def test_a_circle_is_found():
 def meanings(module: Path) -> dict[str, str]:
     """Public classes and type aliases of a module, and what defines each."""
     found = {}
-    for node in ast.parse((SOURCE / module).read_text(encoding="utf-8")).body:
+    for node in tree(module).body:
         if isinstance(node, ast.ClassDef):
             found[node.name] = f"class of {module}"
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -144,40 +150,48 @@ def test_a_name_means_one_thing():
     assert not twice, twice
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
-def test_files_can_be_read_in_one_sitting(module):
-    lines = (SOURCE / module).read_text(encoding="utf-8").count("\n")
-    assert lines <= 400, f"{module} has {lines} lines: split it by what its parts do"
+def test_files_can_be_read_in_one_sitting():
+    """Tests, too."""
+    files = [*SOURCE.rglob("*.py"), *Path(__file__).parent.rglob("*.py")]
+    lines = {file: file.read_text(encoding="utf-8").count("\n") for file in files}
+    long = [f"{file} has {many} lines: split it by what its parts do" for file, many in lines.items() if many > 400]
+    assert not long, long
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
-def test_public_things_say_what_they_are(module):
-    text = (SOURCE / module).read_text(encoding="utf-8")
-    assert ast.get_docstring(ast.parse(text)), f"{module} does not say what it is for"
-    silent = [node.name for node in definitions(module) if not ast.get_docstring(node)]
-    assert not silent, f"{module}: no docstring on {', '.join(silent)}"
+def test_public_things_say_what_they_are():
+    silent = [str(module) for module in MODULES if not ast.get_docstring(tree(module))]
+    silent += [
+        f"{module}: {node.name}" for module in MODULES for node in definitions(module) if not ast.get_docstring(node)
+    ]
+    assert not silent, f"no docstring: {silent}"
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
-def test_no_option_is_swallowed(module):
+def test_no_option_is_swallowed():
     """``**kwargs`` would take a mistyped option in silence."""
-    for node in ast.walk(ast.parse((SOURCE / module).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            assert node.args.kwarg is None, f"{module}:{node.lineno}: {node.name}(**{node.args.kwarg.arg})"
+    taken = [
+        f"{module}:{node.lineno}: {node.name}(**{node.args.kwarg.arg})"
+        for module in MODULES
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and node.args.kwarg
+    ]
+    assert not taken, taken
 
 
-@pytest.mark.parametrize("name", neuropil.__all__)
-def test_public_names_resolve_and_public_functions_show_an_example(name):
-    thing = getattr(neuropil, name)
-    assert thing is getattr(importlib.import_module(f"neuropil.{neuropil._HOME[name]}"), name)
-    if isinstance(thing, FunctionType):
-        assert ">>>" in (thing.__doc__ or ""), f"neuropil.{name} has no example"
+def test_public_names_resolve_and_public_functions_show_an_example():
+    for name in neuropil.__all__:
+        thing = getattr(neuropil, name)
+        assert thing is getattr(importlib.import_module(f"neuropil.{neuropil._HOME[name]}"), name)
+        if isinstance(thing, FunctionType):
+            assert ">>>" in (thing.__doc__ or ""), f"neuropil.{name} has no example"
 
 
 def test_public_names_are_few_and_known_to_the_type_checker():
     assert sorted(neuropil.__all__) == sorted(neuropil._HOME)
     assert len(neuropil.__all__) <= 35
-    tree = ast.parse((SOURCE / "__init__.py").read_text(encoding="utf-8"))
-    guarded = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    guarded = [
+        node
+        for node in tree(Path("__init__.py")).body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
     seen = {alias.asname for block in guarded for node in block.body for alias in node.names}
     assert seen == set(neuropil.__all__)

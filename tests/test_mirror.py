@@ -15,7 +15,7 @@ TESTED_IN = {
     "cli/test_chain.py": "cli/predict cli/recipes",
     "cli/test_files.py": "cli/converting cli/info",
     "cli/test_proofreading.py": "proofreading/ranking proofreading/sources",
-    "cli/test_segment.py": "cli/evaluate cli/tune",
+    "cli/test_evaluate.py": "cli/tune",
     "compat/connectomics/test_data_augmentation.py": "compat/connectomics/data/augmentation/build "
     "compat/connectomics/data/augmentation/composition compat/connectomics/data/augmentation/test_augmentor "
     "compat/connectomics/data/augmentation/transforms compat/connectomics/data/augmentation/varying targets/smoothing",
@@ -65,7 +65,7 @@ TESTED_IN = {
 # Files about several modules at once, or about the repository.
 SEVERAL = {
     *("cli/test_bad_input.py", "cli/test_chain.py", "cli/test_config.py", "cli/test_files.py", "cli/test_masks.py"),
-    *("cli/test_hostile.py", "torture/test_torture.py"),
+    *("cli/test_hostile.py", "compat/pytc/test_foreign_files.py", "torture/test_torture.py"),
     *("cli/test_mistakes.py", "cli/test_outputs.py", "cli/test_two_at_once.py", "segmentation/test_doors.py"),
     *("segmentation/test_hostile.py", "volumes/formats/test_conformance.py", "volumes/test_full_disk.py"),
     *("segmentation/test_interrupt.py", "volumes/formats/test_combinations.py", "volumes/formats/test_damage.py"),

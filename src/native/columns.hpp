@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 
+#include <stdexcept>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -144,6 +145,7 @@ auto with_score(const ScoreTuple& chosen, Use&& use) {
     if (name == "mean") return use(Mean<Index>());
     if (name == "max") return use(Extreme<Index, true>());
     if (name == "min") return use(Extreme<Index, false>());
+    if (name != "quantile") throw std::invalid_argument("expected mean, max, min or quantile, got " + name);
     return use(Quantile<Index>(percent, code_bits));
 }
 

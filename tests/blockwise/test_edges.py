@@ -229,3 +229,12 @@ def test_no_edges_are_kept_that_nobody_needs(tmp_path, score):
         across -= set() if axis in (1, 2) and level < 4 else {f"across{axis}-0"}
         assert left - waiting == across
     assert segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", config, block=(4, 4, 6)) > 0
+
+
+def test_a_kernel_refuses_a_score_that_it_does_not_know():
+    """Taken as a quantile of 0 %, an unknown score would give a tree without an error."""
+    codes = np.random.default_rng(0).integers(0, 255, (3, 4, 6, 6), np.uint8)
+    graph = neuropil.region_graph(codes, np.arange(1, 145, dtype=np.uint64).reshape(4, 6, 6))
+    columns = [graph.a.astype(np.uint64), graph.b.astype(np.uint64), *graph.columns[2:]]
+    with pytest.raises(ValueError, match="expected mean, max, min or quantile, got cubic"):
+        merge(columns, graph.bins, np.zeros(graph.nodes + 1, np.uint8), Score("cubic"), graph.encoding, 0.0)

@@ -1,5 +1,7 @@
 """On real tissue, as the shipped model sees it, blocks do not show: every score, every shape of block, any workers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from neuropil.config import PredictConfig, SegmentConfig
 from neuropil.evaluation.tuning import tune_pairs
 from neuropil.inference import predict_volume
 from neuropil.segmentation import segment
-from neuropil.volumes import open_volume
+from neuropil.volumes import open_volume, write_volume
 from real_data import SNEMI3D
 from reference.partitions import partition
 
@@ -29,13 +31,16 @@ BLOCKS = [
 
 @pytest.fixture(scope="module")
 def predicted(tmp_path_factory):
-    """The folder of affinities of a box of held-out sections: all that the model predicts, and their nearest ones."""
+    """Affinities of held-out sections: all that the model predicts for a box, nearest ones, those of a wider box."""
     folder = tmp_path_factory.mktemp("real")
-    for keep in ("nearest", "all"):
-        image = open_volume(SNEMI3D / "image.h5")
-        predict_volume(
-            "snemi3d", image, folder / f"{keep}.zarr", PredictConfig(tta=1, keep=keep), box=BOX, device="cpu"
-        )
+    image, chosen = open_volume(SNEMI3D / "image.h5"), PredictConfig(tta=1, keep="all")
+    predict_volume("snemi3d", image, folder / "whole.zarr", chosen, box=WIDE, device="cpu")
+    whole = open_volume(folder / "whole.zarr")
+    offsets = whole.metadata.offsets
+    nearest = [offsets.index(offset) for offset in neuropil.NEAREST]
+    for name, box, channels in (("all", BOX, list(range(12))), ("nearest", BOX, nearest), ("wide", WIDE, nearest)):
+        meta = replace(whole.metadata, origin=box.start, offsets=tuple(offsets[n] for n in channels))
+        write_volume(folder / f"{name}.zarr", whole.read(box)[channels], meta)
     return folder
 
 
@@ -74,10 +79,8 @@ def test_the_mutex_watershed_of_fragments_with_long_edges(tmp_path, predicted, b
     check(predicted, "all.zarr", SegmentConfig(method="mutex", fragments=True, bias=(-0.5,)), block, tmp_path)
 
 
-def test_every_threshold(tmp_path):
-    image, path = open_volume(SNEMI3D / "image.h5"), tmp_path / "nearest.zarr"
-    predict_volume("snemi3d", image, path, PredictConfig(tta=1, keep="nearest"), box=WIDE, device="cpu")
-    pair = (open_volume(path), open_volume(SNEMI3D / "labels_z000-099.h5"))
+def test_every_threshold(tmp_path, predicted):
+    pair = (open_volume(predicted / "wide.zarr"), open_volume(SNEMI3D / "labels_z000-099.h5"))
     found = tune_blocks([pair], block=(3, 23, 31), work=tmp_path / "work").curve
     expected = tune_pairs([pair]).curve
     assert len(expected) > 300

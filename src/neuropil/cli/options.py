@@ -148,7 +148,8 @@ def read_segment(snippet: Path | None, options: dict[str, Any], by_blocks: bool 
         values["fragments"] = True
     for name in unused_settings(values, values["method"], values["min_size"] or 0, values["fragments"]):
         if name in given:
-            raise NeuropilError(f"--{name} does nothing with --method {values['method']}; leave it out")
+            option = f"--{name.replace('_', '-')}"
+            raise NeuropilError(f"{option} does nothing with --method {values['method']}; leave it out")
     return Config.from_dict({"segment": values}, f"{snippet} and options" if snippet else "options").segment
 
 

@@ -90,11 +90,10 @@ def tune(
                 raise NeuropilError(f"--box {box} is {before} in one volume and {area} in {one}; write out its ends")
             typer.echo(f"scored on {area}" + (f" of {one}" if more else ""))
             pairs.append((volume, truth))
-        given = None if box is None else area
-        for volume, _ in pairs:
-            part = (read_block(block) or BLOCK) if by_blocks else area.shape if area else None
+            part = (read_block(block) or BLOCK) if by_blocks else area.shape
             needed = memory_needed(volume, settings, tuning=True, part=part)
             tell_work(volume, "tuning", needed, area, by_blocks=by_blocks)
+        given = None if box is None else area
         if out is not None:
             Tuning.expect(out)
         if by_blocks:

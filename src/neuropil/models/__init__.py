@@ -18,7 +18,8 @@ def build_network(model: ModelConfig) -> nn.Module:
     Returns:
         A module from float ``[B, 1, Z, Y, X]`` in [0, 1], any size, to logits ``[B, len(offsets), Z, Y, X]``. In
         training mode the logits of auxiliary targets and of coarser levels follow, where the recipe asks for them; a
-        network of PyTorch Connectomics returns those of auxiliary targets always.
+        network of PyTorch Connectomics returns those of auxiliary targets always. A network may tell ``multiple``, by
+        how much it pools along each axis, and ``tile``, the one size that it takes.
 
     Raises:
         NeuropilError: a network of MONAI, which is not installed.

@@ -1,6 +1,6 @@
-"""The file formats: one module each, and this table of them. No other module names a format.
+"""The table of file formats. A format is a module here that exports a ``FORMAT``; the other modules are shared parts.
 
-To add one, write a module that exports a ``FORMAT`` and list it here.
+To add one, write such a module and list it here.
 """
 
 from neuropil.volumes.formats import hdf5, mrc, n5, nifti, npy, nrrd, precomputed, sections, tiff, tiles, zarr
