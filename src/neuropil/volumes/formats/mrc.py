@@ -18,6 +18,9 @@ from neuropil.volumes.metadata import Metadata, parse_voxel_size
 from neuropil.volumes.volume import ArrayStore, Mode, Volume, arranged
 
 _MODES = {0: "bytes", 1: "int16", 2: "float32", 6: "uint16", 12: "float16"}
+_KNOWN_MODES = {*_MODES, 4}
+_STAMPS = {b"\x44\x44": "<", b"\x44\x41": "<", b"\x11\x11": ">"}
+"""Modes and stamps by which mrcfile finds the order of bytes."""
 _IMOD = 1146047817
 """The stamp of IMOD, next to which its flags lie."""
 _SIGNED, _STANDARD_ORIGIN, _HALF_BYTES = 1, 4, 16
@@ -71,8 +74,11 @@ def _check_length(path: str) -> None:
         head = file.read(216)
     if len(head) < 216:
         return  # mrcfile says what is missing
-    guess = "<" if struct.unpack_from("<i", head, 12)[0] in _MODES else ">"  # as mrcfile does, of a wrong stamp
-    (length,) = struct.unpack_from({0x44: "<", 0x11: ">"}.get(head[212], guess) + "i", head, 92)
+    order = _STAMPS.get(head[212:214], "<")
+    if struct.unpack_from(f"{order}i", head, 12)[0] not in _KNOWN_MODES:
+        other = ">" if order == "<" else "<"
+        order = other if struct.unpack_from(f"{other}i", head, 12)[0] in _KNOWN_MODES else order
+    (length,) = struct.unpack_from(f"{order}i", head, 92)
     if length > Path(path).stat().st_size:
         raise NeuropilError(f"{path} says that its extended header has {length:,} bytes, more than the file: damaged")
 
