@@ -1,4 +1,4 @@
-"""Networks: a float image in, one logit per voxel and offset out."""
+"""Networks: from a float image to one logit per voxel and offset."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def build_network(model: ModelConfig) -> nn.Module:
 
     Returns:
         A module from float ``[B, 1, Z, Y, X]`` in [0, 1], any size, to logits ``[B, len(offsets), Z, Y, X]``. In
-        training mode the logits of auxiliary targets and of coarser levels follow, where the recipe asks for them; a
-        network of PyTorch Connectomics returns those of auxiliary targets always. A network may tell ``multiple``, by
-        how much it pools along each axis, and ``tile``, the one size that it takes.
+        training mode the logits of auxiliary targets and of coarser levels follow, if the recipe has them; a network of
+        PyTorch Connectomics always returns those of auxiliary targets. A network may have the attributes ``multiple``,
+        its pooling factor on each axis, and ``tile``, the tile size for prediction.
 
     Raises:
         NeuropilError: a network of MONAI, which is not installed.

@@ -1,7 +1,7 @@
-"""Checkpoints: one file that holds config and weights, so that prediction needs nothing else.
+"""Read and write checkpoints: one file with config and weights, all that prediction needs.
 
 A checkpoint is a dictionary of tensors and plain values, written by ``torch.save`` and read with
-``weights_only=True``: opening a downloaded one runs no code of its author.
+``weights_only=True``, so that opening a downloaded file runs no code from it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNREADABLE = (
     *(pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, LookupError, ValueError, OSError),
     *(TypeError, AttributeError, AssertionError),
 )
-"""What torch raises for a file that is damaged: one whose ZIP directory is broken it reads as a plain pickle."""
+"""Errors that torch raises for a damaged file; one with a broken ZIP directory it reads as a plain pickle."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ class Model:
     """float ``[B, 1, Z, Y, X]`` in [0, 1] → logits ``[B, E, Z, Y, X]``, in evaluation mode."""
     config: Config
     info: Mapping[str, Any]
-    """What else the checkpoint tells of itself: name, iteration, voxel size, threshold, scores."""
+    """More about the model: name, iteration, voxel size, threshold, scores."""
 
     @property
     def voxel_size(self) -> VoxelSize | None:
-        """Voxel size (z, y, x) in nm of what it learned from, where that is known."""
+        """Voxel size (z, y, x) in nm of the training volumes; None if it is not known."""
         size = self.info.get("voxel_size") or self.config.data.voxel_size
         return None if size is None else (float(size[0]), float(size[1]), float(size[2]))
 
     @property
     def goes_with(self) -> dict[str, Any]:
-        """What segmentation takes from this model unless told otherwise: threshold, minimum size, the score of both.
+        """Defaults for segmentation that are stored with affinities: threshold, minimum size, and the score of both.
 
         >>> from neuropil.models.checkpoint import load_model
         >>> load_model("snemi3d").goes_with
@@ -67,7 +67,7 @@ class Model:
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint under a temporary name, flush it to disk, rename it: it is whole or it is not there.
+    """Write a checkpoint under a temporary name, flush it to disk, then rename it, so that a file is always complete.
 
     Raises:
         NeuropilError: the folder cannot be written, or the disk is full; an older file of that name stays intact.
@@ -86,7 +86,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a file is a checkpoint of neuropil, by what its first record names; no weight is read."""
+    """Whether a file is a checkpoint of neuropil, by the format named in its first record; no weight is read."""
     found = b""
     with suppress(OSError, zipfile.BadZipFile, KeyError), zipfile.ZipFile(path) as archive:
         first = next(name for name in [*archive.namelist(), ""] if name.endswith("data.pkl") or not name)
@@ -110,16 +110,16 @@ def read_checkpoint(checkpoint: Path | str) -> dict[str, Any]:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()  # torch stores a checksum of each record, and does not look at it
+                damaged = archive.testzip()  # torch stores a checksum of each record, but does not check it
             if damaged is not None:
-                raise NeuropilError(f"{path} is damaged: its record {damaged} is not what its checksum is of")
+                raise NeuropilError(f"{path} is damaged: its record {damaged} does not match its checksum")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
-        # Of a file that is no archive torch tells the byte it stumbled over, and how to run what may lie in it.
+        # For a file that is no archive torch names a byte, and advises to load it without weights_only.
         reason = str(error).strip().splitlines()[:1] if zipfile.is_zipfile(path) else []
         said = reason[0][:200] if reason else "it is damaged, truncated or something else"
-        if "eights only" in said:  # torch advises to run what lies in it
-            said = "it holds something else than tensors and plain values, which is not loaded"
+        if "eights only" in said:  # torch advises to load it without weights_only
+            said = "it holds more than tensors and plain values, and is not loaded since it could run code"
         raise NeuropilError(f"{wrong}: {said}") from error
     if isinstance(content, dict) and "state_dict" in content:
         raise NeuropilError(
@@ -131,18 +131,18 @@ def read_checkpoint(checkpoint: Path | str) -> dict[str, Any]:
 
 
 def as_model(source: Model | Path | str) -> Model:
-    """A model as it is, or loaded from a checkpoint or by its name."""
+    """The model itself, or loaded from a checkpoint or by its name."""
     return source if isinstance(source, Model) else load_model(source)
 
 
 def load_model(path: Path | str, device: str | torch.device = "cpu") -> Model:
     """Load network and config from a checkpoint, ready to predict.
 
-    Where an exponential moving average of the weights was kept, it is taken: it is what training scored.
+    If the checkpoint has an average of the weights, it is used, as in validation.
 
     Args:
         path: a checkpoint of ``neuropil train``, a file of weights, or the name of a model of the package.
-        device: where the network goes.
+        device: the device to put the network on.
 
     Raises:
         NeuropilError: no such file or name, no checkpoint, or weights that do not fit its config.
@@ -155,7 +155,7 @@ def load_model(path: Path | str, device: str | torch.device = "cpu") -> Model:
 
 
 def load_weights(network: nn.Module, content: Mapping[str, Any], path: Path) -> None:
-    """Put a checkpoint's weights, averaged ones first, into a network of the same shape.
+    """Load a checkpoint's averaged weights, or else its plain ones, into a network of the same shape.
 
     Raises:
         NeuropilError: names or shapes differ; the first differences are listed.
@@ -172,14 +172,14 @@ def load_weights(network: nn.Module, content: Mapping[str, Any], path: Path) -> 
 
 
 def load_matching(network: nn.Module, content: Mapping[str, Any], path: Path) -> list[str]:
-    """Put every tensor of a checkpoint whose name and shape agree into a network, averaged ones first.
+    """Load all averaged (or else plain) weights of a checkpoint whose name and shape agree into a network.
 
     Returns:
-        A line on each tensor that was left: those of the network that keep their fresh values, those of the file that
-        have no place.
+        A line for each tensor that was not loaded: those of the network keep their initial values, those of the file
+        are not used.
 
     Raises:
-        NeuropilError: not one agrees.
+        NeuropilError: no weight agrees.
     """
     weights, state = content.get("average") or content["weights"], network.state_dict()
     fitting = {name: value for name, value in weights.items() if name in state and value.shape == state[name].shape}
@@ -198,13 +198,13 @@ def export_weights(
     info: Mapping[str, Any] | None = None,
     compact: bool = False,
 ) -> Path:
-    """Write the weights of a checkpoint as a file to share: averaged ones where there are any, and no optimizer.
+    """Write the weights of a checkpoint as a file to share: averaged ones if there are any, and no optimizer.
 
     Args:
-        checkpoint: what to take them from.
+        checkpoint: a path or the name of a model.
         path: ends in ``.safetensors``.
         config: the recipe to store in place of the checkpoint's, with a tuned ``segment.threshold``, say.
-        info: what else to store of the model (scores, split), in addition to what the checkpoint knows.
+        info: more about the model to store (scores, split), in addition to the checkpoint's ``info``.
         compact: store kernels of convolutions in 16 bits; see :func:`neuropil.models.released.compacted`.
 
     Raises:
@@ -225,7 +225,7 @@ def export_weights(
 
 
 def model_digest(model: Model) -> str:
-    """A digest of a model's weights and of the recipe part that gives them their meaning.
+    """SHA-256 of a model's weights and of the recipe's ``model`` section.
 
     >>> from torch import nn
     >>> len(model_digest(Model(nn.Conv3d(1, 3, 1), Config(), {})))

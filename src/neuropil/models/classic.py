@@ -1,7 +1,8 @@
 """The networks of PyTorch Connectomics (v1) by their names: strided residual U-Nets and a feature pyramid, 3-D and 2-D.
 
-Written from their published description and from what their checkpoints hold, so that weights trained there can be
-used here: Z. Lin et al. 2021, arXiv:2112.05754. A 2-D network is the same with flat kernels, section by section.
+Written from their published description (Z. Lin et al. 2021, arXiv:2112.05754) and from the contents of their
+checkpoints, so that weights trained there can be used here. A 2-D network is the same with flat kernels, section by
+section.
 
 Shape suffixes: B batch, C channel, Z Y X space.
 """
@@ -22,7 +23,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU, "gelu
 
 
 def build_classic(name: str, config: ClassicConfig, out_channels: int) -> nn.Module:
-    """The network of a classic name, freshly initialised: orthogonal kernels, as there.
+    """The network of a classic name, initialised with orthogonal kernels, as in the original.
 
     Args:
         name: ``unet_3d``, ``unet_plus_3d``, ``unet_2d``, ``unet_plus_2d`` or ``fpn_3d``.
@@ -49,7 +50,7 @@ def build_classic(name: str, config: ClassicConfig, out_channels: int) -> nn.Mod
 
 
 class _Style:
-    """What all layers of a network share: padding, norm, activation, and whether sections are apart."""
+    """Settings of all layers of a network: padding, norm, activation, and whether it is 2-D (``flat``)."""
 
     def __init__(self, config: ClassicConfig, flat: bool) -> None:
         self.padding, self.norm_kind, self.activation = config.padding, config.norm, config.activation
@@ -62,7 +63,7 @@ class _Style:
         if self.norm_kind in ("batch", "sync_batch"):
             return nn.BatchNorm3d(width)
         if self.norm_kind == "group":
-            # The original knows widths that its 8 or 16 groups divide only.
+            # The original only allows widths that are multiples of its 8 or 16 groups.
             return nn.GroupNorm(math.gcd(16 if self.flat else 8, width), width)
         return nn.InstanceNorm3d(width) if self.norm_kind == "instance" else nn.Identity()
 
@@ -96,12 +97,12 @@ def _step(isotropic: bool) -> Triple:
 
 
 class ClassicSqueeze(nn.Module):
-    """Weigh channels by what the whole patch holds (J. Hu et al. 2018, arXiv:1709.01507); two layers without bias."""
+    """Squeeze-and-excitation (J. Hu et al. 2018, arXiv:1709.01507): weights of channels by two layers without bias."""
 
     def __init__(self, width: int, style: _Style) -> None:
         super().__init__()
         narrow = width // (16 if style.flat else 4)
-        # Fewer than 16 channels leave none between the layers of the 2-D form: all channels then weigh one half.
+        # With fewer than 16 channels the 2-D form has none between its layers; all weights are then one half.
         self.down = nn.Linear(width, narrow, bias=False) if narrow else None
         self.up = nn.Linear(narrow, width, bias=False) if narrow else None
         self.act = style.act()
@@ -138,7 +139,7 @@ class Block(nn.Module):
 
 
 class Attend(nn.Module):
-    """Every voxel looks at all others (X. Wang et al. 2018, arXiv:1711.07971), added to what was there."""
+    """Non-local block, self-attention of all voxels added to the input (X. Wang et al. 2018, arXiv:1711.07971)."""
 
     def __init__(self, width: int, style: _Style) -> None:
         super().__init__()
@@ -147,7 +148,7 @@ class Attend(nn.Module):
         self.merge = nn.Sequential(nn.Conv3d(half, width, 1), style.norm(width))
 
     def begin(self) -> None:
-        """Start as if it were not there."""
+        """Initialise as the identity."""
         weight = getattr(self.merge[1], "weight", None)
         if weight is not None:
             nn.init.zeros_(weight)
@@ -161,7 +162,7 @@ class Attend(nn.Module):
 
 
 class _Classic(nn.Module):
-    """What the networks have in common: grey values in, and the layer that gives the channels."""
+    """Common part of the networks: normalisation of grey values, 2-D by sections, and the last layer."""
 
     head: nn.Conv3d
 
@@ -187,9 +188,9 @@ def _enlarge(x_BCZYX: Tensor, like_BCZYX: Tensor, corners: bool) -> Tensor:
 
 
 class StridedUNet(_Classic):
-    """Residual U-Net with summed skips, made smaller by strides (or by pooling) and larger by linear interpolation.
+    """Residual U-Net with summed skips; downsampling by strides (or pooling), upsampling by linear interpolation.
 
-    With ``plus``, the coarsest level attends to all of itself, and is added to every level of the decoder.
+    With ``plus``, the coarsest level has self-attention and is added to every level of the decoder.
     """
 
     def __init__(self, config: ClassicConfig, out_channels: int, *, plus: bool, flat: bool) -> None:
@@ -197,7 +198,7 @@ class StridedUNet(_Classic):
         style, widths = _Style(config, flat), config.widths
         thick = [False if flat else one for one in config.isotropy]
         ends = _kernel(config.isotropic and not flat, 5)
-        # Strides keep the corners of odd sizes in place, pools keep the halves of even ones.
+        # Strides are undone with aligned corners (odd sizes), pooling without (even sizes).
         self.corners = not config.pooling
         self.enter = style.layer(1, widths[0], ends)
         self.head = style.head(widths[0], out_channels, ends)
@@ -212,7 +213,7 @@ class StridedUNet(_Classic):
         self.up = nn.ModuleList(style.layer(widths[i + 1], widths[i], _kernel(thick[i + 1])) for i in levels)
         self.decoder = nn.ModuleList(Block(widths[i], widths[i], style) for i in levels)
         self.attend = Attend(widths[-1], style) if plus else None
-        # The original pads what its 1×1×1 kernels see by a voxel, and enlarges that, too.
+        # The original pads the input of its 1×1×1 kernels by a voxel, and upsamples the padding, too.
         rim: Triple = (0 if flat else 1, 1, 1)
         share = (style.layer(widths[-1], widths[i], (1, 1, 1), around=rim) for i in levels)
         self.share = nn.ModuleList(share) if plus else None
@@ -236,7 +237,7 @@ class StridedUNet(_Classic):
 
 
 class FeaturePyramid(_Classic):
-    """Feature pyramid (T.-Y. Lin et al. 2017, arXiv:1612.03144) on a residual encoder, all of one width."""
+    """Feature pyramid network (T.-Y. Lin et al. 2017, arXiv:1612.03144) on a residual encoder."""
 
     def __init__(self, config: ClassicConfig, out_channels: int) -> None:
         super().__init__(config, flat=False)
@@ -267,7 +268,7 @@ class FeaturePyramid(_Classic):
 
 
 def narrow_head(network: nn.Module, channels: Sequence[int]) -> None:
-    """Keep these channels of the last layer, in this order."""
+    """Keep only these channels of the last layer, in this order."""
     assert isinstance(network, _Classic)
     network.head.weight = nn.Parameter(network.head.weight[list(channels)])
     assert network.head.bias is not None

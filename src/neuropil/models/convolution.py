@@ -1,9 +1,9 @@
-"""Convolutions that keep the size of their input, and that are correct in bfloat16 on CPUs.
+"""3-D convolutions that keep the size of their input and are correct in bfloat16 on CPUs.
 
-The oneDNN of torch 2.13 and 2.14 computes bf16 convolutions over three axes wrongly: weight gradients where the input
-has two sections, on processors with AVX512; weight gradients of many more shapes, and the output where the input
-has one section, where AMX is used. Here kernels of one section run over two axes, with z folded into the batch, which
-copies nothing; and weight gradients of deeper kernels in half precision are those of a convolution over two axes.
+The oneDNN of torch 2.13 and 2.14 computes bf16 3-D convolutions wrongly: weight gradients of inputs with two sections,
+on CPUs with AVX512; with AMX weight gradients of many more shapes, and the output of inputs with one section. So here
+kernels of one section run as 2-D convolutions, with z folded into the batch, which copies nothing; and weight gradients
+of deeper kernels in half precision are computed by 2-D convolutions.
 
 Shape suffixes: B batch, C channel in, O channel out, N batch and section, Z Y X space, K L M kernel.
 """
@@ -24,7 +24,7 @@ _backward = torch.ops.aten.convolution_backward
 
 
 class Convolution(nn.Conv3d):
-    """``nn.Conv3d`` with a kernel of odd sizes and zeros around, so that the output is as large as the input.
+    """``nn.Conv3d`` with a kernel of odd sizes and zero padding, so that the output is as large as the input.
 
     Parameters and their names are those of ``nn.Conv3d``.
 
@@ -39,11 +39,11 @@ class Convolution(nn.Conv3d):
     def forward(self, x_BCZYX: Tensor) -> Tensor:
         if self.kernel_size[0] == 1:
             return _by_section(x_BCZYX, self.weight.squeeze(2), self.bias)
-        if x_BCZYX.shape[2] == 1:  # the other sections of the kernel see nothing but zeros
+        if x_BCZYX.shape[2] == 1:  # the other sections of the kernel see only zero padding
             return _by_section(x_BCZYX, self.weight[:, :, self.kernel_size[0] // 2], self.bias)
         if not torch.is_grad_enabled() or not _needs_care(x_BCZYX):
             return super().forward(x_BCZYX)
-        # Cast out here, so that autograd sees it.
+        # Cast outside of the function, so that autograd records it.
         dtype = _dtype(x_BCZYX)
         x = x_BCZYX.to(dtype).contiguous(memory_format=torch.channels_last_3d)
         bias = None if self.bias is None else self.bias.to(dtype)
@@ -52,7 +52,7 @@ class Convolution(nn.Conv3d):
 
 
 def convolves_with_ours(network: nn.Module) -> bool:
-    """Whether every convolution of a network is a :class:`Convolution`, and there is one; they are right with AMX.
+    """Whether a network has convolutions and all are :class:`Convolution`, which is correct with AMX.
 
     >>> convolves_with_ours(nn.Sequential(Convolution(1, 2))), convolves_with_ours(nn.Conv3d(1, 2, 1))
     (True, False)
@@ -62,17 +62,17 @@ def convolves_with_ours(network: nn.Module) -> bool:
 
 
 def _by_section(x_BCZYX: Tensor, weight_OCLM: Tensor, bias_O: Tensor | None) -> Tensor:
-    """A convolution over y and x of every section."""
+    """2-D convolution of every section."""
     padding = (weight_OCLM.shape[2] // 2, weight_OCLM.shape[3] // 2)
     return by_section(lambda x_NCYX: F.conv2d(x_NCYX, weight_OCLM, bias_O, padding=padding), x_BCZYX)
 
 
 def by_section(function: Callable[[Tensor], Tensor], x_BCZYX: Tensor) -> Tensor:
-    """What a function makes of every section, channels last.
+    """Apply a 2-D function to every section; channels last.
 
     Args:
         function: from ``[N, C, Y, X]`` to ``[N, O, V, U]``.
-        x_BCZYX: its sections become the batch, without a copy where channels are last.
+        x_BCZYX: its sections become the batch; not copied if channels are last.
 
     >>> tuple(by_section(lambda x: F.max_pool2d(x, 2), torch.zeros(1, 2, 5, 8, 8)).shape)
     (1, 2, 5, 4, 4)
@@ -82,23 +82,23 @@ def by_section(function: Callable[[Tensor], Tensor], x_BCZYX: Tensor) -> Tensor:
 
 
 def _sections(x_BCZYX: Tensor) -> Tensor:
-    """Sections as a batch, ``[B, C, Z, Y, X]`` → ``[B·Z, C, Y, X]``, channels last; a view where they are last."""
+    """Sections as a batch, ``[B, C, Z, Y, X]`` → ``[B·Z, C, Y, X]``; a view if channels are last already."""
     last = x_BCZYX.contiguous(memory_format=torch.channels_last_3d).permute(0, 2, 3, 4, 1)
     return last.reshape(-1, *last.shape[2:]).permute(0, 3, 1, 2)
 
 
 def _needs_care(x_BCZYX: Tensor) -> bool:
-    """Whether plain autograd would call what is wrong in oneDNN."""
+    """Whether plain autograd would use the wrong gradients of oneDNN."""
     return x_BCZYX.device.type == "cpu" and _dtype(x_BCZYX) in (torch.bfloat16, torch.float16)
 
 
 def _dtype(x: Tensor) -> torch.dtype:
-    """The number format that a convolution of this input computes in."""
+    """The dtype in which a convolution of this input computes."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
 class _Careful(torch.autograd.Function):
-    """conv3d whose weight gradient is that of two-dimensional convolutions. Takes channels last, one number format."""
+    """conv3d with the weight gradient computed by 2-D convolutions. Inputs are channels last and of one dtype."""
 
     @staticmethod
     def forward(ctx: Any, x_BCZYX: Tensor, weight_OCKLM: Tensor, bias_O: Tensor | None) -> Tensor:
@@ -123,10 +123,10 @@ class _Careful(torch.autograd.Function):
 
 
 def weight_gradient(gradient_BOZYX: Tensor, x_BCZYX: Tensor, weight_OCKLM: Tensor) -> Tensor:
-    """The gradient of a weight by convolutions over y and x, one for each sample and section of the kernel.
+    """The gradient of a weight by 2-D convolutions, one for each sample and section of the kernel.
 
-    Section k of the kernel joins section z of the input with section z - k + K/2 of the gradient. Both are views where
-    channels are last, so that nothing is copied; samples are added in float32.
+    Section k of the kernel connects section z of the input with section z - k + K/2 of the gradient. With channels last
+    both are views and nothing is copied; samples are added in float32.
 
     >>> weight_gradient(torch.ones(1, 1, 2, 4, 4), torch.ones(1, 1, 2, 4, 4), torch.zeros(1, 1, 3, 1, 1)).flatten()
     tensor([16., 32., 16.])

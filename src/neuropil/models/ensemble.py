@@ -1,4 +1,4 @@
-"""Several trained networks as one: their affinities averaged, or the lowest of them."""
+"""Ensembles: several trained networks as one, by the mean, minimum or maximum of their affinities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from neuropil.errors import NeuropilError
 from neuropil.models.checkpoint import Model, load_model
 
 LEAST = 1e-6
-"""Probabilities stay so far from 0 and 1, as logits of 0 and 1 are infinite."""
+"""Probabilities are clipped to [LEAST, 1 - LEAST], since logits of 0 and 1 are infinite."""
 
 
 class Ensemble(nn.Module):
@@ -45,10 +45,10 @@ class Ensemble(nn.Module):
 
 
 def load_ensemble(names: Sequence[Path | str], mode: TtaMode = "mean") -> Model:
-    """Models as one, with the recipe of the first; no threshold comes with it, since none was chosen for all together.
+    """Load an ensemble with the recipe of the first model, but without threshold, since none was tuned for it.
 
     Args:
-        names: checkpoints, or names of models of the package; of one list of offsets and one voxel size.
+        names: checkpoints, or names of models of the package; all with the same offsets and about one voxel size.
         mode: how their affinities are combined.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Networks made faster for prediction, with the same output.
+"""Make networks faster for prediction, with the same output.
 
-Batch norms become part of the convolutions before them, activations overwrite their input, and the last layer computes
-the channels asked for and no other. Other networks than ours are left as they are where that cannot be seen to be safe.
+Batch norms are folded into the convolutions before them, activations overwrite their input, and the last layer computes
+only the channels asked for. Networks other than neuropil's are changed only where that is known to be safe.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from neuropil.models.unet import ResidualBlock, ResidualUNet
 
 
 def for_prediction(network: nn.Module, channels: Sequence[int] | None = None) -> nn.Module:
-    """A copy of a network in evaluation mode, that computes the same at less cost; the original stays as it is.
+    """A copy of a network in evaluation mode that computes the same faster; the original is not changed.
 
     Args:
         network: any module.
-        channels: the output channels to keep, in this order, auxiliary ones counted behind ``out_channels``. MONAI's
-            networks are not narrowed. None: all but the auxiliary ones.
+        channels: the output channels to keep, in this order; auxiliary ones count from ``out_channels`` on. Networks of
+            MONAI keep all. None: all but the auxiliary ones.
 
     >>> net = ResidualUNet(9, widths=(4, 8), downsample=((1, 2, 2),)).eval()
     >>> tuple(for_prediction(net, [2, 0])(torch.zeros(1, 1, 4, 8, 8)).shape)
@@ -37,7 +37,7 @@ def for_prediction(network: nn.Module, channels: Sequence[int] | None = None) ->
                 _fold_norms(part)
                 _overwrite(part)
             elif isinstance(part, ResidualBlock):
-                _in_place(part.leave)  # it activates a sum that nothing else holds
+                _in_place(part.leave)  # its input is a sum that nothing else uses
         if channels is not None and isinstance(copied, ResidualUNet):
             _narrow(copied, channels)
         elif channels is not None and isinstance(copied, StridedUNet | FeaturePyramid):
@@ -46,7 +46,7 @@ def for_prediction(network: nn.Module, channels: Sequence[int] | None = None) ->
 
 
 def can_be_cast(network: nn.Module) -> bool:
-    """Whether all weights of a network are those of convolutions and norms, so that :func:`in_bfloat16` suits it.
+    """Whether all weights of a network are in convolutions and norms, as :func:`in_bfloat16` needs it.
 
     >>> can_be_cast(nn.Conv3d(1, 3, 1)), can_be_cast(nn.Linear(3, 3))
     (True, False)
@@ -59,10 +59,10 @@ def can_be_cast(network: nn.Module) -> bool:
 
 
 def in_bfloat16(network: nn.Module) -> nn.Module:
-    """A copy whose convolutions hold and return bfloat16, and with them everything between two of them.
+    """A copy whose convolutions, and all layers between them, work in bfloat16.
 
-    Autocast does the same for convolutions, but pads, upsamples and adds in float32 and casts there and back. Norms
-    count in float32 whatever they are given.
+    Autocast does the same for convolutions, but pads, upsamples and adds in float32, with casts in between. Norms
+    compute in float32 for any input.
 
     >>> in_bfloat16(nn.Sequential(nn.Conv3d(1, 3, 1)))(torch.zeros(1, 1, 2, 2, 2)).dtype
     torch.bfloat16
@@ -76,7 +76,7 @@ def in_bfloat16(network: nn.Module) -> nn.Module:
 
 
 def _convolves(part: nn.Module) -> bool:
-    """Whether a module is a convolution, and nothing that a subclass may have made of it."""
+    """Whether a module is exactly a convolution, not another subclass."""
     return type(part) in (nn.Conv3d, Convolution)
 
 
@@ -85,7 +85,7 @@ def _to_bfloat16(_: nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.T
 
 
 def can_be_narrowed(network: object) -> bool:
-    """Whether :func:`for_prediction` leaves away channels of this network.
+    """Whether :func:`for_prediction` can drop channels of this network.
 
     >>> can_be_narrowed(nn.Conv3d(1, 3, 1))
     False
@@ -94,17 +94,17 @@ def can_be_narrowed(network: object) -> bool:
 
 
 def _fold_norms(part: nn.Sequential) -> None:
-    """Each batch norm right behind a convolution goes into its weights."""
+    """Fold each batch norm that follows a convolution into its weights."""
     for i in range(len(part) - 1):
         conv, norm = part[i], part[i + 1]
         if isinstance(conv, nn.Conv3d) and isinstance(norm, nn.BatchNorm3d | nn.SyncBatchNorm):
-            if norm.running_mean is None:  # it counts what it is shown, and cannot be folded
+            if norm.running_mean is None:  # it uses the statistics of each batch, and cannot be folded
                 continue
             part[i], part[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
 
 
 def _overwrite(part: nn.Sequential) -> None:
-    """Activations behind a convolution or a norm, whose output nothing else holds, take its place."""
+    """Make activations after a convolution or norm work in place, since nothing else uses its output."""
     before: nn.Module | None = None
     for module in part:
         if isinstance(before, nn.Conv3d | nn.BatchNorm3d | nn.GroupNorm | nn.InstanceNorm3d):
@@ -119,7 +119,7 @@ def _in_place(module: nn.Module) -> None:
 
 
 def _narrow(network: ResidualUNet, channels: Sequence[int]) -> None:
-    """Keep these rows of the last layer; a channel has a row for each voxel of the stem's blocks."""
+    """Keep only these channels of the last layer; each has a row of weights per voxel of the stem's blocks."""
     heads = [head for head in (network.head, network.auxiliary) if head is not None]
     folded = network.head.out_channels // network.out_channels
     weights = torch.cat([head.weight for head in heads])

@@ -1,4 +1,4 @@
-"""MONAI's networks behind the interface of ours: any size in, logits of edges and auxiliary targets out.
+"""MONAI's networks with the interface of neuropil's: any image size, logits of edges and auxiliary targets.
 
 Shape suffixes: B batch, C channel, N token, Z Y X space.
 """
@@ -34,7 +34,7 @@ TOKEN = 16
 
 
 def build_monai(model: ModelConfig) -> nn.Module:
-    """Build the network of MONAI that a config's ``model.architecture`` names, freshly initialised.
+    """Build the MONAI network named by ``model.architecture``, freshly initialised.
 
     Returns:
         A module as :func:`neuropil.models.build_network` describes it.
@@ -64,14 +64,14 @@ def build_monai(model: ModelConfig) -> nn.Module:
 
 
 class Adapted(nn.Module):
-    """A network of MONAI that takes any size and gives what the rest of the package expects.
+    """A MONAI network that takes any image size; output as :func:`neuropil.models.build_network` describes it.
 
     Args:
         network: float ``[B, folded, Z, Y, X]`` → logits of edges and auxiliary targets ``[B, channels, Z, Y, X]``,
             alone, or in training mode followed by those of coarser levels (in a tuple, or stacked on axis 1).
-        pooled: what the axes of its input must be multiples of.
-        edges: channels of affinities; the auxiliary ones after them are cut off in evaluation mode.
-        stem: blocks of voxels folded into channels before it and unfolded after it.
+        pooled: factors that the input size on each axis must be a multiple of.
+        edges: number of affinity channels; in evaluation mode only these are returned.
+        stem: blocks of voxels that are folded into channels before the network and unfolded after it.
     """
 
     def __init__(self, network: nn.Module, pooled: Sequence[int], edges: int, stem: Triple) -> None:
@@ -84,9 +84,9 @@ class Adapted(nn.Module):
         size = image_BCZYX.shape[2:]
         padded = pad_to(image_BCZYX - 0.5, self.multiple)
         if tuple(padded.shape[2:]) == self.multiple:
-            # One voxel at the bottom has no spread that a norm could divide by.
+            # A single voxel at the coarsest level has no standard deviation for a norm.
             padded = F.pad(padded, (0, self.multiple[2], 0, 0, 0, 0), mode="replicate")
-        # Their layers reshape tokens, which takes plain memory layout.
+        # MONAI's layers reshape tokens, which needs the default memory layout.
         found = self._run(fold(padded, self.stem).contiguous())
         first, *coarse = found.unbind(1) if isinstance(found, Tensor) and found.ndim == 6 else [*_several(found)]
         logits = unfold(first, self.stem)
@@ -105,14 +105,14 @@ def _several(found: Any) -> Sequence[Tensor]:
 
 
 class Unetr(Adapted):
-    """UNETR, whose learned positions are interpolated where a patch or tile has another number of tokens."""
+    """UNETR; its position embeddings are interpolated if a patch or tile has another number of tokens."""
 
     def __init__(self, network: nn.Module, grid: Triple, edges: int, stem: Triple) -> None:
         super().__init__(network, (TOKEN,) * 3, edges, stem)
         self.grid = grid
         z, y, x = (n * m for n, m in zip(grid, self.multiple, strict=True))
         self.tile: Triple = (z, y, x)
-        """What prediction should cut: attention over more tokens than it was trained with costs much and helps none."""
+        """Tile size for prediction: attention over more tokens than in training is slow and does not help."""
 
     def _run(self, x_BCZYX: Tensor) -> Any:
         grid = [n // TOKEN for n in x_BCZYX.shape[2:]]
@@ -129,7 +129,7 @@ class Unetr(Adapted):
 
 def _monai() -> Any:
     try:
-        import_module("einops")  # which UNETR and SwinUNETR need, and MONAI does not bring
+        import_module("einops")  # UNETR and SwinUNETR need it, but MONAI does not install it
         return import_module("monai.networks.nets")
     except ModuleNotFoundError as error:
         raise NeuropilError(
@@ -151,7 +151,7 @@ def _unetr(options: UnetrConfig, inside: int, outside: int) -> nn.Module:
         conv_block=options.conv_block,
     )
     for name, parameter in network.named_parameters():
-        if "norm_cross_attn" in name:  # there, but in no use: ranks would wait for its gradient
+        if "norm_cross_attn" in name:  # an unused layer: DDP would wait for its gradient
             parameter.requires_grad_(False)
     return network
 

@@ -1,4 +1,4 @@
-"""Which number format convolutions are computed in: bfloat16 where that is fast and right."""
+"""Choose the precision of convolutions: bfloat16 where it is fast and correct, else float32."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from neuropil.processor import SWITCH, Processor, amx_wanted, forbid_amx, read_f
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether this device multiplies bfloat16 in hardware, and torch uses that.
+    """Whether this device has bfloat16 in hardware, and torch uses it.
 
-    A GPU since Ampere; a processor with AVX512-BF16 or AMX, unless ``ONEDNN_MAX_CPU_ISA`` forbids it.
+    GPUs since Ampere; CPUs with AVX512-BF16 or AMX, unless ``ONEDNN_MAX_CPU_ISA`` forbids it.
 
     >>> has_fast_bf16(torch.device("cpu")) in (True, False)
     True
@@ -25,11 +25,11 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 def processor_here() -> Processor:
-    """The processor of this process; where the system does not list its features, torch is asked for them."""
+    """The CPU of this process; if the system does not list its features, they are taken from torch."""
     here = this_processor()
     if read_flags():
         return here
-    # Asked by name: older versions of torch do not tell, and then plain float32 is the safe answer.
+    # Older versions of torch do not have this function; without features the result is float32, which is safe.
     abilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     names = {"avx512_f": "avx512f"}
     return Processor(
@@ -42,17 +42,17 @@ def processor_here() -> Processor:
 def computes_in_bf16(
     device: torch.device, precision: str, own: bool, learns: bool, processor: Processor | None = None
 ) -> bool:
-    """Whether to compute in bfloat16, where it is asked for (``bf16``) or fast (``auto``; ``fp16`` on a processor).
+    """Whether to compute in bfloat16: if asked for (``bf16``) or fast (``auto``; ``fp16`` on a CPU), and correct.
 
-    On processors only where it is right, too: elsewhere the answer is no, and a line says why. On those with AMX this
-    also decides whether this process uses it: our networks do, others do not, and once for all.
+    If it is not correct on this CPU, a printed line says why. On CPUs with AMX this also decides, for the whole
+    process, whether AMX is used: neuropil's networks use it, others do not.
 
     Args:
-        device: where it is computed.
-        precision: as ``training.precision`` has it.
-        own: whether all convolutions of the network are ours (:mod:`neuropil.models.convolution`).
+        device: the device that computes.
+        precision: value of ``training.precision``.
+        own: whether all convolutions of the network are neuropil's (:mod:`neuropil.models.convolution`).
         learns: whether gradients are computed.
-        processor: the one to ask; None: this one.
+        processor: the CPU to decide for; None: this one.
 
     Raises:
         NeuropilError: another precision, or a wrong ``NEUROPIL_AMX``.
@@ -67,19 +67,19 @@ def computes_in_bf16(
         return False
     why = forbidden(here, own, learns)
     if why:
-        say(f"computing in fp32: {why}", everywhere=own or not learns)  # ranks may differ in these reasons
+        say(f"computing in fp32: {why}", everywhere=own or not learns)  # these reasons may differ between ranks
     return not why
 
 
 def forbidden(processor: Processor, own: bool, learns: bool) -> str:
-    """Why bf16 must not be used on a processor, empty where it may; AMX is switched off where it must not be used."""
+    """Why bf16 must not be used on a CPU, or an empty string; also switches AMX off if it must not be used."""
     if processor.uses_amx and own and amx_wanted(processor.environ):
         fault = amx_fault()
         advice = f"{SWITCH}=0 computes in bf16 without AMX"
         return f"the check of convolutions with AMX failed, {fault}; {advice}" if fault else ""
     if processor.uses_amx:
         forbid_amx(processor.environ)
-        # oneDNN decides now, and once for all: what others set later changes nothing.
+        # This makes oneDNN choose its instructions now, for the whole process; later settings have no effect.
         torch.ops.mkldnn._is_mkldnn_bf16_supported()
         if not own and not processor.uses_tiles():
             say("AMX is off in this process: torch computes networks that are not ours wrongly with it")
@@ -97,7 +97,7 @@ def _fast(processor: Processor) -> bool:
 
 
 def say(line: str, everywhere: bool = False) -> None:
-    """Print a line, on the first rank only or on every one, with its number."""
+    """Print a note, on the first rank only or, with the rank's number, on every rank."""
     rank = os.environ.get("RANK", "0")
     if everywhere or rank == "0":
         print(f"note: {line}" if rank == "0" else f"note of rank {rank}: {line}", flush=True)

@@ -1,7 +1,7 @@
-"""Trained networks: files of weights that anyone may open, and those that come with this package, known by name.
+"""Weights of trained networks: safetensors files, and the models that come with this package, by name.
 
-A file of weights is a safetensors file. Its header carries the config and what else is known of the model, so it is
-all that prediction needs; it holds no optimizer, so training cannot resume from it, only start from it.
+The header of a file has the config and facts about the model, so that prediction needs nothing else. Without an
+optimizer, training cannot resume from it, only start from it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from neuropil.inputs import expect_file
 from neuropil.volumes.atomic import replacing
 
 WEIGHTS = Path(__file__).parent / "weights"
-"""Where ``NAME.safetensors`` and its card ``NAME.md`` lie in the package."""
+"""Folder of ``NAME.safetensors`` and the model card ``NAME.md`` in the package."""
 
 FORMAT = "neuropil-weights-1"
 
@@ -40,7 +40,7 @@ def released_models() -> tuple[str, ...]:
 
 
 def find_checkpoint(name: Path | str) -> Path:
-    """The file behind a path or the name of a model; a file of that name comes first.
+    """The file of a path or of a model's name; an existing file of that name takes precedence.
 
     Raises:
         NeuropilError: neither a file nor a name.
@@ -62,7 +62,7 @@ def find_checkpoint(name: Path | str) -> Path:
 
 
 def model_card(name: str) -> str | None:
-    """What is to be known of a model of the package: data, split, recipe, scores, licence; markdown.
+    """The card of a model of the package (data, split, recipe, scores, licence) in Markdown; None if there is none.
 
     >>> model_card("snemi3d").splitlines()[0]
     '# snemi3d'
@@ -73,7 +73,7 @@ def model_card(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What tells the models of the package apart: from the head of the card, voxel size and views from the weights."""
+    """Facts to compare the models of the package: from the head of the card; voxel size and views from the weights."""
 
     name: str
     tissue: str
@@ -87,17 +87,17 @@ class ModelFacts:
     voi_merge: float
     """In bits."""
     speed: float
-    """Mvoxel/s of prediction with the default views."""
+    """Speed of prediction with the default views, Mvoxel/s."""
     measured_on: str
-    """The machine that the speed is of."""
+    """The machine on which the speed was measured."""
     licence: str
 
 
 def model_facts(name: str) -> ModelFacts:
-    """What a model of the package is for, and how good and fast it is.
+    """Read the facts about a model of the package: tissue, voxel size, scores, speed.
 
     Raises:
-        NeuropilError: no such model, or a card whose head lacks something.
+        NeuropilError: no such model, or a card with missing facts.
 
     >>> model_facts("snemi3d").voxel_size
     (30.0, 6.0, 6.0)
@@ -114,7 +114,7 @@ def model_facts(name: str) -> ModelFacts:
 
 
 def _parts_of_card(path: Path) -> tuple[dict[str, Any], str]:
-    """The facts at the head of a card, between two lines of three dashes, and the text below."""
+    """The facts at the head of a card (YAML between two lines ``---``), and the text below."""
     text = path.read_text(encoding="utf-8")
     if not text.startswith("---\n"):
         return {}, text
@@ -123,7 +123,7 @@ def _parts_of_card(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def compacted(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights for a file of half the size: kernels in float16; norms, biases and counters as they are.
+    """Weights for a file of half the size: kernels in float16; norms, biases and counters unchanged.
 
     Raises:
         NeuropilError: a kernel with a value beyond what float16 holds.
@@ -135,20 +135,20 @@ def compacted(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     found = {name: w.half() if w.ndim > 1 and w.is_floating_point() else w for name, w in weights.items()}
     for name, tensor in found.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise NeuropilError(f"expected finite weights of less than 65504, got others, in {name}")
+            raise NeuropilError(f"expected finite weights of less than 65504 (float16), got larger or NaN, in {name}")
     return found
 
 
 def write_weights(
     path: Path, weights: Mapping[str, torch.Tensor], config: Mapping[str, Any], info: Mapping[str, Any]
 ) -> None:
-    """Write a file of weights, whole or not at all.
+    """Write a file of weights; an existing one is replaced only when the new one is complete.
 
     Args:
         path: ends in ``.safetensors``.
         weights: the state of a network.
         config: the recipe, ``Config.to_dict()``.
-        info: what else is known: voxel size, iteration, scores; plain JSON types.
+        info: facts about the model, such as voxel size, iteration, scores; plain JSON types.
 
     Raises:
         NeuropilError: another ending, or a file that cannot be written.
@@ -166,7 +166,7 @@ def write_weights(
 
 
 def weights_header(name: Path | str) -> dict[str, str]:
-    """What a file of weights says about itself, as JSON texts under ``config`` and ``info``; no weight is read.
+    """The header of a file of weights, with JSON texts under ``config`` and ``info``; no weight is read.
 
     Raises:
         NeuropilError: neither a file nor a name, or no file of weights.
@@ -232,10 +232,10 @@ def weights_digest(weights: Mapping[str, torch.Tensor], header: Mapping[str, str
 
 
 def _check_digest(path: Path, weights: Mapping[str, torch.Tensor], header: Mapping[str, str]) -> None:
-    """Refuse weights that are not those that were written; say where a file has no checksum."""
+    """Refuse weights that do not match their checksum; print a note if a file has none."""
     stored = header.get("digest")
     if stored is None:
         if path.parent != WEIGHTS:
             print(f"note: {path} has no checksum, as files of version 0.1 had none; its weights are not verified")
     elif stored != weights_digest(weights, header):
-        raise NeuropilError(f"{path} is damaged: its weights or config are not those that its checksum is of")
+        raise NeuropilError(f"{path} is damaged: its weights or config do not match its checksum")

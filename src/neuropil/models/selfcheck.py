@@ -1,4 +1,4 @@
-"""A self-check of our convolution with AMX, in another process, since faults may crash it or never end."""
+"""Self-check of neuropil's convolution with AMX, in a separate process, since a fault may crash or hang it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from neuropil.models.convolution import Convolution
 from neuropil.processor import LIMITS, processor_name, this_processor
 
 SECONDS = 60.0
-"""After so long the other process counts as hanging; it takes 2 to 3, most of them to import torch."""
+"""Time limit of the other process; it normally takes 2 to 3 seconds, most of them to import torch."""
 
 TOLERANCE = 0.02
-"""Largest error, relative to the norm of what float32 gives; rounding to bfloat16 makes 0.002 to 0.004."""
+"""Largest error relative to the norm of the float32 result; rounding to bfloat16 gives 0.002 to 0.004."""
 
 CASES: tuple[tuple[int, int, int, int, Triple], ...] = (
     (1, 12, 1, 64, (3, 3, 3)),
@@ -36,15 +36,15 @@ CASES: tuple[tuple[int, int, int, int, Triple], ...] = (
 
 
 def amx_fault(command: Sequence[str] | None = None, memory: Path | None = None, seconds: float = SECONDS) -> str:
-    """What is wrong with our bf16 convolutions in a new process like this one; empty where they are right.
+    """Check bf16 convolutions in a new process; returns the fault, or an empty string if there is none.
 
-    That they are right is remembered, by torch's and our version, processor, its instructions in use and threads; what
-    is wrong, until this process ends.
+    A passed check is stored on disk, by versions of torch and of the convolution's code, CPU, its instruction set in
+    use and number of threads. A fault is remembered until this process ends.
 
     Args:
-        command: what to run; None: :func:`faults` in a Python of its own.
-        memory: where to remember it; None: ``neuropil/selfcheck.json`` in the user's cache, if there is one.
-        seconds: how long to wait.
+        command: the command to run; None: :func:`faults` in a new Python process.
+        memory: file for passed checks; None: ``neuropil/selfcheck.json`` in the user's cache folder.
+        seconds: time limit.
     """
     threads = torch.get_num_threads()
     here = this_processor()
@@ -55,7 +55,7 @@ def amx_fault(command: Sequence[str] | None = None, memory: Path | None = None, 
     if command is not None:
         fault = _run(command, seconds)
     elif key not in _FAULTS:
-        # Without -P a file of the current folder could take the place of a module.
+        # -P: otherwise a file in the current folder could be imported in place of a module.
         code = f"from neuropil.models.selfcheck import main; main({threads})"
         fault = _FAULTS[key] = _run([sys.executable, "-P", "-c", code], seconds, here.uses_amx)
     else:
@@ -66,14 +66,14 @@ def amx_fault(command: Sequence[str] | None = None, memory: Path | None = None, 
 
 
 _FAULTS: dict[str, str] = {}
-"""What was found in this process, which a hanging check would stop for a minute each time."""
+"""Results of this process, since a check that hangs takes a minute each time."""
 
 
 def _run(command: Sequence[str], seconds: float, with_amx: bool = False) -> str:
-    """What another process says of our convolutions; empty where it ends well."""
-    # Where memory is not clean, what is read beyond its end is seen.
+    """Run the check in another process; returns its fault, or an empty string."""
+    # Fill freed memory with a pattern, so that reads beyond the end of an array change the result.
     environ = os.environ | {"MALLOC_PERTURB_": "128"}
-    if with_amx:  # a limit that came too late for this process would hold for that one
+    if with_amx:  # a limit that was set too late for this process must not apply to the other one
         environ = {name: value for name, value in environ.items() if name not in LIMITS}
     try:
         done = subprocess.run(
@@ -90,7 +90,7 @@ def _run(command: Sequence[str], seconds: float, with_amx: bool = False) -> str:
 
 
 def _memory() -> Path | None:
-    """The file that remembers; None where the user has no home."""
+    """The file for passed checks; None if the user has no home folder."""
     try:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
@@ -99,7 +99,7 @@ def _memory() -> Path | None:
 
 
 def main(threads: int) -> None:
-    """The other process: exit code 1, and what is wrong, where something is."""
+    """Entry point of the other process: ends with exit code 1 and a message if there is a fault."""
     torch.set_num_threads(threads)
     wrong = list(faults())
     if wrong:
@@ -107,9 +107,9 @@ def main(threads: int) -> None:
 
 
 def faults(cases: Sequence[tuple[int, int, int, int, Triple]] = CASES) -> Iterator[str]:
-    """Each result of our convolution in bfloat16 that is far from that of float32 on the same numbers.
+    """A line for each bfloat16 result of the convolution that is far from the float32 result.
 
-    Both are given numbers that bfloat16 holds, so that a sum that is nearly zero is one in both.
+    The inputs are rounded to bfloat16 for both, so that they compute with the same numbers.
 
     >>> list(faults([(1, 4, 2, 8, (3, 3, 3))]))
     []
@@ -141,7 +141,7 @@ def _results(own: Convolution, image: torch.Tensor, dtype: torch.dtype) -> list[
 
 
 def _digest() -> str:
-    """Of the code that was checked."""
+    """Digest of the code that is checked."""
     return hashlib.sha256(Path(convolution.__file__).read_bytes()).hexdigest()[:12]
 
 
@@ -156,7 +156,7 @@ def _remembered(file: Path | None) -> list[str]:
 
 
 def _remember(file: Path | None, key: str) -> None:
-    """Add a line; where nothing can be written, each process makes the check."""
+    """Store a passed check; if the file cannot be written, each process makes the check again."""
     if file is None:
         return
     temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")

@@ -1,4 +1,4 @@
-"""The residual symmetric U-Net of Lee et al. 2017 (arXiv:1706.00120), by widths, pooling and norm.
+"""The residual symmetric U-Net of K. Lee et al. 2017 (arXiv:1706.00120), with configurable widths, pooling and norm.
 
 Shape suffixes: B batch, C channel, E edge, Z Y X space.
 """
@@ -29,7 +29,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def _norm(kind: str, width: int) -> nn.Module:
-    if kind in ("batch", "sync_batch"):  # training over several GPUs puts the synchronised one in its place
+    if kind in ("batch", "sync_batch"):  # training on several GPUs replaces it by SyncBatchNorm
         return nn.BatchNorm3d(width)
     if kind == "group":
         return nn.GroupNorm(math.gcd(8, width), width)
@@ -41,15 +41,15 @@ def _norm(kind: str, width: int) -> nn.Module:
 
 
 def check_spread(model: ModelConfig, patch: Triple, batch: int) -> None:
-    """Refuse a training patch that pooling shrinks to one voxel where the norm there needs more to measure a spread.
+    """Refuse a training patch that pooling shrinks to one voxel if the norm needs more for a standard deviation.
 
     Args:
-        model: of a recipe; MONAI's networks are padded beyond one voxel.
+        model: a recipe's section; MONAI's networks are padded beyond one voxel.
         patch: voxels (z, y, x) of a sample.
-        batch: samples that share their statistics.
+        batch: number of samples with common statistics.
 
     Raises:
-        NeuropilError: one value per channel, or per group of channels.
+        NeuropilError: the norm would have one value per channel, or per group of channels.
 
     >>> check_spread(ModelConfig(), (1, 16, 16), 1)
     >>> check_spread(ModelConfig(), (1, 8, 8), 1)
@@ -74,12 +74,12 @@ def check_spread(model: ModelConfig, patch: Triple, batch: int) -> None:
 
 
 def _conv(inside: int, outside: int, kernel: Triple, norm: str) -> Convolution:
-    # A bias in front of a norm does nothing, and costs on GPUs.
+    # A bias before a norm has no effect, and costs time on GPUs.
     return Convolution(inside, outside, kernel, bias=norm == "none")
 
 
 class Squeeze(nn.Module):
-    """Weigh channels by what the whole patch holds (J. Hu et al. 2018, arXiv:1709.01507)."""
+    """Squeeze-and-excitation: weights of channels from their means (J. Hu et al. 2018, arXiv:1709.01507)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Squeeze(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Three convolutions, the last two with a shortcut: ``h = conv(x); h + conv(conv(h))``, normed and activated."""
+    """Three convolutions with norm and activation, a shortcut over the last two: ``h = conv(x); h + conv(conv(h))``."""
 
     def __init__(
         self, inside: int, outside: int, kernel: Triple, norm: str, activation: str, squeeze: bool = False
@@ -119,7 +119,7 @@ class ResidualBlock(nn.Module):
 
 
 class Up(nn.Module):
-    """Upsample by a factor and change the width with a 1×1×1 convolution, at the coarse level where it is cheap."""
+    """Change the width by a 1×1×1 convolution, at the coarse level where it is cheap, then upsample by a factor."""
 
     def __init__(self, inside: int, outside: int, factor: Triple) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ def _linear_upsample(x_BCZYX: Tensor, factor: Triple) -> Tensor:
     scale = [float(f) for f in factor]
     if scale[0] != 1:
         return F.interpolate(x_BCZYX, scale_factor=scale, mode="trilinear", align_corners=False)
-    with torch.autocast(x_BCZYX.device.type, enabled=False):  # which would compute it in float32
+    with torch.autocast(x_BCZYX.device.type, enabled=False):  # autocast would compute it in float32
         return by_section(lambda x: F.interpolate(x, scale_factor=scale[1:], mode="bilinear"), x_BCZYX)
 
 
@@ -150,11 +150,11 @@ class ResidualUNet(nn.Module):
             (1, 1, 1) works at full resolution; (1, 2, 2) costs a quarter and sees twice as far.
         norm: ``batch``, ``group``, ``instance`` or ``none``.
         activation: ``elu``, ``relu``, ``leaky_relu``, ``gelu`` or ``silu``.
-        squeeze: weigh the channels of each block by what the whole patch holds (squeeze and excitation).
+        squeeze: squeeze-and-excitation in each block.
         auxiliary_channels: more logits per voxel, in training mode only, after the others.
         deep_supervision: in training mode, also the ``out_channels`` logits of each coarser level, finest first, after
-            the auxiliary ones; upsampled, so that they are judged by the same targets.
-        recompute: compute activations again in the backward pass instead of keeping them: less memory, a third slower.
+            the auxiliary ones; upsampled, so that they have the same targets.
+        recompute: activation checkpointing: less memory, a third slower.
 
     Takes float ``[B, 1, Z, Y, X]`` in [0, 1] of any size and returns logits ``[B, out_channels, Z, Y, X]``.
 
@@ -228,7 +228,7 @@ class ResidualUNet(nn.Module):
         return logits[:, :, : size[0], : size[1], : size[2]]
 
     def _run(self, block: nn.Module, x_BCZYX: Tensor) -> Tensor:
-        """A block, its activations kept or computed again."""
+        """Run a block, with activation checkpointing if ``recompute`` is set."""
         if self.recompute and self.training:
             again: Tensor = checkpoint(
                 block, x_BCZYX, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(block))
@@ -240,11 +240,11 @@ class ResidualUNet(nn.Module):
 
 @contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
-    """While entered, batch norms leave their running statistics alone: the first pass has counted this batch."""
+    """A context in which batch norms do not change their running statistics, as the first pass has done that."""
     norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        # With no momentum a batch changes nothing; without buffers the pass would not be the same one.
+        # Momentum 0 changes no statistics; without the buffers the second pass would compute something else.
         norm.momentum = 0.0
         norm.num_batches_tracked = None
     try:
@@ -255,7 +255,7 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
 
 
 def pad_to(x_BCZYX: Tensor, multiple: Sequence[int]) -> Tensor:
-    """Repeat the last voxels until every axis is a multiple of what the network folds and pools it by.
+    """Pad by repeating the last voxels until every axis is a multiple of ``multiple``.
 
     >>> import torch
     >>> tuple(pad_to(torch.zeros(1, 1, 3, 5, 8), (1, 4, 4)).shape)
@@ -268,7 +268,7 @@ def pad_to(x_BCZYX: Tensor, multiple: Sequence[int]) -> Tensor:
 
 
 def fold(x_BCZYX: Tensor, factor: Triple) -> Tensor:
-    """Blocks of voxels become channels: ``[B, C, Z·f, Y·g, X·h]`` → ``[B, C·f·g·h, Z, Y, X]``.
+    """Fold blocks of voxels into channels (space to depth): ``[B, C, Z·f, Y·g, X·h]`` → ``[B, C·f·g·h, Z, Y, X]``.
 
     >>> import torch
     >>> tuple(fold(torch.zeros(1, 1, 2, 4, 6), (1, 2, 2)).shape)
