@@ -1,4 +1,4 @@
-"""Prediction: tiles, blending, test-time symmetries; any image size in bounded memory."""
+"""Prediction of images of any size in bounded memory: tiles, blending, test-time augmentation."""
 
 from neuropil.inference.in_memory import predict
 from neuropil.inference.resumable import predict_volume

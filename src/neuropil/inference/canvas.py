@@ -1,7 +1,7 @@
-"""Blending of overlapping tiles into cells on the network's device; finished cells are encoded as they are stored.
+"""Blending of overlapping tiles into cells (chunks of the output); finished cells are encoded for storage.
 
-On a processor cells are NumPy arrays. On a GPU they are tensors that never leave it before they are finished and
-encoded; then one copy into pinned memory brings them back. The lines that blend are the same.
+On a CPU cells are NumPy arrays. On a GPU they are tensors that stay there until they are finished and encoded, and are
+then copied into pinned memory. The code that blends is the same.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from neuropil.volumes.tissue import TissueMap
 
 FloatArray = npt.NDArray[np.float32]
 Emit = Callable[[Triple, Box, npt.NDArray[Any]], None]
-"""Takes a finished cell: its index, its box and its affinities ``[E, Z, Y, X]``, as they are stored."""
+"""Takes a finished cell: its index, its box and its encoded affinities ``[E, Z, Y, X]``."""
 
 
 CELL: Triple = (32, 256, 256)
-"""Voxels of a chunk of the output: 6 MB in three 8-bit channels, so that a run loses little when it is killed."""
+"""Voxels of a chunk of the output: 6 MB in three 8-bit channels, so that a killed run loses little work."""
 
 WAITING = 2**30
-"""Most bytes of affinities that wait on a processor for further tiles; less where less is free."""
+"""Most bytes of unfinished cells on a CPU; less if less memory is free."""
 
 
 def waiting_memory(device: torch.device) -> int:
-    """Bytes of affinities that may wait for further tiles on a device: a quarter of what is free.
+    """Bytes that unfinished cells may take on a device: a quarter of the free memory.
 
     >>> waiting_memory(torch.device("cpu")) <= WAITING
     True
@@ -50,7 +50,7 @@ def waiting_memory(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class Cells:
-    """The output box cut into a grid of cells of ``shape`` voxels, smaller at the far ends."""
+    """The output box divided into a grid of cells of ``shape`` voxels, smaller at the upper ends."""
 
     box: Box
     shape: Triple
@@ -76,24 +76,24 @@ class Cells:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be predicted, and in which pieces."""
+    """How a box is predicted: tiles, cells, batch size, encoding."""
 
     tiling: Tiling
-    """Tiles over the box and what is seen around it."""
+    """Tiles over the box and its surroundings that the network sees."""
     cells: Cells
     """Cells over the box."""
     context: Triple = (0, 0, 0)
-    """Voxels around each tile that the network sees but that are not kept: image, mirrored where it ends."""
+    """Voxels around each tile that the network sees but whose result is dropped; mirrored where the image ends."""
     batch: int = 1
     """Tiles in one call of the network."""
     memory: int = 2**30
-    """Bytes of affinities that may wait for further tiles."""
+    """Bytes that unfinished cells may take."""
     bounds: Box | None = None
-    """What edges must not leave, where the cells are a part of it only; None: the cells' box."""
+    """Edges that leave this box are 0; None: the box of the cells, which may be only a part of it."""
     encoding: str = "float32"
     """How finished cells are stored: ``logit8``, ``uint8`` or the name of a float."""
     tissue: TissueMap | None = None
-    """Which voxels count, where not all do: edges of others are 0, and tiles without any are not computed."""
+    """Which voxels count, None: all. Edges of others are 0, and tiles without any are not computed."""
 
 
 class Canvas:
@@ -103,7 +103,7 @@ class Canvas:
         plan: tiles and cells.
         keep: the edges of the channels.
         emit: receives finished cells.
-        home: a GPU on which cells are tensors; None: they are arrays on the processor.
+        home: the GPU that holds the cells as tensors; None: they are arrays in CPU memory.
     """
 
     def __init__(self, plan: Plan, keep: Offsets, emit: Emit, home: torch.device | None = None) -> None:
@@ -114,7 +114,7 @@ class Canvas:
         self._copies = None if home is None else _side_stream(home)
 
     def schedule(self, column: Box, done: Collection[Triple]) -> list[Triple]:
-        """The tiles needed, in order; counts for each cell how many it waits for."""
+        """The tiles needed for a column of cells, in order; also counts the tiles of each cell."""
         tiling, cells = self.plan.tiling, self.plan.cells
         wanted = {c for c in _indices(column) if c not in done}
         needs: Counter[Triple] = Counter()
@@ -132,13 +132,13 @@ class Canvas:
         return self.plan.tissue is None or bool(self.plan.tissue.inside(part).any())
 
     def finish_untouched(self) -> None:
-        """Hand over cells that no tile touches: they hold no edge at all."""
+        """Emit cells that no tile touches; all their edges are 0."""
         for cell in [c for c, count in self.waiting.items() if count == 0]:
             self._finish(cell)
 
     @torch.inference_mode()
     def add_batch(self, tiles: Sequence[Triple], affinities: Tensor) -> None:
-        """Blend a batch of tiles ``[B, E, Z, Y, X]`` in, and hand over the cells that are complete."""
+        """Blend a batch of tiles ``[B, E, Z, Y, X]`` into the cells, and emit those that are complete."""
         held = affinities.numpy() if self.home is None else affinities.to(self.home, non_blocking=True)
         for tile, found in zip(tiles, held, strict=True):
             self._add(tile, found)
@@ -183,11 +183,11 @@ class Canvas:
         return np.zeros(shape, np.float32) if self.home is None else torch.zeros(shape, device=self.home)
 
     def _here(self, array: FloatArray) -> Any:
-        """An array where the cells are."""
+        """An array on the device of the cells."""
         return array if self.home is None else torch.from_numpy(np.array(array)).to(self.home, non_blocking=True)
 
     def _weigh(self, found_ZYX: Any, tile: Triple, offset: Triple) -> None:
-        """Multiply by one vector of weights per axis, in place; where one is 1, as inside a tile, nothing is done."""
+        """Multiply in place by one vector of weights per axis; voxels of weight 1, inside a tile, are skipped."""
         for d, line in enumerate(self.plan.tiling.weights(tile, offset)):
             whole = np.flatnonzero(line == 1)
             rims = [slice(0, int(whole[0])), slice(int(whole[-1]) + 1, None)] if whole.size else [slice(None)]
@@ -200,7 +200,7 @@ class Canvas:
                 found_ZYX[tuple(at)] *= here[rim].reshape(shape)
 
     def _fetched(self, painted_EZYX: Tensor) -> npt.NDArray[Any]:
-        """A finished cell as it is stored, in pinned memory; copied while the device computes."""
+        """A finished cell, encoded and copied to pinned memory while the GPU goes on computing."""
         low, high = torch.aminmax(painted_EZYX)
         codes = stored_there(painted_EZYX, self.plan.encoding)
         streams, pinned = torch.get_device_module(painted_EZYX.device), painted_EZYX.is_cuda
@@ -215,26 +215,26 @@ class Canvas:
 
 
 def _side_stream(device: torch.device) -> Any:
-    """Another stream of a GPU, where copies do not hold up what is computed; a processor has one, in name."""
+    """A second stream of a GPU, so that copies run in parallel to computations; a CPU has a dummy stream."""
     streams = torch.get_device_module(device)
     return streams.Stream(device) if device.type == "cuda" else streams.Stream()
 
 
 def stored(found_EZYX: FloatArray, encoding: str) -> npt.NDArray[Any]:
-    """Probabilities as an encoding of the recipe stores them.
+    """Encode probabilities for storage.
 
     >>> stored(np.array([0.5, 0.999], np.float32), "uint8").tolist()
     [127, 254]
     """
     if encoding == "logit8":
         return LOGIT8.encode(found_EZYX)
-    if encoding == "uint8":  # cut off, not rounded
+    if encoding == "uint8":  # truncated, not rounded
         return (np.clip(found_EZYX, 0, 1) * np.float32(255)).astype(np.uint8)
     return found_EZYX.astype(encoding, copy=False)
 
 
 def stored_there(found_EZYX: Tensor, encoding: str) -> Tensor:
-    """The same on the device where they are, bit by bit.
+    """The same as :func:`stored`, bit for bit, on the tensor's device.
 
     >>> stored_there(torch.tensor([0.5, 0.999]), "uint8").tolist()
     [127, 254]
@@ -248,7 +248,7 @@ def stored_there(found_EZYX: Tensor, encoding: str) -> Tensor:
 
 
 def _clear_leaving(found_EZYX: Any, cell: Box, whole: Box, offsets: Offsets) -> None:
-    """Edges that leave the box are 0, also where tiles reach further and hold them."""
+    """Set edges that leave the box ``whole`` to 0; tiles beyond the box may have predicted them."""
     for found_ZYX, offset in zip(found_EZYX, offsets, strict=True):
         for d, o in enumerate(offset):
             size = cell.shape[d]

@@ -1,6 +1,6 @@
-"""All channels that a network predicts, its edges and its auxiliary targets.
+"""Prediction of all channels of a network: edges and auxiliary targets.
 
-Edges that leave a tile are kept here, too: a channel is a value of its voxel, as other programs write and read it.
+Edges that leave a tile are kept, too: every channel counts as a value of its voxel, as in other programs.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ HERE: Triple = (0, 0, 0)
 
 @dataclass(frozen=True)
 class Channel:
-    """What one channel of a network is about."""
+    """The meaning of one channel of a network."""
 
     target: str
-    """Channels of one target hold the same edges as views turn them round."""
+    """Name of the target; symmetries permute edges among the channels of one target."""
     offset: Triple
-    """Its edge; (0, 0, 0) where it is about the voxel alone."""
+    """Its edge; (0, 0, 0) for a value of the voxel itself."""
 
 
 def all_channels(model: ModelConfig) -> tuple[Channel, ...]:
@@ -46,11 +46,11 @@ def all_channels(model: ModelConfig) -> tuple[Channel, ...]:
 
 @dataclass(frozen=True)
 class ChannelEngine(Engine):
-    """A network that is asked for all of its channels."""
+    """An engine that predicts all channels of a network."""
 
     about: tuple[Channel, ...] = ()
     turn_edges: bool = True
-    """Whether views are undone edge by edge; else voxel by voxel only."""
+    """Whether undoing a view also maps edges to each other; else only voxels are moved back."""
 
     @torch.inference_mode()
     def affinities(self, image_BZYX: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class ChannelEngine(Engine):
         return total
 
     def _add(self, into_BZYX: Tensor, seen_ZYX: Tensor, found_BCZYX: Tensor, channel: int, view: Symmetry) -> None:
-        """Combine what a view says of a channel with what others said; edges it does not hold are left to them."""
+        """Combine a channel of a view with those of earlier views; edges that the view does not have are skipped."""
         source, shift = channel, HERE
         about = self.about[channel]
         if self.turn_edges and about.offset != HERE:

@@ -1,4 +1,4 @@
-"""Run a network on a batch of tiles: device, number format and memory layout."""
+"""Run a network on a batch of tiles: device, precision, memory layout, test-time augmentation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAMAGED = "the network returned NaN for this image; its weights are damaged or t
 
 @dataclass(frozen=True)
 class Engine:
-    """A network and how it is asked.
+    """A network with device, precision and test-time augmentation.
 
     >>> twice = Engine(lambda image: image.expand(-1, 3, -1, -1, -1), NEAREST, NEAREST, logits=False)
     >>> tuple(twice.affinities(torch.rand(2, 4, 5, 6)).shape)
@@ -29,13 +29,13 @@ class Engine:
     network: Callable[[Tensor], Tensor]
     """float ``[B, 1, Z, Y, X]`` in [0, 1] → ``[B, E, Z, Y, X]``; a module or any function."""
     offsets: Offsets
-    """The edge of each channel of the network."""
+    """The offset of each channel of the network."""
     keep: Offsets
-    """The edges wanted."""
+    """The offsets to predict."""
     tta: int = 1
     mode: TtaMode = "mean"
     logits: bool = True
-    """Whether the network returns logits, as ours do; else probabilities."""
+    """Whether the network returns logits, as neuropil's do; else probabilities."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     bf16: bool = False
     """Compute convolutions in bfloat16; the last sigmoid is always float32."""
@@ -53,7 +53,7 @@ class Engine:
             image_BZYX: float in [0, 1], or whole numbers that fill their type.
 
         Raises:
-            NeuropilError: the network returned something of another shape, or, on a processor, NaN.
+            NeuropilError: the network returned another shape or, on a CPU, NaN.
         """
         image = self.shown(image_BZYX)
         found = combine_views(image, self._probabilities, self.offsets, self.keep, self.tta, self.mode)
@@ -66,7 +66,7 @@ class Engine:
         return image if image.is_floating_point() else to_unit(image)
 
     def check(self, found: Tensor) -> None:
-        """Refuse NaN, on a processor. A check on a GPU would wait for it: there finished cells are checked."""
+        """Refuse NaN, on a CPU only. On a GPU finished cells are checked instead, since a check here would wait."""
         if found.device.type == "cpu" and not bool(torch.isfinite(found.sum())):  # probabilities cannot overflow
             raise NeuropilError(DAMAGED)
 
@@ -107,10 +107,10 @@ def kept_offsets(offsets: Offsets, keep: str | Offsets) -> Offsets:
 
 
 def choose_device(name: str) -> torch.device:
-    """``cpu``, ``cuda``, ``cuda:1`` … or ``auto``: a GPU where there is one.
+    """The device of a name: ``cpu``, ``cuda``, ``cuda:1`` … or ``auto``, a GPU if there is one.
 
     Raises:
-        NeuropilError: no such device here.
+        NeuropilError: another name, or no such GPU.
 
     >>> choose_device("cpu").type
     'cpu'
@@ -127,7 +127,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_devices(name: str, count: int = 1) -> tuple[torch.device, ...]:
-    """The devices among which tiles are split: one of that name, or so many GPUs from it on.
+    """The devices that share the tiles: the device of that name, or ``count`` GPUs from it on.
 
     Raises:
         NeuropilError: no such device, or fewer GPUs than asked for.

@@ -41,30 +41,31 @@ def predict(
     tissue: Tissue | None = None,
     progress: ProgressCallback | bool | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Predict the affinities of an image, in memory. For volumes larger than that see :func:`predict_volume`.
+    """Predict the affinities of an image in memory; see :func:`predict_volume` for larger ones.
 
     Args:
         checkpoint: a checkpoint of ``neuropil train``, or a loaded model.
         image: ``[z, y, x]``, uint8, uint16 or float in [0, 1].
-        tta: 1, 4, 8, 16 or 48 test-time symmetries: none, flips of y and x, also y and x exchanged, also z flipped
-            (K. Lee et al. 2017, arXiv:1706.00120), all orders of the axes (isotropic models). None: as the
-            model's recipe says, 8 unless it says otherwise.
+        tta: test-time augmentation. 1: none; 4: flips of y and x; 8: also y and x exchanged; 16: also flips of z
+            (K. Lee et al. 2017, arXiv:1706.00120); 48: all orders of the axes (isotropic models). None: as in the
+            model's recipe, where the default is 8.
         tta_mode: ``mean``, ``min`` or ``max`` over the symmetries.
         box: the part to predict, in voxels of the image; None for all.
         tile: voxels (z, y, x) predicted at once; None: the cheapest that fit into memory.
         overlap: least overlap of tiles; None: half of the patch trained on in z, a quarter in y and x.
-        surround: voxels (z, y, x) around the box that are seen, too, where the image goes on; None: a quarter of the
-            patch trained on. (0, 0, 0): as if nothing were around the box.
-        context: voxels (z, y, x) around each tile that are seen and dropped; mirrored where the image ends. As large
-            as the network's field of view, tiles of any size give the same. None: as the recipe says, none.
-        compile: try ``torch.compile`` on a tile, and keep what it makes if that is faster.
-        resample: show the network the image at the voxel size that it learned from, at most a factor of 2 away. The
-            affinities are on the image's grid.
+        surround: voxels (z, y, x) of the image around the box that the network also sees; None: a quarter of the
+            patch trained on. (0, 0, 0): none.
+        context: voxels (z, y, x) around each tile that the network sees but whose result is dropped; mirrored where the
+            image ends. With a context as large as the field of view the result does not depend on the tiles. None: as
+            in the model's recipe, where the default is none.
+        compile: time ``torch.compile`` on a tile, and use it if it is faster.
+        resample: resample tiles to the model's voxel size, which may differ by a factor of up to 2; the affinities are
+            on the image's grid.
         keep: ``nearest`` for the three nearest edges, ``all`` for every offset of the model.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
         devices: GPUs that share the tiles, from ``device`` on.
         tissue: which voxels count; edges of others are 0, and tiles without any are not computed.
-        progress: is told the progress after each batch of tiles; False: nobody. None: a bar where one is seen.
+        progress: called after each batch of tiles. None: a progress bar on a terminal; False: none.
 
     Returns:
         Probabilities, float32 ``[edge, z, y, x]`` of the box's shape; 0 for edges that leave the box.
@@ -91,7 +92,7 @@ def predict_request(request: Request, progress: ProgressCallback | None = None) 
     """Affinities of a request, in memory: float32 ``[edge, z, y, x]``."""
     tiling, bf16 = request.tiling(), request.bf16
     engines = request.engines(bf16, request.faster_compiled(tiling, bf16))
-    # On a processor one cell holds the whole box: tiles are blended straight into the result. A GPU may not have room.
+    # On a CPU one cell is the whole box, so that tiles are blended directly into the result. A GPU may lack the memory.
     cells = Cells(request.box, request.box.shape if request.device.type == "cpu" else CELL)
     plan = Plan(
         tiling,

@@ -1,12 +1,12 @@
 """The record of finished parts of a prediction, stored next to the output, so that a stopped run can continue.
 
-Next to ``affinities.zarr`` lies, until all is done, ``affinities.zarr.unfinished/`` with
+Until the run is complete, ``affinities.zarr.unfinished/`` next to ``affinities.zarr`` has
 
     affinities.zarr    the output so far, chunk by chunk
-    request.json       what was asked for, by content: model, image, box, options, and the tiles chosen
-    done.txt           a line for every cell whose chunks are all on disk; written after them, never before
+    request.json       the request (digests of model and image, box, options) and the tiles chosen
+    done.txt           a line for every finished cell; written after its chunks
 
-A chunk that was half written when the run died has no line; it is removed and made again. A request that differs is
+A chunk that was half written when the run died has no line; it is removed and predicted again. Another request is
 refused.
 """
 
@@ -31,13 +31,13 @@ ARRAY = "affinities.zarr"
 
 
 class Journal:
-    """The folder of an unfinished prediction, held by one process at a time. A context manager."""
+    """The folder of an unfinished prediction, locked by one process at a time. A context manager."""
 
     def __init__(self, folder: Path) -> None:
-        """Take hold of a folder, making it where it is not there.
+        """Lock a folder; makes it if it does not exist.
 
         Raises:
-            NeuropilError: another process holds it, or it cannot be written.
+            NeuropilError: another process has the lock, or the folder cannot be written.
         """
         self.folder = folder
         busy = f"another process is predicting into {folder}; wait for it or stop it"
@@ -53,7 +53,7 @@ class Journal:
         return self.folder / ARRAY
 
     def begun(self) -> Mapping[str, Any] | None:
-        """The request that was begun here and the choices made for it, or None where nothing was."""
+        """The stored request and the tiles chosen for it; None if there is none."""
         try:
             begun = json.loads((self.folder / "request.json").read_text())
         except (FileNotFoundError, json.JSONDecodeError):
@@ -61,19 +61,19 @@ class Journal:
         return begun if isinstance(begun, dict) and {"asked", "chosen"} <= begun.keys() else None
 
     def begin(self, asked: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
-        """Record a request; from here on it can be continued."""
+        """Store a request, which can be continued from then on."""
         with replacing(self.folder / "request.json", anything) as temporary:
             temporary.write_text(json.dumps({"asked": asked, "chosen": chosen}, indent=1))
 
     def forget(self) -> None:
-        """Nothing is done, whatever an earlier request left."""
+        """Clear the list of finished cells."""
         self._done.truncate(0)
 
     def check(self, asked: Mapping[str, Any]) -> None:
-        """Refuse to continue another request than the one that was begun.
+        """Refuse to continue with another request than the stored one.
 
         Raises:
-            NeuropilError: something differs; it says what, and what to do.
+            NeuropilError: the differences, and what to do.
         """
         begun = self.begun()
         before = {} if begun is None else begun["asked"]
@@ -87,7 +87,7 @@ class Journal:
             )
 
     def done(self) -> set[Triple]:
-        """The cells that are done; a line that was cut short does not count."""
+        """The finished cells; an incomplete line does not count."""
         self._done.seek(0)
         cells = set()
         for line in self._done.read().splitlines(keepends=True):
@@ -97,7 +97,7 @@ class Journal:
         return cells
 
     def drop_halves(self) -> None:
-        """Remove the chunks that no line stands for: half of one can neither be read nor be written over in part."""
+        """Remove chunks without a line: a half-written chunk can neither be read nor be partly overwritten."""
         done = self.done()
         for file, chunk in chunk_files(self.array):
             if chunk is None or chunk[1:] not in done:

@@ -1,4 +1,4 @@
-"""Memory on CPU and GPU: how much is free, how much a network needs, and buffers that are allocated once."""
+"""Memory on CPU and GPU: free memory, memory that a network needs, and reuse of freed memory."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from neuropil.memory import free_ram
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that this process may still take on a device: of a processor the least of what is free, what its control
-    group leaves and what its address-space limit leaves.
+    """Bytes that this process may still allocate on a device; in CPU memory the least of free memory, control group
+    limit and address-space limit.
 
     >>> free_memory(torch.device("cpu")) > 0
     True
     """
-    if device.type == "cuda":  # what torch has freed and keeps is as good as free
+    if device.type == "cuda":  # memory in torch's cache can be reused
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept
     return free_ram()
 
 
 def bytes_per_voxel(network: Callable[[Tensor], Tensor], device: torch.device) -> int:
-    """A generous estimate of the memory that a network takes for each voxel of its input.
+    """A generous estimate of the memory in bytes that a network needs for each voxel of its input.
 
-    Eight times its largest activation in float32: input, output, shortcut and skips of a level are alive together,
-    and convolutions want room to work in.
+    Eight times its largest activation in float32: input, output, shortcut and skips of a level exist at the same time,
+    and convolutions need workspace.
 
     >>> bytes_per_voxel(nn.Conv3d(1, 16, 3, padding=1), torch.device("cpu"))
     512
@@ -59,10 +59,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # names of malloc.h
 
 @contextmanager
 def reusing_memory() -> Iterator[None]:
-    """What is freed in this block is kept for what is allocated next, and handed back at its end.
+    """A context in which freed memory is kept for the next allocations; it is returned to the system at the end.
 
-    Otherwise glibc takes every large block from the system and gives it back, and each is paid for page by page when
-    it is first written: on a processor that takes half of the time. Without glibc nothing is changed.
+    Otherwise glibc returns every large block to the system at once, and the page faults of the next one take half of
+    the time of a prediction on a CPU. Without glibc nothing is changed.
 
     >>> with reusing_memory():
     ...     torch.zeros(3).sum().item()
@@ -77,7 +77,7 @@ def reusing_memory() -> Iterator[None]:
     try:
         yield
     finally:
-        # Once set, these no longer adapt: where they would have ended up.
+        # Once set, glibc no longer adapts these thresholds; these values are what it would have reached.
         libc.mallopt(_MMAP_MAX, 65536)
         libc.mallopt(_MMAP_THRESHOLD, 2**25)
         libc.mallopt(_TRIM_THRESHOLD, 2**26)
@@ -89,5 +89,5 @@ def _glibc() -> ctypes.CDLL | None:
     try:
         libc = ctypes.CDLL(None)
         return libc if hasattr(libc, "gnu_get_libc_version") and hasattr(libc, "mallopt") else None
-    except (OSError, TypeError):  # a system without such a thing
+    except (OSError, TypeError):  # a system without glibc
         return None

@@ -1,4 +1,4 @@
-"""From a model, an image and settings to what the loop over tiles needs: engine and tiles."""
+"""Check a request to predict (model, image, settings), and choose engines and tiles for it."""
 
 from __future__ import annotations
 
@@ -34,34 +34,34 @@ from neuropil.volumes.zoom import zoomed
 SAME: Factors = (1.0, 1.0, 1.0)
 
 MOST_NUMBERS = 2**31 - 1
-"""In one layer of a batch."""
+"""Most numbers in one layer of a batch: kernels index them with 32 bits."""
 
 CALLS = 4
-"""Fewest calls of the network on each GPU, where there are as many tiles."""
+"""Fewest calls of the network on each GPU, if there are as many tiles."""
 
 LARGEST_TILE = {"cpu": 4_000_000, "cuda": 32_000_000}
-"""Voxels of a tile beyond which nothing is gained."""
+"""Voxels of a tile; larger ones are not faster."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for, checked: a model, an image, the box of it to predict, and how."""
+    """A checked request: model, image, box to predict, settings and devices."""
 
     model: Model
     image: Volume
     box: Box
     settings: PredictConfig
     offsets: Offsets
-    """The edges of the model's channels."""
+    """The offsets of the model's channels."""
     keep: Offsets
-    """The edges to predict."""
+    """The offsets to predict."""
     devices: tuple[torch.device, ...]
     bf16: bool
-    """Whether to compute in bfloat16: where the hardware does it fast and right, and the recipe allows it."""
+    """Whether to compute in bfloat16; see :func:`neuropil.models.precision.computes_in_bf16`."""
     factor: Factors = SAME
-    """Voxels of the model's grid for one of the image's; all 1 unless it is to be resampled."""
+    """Voxels of the model's grid for one of the image's; all 1 without resampling."""
     tissue: TissueMap | None = None
-    """Which voxels count; None: all do."""
+    """Which voxels count; None: all."""
 
     @property
     def device(self) -> torch.device:
@@ -76,7 +76,7 @@ class Request:
 
     @property
     def frame(self) -> Box:
-        """The box and what the network sees around it: as much of the surroundings as the image has."""
+        """The box with the surroundings that the network sees, as far as the image (with padding) reaches."""
         z, y, x = self.patch
         around = (z // 4, y // 4, x // 4) if self.settings.surround is None else self.settings.surround
         pad = self.settings.pad
@@ -85,7 +85,7 @@ class Request:
 
     @cached_property
     def about(self) -> tuple[Channel, ...] | None:
-        """All channels of the network, where they are what is asked for; None: edges are."""
+        """All channels of the network for ``keep: channels``; None if edges are asked for."""
         if self.settings.keep != "channels":
             return None
         channels = all_channels(self.model.config.model)
@@ -93,13 +93,13 @@ class Request:
 
     @property
     def found(self) -> Offsets | None:
-        """The edges of the channels that are written; None: some are no edges, or the same as others."""
+        """The offsets of the channels that are written; None if some are no edges, or are equal."""
         edges = self.keep if self.about is None else tuple(channel.offset for channel in self.about)
         return edges if HERE not in edges and len(set(edges)) == len(edges) else None
 
     @cached_property
     def channels(self) -> Offsets:
-        """The edges that the network is asked for: those that some view needs."""
+        """The offsets that the network computes: those that some view needs."""
         if self.about is not None:
             return self.keep
         if not can_be_narrowed(self.model.network):
@@ -108,11 +108,11 @@ class Request:
 
     @cached_property
     def networks(self) -> tuple[nn.Module, ...]:
-        """The network as it is run, once for each device."""
+        """The network prepared for prediction, once for each device."""
         return tuple(self._network_on(device) for device in self.devices)
 
     def engines(self, bf16: bool, compiled: bool = False) -> tuple[Engine, ...]:
-        """The network of each device, and how it is asked; in bfloat16 only where this process may, too."""
+        """An engine for each device; in bfloat16 only if this process may use it, too (``self.bf16``)."""
         bf16 = bf16 and self.bf16
         whole = bf16 and self.device.type == "cpu" and can_be_cast(self.model.network)
         networks = [in_bfloat16(network) if whole else network for network in self.networks]
@@ -135,7 +135,7 @@ class Request:
         )
 
     def faster_compiled(self, tiling: Tiling, bf16: bool) -> bool:
-        """Whether ``torch.compile`` is wanted, and faster on tiles of this size."""
+        """Whether ``torch.compile`` is asked for and faster on tiles of this size."""
         if not self.settings.compile:
             return False
         shape = [n + 2 * c for n, c in zip(tiling.shape, self.context, strict=True)]
@@ -144,11 +144,11 @@ class Request:
             return compiled_if_faster(self.engines(bf16)[0], window)
 
     def tiling(self) -> Tiling:
-        """The tiles: as the settings say, else the cheapest that fit into memory."""
+        """The tiles: as in the settings, else the cheapest that fit into memory."""
         patch = self.patch
-        # Sections at the end of a tile lack a neighbour that tells much; rows and columns lack less.
+        # More overlap in z: a missing neighbour section changes the result more than missing rows or columns.
         overlap = self.settings.overlap or (patch[0] // 2, patch[1] // 4, patch[2] // 4)
-        # Some networks are made for one size, and say which.
+        # Some networks have a fixed tile size.
         tile = self.settings.tile or getattr(self.model.network, "tile", None)
         if tile is None:
             z, y, x = (max(o, *(abs(k[d]) for k in self.keep)) for d, o in enumerate(overlap))
@@ -158,26 +158,25 @@ class Request:
         return replace(lay_tiles(self.frame, tile, overlap, self.keep, self.multiple), blend=self.settings.blend)
 
     def batch(self, tiling: Tiling) -> int:
-        """Tiles in one call of the network: as asked, else on a processor one, on a GPU as many as its memory holds, in
-        a few calls at least: while one is computed, others are read, blended and fetched."""
+        """Tiles in one call of the network: as in the settings, else one on a CPU, and on a GPU as many as fit into its
+        memory, but at least a few calls in all, so that reading and blending run in parallel to computing."""
         if self.settings.batch is not None:
             return self.settings.batch
         if self.device.type == "cpu":
             return 1
         voxels = math.prod(n + 2 * c for n, c in zip(tiling.shape, self.context, strict=True))
-        # Kernels count the numbers of a layer in 32 bits.
         room = min(self._room(), MOST_NUMBERS * 32 // self._each) // voxels
         return max(min(room, math.ceil(math.prod(tiling.counts) / (CALLS * len(self.devices)))), 1)
 
     @property
     def context(self) -> Triple:
-        """Voxels around each tile that are seen and dropped, rounded up to what the network pools by."""
+        """Voxels around each tile whose result is dropped, rounded up to multiples of the network's pooling."""
         z, y, x = (m * math.ceil(c / m) for c, m in zip(self.settings.context, self.multiple, strict=True))
         return (z, y, x)
 
     @property
     def multiple(self) -> Triple:
-        """What the network pools by on each axis, where it tells."""
+        """The pooling factor of the network on each axis; 1 if it has no such attribute."""
         z, y, x = getattr(self.model.network, "multiple", (1, 1, 1))
         return (int(z), int(y), int(x))
 
@@ -191,7 +190,7 @@ class Request:
 
     @cached_property
     def _each(self) -> int:
-        """Bytes that a voxel takes; found by running the network once, which on a GPU warms it up."""
+        """Bytes needed per voxel; measured by running the network once, which also warms up a GPU."""
         return math.ceil(bytes_per_voxel(self.networks[0], self.device) * max(math.prod(self.factor), 1))
 
     def _network_on(self, device: torch.device) -> nn.Module:
@@ -201,7 +200,7 @@ class Request:
 
 
 _WIDEST = 64
-"""Voxels of context and overlap that an image of any size may be predicted with."""
+"""Voxels of context and overlap that are allowed for images of any size."""
 
 
 def make_request(
@@ -214,7 +213,7 @@ def make_request(
     devices: int = 1,
     tissue: Tissue | None = None,
 ) -> Request:
-    """Load the model, and check that image, box and model fit; without ``settings`` the model's recipe has them.
+    """Load the model, and check that image, box and model fit; by default with the settings of the model's recipe.
 
     Raises:
         NeuropilError: no checkpoint, no image [z, y, x], a box outside of it, no such device, a mask that does not fit.
@@ -229,7 +228,7 @@ def make_request(
     whole = image.box
     for name in ("context", "overlap"):
         asked = getattr(settings, name)
-        # Tiles larger than the image are cut to it, and then their overlap may be larger, too.
+        # Tiles larger than the image are clipped to it, so that their overlap may be larger, too.
         room = settings.tile if name == "overlap" and settings.tile is not None else (0, 0, 0)
         most = [max(m, t, _WIDEST) for m, t in zip(whole.shape, room, strict=True)]
         if asked is not None and any(n > m for n, m in zip(asked, most, strict=True)):
@@ -247,12 +246,12 @@ def make_request(
     keep = () if settings.keep == "channels" else kept_offsets(offsets, settings.keep)
     laid = tissue_map(image, tissue) if tissue else None
     request = Request(model, image, box, settings, offsets, keep, targets, bf16, factor, laid)
-    # A channel belongs to its voxel: it is blended like an edge that leads nowhere.
+    # A channel is a value of its voxel, so it is blended like an edge of offset (0, 0, 0).
     return request if request.about is None else replace(request, keep=(HERE,) * len(request.about))
 
 
 def _factor(image: Volume, model: Model, settings: PredictConfig) -> Factors:
-    """How the image is resampled; where it is not to be, a warning if it should be."""
+    """The resampling factors; without resampling a warning if the voxel sizes differ."""
     if not settings.resample:
         warn_of_voxel_size(image, model.voxel_size)
         return SAME
@@ -265,7 +264,7 @@ def _factor(image: Volume, model: Model, settings: PredictConfig) -> Factors:
 
 
 def require_isotropic(model: Model) -> None:
-    """Refuse to show a model other axes as z, unless all are alike to it.
+    """Refuse to exchange z with other axes for a model that is not isotropic.
 
     Raises:
         NeuropilError: voxels that are not cubes, or a network that treats z by itself.
@@ -282,7 +281,7 @@ def require_isotropic(model: Model) -> None:
 
 
 def warn_of_voxel_size(image: Volume, trained: VoxelSize | None) -> None:
-    """Warn where an axis of the image is more than 20 % finer or coarser than what the network was trained on."""
+    """Warn if the image's voxel size differs by more than 20 % on an axis from that of the training volumes."""
     size = image.metadata.voxel_size
     if size is None or trained is None:
         return

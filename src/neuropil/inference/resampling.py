@@ -1,8 +1,8 @@
-"""Another voxel size: the network sees each tile at its own voxel size, and its affinities return to the image's grid.
+"""Prediction at another voxel size: tiles are resampled to the model's voxel size, affinities back to the image's grid.
 
-Sampling is linear along each axis, at the centres of voxels. An edge returns to the middle between its two voxels:
-where the image is finer than the model, from the edges around that place; where it is coarser, its edge crosses up to
-two edges of the model along its axis, and is as weak as the weaker one.
+Sampling is linear along each axis, at the centres of voxels. Affinities are sampled at the middle between the two
+voxels of an edge. If the image is finer than the model, they are interpolated there. If it is coarser, its edge crosses
+up to two edges of the model along its axis, and takes the lower one.
 
 Shape suffixes: B batch, Z Y X space.
 """
@@ -31,7 +31,7 @@ Factors = tuple[float, float, float]
 
 
 def factors(image: VoxelSize | None, model: VoxelSize | None, path: str) -> Factors:
-    """How many voxels of the model's grid one voxel of the image is on each axis.
+    """Voxels of the model's grid for one voxel of the image, on each axis.
 
     Raises:
         NeuropilError: one of the sizes is not known, or they differ by more than a factor of 2 on some axis.
@@ -54,7 +54,7 @@ def factors(image: VoxelSize | None, model: VoxelSize | None, path: str) -> Fact
 
 
 def resampling_line(image: Volume, model: Model) -> str:
-    """What resampling does to an image, in a line to read.
+    """A line that says how an image is resampled.
 
     Raises:
         NeuropilError: as :func:`factors`.
@@ -70,7 +70,7 @@ def _nm(size: VoxelSize) -> str:
 
 @dataclass(frozen=True)
 class ResamplingEngine(Engine):
-    """A network that is shown tiles at another voxel size.
+    """An engine that resamples tiles to the model's voxel size, and affinities back.
 
     >>> from neuropil.geometry import NEAREST
     >>> same = ResamplingEngine(lambda i: i.expand(-1, 3, -1, -1, -1), NEAREST, NEAREST, factor=(1, 1.5, 1.5))
@@ -96,7 +96,7 @@ class ResamplingEngine(Engine):
 
 
 def _returned(found_BZYX: Tensor, offset: Triple, shape: torch.Size) -> Tensor:
-    """One channel of the model's grid on that of the image; edges that leave the image are 0."""
+    """Resample one channel from the model's grid to the image's; edges that leave the image are 0."""
     inside = edges_inside(offset, found_BZYX.shape[1:])
     out = found_BZYX
     for axis, (n, o) in enumerate(zip(shape, offset, strict=True)):
@@ -104,7 +104,7 @@ def _returned(found_BZYX: Tensor, offset: Triple, shape: torch.Size) -> Tensor:
         if n == m:
             continue
         scale = m / n
-        # The voxel whose edge has its middle where that of the image's edge is.
+        # The position on the model's grid whose edge has the same middle as the image's edge.
         places = (torch.arange(n, device=out.device) + 0.5) * scale - 0.5 + o * (scale - 1) / 2
         half = abs(o) * max(scale - 1, 0.0) / 2
         ends = [_sampled(out, axis + 1, (places + d).clamp(valid.start, valid.stop - 1)) for d in {-half, half}]
@@ -116,7 +116,7 @@ def _returned(found_BZYX: Tensor, offset: Triple, shape: torch.Size) -> Tensor:
 
 
 def _sampled(x_BZYX: Tensor, axis: int, places: Tensor) -> Tensor:
-    """Values at places between the voxels of an axis, linear; beyond its ends those of the ends."""
+    """Linear interpolation along an axis; positions beyond its ends take the values of the ends."""
     last = x_BZYX.shape[axis] - 1
     places = places.clamp(0, last)
     low = places.floor().long()
@@ -128,7 +128,7 @@ def _sampled(x_BZYX: Tensor, axis: int, places: Tensor) -> Tensor:
 
 
 def voxels_of_image(count: int, factor: Factors) -> int:
-    """How many voxels of the image are as large as so many of the model, at least 1 of 1.
+    """The number of image voxels with the volume of ``count`` model voxels; at least 1 unless ``count`` is 0.
 
     >>> voxels_of_image(400, (1, 2, 2))
     100

@@ -55,16 +55,15 @@ def predict_volume(
 ) -> None:
     """Predict the affinities of an image of any size, tile by tile, into a chunked volume.
 
-    Memory depends on the tile, not on the volume. Until all is done the output lies in ``OUTPUT.unfinished``; the same
-    call continues it, whatever ended the run before, and ends with the same numbers. What was at ``output`` is
-    replaced when the new one is complete. The output carries voxel size, origin, offsets, encoding and, where the
-    model has them, the threshold and minimum size to segment with.
+    Memory depends on the tile, not on the volume. Until it is complete the output is in ``OUTPUT.unfinished``; the same
+    call continues a stopped run, with the same result. An earlier output is replaced when the new one is complete. The
+    metadata has voxel size, origin, offsets, encoding and, if the model has them, threshold and minimum size for
+    segmentation.
 
     Args:
         checkpoint, image, box, device, devices, tissue, progress: as for :func:`predict`.
         output: where to write; ``.zarr`` and ``.h5`` suit large volumes.
-        settings: symmetries, tiles, edges kept and the rest of a recipe's ``predict`` section; the model's own when
-            not given.
+        settings: a recipe's section ``predict``; that of the model when not given.
 
     Raises:
         NeuropilError: as :func:`predict`; an output that cannot be written; an unfinished one of another request.
@@ -88,7 +87,7 @@ def predict_volume(
             try:
                 _predict_into(journal, request, chosen, progress)
             except NeuropilError:
-                if not journal.done():  # nothing to continue: wrong input leaves nothing behind
+                if not journal.done():  # nothing to continue
                     journal.remove()
                 raise
             put_into_place(journal, request, target)
@@ -96,12 +95,12 @@ def predict_volume(
 
 
 def unfinished(target: Location) -> Path:
-    """The folder in which an output lies until it is complete; of one in a bucket, in the current folder."""
+    """The folder of an output until it is complete; for an output in a bucket it is in the current folder."""
     return folder_beside(target.path, "unfinished")
 
 
 def begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
-    """The tiles and number format to use: those of the run before, else chosen now."""
+    """The tiles and precision to use: those of a stopped run, else chosen now."""
     asked = {
         "model": model_digest(request.model),
         "image": image_digest(request.image),
@@ -110,7 +109,7 @@ def begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
         **({} if request.tissue is None else {KEY: request.tissue.tissue.identity()}),
     }
     begun = journal.begun()
-    if begun is not None and journal.done() and journal.array.exists():  # else it has its final name
+    if begun is not None and journal.done() and journal.array.exists():  # it may have been renamed to its final name
         journal.check(asked)
         journal.drop_halves()
         return dict(begun["chosen"])
@@ -121,7 +120,7 @@ def begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
         "bf16": bf16,
         "compiled": request.faster_compiled(tiling, bf16),
     }
-    journal.forget()  # before there is an array again, of which nothing would be done
+    journal.forget()  # before the new array is created, of which no cell is done
     remove_folder(journal.array)
     with create_volume(journal.array, _shape(request), _dtype(request), _metadata(request), _chunks(request)):
         pass
@@ -132,7 +131,7 @@ def begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
 def _predict_into(
     journal: Journal, request: Request, chosen: dict[str, Any], progress: ProgressCallback | None
 ) -> None:
-    """Predict the cells that are not done into the journal's array."""
+    """Predict the unfinished cells into the journal's array."""
     cells, done = Cells(request.box, cell_shape(request)), journal.done()
     clock = ProgressCounter("predict", request.box.size, sum(cells.cell(c).size for c in done), progress)
     predict_grid(journal.array, request, chosen, cells, clock, done, journal.mark)
@@ -148,14 +147,16 @@ def predict_grid(
     done: Collection[Triple] = frozenset(),
     mark: Callable[[Triple], None] = lambda cell: None,
 ) -> None:
-    """Predict the cells of a grid, which may be a part of the box, into an array that is there.
+    """Predict the cells of a grid, which may be a part of the box, into an existing array.
 
     Args:
-        array: the whole box's.
-        chosen: the tiles of the whole box and the number format, as :func:`begin_or_continue` returns them.
-        cells: chunks of the array.
-        done: cells to leave out.
-        mark: is told of each cell that is on disk.
+        array: path of the array of the whole box.
+        request: the request.
+        chosen: the tiles of the whole box and the precision, as :func:`begin_or_continue` returns them.
+        cells: the cells to predict; each is a chunk of the array.
+        clock: counts the voxels done.
+        done: cells to skip.
+        mark: called with each cell that is on disk.
     """
     axes = [
         Axis(size, length, tuple(starts))
@@ -185,12 +186,16 @@ def predict_grid(
 
 
 def put_into_place(journal: Journal, request: Request, target: Location) -> None:
-    """The complete array under the name asked for."""
+    """Rename or copy the complete array to its final path."""
     put_in_place(journal.array, target.path, cell_shape(request), _chunks(request))
 
 
 def check_output(request: Request, target: Location) -> None:
-    """Refuse now, not after hours, an output that cannot be written."""
+    """Refuse an output that cannot be written, before the work begins.
+
+    Raises:
+        NeuropilError: it cannot be written.
+    """
     can_be_written(target.path, _shape(request), _dtype(request), _metadata(request))
 
 
@@ -203,7 +208,7 @@ def _chunks(request: Request) -> tuple[int, int, int, int]:
 
 
 def cell_shape(request: Request) -> Triple:
-    """Voxels of a chunk of the output, which is done at once."""
+    """Voxels of a cell, which is a chunk of the output."""
     z, y, x = (min(n, c) for n, c in zip(request.box.shape, CELL, strict=True))
     return (z, y, x)
 
@@ -214,7 +219,7 @@ def _dtype(request: Request) -> np.dtype[Any]:
 
 
 def _metadata(request: Request) -> Metadata:
-    """What travels with the affinities."""
+    """The metadata of the affinities."""
     settings = request.settings
     extra: dict[str, Any] = {
         **request.image.metadata.directions,

@@ -1,4 +1,4 @@
-"""Shape descriptors of an image, from a network that predicts them in addition to affinities."""
+"""Prediction of local shape descriptors by a network that was trained on them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from neuropil.targets.descriptors import CHANNELS
 from neuropil.volumes import Volume, borrowed
 
 HERE: Offsets = ((0, 0, 0),) * CHANNELS
-"""A descriptor belongs to one voxel: it is blended like an edge that leads nowhere."""
+"""A descriptor is a value of its voxel, so it is blended like an edge of offset (0, 0, 0)."""
 
 
 @dataclass(frozen=True)
 class ShapeEngine(Engine):
-    """A network whose channels are the ten descriptors."""
+    """An engine for a network whose channels are the ten descriptors."""
 
     @torch.inference_mode()
     def affinities(self, image_BZYX: Tensor) -> Tensor:
@@ -49,18 +49,18 @@ def predict_descriptors(
     device: str = "auto",
     progress: ProgressCallback | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Predict the local shape descriptors of an image, in memory, of a network trained with ``model.aux_descriptors``.
+    """Predict the local shape descriptors of an image, in memory, by a network trained with ``model.aux_descriptors``.
 
-    Symmetries are combined by mean; vector parts are turned as vectors.
+    Test-time augmentation is combined by the mean; vector parts are turned as vectors.
 
     Args:
         checkpoint, image, settings, box, device, progress: as for :func:`neuropil.inference.predict_volume`.
 
     Returns:
-        float32 ``[10, z, y, x]`` in [0, 1], as :func:`neuropil.targets.shape_descriptors` has them.
+        float32 ``[10, z, y, x]`` in [0, 1], in the order of :func:`neuropil.targets.shape_descriptors`.
 
     Raises:
-        NeuropilError: as :func:`neuropil.predict`; a network that learned none.
+        NeuropilError: as :func:`neuropil.predict`; a network without descriptors, or ``tta`` that does not fit them.
 
     >>> from neuropil.config import Config
     >>> from neuropil.models import build_network
@@ -85,7 +85,7 @@ def predict_descriptors(
 
 
 def _channels(request: Request) -> range:
-    """Where the network's descriptors lie among its channels, those of edges first."""
+    """The numbers of the descriptors among the network's channels; edges come first."""
     model = request.model.config.model
     if not model.aux_descriptors or not can_be_narrowed(request.model.network):
         raise NeuropilError(

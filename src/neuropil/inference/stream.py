@@ -1,12 +1,12 @@
-"""Read tiles, run the network, blend, write finished cells: memory depends on tiles, not on the volume.
+"""The loop over tiles: read, run the network, blend, emit finished cells. Memory depends on tiles, not on the volume.
 
-The output is a grid of cells over the box; tiles may cover more of the image than the box, so that what lies around it
-is seen. A cell is held in memory from the first tile that touches it to the last, then handed
-over and forgotten. Tiles are visited in z, y, x order within columns of cells that are narrow enough for the memory
-allowed; a tile on the border of two columns is computed for each. What a cell receives, and in which order, depends on
-the tiling alone, so that a run that is resumed ends with the same numbers.
+The output is a grid of cells over the box; tiles may reach beyond the box, so that the network sees its surroundings.
+A cell is in memory from the first to the last tile that touches it, then it is emitted. Tiles are visited in z, y, x
+order within columns of cells that are narrow enough for the memory allowed; a tile on the border of two columns is
+computed for both. The tiles of a cell and their order depend on the tiling only, so that a resumed run has the same
+result.
 
-Three things happen at the same time: the next tiles are read, the network runs, results are blended and handed over.
+Reading of the next tiles, the network, and blending run in parallel.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ def predict_cells(
     clock: ProgressCounter,
     done: Collection[Triple] = frozenset(),
 ) -> None:
-    """Predict every cell that is not done, and hand each over once.
+    """Predict every cell that is not done, and emit each once.
 
     Args:
-        engines: the network, once for each device; they share the tiles, and which computes which changes nothing.
-        image: what to predict.
+        engines: the network, once for each device; they share the tiles, which does not change the result.
+        image: the image, ``[z, y, x]``.
         plan: tiles and cells.
-        emit: receives finished cells, in another thread: one at a time, but where a GPU computes in several threads.
-        clock: is told the voxels of the box that are done.
-        done: cells to leave out.
+        emit: receives finished cells in another thread; with a GPU in several threads at the same time.
+        clock: counts the voxels done.
+        done: cells to skip.
 
     Raises:
         NeuropilError: an image that cannot be read or is no image; whatever ``emit`` raises.
@@ -71,7 +71,7 @@ def predict_cells(
             canvas = Canvas(plan, keep, take, home)
             jobs = canvas.schedule(column, done)
             share = sum(grid.cell(c).size for c in canvas.waiting) / max(len(jobs), 1)
-            # As many batches as there must be, all about as large.
+            # The fewest batches, of about equal size.
             most = math.ceil(len(jobs) / max(math.ceil(len(jobs) / plan.batch), 1)) or 1
             batches = [jobs[i : i + most] for i in range(0, len(jobs), most)]
             blending: deque[Future[None]] = deque()
@@ -93,14 +93,14 @@ def predict_cells(
 
 
 TAKERS = 8
-"""Most threads that take the cells of a GPU: one packs cells for the disk more slowly than a GPU finishes them."""
+"""Most threads that write the cells of a GPU: one thread compresses cells more slowly than a GPU finishes them."""
 
 
 @contextmanager
 def handing_over(emit: Emit, threads: int) -> Iterator[Emit]:
-    """A function that passes cells to ``emit`` in this many threads; the end waits for all. With one, ``emit`` itself.
+    """A function that passes cells to ``emit`` in this many threads, and waits for all at the end; for 1 ``emit``.
 
-    What ``emit`` raises comes with a later cell, or at the end.
+    Errors of ``emit`` are raised with a later cell, or at the end.
 
     >>> with handing_over(lambda cell, box, found: print(cell), 2) as take:
     ...     take((0, 0, 1), Box((0, 0, 0), (1, 1, 1)), np.zeros((3, 1, 1, 1)))
@@ -127,12 +127,12 @@ def handing_over(emit: Emit, threads: int) -> Iterator[Emit]:
 
 
 def columns(plan: Plan, channels: int) -> list[Box]:
-    """Groups of cells, as boxes of cell indices whole in z, whose waiting affinities fit the memory allowed."""
+    """Columns of cells, as boxes of cell indices over all of z, whose unfinished cells fit into the memory allowed."""
     z, y, x = plan.cells.counts
     depth = min(plan.tiling.shape[0] + 2 * plan.cells.shape[0], plan.cells.box.shape[0])
     each = 4 * channels * depth * plan.cells.shape[1] * plan.cells.shape[2]
     allowed = max(plan.memory // each, 1)
-    # As square as possible: the tiles computed twice lie along the borders.
+    # As square as possible, because tiles on the borders are computed twice.
     wide = min(x, max(math.isqrt(allowed), allowed // y if allowed >= y else 1))
     high = min(y, max(allowed // wide, 1))
     return [
@@ -141,7 +141,7 @@ def columns(plan: Plan, channels: int) -> list[Box]:
 
 
 def _windows(image: Volume, plan: Plan, tiles: Sequence[Triple], home: torch.device | None) -> Tensor:
-    """A batch of tiles with their context, float in [0, 1]; for a GPU as they are stored, if they are whole numbers."""
+    """A batch of tiles with their context, float in [0, 1]; for a GPU unsigned integers are sent as they are."""
     read = [read_mirrored(image, plan.tiling.tile(tile).grow(plan.context)) for tile in tiles]
     kind, shape = torch.from_numpy(np.empty(0, read[0].dtype)).dtype, (len(read), *read[0].shape)
     together = torch.empty(shape, dtype=kind, pin_memory=home is not None and home.type == "cuda")
@@ -153,7 +153,7 @@ def _windows(image: Volume, plan: Plan, tiles: Sequence[Triple], home: torch.dev
 
 
 def read_mirrored(image: Volume, box: Box) -> npt.NDArray[Any]:
-    """The voxels of a box that may reach out of the volume: there the image is mirrored at its faces; read-only.
+    """Read a box that may reach out of the volume, where the image is mirrored at its faces; read-only.
 
     >>> from neuropil.volumes import array_volume
     >>> read_mirrored(array_volume(np.arange(3)[None, None]), Box((0, 0, -2), (1, 1, 4))).tolist()
@@ -173,7 +173,7 @@ def read_mirrored(image: Volume, box: Box) -> npt.NDArray[Any]:
 
 
 def _mirrored(at: npt.NDArray[np.intp], size: int) -> npt.NDArray[np.intp]:
-    """Places on a line of ``size`` voxels that are seen at any places when its ends are mirrors."""
+    """Positions mirrored at both ends into the range 0 … ``size`` - 1."""
     period = max(2 * (size - 1), 1)
     turned = at % period
     return np.minimum(turned, period - turned) if size > 1 else np.zeros_like(at)
@@ -191,7 +191,7 @@ _Found = tuple[Sequence[Triple], Tensor]
 
 def _computed(pool: ThreadPoolExecutor, engines: Sequence[Engine], windows: Iterable[_Work]) -> Iterator[_Found]:
     """Affinities of each batch, in order; each engine takes the next batch when it is free."""
-    if len(engines) == 1:  # in this thread, so that Ctrl-C stops it between two layers
+    if len(engines) == 1:  # in this thread, so that Ctrl-C can stop the network between two layers
         return ((tiles, engines[0].affinities(window)) for tiles, window in windows)
     idle: SimpleQueue[Engine] = SimpleQueue()
     for engine in engines:

@@ -1,7 +1,7 @@
-"""Test-time augmentation: flips and transpositions move edges as well as voxels.
+"""Test-time augmentation: combines affinities of flipped and transposed images.
 
-A view shows the network the image flipped or with axes exchanged. Undoing that in space is half of the way back:
-:func:`neuropil.augment.readings` says for every channel wanted where a view holds it, if it does.
+A view is the image flipped or with axes exchanged. Undoing it moves the voxels back, but an edge may also change its
+channel: :func:`neuropil.augment.readings` says which channel of a view has a wanted edge, if any.
 
 Shape suffixes: B batch, E edge (channel), Z Y X space.
 """
@@ -19,17 +19,13 @@ from neuropil.choices import TtaMode
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Offsets, Triple
 
-"""How the views of an edge are combined; min cuts where any view cuts."""
-
 Probabilities = Callable[[Tensor, Sequence[int]], Tensor]
 """From images ``[B, Z, Y, X]`` and channel numbers to float32 probabilities ``[B, len(channels), Z, Y, X]``."""
 
 
 def symmetries(tta: int) -> tuple[Symmetry, ...]:
-    """The views of ``--tta``: 1 none, 4 flips of y and x, 8 also with y and x exchanged, 16 also with z flipped, 48 all
-    orders of the axes, for isotropic models.
-
-    The first is always the image as it is.
+    """The views of ``--tta``: 1 the image only; 4 flips of y and x; 8 also y and x exchanged; 16 also flips of z; 48
+    all orders of the axes, for isotropic models. The first is always the image itself.
 
     Raises:
         NeuropilError: another number.
@@ -48,7 +44,7 @@ def symmetries(tta: int) -> tuple[Symmetry, ...]:
 
 
 def channels_read(tta: int, offsets: Offsets, keep: Offsets) -> tuple[int, ...]:
-    """The channels that any view needs to give the offsets kept, in the order of ``offsets``.
+    """The channels that some view needs for the offsets kept, in ascending order.
 
     >>> channels_read(8, ((0, -1, 0), (0, 0, -1), (0, -9, 0), (0, 0, -9)), ((0, -9, 0),))
     (2, 3)
@@ -62,7 +58,7 @@ def combine_views(
 ) -> Tensor:
     """Affinities of an image from all views of it: float32 ``[B, len(keep), Z, Y, X]``.
 
-    Edges whose partner lies outside the image stay 0: no view knows them.
+    Edges that leave the image are 0, since no view has them.
 
     Args:
         image_BZYX: float in [0, 1].
@@ -70,7 +66,7 @@ def combine_views(
         offsets: the edges of the network's channels.
         keep: the edges wanted, a subset of ``offsets``.
         tta: number of views.
-        mode: how they are combined, each channel over the views that hold it.
+        mode: ``mean``, ``min`` or ``max``, over the views that have the edge.
     """
     shape = image_BZYX.shape[1:]
     out = torch.zeros((image_BZYX.shape[0], len(keep), *shape), device=image_BZYX.device)
@@ -95,11 +91,11 @@ def combine_views(
 
 
 def turn_descriptors(found_BCZYX: Tensor, view: Symmetry) -> Tensor:
-    """Shape descriptors as a view says them, already turned back in space, as the image itself would have them.
+    """Undo a view in the channels of shape descriptors whose voxels have been moved back already.
 
-    Their vector parts turn as vectors: the mean offset changes sign where its axis is flipped, a correlation where one
-    of its two axes is, and channels of y and x change places where y and x did. All are numbers in [0, 1] with ½ as
-    zero, so that changing the sign is 1 − value.
+    Vector parts are turned as vectors: the mean offset changes sign if its axis is flipped, a correlation if one of its
+    two axes is, and channels of y and x are exchanged with the axes. All are in [0, 1] with ½ as zero, so that a change
+    of sign is 1 − value.
 
     >>> one = torch.arange(10.0).reshape(1, 10, 1, 1, 1) / 10
     >>> turn_descriptors(one, Symmetry(False, True, False))[0, :, 0, 0, 0].mul(10).round().int().tolist()
@@ -113,11 +109,11 @@ def turn_descriptors(found_BCZYX: Tensor, view: Symmetry) -> Tensor:
 
 
 def combine_descriptors(image_BZYX: Tensor, descriptors: Callable[[Tensor], Tensor], tta: int) -> Tensor:
-    """The mean of what all views say of the shape around each voxel: float32 ``[B, 10, Z, Y, X]``.
+    """The mean of the shape descriptors of all views: float32 ``[B, 10, Z, Y, X]``.
 
     Args:
         image_BZYX: float in [0, 1].
-        descriptors: from an image as a view shows it to its ten descriptors, float32 in [0, 1].
+        descriptors: the network, from the image of a view to ten descriptors, float32 in [0, 1].
         tta: number of views; see :func:`symmetries`.
     """
     views = symmetries(tta)

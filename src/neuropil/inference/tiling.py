@@ -1,13 +1,12 @@
-"""Tiles: where they lie, and how much of each counts where they overlap.
+"""Tiles of a box and their blending weights.
 
-Tiles lie inside the box, aligned to it: the last of an axis is moved inward, never padded. Where they overlap they
-are blended by a bump, ``exp(-Σ_axis [x (1 - x)]^-1.5)`` with x from 0 to 1 across the tile, divided by the sum over
-tiles. The bump is a product over axes and so are the tiles, hence the division can be done on each axis by itself and
-beforehand: no array of weights is kept. An edge counts in a tile where both its voxels lie in it, and its bump is that
-of the edges the tile holds.
+Tiles lie inside the box: the last one of an axis is moved inward, never padded. Overlapping tiles are blended by a bump
+function, ``exp(-Σ_axis [x (1 - x)]^-1.5)`` with x from 0 to 1 across the tile, divided by the sum over tiles. The bump
+and the grid of tiles are both products over axes, so the division is done once for each axis, and no array of weights
+is needed. An edge counts in a tile if both its voxels are inside; its bump is that of the edges inside the tile.
 
-Weights of an axis are whole multiples of 1/256 with sum 1. Products of three then have 24 bits, what a float32
-holds, and sums of them are exact: tiles that agree on 0 or 1 are blended to exactly that.
+Weights of an axis are multiples of 1/256 with sum 1. Products of three have 24 bits, which fit into float32, and their
+sums are exact: where all tiles are 0 or all are 1, the blended value is exactly that.
 """
 
 from __future__ import annotations
@@ -27,35 +26,35 @@ from neuropil.geometry import Box, Offsets, Triple
 
 LEVELS = 256
 SIGMA = 0.2
-"""Deviation of the Gaussian blend, where half a tile is 1."""
+"""Standard deviation of the Gaussian blend, in units of half a tile."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """The tiles of one axis: ``length`` voxels each of the ``size`` voxels, beginning at ``starts``."""
+    """The tiles of one axis of ``size`` voxels: ``length`` voxels each, beginning at ``starts``."""
 
     size: int
     length: int
     starts: tuple[int, ...]
 
     def weights(self, offset: int) -> npt.NDArray[np.float32]:
-        """Share of each tile in each of its edges with this offset component: ``[tiles, length]``, sum 1 over tiles."""
+        """Weight of each tile at its edges with this offset component: ``[tiles, length]``, sum over tiles 1."""
         return _weights(self.length, self.starts, offset)
 
     def support(self, tile: int, offsets: Sequence[int]) -> tuple[int, int]:
-        """First and last + 1 voxel of the axis where the tile counts for an edge of any of these offset components."""
+        """First and last + 1 voxel of the axis where a tile has weight for any of these offset components."""
         return _supports(self, tuple(sorted(set(offsets))))[tile]
 
 
 def axis(size: int, tile: int, overlap: int, multiple: int = 1) -> Axis:
-    """Lay as few tiles as cover an axis, evenly.
+    """Cover an axis evenly with as few tiles as possible.
 
     Args:
         size: voxels of the axis.
         tile: voxels of a tile.
         overlap: least overlap of neighbours.
-        multiple: what the network pools by. Tiles begin at multiples of it where they can: a network that pools sees
-            the same image a voxel further on a little differently, and tiles that agree need less blending.
+        multiple: pooling factor of the network. Tiles begin at multiples of it if possible, since pooling makes results
+            depend on the position, and tiles that agree need less blending.
 
     >>> axis(1000, 368, 32, multiple=8)
     Axis(size=1000, length=368, starts=(0, 312, 632))
@@ -72,7 +71,7 @@ def axis(size: int, tile: int, overlap: int, multiple: int = 1) -> Axis:
 
 @dataclass(frozen=True)
 class Tiling:
-    """The tiles of a box, with ``box.start`` as their zero."""
+    """The tiles of a box; ``starts`` of the axes count from ``box.start``."""
 
     box: Box
     axes: tuple[Axis, Axis, Axis]
@@ -101,7 +100,7 @@ class Tiling:
         return Box.at(start, self.shape).shift(self.box.start)
 
     def support(self, index: Triple, offsets: Offsets) -> Box:
-        """The part of a tile that counts for any of these edges."""
+        """The part of a tile that has weight for any of these edges."""
         if self.blend == "gaussian":
             return self.tile(index)
         ends = [a.support(i, [o[d] for o in offsets]) for d, (a, i) in enumerate(zip(self.axes, index, strict=True))]
@@ -113,12 +112,12 @@ class Tiling:
         return tuple(a.weights(o)[i] for a, i, o in zip(self.axes, index, offset, strict=True))
 
     def share(self, index: Triple) -> npt.NDArray[np.float32]:
-        """Share of a tile in each of its voxels, of those of all tiles, blended by a Gaussian: ``[Z, Y, X]``."""
+        """Weight of a tile at each of its voxels in a Gaussian blend, divided by the sum over tiles: ``[Z, Y, X]``."""
         return _gaussian_share(self.shape, tuple(self._near(axis, i) for axis, i in zip(self.axes, index, strict=True)))
 
     @staticmethod
     def _near(axis: Axis, tile: int) -> tuple[int, ...]:
-        """How far the tiles that overlap one begin from it."""
+        """The starts of the tiles that overlap a tile, relative to its own."""
         return tuple(start - axis.starts[tile] for start in axis.starts if abs(start - axis.starts[tile]) < axis.length)
 
 
@@ -151,7 +150,7 @@ def lay_tiles(box: Box, tile: Triple, overlap: Triple, offsets: Offsets, multipl
         box: what to cover.
         tile: voxels of a tile; clipped to the box where that is smaller.
         overlap: least overlap; raised to the longest offset.
-        offsets: the edges wanted: every one inside the box must lie in some tile.
+        offsets: the offsets to predict: every edge inside the box must lie in some tile.
         multiple: see :func:`axis`.
 
     Raises:
@@ -175,7 +174,7 @@ def lay_tiles(box: Box, tile: Triple, overlap: Triple, offsets: Offsets, multipl
 def choose_tile(shape: Triple, voxels: int, overlap: Triple, multiple: Triple, context: Triple = (0, 0, 0)) -> Triple:
     """The tile of at most ``voxels`` voxels that covers a box with the fewest voxels predicted twice.
 
-    What the network sees around each tile as its ``context`` counts as voxels, too.
+    The ``context`` around each tile counts as voxels, too.
 
     >>> choose_tile((10, 1024, 1024), 3_000_000, (4, 32, 32), (1, 8, 8))
     (10, 528, 528)
@@ -189,7 +188,7 @@ def choose_tile(shape: Triple, voxels: int, overlap: Triple, multiple: Triple, c
                 seen = math.prod(n + 2 * c for n, c in zip((z, y, x), context, strict=True))
                 if seen > voxels and (z, y, x) != smallest:
                     continue
-                # Of equal costs the more compact tile: fewer of its voxels lie near its faces.
+                # At equal cost the more compact tile, with fewer voxels near its faces.
                 total = z_cost * y_cost * x_cost * seen / (z * y * x) * (1 + 1e-3 * abs(math.log(y / x)))
                 if total < cost:
                     best, cost = (z, y, x), total
@@ -197,11 +196,11 @@ def choose_tile(shape: Triple, voxels: int, overlap: Triple, multiple: Triple, c
 
 
 def _lengths(size: int, overlap: int, multiple: int) -> list[tuple[int, float]]:
-    """Tile lengths that 1, 2, 3… tiles need, with the voxels in tiles per voxel of the axis; at most 64 of them."""
+    """Lengths of 1, 2, 3… tiles that cover an axis, each with voxels in tiles per voxel of the axis; at most 64."""
     options = [(size, 1.0)]
     for count in range(2, 65):
         needed = math.ceil((size + (count - 1) * overlap) / count)
-        # The last tile begins at a multiple too, and steps rounded up to multiples leave enough overlap.
+        # The last tile must begin at a multiple, too, and steps rounded up to multiples must leave enough overlap.
         length = needed + (size - needed) % multiple
         while multiple * math.ceil((size - length) / multiple / (count - 1)) > length - overlap:
             length += multiple
@@ -233,7 +232,7 @@ def _weights(length: int, starts: tuple[int, ...], offset: int) -> npt.NDArray[n
         known = np.isfinite(top)
         share = np.exp(logs[:, known] - top[known])
         steps = np.rint(share / share.sum(axis=0) * LEVELS)
-        # What rounding lacks or has too much goes to the largest, the first of equals: the same in every tile.
+        # The rounding error is added to the largest weight (the first of equal ones), the same in every tile.
         largest = steps.argmax(axis=0)
         steps[largest, np.arange(steps.shape[1])] += LEVELS - steps.sum(axis=0)
         out[i, known] = steps[near.index(i)] / LEVELS
@@ -256,14 +255,14 @@ def _gaussian_share(shape: Triple, near: tuple[tuple[int, ...], ...]) -> npt.NDA
 
 @lru_cache(maxsize=4)
 def gaussian_window(shape: Triple) -> npt.NDArray[np.float32]:
-    """``exp(-r² / 2σ²) + 1e-4``, each axis from -1 to 1 across the tile, as the classic package has it."""
+    """``exp(-r² / 2σ²) + 1e-4``, each axis from -1 to 1 across the tile, as in PyTorch Connectomics."""
     axes = [np.linspace(-1, 1, n) ** 2 for n in shape]
     squared = axes[0][:, None, None] + axes[1][:, None] + axes[2]
     return (np.exp(-squared / (2 * SIGMA**2)) + 1e-4).astype(np.float32)
 
 
 def bump_window(shape: Triple) -> npt.NDArray[np.float32]:
-    """The bump of a tile by itself, 1 in the middle, with 1e-4 added, as the classic package has it."""
+    """The bump of a single tile, 1 in the middle, plus 1e-4, as in PyTorch Connectomics."""
     axes = [np.linspace(0, 1, n + 2)[1:-1] for n in shape]
     logs = [-((x * (1 - x)) ** -1.5) for x in axes]
     total = logs[0][:, None, None] + logs[1][:, None] + logs[2]

@@ -1,4 +1,4 @@
-"""Whether ``torch.compile`` is faster here: both ways timed on one tile."""
+"""Decide whether ``torch.compile`` is faster, by timing both ways on one tile."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from torch import Tensor
 from neuropil.inference.engine import Engine
 
 WORTH = 0.95
-"""Share of the time that a compiled network may take at most: below that the clock does not tell them apart."""
+"""A compiled network is used if it takes less than this share of the time; smaller gains are within timing noise."""
 
 
 def compiled_if_faster(
     engine: Engine, window_BZYX: Tensor, repeats: int = 3, clock: Callable[[], float] = time.perf_counter
 ) -> bool:
-    """Time a network on a tile as it is and compiled; True where compiling makes it faster.
+    """Time a network on a tile with and without ``torch.compile``; True if compiling makes it faster.
 
-    A compiler that fails, or that is not there, is told in a warning, and the answer is False.
+    If the compiler fails or is missing, the result is False, with a warning.
 
     Args:
-        engine: how the network is asked; one view of it is timed.
-        window_BZYX: a batch of tiles as they will come, float.
-        repeats: the best of so many calls counts, after one that does not.
-        clock: tells the time, in seconds.
+        engine: the engine; one view is timed.
+        window_BZYX: a batch of tiles, float.
+        repeats: number of timed calls after a first one; the fastest counts.
+        clock: returns seconds.
     """
     single = replace(engine, tta=1)
     try:
         compiled = replace(single, network=torch.compile(engine.network, dynamic=False))
         times = [_seconds(one, window_BZYX, repeats, clock) for one in (compiled, single)]
         return times[0] < WORTH * times[1]
-    except Exception as error:  # compilers fail in ways of their own; prediction does not need one
+    except Exception as error:  # compilers raise many kinds of errors, and prediction works without them
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         warnings.warn(f"torch.compile failed ({said}); the network is run as it is", stacklevel=2)
         return False
@@ -44,7 +44,7 @@ def _seconds(engine: Engine, window_BZYX: Tensor, repeats: int, clock: Callable[
     best = float("inf")
     for number in range(repeats + 1):
         start = clock()
-        engine.affinities(window_BZYX)[..., -1].cpu()  # ends on the processor: nothing is left running
+        engine.affinities(window_BZYX)[..., -1].cpu()  # the copy waits until the GPU has finished
         if number:
             best = min(best, clock() - start)
     return best
