@@ -1,4 +1,4 @@
-"""Neuropil-like test volumes of any size, with truth: for tests, benchmarks, and a demo without data."""
+"""Synthetic test volumes of any size, with labels, for tests, benchmarks, and a demo without data."""
 
 from neuropil.synthetic.affinities import affinities as affinities
 from neuropil.synthetic.micrograph import neuropil as neuropil

@@ -1,4 +1,4 @@
-"""Affinities as a network might predict them, made from labels."""
+"""Synthetic affinities, made from labels, with errors like those of a network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, parse_offsets
 from neuropil.synthetic.noise import VOXEL_SIZE, Field, Float, blur, grain
 
-_SURE = 10.0  # logit of an edge beyond doubt
+_SURE = 10.0  # logit of a certain edge
 
 
 def affinities(
@@ -20,7 +20,7 @@ def affinities(
     seed: int = 0,
     noise: float = 1.0,
 ) -> Float:
-    """Affinities as a network might predict them from the image of ``labels``: blurred, noisy, with weak membranes.
+    """Affinities like a network's for the image of ``labels``: blurred, noisy, with weak membranes.
 
     Args:
         labels: ``[z, y, x]``, 0 = background.
@@ -31,6 +31,9 @@ def affinities(
     Returns:
         float32 ``[edge, z, y, x]`` in [0, 1]; edges that leave the volume are 0.
 
+    Raises:
+        NeuropilError: labels without three axes.
+
     >>> labels = np.ones((4, 48, 48), np.uint32)
     >>> affinities(labels, seed=3).shape
     (3, 4, 48, 48)
@@ -40,7 +43,7 @@ def affinities(
     offsets = parse_offsets(offsets)
     rng = np.random.default_rng(seed)
     depth, height, width = labels.shape
-    doubt = Field.draw(np.array(labels.shape) * VOXEL_SIZE, 200.0, rng)  # where membranes are weak, for all edges alike
+    doubt = Field.draw(np.array(labels.shape) * VOXEL_SIZE, 200.0, rng)  # regions of weak membranes, for all edges
     out = np.zeros((len(offsets), *labels.shape), np.float32)
     for z in range(depth):
         unsure = doubt.at(np.array([z]), (height, width))[0]
@@ -55,7 +58,7 @@ def affinities(
 def _same(
     labels: NDArray[np.unsignedinteger], z: int, offset: tuple[int, int, int]
 ) -> tuple[Float, tuple[slice, slice]]:
-    """Exact affinities of one section (0 where the edge leaves the volume), and the window of edges that stay."""
+    """Exact affinities of one section (0 where the edge leaves the volume), and the window of edges inside."""
     dz, dy, dx = offset
     _, height, width = labels.shape
     window = tuple(slice(max(0, -d), max(0, min(n, n - d))) for d, n in ((dy, height), (dx, width)))
@@ -67,7 +70,7 @@ def _same(
 
 
 def _unsure(exact: Float, doubt: Float, noise: float, rng: np.random.Generator) -> Float:
-    """Blur, then move the logits: towards "same" or "not" where in doubt, and a little everywhere."""
+    """Blur, then shift the logits up or down in regions of doubt, and add noise everywhere."""
     logit = _SURE * (2.0 * blur(exact) - 1.0)
     logit += noise * 10.0 * (np.clip(doubt - 1.0, 0.0, None) - np.clip(-1.5 - doubt, 0.0, None))
     logit += noise * grain(exact.shape, 2, rng)

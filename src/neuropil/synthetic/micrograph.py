@@ -1,7 +1,7 @@
 """A synthetic micrograph of tubes that fill a volume, and its labels.
 
 A voxel belongs to the tube whose surface is nearest, and membranes lie where two neurites are equally near. Sections
-are 30 nm thick and pixels 6 nm wide, as in SNEMI3D, so that a membrane that lies flat in a section is a grey smear.
+are 30 nm thick and pixels 6 nm wide, as in SNEMI3D, so that a membrane parallel to the section is a grey smear.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from neuropil.synthetic.tubes import MITOCHONDRION, VESICLES, Tubes, grow, two_n
 
 _T = TypeVar("_T", bound=np.generic)
 
-_MEMBRANE = 9.0  # nm: half of what the truth calls membrane
-_CELL = (4, 16, 16)  # voxels: each cell knows the tubes near it, so that its voxels need not ask all of them
+_MEMBRANE = 9.0  # nm: half of the membrane's width in the labels
+_CELL = (4, 16, 16)  # voxels: tubes are looked up once for each cell, so that voxels compare with few of them
 _NEAR = 20  # tubes per cell
 
 
@@ -61,11 +61,11 @@ def neuropil(shape: Sequence[int], seed: int = 0) -> tuple[NDArray[np.uint8], ND
 
 @dataclass(frozen=True)
 class _Fields:
-    """Everything about a volume that varies smoothly, and how its sections were cut."""
+    """Smooth random fields of a volume, and the displacement of its sections."""
 
     bend: tuple[Field, Field]  # of membranes, y and x
     stain: Field  # of membranes: where they are faint
-    flecks: Field  # endoplasmic reticulum and the like
+    flecks: Field  # dark spots such as endoplasmic reticulum
     jitter: Float  # [sections, 2]: nm by which a section is misplaced, y x
 
     @classmethod
@@ -81,7 +81,7 @@ class _Fields:
 
 @dataclass(frozen=True)
 class _Scene:
-    """What lies in a few sections, ``[sections, y, x]`` each."""
+    """Contents of a few sections, ``[sections, y, x]`` each."""
 
     labels: NDArray[np.uint32]  # 0 = membrane
     owner: NDArray[np.uint32]  # the neurite, membrane or not
@@ -91,7 +91,7 @@ class _Scene:
 
 
 def _see(tubes: Tubes, fields: _Fields, sections: NDArray[np.intp], plane: tuple[int, int]) -> _Scene:
-    """Look at two planes inside each section: where they disagree a membrane lies flat."""
+    """Compute labels and membranes from two planes inside each section; where they differ a membrane is oblique."""
     places = _places(fields, sections, plane)
     cells, grid = _into_cells(places)
     near = tubes.near(cells.mean(axis=1), _NEAR)
@@ -111,7 +111,7 @@ def _see(tubes: Tubes, fields: _Fields, sections: NDArray[np.intp], plane: tuple
 
 
 def _places(fields: _Fields, sections: NDArray[np.intp], plane: tuple[int, int]) -> Float:
-    """Where in the tissue every voxel lies, in nm, ``[sections, y, x, 3]``: bent, so that membranes are wavy."""
+    """Position of every voxel in the tissue in nm, ``[sections, y, x, 3]``, distorted so that membranes are wavy."""
     places = np.empty((len(sections), *plane, 3), np.float32)
     places[..., 0] = sections[:, None, None] * VOXEL_SIZE[0]
     for axis, bend in enumerate(fields.bend, start=1):
@@ -141,7 +141,7 @@ def _out_of_cells(cells: NDArray[_T], grid: tuple[int, int, int], shape: tuple[i
 def _develop(
     scene: _Scene, tubes: Tubes, fields: _Fields, sections: NDArray[np.intp], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """The micrograph of a scene: cytoplasm, organelles, membranes, then what the microscope adds."""
+    """The micrograph of a scene: cytoplasm, organelles, membranes, then blur and noise of the microscope."""
     shape = scene.owner.shape
     plane = (shape[1], shape[2])
     grey = tubes.grey[scene.owner] + 11.0 * grain(shape, 2, rng)
@@ -161,7 +161,7 @@ def _develop(
 
 
 def _expose(grey: Float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Blur, grain, and each section's own brightness and contrast."""
+    """Add blur, noise, and brightness and contrast of each section."""
     contrast = rng.normal(1.0, 0.06, (len(grey), 1, 1)).astype(np.float32)
     brightness = rng.normal(0.0, 5.0, (len(grey), 1, 1)).astype(np.float32)
     seen = blur(grey) + 10.0 * grain(grey.shape, 1, rng) + 4.0 * grain(grey.shape, 0, rng)
@@ -170,7 +170,7 @@ def _expose(grey: Float, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _vesicles(plane: tuple[int, int], rng: np.random.Generator) -> Float:
-    """One section of a bouton: rings of some 40 nm, one in each square of a grid, at random places in it."""
+    """One section of vesicles: rings of about 40 nm, one at a random position in each square of a grid."""
     square = 8
     y, x = np.indices(plane, np.float32)
     rows, columns = (np.arange(n) // square for n in plane)
@@ -186,7 +186,7 @@ _SMALLEST = 40  # voxels: smaller pieces become background
 
 
 def one_piece_each(labels: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Give each 6-connected piece an id of its own, from 1 in scan order; very small pieces become background."""
+    """Label 6-connected components, from 1 in scan order; those below 40 voxels become background."""
     begins = np.ones(labels.shape, bool)  # runs along x are the nodes of a graph
     begins[..., 1:] = labels[..., 1:] != labels[..., :-1]
     run = (np.cumsum(begins.ravel()) - 1).astype(np.int32).reshape(labels.shape)
@@ -205,7 +205,7 @@ def one_piece_each(labels: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 
 def _join(nodes: int, pairs: NDArray[np.int32]) -> NDArray[np.intp]:
-    """The smallest node of the component of each node: union by hooking roots, then halving paths."""
+    """The smallest node of the component of each node (union-find with path halving)."""
     root = np.arange(nodes)
     while True:
         one, other = root[pairs[0]], root[pairs[1]]

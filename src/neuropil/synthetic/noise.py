@@ -1,4 +1,4 @@
-"""Noise, smooth and grainy, and the size of a synthetic voxel."""
+"""Smooth and grainy noise for synthetic volumes, and their voxel size."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from neuropil.geometry import VoxelSize
 
 VOXEL_SIZE: VoxelSize = (30.0, 6.0, 6.0)
-"""nm, z y x: that of SNEMI3D."""
+"""nm, z y x, as in SNEMI3D."""
 
 Float = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Field:
-    """Smooth noise of unit variance: random numbers ``pitch`` nm apart, joined by cubic B-splines."""
+    """Smooth noise of unit variance: random numbers ``pitch`` nm apart, interpolated by cubic B-splines."""
 
     knots: Float
     pitch: float
@@ -25,7 +25,7 @@ class Field:
     @classmethod
     def draw(cls, extent: NDArray[np.float64], pitch: float, rng: np.random.Generator) -> Field:
         knots = rng.standard_normal(tuple(np.ceil(extent / pitch).astype(int) + 4), dtype=np.float32)
-        return cls(knots * np.float32(3.0), pitch)  # 3: what the splines take away
+        return cls(knots * np.float32(3.0), pitch)  # 3 restores the variance that interpolation reduces
 
     def at(self, sections: NDArray[np.intp], plane: tuple[int, int]) -> Float:
         """Values in these sections, ``[sections, y, x]``."""

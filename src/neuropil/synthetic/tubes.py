@@ -12,7 +12,7 @@ from neuropil.synthetic.noise import Float
 NO_ORGANELLE, MITOCHONDRION, VESICLES = range(3)
 
 _PITCH = 60.0  # nm: of the grid on which tubes are packed
-_MARGIN = 240.0  # nm by which tubes reach beyond the volume, so that its border looks like its middle
+_MARGIN = 240.0  # nm by which tubes reach beyond the volume, so that its border looks like its interior
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Tubes:
 
 
 def grow(extent: NDArray[np.float64], rng: np.random.Generator) -> Tubes:
-    """Thick neurites first, then ever thinner ones into what is left, until the volume is full."""
-    # Neurites are thinner in small volumes, so that these, too, hold a good number of them.
+    """Fill the volume with thick neurites first, then with thinner ones in the remaining space."""
+    # Neurites are thinner in small volumes, so that these, too, have many of them.
     scale = float(np.clip(extent[1:].min() / 1500.0, 0.7, 1.0))
     free: NDArray[np.bool_] = np.ones(np.ceil((extent + 2 * _MARGIN) / _PITCH).astype(int), bool)
     paths: list[tuple[Float, Float]] = []
@@ -82,7 +82,7 @@ def _path(free: NDArray[np.bool_], thickness: float, rng: np.random.Generator) -
 
 
 def _occupy(free: NDArray[np.bool_], path: Float, radius: Float) -> None:
-    """Take the cells that the tube fills."""
+    """Mark the cells that the tube fills as occupied."""
     reach = int(np.ceil(radius.max() / _PITCH))
     around = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     cells = np.floor(path / _PITCH).astype(int)[:, None] + around
@@ -92,7 +92,7 @@ def _occupy(free: NDArray[np.bool_], path: Float, radius: Float) -> None:
 
 
 def _chain(paths: list[tuple[Float, Float]], rng: np.random.Generator) -> Tubes:
-    """Cut every path into tubes of two steps, and furnish some of them."""
+    """Divide every path into tubes of two steps, and put organelles into some of them."""
     start, end, radius, neurite, organelle = [], [], [], [], []
     for number, (path, thick) in enumerate(paths, start=1):
         nodes = np.unique(np.append(np.arange(0, len(path), 2), len(path) - 1))
@@ -121,7 +121,7 @@ def _chain(paths: list[tuple[Float, Float]], rng: np.random.Generator) -> Tubes:
 
 
 def two_nearest(tubes: Tubes, cells: Float, near: NDArray[np.intp]) -> tuple[NDArray[np.intp], Float, Float]:
-    """For each voxel ``[cell, voxel]``: its tube, nm below that tube's surface, nm to where another neurite begins."""
+    """For each voxel ``[cell, voxel]``: its tube, nm below that tube's surface, nm to the border of its neurite."""
     centre = cells[:, :1].copy()  # small numbers keep float32 exact
     voxels, start, axis = cells - centre, tubes.start[near] - centre, tubes.axis[near]
     ahead = voxels @ axis.transpose(0, 2, 1) - (start * axis).sum(2)[:, None]

@@ -1,4 +1,4 @@
-"""What the network learns, made from labels: erosion, affinities and which of them are valid, auxiliary targets."""
+"""Training targets from labels: label erosion, affinities with their validity, auxiliary targets."""
 
 from neuropil.targets.affinities import AffinityTargets, affinities_from_labels, affinity_targets
 from neuropil.targets.auxiliary import (

@@ -1,4 +1,4 @@
-"""Affinities of labels: 1 where two voxels lie in the same neuron, and which edges are valid."""
+"""Affinities from labels: 1 where two voxels lie in the same neuron, and the validity of each edge."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AffinityTargets(NamedTuple):
     values: npt.NDArray[np.float32]
     """``[E, z, y, x]``, 1 where both voxels have the same id and it is not 0, else 0."""
     validity: npt.NDArray[np.bool_]
-    """``[E, z, y, x]``, whether the partner lies inside the volume and neither voxel is masked."""
+    """``[E, z, y, x]``, whether both voxels lie inside the volume and neither is masked out."""
 
 
 def affinities_from_labels(
@@ -59,7 +59,7 @@ def affinities_from_labels(
     parsed = parse_offsets(offsets)
     if labels.ndim == 2:
         labels, mask = labels[None], None if mask is None else np.asarray(mask)[None]
-    # Only equality and "not 0" matter, so the bits of unsigned ids may be read as signed ones.
+    # Ids are only compared with each other and with 0, so unsigned ids may be viewed as signed.
     wide = np.ascontiguousarray(labels.astype(labels.dtype.newbyteorder("=")).astype(np.uint64)).view(np.int64)
     use = None if mask is None else torch.from_numpy(np.array(mask, dtype=bool))
     values, validity = affinity_targets(torch.from_numpy(wide), parsed, use)
@@ -90,7 +90,7 @@ def affinity_targets(
 
 
 def _check(labels_ZYX: Tensor, mask_ZYX: Tensor | None) -> None:
-    """Refuse what loops that compare bits would take for something else."""
+    """Refuse labels and masks of a dtype or shape for which the kernels, which compare bits, would be wrong."""
     if labels_ZYX.is_floating_point() or labels_ZYX.is_complex() or labels_ZYX.ndim < 3:
         kind = f"{labels_ZYX.dtype} of shape {list(labels_ZYX.shape)}"
         raise NeuropilError(f"labels must be integers [..., z, y, x], got {kind}; use labels.long()")
@@ -105,7 +105,7 @@ def _by_torch(labels_ZYX: Tensor, offsets: Sequence[Triple], mask_ZYX: Tensor | 
     *batch, z, y, x = labels_ZYX.shape
     values = torch.zeros(*batch, len(offsets), z, y, x, dtype=torch.bool, device=labels_ZYX.device)
     validity = torch.zeros_like(values)
-    # Masked voxels become background: then an edge to one is 0 without looking at the mask again. Every pass counts.
+    # Masked voxels become background, so that their edges are 0 without another pass over the mask.
     ids = labels_ZYX if mask_ZYX is None else labels_ZYX.masked_fill(~mask_ZYX, 0)
     positive = ids != 0
     for e, offset in enumerate(offsets):
@@ -120,7 +120,7 @@ def _by_torch(labels_ZYX: Tensor, offsets: Sequence[Triple], mask_ZYX: Tensor | 
 
 
 def _pair(offset: Triple, shape: Triple) -> tuple[tuple[slice | EllipsisType, ...], tuple[slice | EllipsisType, ...]]:
-    """Index of the voxels whose partner lies inside, and of those partners."""
+    """Index of the voxels v for which ``v + offset`` lies inside, and of these ``v + offset``."""
     here = tuple(slice(max(0, -d), max(0, n - max(0, d))) for d, n in zip(offset, shape, strict=True))
     there = tuple(slice(max(0, d), max(0, n - max(0, -d))) for d, n in zip(offset, shape, strict=True))
     return (..., *here), (..., *there)

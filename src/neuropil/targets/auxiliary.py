@@ -1,4 +1,4 @@
-"""Auxiliary targets: a network learns them with the affinities from the same labels; prediction ignores them."""
+"""Auxiliary targets, which a network learns in addition to affinities; by default prediction ignores them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from neuropil.targets.distance import signed_distance
 from neuropil.targets.erosion import erode_inside, meetings
 
 ChannelKind = Literal["binary", "unit", "signed"]
-"""What a channel says: yes or no, a number in [0, 1], or one in (-1, 1)."""
+"""Values of a channel: bool, a number in [0, 1], or one in (-1, 1)."""
 
 THIN = 4
-"""Descriptors are smooth: every fourth voxel in y and x is enough, and sixteen times cheaper."""
+"""Descriptors are computed at every fourth voxel in y and x: they are smooth, and this is sixteen times cheaper."""
 
 
 class Auxiliary(NamedTuple):
@@ -31,7 +31,7 @@ class Auxiliary(NamedTuple):
 
 
 class AuxiliaryTarget(NamedTuple):
-    """An auxiliary target of a batch, and where it may be judged."""
+    """An auxiliary target of a batch, and where it is valid."""
 
     task: Auxiliary
     target_BCZYX: Tensor
@@ -59,7 +59,7 @@ def auxiliaries(model: ModelConfig) -> tuple[Auxiliary, ...]:
 
 
 def label_margin(model: ModelConfig) -> int:
-    """Voxels of labels needed around a patch in y and x, so that its targets are those of the whole volume where valid.
+    """Voxels of labels needed around a patch in y and x, so that its valid targets equal those of the whole volume.
 
     >>> label_margin(ModelConfig(label_erosion=1, aux_distance=8))
     8
@@ -72,9 +72,14 @@ def auxiliary_targets(
 ) -> tuple[AuxiliaryTarget, ...]:
     """The auxiliary targets of a batch of labels that are ``margin`` voxels wider than the patch in y and x.
 
-    Masked voxels are 0 in the labels, as is what lies beyond the volume, and are no neuron. To be near to one is not to
-    be near to background, though: distances, and contours to the background, are valid only where all that they
-    depend on is known.
+    Masked voxels, and voxels beyond the volume, are 0 in the labels, but they are unknown, not background. So
+    distances, and contours to the background, are valid only where all voxels that they depend on are known.
+
+    Args:
+        labels_BZHW: signed integers, 0 = background.
+        mask_BZHW: bool, of the same shape.
+        model: has the auxiliary targets.
+        margin: see :func:`label_margin`.
 
     >>> labels = torch.ones(1, 2, 10, 10, dtype=torch.int32)
     >>> made = auxiliary_targets(labels, labels > 0, ModelConfig(aux_contour=1), margin=1)
@@ -90,7 +95,7 @@ def auxiliary_targets(
             target, valid = affinity_targets(eroded, _nearest(model), mask)
         elif task.name == "contour":
             solid, valid = labels_BZHW, mask[:, None]
-            if model.aux_contour_background:  # background becomes one more neuron, which the others touch
+            if model.aux_contour_background:  # treat background as one more neuron
                 solid = torch.where(labels_BZHW > 0, labels_BZHW, labels_BZHW.max() + 1)
                 valid = _known_around(mask_BZHW, model.aux_contour, margin)[:, None]
             target = meetings(solid, model.aux_contour)[inner][:, None]
@@ -98,32 +103,32 @@ def auxiliary_targets(
             target, valid = (erode_inside(labels_BZHW, model.label_erosion, margin) > 0)[:, None], mask[:, None]
         elif task.name == "distance":
             target = signed_distance(labels_BZHW, model.aux_distance)[inner][:, None]
-            # What is ``reach`` voxels away is as far as if there were nothing.
+            # Distances are cut off at ``reach``, so voxels farther away need not be known.
             valid = _known_around(mask_BZHW, model.aux_distance - 1, margin)[:, None]
         else:
             target = torch.stack([shape_descriptors(one, model.aux_descriptor_sigma, THIN) for one in labels_BZHW])[
                 inner
             ]
-            # Background has no shape: it is left to the affinities.
+            # Descriptors are defined inside neurons only.
             valid = (mask & (labels > 0))[:, None].expand_as(target)
         made.append(AuxiliaryTarget(task, target, valid))
     return tuple(made)
 
 
 def _known_around(mask_BZHW: Tensor, steps: int, margin: int) -> Tensor:
-    """Voxels of the patch whose whole window of (2·steps+1)² may be used; what lies beyond the labels may not.
+    """Voxels of the patch whose whole window of (2·steps+1)² voxels is unmasked; beyond the labels all is masked.
 
     >>> _known_around(torch.tensor([[[[True] * 5 + [False]] * 3]]), 1, 1)[0, 0].tolist()
     [[True, True, True, False]]
     """
     lack = max(0, steps - margin)
-    if mask_BZHW.device.type == "cpu" and not lack and bool(mask_BZHW.all()):  # a GPU would have to be waited for
+    if mask_BZHW.device.type == "cpu" and not lack and bool(mask_BZHW.all()):  # on a GPU this would synchronise
         return mask_BZHW[..., margin : mask_BZHW.shape[-2] - margin, margin : mask_BZHW.shape[-1] - margin]
-    # As two neurons, what is known and what is not: erosion leaves 1 where only the first is in the window.
+    # Known voxels get id 1, others 2: erosion leaves 1 where the window holds only known voxels.
     ids = F.pad(2 - mask_BZHW.to(torch.int8), (lack,) * 4, value=2)
     return erode_inside(ids, steps, margin + lack) == 1
 
 
 def _nearest(model: ModelConfig) -> Offsets:
-    """The nearest edges among those of the recipe, of either sign."""
+    """The nearest-neighbour offsets, of either sign, among those of the recipe."""
     return tuple(o for o in model.offsets if o in NEAREST or (-o[0], -o[1], -o[2]) in NEAREST)

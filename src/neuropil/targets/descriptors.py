@@ -1,6 +1,6 @@
-"""Local shape descriptors: where the surrounding piece of a voxel's neuron lies, how large and how elongated it is.
+"""Local shape descriptors (LSDs): position, size and elongation of a voxel's neuron within a Gaussian window.
 
-As in A. Sheridan et al. 2022, "Local shape descriptors for neuron segmentation" (Nature Methods), to learn from.
+As in A. Sheridan et al. 2022, "Local shape descriptors for neuron segmentation" (Nature Methods).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def shape_descriptors(labels_ZYX: Tensor, sigma: Sequence[float], thin: int = 1)
     Args:
         labels_ZYX: integers, 0 = background.
         sigma: standard deviation of the window (z, y, x) in voxels.
-        thin: compute on every ``thin``-th voxel in y and x, and repeat; 1 computes all.
+        thin: compute at every ``thin``-th voxel in y and x, and repeat the values; 1: at all voxels.
 
     Returns:
-        float32 ``[10, Z, Y, X]``: mean offset (½ = at its centre of mass, in units of ±sigma), variance (in units of
-        sigma²), correlations (½ = none), and size (the share of the window that belongs to the neuron).
+        float32 ``[10, Z, Y, X]``: offset to the centre of mass (in units of ±sigma, ½ = 0), variance (in units of
+        sigma²), correlations (½ = 0), and size (the share of the window that belongs to the neuron).
 
     >>> tuple(shape_descriptors(torch.ones(3, 8, 8, dtype=torch.int32), (2, 4, 4), thin=2).shape)
     (10, 3, 8, 8)
@@ -50,7 +50,7 @@ def shape_descriptors(labels_ZYX: Tensor, sigma: Sequence[float], thin: int = 1)
 
 
 def _around(inside_ZYX: Tensor, radius: Sequence[int]) -> tuple[slice, ...]:
-    """The box of a neuron: what lies outside it is 0 and adds nothing."""
+    """The bounding box of a neuron; voxels outside it contribute nothing."""
     slices = []
     for axis in range(3):
         others = [a for a in range(3) if a != axis]
@@ -60,9 +60,9 @@ def _around(inside_ZYX: Tensor, radius: Sequence[int]) -> tuple[slice, ...]:
 
 
 def _describe(inside_ZYX: Tensor, sigma: Tensor, radius: Sequence[int]) -> Tensor:
-    """Moments of a neuron seen through a Gaussian window around each of its voxels."""
+    """Moments of a neuron in a Gaussian window around each of its voxels."""
     axes = [torch.arange(n, device=inside_ZYX.device, dtype=torch.float32) for n in inside_ZYX.shape]
-    # From the middle, so that squares of coordinates stay small next to their differences.
+    # Coordinates relative to the middle, since differences of large squares would lose precision.
     at = torch.stack(torch.meshgrid(*(a - a.mean() for a in axes), indexing="ij"))
     moments = [
         torch.ones_like(inside_ZYX),
@@ -84,7 +84,7 @@ def _describe(inside_ZYX: Tensor, sigma: Tensor, radius: Sequence[int]) -> Tenso
 
 
 def _gaussian(x_CZYX: Tensor, sigma: Sequence[float], radius: Sequence[int]) -> Tensor:
-    """A Gaussian window along each axis, summing to 1, with nothing beyond the border."""
+    """Gaussian filter along each axis, with weights of sum 1 and zeros beyond the border."""
     for axis, (s, r) in enumerate(zip(sigma, radius, strict=True)):
         r = min(r, x_CZYX.shape[axis + 1] - 1)
         at = torch.arange(-r, r + 1, device=x_CZYX.device, dtype=torch.float32)

@@ -9,10 +9,10 @@ from neuropil.errors import NeuropilError
 
 
 def signed_distance(labels_ZYX: Tensor, reach: int) -> Tensor:
-    """How deep each voxel lies in its neuron, or, negative, in the background, squeezed to (-1, 1).
+    """Signed distance of each voxel to the border of its neuron, or, negative, of the background, scaled to (-1, 1).
 
     The Euclidean distance d to the nearest voxel of another id in the same section, exact up to ``reach`` and cut off
-    there, becomes ±tanh(2·(d − ½)/reach): steep at the membrane, flat where it does not matter.
+    there, becomes ±tanh(2·(d − ½)/reach), which is steep at the membrane.
 
     Args:
         labels_ZYX: integers, any number of leading axes, 0 = background.
@@ -21,13 +21,16 @@ def signed_distance(labels_ZYX: Tensor, reach: int) -> Tensor:
     Returns:
         float32 of the same shape.
 
+    Raises:
+        NeuropilError: a reach below 1.
+
     >>> (100 * signed_distance(torch.tensor([[[1, 1, 1, 0]]]), 4)[0, 0]).round().tolist()
     [85.0, 64.0, 24.0, -24.0]
     """
     if reach < 1:
         raise NeuropilError(f"the reach of a distance counts voxels and must be >= 1, got {reach}")
     far = float(reach)
-    # Along x first. Then along y: the voxel dy rows away holds another id, or has one at its own distance in x.
+    # Distances along x first. Then along y: the voxel dy rows away has another id, or its own x-distance to one.
     row = torch.full(labels_ZYX.shape, far, device=labels_ZYX.device)
     for step in range(min(reach - 1, labels_ZYX.shape[-1] - 1), 0, -1):
         _where_different(labels_ZYX, row, None, -1, step)
@@ -41,7 +44,7 @@ def signed_distance(labels_ZYX: Tensor, reach: int) -> Tensor:
 
 
 def _where_different(labels: Tensor, best: Tensor, squared: Tensor | None, axis: int, step: int) -> None:
-    """Take what lies ``step`` voxels to either side into account, in place."""
+    """Update distances, in place, by the voxels ``step`` away on either side."""
     length = labels.shape[axis]
     a, b = (labels.narrow(axis, start, length - step) for start in (0, step))
     left, right = (best.narrow(axis, start, length - step) for start in (0, step))

@@ -1,4 +1,4 @@
-"""Label erosion: widen the membrane between neurons, so that the network learns to see it."""
+"""Label erosion: widens the background between touching neurons, so that the network learns membranes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from neuropil.targets.kernels import eroded_inside, meetings_inside
 
 
 def erode_labels(labels_ZYX: Tensor, steps: int) -> Tensor:
-    """Turn into background every voxel whose in-section window holds two different positive ids.
+    """Set to background every voxel whose in-section window holds two different positive ids.
 
-    The window is (2·steps+1)² voxels of one section, clipped at the border of the section. Background inside the
-    window does not erode: only two touching neurons do (K. Lee's rule, PhD thesis, appendix A.1.4).
+    The window is (2·steps+1)² voxels of one section, clipped at the border of the section. Background in the window
+    does not erode, only a second neuron does (K. Lee's rule, PhD thesis, appendix A.1.4).
 
     Args:
         labels_ZYX: signed integers, any number of leading axes, 0 = background.
@@ -25,6 +25,9 @@ def erode_labels(labels_ZYX: Tensor, steps: int) -> Tensor:
     Returns:
         New labels, same shape and dtype.
 
+    Raises:
+        NeuropilError: unsigned labels, or negative steps.
+
     >>> erode_labels(torch.tensor([[1, 1, 1, 2, 2, 0]]), 1).tolist()
     [[1, 1, 0, 0, 2, 0]]
     """
@@ -32,14 +35,14 @@ def erode_labels(labels_ZYX: Tensor, steps: int) -> Tensor:
 
 
 def erode_inside(labels_ZHW: Tensor, steps: int, margin: int) -> Tensor:
-    """The eroded labels but for ``margin`` voxels on each side in y and x: erosion looks at them and nobody else does.
+    """Erode labels and cut off ``margin`` voxels on each side in y and x, which only serve the erosion.
 
-    The same as :func:`erode_labels` and then to cut, at half the cost.
+    The same as :func:`erode_labels` and a cut, at half the cost.
 
     Args:
         labels_ZHW: signed integers, any number of leading axes, 0 = background.
         steps: half-width of the window in voxels.
-        margin: voxels to leave out. Where that is less than ``steps``, windows are clipped at the border.
+        margin: voxels to cut off. If it is less than ``steps``, windows are clipped at the border.
 
     Returns:
         Labels of the same dtype, smaller by twice the margin in y and x.
@@ -56,15 +59,15 @@ def erode_inside(labels_ZHW: Tensor, steps: int, margin: int) -> Tensor:
 
 
 def erode_volume(labels_ZHW: Tensor, steps: int, margin: int) -> Tensor:
-    """Eroded in the three planes through each voxel, for isotropic voxels: no direction is special.
+    """Erode labels in the three planes through each voxel, for isotropic voxels.
 
-    A voxel is left out where the window of (2·steps+1)² voxels of any of these planes holds two different positive
+    A voxel becomes background if the window of (2·steps+1)² voxels in any of these planes holds two different positive
     ids; windows are clipped at the first and last section.
 
     Args:
         labels_ZHW: signed integers, any number of leading axes, 0 = background.
         steps: half-width of the window in voxels; 0 only cuts.
-        margin: voxels to leave out on each side in y and x, as :func:`erode_inside` does.
+        margin: voxels to cut off on each side in y and x, as :func:`erode_inside` does.
 
     >>> erode_volume(torch.tensor([[[1, 1, 1]], [[1, 1, 1]], [[2, 2, 2]]]), 1, 0)[:, 0, 1].tolist()
     [1, 0, 0]
@@ -80,7 +83,7 @@ def erode_volume(labels_ZHW: Tensor, steps: int, margin: int) -> Tensor:
 
 
 def meetings(labels_ZYX: Tensor, steps: int) -> Tensor:
-    """Where the in-section window of (2·steps+1)² voxels holds two different positive ids: the contour of instances.
+    """Contours between neurons: where the in-section window of (2·steps+1)² voxels holds two different positive ids.
 
     >>> meetings(torch.tensor([[1, 1, 1, 2, 2, 0]]), 1).tolist()
     [[False, False, True, True, False, False]]
@@ -98,9 +101,9 @@ def _checked(labels_ZHW: Tensor, steps: int) -> Tensor:
 
 
 def _by_torch(labels_ZHW: Tensor, steps: int) -> Tensor:
-    """Where neurons meet, of voxels whose window is whole: smaller by ``steps`` on each side in y and x."""
-    # The largest id of the window, and the smallest positive one: they differ exactly where two neurons meet. Counted
-    # from -1, background becomes the largest number there is by losing its sign.
+    """Contours at voxels whose window is complete: smaller by ``steps`` on each side in y and x."""
+    # Two neurons meet where the largest id of the window differs from the smallest positive one. After subtracting 1,
+    # clearing the sign bit makes background the largest number, so that the minimum ignores it.
     ids = labels_ZHW.clamp(min=0).sub_(1)
     largest = _window(ids, steps, torch.maximum)
     smallest = _window(ids.bitwise_and_(torch.iinfo(ids.dtype).max), steps, torch.minimum)
@@ -108,7 +111,7 @@ def _by_torch(labels_ZHW: Tensor, steps: int) -> Tensor:
 
 
 def _cut(x_ZHW: Tensor, margin: int) -> Tensor:
-    """Without ``margin`` voxels on each side in y and x; with as many of background where it is negative."""
+    """Cut off ``margin`` voxels on each side in y and x; if it is negative, pad with background."""
     if margin < 0:
         return F.pad(x_ZHW, (-margin,) * 4)
     height, width = x_ZHW.shape[-2:]
@@ -116,10 +119,10 @@ def _cut(x_ZHW: Tensor, margin: int) -> Tensor:
 
 
 def _window(x_ZHW: Tensor, steps: int, best: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Best of each whole (2·steps+1)² window, one axis after the other."""
+    """Maximum or minimum of each complete (2·steps+1)² window, one axis after the other."""
     for axis in (-1, -2):
         reach = 1
-        while reach <= 2 * steps:  # each voxel knows the best of ``reach`` voxels from itself on; two of these overlap
+        while reach <= 2 * steps:  # each value is the best of ``reach`` voxels; combine two overlapping ones
             step = min(reach, 2 * steps + 1 - reach)
             length = x_ZHW.shape[axis] - step
             x_ZHW = best(x_ZHW.narrow(axis, 0, length), x_ZHW.narrow(axis, step, length))

@@ -1,4 +1,4 @@
-"""Targets on a processor: native loops, several times as fast as the same in torch, which GPUs use."""
+"""Targets on a CPU by native kernels, several times as fast as the torch code that GPUs use."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from neuropil import _native
 from neuropil.geometry import Triple
 
 _PIECE = 1 << 20
-"""Voxels that are worth another thread."""
+"""Voxels for each thread."""
 
 
 def meetings_inside(labels_ZHW: Tensor, steps: int) -> Tensor:
-    """Where the window of (2·steps+1)² voxels holds two different positive ids, of whole windows.
+    """Where a complete window of (2·steps+1)² voxels holds two different positive ids.
 
     Args:
         labels_ZHW: signed integers, any number of leading axes.
@@ -31,7 +31,7 @@ def meetings_inside(labels_ZHW: Tensor, steps: int) -> Tensor:
 
 
 def eroded_inside(labels_ZHW: Tensor, steps: int) -> Tensor:
-    """The labels of voxels whose window is whole, 0 where it holds two different positive ids.
+    """The labels of voxels with a complete window, 0 where it holds two different positive ids.
 
     >>> eroded_inside(torch.tensor([[0, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 0, 0, 0, 2]]), 1).tolist()
     [[1, 1, 0]]
@@ -42,7 +42,7 @@ def eroded_inside(labels_ZHW: Tensor, steps: int) -> Tensor:
 
 
 def _sections(labels_ZHW: Tensor, steps: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """All leading axes as one, and room for what is found of whole windows."""
+    """The labels with all leading axes as one, and an empty array for the results of complete windows."""
     *lead, height, width = labels_ZHW.shape
     count = math.prod(lead)
     room = torch.empty(count, max(0, height - 2 * steps), max(0, width - 2 * steps), dtype=dtype)
@@ -52,14 +52,14 @@ def _sections(labels_ZHW: Tensor, steps: int, dtype: torch.dtype) -> tuple[Tenso
 def joined(labels_ZYX: Tensor, offsets: Sequence[Triple], mask_ZYX: Tensor | None) -> tuple[Tensor, Tensor]:
     """Affinities and validity, bool ``[..., E, Z, Y, X]``, of integers with any number of leading axes.
 
-    Only the bits of labels are compared. The mask is bool, of their shape; :func:`affinity_targets` sees to both.
+    Only the bits of labels are compared, and the mask is bool of their shape; :func:`affinity_targets` checks both.
 
     >>> values, validity = joined(torch.ones(1, 1, 3, dtype=torch.int32), [(0, 0, -1)], None)
     >>> values.flatten().tolist(), validity.flatten().tolist()
     ([False, True, True], [False, True, True])
     """
     *batch, z, y, x = labels_ZYX.shape
-    # Without a mask one row of ones stands for all.
+    # Without a mask one row of ones is used for all rows.
     known = torch.ones(x, dtype=torch.bool).expand(labels_ZYX.shape) if mask_ZYX is None else mask_ZYX
     labels, known = (_in_rows(part.reshape(math.prod(batch), z, y, x)) for part in (labels_ZYX, known))
     values, validity = (torch.empty(len(labels), len(offsets), z, y, x, dtype=torch.bool) for _ in range(2))
@@ -69,7 +69,7 @@ def joined(labels_ZYX: Tensor, offsets: Sequence[Triple], mask_ZYX: Tensor | Non
 
 
 def _in_rows(x: Tensor) -> Tensor:
-    """With the last axis in a row of memory."""
+    """The tensor with a contiguous last axis."""
     return x if x.stride(-1) == 1 else x.contiguous()
 
 

@@ -1,4 +1,4 @@
-"""Labels with smooth outlines."""
+"""Smoothing of label outlines."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 
 
 def smooth_labels(labels_ZYX: Tensor, sigma: float = 2.0, rounds: int = 2) -> Tensor:
-    """Smooth the outline of each label in each section: blur it, keep where more than half is left, and again.
+    """Smooth the outline of each label in each section: Gaussian blur and threshold at one half, several times.
 
     Args:
-        labels_ZYX: integers, 0 = background; left alone.
-        sigma: deviation of the Gaussian, voxels.
-        rounds: how often.
+        labels_ZYX: integers, 0 = background, not smoothed itself; not changed.
+        sigma: standard deviation of the Gaussian, voxels.
+        rounds: number of times.
 
     Returns:
-        Labels of the same shape and dtype; where two of them meet, the larger id has the voxel. Thin ones disappear.
+        Labels of the same shape and dtype; where two overlap, the larger id wins. Thin labels disappear.
 
     >>> labels = torch.zeros(1, 9, 9, dtype=torch.int64)
     >>> labels[0, 2:7, 2:7] = 3
