@@ -1,7 +1,6 @@
-// Merging of mutual best pairs in a part of a volume. Regions that reach beyond the part are frozen: they merge with
-// nothing here; they, and each region whose best neighbour is one of them, are deferred to a larger part. What is
-// merged is what greedy merging of the whole volume would merge (order-reducible scores; see Lu, Zlateski and Seung
-// 2021 for the mean).
+// Merging of mutual best pairs in a part of a volume. Regions that reach beyond the part are frozen and do not merge
+// here; they, and each region whose best neighbour is one of them, are deferred to a larger part. The merges are those
+// of greedy merging of the whole volume (order-reducible scores; see Lu, Zlateski and Seung 2021 for the mean).
 #pragma once
 #include <algorithm>
 #include <numeric>
@@ -14,15 +13,15 @@
 
 namespace neuropil {
 
-// One merge: two regions, each named by its smallest fragment, a < b, and the edge that joined them. A region in a
-// merge is a subtree of the one and only tree, so its name does not depend on the order of work.
+// One merge: two regions, each named by its smallest fragment, a < b, and the edge that joined them. A region is a
+// subtree of the merge tree, which is unique, so its name does not depend on the order of work.
 template <class Score>
 struct Merge {
     typename Score::Index a, b;
     typename Score::Stats stats;
 };
 
-// The same numbered: regions 0, 1, …, their names, and which of them are deferred.
+// A part with regions numbered 0, 1, …, their names, and which of them are deferred.
 template <class Score>
 struct LocalPart {
     std::vector<typename Score::Index> name;
@@ -49,7 +48,7 @@ class Names {
     Operations steps_;
 };
 
-// Regions of a part numbered in the order in which edges name them. The part's edges are gone afterwards.
+// Numbers the regions of a part in the order in which edges name them; moves the edges out of the part.
 template <class Score>
 std::pair<LocalPart<Score>, NameTable<typename Score::Index>> number_regions(Part<Score>& part,
                                                                              const Run& run = Run()) {
@@ -86,14 +85,14 @@ struct Reaches {
         return stop <= 0 || Score::value(stats, scale) >= stop;
     }
 
-    // A level that is not above that of any edge that may merge; top + 1 where none may.
+    // A lower bound of the level of all edges that may merge; top + 1 if none may.
     uint64_t lowest(uint64_t top) const {
         const double level = stop * (std::is_same_v<Score, Mean<typename Score::Index>> ? scale : 1) - 2;
         return level < 1 ? 0 : level > double(top) ? top + 1 : uint64_t(level);
     }
 };
 
-// The edges of a graph that are alive and for which waits(edge) holds, by names.
+// The remaining edges of a graph for which waits(edge) holds, by names of regions.
 template <class Score, class Waits>
 Part<Score> rest_of(const MergingGraph<Score>& graph, const std::vector<typename Score::Index>& name,
                     const Score& score, Waits&& waits) {
@@ -108,9 +107,9 @@ Part<Score> rest_of(const MergingGraph<Score>& graph, const std::vector<typename
     return rest;
 }
 
-// Merges what can be merged, down to the first edge that is not enough(stats); what may still merge in a larger part is
-// returned. Blocked regions, and those whose best neighbour is one, are deferred; edges of all others are dropped: they
-// are either merged or not enough.
+// Merges all that can be merged, down to the first edge that is not enough(stats), and returns the edges that may still
+// merge in a larger part. Blocked regions, and those whose best neighbour is one, are deferred; edges of all others are
+// dropped, since they are either merged or not enough.
 template <class Score, class Enough = AnyScore>
 Part<Score> merge_part(LocalPart<Score> local, Score& score, uint64_t top, std::vector<Merge<Score>>& merges,
                        const Run& run, Enough&& enough = {}) {

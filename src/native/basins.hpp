@@ -1,5 +1,5 @@
-// The watershed of Zlateski and Seung (2015) with their search of plateaus, on affinities as they are, in one thread:
-// what zwatershed and waterz compute. `watershed.hpp` has a rule for ties in its place, and can be cut into blocks.
+// The watershed of Zlateski and Seung (2015) with their plateau search, on float affinities, in one thread, as in
+// zwatershed and waterz. `watershed.hpp` breaks ties by a rule instead, and works in blocks.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -11,8 +11,8 @@
 
 namespace neuropil {
 
-// Affinities [z, y, x] of three axes to the voxel before. Labels are numbered from 1 in the order of the scan, in which
-// z or x is the outermost axis; equally near exits of a plateau are decided by it, too.
+// Affinities [z, y, x] of three axes to the voxel before. The scan, with z or x as the outermost axis, numbers labels
+// from 1 and decides between equally near exits of a plateau.
 class Basins {
   public:
     Basins(const std::array<const float*, 3>& faces, const Shape& shape, float low, float high, bool x_outermost,
@@ -55,7 +55,7 @@ class Basins {
         }
     }
 
-    // From each voxel to the neighbours across its best faces, and across every face that is certain.
+    // Ways from each voxel to the neighbours across its best faces, and across every face of at least `high`.
     void find_ways() {
         const std::array<int64_t, 3> size{shape_.z, shape_.y, shape_.x};
         for (int64_t v = 0; v < shape_.size(); ++v) {
@@ -72,7 +72,7 @@ class Basins {
         }
     }
 
-    // Voxels of a plateau that has exits keep one way each, towards the nearest exit; of several the last.
+    // Each voxel of a plateau with exits keeps one way, towards the nearest exit; of several the last one.
     void leave_plateaus() {
         std::vector<int64_t> queue;
         auto reach = [&](int64_t v) {
@@ -99,7 +99,7 @@ class Basins {
         }
     }
 
-    // All voxels from which one gets to the same place are one basin.
+    // All voxels whose ways lead to the same minimum are one basin.
     uint64_t number() {
         for (auto& ways : ways_) ways &= uint8_t(~SEEN);
         std::fill(labels_, labels_ + shape_.size(), 0);
@@ -116,7 +116,7 @@ class Basins {
         return count;
     }
 
-    // Adds what a path leads to, up to the first voxel that has a label, which is returned.
+    // Extends a path along its ways up to the first voxel that has a label, and returns that label.
     uint64_t follow(std::vector<int64_t>& path) {
         for (size_t i = 0; i < path.size(); ++i) {
             for (int d = 0; d < 6; ++d) {

@@ -1,4 +1,4 @@
-// Python's view of the kernels that make batches. Shapes and kinds of labels are checked in Python; here arrays become
+// Bindings of the kernels that make batches. Shapes and dtypes of labels are checked in Python; here arrays become
 // pointers.
 #pragma once
 #include <nanobind/nanobind.h>
@@ -33,8 +33,8 @@ Rows<T, Axes> rows(const Array& array) {
     return found;
 }
 
-// Calls f with rows of the right width, without the interpreter's lock. Erosion is handed signed integers only, by its
-// wrapper; joining any that are whole numbers, because it asks no more than whether two are equal and whether one is 0.
+// Calls f with rows of the right integer width, without the GIL. Erosion gets signed integers only, from its wrapper;
+// joining takes all integers, because it only compares ids with each other and with 0.
 template <std::size_t Axes, class F>
 void with_width(const Given<Axes>& array, F&& f) {
     nb::gil_scoped_release unlocked;
@@ -53,10 +53,10 @@ void with_width(const Given<Axes>& array, F&& f) {
 // Logits [batch, channel, voxel] of float, or of bfloat16 as 16 bits.
 using Logits = nb::ndarray<nb::ro, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Edges = nb::ndarray<const bool, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-// Of edges that are there, and of those that are not, for each channel.
+// Weights of positive and of negative edges, for each channel.
 using EdgeWeights = nb::ndarray<const float, nb::shape<2, -1>, nb::c_contig, nb::device::cpu>;
 
-// Calls f with the loss of the logits' kind, without the interpreter's lock.
+// Calls f with the loss of the logits' dtype, without the GIL.
 template <class F>
 void with_loss(const Logits& logits, const Edges& target, const Edges& valid, const EdgeWeights& weights,
                float smoothing, F&& f) {

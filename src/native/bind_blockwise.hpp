@@ -1,4 +1,4 @@
-// Python's view of the kernels for parts of a volume.
+// Bindings of the kernels for blocks of a volume.
 #pragma once
 #include "columns.hpp"
 #include "merge_blocks.hpp"
@@ -7,7 +7,7 @@
 
 namespace neuropil {
 
-// The columns of a summary from the stats of one score; what the score does not know is 0.
+// The columns of a summary from the stats of one score; statistics that the score does not have are 0.
 template <class I>
 typename Summary<I>::Stats summary_of(const typename Mean<I>::Stats& stats) {
     return {stats.sum, stats.count, stats.key, 0, 0};
@@ -34,8 +34,8 @@ constexpr bool HAS_BINS = std::is_same_v<Score, Quantile<typename Score::Index>>
 template <class Index>
 using NewPart = std::tuple<NewMerges<Index>, NewEdges<Index>, NewBins, NewList<uint8_t>>;
 
-// Merges, the edges that are left with their histograms, and which regions are deferred, as columns. Both take no
-// memory beyond their columns.
+// Merges, the remaining edges with their histograms, and which regions are deferred, as columns. Merges and edges are
+// freed as their columns are made.
 template <class Score>
 NewPart<typename Score::Index> part_columns(std::vector<Merge<Score>>&& merges, Part<Score>&& rest,
                                             std::vector<uint8_t>&& blocked, double scale) {
@@ -70,8 +70,7 @@ Part<Score> part_of_columns(const Score& score, const EdgeColumns<uint64_t>& col
 }
 
 // Merges in a graph of regions 0 … frozen.size() - 1, some of which are deferred. The list of columns is emptied as
-// soon as the edges are read, so that the memory of columns that nobody else holds is free before merging takes its
-// own.
+// soon as the edges are read, so that their memory is free before merging allocates its own.
 template <class Score>
 NewPart<uint64_t> merged_columns(Score score, nb::list columns, const BinColumns& bins, List<const uint8_t> frozen,
                                  uint64_t top, const Reaches<Score>& enough, int threads) {

@@ -1,4 +1,4 @@
-// Python's view of the kernels for proofreading. Arguments are checked in Python.
+// Bindings of the kernels for proofreading. Arguments are checked in Python.
 #pragma once
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>

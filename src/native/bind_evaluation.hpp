@@ -1,4 +1,4 @@
-// Python's view of the evaluation kernels. Arguments are checked in Python; here arrays become pointers.
+// Bindings of the evaluation kernels. Arguments are checked in Python; here arrays become pointers.
 #pragma once
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -30,7 +30,7 @@ View3<T> view3(const AnyVolume& array) {
     return view;
 }
 
-// Calls f with a view of the right width; the wrapper hands over unsigned integers only.
+// Calls f with a view of the right integer width; the Python wrapper passes unsigned integers only.
 template <class F>
 auto with_width(const AnyVolume& array, F&& f) {
     switch (array.itemsize()) {

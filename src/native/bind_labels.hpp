@@ -1,4 +1,4 @@
-// Python's view of passes over all voxels: labels that are counted and renamed, affinities that become codes.
+// Bindings of passes over all voxels: counting and renaming of labels, encoding of affinities.
 #pragma once
 #include "basins.hpp"
 #include "columns.hpp"

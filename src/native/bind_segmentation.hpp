@@ -1,4 +1,4 @@
-// Python's view of the segmentation kernels. Arguments are checked in Python; here arrays become pointers.
+// Bindings of the segmentation kernels. Arguments are checked in Python; here arrays become pointers.
 #pragma once
 #include <nanobind/stl/optional.h>
 

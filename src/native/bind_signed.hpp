@@ -1,4 +1,4 @@
-// Python's view of what is done on graphs after, or instead of, greedy merging: signed clusters, and merging by size.
+// Bindings of other ways to merge a graph: signed clustering, merging by size, merging in the order of a queue.
 #pragma once
 #include "columns.hpp"
 #include "queue_order.hpp"
@@ -71,7 +71,8 @@ std::tuple<NewList<uint64_t>, NewList<uint64_t>> signed_clusters(const SignedCol
 }
 
 // Columns (a, b, rank, voxel) of edges between regions 0 … waits.size() - 1, and pairs that exclude each other. Returns
-// each region's cluster, which of them are deferred, and what is left of the edges and pairs, all by smallest regions.
+// each region's cluster, which regions are deferred, and the remaining edges and pairs, by smallest region of a
+// cluster.
 using NewPartColumns = std::tuple<NewList<uint64_t>, NewList<uint64_t>, NewList<uint32_t>, NewList<uint64_t>>;
 inline std::tuple<NewList<uint64_t>, NewList<uint8_t>, NewPartColumns, NewList<uint64_t>, NewList<uint64_t>>
 signed_part(

@@ -1,4 +1,4 @@
-// The one place where Python meets the kernels: converts arrays, releases the lock, calls a header.
+// The extension module: its bindings convert arrays, release the GIL and call the kernels in the headers.
 #include <nanobind/nanobind.h>
 
 #include "bind_batches.hpp"

@@ -27,7 +27,7 @@ using Volume = nb::ndarray<T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 template <class T>
 using List = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-// One value of every item. Long lists are gone through without the interpreter's lock.
+// One value of every item, as an array. Long lists are processed without the GIL.
 template <class T, class Items, class Get>
 NewList<T> column(const Items& items, Get&& get) {
     std::vector<T> values;
@@ -59,7 +59,7 @@ using EdgeColumns = std::tuple<List<const Index>, List<const Index>, List<const 
 // Histograms of edges: where the bins of each begin, and every bin's code and count.
 using BinColumns = std::tuple<List<const uint64_t>, List<const uint16_t>, List<const uint64_t>>;
 
-// The same made here. Python's type checker reads these types.
+// The same as results; Python's type checker reads these types.
 template <class Index>
 using NewEdges = std::tuple<NewList<Index>, NewList<Index>, NewList<uint64_t>, NewList<uint64_t>, NewList<uint64_t>,
                             NewList<uint16_t>, NewList<uint16_t>>;

@@ -1,7 +1,7 @@
-// Contingency tables: how many voxels carry truth id t and segment id s, for every pair (t, s) that occurs.
+// Contingency tables: the number of voxels with truth id t and segment id s, for every pair (t, s) that occurs.
 //
-// One pass over the voxels. Neighbouring voxels mostly share their pair, so runs are counted first and only their
-// ends touch the hash table: the scan is bound by memory bandwidth, the table by the number of pairs.
+// One pass over the voxels. Neighbouring voxels mostly have the same pair, so runs are counted, and only their ends use
+// the hash table: the scan is limited by memory bandwidth, the table by the number of pairs.
 #pragma once
 
 #include <algorithm>

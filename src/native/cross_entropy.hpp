@@ -1,4 +1,4 @@
-// Weighted cross-entropy of edges, and its slope, in one pass each over logits in float or bfloat16.
+// Weighted cross-entropy of edges, and its gradient, in one pass each over logits in float or bfloat16.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -8,7 +8,7 @@
 
 #include "parallel.hpp"
 
-// Compiled for several processors, of which the loader takes the best.
+// Functions compiled for several instruction sets; the loader chooses the best one.
 #if defined(__x86_64__) && defined(__linux__) && __GNUC__ >= 12 && !defined(__clang__) && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define NEUROPIL_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -18,7 +18,7 @@
 
 namespace neuropil {
 
-// The upper half of a float.
+// A bfloat16: the upper half of a float.
 struct Brain {
     uint16_t bits;
 };
@@ -33,10 +33,10 @@ inline void narrow(float value, Brain& out) {
     out.bits = uint16_t(value == value ? rounded : 0x7fc0);
 }
 
-// exp of a value that is not above 0, to 2 units in the last place; what it would be below 1e-38 is that.
+// exp of a value of at most 0, to 2 units in the last place; results below 1e-38 become 1e-38.
 inline float exp_below(float value) {
     const float x = value < -87.0f ? -87.0f : value;
-    const float shifted = x * 1.44269504f + 12582912.0f;  // the whole number next to x / ln 2 is in its last bits
+    const float shifted = x * 1.44269504f + 12582912.0f;  // its last bits hold x / ln 2, rounded to an integer
     const float whole = shifted - 12582912.0f;
     const float rest = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
     float sum = 1.9875691500e-4f;  // the polynomials are those of Cephes (S. Moshier)
@@ -67,15 +67,15 @@ inline float log_above(float value) {
     return x + (sum * x * square - 0.5f * square) + (upper ? 0.693147181f : 0.0f);
 }
 
-// Weights of edges that are there and of those that are not, and how far targets are from 1 and 0.
+// Weights of positive and negative edges, and label smoothing.
 struct EdgeCost {
     float there, not_there, smoothing;
 };
 
 constexpr int64_t COST_PIECE = 1 << 14;
 
-// The cost of up to COST_PIECE edges: softplus(z) - smoothing · z each, where z is the logit, or minus it where the
-// edge is there. An edge that is not valid costs nothing, whatever its logit is.
+// The loss of up to COST_PIECE edges: softplus(z) - smoothing · z each, where z is the logit, or minus the logit of a
+// positive edge. Invalid edges have loss 0 for any logit.
 template <class Logit>
 NEUROPIL_CLONES double piece_cost(const Logit* logits, const uint8_t* target, const uint8_t* valid, int64_t count,
                                   const EdgeCost& cost) {
@@ -89,7 +89,7 @@ NEUROPIL_CLONES double piece_cost(const Logit* logits, const uint8_t* target, co
         for (int64_t i = 0; i < size; ++i) {
             const float value = widened(logit[i]), z = is[i] ? -value : value;
             const float soft = (z > 0 ? z : 0.0f) + log_above(1.0f + exp_below(z > 0 ? -z : z));
-            const float less = cost.smoothing > 0 ? cost.smoothing * z : 0.0f;  // 0 · infinity is no number
+            const float less = cost.smoothing > 0 ? cost.smoothing * z : 0.0f;  // 0 · infinity would be NaN
             const float one = (is[i] ? cost.there : cost.not_there) * (soft - less);
             each[i] = use[i] ? one : 0.0f;
         }
@@ -102,7 +102,7 @@ NEUROPIL_CLONES double piece_cost(const Logit* logits, const uint8_t* target, co
     return total;
 }
 
-// The slope of that cost along each logit, times a factor.
+// The gradient of that loss by each logit, times a factor.
 template <class Logit>
 NEUROPIL_CLONES void piece_slope(const Logit* logits, const uint8_t* target, const uint8_t* valid, int64_t count,
                                  const EdgeCost& cost, float factor, Logit* slope) {
@@ -131,7 +131,7 @@ struct EdgeLoss {
         });
     }
 
-    // In one order, whatever the number of threads.
+    // Summed in a fixed order, so that the result does not depend on the number of threads.
     double total(const Run& run) const {
         std::vector<double> parts(rows * ((voxels + COST_PIECE - 1) / COST_PIECE));
         each_piece(run, [&](int64_t n, int64_t at, int64_t count, const EdgeCost& cost) {

@@ -1,4 +1,4 @@
-// Finding things by their names: open-addressing tables that grow.
+// Hash tables of edges and names (open addressing).
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -18,11 +18,11 @@ inline uint64_t mix(uint64_t a, uint64_t b) {
     return h ^ (h >> 32);
 }
 
-// Positions of edges in a list, by their two ends a < b. A slot holds a position and a mark of the ends, so that the
-// list itself is looked at for the right edge only. The first slots for an edge may be a's own: who walks over regions
-// in order then stays in the cache. Edges that were renamed or are dead stay until the next rebuild: names are
-// compared, so they match nothing. A pair has one slot: who replaces its edge takes over the slot, as otherwise two
-// regions whose edges are pooled again and again would gather a run of dead slots that every look-up walks.
+// Positions of edges in a list, by their two nodes a < b. A slot holds a position and a few hash bits of the pair, so
+// that the list itself is rarely read for a wrong edge. The first OWN slots of an edge may be reserved for a, so that a
+// walk over regions in order stays in the cache. Renamed or dead edges stay until the next rebuild; they match nothing,
+// since names are compared. A pair has one slot, which a new edge of the pair takes over; otherwise repeated pooling of
+// two regions would leave a run of dead slots for every look-up.
 template <uint64_t OWN>
 class PairIndex {
   public:
@@ -41,7 +41,7 @@ class PairIndex {
     bool has_room() const { return used_ * 2 < slots_.size(); }
     size_t capacity() const { return slots_.size() / 2; }
 
-    // The slot of this pair: of its edge, or where that would be entered. It is good until the next insertion.
+    // The slot of this pair's edge, or the slot for inserting it. Valid until the next insertion.
     template <class Edges, class Name>
     size_t slot(const Edges& edges, Name a, Name b) const {
         const uint32_t bits = position_bits(), marked = mark(a, b) & ~bits;
@@ -61,7 +61,7 @@ class PairIndex {
         slots_[slot] = (mark(a, b) & ~position_bits()) | e;
     }
 
-    // Asks for the memory that slot(edges, a, b) will look at first.
+    // Prefetches the memory that slot(edges, a, b) reads first.
     template <class Name>
     void prefetch(Name a, Name b) const {
         __builtin_prefetch(&slots_[(OWN ? OWN * a : mix(a, b)) & (slots_.size() - 1)]);
@@ -78,7 +78,7 @@ class PairIndex {
 
     static uint32_t mark(uint64_t a, uint64_t b) { return uint32_t(0x9e3779b1 * a + 0x85ebca6b * b); }
 
-    // Positions are smaller than the capacity, so that none is all these bits.
+    // Positions are smaller than the capacity, so that none has all these bits set.
     uint32_t position_bits() const { return uint32_t(std::min<size_t>(slots_.size() - 1, EMPTY)); }
 
     // The first slot of a pair that is empty or wanted: among those of a, then anywhere.
@@ -90,7 +90,7 @@ class PairIndex {
             steps_ += 1;
             if (slots_[at] == EMPTY || wanted(slots_[at])) return at;
         }
-        // Where all regions fill the slots of their own, these are one long run: who lands in it must leap out.
+        // If all regions fill their own slots, these form one long run, so the search continues elsewhere.
         constexpr int NEAR = 16;
         const uint64_t hash = mix(a, b);
         size_t at = hash & mask, step = 1;

@@ -1,4 +1,4 @@
-// For proofreading: the leaves of a merge tree in an order in which every region is one interval, and minimum cuts.
+// Kernels for proofreading: an order of a merge tree's leaves in which every region is an interval; minimum cuts.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -63,7 +63,7 @@ inline std::vector<int64_t> largest_between(const int64_t* gap, int64_t gaps, co
     return found;
 }
 
-// Dinic's maximum flow in an undirected graph with whole capacities (Dinic 1970).
+// Minimum cut by Dinic's maximum flow in an undirected graph with integer capacities (Dinic 1970).
 class MinimumCut {
   public:
     MinimumCut(int64_t nodes, const int64_t* u, const int64_t* v, const int64_t* capacity, int64_t edges)
@@ -107,7 +107,7 @@ class MinimumCut {
         return level_[sink] >= 0;
     }
 
-    // One path of rising levels from source to sink, without recursion: chains of fragments are long.
+    // Pushes flow along one path of rising levels; without recursion, since chains of fragments may be long.
     bool push(int64_t source, int64_t sink) {
         std::vector<int64_t> path;
         int64_t n = source;

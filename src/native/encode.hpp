@@ -1,4 +1,4 @@
-// Affinities as codes: as many thresholds as an affinity reaches.
+// Encoding of affinities: the code is the number of thresholds that an affinity reaches.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -11,11 +11,11 @@
 namespace neuropil {
 
 // The code of p is the number of thresholds that are at most p. Thresholds ascend, within [0, 1]. The bits of p, or of
-// 1 - p in the upper half, say between which few of them it lies: both sides are looked at as finely as logits need.
+// 1 - p in the upper half, select a bin with few thresholds; so bins are fine near 0 and 1, as logits need it.
 class Encoder {
   public:
     Encoder(const float* thresholds, size_t count) : thresholds_(thresholds, thresholds + count) {
-        thresholds_.push_back(2);  // which nothing reaches
+        thresholds_.push_back(2);  // a sentinel that no affinity reaches
         const float least = std::max(thresholds_[0], 1e-9f);
         first_ = std::bit_cast<uint32_t>(std::min({least, 1 - thresholds_[count - 1] + 1e-9f, 0.25f})) >> SHIFT;
         bins_ = (std::bit_cast<uint32_t>(0.5f) >> SHIFT) - first_ + 1;
@@ -32,7 +32,7 @@ class Encoder {
         most_ = std::max({most_, int(count) - start_[bins_], int(code(0.5f)) - start_[bins_ - 1]});
     }
 
-    // False where p is no affinity; then its code means nothing.
+    // Returns false if any p is no affinity; its code is then undefined.
     template <class Code>
     bool operator()(const float* p, int64_t count, Code* codes) const {
         bool good = true;

@@ -1,4 +1,4 @@
-// A volume of nearest-neighbour affinities seen as faces between voxels, whatever the sign its offsets have.
+// Nearest-neighbour affinities as faces between voxels, for offsets of either sign.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -22,8 +22,8 @@ struct Box {
 };
 
 // codes[axis][v - shift[axis]] is the face between voxel v and the one before it on that axis. An offset of -1 stores
-// the face at v (shift 0); an offset of +1 stores it at the lower voxel (shift = stride). Faces that would leave the
-// volume are never asked for, so what an array holds there does not matter.
+// the face at v (shift 0); an offset of +1 stores it at the lower voxel (shift = stride). Values of faces that would
+// leave the volume are never read.
 template <class Code>
 struct Faces {
     Shape shape;
@@ -34,7 +34,7 @@ struct Faces {
     const Code* row(int axis, int64_t voxel) const { return codes[axis] + (voxel - shift[axis]); }
 };
 
-// The same for kernels that look at boundary faces only: they need not be compiled for each type of code.
+// The same for kernels that read boundary faces only, which need not be compiled for each type of code.
 struct AnyFaces {
     Shape shape;
     std::array<const uint8_t*, 3> bytes{};

@@ -26,7 +26,7 @@ std::vector<int64_t> background_at_labels(const Index* labels, int64_t count, Ea
 }
 
 // In each round every background voxel with a labelled neighbour takes the label across its best face, ties in the
-// order -x, -y, -z, +x, +y, +z; labels given in a round are seen in the next one only. Voxels out of reach stay 0.
+// order -x, -y, -z, +x, +y, +z; labels of a round count from the next one on. Without any label all voxels stay 0.
 template <class Code, class Index>
 void fill_background(const Faces<Code>& faces, Index* labels, const Run& run) {
     const Shape& shape = faces.shape;

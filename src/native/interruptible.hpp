@@ -1,4 +1,4 @@
-// Runs a kernel in a thread next to the interpreter: its lock (the GIL) is released, and Ctrl-C stops the kernel.
+// Runs a kernel in a thread of its own, with the GIL released, so that Ctrl-C stops it.
 #pragma once
 #include <nanobind/nanobind.h>
 
@@ -14,9 +14,9 @@
 
 namespace neuropil {
 
-// The kernel runs on a thread of its own; the calling thread waits without the lock and asks ten times a second
-// whether a signal has come. Where the system gives no thread, the calling one runs the kernel, and signals are seen at
-// its end. With NEUROPIL_TIMES=1, kernels that have a name tell where their time went.
+// The calling thread waits without the GIL and checks for signals ten times a second. If the system gives no thread,
+// the calling one runs the kernel, and signals are handled at its end. With NEUROPIL_TIMES=1, kernels that have a name
+// print the times of their steps.
 template <class Kernel>
 void run_interruptibly(int threads, Kernel&& kernel, const char* name = nullptr) {
     std::atomic<bool> stop{false};

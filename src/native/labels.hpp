@@ -7,7 +7,7 @@
 
 namespace neuropil {
 
-// Calls work(piece, begin, end) for pieces of [0, count) that are worth a thread's while.
+// Calls work(piece, begin, end) for pieces of [0, count) that are large enough for a thread.
 template <class Work>
 void each_piece(const Run& run, int64_t count, int64_t pieces, const char* name, Work&& work) {
     parallel_for(
@@ -36,7 +36,7 @@ Label largest_label(const Label* labels, int64_t count, const Run& run) {
     return *std::max_element(largest.begin(), largest.end());
 }
 
-// How many voxels have each of the labels 0 … largest. Every thread counts by itself, so it takes as many lists.
+// Voxels of each label 0 … names - 1. Every thread counts into a list of its own.
 template <class Label>
 std::vector<uint64_t> count_labels(const Label* labels, int64_t count, size_t names, const Run& run) {
     const int64_t pieces = std::max<int64_t>(1, std::min<int64_t>(run.threads, count / int64_t(names + (1 << 16))));

@@ -1,8 +1,8 @@
-// Merging of a whole graph, best scores first, in independent pieces. Pooling never gives an edge better than the
-// better of the two, so edges of at least some score, the floor, come only from edges of at least that score: two
-// regions that no path of such edges joins do not merge above the floor, whatever happens elsewhere. So the connected
-// components of these edges are merged down to the floor one by one, on all cores, each small enough for a cache; and
-// what is left is deferred to the next, lower floor. No component sees a difference to greedy merging of the whole.
+// Parallel merging of a whole graph, best scores first, in independent pieces. Pooling two edges never gives a better
+// edge than the better of the two. So regions that are not connected by edges of at least some score, the floor, cannot
+// merge above the floor. The connected components of these edges are therefore merged down to the floor independently,
+// on all cores, each small enough for a cache; the rest is deferred to the next, lower floor. The merges are the same
+// as those of greedy merging of the whole graph.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -24,8 +24,9 @@ class BandMerger {
   public:
     using Index = typename Score::Index;
 
-    // Regions are named 0..count; `score` stores nothing. Parts may hold parts of one edge. Small components are merged
-    // together until they have `grain` edges, and a few times as many edges in all are not worth another band.
+    // Regions are named 0..count; `score` is empty. Parts may hold parts of one edge. Small components are merged
+    // together until they have `grain` edges; once only a few times `grain` edges are left, they are merged as the last
+    // band.
     BandMerger(std::vector<Part<Score>> parts, Index count, uint64_t top, const Score& score, size_t grain,
                const Run& run)
         : parts_(std::move(parts)),
@@ -45,8 +46,8 @@ class BandMerger {
         return std::move(merges_);
     }
 
-    // What each region has become, by the smallest of its regions, once merging has come to `enough`; and the edges
-    // that are left, in parts and by names of whatever time.
+    // Merges down to `enough`. Returns the new name of each region, and the remaining edges, in parts, whose names may
+    // be outdated.
     std::pair<std::vector<Index>, std::vector<Part<Score>>> regions(const Reaches<Score>& enough) {
         enough_ = enough;
         merge_down_to(enough.lowest(top_));
@@ -54,9 +55,9 @@ class BandMerger {
         return {std::move(name_), std::move(parts_)};
     }
 
-    // All merges of a graph that is part of a larger one, each after those that it needs: merging ends at `enough`;
-    // regions r with blocked[r], and those whose best neighbour is one, are deferred and get its number. The edges
-    // between deferred ones are returned, every pair once; all others are merged or not enough.
+    // All merges down to `enough` of a graph that is part of a larger one, each after those that it needs. Regions r
+    // with blocked[r], and those whose best neighbour is one, are deferred and take its number. Returns the edges
+    // between deferred regions, every pair once; all others are merged or not enough.
     Part<Score> part(std::vector<uint8_t>& blocked, const Reaches<Score>& enough, std::vector<Merge<Score>>& merges) {
         blocked_ = std::move(blocked);
         enough_ = enough;
@@ -87,8 +88,8 @@ class BandMerger {
         }
     }
 
-    // The level that one of SHARE edges reaches, by a sample; 0 where few are left. Edges at or above the ceiling are
-    // between deferred regions.
+    // The level that one of SHARE edges reaches, estimated from a sample; 0 if few edges are left. Edges at or above
+    // the ceiling are between deferred regions.
     uint64_t next_floor(uint64_t ceiling) const {
         size_t edges = 0;
         for (const auto& part : parts_) edges += part.edges.size();
@@ -125,7 +126,8 @@ class BandMerger {
 
     bool wait(Index a, Index b) const { return !blocked_.empty() && blocked_[a] && blocked_[b]; }
 
-    // Edges learn what their ends have become; those between two deferred regions are put aside, the others seen.
+    // Renames the regions of all edges; edges between two deferred regions are put aside, see() is called for the
+    // others.
     template <class See>
     void rename_edges(See&& see) {
         std::vector<Part<Score>> aside(blocked_.empty() ? 0 : parts_.size(), Part<Score>{score_, {}});
@@ -157,7 +159,7 @@ class BandMerger {
             if (!part.edges.empty()) aside_.push_back(std::move(part));
     }
 
-    // Asks for what `of` has for the ends of an edge that will soon be looked at.
+    // Prefetches the entries of `of` for the regions of an edge that is processed soon.
     template <class T>
     static void ask_ahead(const std::vector<Edge<Score>>& edges, size_t e, const T* of) {
         constexpr size_t AHEAD = 24;
@@ -292,7 +294,7 @@ class BandMerger {
         }
     }
 
-    // The nodes of a piece are this call's alone: it leaves what they have become.
+    // Merges a piece and stores the new names of its nodes, which no other call uses.
     Part<Score> merge_piece(const std::vector<EdgeRange>& ranges, uint64_t floor, std::vector<Merge<Score>>& merges) {
         run_.check();
         Score score = score_;
@@ -351,7 +353,7 @@ class BandMerger {
         return MergingGraph<Score>(name.size(), std::move(edges), score, run_);
     }
 
-    // Drops the edges that pieces have taken; memory is given back where it is much.
+    // Drops the edges that were moved into pieces; frees memory if much is unused.
     void shrink(Part<Score>& part, uint32_t kept) {
         if (4 * kept > 3 * part.edges.capacity()) {
             part.edges.resize(kept);

@@ -1,4 +1,4 @@
-// Agglomeration of a volume in blocks that fit into the processor's cache, on all cores, with the tree of the whole.
+// Agglomeration of a volume in blocks that fit into the CPU cache, on all cores, with the same tree as in one piece.
 #pragma once
 #include <algorithm>
 #include <utility>

@@ -1,4 +1,4 @@
-// A graph whose nodes merge, and the queue that says which edge is next.
+// A graph whose nodes merge, and the priority queue of its edges.
 #pragma once
 #include <algorithm>
 #include <bit>
@@ -12,9 +12,9 @@
 
 namespace neuropil {
 
-// Each node has a list of its edges (some may be dead, or pooled into others); of two nodes that become one only the
-// shorter list is walked. Lists lie in one array, each in one piece: what a walk will need can be asked for ahead. An
-// index finds the edge between two nodes.
+// Each node has a list of its edges (some may be dead, or pooled into others); when two nodes merge, only the shorter
+// list is walked. All lists are in one array, each contiguous, so that a walk can prefetch. An index finds the edge
+// between two nodes.
 template <class Score>
 class MergingGraph {
   public:
@@ -43,13 +43,13 @@ class MergingGraph {
     bool alive(uint32_t e) const { return edges_[e].a != NONE; }
     const Edges& edges() const { return edges_; }
 
-    // Contracts edge e: the end with fewer edges vanishes into the other, which is returned. Where both ends had an
-    // edge to a third node, the two are pooled in the better one, whose place in a queue is an upper bound.
+    // Contracts edge e: the node with fewer edges is merged into the other one, which is returned. If both had an edge
+    // to a third node, the two are pooled into the better one, whose place in a queue is an upper bound.
     uint32_t contract(uint32_t e) {
         uint32_t keep = edges_[e].a, lose = edges_[e].b;
         if (lists_[keep].size < lists_[lose].size) std::swap(keep, lose);
         kill(e);
-        // Memory is far away: everything that will be needed is asked for before any of it is used.
+        // Memory latency dominates, so everything is prefetched before any of it is used.
         const List list = lists_[lose];
         const uint32_t* entry = entries_.data() + list.begin;
         for (uint32_t i = 0; i < list.size; ++i) __builtin_prefetch(&edges_[entry[i]], 1);
@@ -92,7 +92,7 @@ class MergingGraph {
         entries_[list.begin + list.size++] = e;
     }
 
-    // Lists that outgrow their room move to one of a power of two, without their dead; rooms are used again.
+    // Lists that outgrow their space move, without dead edges, to one of a power of two; freed spaces are reused.
     void make_room(uint32_t node, uint32_t more) {
         List& list = lists_[node];
         if (list.size + more <= list.room) return;
@@ -152,7 +152,7 @@ class MergingGraph {
     }
 
     void rebuild() {
-        // Never smaller: a rebuild must be paid for by many insertions.
+        // Never smaller than before, so that the cost of a rebuild is amortised over many insertions.
         index_.clear(std::max(index_.capacity(), edges_.size() + edges_.size() / 4));
         steps_ += edges_.size();
         for (uint32_t e = 0; e < edges_.size(); ++e) {
@@ -180,8 +180,8 @@ class MergingGraph {
 };
 
 // Edges by descending (score, key). They are sorted into buckets by score; only the best bucket that is not empty is a
-// heap. An edge that has been pooled since it was queued is filed again where it now belongs, which is never further
-// up: in lists threaded through one array.
+// heap. An edge that was pooled after it was queued is queued again in its new bucket, which is never a better one;
+// these are linked lists in one array.
 template <class Score>
 class EdgeQueue {
   public:
@@ -197,7 +197,7 @@ class EdgeQueue {
           next_(graph.size()),
           bucket_(lists_.size()) {}
 
-    // Takes the edges that live and are not skipped. Call it once, before the first pop.
+    // Inserts all edges that are not dead or skipped. Call it once, before the first pop.
     template <class Skip>
     void fill(const Run& run, Skip&& skip) {
         begin_.assign(lists_.size() + 1, 0);

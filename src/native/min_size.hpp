@@ -27,10 +27,9 @@ std::vector<LocalEdge<Score>> contract_edges(const std::vector<Edge<Score>>& edg
     return kept;
 }
 
-// Segments, of which the smallest joins its best neighbour until none is too small. Every segment keeps the edges that
-// it had at first; those of two that become one are looked up when the turn of the new one comes. It is at least twice
-// as large then as the one that joined, so an edge is looked at once for every doubling of the segments at its ends, at
-// most.
+// Segments, of which the smallest joins its best neighbour until none is too small. A united segment keeps the edge
+// lists of its segments and reads them only when it is the smallest itself. It is then at least twice as large as the
+// one that joined, so an edge is read at most once for every doubling of the segments at its ends.
 template <class Score>
 class SmallSegments {
   public:
@@ -57,8 +56,8 @@ class SmallSegments {
             own_[--begin_[edges_[e].a]] = own_[--begin_[edges_[e].b]] = e;
     }
 
-    // Which segment each segment ends in, 0 where it was too small and had no neighbour. Those whose sizes have as many
-    // bits are sorted together: what they become has more.
+    // The final segment of each segment, 0 if it was too small and had no neighbour. Segments whose sizes have the same
+    // number of bits are sorted together, since a united segment has more bits.
     std::vector<Index> operator()(const Run& run) {
         std::array<std::vector<std::pair<uint64_t, uint32_t>>, 65> by_bits;
         auto enter = [&](uint32_t s) {
@@ -95,7 +94,7 @@ class SmallSegments {
         return a;
     }
 
-    // Several edges to one neighbour are pooled. Memory is far away: all edges are asked for before one is looked at.
+    // Several edges to one neighbour are pooled. All edges are prefetched before the first is read.
     uint32_t best_edge(uint32_t s) {
         found_.clear();
         for (uint32_t member = s; member != NONE; member = next_[member])
@@ -139,17 +138,17 @@ class SmallSegments {
     Operations steps_;
 };
 
-// Which segment each segment ends in, 0 where it was too small and had no neighbour. Segments are numbered 1..n in the
-// order of their smallest fragment, so "ties: smallest fragment label" is "ties: smallest name".
+// The final segment of each segment, 0 if it was too small and had no neighbour. Segments are numbered 1..n in the
+// order of their smallest fragment, so that ties are decided by the smallest fragment.
 template <class Score>
 std::vector<typename Score::Index> absorb_small(std::vector<LocalEdge<Score>> edges, Score& score,
                                                 std::vector<uint64_t> size, uint64_t min_size, const Run& run) {
     return SmallSegments<Score>(std::move(edges), score, std::move(size), min_size)(run);
 }
 
-// The segment of each fragment 0 … n, from what it has become and the edges that are left (see BandMerger::regions):
-// numbered from 1 in the order of their smallest fragments, those with fewer voxels than `min_size` joined or 0.
-// `voxels` are those of each fragment; not looked at where nothing is too small.
+// The segment of each fragment 0 … n, from its region and the remaining edges (see BandMerger::regions): numbered from
+// 1 in the order of their smallest fragments, those with fewer voxels than `min_size` joined or 0. `voxels` are the
+// sizes of fragments; not read if no segment can be too small.
 template <class Score>
 std::vector<typename Score::Index> segments_of(const std::vector<typename Score::Index>& region,
                                                std::vector<Part<Score>> parts, Score score,

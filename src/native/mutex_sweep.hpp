@@ -1,4 +1,4 @@
-// What the sweep of the mutex watershed works with: edges in their order, and which clusters exclude each other.
+// Data structures of the mutex watershed: edges in the order of the sweep, and clusters that exclude each other.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -50,7 +50,7 @@ struct SignedEdges {
     }
 };
 
-// An edge waiting for the sweep. Where few ranks are, those of one rank lie together and know their channel.
+// An edge waiting for the sweep. With few ranks, edges of one rank are stored together and share their channel.
 struct NearEdge {
     uint32_t packed;  // voxel, and REPULSIVE
 
@@ -71,9 +71,9 @@ struct RankedEdge {
     bool operator<(const RankedEdge& other) const { return packed < other.packed; }
 };
 
-// Which clusters exclude each other. A cluster has a list that names a voxel of each cluster it excludes, perhaps more
-// than once; two lists are joined at once. They are looked through, the shorter one, only where two clusters are about
-// to unite. What was found is remembered until another pair takes its place: it holds as long as both are roots.
+// Which clusters exclude each other. A cluster has a linked list with a voxel of each cluster it excludes, perhaps more
+// than once; lists are concatenated in constant time. The shorter list is searched only when two clusters are about to
+// unite. Results are cached until another pair takes their place; they are valid as long as both voxels are roots.
 template <class Index>
 class Exclusions {
   public:
@@ -102,7 +102,7 @@ class Exclusions {
         return true;
     }
 
-    // What `gone` excludes, `kept` excludes, with which it has united.
+    // Adds the exclusions of `gone` to `kept`, after the two have united.
     void join(Index kept, Index gone) {
         List &to = list_[kept], &from = list_[gone];
         if (!from.count) return;
@@ -144,7 +144,7 @@ class Exclusions {
         list.first = node;
     }
 
-    // Whether the list names `other`; where it does, that comes first from now on.
+    // Whether the list has `other`; if so, moves it to the front.
     bool search(List& list, Index other) {
         uint32_t before = list.first, node = list.first;
         for (uint32_t seen = 0; seen < list.count; ++seen, before = node, node = nodes_[node].next) {

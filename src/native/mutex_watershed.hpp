@@ -1,8 +1,8 @@
 // The mutex watershed (Wolf et al. 2018): edges by descending |weight|, ties by channel, then by voxel; an attractive
 // edge unites two clusters unless they exclude each other, a repulsive one makes them exclude each other.
 //
-// The sweep goes over the edges themselves, sorted by counting, on a forest of voxels. Left out are the edges of voxels
-// that no edge attracts: such a voxel stays alone whatever it excludes.
+// Edges are sorted by counting and decided one by one on a union-find forest of voxels. Edges of voxels without any
+// attractive edge are left out, since such a voxel stays alone.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -57,7 +57,7 @@ class MutexWatershed {
         });
     }
 
-    // Makes a tree of every voxel in use, and finds those that may unite with others.
+    // Makes every voxel in use a tree of its own, and finds those that may unite with others.
     void plant() {
         const int64_t x = edges_.shape.x;
         sociable_.resize(edges_.shape.size(), 0);
@@ -160,7 +160,7 @@ class MutexWatershed {
               [&](const RankedEdge& edge) { return delta[channel_[edge.rank()]]; });
     }
 
-    // Goes over edges in their order. What is known of edges to come is fetched before it is needed.
+    // Decides edges in their order, with prefetching for the next ones.
     template <class Edge, class Delta>
     void sweep(const Edge* edges, size_t count, Exclusions<Index>& exclusions, Delta&& delta) {
         constexpr size_t FAR = 24, NEAR = 8;

@@ -1,5 +1,4 @@
-// How much work kernels have done, in elementary steps, whatever the machine: for tests that nothing grows faster than
-// E log E.
+// Counts elementary steps of kernels, independent of the machine, for tests that run time grows at most as E log E.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -9,7 +8,7 @@ namespace neuropil {
 // Steps of all kernels of this process.
 inline std::atomic<uint64_t> operations{0};
 
-// Steps of one object, added to those of the process when it goes. What is copied or moved from keeps its own.
+// Steps of one object, added to those of the process by its destructor. Copies and moves do not transfer steps.
 class Operations {
   public:
     Operations() = default;

@@ -1,4 +1,4 @@
-// Threads that can be told to stop. Kernels never depend on how many there are: only on what each piece of work is.
+// Threads that can be stopped. Results of kernels never depend on the number of threads.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -14,12 +14,12 @@
 
 namespace neuropil {
 
-// Thrown inside a kernel when its caller has given up waiting (Ctrl-C).
+// Thrown inside a kernel when its caller has stopped it (Ctrl-C).
 struct Cancelled : std::runtime_error {
     Cancelled() : std::runtime_error("cancelled") {}
 };
 
-// How a kernel is run: on how many threads, whether somebody still wants the result, and how long its steps take.
+// How a kernel is run: number of threads, request to stop, and times of its steps.
 struct Run {
     int threads = 1;
     std::atomic<bool>* stop = nullptr;
@@ -30,7 +30,7 @@ struct Run {
     }
 };
 
-// Calls work(begin, end) for pieces of [0, count) in order, and asks between them whether the result is still wanted.
+// Calls work(begin, end) for pieces of [0, count) in order, and checks between them whether to stop.
 template <class Work>
 void each_chunk(const Run& run, int64_t count, Work&& work) {
     constexpr int64_t CHUNK = 1 << 18;
@@ -40,7 +40,7 @@ void each_chunk(const Run& run, int64_t count, Work&& work) {
     }
 }
 
-// A hint, for those who know early where they will write.
+// Prefetches memory for writing.
 inline void prefetch_to_write(const void* where) {
 #if defined(__GNUC__)
     __builtin_prefetch(where, 1);
@@ -49,7 +49,7 @@ inline void prefetch_to_write(const void* where) {
 #endif
 }
 
-// std::sort that can be told to stop.
+// std::sort that can be stopped.
 template <class Iterator, class Less>
 void sort_checked(const Run& run, Iterator first, Iterator last, Less less) {
     if (last - first < 1 << 16) return std::sort(first, last, less);
@@ -60,8 +60,8 @@ void sort_checked(const Run& run, Iterator first, Iterator last, Less less) {
     });
 }
 
-// Calls work(i) for every i in [0, count), each exactly once, handed out in order to whichever thread is free.
-// The first exception ends the loop and is thrown again here. Where the system gives fewer threads, those do all.
+// Calls work(i) once for every i in [0, count), handed out in order to the next free thread. The first exception ends
+// the loop and is rethrown here. If the system gives fewer threads, these do all the work.
 template <class Work>
 void parallel_for(const Run& run, int64_t count, Work&& work, const char* name = "other") {
     std::atomic<int64_t> next{0};

@@ -1,4 +1,4 @@
-// Merging one by one in the order of a queue, which decides between edges of equal code.
+// Merging one by one in the order of a priority queue, which decides between edges of equal code.
 #pragma once
 #include <deque>
 #include <queue>
@@ -9,7 +9,7 @@
 
 namespace neuropil {
 
-// Edges with their codes, the largest first; between equals as a binary heap happens to have them.
+// Edges with their codes, the largest first; equal codes in the order of std's binary heap.
 class HeapQueue {
   public:
     bool empty() const { return heap_.empty(); }
@@ -29,7 +29,7 @@ class HeapQueue {
     std::priority_queue<Entry> heap_;
 };
 
-// The same; between equals first in, first out.
+// Edges with their codes, the largest first; equal codes first in, first out.
 class BinQueue {
   public:
     bool empty() const { return !left_; }
@@ -51,9 +51,9 @@ class BinQueue {
     size_t best_ = 0, left_ = 0;
 };
 
-// The best edge of a queue is merged, until there is none. Where two edges become one, the one that had the better code
-// when it was last looked at stays, in its place in the queue (of equals that of the region with the larger name); its
-// code is that of both together once it comes to the front, and it queues again. Edges queue at first as they come.
+// Merges the best edge of a queue until there is none. When two edges become one, the one with the better last known
+// code keeps its place in the queue (of equal codes that of the region with the larger name); at the front its code is
+// computed from both, and it is queued again. At first edges are queued in their given order.
 template <class Score, class Queue>
 class QueueOrder {
   public:
@@ -99,7 +99,7 @@ class QueueOrder {
         queue_.push(e, code_[e]);
     }
 
-    // Neighbours are kept by node: the region takes the one with more of them, so that the fewer move.
+    // Neighbours are stored by node; the united region keeps the node with more of them, so that fewer are moved.
     void unite(Index a, Index b) {
         size_t kept = node_[a], left = node_[b];
         const bool swapped = around_[left].size() > around_[kept].size();

@@ -1,5 +1,5 @@
-// The region graph: one edge per pair of touching fragments, with what its faces say in integers, so that partial
-// graphs of parts of a volume add up exactly.
+// The region graph: one edge per pair of touching fragments, with integer statistics of its faces, so that graphs of
+// parts of a volume add up exactly.
 #pragma once
 #include <algorithm>
 #include <bit>
@@ -45,7 +45,7 @@ void each_boundary_face(const Shape& shape, const Label* labels, const std::arra
     const auto whole = shape.strides();
     const int64_t x0 = box.start[X], n = box.stop[X] - x0;
     std::vector<int64_t> found(std::max<int64_t>(0, n));
-    // Boundaries come irregularly: they are noted without a branch first.
+    // Boundaries are hard to predict for the CPU, so their positions are first collected without a branch.
     auto see_row = [&](int axis, int64_t voxel, const Label* low, const Label* high, int64_t from) {
         size_t count = 0;
         for (int64_t i = from; i < n; ++i) {
@@ -66,8 +66,8 @@ void each_boundary_face(const Shape& shape, const Label* labels, const std::arra
     }
 }
 
-// The pairs of labels that were looked up last, and what was found. Boundaries go on from row to row and from section
-// to section, so most pairs are among them: few look-ups reach a table that no cache holds.
+// A small cache of the last pairs of labels and their edges. Boundaries continue from row to row and from section to
+// section, so most look-ups hit it and do not reach the large table.
 template <class Label>
 class RecentPairs {
   public:
@@ -75,7 +75,7 @@ class RecentPairs {
         : shift_(64 - std::clamp<int>(std::bit_width(uint64_t(faces)) - 5, 4, 12)),
           seen_(size_t(1) << (64 - shift_), {0, 0, 0}) {}
 
-    // What `look_up(a, b)` has found, a < b, neither of them 0.
+    // The result of `look_up(a, b)`, cached; a < b, neither of them 0.
     template <class LookUp>
     uint32_t operator()(Label a, Label b, LookUp&& look_up) {
         Seen& seen = seen_[(a * 0x9e3779b97f4a7c15ull + b * 0xc2b2ae3d27d4eb4full) >> shift_];
@@ -125,7 +125,7 @@ Part<Score> scan_block(const AnyFaces& faces, const typename Score::Index* fragm
     EdgeTable<Edge<Score>, Index> table{size_t(voxels / VOXELS_PER_EDGE)};
     scan_faces(faces, fragments, faces.shape.strides(), {0, 0, 0}, value, box, part.score, table, run);
     part.score.finish(table.edges());
-    part.edges.assign(table.edges().begin(), table.edges().end());  // no larger than they need be
+    part.edges.assign(table.edges().begin(), table.edges().end());  // without spare capacity
     return part;
 }
 
@@ -136,7 +136,7 @@ struct ByEnds {
     }
 };
 
-// Everything a user may want to know of an edge, as a score that nothing is compared by.
+// All statistics of an edge, as a score type that is never used for comparison.
 template <class I>
 struct Summary {
     using Index = I;
@@ -165,8 +165,8 @@ struct Summary {
     static Summary empty() { return Summary(); }
 };
 
-// The faces whose upper voxel lies in the box, pooled; edges ordered by (a, b). Arrays hold the box and the voxels
-// around it that they know; keys count in them.
+// The region graph of faces whose upper voxel lies in the box, ordered by (a, b). Arrays hold the box and a halo; keys
+// are face indices of these arrays.
 template <class Score>
 std::vector<Edge<Score>> part_graph(const AnyFaces& faces, const typename Score::Index* fragments,
                                     const uint32_t* value, const Box& box, Score& score, const Run& run) {
@@ -205,8 +205,8 @@ Part<Score> pool_ranges(const std::vector<Part<Score>>& parts, const std::vector
     return all;
 }
 
-// The whole graph, edges ordered by (a, b): blocks are scanned, then ranges of labels put together, on all threads. The
-// edges of one range are to fit into a cache.
+// The whole graph, edges ordered by (a, b): blocks are scanned, then their edges are pooled by ranges of labels, on all
+// threads. The edges of one range should fit into a cache.
 template <class Score>
 std::vector<Edge<Score>> region_graph(const AnyFaces& faces, const typename Score::Index* fragments,
                                       const uint32_t* value, Score& score, const Run& run) {

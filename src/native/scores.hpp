@@ -1,8 +1,8 @@
-// What an edge remembers of its faces, and which of two edges is better: one small class per score.
+// Scores: the statistics that an edge keeps of its faces, and which of two edges is better; one small class per score.
 //
-// All share a contract. Stats of parts of an edge, and of edges that become one, pool into the stats of all their
-// faces, in any order. `key` is the largest face index among them. Pooling two edges never gives a better one than the
-// better of the two, in the order (score descending, smaller key first); on this the exactness of all merging rests.
+// All classes have the same contract. Statistics of parts of an edge, and of edges that become one, pool into those of
+// all their faces, in any order. `key` is the largest face index. Pooling two edges never gives a better edge than the
+// better of the two, in the order (score descending, smaller key first); exact merging in parts depends on this.
 #pragma once
 #include <algorithm>
 #include <bit>
@@ -43,8 +43,8 @@ class Mean {
         return left > right ? 1 : left < right ? -1 : 0;
     }
 
-    // A whole number that never rises when the score falls, and whether it is at least some other (levels, being means
-    // of 32-bit values, have 32 bits).
+    // An integer that is monotonic in the score, and whether it is at least `floor`. Levels are means of 32-bit values
+    // and so have 32 bits.
     static uint64_t level(const Stats& stats) { return stats.sum / stats.count; }
     static bool reaches(const Stats& stats, uint64_t floor) { return stats.sum >= floor * stats.count; }
 
@@ -53,12 +53,12 @@ class Mean {
         return double((long double)(stats.sum) / ((long double)(stats.count) * (long double)(scale)));
     }
 
-    // Faces one by one, where more than their sums is wanted.
+    // Called for single faces, for scores that need more than sums.
     static void record(uint32_t, uint16_t) {}
     template <class Edges>
     static void finish(Edges&) {}
 
-    // Stats that belong to another score object, made this one's; and one that owns none yet.
+    // Copies stats of another score object into this one; and makes a score object without stored stats.
     static Stats adopt(const Mean&, const Stats& stats) { return stats; }
     static Mean empty() { return Mean(); }
 };

@@ -1,4 +1,4 @@
-// Fragments of a boundary map, section by section: seeds, and a flood from them (Beucher and Meyer 1993).
+// Seeded 2-D watershed of a boundary map, section by section (Beucher and Meyer 1993).
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -16,7 +16,7 @@ class Section {
   public:
     Section(const float* boundary, int64_t ny, int64_t nx) : boundary_(boundary), ny_(ny), nx_(nx) {}
 
-    // Seeds where the distance to a boundary of at least one half is greatest, numbered from 1 in raster order.
+    // Seeds at local maxima of the distance to boundaries of at least one half, numbered from 1 in raster order.
     uint32_t seed_at_distance(uint32_t* labels) const {
         const auto squared = squared_distances();
         return seed_at_plateaus(labels, [&](int64_t v) { return squared[v]; });
@@ -34,7 +34,8 @@ class Section {
         return count;
     }
 
-    // Every pixel takes the label of whichever neighbour comes first: low boundaries first, then in order of arrival.
+    // Every pixel takes the label of the neighbour that reaches it first: low boundaries first, ties first in, first
+    // out.
     void flood(uint32_t* labels) const {
         using Entry = std::tuple<float, uint64_t, int64_t>;
         std::vector<Entry> seeds;
@@ -89,7 +90,7 @@ class Section {
         return count;
     }
 
-    // To the nearest pixel with a boundary of at least one half; all alike where there is none.
+    // Squared distance to the nearest pixel with a boundary of at least one half; constant if there is none.
     std::vector<int64_t> squared_distances() const {
         const int64_t far = ny_ + nx_;
         std::vector<int64_t> along(ny_ * nx_), squared(ny_ * nx_);
@@ -100,7 +101,7 @@ class Section {
             for (int64_t y = ny_ - 2; y >= 0; --y)
                 along[y * nx_ + x] = std::min(along[y * nx_ + x], along[(y + 1) * nx_ + x] + 1);
         }
-        for (int64_t y = 0; y < ny_; ++y)  // then along x, no farther than could be nearer
+        for (int64_t y = 0; y < ny_; ++y)  // then along x, only as far as a nearer one is possible
             for (int64_t x = 0; x < nx_; ++x) {
                 const int64_t* row = along.data() + y * nx_;
                 int64_t best = row[x] >= far ? far * far : row[x] * row[x];
@@ -117,7 +118,7 @@ class Section {
     int64_t ny_, nx_;
 };
 
-// How to seed: 0 at greatest distance from boundaries, 1 at their minima, otherwise on a grid of that spacing.
+// How to seed: 0 at maxima of the distance to boundaries, 1 at minima of the boundary map, otherwise on a grid.
 struct SeedRule {
     int kind;
     int64_t spacing;

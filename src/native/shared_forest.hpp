@@ -1,4 +1,4 @@
-// Which nodes are one, while several threads unite them.
+// Union-find for several threads.
 #pragma once
 
 #include <atomic>
@@ -9,7 +9,7 @@
 
 namespace neuropil {
 
-// Trees over nodes that several threads unite at a time. The root of a tree is its smallest node, whoever came first.
+// Several threads may unite trees at the same time. The root of a tree is its smallest node, in any order of unions.
 template <class Index>
 class SharedForest {
   public:
@@ -25,7 +25,7 @@ class SharedForest {
         }
     }
 
-    // The same without shortening paths, so that others may rewrite theirs meanwhile.
+    // The same without path compression, so that other threads may change their paths at the same time.
     Index root(Index v) {
         for (Index up; (up = load(v)) != v;) v = up;
         return v;
@@ -42,7 +42,7 @@ class SharedForest {
         }
     }
 
-    // Plain access, for whoever is alone with these nodes.
+    // Non-atomic access, for nodes that no other thread uses.
     Index& operator[](Index v) { return up_[v]; }
     const Index& operator[](Index v) const { return up_[v]; }
 
@@ -52,7 +52,7 @@ class SharedForest {
     std::vector<Index> up_;
 };
 
-// The smallest member of the set of each of n things, after uniting pairs of them.
+// For each of n items the smallest member of its set, after uniting pairs.
 inline std::vector<uint64_t> unite(uint64_t n, const uint64_t* a, const uint64_t* b, size_t pairs) {
     std::vector<uint64_t> up(n);
     for (uint64_t i = 0; i < n; ++i) up[i] = i;

@@ -1,4 +1,5 @@
-// Fragments joined by signed edges of any reach, and their clusters (Bailoni et al. 2022: GASP; Wolf et al. 2018).
+// Graphs of fragments with signed edges of any offset, and their clustering (GASP: Bailoni et al. 2022; Wolf et al.
+// 2018).
 #pragma once
 #include <compare>
 #include <cstdlib>
@@ -10,7 +11,7 @@
 
 namespace neuropil {
 
-// When an edge comes in the sweep of the mutex watershed; no two edges of a volume at the same time.
+// The place of an edge in the sweep of the mutex watershed; different for all edges of a volume.
 struct SweepPlace {
     static constexpr uint32_t NEVER = uint32_t(-1);
 
@@ -20,7 +21,7 @@ struct SweepPlace {
     auto operator<=>(const SweepPlace&) const = default;
 };
 
-// What all edges between two clusters say: their sum, how many they are, and the one that comes first.
+// Statistics of all edges between two clusters: sum, count, and the edge that comes first.
 struct SignedStats {
     int64_t sum = 0;
     uint64_t count = 0;
@@ -44,7 +45,7 @@ struct AbsMaxLinkage {
 
     static void pool(Stats& into, const Stats& other) { into.pool(other); }
     static bool same(const Stats& a, const Stats& b) { return a.key == b.key; }
-    static int compare(const Stats&, const Stats&) { return 0; }  // the key says all
+    static int compare(const Stats&, const Stats&) { return 0; }  // the key alone decides
     static uint64_t level(const Stats& stats) {
         return stats.key.rank > SignedEdges<uint8_t>::TOP ? 0 : SignedEdges<uint8_t>::TOP - stats.key.rank;
     }

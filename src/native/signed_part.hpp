@@ -1,9 +1,9 @@
 // The mutex watershed on one part of a graph of fragments, some of which have edges that this part does not know.
 //
-// Edges come in the order of the sweep. A region is free while all its edges so far were known and decided; so between
-// two free regions an edge is decided as in the whole graph. An attractive edge to a region that is not free stays
-// undecided, and whoever it leads to is not free from then on. A repulsive one is certain where one end is free: that
-// one is known to be what it is, and not to hold the other, so the two exclude each other whatever else the other is.
+// Edges come in the order of the sweep. A region is free while all its earlier edges are known and decided; so an edge
+// between two free regions is decided as in the whole graph. An attractive edge to a region that is not free stays
+// undecided, and both its regions are not free from then on. A repulsive edge can be decided if one region is free:
+// that region is complete so far and does not contain the other, so the two exclude each other in any case.
 #pragma once
 #include <algorithm>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Merging by size and affinity (Zlateski and Seung 2015): down the list of edges, two regions unite while one of them
-// is still small.
+// Merging by size and affinity (Zlateski and Seung 2015): edges are visited in order, and unite two regions if one of
+// them is still small.
 #pragma once
 #include <utility>
 #include <vector>
@@ -8,8 +8,8 @@
 
 namespace neuropil {
 
-// Edges in the order in which they come. sizes[r] is that of region r, 0 for background. Returns the region of each
-// region, named by its smallest; 0 where that is smaller than `dust`.
+// `order` is the order of the edges, sizes[r] the voxels of region r, 0 for background. Returns the final region of
+// each region, named by the smallest of its regions; 0 if that has fewer voxels than `dust`.
 template <class Index>
 std::vector<Index> merge_by_size(const Index* a, const Index* b, const uint64_t* order, size_t edges,
                                  std::vector<uint64_t> sizes, uint64_t size, uint64_t dust, const Run& run) {
@@ -30,10 +30,10 @@ std::vector<Index> merge_by_size(const Index* a, const Index* b, const uint64_t*
     return region;
 }
 
-// The same as zwatershed does it, to its counts: edges come in the order of the lists, a region is named by whichever
-// root union by rank leaves, and regions are numbered in the order of their first nodes. The count of a region is
-// written to the place of its number, where that of another region may have been: one that was too small comes back
-// when a later node of it is met. Returns the number of each node, 0 where dropped; `sizes` become the counts.
+// The same with exactly zwatershed's result: edges in the order of the lists, union by rank, and regions numbered in
+// the order of their first nodes. As in zwatershed, the count of a region is stored at the index of its number and may
+// overwrite that of another root; a region that was too small may then stay when a later node of it is visited. Returns
+// the number of each node, 0 if dropped; `sizes` become the counts.
 template <class Index>
 std::vector<Index> merge_in_order(const Index* a, const Index* b, size_t edges, std::vector<uint64_t>& sizes,
                                   uint64_t size, uint64_t dust, const Run& run) {

@@ -1,5 +1,5 @@
-// What a network learns from labels: where neurons meet, and which edges join two voxels of one neuron. Plain loops
-// over rows, which compilers turn into vector instructions.
+// Training targets from labels: where neurons meet (erosion), and which edges join two voxels of one neuron
+// (affinities). Plain loops over rows, which compilers vectorise.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -12,20 +12,20 @@
 
 namespace neuropil {
 
-// Sections of a batch, or sections and volumes: the last axis lies in a row, the others anywhere.
+// A strided array whose last axis is contiguous.
 template <class T, std::size_t Axes>
 struct Rows {
     const T* data;
     std::array<int64_t, Axes> shape, stride;  // in items
 };
 
-// Tells sink(y, low, high) of each row of windows of (2·steps + 1)² voxels in a section: neurons meet in window x where
-// low[x] < high[x], smallest and largest positive id. Windows are whole. Ids are kept as N: false where they are too
-// large for that, and nothing is told.
+// Calls sink(y, low, high) for each row of complete windows of (2·steps + 1)² voxels in a section, with the smallest
+// and largest positive id: neurons meet in window x if low[x] < high[x]. Ids are stored as N; returns false, without
+// calling sink, if they are too large for that.
 template <class N, class T, class Sink>
 bool each_meeting(const T* labels, int64_t stride, int64_t height, int64_t width, int64_t steps, Sink&& sink) {
     const int64_t inner = width - 2 * steps, rows = height - 2 * steps, window = 2 * steps;
-    // Counted from -1, background becomes the largest number there is by losing its sign.
+    // After subtracting 1, clearing the sign bit makes background the largest number, so that the minimum ignores it.
     constexpr N TOP = std::numeric_limits<N>::max();
     std::vector<N> row(width), high(height * inner), low(height * inner);
     T all = 0;
@@ -73,16 +73,16 @@ void erode(const Rows<T, 3>& labels, int64_t steps, Out* out, const Run& run) {
                     to[x] = low[x] < high[x] ? 0 : ids[x];
             }
         };
-        // Most ids are small, and 16 bits have the vector instructions for largest and smallest on every processor.
+        // Most ids are small, and every CPU has vector instructions for the minimum and maximum of 16 bits.
         if constexpr (sizeof(T) > 2)
             if (each_meeting<int16_t>(section, labels.stride[1], height, width, steps, tell)) return;
         each_meeting<T>(section, labels.stride[1], height, width, steps, tell);
     });
 }
 
-// Edges from voxels in a row to their partners: whether both may be used, and whether they are one neuron. `own` says
-// which voxels have an id and may be used. What is written overlaps nothing else; of what is only read, voxels and
-// their partners may be the same row.
+// Edges from the voxels of a row to their partners: whether both are known, and whether they are one neuron. `own` says
+// which voxels have an id and are known. Output arrays overlap nothing else (__restrict); voxels and partners, which
+// are only read, may be the same row.
 template <class T, class Length>
 void join_piece(const T* __restrict ids, const T* __restrict partners, const uint8_t* __restrict own,
                 const uint8_t* __restrict known, const uint8_t* __restrict known_partners, Length count,

@@ -1,7 +1,7 @@
-// The sums behind adapted Rand and VI at every cut of a merge tree, in one walk from its top.
+// The sums of adapted Rand and VI at every cut of a merge tree, in one pass over the merges.
 //
-// A segment is a row of the contingency table: its voxels per truth object. A merge adds two rows, and only the cells
-// that meet change the sums, so the walk costs about as much as the table has cells, whatever the number of voxels.
+// A segment is a row of the contingency table: its voxels per truth object. A merge adds two rows, and only cells that
+// both rows have change the sums, so the time depends on the cells of the table, not on the number of voxels.
 #pragma once
 
 #include <algorithm>
@@ -95,7 +95,7 @@ class CutSums {
 
     static Wide square(std::uint64_t x) { return static_cast<Wide>(x) * x; }
 
-    // What two counts contribute together less what they contributed apart.
+    // Adds the contribution of two counts together minus that of both apart.
     static void join(std::uint64_t x, std::uint64_t y, Wide& squares, CompensatedSum& logs) {
         squares += 2 * static_cast<Wide>(x) * y;
         logs.add(x_log_x(x + y) - x_log_x(x) - x_log_x(y));

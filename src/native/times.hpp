@@ -1,4 +1,4 @@
-// Where the time of a kernel goes: its parallel steps one by one, and what runs alone between them.
+// Times of a kernel: its parallel steps, and the serial work between them.
 #pragma once
 #include <algorithm>
 #include <chrono>
@@ -15,7 +15,7 @@ inline double seconds_now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// The clock of one kernel, where NEUROPIL_TIMES is set. Steps of one name are added up.
+// The clock of one kernel if NEUROPIL_TIMES is set. Steps of the same name are added up.
 class Times {
   public:
     struct Step {
@@ -40,8 +40,8 @@ class Times {
         known->pieces += step.pieces;
     }
 
-    // Of what runs alone there is no piece to hand out. With many threads a step takes at least its longest piece, and
-    // at least its share of all the work.
+    // Serial work cannot be divided. With n threads a step takes at least its longest piece, and at least 1 / n of its
+    // work.
     void print(const char* kernel, int threads) const {
         const double wall = seconds_now() - start_;
         double parallel = 0, work = 0;

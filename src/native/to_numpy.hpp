@@ -1,4 +1,4 @@
-// Results for Python.
+// Results as NumPy arrays.
 #pragma once
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>

@@ -1,4 +1,4 @@
-// Disjoint sets of voxels (union-find), by which both watersheds join voxels and number what they have joined.
+// Disjoint sets of voxels (union-find), with which both watersheds unite voxels and number the results.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -47,7 +47,8 @@ class VoxelForest {
         return a;
     }
 
-    // The same while other threads unite other voxels. Whoever came first, the root of a tree is its smallest voxel.
+    // The same while other threads unite other voxels. The root of a tree is its smallest voxel, in any order of
+    // unions.
     void unite_shared(Index a, Index b) {
         for (;;) {
             a = find_shared(a), b = find_shared(b);
@@ -60,7 +61,7 @@ class VoxelForest {
         }
     }
 
-    // A voxel of the tree that two voxels' trees become; most often they are one already.
+    // Unites the trees of two voxels and returns a voxel of the result; mostly the two voxels are the same.
     Index meet(Index a, Index b) { return a == b ? a : unite(a, b); }
 
     // Numbers the roots from 1 in their order; returns how many there are, and notes the roots where that is wanted.

@@ -1,7 +1,7 @@
 // Watershed as one Boruvka step: every voxel unites with its best neighbour, and faces at or above `high` always unite.
-// The set of unions is a function of each voxel's own six faces, so neither the order of work nor the number of
-// threads can show in the result, and a block of a larger volume that is given with one voxel around it has the unions
-// of the whole volume inside it. After Zlateski and Seung (2015), with their plateau search replaced by a tie rule.
+// The unions depend on each voxel's own six faces only. So the result does not depend on the order of work or the
+// number of threads, and a block with a halo of one voxel has the unions of the whole volume inside it. After Zlateski
+// and Seung (2015), with a rule for ties in place of their plateau search.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -19,18 +19,19 @@ enum Direction : uint8_t { NONE = 0, LOW_X = 1, LOW_Y = 2, LOW_Z = 3, HIGH_X = 4
 // What a voxel unites with among the voxels before it, one bit each; FOREGROUND says it has a face above `low`.
 enum Joins : uint8_t { JOIN_X = 1, JOIN_Y = 2, JOIN_Z = 4, FOREGROUND = 8 };
 
-// What a voxel at a face of its block asks for, besides JOIN_X, JOIN_Y and JOIN_Z with the voxel before it: the voxel
-// after it is its best neighbour.
+// Unions of a voxel at a face of its block, besides JOIN_X, JOIN_Y and JOIN_Z with the voxel before it: the voxel after
+// it is its best neighbour.
 enum Asks : uint8_t { ASK_X = 16, ASK_Y = 32, ASK_Z = 64 };
 
-// The six faces of one row of voxels; rows outside the volume are zeros, which no threshold lets pass.
+// The six faces of one row of voxels; rows outside the volume are zeros, which are below every threshold.
 template <class Code>
 struct RowFaces {
     const Code* x;  // x[i] and x[i + 1] lie before and after voxel i
     const Code *low_y, *low_z, *high_y, *high_z;
 };
 
-// Both loops below are written as whole-vector steps (largest, equal, choose), which compilers know on every processor.
+// Both loops below are written as vector operations (maximum, equality, select), which compilers vectorise on every
+// CPU.
 template <class Code>
 void best_direction(const RowFaces<Code>& face, int64_t n, Code low, Code* __restrict direction) {
     const Code *x = face.x, *low_y = face.low_y, *low_z = face.low_z, *high_y = face.high_y, *high_z = face.high_z;
@@ -90,8 +91,8 @@ inline std::vector<Stripe> stripes_of(const Box& box, int threads) {
     return stripes;
 }
 
-// Directions and joins of a stripe of a box, row by row, keeping one section of directions. A voxel at a lower face of
-// the box joins the one before it where it wants to; what that one wants is not known here.
+// Directions and joins of a stripe of a box, row by row, keeping one section of directions. At a lower face of the box
+// a voxel joins the one before it if that is its best neighbour; the preference of the other voxel is not known here.
 template <class Code>
 class JoinScan {
   public:
@@ -120,8 +121,8 @@ class JoinScan {
         return joins_.data();
     }
 
-    // The directions of a row, as long as they are kept. A row takes the place of the one before the row above it in
-    // the section before, which nobody needs any more.
+    // The directions of a row, in a ring buffer of one section. A row replaces the one before the row above it in the
+    // section before, which is no longer needed.
     Code* directions(int64_t z, int64_t y) {
         const int64_t row = z * (rows_ - 1) + y - first_;
         return ring_.data() + (row % rows_) * (n_ + 1) + 1;
@@ -149,9 +150,8 @@ class JoinScan {
     std::vector<Code> padded_, zeros_, ring_, joins_;
 };
 
-// The watershed of a volume, or of a box of it: then the array holds one voxel around the box where the volume goes on,
-// so that all six faces of the voxels of the box are known. Unions across the faces of the box are left to whoever sees
-// both sides; a whole volume is the box that has none.
+// The watershed of a volume, or of a box of it: then the array has a halo of one voxel where the volume continues, so
+// that all six faces of the voxels of the box are known. Unions across the faces of the box are left to the caller.
 template <class Code, class Index>
 class Watershed {
   public:
@@ -246,8 +246,8 @@ class Watershed {
         }
     }
 
-    // Which joins a voxel has is hard to foresee, so there is no branch on them: a voxel takes over the pointer of one
-    // neighbour it joins, and those that join several (`more`) are gone through after the row.
+    // Joins are hard to predict for the CPU, so there is no branch on them: a voxel takes the pointer of one neighbour
+    // that it joins, and voxels that join several (`more`) are processed after the row.
     void unite_row(const Code* joins, int64_t voxel, std::vector<int64_t>& more) {
         constexpr int AXES = JOIN_X | JOIN_Y | JOIN_Z;
         const auto stride = faces_.shape.strides();
