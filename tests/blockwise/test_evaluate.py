@@ -86,7 +86,7 @@ def test_what_stopped_runs_left_goes_when_it_is_of_no_use(tmp_path):
     (work / "notes" / "job.json").write_text("[1]")
     stopped(block=(1, 8, 8), box=Box((0, 0, 0), (2, 16, 16)))
     assert len(list(work.iterdir())) == 5
-    with pytest.warns(UserWarning, match="s.zarr.scores.blocks holds what runs with other options left"):
+    with pytest.warns(UserWarning, match="s.zarr.scores.blocks holds intermediate files of runs with other options"):
         evaluate_blocks(open_volume(tmp_path / "s.zarr"), truth, block=(4, 4, 4))
     left = [json.loads((folder / "job.json").read_text()) for folder in work.iterdir() if folder.name != "notes"]
     assert [(job["block"], job["shape"]) for job in left] == [([1, 8, 8], [2, 16, 16])]

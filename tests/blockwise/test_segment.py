@@ -95,7 +95,7 @@ def test_what_a_run_with_other_options_left_stays_and_is_told(tmp_path):
     with pytest.raises(BlocksFailed):
         segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", SegmentConfig(threshold=0.4), **options)
     chunk.write_bytes(before)
-    with pytest.warns(UserWarning, match="s.zarr.blocks holds what runs with other options left"):
+    with pytest.warns(UserWarning, match="s.zarr.blocks holds intermediate files of runs with other options"):
         segment_blocks(open_volume(tmp_path / "a.zarr"), tmp_path / "s.zarr", SegmentConfig(threshold=0.9), **options)
     fragments = neuropil.watershed(array)
     expected = neuropil.agglomerate(array, fragments).segment(fragments, 0.9)

@@ -167,7 +167,7 @@ def test_what_a_run_with_other_options_left_stays_and_is_told(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         tune_blocks([one], SegmentConfig(score="max"), block=(4, 5, 9), progress=stop)
-    with pytest.warns(UserWarning, match="a.zarr.tune.blocks holds what runs with other options left"):
+    with pytest.warns(UserWarning, match="a.zarr.tune.blocks holds intermediate files of runs with other options"):
         tune_blocks([one], block=(4, 5, 9))
     tune_blocks([one], SegmentConfig(score="max"), block=(4, 5, 9))
     assert not (tmp_path / "a.zarr.tune.blocks").exists()

@@ -65,7 +65,7 @@ def test_arrays_are_neither_cut_nor_copied():
         (SEG, LABELS, Box((3, 0, 0), (3, 9, 9)), "box 3:3"),
         (SEG / 2, LABELS, None, "integer ids"),
         (SEG, LABELS[None], None, r"\[z, y, x\]"),
-        (SEG, LABELS - 3, None, "must not be negative but for -1.*holds -3"),
+        (SEG, LABELS - 3, None, "must not be negative, except -1.*holds -3"),
     ],
     ids=["shapes", "apart", "box outside", "empty box", "floats", "channels", "negative"],
 )

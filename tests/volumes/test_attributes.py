@@ -57,7 +57,7 @@ def test_names_of_axes_that_contradict_each_other_are_refused(tmp_path, form):
 
 @pytest.mark.parametrize("key", ["axis_names", "dimension_order", "axis_order"])
 def test_names_that_n5_or_numpy_may_have_counted_are_refused(tmp_path, key):
-    with pytest.raises(NeuropilError, match="whether N5 or NumPy"):
+    with pytest.raises(NeuropilError, match="the order of N5 or of NumPy"):
         open_volume(write(tmp_path, "n5", IMAGE, {key: ["z", "y", "x"]}))
 
 

@@ -130,7 +130,7 @@ def test_two_runs_of_the_same_are_not_at_work_at_once(tmp_path, verbs, verb):
     (job,) = (path.parent for path in (tmp_path / "scratch").glob("*/job.json"))
     with (
         holding(job),
-        pytest.raises(NeuropilError, match=f"another process is at work on the same in .*{job.name}"),
+        pytest.raises(NeuropilError, match=f"another process is running this job in .*{job.name}"),
     ):
         verbs[verb](work=tmp_path / "scratch")
     verbs[verb](work=tmp_path / "scratch")

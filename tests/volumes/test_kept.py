@@ -80,5 +80,5 @@ def test_a_mask_is_of_0_and_1(tmp_path, monkeypatch, value, kept):
 def test_jpeg_is_no_place_for_a_mask(tmp_path):
     for z, section in enumerate(MASK):
         Image.fromarray(section.astype(np.uint8) * 255).save(tmp_path / f"{z}.jpg")
-    with pytest.raises(NeuropilError, match="got JPEG or another packing"):
+    with pytest.raises(NeuropilError, match="got JPEG or another"):
         module.open_kept(f"{tmp_path}/*.jpg")

@@ -76,7 +76,7 @@ def test_what_means_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("a.mrc.gz", "it is packed: unpack it first"),
+        ("a.mrc.gz", "decompress it first"),
         ("a.dm4", "Fiji and save it as TIFF"),
         ("a.AM", "Fiji"),
         ("a.raw", "Import > Raw"),

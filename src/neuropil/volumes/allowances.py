@@ -11,34 +11,34 @@ _GAPS, _OUTSIDE = "NEUROPIL_ALLOW_GAPS", "NEUROPIL_ALLOW_OUTSIDE"
 
 
 def allow_gaps() -> None:
-    """Read stacks of numbered sections of which some are missing, here and in workers started from here."""
+    """Allow missing sections of stacks, parts of virtual datasets and chunks, in this process and its workers."""
     os.environ[_GAPS] = "1"
 
 
 def allow_outside() -> None:
-    """Follow links out of the folder of the opened file, here and in workers started from here."""
+    """Follow links out of the folder of the opened file, in this process and its workers."""
     os.environ[_OUTSIDE] = "1"
 
 
 def gaps_allowed() -> bool:
-    """Whether sections may be missing: by ``--allow-gaps``, or ``NEUROPIL_ALLOW_GAPS=1``."""
+    """Whether sections, parts or chunks may be missing: by ``--allow-gaps``, or ``NEUROPIL_ALLOW_GAPS=1``."""
     return os.environ.get(_GAPS, "") not in ("", "0")
 
 
 def check_inside(
     container: str | Path, file: str | Path, told: str, referrer: str | Path | None = None, there: bool = True
 ) -> Path:
-    """The file that something inside a container refers to, which must lie in the container's folder.
+    """The path of a file that a container refers to; it must lie in the container's folder.
 
     Args:
         container: the file that was opened.
-        file: as it is referred to; relative names count from the folder of ``referrer``.
-        told: what refers, for the message.
-        referrer: the file that refers, where that is another one than the container.
-        there: whether it must be there.
+        file: the path in the reference; a relative one counts from the folder of ``referrer``.
+        told: names the reference in messages.
+        referrer: the file that holds the reference, if it is not the container itself.
+        there: whether the file must exist.
 
     Raises:
-        NeuropilError: it lies outside that folder and ``--allow-outside`` was not given, or it is not there.
+        NeuropilError: the file lies outside and ``--allow-outside`` was not given, or it does not exist.
     """
     home = Path(container).absolute().parent
     place = Path(referrer or container).absolute().parent / file
@@ -50,26 +50,26 @@ def check_inside(
             "give --allow-outside to follow it"
         )
     if there and not place.exists():
-        raise NeuropilError(f"{told} in {container} leads to {place}, which is not there")
+        raise NeuropilError(f"{told} in {container} leads to {place}, which does not exist")
     return place
 
 
 def check_link(folder: str | Path, place: str | Path) -> Path:
-    """A file or folder inside a folder that is one container; links of the file system may lie on the way to it.
+    """The path itself, if symbolic links on the way to it stay inside the container ``folder``.
 
     Raises:
-        NeuropilError: one of these leads out of the container, and ``--allow-outside`` was not given.
+        NeuropilError: a link leads out of the container, and ``--allow-outside`` was not given.
     """
     if not outside_allowed() and not is_inside(Path(place), Path(folder)):
         raise NeuropilError(
-            f"{place} is a link, or lies behind one, that leads to {Path(place).resolve()}, outside of {folder}; "
+            f"{place} is, or lies behind, a symbolic link that leads to {Path(place).resolve()}, outside of {folder}; "
             "give --allow-outside to follow it"
         )
     return Path(place)
 
 
 def is_inside(place: Path, folder: Path) -> bool:
-    """Whether a file or folder lies in a folder, whatever links of the file system lie on the way."""
+    """Whether a file or folder lies in a folder, after symbolic links are resolved."""
     return place.resolve().is_relative_to(folder.resolve())
 
 

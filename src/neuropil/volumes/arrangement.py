@@ -1,4 +1,4 @@
-"""Axes: stored arrays of any order, by the names that the file gives, as [z, y, x] or [c, z, y, x]."""
+"""Order of axes: arrays stored in any order are read as [z, y, x] or [c, z, y, x], by the axis names in the file."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy.typing as npt
 from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.naming import kind, table, way_out
 
-_WIDE = 64  # voxels: an image is at least so high and wide where a last axis of 2 to 4 is taken for channels
+_WIDE = 64  # voxels: a last axis of up to 4 looks like channels only behind two axes of at least this length
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """How a stored array is presented.
+    """Which stored axis becomes which axis of [z, y, x] or [c, z, y, x].
 
     Args:
         stored: shape of the stored array.
         order: for each presented axis the number of the stored one; -1: a new axis of length 1.
-        named: whether the file names its axes; else they are taken to be z, y, x in the end.
+        named: whether the file names its axes; else the last three are taken as z, y, x.
     """
 
     stored: tuple[int, ...]
@@ -36,16 +36,16 @@ class Arrangement:
 
     @property
     def plain(self) -> bool:
-        """Whether nothing changes."""
+        """Whether the stored order is already the presented one."""
         return self.order == tuple(range(len(self.stored)))
 
     def of(self, values: Sequence[Any]) -> tuple[Any, ...]:
-        """One value for each stored axis, such as the length of chunks, as presented; 1 for a new axis."""
+        """Values of the stored axes, such as the lengths of chunks, in presented order; 1 for a new axis."""
         return tuple(1 if axis < 0 else values[axis] for axis in self.order)
 
     def zyx(self, values: Sequence[Any]) -> list[Any] | None:
-        """Values in the order in which the file has its axes, as z, y, x: one for each axis, or for each that is not
-        one of channels or time. None where their number fits neither.
+        """Values in the file's order of axes, reordered to z, y, x. There is one for every axis, or one for every
+        spatial axis; None for any other number.
 
         >>> arrange((5, 6, 7), ["x", "y", "z"], "a.n5").zyx([4, 4, 40])
         [40, 4, 4]
@@ -59,7 +59,7 @@ class Arrangement:
         return [values[ranked.index(axis)] for axis in space]
 
     def into(self, index: tuple[slice, ...]) -> tuple[slice, ...]:
-        """An index into the presented array as one into the stored array."""
+        """Turn an index into the presented array into one into the stored array."""
         inside = [slice(0, 1)] * len(self.stored)
         for part, axis in zip(index, self.order, strict=True):
             if axis >= 0:
@@ -67,7 +67,7 @@ class Arrangement:
         return tuple(inside)
 
     def present(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A box of the stored array, as presented."""
+        """Reorder the axes of a box of the stored array to presented order."""
         kept = [axis for axis in self.order if axis >= 0]
         left = [axis for axis in range(len(self.stored)) if axis not in kept]
         turned = stored.transpose(*left, *kept)[(0,) * len(left)]
@@ -75,7 +75,7 @@ class Arrangement:
         return presented
 
     def store(self, presented: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The same the other way round."""
+        """Reorder the axes of a presented box to stored order."""
         kept = [axis for axis in self.order if axis >= 0]
         left = [axis for axis in range(len(self.stored)) if axis not in kept]
         inside = presented[tuple(0 if axis < 0 else slice(None) for axis in self.order)]
@@ -87,8 +87,8 @@ def arrange(
 ) -> Arrangement:
     """Find z, y, x and channels among the axes of a stored array.
 
-    Axes of length 1 that are none of these are left out, with a line. Without names, or with names that say nothing,
-    the last three axes are z, y, x.
+    Other axes of length 1 are left out, and a line says so. Without names, or with names without a meaning, the last
+    three axes are z, y, x.
 
     Args:
         shape: as stored.
@@ -110,7 +110,7 @@ def arrange(
 def _known(
     stored: tuple[int, ...], names: Sequence[str | None] | None, path: str
 ) -> tuple[list[str], list[str]] | None:
-    """Names of axes and what they are; None where these say nothing. Refuses names that cannot be used."""
+    """Names and kinds of the axes; None where the names have no meaning. Refuses names that cannot be used."""
     kinds = [kind(name) for name in names or ()]
     if len(stored) < 2 or set(kinds) <= {"?"}:
         return None

@@ -1,4 +1,4 @@
-"""What the formats have in common: which array of a container, 2-D and 5-D arrays as volumes, default chunks."""
+"""Helpers of all formats: choose an array of a container, check shape and dtype, default chunks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy as np
 from neuropil.errors import NeuropilError
 from neuropil.volumes.metadata import JSON
 
-_CHUNK = (32, 128, 128)  # 0.5 MB of uint8, 4 MB of uint64: few files, and little read in vain for a small box
+_CHUNK = (32, 128, 128)  # 0.5 MB of uint8, 4 MB of uint64: few files, and small boxes read little extra
 
 _LONGEST, _BYTES, _FARTHEST = 2**32, 2**63, 2**62
-"""Voxels along an axis (17 m at 4 nm), and bytes, that an array may have; how far from 0 it may lie: libraries count in
-64 bits."""
+"""Most voxels along an axis (17 m at 4 nm), most bytes of an array, most voxels from 0 to its origin: libraries count
+in 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,18 @@ class Listed:
 
 
 def check_extent(shape: Sequence[int], dtype: np.dtype[Any], path: str) -> None:
-    """Refuse what no array of voxels can be, before a library is asked for room for it: a damaged description."""
+    """Refuse impossible shapes and dtypes, as in damaged metadata, before a library allocates memory for them."""
     if max(shape, default=0) > _LONGEST or prod(shape) * dtype.itemsize >= _BYTES:
         raise NeuropilError(
             f"expected an array of less than 2**63 bytes, at most 2**32 voxels long, got shape {tuple(shape)} of "
-            f"{dtype}, in {path}; its description is damaged"
+            f"{dtype}, in {path}; its metadata are damaged"
         )
     if dtype.kind in "iuf" and dtype.itemsize > 8:
         raise NeuropilError(f"expected numbers of at most 8 bytes, got {dtype}, in {path}; save it as float64")
 
 
 def check_array(shape: Sequence[int], dtype: np.dtype[Any], path: str, origin: Sequence[int] | None = None) -> None:
-    """Refuse what is no volume: not 3 or 4 axes, no voxels, no numbers, too large, or too far away to count voxels."""
+    """Refuse an array that is no volume: not 3 or 4 axes, no voxels, no real numbers, too large, origin too far."""
     check_extent(shape, dtype, path)
     if len(shape) not in (3, 4):
         raise NeuropilError(f"expected 3 axes (z, y, x) or 4 (c, z, y, x), got shape {tuple(shape)}, in {path}")
@@ -94,8 +94,7 @@ def nearest(name: str, names: list[str]) -> str:
 
 
 def volume_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape in which a stored array is presented: one section of a 2-D one, without leading axes of length 1 where
-    there are more than four.
+    """The shape as a volume: a 2-D array becomes one section; of more than four axes, leading ones of length 1 go.
 
     >>> volume_shape((5, 6)), volume_shape((1, 1, 4, 5, 6))
     ((1, 5, 6), (1, 4, 5, 6))
@@ -109,7 +108,7 @@ def volume_shape(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def default_chunks(shape: Sequence[int]) -> tuple[int, ...]:
-    """Pieces to store an array in: all channels together, since they are read together.
+    """Shape of the chunks to store an array in: all channels together, since they are read together.
 
     >>> default_chunks((3, 10, 1024, 1024))
     (3, 10, 128, 128)
@@ -118,7 +117,7 @@ def default_chunks(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def clip_chunks(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """Chunks as asked for, none longer than its axis; three numbers are for z, y, x and leave channels together."""
+    """Chunks as asked for, none longer than its axis; three numbers are z, y, x, with all channels in one chunk."""
     if len(chunks) not in (3, len(shape)) or min(chunks) < 1:
         raise NeuropilError(f"expected chunks of 3 or {len(shape)} positive numbers, got {tuple(chunks)}")
     whole = (*shape[:-3], *chunks) if len(chunks) == 3 else tuple(chunks)

@@ -29,8 +29,8 @@ def replacing(path: Path, ours: Ours = has_mark, *, keeps_inside: bool = False, 
     Args:
         path: a file or folder that need not be there yet.
         ours: whether what is there was made by neuropil; else a command replaces it only with ``--force``.
-        keeps_inside: the new file holds what is in the old one and not written anew.
-        durable: wait until the disk has it before the old one goes; False for what can be made again.
+        keeps_inside: whether the other arrays of the old file are copied into the new one.
+        durable: wait until the new file is on disk before the old one is removed; False for what can be made again.
 
     Raises:
         NeuropilError: the folder cannot be written, or a command would replace a file that it reads or that neuropil
@@ -40,7 +40,7 @@ def replacing(path: Path, ours: Ours = has_mark, *, keeps_inside: bool = False, 
     temporary = temporary_name(path)
     remove_leftovers(path)
     try:
-        if keeps_inside:  # a second process would write what was inside before, without what is being written
+        if keeps_inside:  # of two processes that copy the old file, the first one's array would be lost
             temporary.touch()
             _check_alone(path, temporary)
         yield temporary
@@ -61,7 +61,7 @@ def expect_output(path: Path, ours: Ours = has_mark, keeps_inside: bool = False)
 
 
 def write_text(path: Path, text: str, ours: Ours = has_mark) -> None:
-    """Write a whole file of text, which begins with a mark that ``ours`` knows.
+    """Write a text file; it must begin with a mark that ``ours`` recognises.
 
     Raises:
         NeuropilError: as :func:`replacing`, or a full disk.
@@ -77,13 +77,13 @@ def move_into_place(complete: Path, path: Path, durable: bool = True) -> None:
     """Rename a complete file or folder to ``path``; what was there is put aside first and removed last.
 
     Args:
-        complete: next to ``path``, or on the same disk. From the first moment its name is free: if it held what was
-            at ``path`` for a while, and the process were killed then, a run that goes on would take that for its own.
-        path: the name it gets.
-        durable: wait until the disk has it first.
+        complete: on the same disk. The old content never gets this name: a run that is killed then and resumed would
+            take it for its own.
+        path: the new name.
+        durable: wait until it is on disk first.
 
     Raises:
-        NeuropilError: it cannot be renamed; then what was at ``path`` is there again.
+        NeuropilError: it cannot be renamed; then ``path`` holds the old content again.
     """
     try:
         if durable:
@@ -101,8 +101,8 @@ def move_into_place(complete: Path, path: Path, durable: bool = True) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until the disk has a file, or the names in a folder; TensorStore does so for each chunk it writes. File
-    systems that cannot tell are not waited for."""
+    """Wait until a file, or the list of names in a folder, is on disk (fsync); not the files inside a folder. Nothing
+    happens on file systems without fsync."""
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -115,7 +115,7 @@ def sync(path: Path) -> None:
 
 
 def _exchanged(complete: Path, path: Path) -> Path:
-    """Rename one over the other; returns where the old one lies now, under a hidden name."""
+    """Rename ``complete`` to ``path``; returns the hidden name of the old content."""
     new = temporary_name(path)
     complete.rename(new)
     try:
@@ -135,8 +135,8 @@ def _exchanged(complete: Path, path: Path) -> Path:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names at once, so that no moment and no kill leaves a folder without its old or its new content;
-    False where the system or the file system cannot."""
+    """Exchange two names atomically, so that a kill never leaves ``path`` missing; False where the system or the file
+    system cannot."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     return rename is not None and rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0
 
@@ -160,9 +160,9 @@ def temporary_name(path: Path) -> Path:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what processes of this machine that are gone have left next to ``path``: unfinished files of its name.
+    """Remove unfinished files of this name that ended processes of this machine left next to ``path``.
 
-    Those of processes that run, of other machines and of other names stay.
+    Those of running processes, of other machines and of other names stay.
     """
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         made = _MADE_BY.fullmatch(leftover.name)
@@ -174,7 +174,7 @@ _MADE_BY = re.compile(r"\..*\.(?P<host>[\w-]*)-(?P<pid>\d+)-(?P<start>\d+)\.[0-9
 
 
 def _still(made: re.Match[str], name: str) -> str:
-    """The name again, if the process that it names still runs; else nothing."""
+    """The name again, if its process still runs; else ""."""
     return name if _process(int(made["pid"])) == f"{made['host']}-{made['pid']}-{made['start']}" else ""
 
 
@@ -184,28 +184,28 @@ def _host() -> str:
 
 @lru_cache(maxsize=1)
 def _this_process(pid: int) -> str:
-    """The name of this process, which has another number after a fork; asked for at every file."""
+    """Identifier of this process; kept, because every file needs it, for one pid, because a fork changes that."""
     return _process(pid)
 
 
 def _process(pid: int) -> str:
-    """Host, number and start time of a process; start 0 where the system does not tell, or it does not run."""
+    """Host, pid and start time of a process; start 0 if it does not run or the system does not tell."""
     start = "0"
     with contextlib.suppress(OSError, IndexError):
         start = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     if start == "0" and pid != os.getpid() and not Path("/proc/self/stat").exists():
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, 0)  # no /proc, as on macOS: a number that is in use counts as the same process
+            os.kill(pid, 0)  # no /proc, as on macOS: a pid that is in use counts as the same process
             return f"{_host()}-{pid}-0"
         return f"{_host()}-{pid}-gone"
     return f"{_host()}-{pid}-{start}"
 
 
 def prepare(path: Path) -> None:
-    """Make the folder that ``path`` goes into, and make sure now, before any work, that it can be written.
+    """Make the folder of ``path``, and check before any work that it can be written.
 
     Raises:
-        NeuropilError: it cannot.
+        NeuropilError: the folder cannot be made or written.
     """
     probe = temporary_name(path)
     try:
@@ -217,16 +217,16 @@ def prepare(path: Path) -> None:
 
 
 GONE = ".gone"
-"""What follows the name of a folder while it is deleted."""
+"""Suffix of a folder that is being deleted."""
 
 
 def remove_folder(path: Path) -> None:
-    """Delete a folder, if it is there, under another name: half of one must not be taken for one to go on with."""
+    """Delete a folder if it exists. It is renamed first, so that no run resumes from a half-deleted one."""
     shutil.rmtree(set_aside(path), ignore_errors=True)
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a folder that is to be deleted, if it is there; its new path."""
+    """Rename a folder before it is deleted, if it exists; returns its new path."""
     half = path.with_name(path.name + GONE)
     shutil.rmtree(half, ignore_errors=True)  # of a process that was stopped here
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Names of the attributes by which files tell axes, sizes and places: those that are read, and those that are told."""
+"""Names of attributes that hold axes, voxel sizes and positions: those that are read, and those that are reported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MICROMETRES = "element_size_um"
 """The voxel size as ilastik, PlantSeg and Fiji's HDF5 plugins have it: µm, z y x."""
 
 UNITS = ("units", "unit")
-"""Attributes that tell in which unit voxel size and offset are, as funlib has them: one, or one for each axis."""
+"""Attributes with the unit of voxel size and offset, as funlib writes them: one, or one for each axis."""
 
 SIZES = (*VOXEL_SIZES, MICROMETRES)
 """All attributes in which a voxel size is found."""
@@ -29,21 +29,21 @@ PLACES = ("offset", "origin")
 """Attributes that say where an array begins: in the units of its voxel size, and in voxels."""
 
 OWN_UNITS = tuple(f"{key}_{unit}" for key in ("voxel_size", "resolution", *PLACES) for unit in UNITS)
-"""Attributes that tell the unit of one other, such as ``offset_units``; they may count voxels."""
+"""Attributes with the unit of one other attribute, such as ``offset_units``; the unit may be voxels."""
 
 _NAMES = ("axis_names", "_ARRAY_DIMENSIONS")
-"""Attributes that name the axes, as funlib and xarray have them."""
+"""Attributes that name the axes, of funlib and xarray."""
 
 _PERHAPS = re.compile(r"(axis|axes|dims?|dimensions?)(names?|labels?|order|ordering)?|layout|order|ordering")
-"""Attributes in which other programs name axes, or keep other things: without capitals and _."""
+"""Attributes in which other programs may name axes; compared in lower case, without _."""
 
 _IN_MEMORY = re.compile(r"(memory|array|storage|index|data|axis|axes)?(order|ordering|layout)|(is)?fortran(order)?")
 _FORTRAN = re.compile(r"f|fortran|f(ortran)?order|col(umn)?major")
 _UNNAMED = re.compile(r"[cakf]|(c|f|fortran)(order)?|(row|col|column)major")
-"""Attributes by which programs say how an array lay in their memory, and what they say: without capitals and _."""
+"""Attributes and values for the memory order (C or Fortran) of an array; compared in lower case, without _."""
 
 _ABOUT_AXES = (*_NAMES, "axistags", "DIMENSION_LABELS", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates")
-"""Attributes that are about the axes as stored, and mean nothing in a copy."""
+"""Attributes that describe the axes as stored, and are wrong in a copy with other axes."""
 
 _LIKE_A_SIZE = re.compile(
     r"transform|affine|coordinatetransformations|calibration|(grid)?spacing|scal(e|ing)|anisotropy|sampling|res|"
@@ -55,7 +55,7 @@ _LIKE_A_PLACE = re.compile(
     r"bbox|boundingbox|(voxel|global|world|crop|roi|block|chunk|bbox)?(offset|origin|translat(ion|e)|topleft|start)"
     r"(nm|um|px|voxels?|xyz|zyx)?"
 )
-"""Attributes that may tell a size or a place, in an order and unit that is not known: without capitals and _."""
+"""Attributes that may be a voxel size or position of unknown axis order and unit; in lower case, without _."""
 
 
 def axis_names(attributes: Mapping[str, Any], path: str) -> list[str] | None:
@@ -82,15 +82,15 @@ def axis_names(attributes: Mapping[str, Any], path: str) -> list[str] | None:
 
 
 def check_order(several: Iterable[Mapping[str, Any]], path: str) -> None:
-    """Refuse an array that counts as NumPy does but for an attribute which says that it lay in Fortran order: whether
-    its axes were turned when it was written, nothing tells.
+    """Refuse an array with an attribute that says Fortran order: it is unknown whether its axes were reversed when it
+    was written.
 
     Args:
         several: attributes of the array, and of groups above.
-        path: names it in messages.
+        path: names the array in messages.
 
     Raises:
-        NeuropilError: it has such an attribute.
+        NeuropilError: there is such an attribute.
     """
     for key, value in (pair for attributes in several for pair in attributes.items()):
         said, name = to_json(value), _plain(key)
@@ -98,13 +98,13 @@ def check_order(several: Iterable[Mapping[str, Any]], path: str) -> None:
         yes = text in ("true", "1") if "fortran" in name else _FORTRAN.fullmatch(text) is not None
         if _IN_MEMORY.fullmatch(name) and yes:
             raise NeuropilError(
-                f"{path} has the attribute {key} = {said}: whether its axes are x, y, z for that is not clear; "
+                f"{path} has the attribute {key} = {said}: it is not clear whether its axes are therefore x, y, z; "
                 f"{way_out(3)}, or xyz"
             )
 
 
 def about_axes(key: str, value: object) -> bool:
-    """Whether an attribute is about the axes as stored, and means nothing in a copy."""
+    """Whether an attribute describes the axes as stored, and would be wrong in a copy."""
     return key in _ABOUT_AXES or (_names_axes(key) and split_names(value, sure=False) is not None)
 
 
@@ -117,7 +117,7 @@ def _plain(key: str) -> str:
 
 
 def tell_unused(attributes: Mapping[str, Any], path: str) -> None:
-    """Say which sizes and places of other tools are not used: in which order or unit they are is not known.
+    """Report voxel sizes and positions of other tools that are not used, because their axis order or unit is unknown.
 
     Args:
         attributes: of an array or group, without those that are read.
@@ -140,14 +140,14 @@ def tell_unused(attributes: Mapping[str, Any], path: str) -> None:
 
 
 def _tell(key: str, value: object, size: bool, path: str) -> None:
-    out = "places are called offset (in the units of the voxel size)"
+    out = "a position is read from the attribute offset (in the units of the voxel size)"
     if size:
         out = "if it is the size of a voxel, give --voxel-size to `neuropil convert`"
     tell(f"{path}: its attribute {key} is {str(value)[:80]}, which is not used; {out}")
 
 
 def to_json(value: Any) -> Any:
-    """Plain JSON values of what attributes hold: NumPy scalars and arrays, bytes, and JSON in a string."""
+    """The value of an attribute as plain JSON: from NumPy scalars and arrays, bytes, or JSON in a string."""
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     if isinstance(value, str) and value[:1] in ("{", "["):

@@ -18,19 +18,19 @@ from neuropil.volumes.roles import is_lossy
 from neuropil.volumes.volume import Volume
 
 SLAB_BYTES = 2**28
-"""About how much is held in memory at a time."""
+"""About how many bytes are held in memory at a time."""
 
 
 @dataclass(frozen=True)
 class Voxels:
-    """What voxels become in a copy.
+    """How voxel values are converted in a copy.
 
     Args:
         dtype: their type; None: that of the source, or what ``kind`` and ``scale_range`` ask for.
         kind: ``segmentation``: ids, in uint32 or uint64, as viewers want them, -1 as 0; ``image``: grey values;
             "": as they are.
-        scale_range: what becomes the smallest and the largest value of the type, uint8 unless one is given; what lies
-            beyond is cut.
+        scale_range: the values that become the smallest and the largest of the type, uint8 unless one is given;
+            values beyond are clipped.
     """
 
     dtype: str | None = None
@@ -60,7 +60,8 @@ class Voxels:
         """Voxels in the type of the copy.
 
         Raises:
-            NeuropilError: values that it cannot hold; nothing is cut or rounded unless ``scale_range`` says so.
+            NeuropilError: values that the type cannot hold; without ``scale_range`` nothing is clipped or rounded to
+                integers.
         """
         if self.scale_range is not None:
             return _scaled(array, self.scale_range, dtype, path)
@@ -81,7 +82,7 @@ class Voxels:
 
 
 def _scaled(array: NDArray[Any], scale_range: tuple[float, float], dtype: np.dtype[Any], path: str) -> NDArray[Any]:
-    """The range becomes that of the type."""
+    """Values scaled linearly from the given range to that of the type."""
     low, high = scale_range
     unit = np.clip((array.astype(np.float64) - low) / (high - low), 0, 1)
     if dtype.kind == "f":
@@ -95,13 +96,13 @@ def _scaled(array: NDArray[Any], scale_range: tuple[float, float], dtype: np.dty
 
 
 def _same(array: NDArray[Any], turned: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where values are what they were. Floats may lose digits to floats, nothing else; none may become infinite."""
+    """Where values are unchanged. Only floats converted to floats may lose digits; none may become infinite."""
     before, after = array.dtype, turned.dtype
     if np.can_cast(before, after, "safe") and not (after.kind == "f" and before.kind in "iu" and before.itemsize == 8):
         return np.ones((), np.bool_)
     if before.kind == "f" and after.kind == "f":
         return np.asarray(np.isinf(turned) <= np.isinf(array))
-    if after.kind == "f":  # a float near the end of the type may lie one beyond it, where it cannot be turned back
+    if after.kind == "f":  # rounding may carry the largest integers beyond their type, where they cannot be cast back
         inside = np.isfinite(turned) & (turned.astype(np.float64) < float(np.iinfo(before).max) + 1)
         return np.asarray(inside & (np.where(inside, turned, 0).astype(before) == array))
     if before.kind == "f":
@@ -123,7 +124,7 @@ def convert_volume(
     voxels: Voxels = AS_THEY_ARE,
     sharded: bool = False,
 ) -> None:
-    """Write a volume, or a box of it, under another name, whose ending decides the format. Metadata come along.
+    """Copy a volume, or a box of it, with its metadata; the ending of ``path`` decides the format.
 
     Args:
         source: what to copy.
@@ -168,8 +169,8 @@ def convert_volume(
 
 
 def part_shape(shape: Triple, target: Sequence[int] | None, source: Sequence[int] | None, voxel: int) -> Triple:
-    """How much to copy at a time: whole chunks of the target, wide enough that chunks of the source are unpacked once,
-    as far as memory allows."""
+    """Shape of the box to copy at a time: whole chunks of the target, and, as far as memory allows, so large that each
+    chunk of the source is decompressed once."""
     part = list(target[-3:]) if target else [1, 1, 1]
     wanted = [max(a, b) for a, b in zip(part, source[-3:] if source else part, strict=True)]
     for goal in (wanted, shape):

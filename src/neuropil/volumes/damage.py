@@ -14,14 +14,14 @@ from neuropil.geometry import Box
 from neuropil.volumes.volume import Volume
 
 LARGEST = 512
-"""Pixels along y and x that are looked at; larger sections are thinned out."""
+"""Pixels along y and x that are looked at; larger sections are subsampled."""
 READ_WHOLE = 1 << 26
 """Pixels up to which a section is read whole."""
 _PATCH = 64
 _NEAR = 5
 """Sections on both sides that tell what is usual."""
 _KEPT = 16
-"""Sections before one that it is compared with: so many damaged ones may follow each other."""
+"""Earlier sections that a section is compared with, so that up to this many damaged ones may follow each other."""
 BLACK = 0.5
 """Share of pixels at the darkest value from which a section is black, where its neighbours are not."""
 
@@ -37,7 +37,7 @@ class BadSection:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What is remembered of a section, once the next ones are read.
+    """Statistics of one section, kept when its voxels are not.
 
     Args:
         low, high: its darkest and brightest value.
@@ -55,8 +55,8 @@ class _Seen:
 
 
 def bad_sections(image: Volume, box: Box | None = None) -> list[BadSection]:
-    """Find damaged sections, each judged by itself and against its neighbours; read one section at a time, and
-    remembered by a few numbers.
+    """Find damaged sections, each judged by itself and against its neighbours. Memory: about ``_KEPT`` subsampled
+    sections.
 
     A section is named when it has one grey value; when more than half of it is at the darkest or brightest value of
     its type and its neighbours are not; when it equals the section before; or when it is like neither neighbour while
@@ -77,7 +77,7 @@ def bad_sections(image: Volume, box: Box | None = None) -> list[BadSection]:
 
 
 def _look(image: Volume, box: Box) -> list[_Seen]:
-    """What is remembered of each section; only the last few are in memory."""
+    """Statistics of each section; only the last few sections are in memory."""
     seen: list[_Seen] = []
     before: NDArray[Any] | None = None
     last: deque[NDArray[np.float32]] = deque(maxlen=_KEPT)  # the nearest first
@@ -162,7 +162,7 @@ def _ends(dtype: np.dtype[Any], sections: list[_Seen]) -> tuple[float, float]:
 
 
 def _unit(section: NDArray[Any]) -> NDArray[np.float32]:
-    """A section whose product with another one is their correlation; 0 for one of a single value."""
+    """A section normalised so that the dot product of two is their correlation; 0 for one of a single value."""
     values = section.astype(np.float64).ravel()
     values -= values.mean()
     size = float(np.linalg.norm(values))

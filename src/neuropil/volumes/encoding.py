@@ -1,7 +1,7 @@
-"""Affinities stored in integer codes that still tell values near 1 apart.
+"""Affinities stored as integer codes that still distinguish values near 1.
 
-A linear byte has no code for 0.9999, the very edge at which "certain" begins. Codes that are evenly spaced in the
-logit have: they spend their resolution near 0 and 1, where segmentation decides.
+A linear byte has no code for 0.9999, the default upper threshold of the watershed. Codes that are evenly spaced in the
+logit have one: they are densest near 0 and 1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EncodingKind = Literal["logit8", "logit16", "linear8"]
 """logit8, logit16: evenly spaced in the logit, in uint8 or uint16. linear8: code / 255."""
 
 _BLOCK = 1 << 18  # voxels encoded at a time: the float64 intermediates stay in cache, whatever the array's size
-_ROUNDED = 1e-5  # what sums of weights and conversions may miss by
+_ROUNDED = 1e-5  # how far rounding of weighted sums may go beyond 0 and 1
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Encoding:
             low, high = _logit(self.min), _logit(self.max)
             near = 1 / (1 + np.exp(-(low + (high - low) * steps)))
             near[[0, -1]] = self.min, self.max
-        # Positive floats stand in the order of their bits: a binary search around where the threshold should be.
+        # Positive floats sort as their bits do: a binary search over bits, around where the threshold should be.
         middle = near.astype(np.float32).view(np.int32)
         below, reached = middle - 16, middle + 16
         while (reached - below > 1).any():
@@ -187,7 +187,7 @@ LOGIT8 = Encoding("logit8")
 """How `predict` stores affinities: one byte, evenly spaced in the logit between 1e-4 and 0.9999."""
 
 LOGIT16 = Encoding("logit16")
-"""The same map in two bytes; what the kernels turn floats into."""
+"""The same map in two bytes; the kernels convert floats to these codes."""
 
 LINEAR8 = Encoding("linear8")
 """uint8 without an encoding: code / 255."""

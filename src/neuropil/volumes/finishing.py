@@ -1,4 +1,4 @@
-"""Outputs of long runs: checked for being writable before the work, renamed when they are complete."""
+"""Outputs of long runs: before the work it is checked that they can be written; complete ones are renamed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from neuropil.volumes.opening import create_volume, open_volume
 
 
 class _Enough(Exception):
-    """Ends a trial."""
+    """Raised to leave ``create_volume`` without a result."""
 
 
 def can_be_written(
     output: Path | str, shape: tuple[int, ...], dtype: npt.DTypeLike, metadata: Metadata | None = None
 ) -> None:
-    """Refuse now, not after hours, an output that cannot be written: made, and taken back at once.
+    """Check before the work that an output can be written: create it, and remove it at once.
 
     Raises:
-        NeuropilError: it cannot.
+        NeuropilError: the output cannot be written.
 
     >>> can_be_written("/proc/a.zarr", (1, 1, 1), "u1")
     Traceback (most recent call last):
@@ -36,9 +36,8 @@ def can_be_written(
 
 
 def written_at(output: Path | str, folder: Path, name: str) -> str:
-    """Where many processes write an output until it is complete: one in a bucket, which cannot rename, at its own
-    place; else a folder of chunks called ``name`` among intermediate files, in the output's own format if that has
-    chunks.
+    """Path at which many processes write an output until it is complete: in a bucket, which cannot rename, the output
+    itself; else a chunked array ``name`` among the intermediate files, in the output's format if that is chunked.
 
     >>> written_at("a.n5", Path("work"), "segmentation"), written_at("a.h5", Path("work"), "segmentation")
     ('work/segmentation.n5', 'work/segmentation.zarr')
@@ -52,11 +51,11 @@ def written_at(output: Path | str, folder: Path, name: str) -> str:
 
 
 def put_in_place(complete: Path | str, output: Path | str, part: Triple, chunks: tuple[int, ...] | None = None) -> None:
-    """Give a complete array its name: by renaming where that makes the same, else copied in boxes of ``part`` voxels
-    into ``chunks``, where the format has any. An array that was written at its own place is left there.
+    """Move a complete array to its final path: by renaming if the formats agree, else by copying boxes of ``part``
+    voxels, in ``chunks`` if the format has them. An array that was written at its final path stays there.
 
     Raises:
-        NeuropilError: it cannot be written.
+        NeuropilError: the output cannot be written.
     """
     source, target = parse_location(complete), parse_location(output)
     if target.remote and source == target:
@@ -75,5 +74,5 @@ def put_in_place(complete: Path | str, output: Path | str, part: Triple, chunks:
 
 
 def is_whole_folder(location: Location) -> bool:
-    """Whether the array is all that its container holds, a local folder, so that renaming the folder renames it."""
+    """Whether the container is a local folder that holds this array alone, so that renaming the folder renames it."""
     return location.format.folder and not location.remote and not location.format.settle(location).array

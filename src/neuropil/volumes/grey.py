@@ -17,11 +17,11 @@ from neuropil.volumes.volume import Index, Volume, WrappedStore
 Scale = Literal["auto", "type", "range", "percentiles", "bytes"] | tuple[float, float]
 """auto: 8-bit images by their type, others by their range. type: from 0 to the largest value of an unsigned integer,
 all of a signed one, 0 to 1 of a float. range: from the smallest to the largest value. percentiles: from the 0.5th to
-the 99.5th. bytes: 8-bit images by their type, others from the smallest to the largest of all values, cut to 256 steps,
-as PyTorch Connectomics has it. Two numbers: what becomes 0 and 1."""
+the 99.5th. bytes: 8-bit images by their type, others from the smallest to the largest of all values, truncated to 256
+steps, as in PyTorch Connectomics. Two numbers: the values that become 0 and 1."""
 
 _SAMPLED = 2**22
-"""Voxels up to which all are looked at; of a larger image as many, in blocks on a grid."""
+"""Voxels up to which an image is read whole; of a larger one as many are read, in blocks on a grid."""
 
 _BLOCK = (8, 64, 64)
 
@@ -32,18 +32,18 @@ _FLAT, _MOVED, _DISTANT = 0.05, 0.25, 0.2
 Sections of one stack differ by 0.15 on average."""
 
 _SECTIONS = 16
-"""Places in z that are sampled at most where each section is unpacked as a whole."""
+"""Most sections that are sampled in formats that decompress whole sections."""
 
 
 @dataclass(frozen=True, eq=False)
 class ScaledStore(WrappedStore):
-    """An image as float32 in [0, 1]; what lies beyond low and high is cut."""
+    """An image as float32 in [0, 1]; values beyond low and high are clipped."""
 
     low: float
     high: float
     path: str
     steps: bool = False
-    """Cut to 256 steps: uint8, which networks divide by 255."""
+    """Truncate to 256 steps: uint8, which networks divide by 255."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -54,7 +54,7 @@ class ScaledStore(WrappedStore):
         if not np.isfinite(found).all():
             raise NeuropilError(f"expected finite grey values, got NaN or infinity, in {self.path}; fill them first")
         if self.steps:
-            # A millionth is added as there: whole steps would otherwise be reached by the largest value alone.
+            # 1e-6 is added as in PyTorch Connectomics, so that the truncated values are the same.
             return (np.clip((found - self.low) / (self.high - self.low + 1e-6), 0, 1) * 255).astype(np.uint8)
         unit = (found - self.low) / ((self.high - self.low) or 1.0)
         return np.clip(unit, 0, 1).astype(np.float32)
@@ -81,7 +81,7 @@ def scaled_image(image: Volume, scale: Scale = "auto") -> Volume:
 
 
 def scaled_between(image: Volume, low: float, high: float, steps: bool = False) -> Volume:
-    """An image as float32, of which ``low`` becomes 0 and ``high`` 1; with ``steps`` as uint8, cut off.
+    """An image as float32, of which ``low`` becomes 0 and ``high`` 1; with ``steps`` as uint8, truncated.
 
     >>> from neuropil.volumes import array_volume
     >>> scaled_between(array_volume(np.full((1, 1, 1), 30)), 20, 40).read().item()
@@ -91,7 +91,7 @@ def scaled_between(image: Volume, low: float, high: float, steps: bool = False) 
 
 
 def find_scale(image: Volume, scale: Scale = "auto") -> tuple[float, float] | None:
-    """The values that become 0 and 1; None for an image that stays as it is: bytes by their type, shares of 1.
+    """The values that become 0 and 1; None for a uint8 image that stays as it is.
 
     Raises:
         NeuropilError: as :func:`scaled_image`.
@@ -136,7 +136,7 @@ def sample_values(image: Volume) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class GreyValues:
-    """What the grey values of an image are like as networks see it, shares of 1.
+    """Percentiles and histogram of an image's grey values, scaled to [0, 1] as networks see them.
 
     Args:
         levels: the 1st, 50th and 99th percentile.
@@ -167,20 +167,20 @@ class GreyValues:
 
     @classmethod
     def stored(cls, info: Mapping[str, Any]) -> GreyValues | None:
-        """What a model knows of the images that it learned from; None where it knows nothing."""
+        """The grey values of the training images, as a checkpoint stores them; None where it does not."""
         levels, histogram = info.get("grey_levels"), info.get("grey_histogram") or ()
         if levels is None:
             return None
         return cls((float(levels[0]), float(levels[1]), float(levels[2])), tuple(float(n) for n in histogram))
 
     def to_info(self) -> dict[str, list[float]]:
-        """As models keep it; read by :meth:`stored`."""
+        """The form that checkpoints store; read by :meth:`stored`."""
         shares = [round(n, 5) for n in self.histogram]
         return {"grey_levels": [round(n, 5) for n in self.levels], "grey_histogram": shares}
 
     def distance(self, other: GreyValues) -> float | None:
-        """How far grey values have to be moved, on average, for one histogram to become the other: 0 alike, 1 black
-        and white. None where a histogram is not known.
+        """Wasserstein distance (earth mover's distance) of the two histograms: 0 equal, 1 black against white. None
+        where a histogram is not known.
 
         >>> GreyValues((0, 0, 0), (1.0, *[0.0] * 31)).distance(GreyValues((1, 1, 1), (*[0.0] * 31, 1.0)))
         0.96875
@@ -191,11 +191,11 @@ class GreyValues:
 
 
 def far_from(image: GreyValues, trained: GreyValues | None) -> str | None:
-    """Why grey values lie far from those that a model learned from, or are flat; None where they do not.
+    """In words, how grey values differ from those of the training, or that they hardly vary; None where all is well.
 
     Args:
         image: of the image as the network would see it.
-        trained: what the model knows of its training volumes; None: nothing.
+        trained: of the training volumes; None where the checkpoint does not store them.
     """
     (low, middle, high), told = image.levels, f"grey values from {image.levels[0]:.2f} to {image.levels[2]:.2f}"
     if trained is not None:
@@ -212,11 +212,11 @@ def far_from(image: GreyValues, trained: GreyValues | None) -> str | None:
 
 
 def warn_of_grey(image: Volume, trained: GreyValues | None) -> None:
-    """Warn where the grey values that a network would see lie far from those that it learned from.
+    """Warn where the grey values that a network would see differ much from those of its training.
 
     Args:
         image: as :func:`scaled_image` returns it.
-        trained: of the training volumes, where the model knows them.
+        trained: of the training volumes; None where the checkpoint does not store them.
     """
     why = far_from(GreyValues.of(image), trained)
     if why is not None:
@@ -249,7 +249,7 @@ def _of_type(dtype: np.dtype[Any]) -> tuple[float, float] | None:
 
 
 def _known_depth(values: npt.NDArray[np.float64], low: float, high: float, dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Bytes in a wider type count like bytes, and shares of 1 as they are; all else by its range."""
+    """0 to 1 for floats within it, 0 to 255 for bytes in a wider type (-128 to 127 if signed), else the range found."""
     if dtype.kind == "f" and low >= 0 and high <= 1:
         return (0.0, 1.0)
     if low >= 0 and high <= 255 and bool((values == np.rint(values)).all()):

@@ -1,4 +1,4 @@
-"""Whether a file has changed: one answer for resumed predictions, blockwise jobs, steps of a run, and outputs."""
+"""Whether a file has changed: used by resumed predictions, blockwise jobs, steps of a run, and outputs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from neuropil.volumes.location import parse_location
 from neuropil.volumes.volume import Volume, in_memory
 
 READ_WHOLE = 2**28
-"""Voxels up to which an image is read to the end for its digest; of a larger one 27 blocks are."""
+"""Voxels up to which a digest reads the whole image; of a larger one it reads 27 blocks."""
 
 
 def stamp(path: str | Path) -> Stamp:
-    """What is another once a volume or file has been written anew: size and time of each file that tells.
+    """A value that changes when a volume or file is rewritten: size and modification time of its files.
 
-    Of a chunked array that is the file that describes it, of a stack every section, of a URL what the bucket or server
-    tells of the describing file. No voxel is read. A chunk that was repaired leaves the array the same. Times are the
-    file system's; nothing depends on where the file lies.
+    For a chunked array these are taken from its metadata file, for a stack from every section; for a URL the bucket or
+    server gives the generation of the metadata file. No voxel is read: rewriting one chunk changes nothing. Moving the
+    file changes nothing either.
 
     Raises:
         NeuropilError: a bucket or server that does not answer.
@@ -50,8 +50,7 @@ def stamp(path: str | Path) -> Stamp:
 
 
 def image_digest(image: Volume) -> dict[str, Any]:
-    """Shape, dtype and place of an image, a digest of its voxels, and, where only some of those were read, the stamp of
-    its file.
+    """Shape, dtype and origin of an image, a digest of its voxels, and, if only some of them were read, its stamp.
 
     >>> from neuropil.volumes import array_volume
     >>> image_digest(array_volume(np.zeros((2, 3, 4), np.uint8)))["shape"]
@@ -72,10 +71,10 @@ def image_digest(image: Volume) -> dict[str, Any]:
 
 
 def spare_input(source: Volume, output: str | Path) -> None:
-    """Refuse an output that would take the place of the very array it is made from.
+    """Refuse an output that would replace the array it is made from.
 
     Raises:
-        NeuropilError: they are the same array.
+        NeuropilError: source and output are the same array.
 
     >>> from neuropil.volumes import array_volume
     >>> spare_input(array_volume(np.zeros((2, 3, 4))), "a.h5")

@@ -1,4 +1,4 @@
-"""Folders of intermediate files: where they are, who made them, and what is left in them at the end."""
+"""Folders of intermediate files: where they are, who made them, and when they are removed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neuropil.volumes.location import parse_location
 from neuropil.volumes.locks import locked
 
 MADE_HERE = ".made-by-neuropil"
-"""A file in a folder that was asked for by name and was not there before: that one may go when it is empty."""
+"""A file that marks a folder named by the user and made by neuropil: such a folder is removed when it is empty."""
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,17 @@ class WorkFolder:
 
     Args:
         path: where it is.
-        given: whether the user named it; it may then hold other jobs, at work, and things of the user's.
+        given: whether the user named it; it may then hold other running jobs and files of the user.
     """
 
     path: Path
     given: bool
 
     def begin(self) -> None:
-        """Make the folder, unless it is there.
+        """Make the folder if it does not exist.
 
         Raises:
-            NeuropilError: it cannot be written.
+            NeuropilError: the folder cannot be written.
         """
         mark = self.path / MADE_HERE
         there = self.path.exists()
@@ -41,9 +41,9 @@ class WorkFolder:
             mark.touch()
 
     def end(self, job: Path | str) -> None:
-        """Remove a job's folder, when all is done, and the one around it if it is empty and nobody else made it.
+        """Remove the folder of a finished job, and the work folder if it is empty and neuropil made it.
 
-        What is left of others in a folder that nobody named is told: it lies where nobody looks for it.
+        If the user did not name the work folder, what other jobs left there is reported: nobody would look for it.
         """
         remove_folder(Path(job))
         for half in self.path.glob(f"*{GONE}"):  # of runs that were stopped here
@@ -55,21 +55,21 @@ class WorkFolder:
                 mark.unlink(missing_ok=True)
                 self.path.rmdir()
         if not self.given and self.path.exists():
-            left = f"{self.path} holds what runs with other options left"
-            warn(f"{left}; give their options again, or delete it if none is at work", stacklevel=3)
+            left = f"{self.path} holds intermediate files of runs with other options"
+            warn(f"{left}; repeat their commands to go on, or delete it if none is running", stacklevel=3)
 
 
 def holding(job: Path | str) -> AbstractContextManager[None]:
-    """Hold a job's folder, making it where it is not there, against other processes.
+    """Lock a job's folder, which is made if needed, against other processes.
 
     Raises:
-        NeuropilError: another one holds it, when entered.
+        NeuropilError: another process holds the lock, when entered.
     """
-    return locked(Path(job) / "lock", f"another process is at work on the same in {job}; wait for it or stop it")
+    return locked(Path(job) / "lock", f"another process is running this job in {job}; wait for it or stop it")
 
 
 def work_folder(work: Path | str | None, path: Path | str, kind: str) -> WorkFolder:
-    """The folder that the user named, else one next to an array.
+    """The folder of intermediate files: the one that the user named, else one next to an array.
 
     >>> work_folder(None, "data/s.zarr", "blocks")
     WorkFolder(path=PosixPath('data/s.zarr.blocks'), given=False)

@@ -1,4 +1,4 @@
-"""Masks that are read once: whether each voxel is tissue, kept in memory until the file changes."""
+"""Masks that are read once and kept in memory, a boolean per voxel, until their file changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from neuropil.volumes.roles import check_exact
 from neuropil.volumes.volume import ArrayStore, Volume
 
 KEPT = 1 << 28
-"""Voxels of a mask up to which it is kept, at a byte each; a larger one is read as it is needed."""
+"""Voxels of a mask up to which it is kept, at one byte each; a larger one is read when it is needed."""
 
 _SLAB = 1 << 24
 """Voxels that are read at a time."""
@@ -48,7 +48,7 @@ def is_tissue(values: npt.NDArray[Any], path: str) -> npt.NDArray[np.bool_]:
 
 
 def open_kept(path: str) -> Volume:
-    """Open a mask; it is kept where it is not too large: verbs lay it over several volumes, block by block.
+    """Open a mask, and keep it unless it is too large: it is applied to several volumes, block by block.
 
     >>> import tempfile
     >>> from neuropil.volumes import write_volume

@@ -1,4 +1,4 @@
-"""What a path means: which file, bucket or stack of sections, in which format, and which array inside."""
+"""Parse paths: which file, bucket or stack of sections, in which format, and which array inside."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ELSEWHERE = {
     **dict.fromkeys((".dm3", ".dm4", ".am", ".gif", ".czi", ".lif", ".nd2", ".ims", ".dcm", ".bmp", ".mha"), _FIJI),
     **dict.fromkeys((".mhd", ".jp2", ".webp", ".pgm", ".img", ".hdr", ".ser"), _FIJI),
     **dict.fromkeys((".vsv", ".vsvi", ".vss"), "export an image stack from VAST"),
-    **dict.fromkeys((".gz", ".bz2", ".xz", ".zst"), "it is packed: unpack it first (gunzip, bunzip2, unxz, unzstd)"),
+    **dict.fromkeys((".gz", ".bz2", ".xz", ".zst"), "decompress it first (gunzip, bunzip2, unxz, unzstd)"),
     ".raw": "it does not say shape and type: import it in Fiji (Import > Raw) and save it as TIFF",
     ".npz": "take the array out: numpy.save('a.npy', numpy.load('a.npz')['NAME'])",
     ".xml": "of BigDataViewer, name the .h5 or .n5 next to it, with the array inside",
@@ -56,7 +56,7 @@ def output_config(path: str | Path) -> Path | None:
 
 
 def absolute_path(path: str | Path) -> str:
-    """The same place for processes that were started in other folders; a URL stays what it is.
+    """An absolute path, for processes with another working folder; a URL stays as it is.
 
     >>> absolute_path("s3://bucket/a.zarr"), absolute_path("/data/a.h5/main")
     ('s3://bucket/a.zarr', '/data/a.h5/main')
@@ -65,15 +65,15 @@ def absolute_path(path: str | Path) -> str:
     if location.remote:
         return str(path)
     there = replace(location, container=str(Path(location.container).absolute()))
-    # A folder above may have a name that reads otherwise, such as one with an extension that is known.
+    # With a folder above whose name has a known extension the absolute path would be parsed differently.
     return there.path if parse_location(there.path) == there else str(path)
 
 
 def parse_location(path: str | Path) -> Location:
-    """Take a path or URL apart.
+    """Parse a path or URL into format, container and array.
 
     Raises:
-        NeuropilError: no such file and no known extension to make one, or an extension that is not known.
+        NeuropilError: no such file and no known extension for a new one, or an unknown extension.
 
     >>> found = parse_location("data/a.h5/volumes/raw")
     >>> str(found.format), found.container, found.array
@@ -101,7 +101,7 @@ def parse_location(path: str | Path) -> Location:
 
 
 def _expect_file(path: str) -> None:
-    """Refuse devices and names that cannot be: of the path, and of the file in which an array is named."""
+    """Refuse devices and impossible names, in the path and in all its parents."""
     if "://" in path:
         return
     place = Path(path)
@@ -110,7 +110,7 @@ def _expect_file(path: str) -> None:
 
 
 def _parse_prefixed(scheme: str, rest: str) -> Location:
-    """A path or URL with the name of its format in front."""
+    """Parse a path or URL that begins with the name of its format."""
     form = _BY_SCHEME[scheme]
     place, _, remainder = rest.partition("://")
     if place == "file":
@@ -144,7 +144,7 @@ def _by_suffix(text: str) -> Location | None:
 
 
 def _split(text: str) -> tuple[Format, str, str] | None:
-    """Cut behind the first part with a known suffix; a temporary `.partial` after it is let through."""
+    """Split after the first part with a known suffix; a temporary `.partial` after it is ignored."""
     parts = text.rstrip("/").split("/")
     for i, part in enumerate(parts):
         name = PurePosixPath(part.removesuffix(".partial"))

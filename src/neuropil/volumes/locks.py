@@ -14,16 +14,16 @@ from neuropil.volumes.atomic import prepare
 
 @contextmanager
 def locked(file: Path, busy: str) -> Iterator[None]:
-    """Hold a lock on a file, made where it is not there and removed at the end, until the block is left.
+    """Hold a lock on a file until the block is left; the file is made if needed, and removed at the end.
 
-    A file system without locks holds none: then nothing is refused.
+    On a file system without locks nothing is refused.
 
     Args:
-        file: what to lock.
-        busy: what to say where another process holds it.
+        file: the lock file.
+        busy: the error message where another process holds the lock.
 
     Raises:
-        NeuropilError: another process holds it, or the folder cannot be written.
+        NeuropilError: another process holds the lock, or the folder cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder, "lock"), "another process is at work"):
@@ -52,7 +52,7 @@ def locked(file: Path, busy: str) -> Iterator[None]:
 
 
 def _same(handle: int, file: Path) -> bool:
-    """Whether a name still belongs to the file that was opened: another process may have removed it meanwhile."""
+    """Whether the path is still the opened file: another process may have removed it meanwhile."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(file))
     except FileNotFoundError:
@@ -60,16 +60,16 @@ def _same(handle: int, file: Path) -> bool:
 
 
 _HELD: set[Path] = set()
-"""Folders that this process works in."""
+"""Folders of results that this process has locked."""
 
 
 @contextmanager
 def working_in(folder: Path) -> Iterator[None]:
-    """Make a folder of results and hold it against other processes; steps within a step hold it with it. Of the ranks
-    that train together the first one holds it for all.
+    """Make a folder of results and lock it against other processes; nested calls share the lock. Of the ranks of one
+    training, rank 0 holds the lock for all.
 
     Raises:
-        NeuropilError: another process works in it, or it cannot be written.
+        NeuropilError: another process holds the lock, or the folder cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, working_in(Path(folder)), working_in(Path(folder)):

@@ -20,13 +20,13 @@ KEY = "written_by"
 """The attribute of arrays, and the first key of JSON."""
 
 MADE_BY = f"neuropil {__version__}"
-"""What stands in a mark."""
+"""The value of the mark."""
 
 FIRST_LINE = f"# made by {MADE_BY}\n"
-"""Of YAML that is written here."""
+"""First line of YAML files that neuropil writes."""
 
 PICTURE = {"Software": MADE_BY}
-"""What Matplotlib puts into a PNG."""
+"""Metadata that Matplotlib writes into a PNG."""
 
 Ours = Callable[[Path], bool]
 """Whether what is at a path was made by neuropil."""
@@ -42,12 +42,12 @@ _BEFORE = re.compile(
     rb"|<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>[^<]*</title><style>\n"
     rb":root \{ color-scheme: light dark; \}\nbody \{ font: 15px/1\.5 system-ui)"
 )
-"""How the files of version 0.1 begin that had no mark yet."""
+"""First bytes of files of version 0.1, which have no mark."""
 _FIGURE = re.compile(rb"\A\x89PNG(?s:.){0,200}tEXtSoftware\0Matplotlib")
 
 
 def has_mark(path: Path) -> bool:
-    """Whether a file of text or a picture is an output of neuropil; of version 0.1 as far as that can be told."""
+    """Whether a text file or picture is an output of neuropil; files of version 0.1 are recognised by their content."""
     head = _head(path)
     if _TEXT.match(head) or _BEFORE.match(head):
         return True
@@ -57,12 +57,12 @@ def has_mark(path: Path) -> bool:
 
 
 def begins_with(row: str) -> Ours:
-    """Whether a table has these columns."""
+    """A test whether a table begins with this row of column names."""
     return lambda path: _head(path).startswith(row.encode())
 
 
 def anything(path: Path) -> bool:
-    """For files in folders that neuropil made for itself."""
+    """Accept every file: for folders that hold only files of neuropil."""
     return True
 
 
@@ -81,12 +81,12 @@ def is_marked(attributes: object) -> bool:
 
 
 def check_mark(path: Path, ours: Ours) -> None:
-    """Refuse to replace a file or folder that neuropil did not make; one without content may be replaced.
+    """Refuse to replace a file or folder that neuropil did not make; an empty one may be replaced.
 
     Only commands are refused, and only without ``--force``: in Python the caller decides.
 
     Raises:
-        NeuropilError: so it is.
+        NeuropilError: ``path`` exists, is not empty, and was not made by neuropil.
     """
     if not checks_outputs() or not path.exists():
         return

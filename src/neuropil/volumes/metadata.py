@@ -25,11 +25,11 @@ JSON = None | bool | int | float | str | list[type_JSON] | dict[str, type_JSON]
 _OURS = ("voxel_size", "voxel_size_nm", "origin", "offsets", "encoding")
 
 DIRECTIONS = "axis_directions"
-"""Where z, y and x lead, where a file says so: ends of a body (R L, A P, S I), or + and -. Arrays that are laid over
-each other must lead the same way."""
+"""Attribute with the directions of the axes z, y, x: anatomical (R L, A P, S I), or + and -. Arrays that are used
+together must have the same directions."""
 
 _WHOLE = 1e-3
-"""Share of a voxel by which a place may miss a whole one, as decimal fractions do."""
+"""Share of a voxel by which a position may differ from a whole voxel through rounding of decimals."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Metadata:
 
     @property
     def directions(self) -> dict[str, JSON]:
-        """Where its axes lead, as an attribute that goes with what is made of the array; empty where that is unknown.
+        """The directions of its axes, as an attribute for outputs made from the array; empty if unknown.
 
         >>> Metadata(extra={"axis_directions": ["+", "-", "+"], "threshold": 0.5}).directions
         {'axis_directions': ['+', '-', '+']}
@@ -100,13 +100,12 @@ class Metadata:
 
         A voxel size is read from ``voxel_size``, ``voxel_size_nm`` or ``resolution``, in nm or in ``units``, or from
         ``element_size_um``. Where there is no ``origin``, an ``offset`` in the same units gives it, as CREMI, funlib
-        and gunpowder have it. Attributes of these names that hold something else, as other tools write them, are left
-        alone with a line.
+        and gunpowder write it. Attributes of these names that hold something else are ignored, and a line says so.
 
         Args:
             attributes: as stored.
             path: names the array in errors.
-            arrangement: how the array is presented. Voxel size and offset are in the order in which the file names its
+            arrangement: order of the stored axes. Voxel size and offset are in the order in which the file names its
                 axes; without names, z y x.
 
         Raises:
@@ -123,7 +122,7 @@ class Metadata:
             raise NeuropilError(f"{error}, in the attributes of {path}") from None
 
     def found(self, where: str) -> Metadata:
-        """The same, saying more closely where the voxel size was found.
+        """The same metadata with ``where`` added to the place at which the voxel size was found.
 
         >>> Metadata((30, 6, 6), found_in="attribute resolution").found(" of the group a.h5/volumes").found_in
         'attribute resolution of the group a.h5/volumes'
@@ -133,7 +132,7 @@ class Metadata:
     def placed(
         self, voxel_size: VoxelSize, position: Sequence[float], path: str, found_in: str | None = None
     ) -> Metadata:
-        """The same for an array that begins at a ``position`` in nm (z, y, x): the nearest voxel, and the rest in nm.
+        """The same metadata with a position in nm (z, y, x): the nearest voxel is the origin, the rest the shift.
 
         >>> Metadata().placed((4, 4, 4), (8, 0, 8), "a.zarr/s1").origin
         (2, 0, 2)
@@ -175,12 +174,15 @@ def _read(plain: Mapping[str, JSON], path: str, arrangement: Arrangement | None,
         return Metadata(None, None if whole is None else _triple(whole), offsets, encoding, extra)
     if whole is not None and (position is None or not _near(position, whole, size)):
         if position is not None:
-            tell(f"{path} begins at {position} nm (z, y, x) by its offset, and at voxel {whole} by its origin: used")
+            tell(
+                f"{path} begins at {position} nm (z, y, x) by its offset, "
+                f"and at voxel {whole} by its origin; the origin is used"
+            )
         position = [n * one for n, one in zip(whole, size, strict=True)]
     key = next((name for name in SIZES if plain.get(name) is not None), "")
     found = Metadata(size, None, offsets, encoding, extra, found_in=f"attribute {key}")
     found = found if position is None else found.placed(size, position, path)
-    # An origin of zero is one, too, where it is stored.
+    # A stored origin of zero is kept: it says more than no origin.
     return found if whole is None or found.origin is not None else replace(found, origin=(0, 0, 0))
 
 
@@ -213,7 +215,10 @@ def _voxel_size(
         size = parse_voxel_size(plain.pop(MICROMETRES), MICROMETRES)
         axes = [] if arrangement is None else list(arrangement.order[-3:])
         if len(set(size)) > 1 and axes != sorted(axes):
-            tell(f"{path}: its {MICROMETRES} is read as z, y, x, as programs write it, although its axes are others")
+            tell(
+                f"{path}: its {MICROMETRES} is read as z, y, x, as programs write it, although its axes are ordered "
+                "differently"
+            )
         return parse_voxel_size([n * 1000 for n in size], MICROMETRES), one
     return None, one
 
@@ -226,7 +231,7 @@ def _tell_other_sizes(
     path: str,
     arrangement: Arrangement | None,
 ) -> None:
-    """Say that a second attribute gives another voxel size than the one that is used."""
+    """Report that a second attribute gives another voxel size than the one that is used."""
     for name in SIZES:
         one = [1000.0] * 3 if name == MICROMETRES else [1.0] * 3 if name == "voxel_size_nm" else unit
         numbers = _numbers(others.get(name), None if name == MICROMETRES else arrangement)
@@ -338,7 +343,7 @@ def _encoding(plain: dict[str, JSON], path: str) -> Encoding | None:
 
 
 def _leave(path: str, key: str, value: JSON, expected: str) -> None:
-    """Say that an attribute of another tool is left alone."""
+    """Report that an attribute of another tool is ignored."""
     text = json.dumps(value)
     short = text if len(text) <= 60 else f"{text[:57]}…"
     tell(f"{path}: its attribute {key} is {short}, which is not {expected}; ignored")

@@ -1,4 +1,4 @@
-"""Names of axes: which of z, y, x, channels and time each stands for, or that it means none of them."""
+"""Names of axes: which of z, y, x, channels and time a name stands for, if any."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _AROUND = re.compile(r"^(?:dim|axis|coord|pos)[ _-]?|[ _-]?(?:dim|axis|coord|pos
 """What may stand before or behind one of these names."""
 
 _NUMBERED = re.compile(r"(?:phony_|array_|unnamed_)?(?:dim|dimension|axis|ax|d|q|i)?[ _-]?\d*|\?|none|null|unknown")
-"""Names that say nothing: numbers, as xarray, dask, netCDF and funlib give them; or those of no meaning in TIFF."""
+"""Names without a meaning: numbers, as xarray, dask, netCDF and funlib give them, and unnamed axes of TIFF."""
 
 
 def kind(name: object) -> str:
-    """What an axis is, by its name: one of z, y, x, c (channels) and t; "?" for a name that says nothing, "!" for one
-    that says something else.
+    """The kind of an axis by its name: z, y, x, c (channels) or t; "?" for a name without a meaning, "!" for a name
+    with another meaning.
 
     >>> [kind(name) for name in ("dim_x", "Slices", "c0^", "phony_dim_0", None, "wavelength")]
     ['x', 'z', 'c', '?', '?', '!']
@@ -46,7 +46,7 @@ def split_names(value: object, sure: bool) -> list[str] | None:
 
     Args:
         value: as JSON.
-        sure: whether the attribute is known to name axes; else anything but names is taken for something else.
+        sure: whether the attribute is known to name axes; else None is returned for anything but known names.
 
     >>> split_names("z, y, x", False), split_names([{"name": "z"}, {"name": "y"}], False), split_names([3, 4], False)
     (['z', 'y', 'x'], ['z', 'y'], None)
@@ -64,7 +64,7 @@ def split_names(value: object, sure: bool) -> list[str] | None:
 
 
 def agreed(several: Sequence[Sequence[str | None] | None], path: str) -> Sequence[str | None] | None:
-    """The first of several lists of names that say something of the same axes; None where none does.
+    """The first of several lists of axis names that has a meaning; None where none has.
 
     Raises:
         NeuropilError: two of them contradict each other.
@@ -79,7 +79,7 @@ def agreed(several: Sequence[Sequence[str | None] | None], path: str) -> Sequenc
 
 
 def way_out(axes: int) -> str:
-    """What to do where names of axes cannot be used."""
+    """The advice in errors about axis names that cannot be used."""
     given = "czyx"[-axes:] if axes <= 4 else "tczyx"
     return f"name them as they are stored, such as --axes {given} of `neuropil convert`, or axes= of open_volume"
 

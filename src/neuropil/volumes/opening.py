@@ -28,13 +28,13 @@ def open_volume(path: str | Path, mode: Mode = "r", colour: Colour = "", axes: s
 
     ``path`` names a container and, after it, an array inside: ``a.h5/main``, ``b.zarr/volumes/raw``, ``c.tif``,
     ``dir/*.png``, ``tiles.json``, ``precomputed://…``, ``s3://…/d.zarr``. The array may be left out where there is only
-    one. Axes are z, y, x, after channels where there are any; a 2-D file is one section.
+    one. The volume is [z, y, x], or [c, z, y, x] with channels; a 2-D file is one section.
 
     Args:
         path: of the array.
-        mode: ``r`` to read, ``r+`` to change what is there.
-        colour: what colours in TIFF and PNG mean: ``image``, their brightness, and where 0 is white it is turned
-            around; ``segmentation``, ids as VAST exports them, 65536·R + 256·G + B. Without it they are refused.
+        mode: ``r`` to read, ``r+`` to change existing voxels.
+        colour: how colours in TIFF and PNG are read: ``image``, as brightness, inverted where 0 means white;
+            ``segmentation``, as ids that VAST exports, 65536·R + 256·G + B. Without it they are refused.
         axes: names of the axes as stored, such as ``xyz`` or ``z,y,x,c``, in place of what the file says; sizes that
             are stored next to the array are in the same order.
 
@@ -90,14 +90,14 @@ def list_arrays(path: str | Path) -> dict[str, Listed]:
 
 @contextmanager
 def _damage_told(path: str | Path) -> Iterator[None]:
-    """A damaged description makes libraries, and what reads their answers, stumble in many ways: one error for all."""
+    """Turn the many errors that libraries raise over damaged metadata into one."""
     try:
         yield
     except (NeuropilError, Note):
         raise
     except Exception as error:
         problem = f"{type(error).__name__}: {first_line(error)}"
-        raise NeuropilError(f"cannot open {path}: its description is damaged ({problem})") from error
+        raise NeuropilError(f"cannot open {path}: its metadata are damaged ({problem})") from error
 
 
 @contextmanager
@@ -109,11 +109,12 @@ def create_volume(
     chunks: Sequence[int] | None = None,
     sharded: bool = False,
 ) -> Iterator[Volume]:
-    """A new volume to fill box by box. It takes its name when the block is left; after an exception nothing of it
-    remains, and what had that name before is still there.
+    """Create a volume of ``shape`` [z, y, x] or [c, z, y, x] to fill box by box. It gets its name when the block is
+    left; after an exception it is removed, and what had that name before is still there.
 
     A file name without an array makes ``main`` in HDF5 and the root array in Zarr 3. Voxels never written are 0.
-    ``sharded`` packs many chunks into one file, which formats of folders can (Zarr 3, precomputed): write whole ones.
+    ``chunks`` are z, y, x, or one number per axis. ``sharded`` packs many chunks into one file (Zarr 3, precomputed):
+    then write boxes of whole shards.
 
     Raises:
         NeuropilError: not 3 or 4 axes, no voxels, a dtype that the format cannot hold, or a folder that cannot
@@ -161,7 +162,7 @@ def write_volume(path: str | Path, array: npt.NDArray[Any], metadata: Metadata |
 
 
 def as_volume(source: Volume | npt.NDArray[Any] | str | Path) -> Volume:
-    """A volume from whatever a user holds: a volume, an array in memory, or a path to open.
+    """A volume from a volume (returned itself), an array in memory, or a path to open.
 
     >>> as_volume(np.zeros((2, 3, 4))).shape
     (2, 3, 4)
@@ -175,7 +176,7 @@ def as_volume(source: Volume | npt.NDArray[Any] | str | Path) -> Volume:
 
 @contextmanager
 def borrowed(source: Volume | npt.NDArray[Any] | str | Path) -> Iterator[Volume]:
-    """The same for a while: what was opened here is closed at the end, a volume that was handed in stays open.
+    """As :func:`as_volume`, in a ``with`` block: what was opened here is closed at its end, a given volume stays open.
 
     >>> with borrowed(np.zeros((2, 3, 4))) as volume:
     ...     volume.shape

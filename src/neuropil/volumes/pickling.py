@@ -15,7 +15,7 @@ from neuropil.volumes.volume import Volume, array_volume, in_memory
 
 
 def _pickled(volume: Volume) -> tuple[Any, ...]:
-    """Pickled for another process, a volume is opened again there; one in memory is copied."""
+    """The function and arguments that pickle stores: a file is opened again, an array in memory is copied."""
     if isinstance(volume.store, ScaledStore):
         inner = Volume(volume.path, volume.store.inner, volume.metadata, volume.mode)
         return scaled_between, (inner, volume.store.low, volume.store.high)

@@ -1,4 +1,4 @@
-"""Pyramids: a volume with coarser levels next to it, as viewers want them. Images by mean, ids by the most frequent."""
+"""Pyramids: a volume with coarser levels for viewers. Images are averaged; of ids the most frequent is taken."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def convert_pyramid(
         source, box, voxel_size, voxels: as for :func:`convert_volume`.
         path: where to, locally.
         pyramid: how many levels.
-        say: is told of each level.
+        say: called with one line for each level.
 
     Raises:
         NeuropilError: as :func:`convert_volume`; a format without levels; more levels than there are voxels for.
@@ -146,7 +146,7 @@ def level_factors(shape: Triple, size: VoxelSize | None, levels: int) -> list[Tr
 
 @dataclass(frozen=True)
 class _Writer:
-    """How a format holds levels: names, the path of the finest, the next from the one before, what tells of all."""
+    """How a format stores levels: names, path of the finest, a function for the next coarser one, group metadata."""
 
     name: Callable[[int], str]
     first: Callable[[str], str]
@@ -155,7 +155,7 @@ class _Writer:
 
 
 def _check_replaced(location: Location, target: Path) -> None:
-    """Only a pyramid or an array of this format is replaced, or an empty folder."""
+    """Refuse to replace anything but a pyramid or an array of this format, or an empty folder."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     found = location.format.list(location) if target.is_dir() else {}
@@ -167,14 +167,14 @@ def _check_replaced(location: Location, target: Path) -> None:
 
 
 def _array_of(scheme: str, container: str, name: str) -> str:
-    """The array of a name, as a path; the container has a temporary name without an ending."""
+    """The path of an array; with a scheme, because the temporary name of the container has no known ending."""
     return f"{scheme}://{container}/{name}"
 
 
 def _coarser_array(
     scheme: str, name: Callable[[int], str]
 ) -> Callable[[str, int, Level, Triple, PyramidMethod, bool], tuple[int, ...]]:
-    """Makes the next level in a group of arrays."""
+    """A function that writes the next level in a group of arrays."""
 
     def level(
         container: str, number: int, level: Level, factors: Triple, method: PyramidMethod, sharded: bool
@@ -197,7 +197,7 @@ def _coarser_array(
 
 
 def _level_metadata(fine: Metadata, level: Level) -> Metadata:
-    """What the array of a level carries itself."""
+    """Metadata of the array of a level."""
     if not level.known:
         return replace(fine, voxel_size=None, origin=None, shift=None)
     exact = [at / size for at, size in zip(level.place, level.size, strict=True)]
@@ -226,7 +226,7 @@ def _describe_zarr(container: str, levels: list[Level], channels: bool, method: 
 
 
 def _describe_n5(container: str, levels: list[Level], channels: bool, method: PyramidMethod) -> None:
-    """As Paintera and the N5 viewers have it, x, y, z."""
+    """Write group metadata as Paintera and the N5 viewers read them: x, y, z."""
     first = levels[0]
     factors = [[round(a / b) for a, b in zip(level.size, first.size, strict=True)][::-1] for level in levels]
     size = {"pixelResolution": {"dimensions": list(first.size[::-1]), "unit": "nm"}} if first.known else {}
@@ -237,7 +237,7 @@ def _describe_n5(container: str, levels: list[Level], channels: bool, method: Py
 def _coarser_scale(
     container: str, number: int, level: Level, factors: Triple, method: PyramidMethod, sharded: bool
 ) -> tuple[int, ...]:
-    """Adds a scale to a precomputed volume. Its grid begins at voxel 0 of the image, as the format has it."""
+    """Add a scale to a precomputed volume. In this format its grid begins at voxel 0 of the image."""
     import tensorstore as ts
 
     place = {"driver": "neuroglancer_precomputed", "kvstore": keys.kvstore(container)}
@@ -277,4 +277,4 @@ _WRITERS = {
         _zarr_name, lambda container: f"precomputed://{container}", _coarser_scale, lambda *_: None
     ),
 }  # fmt: skip
-"""By format."""
+"""How each format stores levels."""

@@ -1,4 +1,4 @@
-"""What a volume is used as: an image, ids or a mask, or one that is laid over another."""
+"""Check that a volume can be used as an image, as ids or as a mask, or together with another."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def require_image(volume: Volume) -> Volume:
 
 
 def is_lossy(volume: Volume) -> bool:
-    """Whether the file of a volume is packed by JPEG or its like, which may have changed values."""
+    """Whether a volume is stored with lossy compression, such as JPEG."""
     return bool(getattr(unwrapped(volume.store), "lossy", False))
 
 
 def check_exact(volume: Volume) -> None:
-    """Refuse ids, or a mask, in a packing that may have changed them.
+    """Refuse ids or a mask that are stored with lossy compression.
 
     Raises:
-        NeuropilError: they are.
+        NeuropilError: the compression is lossy.
     """
     if is_lossy(volume):
         raise NeuropilError(
-            f"expected ids as they were, got JPEG or another packing that may change them, in {volume.path}; save them "
-            "without it, as PNG, or as TIFF, HDF5 or Zarr packed by deflate or zstd"
+            f"expected ids without lossy compression, got JPEG or another that may change them, in {volume.path}; save "
+            "them as PNG, or as TIFF, HDF5 or Zarr with deflate or zstd"
         )
 
 
@@ -42,7 +42,7 @@ def require_labels(volume: Volume) -> Volume:
     as some programs write ids, are read as such.
 
     Raises:
-        NeuropilError: another number of axes; values that JPEG or its like have changed; fractions, when they are read.
+        NeuropilError: another number of axes; lossy compression; fractions or negative floats, when they are read.
 
     >>> from neuropil.volumes import array_volume
     >>> require_labels(array_volume(np.zeros((2, 3, 4), np.uint64))).shape
@@ -81,25 +81,25 @@ class WholeStore(WrappedStore):
 
 
 def check_overlay(first: Volume, second: Volume) -> None:
-    """Refuse two volumes that are laid over each other whose axes lead different ways, where both say where they lead;
-    tell of two of one shape of which only one says where it begins.
+    """Refuse two volumes with different axis directions, if both store them; report two of one shape of which only one
+    stores an origin.
 
     Raises:
-        NeuropilError: they do.
+        NeuropilError: the directions differ.
     """
     known = [volume.metadata.origin for volume in (first, second)]
     if None in known and first.shape[-3:] == second.shape[-3:] and first.box != second.box:
         here, other = (first, second) if known[1] is None else (second, first)
         tell(
             f"{here.path} begins at voxel {here.metadata.start}, {other.path} stores no origin and is taken to begin "
-            "at (0, 0, 0), although both have one shape; if they are of one place, store it in both"
+            "at (0, 0, 0), although both have the same shape; if they show the same voxels, store the origin in both"
         )
     leads = [value for volume in (first, second) for value in volume.metadata.directions.values()]
     if len(leads) < 2 or leads[0] == leads[1]:
         return
     if len({set("".join(map(str, lead))) <= set("+-") for lead in leads if isinstance(lead, list)}) > 1:
-        return  # of a body and of a plain space: neither tells anything of the other
+        return  # anatomical directions cannot be compared with + and -
     raise NeuropilError(
-        f"the axes z, y, x of {first.path} lead to {leads[0]}, those of {second.path} to {leads[1]}, so they do not "
-        "meet; turn one around, and store it with the directions of the other"
+        f"the axes z, y, x of {first.path} have the directions {leads[0]}, those of {second.path} {leads[1]}, so their "
+        "voxels do not correspond; flip one, and store it with the directions of the other"
     )

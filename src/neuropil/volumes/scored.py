@@ -1,4 +1,4 @@
-"""Labels as they are scored: what is unlabelled is 0, and both volumes have voxels of one size."""
+"""Labels as they are scored: unlabelled voxels are 0, and both volumes must have the same voxel size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class UnlabelledStore(WrappedStore):
         kept = np.where(left, found.dtype.type(0), found)
         if signed and kept.size and kept.min() < 0:
             raise NeuropilError(
-                f"ids must not be negative but for -1, not labelled; {self.path} holds {kept.min()}; "
+                f"ids must not be negative, except -1 (not labelled); {self.path} holds {kept.min()}; "
                 "name it with --ignore"
             )
         return kept.astype(self.dtype)
@@ -49,14 +49,14 @@ class UnlabelledStore(WrappedStore):
 
 @dataclass(frozen=True)
 class Scored:
-    """How labels are scored, as plain values that any process can be sent: ids that mean "not labelled", and tissue."""
+    """Which labels are scored, in plain values that workers can get: ids that mean "not labelled", and tissue."""
 
     ignore: tuple[int, ...] = ()
     tissue: Tissue | None = None
 
     @classmethod
     def of(cls, labels: Volume) -> Scored:
-        """What was laid over labels.
+        """The ignored ids and the tissue that :func:`scored_labels` applied to labels.
 
         >>> from neuropil.volumes import array_volume
         >>> Scored.of(scored_labels(array_volume(np.ones((1, 2, 2), int)), [9])).ignore
@@ -66,7 +66,7 @@ class Scored:
         return cls(unlabelled.ignore if unlabelled else (), None if laid is None else laid.tissue)
 
     def identity(self) -> list[Any]:
-        """What is another once the ids, the mask or the sections have changed; empty where all is scored."""
+        """A value that changes with the ids, the mask or the sections; empty where all is scored."""
         ignored = [list(self.ignore)] if self.ignore else []
         return [*ignored, *(self.tissue.identity() if self.tissue else [])]
 
@@ -80,10 +80,10 @@ ALL = Scored()
 
 
 def scored_labels(labels: Volume, ignore: Collection[int] = (), tissue: Tissue | None = None) -> Volume:
-    """Labels in which -1, the ids of ``ignore`` and what is no tissue are 0, which is not scored.
+    """Labels in which -1, the ids of ``ignore`` and voxels outside the tissue are 0, which is not scored.
 
     Raises:
-        NeuropilError: no labels; other negative ids, when they are read; a mask that does not fit.
+        NeuropilError: not a volume of labels; other negative ids, when they are read; a mask that does not fit.
 
     >>> from neuropil.volumes import array_volume
     >>> scored_labels(array_volume(np.array([[[-1, 7, 9]]])), [9]).read().tolist()
@@ -91,7 +91,7 @@ def scored_labels(labels: Volume, ignore: Collection[int] = (), tissue: Tissue |
     """
     whole = require_labels(labels)
     if whole.dtype.kind == "b":
-        tell(f"{whole.path} holds yes and no, as masks do: all that is labelled is taken for one neuron")
+        tell(f"{whole.path} holds booleans, as masks do: all labelled voxels are taken for one neuron")
     known = in_memory(whole) and whole.dtype.kind == "i" and bool(whole.read().min() >= 0)  # looked at, not copied
     if ignore or not (known or whole.dtype.kind != "i"):
         whole = replace(whole, store=UnlabelledStore(whole.store, tuple(ignore), whole.path))
@@ -99,8 +99,8 @@ def scored_labels(labels: Volume, ignore: Collection[int] = (), tissue: Tissue |
 
 
 def tell_unlabelled(ids: npt.NDArray[Any], path: str, option: str = "--ignore", known: Collection[int] = ()) -> None:
-    """Tell of ids that are the largest number of a type, with which some programs say "not labelled": 255 and 65535
-    where other ids are there, and all of them are smaller than half of it.
+    """Report an id that is the largest number of its type, which some programs use for "not labelled"; 255 and 65535
+    only if there are other ids and all are smaller than half of it.
 
     >>> tell_unlabelled(np.array([1, 2], np.uint64), "labels.h5")
     """
@@ -114,12 +114,11 @@ def tell_unlabelled(ids: npt.NDArray[Any], path: str, option: str = "--ignore", 
 
 
 def check_fit(first: Volume, second: Volume) -> None:
-    """Refuse axes that lead different ways, and voxels of two sizes where origins say which ones meet; tell of sizes
-    where shapes alone do.
+    """Refuse different axis directions, and different voxel sizes if an origin is stored; report different voxel sizes
+    without an origin.
 
     Raises:
-        NeuropilError: one counts an axis backwards and the other does not; sizes that differ by more than 1 %, of
-            volumes that are placed.
+        NeuropilError: axis directions differ; voxel sizes differ by more than 1 % and an origin is stored.
     """
     check_overlay(first, second)
     a, b = first.metadata.voxel_size, second.metadata.voxel_size
@@ -128,5 +127,5 @@ def check_fit(first: Volume, second: Volume) -> None:
     sizes = " and ".join(" × ".join(f"{n:g}" for n in size) for size in (a, b))
     told = f"{first.path} and {second.path} have voxels of different size, {sizes} nm"
     if first.metadata.origin is not None or second.metadata.origin is not None:
-        raise NeuropilError(f"{told}, so their origins do not say which voxels meet; correct one, or resample")
-    tell(f"{told}; taken voxel by voxel")
+        raise NeuropilError(f"{told}, so their origins do not say which voxels correspond; correct one, or resample")
+    tell(f"{told}; compared voxel by voxel all the same")

@@ -1,4 +1,4 @@
-"""The options --mask and --skip-sections as the tissue that counts, the same for every verb."""
+"""Turn the options --mask and --skip-sections into a ``Tissue``, the same for every verb."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def choose_tissue(
         volume: image, affinities, segmentation or labels.
         mask: path of a volume that is 0 outside of the tissue.
         skip: sections to leave out, ``3,17-19``; ``auto``: those that :func:`bad_sections` finds in the image, which
-            is the volume itself, or the one that affinities and segmentations name. What these store about sections
-            that were left out before is taken over.
+            is the volume itself, or the one that affinities and segmentations name. If these store a list of skipped
+            sections, that list is used instead.
         area: the part of the volume that is looked at.
 
     Raises:
-        NeuropilError: a mask that does not fit, or nothing of the area inside it; no such sections; ``auto`` where the
-            image is not known.
+        NeuropilError: a mask that does not fit or leaves no voxel of the area; sections outside the area; ``auto``
+            where the image is not known, or more than half of it looks damaged.
 
     >>> import numpy as np
     >>> from neuropil.volumes import array_volume
@@ -91,7 +91,7 @@ def _auto(volume: Volume, area: Box) -> tuple[tuple[int, ...], list[str]]:
 
 
 def _origins(volume: Volume) -> tuple[Tissue | None, Volume | None]:
-    """What a volume, or what it was made from, stores about sections left out; and the image."""
+    """The tissue that a volume, or what it was made from, stores; else the image it was made from."""
     for _ in range(4):  # segmentation, affinities, image
         extra = volume.metadata.extra
         made_by = extra.get("made_by")
@@ -109,7 +109,7 @@ def _origins(volume: Volume) -> tuple[Tissue | None, Volume | None]:
 
 
 def _about(laid: TissueMap, area: Box) -> str:
-    """A line about a mask: how it lies over the image, and how much it leaves."""
+    """A line about a mask: the ratio of its voxels to the image's, and the share of tissue."""
     assert laid.mask is not None
     covered = laid.covered
     assert covered is not None

@@ -1,6 +1,6 @@
-"""Tissue: which voxels of an image count. A mask and skipped sections leave out the rest, for every verb alike.
+"""Tissue: which voxels of an image are used. A mask and skipped sections exclude the rest, alike for all verbs.
 
-What is left out is background: affinities of edges that touch it are 0, and labels there are 0, which is not scored.
+Excluded voxels are background: affinities of edges that touch them are 0, and labels there are 0, which is not scored.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from neuropil.volumes.roles import check_overlay
 from neuropil.volumes.volume import Index, ReadOnlyStore, Volume, WrappedStore, find_wrapper, in_memory
 
 KEY = "tissue"
-"""The attribute in which outputs store what was left out."""
+"""The attribute in which outputs store the mask and the skipped sections."""
 
 _SLAB = 1 << 24
-"""Voxels of which the mask is looked at at a time."""
+"""Voxels of the mask that are read at a time."""
 
 _ALIKE = 0.01
-"""Share by which voxel sizes may miss a whole ratio, as rounded ones do."""
+"""Share by which the ratio of voxel sizes may differ from a whole number, because sizes are rounded."""
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """Which voxels of an image count: a setting of plain values, the same for every box, block and worker.
+    """Which voxels of an image are used: a setting of plain values, the same for every box, block and worker.
 
     Args:
         mask: path of a volume that is 0 outside of the tissue; "": all is inside. Its voxels may be as large as the
-            image's, a whole number of times larger, or smaller by one: then a voxel of the image is inside where all of
+            image's, or larger or smaller by a whole factor; if smaller, a voxel of the image is inside where all of
             them are.
         skipped: sections (z, of the whole image) that are outside.
 
@@ -56,15 +56,15 @@ class Tissue:
         return {"mask": self.mask, "skipped": list(self.skipped)}
 
     def identity(self) -> list[Any]:
-        """What is another once the mask or the list has changed."""
+        """A value that changes with the mask, its file, or the list of sections."""
         return [self.to_json(), stamp(self.mask) if self.mask else None]
 
     @classmethod
     def stored(cls, volume: Volume) -> Tissue | None:
-        """What a volume stores about itself; None where it stores nothing.
+        """The tissue in the attributes of a volume; None where there is none.
 
         Raises:
-            NeuropilError: something else under that name.
+            NeuropilError: the attribute holds something else.
         """
         try:
             return cls.from_json(volume.metadata.extra.get(KEY))
@@ -85,14 +85,14 @@ class Tissue:
 
 @dataclass(frozen=True, eq=False)
 class TissueMap:
-    """Tissue laid over the voxels of an image.
+    """Tissue at the voxels of an image.
 
     Args:
         tissue: the setting.
-        mask: the mask, opened; None where there is none.
-        times: voxels of the image, or of its parts, along each side of one of the mask.
-        parts: voxels of the mask along each side of one of the image, where those are smaller; else 1.
-        corner: where the mask's first voxel begins, in parts of the image's voxels.
+        mask: the opened mask; None where there is none.
+        times: voxels of the image along each side of a voxel of the mask; 1 where the mask's are smaller.
+        parts: voxels of the mask along each side of a voxel of the image; 1 where the mask's are larger.
+        corner: where the mask's first voxel begins, counted in 1/``parts`` of an image voxel.
     """
 
     tissue: Tissue
@@ -103,7 +103,7 @@ class TissueMap:
 
     @property
     def covered(self) -> Box | None:
-        """The voxels of the image that the mask says something about; None where there is no mask."""
+        """The voxels of the image that the mask covers; None where there is no mask."""
         if self.mask is None:
             return None
         lines = list(zip(self.corner, self.mask.shape, self.times, self.parts, strict=True))
@@ -112,7 +112,7 @@ class TissueMap:
         return Box((a, b, c), (max(a, d), max(b, e), max(c, f)))
 
     def inside(self, box: Box) -> npt.NDArray[np.bool_]:
-        """Whether each voxel of a box counts, bool `[z, y, x]`; the box may reach out of image and mask."""
+        """Whether each voxel of a box is used, bool `[z, y, x]`; the box may reach beyond image and mask."""
         found = np.ones(box.shape, np.bool_) if self.mask is None else self._masked(self.mask, box)
         for z in self.tissue.skipped:
             if box.start[0] <= z < box.stop[0]:
@@ -174,13 +174,13 @@ class TissueMap:
 
 @dataclass(frozen=True, eq=False)
 class TissueStore(WrappedStore):
-    """Affinities or labels that are read as 0 where something outside of the tissue is meant."""
+    """Affinities or labels that are read as 0 outside of the tissue."""
 
     map: TissueMap
     start: Triple
     offsets: Offsets | None
     borrowed: bool
-    """Whether what ``inner`` reads belongs to someone else, and has to be copied."""
+    """Whether ``inner`` reads views of the user's array, which must be copied before zeros are written."""
 
     def read(self, index: Index) -> npt.NDArray[Any]:
         found = np.asarray(self.inner.read(index))
@@ -194,16 +194,16 @@ class TissueStore(WrappedStore):
         return found
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        raise NeuropilError("a volume with a mask is only read; open it without to write")
+        raise NeuropilError("a volume with a mask is read-only; open it without the mask to write")
 
 
 @dataclass(frozen=True, eq=False)
 class MaskStore(ReadOnlyStore):
-    """A mask of any voxel size as one of the image's voxels, 1 inside, 0 outside."""
+    """A mask of any voxel size, resampled to the image's voxels: 1 inside, 0 outside."""
 
     map: TissueMap
     image: Volume
-    """Where it lies."""
+    """The image whose box the mask gets."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -228,7 +228,7 @@ class MaskStore(ReadOnlyStore):
 
 
 def open_mask(path: str | Path, image: Volume) -> Volume:
-    """A mask of any voxel size that divides, as a volume of the image's voxels: 1 where they count, else 0.
+    """A mask, resampled to the voxels of an image: uint8 `[z, y, x]`, 1 where they are used, else 0.
 
     Raises:
         NeuropilError: as :func:`tissue_map`.
@@ -241,11 +241,11 @@ def open_mask(path: str | Path, image: Volume) -> Volume:
 
 
 def in_tissue(volume: Volume, tissue: Tissue | None) -> Volume:
-    """Affinities or labels, 0 outside of the tissue; the volume itself where all of it counts.
+    """Affinities or labels, 0 outside of the tissue; the volume itself where ``tissue`` excludes nothing.
 
     Args:
         volume: affinities `[edge, z, y, x]`, whose edges are 0 where either end is outside; or labels `[z, y, x]`.
-        tissue: which voxels of the image count.
+        tissue: which voxels of the image are used.
 
     Raises:
         NeuropilError: a mask that cannot be opened, or that does not fit; affinities without offsets.
@@ -272,17 +272,17 @@ def as_segmented(affinities: Volume, segmentation: Volume) -> Volume:
 
 
 def tissue_of(volume: Volume) -> TissueMap | None:
-    """What :func:`in_tissue` laid over a volume, if it did."""
+    """The tissue that :func:`in_tissue` applied to a volume; None if it did not."""
     found = find_wrapper(volume.store, TissueStore)
     return None if found is None else found.map
 
 
 def tissue_map(volume: Volume, tissue: Tissue) -> TissueMap:
-    """Tissue laid over the voxels of a volume: its mask opened and placed, by voxel sizes and origins.
+    """Tissue at the voxels of a volume: its mask is opened and aligned by voxel sizes and origins.
 
     Raises:
-        NeuropilError: a mask that is none, of voxels that do not divide, of axes that lead elsewhere, or that has no
-            voxel in common.
+        NeuropilError: a mask that is not `[z, y, x]`, whose voxel size has no whole ratio to the volume's, with other
+            axis directions, or without a voxel in common.
     """
     if not tissue.mask:
         return TissueMap(tissue)
@@ -299,7 +299,7 @@ def tissue_map(volume: Volume, tissue: Tissue) -> TissueMap:
 
 
 def _ratio(volume: Volume, mask: Volume) -> tuple[Triple, Triple]:
-    """How many voxels of the volume, or of its parts, go into one of the mask; and how many of the mask into it."""
+    """``times`` and ``parts`` of :class:`TissueMap`, by the voxel sizes."""
     own, its = volume.metadata.voxel_size, mask.metadata.voxel_size
     if own is None or its is None:
         return _ratio_by_shape(volume, mask), (1, 1, 1)
@@ -318,7 +318,7 @@ def _ratio(volume: Volume, mask: Volume) -> tuple[Triple, Triple]:
 
 
 def _ratio_by_shape(volume: Volume, mask: Volume) -> Triple:
-    """The same where a voxel size is not known: one to one where the mask reaches as far, else by the shapes."""
+    """``times`` where a voxel size is not known: 1 if the mask covers the volume, else by the shapes."""
     if mask.box.contains(volume.box):
         return (1, 1, 1)
     z, y, x = (n // m for n, m in zip(volume.box.shape, mask.box.shape, strict=True))
@@ -333,10 +333,10 @@ def _ratio_by_shape(volume: Volume, mask: Volume) -> Triple:
 
 
 def _corner(volume: Volume, mask: Volume, times: Triple, parts: Triple) -> Triple:
-    """Where the mask begins, in parts of the volume's voxels.
+    """``corner`` of :class:`TissueMap`.
 
-    A place stored in nm next to the origin is that of the first voxel's middle, as pyramids have it; without one the
-    first voxel begins where the image's grid does.
+    A ``shift`` in nm stored with the origin is that of the first voxel's centre, as in pyramids; without it the mask's
+    first voxel begins on the image's grid.
     """
     corner, exact = [], []
     own, shift, its = volume.metadata.voxel_size, volume.metadata.shift, mask.metadata.shift

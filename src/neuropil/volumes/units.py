@@ -1,4 +1,4 @@
-"""Units of length, in all the spellings that files have them in."""
+"""Units of length, in all spellings that occur in files."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _NONE = (
     "arbitrary",
     "reference frame",
 )
-"""What says that a length is counted in voxels."""
+"""Units that mean voxels, or nothing."""
 
 USUAL = (0.5, 1000.0)
-"""nm between which voxels of electron microscopy lie."""
+"""Range of voxel sizes in electron microscopy, nm."""
 
 
 def nanometres(unit: object, where: str) -> float | None:
@@ -67,7 +67,7 @@ def nanometres(unit: object, where: str) -> float | None:
 
 
 def question(size: VoxelSize | None, path: str) -> None:
-    """Ask about a voxel size that no electron microscope makes: a wrong unit is likely."""
+    """Report a voxel size that is unusual in electron microscopy: its unit is probably wrong."""
     low, high = USUAL
     if size is not None and not all(low <= n <= high for n in size):
         by = " × ".join(f"{n:g}" for n in size)

@@ -1,4 +1,4 @@
-"""A volume: its shape, its metadata, and boxes to read and write; all that other folders see of a file."""
+"""The class Volume: shape, metadata, and reading and writing of boxes; other folders use files through it only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Index = tuple[slice, ...]
 
 
 class Store(Protocol):
-    """What a file format has to offer. Arrays are [z, y, x] or [c, z, y, x]; indices count from 0."""
+    """What a file format must implement. Arrays are [z, y, x] or [c, z, y, x]; indices count from 0."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -69,17 +69,17 @@ class WrappedStore:
 
 
 class ReadOnlyStore:
-    """What stores have in common that open files only to read them."""
+    """Base class of stores that cannot be written."""
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        raise NeuropilError("this volume is only read; write a new one")
+        raise NeuropilError("this volume is read-only; write a new one")
 
     def close(self) -> None:
         pass  # nothing is held open
 
 
 def unwrapped(store: Store) -> Store:
-    """The store of the file or array itself, without what is wrapped around it."""
+    """The innermost store, that of the file or array itself."""
     while isinstance(store, WrappedStore):
         store = store.inner
     return store
@@ -120,7 +120,7 @@ class ArrangedStore(WrappedStore):
 
 
 def arranged(store: Store, arrangement: Arrangement) -> Store:
-    """The store as arranged; itself where nothing changes."""
+    """The store with its axes reordered; itself where the order does not change."""
     return store if arrangement.plain else ArrangedStore(store, arrangement)
 
 
@@ -158,13 +158,13 @@ class Volume:
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
-        """Shape of the pieces in which it is stored; boxes made of whole ones can be written at the same time in
-        formats that allow it (Zarr, N5, precomputed). None where there are none."""
+        """Shape of the chunks in which it is stored, None where there are none. In Zarr, N5 and precomputed, boxes of
+        whole chunks can be written at the same time."""
         return self.store.chunks
 
     @property
     def box(self) -> Box:
-        """The voxels of the image that it holds: its shape at its origin."""
+        """The box of the image that the volume holds: its shape at its origin."""
         return Box.at(self.metadata.start, self.shape)
 
     def read(self, box: Box | None = None) -> npt.NDArray[Any]:
@@ -185,7 +185,7 @@ class Volume:
         return np.ascontiguousarray(array, dtype=self.dtype)
 
     def write(self, box: Box, array: npt.NDArray[Any]) -> None:
-        """Put an array of the box's shape (with all channels) into a box of the image.
+        """Write an array of the box's shape (with all channels) into a box of the image.
 
         Raises:
             NeuropilError: opened to read only, the box leaves the volume, shapes differ, a dtype that would lose
@@ -240,7 +240,7 @@ def readable(path: str) -> Iterator[None]:
         raise
     except PermissionError:
         raise NeuropilError(f"no permission to read {path}") from None
-    except (OSError, ValueError, RuntimeError, EOFError, SyntaxError) as error:  # the last by Pillow, of broken PNG
+    except (OSError, ValueError, RuntimeError, EOFError, SyntaxError) as error:  # Pillow: SyntaxError for broken PNG
         raise NeuropilError(f"cannot read {path}: {first_line(error)}; is it damaged or truncated?") from error
 
 
@@ -256,7 +256,7 @@ def writable(path: str) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, without the trail of a library's internals."""
+    """The first line of an exception's message, at most 300 characters; its class where there is none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
@@ -286,7 +286,7 @@ class ArrayStore:
 
 
 def in_memory(volume: Volume) -> bool:
-    """Whether a volume is an array in memory, that no file holds."""
+    """Whether a volume is an array in memory and not of a file."""
     return type(unwrapped(volume.store)) is ArrayStore  # a subclass maps a file
 
 
@@ -305,10 +305,10 @@ def array_volume(array: npt.NDArray[Any], metadata: Metadata | None = None) -> V
 
 
 def without_mask(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """The array itself, if it is no masked one: nothing here looks at masks of NumPy, and the values below are any.
+    """The array itself, if it is no masked array: masks of NumPy are not read, and masked values are arbitrary.
 
     Raises:
-        NeuropilError: it is a ``numpy.ma.MaskedArray``.
+        NeuropilError: a ``numpy.ma.MaskedArray``.
     """
     if isinstance(array, np.ma.MaskedArray):
         raise NeuropilError(f"{name} must not be a masked array, whose mask would be lost: fill it, array.filled(0)")

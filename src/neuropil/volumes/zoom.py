@@ -1,4 +1,4 @@
-"""Volumes on a finer or coarser grid, first voxels on first ones and last on last, as ``scipy.ndimage.zoom`` does."""
+"""Resample volumes to a finer or coarser grid with the corner voxels aligned, as ``scipy.ndimage.zoom`` does."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ZoomedStore(WrappedStore):
         return (np.floor(found + 0.5) if self.dtype.kind in "ui" else found).astype(self.dtype)
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        raise NeuropilError(f"an enlarged volume is only read; open {self.path} itself to write")
+        raise NeuropilError(f"a resampled volume is read-only; open {self.path} itself to write")
 
 
 def _between(found: npt.NDArray[Any], axis: int, at: npt.NDArray[np.float64], nearest: bool) -> npt.NDArray[Any]:

@@ -199,7 +199,7 @@ def test_a_server_may_not_tell_what_a_group_holds(tmp_path, server, consolidated
     path = write_in_group(tmp_path, "zarr3", arrays, {"v": SIZE})
     if consolidated:
         zarr.consolidate_metadata(path)
-    told, size = ("different shapes", None) if consolidated else ("cannot be seen", (40, 5, 4))
+    told, size = ("different shapes", None) if consolidated else ("cannot be checked", (40, 5, 4))
     with pytest.warns(Note, match=told):
         volume = open_volume(f"{server}/a.zarr/v/s1")
     assert volume.metadata.voxel_size == size

@@ -87,8 +87,8 @@ def test_two_voxel_sizes_are_told(tmp_path, second):
         ("offset", [float("nan"), 0, 0], "three finite numbers; ignored"),
         ("offset", [400.0, 0], "three finite numbers; ignored"),
         ("offset", 400.0, "three finite numbers; ignored"),
-        ("voxel_offset", [10, 0, 0], "not used; places are called offset"),
-        ("translation", [400.0, 0, 0], "not used; places are called offset"),
+        ("voxel_offset", [10, 0, 0], "not used; a position is read from the attribute offset"),
+        ("translation", [400.0, 0, 0], "not used; a position is read from the attribute offset"),
         ("origin", [3, 0, 0], r"begins at \[400.0, 0.0, 0.0\] nm .* by its offset, and at voxel \[3.0, 0.0, 0.0\]"),
     ],
 )

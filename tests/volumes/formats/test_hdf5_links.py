@@ -32,9 +32,9 @@ def test_links_of_hdf5(tmp_path, monkeypatch):
     with pytest.warns(Note):
         assert {"data/raw", "hard", "soft", "there", "group/raw"} <= set(list_arrays(path))
     for name, message in [
-        ("loop", "circle"),
-        ("nowhere", "not there"),
-        ("gone", "not there"),
+        ("loop", "circular"),
+        ("nowhere", "does not exist"),
+        ("gone", "does not exist"),
         ("far", "--allow-outside"),
     ]:
         with pytest.raises(NeuropilError, match=message):

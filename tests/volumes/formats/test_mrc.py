@@ -216,7 +216,9 @@ def test_the_depth_of_a_stack_of_pictures_is_questioned(tmp_path):
     path = write(tmp_path / "a.mrc", IMAGE // 2)
     with mrcfile.open(path, "r+") as file:
         file.set_image_stack()  # mrcfile leaves the size of the whole
-    with pytest.warns(Note, match="a stack of pictures, each 120 nm deep by its header; if that is the depth of all"):
+    with pytest.warns(
+        Note, match="a stack of pictures, each 120 nm thick by its header; if that is the thickness of the whole"
+    ):
         same(path, IMAGE // 2, voxel_size=(120, 7, 6))
 
 

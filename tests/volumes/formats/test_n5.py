@@ -170,7 +170,7 @@ def test_a_block_that_is_too_small_is_refused(tmp_path):
         json.dumps(about | {"dimensions": [50, 20, 4], "blockSize": [40, 20, 4]})
     )
     with (
-        pytest.warns(Note, match="absent"),
+        pytest.warns(Note, match="missing"),
         pytest.raises(NeuropilError, match=r"expected 40 × 20 × 4 .*got 30 × 20 × 4"),
     ):
         open_volume(tmp_path / "a.n5").read()

@@ -61,17 +61,17 @@ def test_sizes_without_a_unit_are_told(tmp_path):
     ],
 )
 def test_turned_axes_are_refused(tmp_path, turned):
-    with pytest.raises(NeuropilError, match=r"turned ones in the sform of .*a\.nii"):
+    with pytest.raises(NeuropilError, match=r"rotated ones in the sform of .*a\.nii"):
         open_volume(write(tmp_path / "a.nii", sform=turned))
     turned = turned / np.linalg.norm(turned, axis=0) * [*SIZE, 1]
-    with pytest.raises(NeuropilError, match=r"turned ones in the qform of .*a\.nii"):
+    with pytest.raises(NeuropilError, match=r"rotated ones in the qform of .*a\.nii"):
         open_volume(write(tmp_path / "a.nii", sform=None, qform=turned))
 
 
 def test_what_forms_and_pixdim_say_must_agree(tmp_path):
     with pytest.raises(NeuropilError, match=r"one size, got \[8.0, 7.0, 30.0\] in the sform and \[6.0, 7.0, 30.0\]"):
         open_volume(write(tmp_path / "a.nii", sform=np.diag([8.0, 7, 30, 1])))
-    with pytest.raises(NeuropilError, match="lead different ways"):
+    with pytest.raises(NeuropilError, match="different axis directions"):
         open_volume(write(tmp_path / "a.nii", qform=np.diag([-6.0, -7, 30, 1])))
     with pytest.raises(NeuropilError, match=r"pixdim of .*a\.nii"):
         open_volume(write(tmp_path / "a.nii", sform=None, zooms=(0, 7, 30)))
@@ -84,15 +84,15 @@ def test_axes_counted_backwards_are_told_and_kept_apart(tmp_path):
     backwards[:3, 3] = 100
     write(tmp_path / "a.nii", sform=backwards)  # as ITK has it
     write(tmp_path / "b.nii")
-    with pytest.warns(Note, match="counts y, x backwards"), pytest.warns(Note, match="place .* its sform"):
+    with pytest.warns(Note, match="counts y, x backwards"), pytest.warns(Note, match="position .* its sform"):
         assert same(tmp_path / "a.nii", IMAGE).directions == {"axis_directions": ["S", "P", "L"]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         a, b = open_volume(tmp_path / "a.nii"), open_volume(tmp_path / "b.nii")
         assert common_box(a, a) == a.box
-        with pytest.raises(NeuropilError, match="do not meet"):
+        with pytest.raises(NeuropilError, match="do not correspond"):
             common_box(a, b)
-        with pytest.raises(NeuropilError, match="do not meet"):
+        with pytest.raises(NeuropilError, match="do not correspond"):
             in_tissue(a, Tissue(str(tmp_path / "b.nii"))).read()
 
 

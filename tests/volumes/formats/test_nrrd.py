@@ -99,7 +99,7 @@ def test_labels_name_the_axes(tmp_path):
     with pytest.raises(NeuropilError, match=r"a label for each axis.*b\.nrrd"):
         open_volume(tmp_path / "b.nrrd")
     write(tmp_path / "c.nrrd", labels=["left", "up", "deep"])
-    with pytest.warns(Note, match="left, up, deep are no names"):
+    with pytest.warns(Note, match="left, up, deep are not known names"):
         same(tmp_path / "c.nrrd", IMAGE)
     write(tmp_path / "d.nrrd", labels=["z", "y", "x"], space_directions=np.diag([6, 7, 30]))
     with pytest.raises(NeuropilError, match="order x, y, z"):
@@ -122,7 +122,7 @@ def test_axes_counted_backwards_are_told_and_kept_apart(tmp_path):
         common_box(a, b)
         common_box(left, right)
         assert left.metadata.directions == {"axis_directions": ["S", "P", "L"]}
-        with pytest.raises(NeuropilError, match=r"lead to \['\+', '-', '\+'\].*do not meet"):
+        with pytest.raises(NeuropilError, match=r"directions \['\+', '-', '\+'\].*do not correspond"):
             common_box(b, c)
 
 
@@ -152,7 +152,7 @@ def test_what_pynrrd_passes_over_is_told(tmp_path):
     with pytest.raises(NeuropilError, match=r"field 'spacings' once, in small letters.*a\.nrrd"):
         open_volume(tmp_path / "a.nrrd")
     write(tmp_path / "b.nrrd", old_min=0.0, old_max=1.0)
-    with pytest.warns(Note, match="stand for others"):
+    with pytest.warns(Note, match="were scaled from old min"):
         same(tmp_path / "b.nrrd", IMAGE)
 
 

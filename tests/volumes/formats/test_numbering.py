@@ -18,7 +18,7 @@ def test_a_file_of_another_kind_in_a_stack_is_refused(tmp_path):
         open_volume(tmp_path / "*.png")
     Image.fromarray(IMAGE[0]).save(tmp_path / "s3.png")
     Image.fromarray(IMAGE[0]).save(tmp_path / "overview.png")
-    with pytest.raises(NeuropilError, match=r"called alike.*overview\.png"):
+    with pytest.raises(NeuropilError, match=r"with names like.*overview\.png"):
         open_volume(tmp_path / "*.png")
 
 

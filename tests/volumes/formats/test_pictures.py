@@ -54,10 +54,10 @@ def test_gray_values_with_opacity_are_read_on_request(tmp_path):
     with pytest.raises(NeuropilError, match="mode LA"):
         open_volume(tmp_path / "a.png")
     for colour in ("image", "segmentation"):
-        with pytest.warns(Note, match=r"transparent they are .*--mask"):
+        with pytest.warns(Note, match=r"transparency .*--mask"):
             assert (open_volume(tmp_path / "a.png", colour=colour).read()[0] == IMAGE[0]).all()
     Image.fromarray(IMAGE[0]).save(tmp_path / "a.png", transparency=7)
-    with pytest.warns(Note, match="transparent they are"):
+    with pytest.warns(Note, match="transparency"):
         assert (open_volume(tmp_path / "a.png").read()[0] == IMAGE[0]).all()
 
 

@@ -48,7 +48,7 @@ def test_absent_chunks_of_precomputed_are_refused_as_cloud_volume_does(tmp_path,
     cloud_volume(tmp_path / "p", IMAGE)
     chunks = sorted((tmp_path / "p/4_4_40").iterdir())
     chunks[0].unlink()
-    with pytest.raises(NeuropilError, match=r"1 of 12 chunks .* are absent.*--allow-gaps"):
+    with pytest.raises(NeuropilError, match=r"1 of 12 chunks .* are missing.*--allow-gaps"):
         open_volume(f"precomputed://{tmp_path}/p").read()
     monkeypatch.setenv("NEUROPIL_ALLOW_GAPS", "1")
     with pytest.warns(Note, match="1 of 12 chunks"):
@@ -63,7 +63,7 @@ def test_stray_files_are_no_chunks_of_precomputed(tmp_path, stray):
     cloud_volume(tmp_path / "p", IMAGE, compress=False)
     next((tmp_path / "p/4_4_40").iterdir()).unlink()
     (tmp_path / "p/4_4_40" / stray).write_bytes(b"stray")
-    with pytest.raises(NeuropilError, match=r"1 of 12 chunks .* are absent.*--allow-gaps"):
+    with pytest.raises(NeuropilError, match=r"1 of 12 chunks .* are missing.*--allow-gaps"):
         open_volume(f"precomputed://{tmp_path}/p").read()
 
 
@@ -72,7 +72,7 @@ def test_chunks_under_two_endings_are_refused(tmp_path):
     for compress, array in (("gzip", IMAGE // 2), ("br", IMAGE)):
         cloud_volume(tmp_path / "p", array, compress=compress)
     volume = open_volume(f"precomputed://{tmp_path}/p")
-    with pytest.raises(NeuropilError, match=r"lies there as .*_1-3.gz and as .*_1-3.br: .* not clear"):
+    with pytest.raises(NeuropilError, match=r"exists twice, as .*_1-3.gz and as .*_1-3.br: .* not clear"):
         volume.read()
 
 
@@ -136,7 +136,7 @@ def test_shards_of_cloud_volume(tmp_path, encoding):
 def test_chunks_absent_in_shards(tmp_path, monkeypatch):
     array = numbers((5, 20, 30), "u4")
     volume = open_volume(write_shards(tmp_path / "p", array, absent=2))
-    with pytest.raises(NeuropilError, match=r"2 of 18 chunks .* are absent, such as 19-33_18-22.*--allow-gaps"):
+    with pytest.raises(NeuropilError, match=r"2 of 18 chunks .* are missing, such as 19-33_18-22.*--allow-gaps"):
         volume.read()
     assert (volume.read(Box((1, 2, 3), (3, 22, 33))) == array[:2]).all()
     monkeypatch.setenv("NEUROPIL_ALLOW_GAPS", "1")
@@ -187,7 +187,7 @@ def test_a_chunk_of_another_type_than_described_is_refused(tmp_path):
 def test_jpeg_is_no_place_for_ids(tmp_path, compress):
     cloud_volume(tmp_path / "p", IMAGE, encoding="jpeg", compress=compress)
     volume = open_volume(f"precomputed://{tmp_path}/p")
-    with pytest.raises(NeuropilError, match="got JPEG or another packing"):
+    with pytest.raises(NeuropilError, match="without lossy compression, got JPEG or another"):
         require_labels(volume)
     cloud_volume(tmp_path / "q", IMAGE, compress=compress)
     assert require_labels(open_volume(f"precomputed://{tmp_path}/q")).dtype == np.uint8
@@ -199,7 +199,7 @@ def test_jpeg_xl_is_a_place_for_ids_at_its_highest_quality_only(tmp_path):
         info = json.loads((tmp_path / name / "info").read_text())
         info["scales"][0]["jxl_quality"] = level
         (tmp_path / name / "info").write_text(json.dumps(info))
-    with pytest.raises(NeuropilError, match="got JPEG or another packing"):
+    with pytest.raises(NeuropilError, match="without lossy compression, got JPEG or another"):
         require_labels(open_volume(f"precomputed://{tmp_path}/p"))
     assert require_labels(open_volume(f"precomputed://{tmp_path}/q")).dtype == np.uint8
 

@@ -109,7 +109,7 @@ def test_many_chunks_are_looked_for_when_they_are_read(tmp_path, monkeypatch, sh
         warnings.simplefilter("error")
         volume = open_volume(tmp_path / "a.zarr")
         assert (volume.read(Box((0, 0, 0), (4, 16, 8))) == BIG[filled]).all()
-    with pytest.warns(Note, match=f"of the {8 if shards else 36} chunks .* absent"):
+    with pytest.warns(Note, match=f"of the {8 if shards else 36} chunks .* missing"):
         assert (volume.read() == expected(filled)).all()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -142,7 +142,7 @@ def test_chunks_absent_in_a_bucket(tmp_path, bucket, shards, form):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert (volume.read(Box((0, 0, 0), (4, 16, 16))) == image[:4, :16, :16]).all()
-    with pytest.warns(Note, match="some that are read are absent"):
+    with pytest.warns(Note, match="some that are read are missing"):
         assert (volume.read() == image).all()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -231,7 +231,7 @@ def test_shards_within_shards_are_read_and_told(tmp_path):
     }  # fmt: skip
     spec = {"driver": "zarr3", "kvstore": f"file://{tmp_path}/a.zarr/", "metadata": described}
     ts.open(spec, create=True).result().write(BIG).result()
-    with pytest.warns(Note, match="shards hold shards"):
+    with pytest.warns(Note, match="shards are nested"):
         same(tmp_path / "a.zarr", BIG)
 
 
@@ -265,5 +265,5 @@ def test_chunks_beyond_the_shape_are_told_and_with_others_absent_refused(tmp_pat
     with pytest.warns(Note, match=r"12 files of .* beyond its shape.*not read"):
         same(path.parent, BIG[:4])
     path.write_text(json.dumps(described | chunk))
-    with pytest.raises(NeuropilError, match=r"beyond its shape.* of its own are absent: correct its description"):
+    with pytest.raises(NeuropilError, match=r"beyond its shape.* of its own are missing: correct its metadata"):
         open_volume(path.parent)

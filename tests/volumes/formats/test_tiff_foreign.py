@@ -88,7 +88,7 @@ def test_colours_are_brightness_or_ids_on_request(tmp_path, suffix, channels):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", Note)
         ids = open_volume(path, colour="segmentation")
-    assert ["transparent" in str(one.message) for one in told if one.category is Note] == [True] * (channels - 3)
+    assert ["transparency" in str(one.message) for one in told if one.category is Note] == [True] * (channels - 3)
     assert ids.dtype == np.uint32
     assert (ids.read()[0] == red * 65536 + green * 256 + blue).all()
     gray = np.asarray(Image.fromarray(colours[..., :3]).convert("L")).astype(int)
@@ -99,7 +99,7 @@ def test_colours_multiplied_by_opacity_are_refused(tmp_path):
     colours = numbers((20, 30, 4))
     how = {"photometric": "rgb", "extrasamples": ["assocalpha"]}
     tifffile.imwrite(tmp_path / "a.tif", colours, **how)
-    with pytest.raises(NeuropilError, match="multiplied by how opaque"):
+    with pytest.raises(NeuropilError, match="multiplied by their opacity"):
         open_volume(tmp_path / "a.tif", colour="segmentation").read()
     colours[..., 3] = 255
     tifffile.imwrite(tmp_path / "b.tif", colours, **how)

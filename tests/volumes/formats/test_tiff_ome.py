@@ -57,7 +57,7 @@ def test_a_companion_that_is_missing(tmp_path):
     sections(tmp_path, companion=True)
     (tmp_path / "a.companion.ome").unlink()
     for name in ("s_0.ome.tif", "*.ome.tif"):
-        with pytest.raises(NeuropilError, match=r"companion .*a\.companion\.ome, which is not there"):
+        with pytest.raises(NeuropilError, match=r"companion .*a\.companion\.ome, which does not exist"):
             open_volume(tmp_path / name)
 
 
@@ -122,7 +122,7 @@ def test_pages_and_the_xml_must_agree(tmp_path):
     with pytest.raises(NeuropilError, match=r"type uint16 by its OME-XML, got uint8"):
         open_volume(write(f"{HEAD}>{image('<TiffData/>').replace('uint8', 'uint16')}</OME>"))
     placed = image('<TiffData/><Plane TheZ="0" TheC="0" TheT="0" PositionX="12.5"/>')
-    with pytest.warns(Note, match="the place on the stage"):
+    with pytest.warns(Note, match="the stage position"):
         same(write(f"{HEAD}>{placed}</OME>"), IMAGE)
 
 

@@ -61,7 +61,7 @@ def test_packings_like_jpeg_are_no_place_for_ids(tmp_path, compression, how):
     tifffile.imwrite(tmp_path / "a.tif", IMAGE[0], compression=compression, compressionargs=how)
     volume = open_volume(tmp_path / "a.tif")
     assert volume.read().shape == (1, *IMAGE.shape[1:])
-    with pytest.raises(NeuropilError, match="got JPEG or another packing"):
+    with pytest.raises(NeuropilError, match="without lossy compression, got JPEG or another"):
         require_labels(volume)
 
 
@@ -79,7 +79,7 @@ def test_values_that_gdal_would_scale_are_refused(tmp_path, role, value, changed
 def test_webp_is_no_place_for_colours_that_are_ids(tmp_path):
     colours = np.repeat(IMAGE[..., None], 3, -1)
     tifffile.imwrite(tmp_path / "a.tif", colours, compression="webp", compressionargs={"level": 50}, photometric="rgb")
-    with pytest.raises(NeuropilError, match="got JPEG or another packing"):
+    with pytest.raises(NeuropilError, match="without lossy compression, got JPEG or another"):
         open_volume(tmp_path / "a.tif", colour="segmentation")
 
 
@@ -106,7 +106,7 @@ def test_white_as_0_of_one_bit_as_pillow_has_it(tmp_path):
 @pytest.mark.parametrize("colour", ["", "image", "segmentation"])
 def test_a_bool_mask_by_tifffile_is_as_it_was_written(tmp_path, name, colour):
     tifffile.imwrite(tmp_path / "a.tif", IMAGE[:1] > 100)
-    with pytest.warns(Note, match=r"a\.tif says 0 for white.*1 is read as True"):
+    with pytest.warns(Note, match=r"a\.tif says that 0 is white.*1 is read as True"):
         assert (open_volume(tmp_path / name, colour=colour).read() == (IMAGE[:1] > 100)).all()
 
 
@@ -122,7 +122,7 @@ def test_tiles_that_are_absent_are_counted(tmp_path, name, compression):
                 yield array[y : y + 16, x : x + 16] if (y, x) != (16, 32) else None
 
     tifffile.imwrite(tmp_path / "a.tif", tiles(), shape=(32, 48), dtype="u1", tile=(16, 16), compression=compression)
-    with pytest.warns(Note, match="1 tiles or strips .* absent; they are read as 0"):
+    with pytest.warns(Note, match="1 tiles or strips .* missing; they are read as 0"):
         same(tmp_path / name, array[np.newaxis])
 
 
@@ -132,7 +132,7 @@ def test_a_page_that_is_absent_is_not_read_from_elsewhere(tmp_path, name):
     with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
         file.pages.first.tags["StripByteCounts"].overwrite(0)
         file.pages.first.tags["StripOffsets"].overwrite(0)
-    with pytest.warns(Note, match="absent"):
+    with pytest.warns(Note, match="missing"):
         assert not open_volume(tmp_path / name).read().any()
 
 
@@ -246,9 +246,11 @@ def test_jpeg_is_no_place_for_ids(tmp_path, name):
     tifffile.imwrite(tmp_path / "a.tif", IMAGE[0], compression="jpeg")
     Image.fromarray(IMAGE[0]).save(tmp_path / "a.jpg")
     volume = open_volume(tmp_path / name)
-    with pytest.raises(NeuropilError, match=r"got JPEG or another packing .*, in .*; save them without it"):
+    with pytest.raises(
+        NeuropilError, match=r"without lossy compression, got JPEG or another .*, in .*; save them as PNG"
+    ):
         require_labels(volume)
-    with pytest.raises(NeuropilError, match=r"got JPEG or another packing"):
+    with pytest.raises(NeuropilError, match=r"without lossy compression, got JPEG or another"):
         open_volume(tmp_path / name, colour="segmentation")
 
 

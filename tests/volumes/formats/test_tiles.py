@@ -170,7 +170,7 @@ def test_samples_drawn_from_tiles_are_those_of_one_file(tmp_path):
         ({"background": "black"}, "expected background"),
         ({"tile_start": [0, 0]}, "unknown key 'tile_start'.*known are image"),
         ({"image": ["z0/{line}.png"] * 3}, "row.*column"),
-        ({"image": ["z9/{row}_{column}.png"] * 3}, "no tile of .* is there; the first would be .*0_0.png"),
+        ({"image": ["z9/{row}_{column}.png"] * 3}, "no tile of .* exists; the first would be .*0_0.png"),
         ({"voxel_size": [1, 2]}, "expected voxel_size"),
     ],
 )
@@ -204,7 +204,7 @@ def test_tiles_that_are_absent_are_counted(tmp_path):
     path = cut(tmp_path, random_image())
     for file in [tmp_path / "z0/1_1.png", *(tmp_path / "z2").iterdir()]:
         file.unlink()
-    with pytest.warns(Note, match=r"13 of 36 tiles of .* are not there, all of section 2; they are read as 0"):
+    with pytest.warns(Note, match=r"13 of 36 tiles of .* are missing, all of section 2; they are read as 0"):
         assert not open_volume(path).read()[2].any()
 
 
@@ -219,12 +219,14 @@ def test_jpeg_tiles_hold_no_ids(tmp_path, kind):
         Image.open(file).convert("L").save(file, format="TIFF" if kind == "tif" else "JPEG", **options)
 
     pack(files[0])
-    with pytest.raises(NeuropilError, match="got JPEG or another packing"):
+    with pytest.raises(NeuropilError, match="without lossy compression, got JPEG or another"):
         require_labels(open_volume(path))
     if kind != "jpg":
         Image.fromarray(np.full(TILE, 3, np.uint8)).save(files[0])
         pack(files[5])
-        with pytest.raises(NeuropilError, match=f"packed without loss, as .*, got JPEG or its like in {files[5]}"):
+        with pytest.raises(
+            NeuropilError, match=f"lossless tiles, as .*, got JPEG or another lossy format in {files[5]}"
+        ):
             require_labels(open_volume(path)).read()
 
 

@@ -19,7 +19,7 @@ FORMATS: tuple[Format, ...] = (
     nifti.FORMAT,
     nrrd.FORMAT,
 )
-"""All formats. Where a folder fits two of them, the first one has it."""
+"""All formats. A folder that fits several is opened by the first one."""
 
 CHUNKED = zarr.FORMAT
 """The format of intermediate arrays, which many processes write at once."""

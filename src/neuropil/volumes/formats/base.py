@@ -1,4 +1,4 @@
-"""What a file format offers, and a place for an array in one."""
+"""The interface of a file format (``Format``), and the location of an array in one (``Location``)."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.volume import Mode, Volume
 
 Stamp = list[list[Any]]
-"""What changes when an array is written anew: size in bytes and time in ns of each file that tells, with its name where
-there are several; or the generation that a bucket gives. Plain JSON values."""
+"""A value that changes when an array is rewritten: size in bytes and modification time in ns of its files, with their
+names where there are several; or the generation that a bucket gives. Plain JSON values."""
 
 
 Colour = Literal["", "image", "segmentation"]
-"""What colours mean where they are asked for: brightness, or ids as VAST exports them (65536·R + 256·G + B)."""
+"""How colours are read: "image" as brightness, "segmentation" as ids that VAST exports (65536·R + 256·G + B)."""
 
 
 @dataclass(frozen=True)
 class Location:
-    """A place for an array.
+    """Where an array is, or will be, and how to read it.
 
     Args:
-        format: how it is stored.
+        format: its file format.
         container: a local path, a pattern of files or a URL.
         array: the array inside; "" where none is named.
-        scheme: what stood before ``://`` to name the format; "" where the path itself tells it.
-        colour: what colours mean; "": they are refused.
-        axes: names of the axes as stored, in place of what the file says; empty: as it says.
+        scheme: the name of the format before ``://`` in the path; "" where there is none.
+        colour: how colours are read; "": they are refused.
+        axes: names of the axes as stored, instead of those in the file; empty: those in the file.
         sharded: whether a new array packs many chunks into one file.
     """
 
@@ -62,10 +62,10 @@ class Location:
         return replace(self, array=array)
 
     def names(self, shape: Sequence[int], found: Sequence[str | None] | None) -> Sequence[str | None] | None:
-        """The names of the axes of a stored array: those that were asked for, else those that were found.
+        """The names of the axes of a stored array: those that the user gave, else those that were found.
 
         Raises:
-            NeuropilError: more or fewer were asked for than there are.
+            NeuropilError: the user gave more or fewer names than there are axes.
         """
         if self.axes and len(self.axes) != len(shape):
             raise NeuropilError(
@@ -75,10 +75,10 @@ class Location:
         return self.axes or found
 
     def whole_file(self) -> str:
-        """The container of a format that holds one array.
+        """The path of the container, in a format that holds one array.
 
         Raises:
-            NeuropilError: an array inside it is named.
+            NeuropilError: the location names an array inside the container.
         """
         if self.array:
             raise NeuropilError(f"{self.format.title} holds one array; expected {self.container}, got {self.path}")
@@ -86,7 +86,7 @@ class Location:
 
 
 class Creator(Protocol):
-    """Makes a new array to fill; it takes its name when the block is left, after an exception nothing of it remains."""
+    """Creates an array to fill; it gets its name when the block is left, and is removed after an exception."""
 
     def __call__(
         self,
@@ -110,18 +110,18 @@ class Format:
         name: one word.
         title: its name in messages.
         suffixes: endings of names, lower case, with the dot. The first is the usual one.
-        open: opens an array that is there.
+        open: opens an existing array.
         list: shape and dtype of every array in a container, by name; "" for a file that is one array.
-        stamp: what changes when the array is written anew.
-        create: makes a new array; None where the format is only read.
+        stamp: a value that changes when the array is rewritten.
+        create: creates an array; None where the format is read-only.
         signatures: first bytes of files, by which one without a known suffix is recognised.
         markers: files in a folder, by which one without a known suffix is recognised.
-        schemes: what may stand before ``://`` to name the format; it can then be read from a URL.
+        schemes: names of the format before ``://`` in a path; formats with one can be read from a URL.
         several: whether a container holds arrays by name.
         axes: whether the axes of a stored array may be named by the user.
         sharded: whether many chunks can be packed into one file.
         folder: whether an array is a folder of chunks, which many processes may write at once and which can be renamed.
-        settle: gives an output the name of the array inside that it gets where none was named.
+        settle: adds the default array name to an output location that names no array.
     """
 
     name: str
@@ -145,22 +145,22 @@ class Format:
 
 
 def list_one(location: Location) -> dict[str, Listed]:
-    """The list of a format whose files are one array."""
+    """``list`` of formats whose files hold one array."""
     with location.format.open(location, "r") as volume:
         return {"": Listed(volume.shape, volume.dtype)}
 
 
 def stamp_file(location: Location) -> Stamp:
-    """The stamp of a container that is one file, whatever it is called."""
+    """``stamp`` of formats whose container is one file; its name does not count."""
     return stamp_first([Path(location.container)])
 
 
 def stamp_first(files: Sequence[Path]) -> Stamp:
-    """Size and time of the first file that is there."""
+    """Size and modification time of the first file that exists."""
     return [stamp[1:] for stamp in stamp_files(files)[:1]]
 
 
 def stamp_files(files: Iterable[Path]) -> Stamp:
-    """Name, size and time of files; those that are not there are left out."""
+    """Name, size and modification time of files; those that do not exist are left out."""
     stats = [(file.name, file.stat()) for file in files if file.is_file()]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]

@@ -1,4 +1,4 @@
-"""BigDataViewer: the XML file next to an HDF5 file or N5, which says how large its voxels are."""
+"""Voxel sizes from the XML file that BigDataViewer writes next to an HDF5 file or N5 folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _LEVEL = re.compile(r"setup(\d+)/timepoint\d+/s\d+")
 
 
 def setup_of(file: Any, container: str, name: str) -> Iterator[Group]:
-    """What the XML says of an array of HDF5, as a group above it would. It counts where it names the file, and its
-    setup has the size of the array.
+    """The voxel size of an HDF5 array from the XML, as attributes of a group above it. The XML is used if it names the
+    file, and its setup has the size of the array.
 
     Args:
-        file: that is open, of h5py.
+        file: the open ``h5py.File``.
         container: path of the file.
         name: of the array.
     """
@@ -35,7 +35,7 @@ def setup_of(file: Any, container: str, name: str) -> Iterator[Group]:
 
 
 def n5_setup_of(container: str, name: str, shape: Sequence[int], factors: Sequence[float]) -> Iterator[Group]:
-    """The same of a dataset of N5, x, y, z, made smaller by ``factors``: how large voxels of the finest level are."""
+    """The same for an N5 dataset, x, y, z, downsampled by ``factors``; the voxel size is that of the finest level."""
     found = None if "://" in container else _LEVEL.fullmatch(name)
     if found is not None:
         yield from _setup(container, "n5", int(found[1]), name, shape, factors, [1.0] * 3)
@@ -50,7 +50,7 @@ def _setup(
     factors: Sequence[float],
     rates: Sequence[float],
 ) -> Iterator[Group]:
-    """What a setup says of an array x, y, z that was made smaller by ``factors``: voxels of ``rates`` times its own."""
+    """The voxel size of a setup times ``rates``, for an array x, y, z that was downsampled by ``factors``."""
     place = Path(container).with_suffix(".xml")
     try:
         root = ElementTree.parse(place).getroot()

@@ -1,7 +1,6 @@
-"""What Zarr, N5 and Neuroglancer precomputed have in common: arrays in chunks, through TensorStore.
+"""Code shared by Zarr, N5 and Neuroglancer precomputed: chunked arrays in folders, buckets and on web servers.
 
-In folders, buckets and on web servers. TensorStore presents N5 and precomputed as x, y, z, channel; here all are
-z, y, x after channels.
+They are read through TensorStore, which presents N5 and precomputed as x, y, z, channel; here all are channel, z, y, x.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Driver = Literal["zarr3", "zarr", "n5", "neuroglancer_precomputed"]
 
 @dataclass(frozen=True)
 class Described:
-    """An array as the file next to its chunks describes it."""
+    """The metadata of an array, from the JSON file next to its chunks."""
 
     driver: Driver
     values: Mapping[str, Any]
@@ -49,7 +48,7 @@ class Described:
 
 
 Describe = Callable[[str, str], Described | None]
-"""Reads what describes the array of a name in a container; None where there is none."""
+"""Reads the metadata of an array, by container and name; None where there is no array."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +68,7 @@ class ChunkedStore:
 
     @property
     def lossy(self) -> bool:
-        """Whether values were changed when they were packed: JPEG, which precomputed volumes may have."""
+        """Whether compression has changed values: JPEG in precomputed volumes."""
         scale = self.handle.spec().to_json().get("scale_metadata", {})
         return bool(scale.get("encoding") == "jpeg")
 
@@ -82,7 +81,7 @@ class ChunkedStore:
         return np.asarray(self.handle[index].read().result())
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        """All chunks are waited for, even where one of them fails: none may come to the disk later."""
+        """Wait for all chunks, even if one fails: none may reach the disk later."""
         starts = [i.indices(n)[0] for i, n in zip(index, self.shape, strict=True)]
         begun = []
         for part in product(*map(_cuts, index, self.chunks or self.shape, self.shape)):
@@ -97,7 +96,7 @@ class ChunkedStore:
 
 
 def _cuts(index: slice, chunk: int, length: int) -> list[slice]:
-    """A range along an axis, cut where chunks begin."""
+    """A range along an axis, cut at the borders of chunks."""
     start, stop, _ = index.indices(length)
     ends = [start, *range((start // chunk + 1) * chunk, stop, chunk), stop]
     return [slice(a, b) for a, b in pairwise(ends)]
@@ -105,27 +104,27 @@ def _cuts(index: slice, chunk: int, length: int) -> list[slice]:
 
 @dataclass(frozen=True, eq=False)
 class GuardedStore(WrappedStore):
-    """A local array that another process may replace while it is open: chunks are found by name, so that some would be
-    those of the old array and some of the new one. Then reading is refused."""
+    """A local array that refuses reading once another process has replaced it: chunks are found by name, so that a box
+    could mix chunks of the old and the new array."""
 
     file: Path
-    """What describes the array; a new array has a new one."""
+    """The metadata file of the array; a new array has a new one."""
     found: tuple[int, ...]
     """Its identity when it was opened."""
 
     def read(self, index: Index) -> npt.NDArray[Any]:
         try:
             return self.inner.read(index)
-        finally:  # after it, for the names of chunks are looked up while it is read
+        finally:  # checked afterwards, because chunks are looked up by name during the read
             if identity(self.file) != self.found:
                 raise NeuropilError(f"{self.file.parent} was replaced while it was read; start again")
 
 
 def guarded_file(location: Location, name: str, files: Sequence[str]) -> tuple[Path | None, tuple[int, ...]]:
-    """The file that describes a local array, and its identity before it is read; None for one in a bucket."""
+    """The metadata file of a local array, and its identity before it is read; None for an array in a bucket."""
     if location.remote:
         return None, ()
-    if Path(location.container).is_file():  # packed
+    if Path(location.container).is_file():  # a ZIP file
         return Path(location.container), identity(Path(location.container))
     places = [Path(location.container, name, file) for file in files]
     file = next((place for place in places if place.is_file()), places[0])
@@ -133,12 +132,12 @@ def guarded_file(location: Location, name: str, files: Sequence[str]) -> tuple[P
 
 
 def guarded(store: Store, file: Path | None, found: tuple[int, ...], mode: Mode) -> Store:
-    """A store that is open to be read, guarded against replacement."""
+    """A store opened for reading, guarded against replacement; others unchanged."""
     return store if file is None or mode != "r" else GuardedStore(store, file, found)
 
 
 def identity(file: Path) -> tuple[int, ...]:
-    """What tells a file from another one that takes its place; empty where there is none."""
+    """Device, inode, modification time and size of a file, which change when it is replaced; empty if it is missing."""
     try:
         found = file.stat()
     except OSError:
@@ -147,7 +146,7 @@ def identity(file: Path) -> tuple[int, ...]:
 
 
 def open_handle(driver: Driver, container: str, name: str, mode: Mode, extra: dict[str, Any] | None = None) -> Any:
-    """An existing TensorStore."""
+    """Open an existing array as a TensorStore."""
     import tensorstore as ts
 
     spec = {"driver": driver, "kvstore": keys.kvstore(container, name), **(extra or {})}
@@ -161,23 +160,23 @@ def open_handle(driver: Driver, container: str, name: str, mode: Mode, extra: di
 
 
 def check_local(location: Location) -> None:
-    """Refuse a local container that is not there."""
+    """Refuse a local container that does not exist."""
     if not location.remote and not Path(location.container).exists():
         raise NeuropilError(f"no such file: {location.container}")
 
 
 def check_described(listed: arrays.Listed, chunk: Sequence[int], path: str) -> None:
-    """Refuse an array, or a chunk of it, that memory cannot hold: libraries would end the process over it.
+    """Refuse an impossible array, or chunks that do not fit into memory: libraries would crash over them.
 
     Args:
-        listed: the array as described.
-        chunk: shape of what is unpacked at once.
+        listed: shape and dtype of the array.
+        chunk: shape of a chunk, which is decompressed at once.
         path: names the array in messages.
     """
     arrays.check_extent(listed.shape, listed.dtype, path)
     size, told = prod(chunk) * listed.dtype.itemsize, " × ".join(map(str, chunk))
     expect_memory(
-        size, f"unpacking a chunk of {told} voxels of {path}", "if it has such chunks, write it in smaller ones"
+        size, f"decompressing a chunk of {told} voxels of {path}", "if it has such chunks, write it in smaller ones"
     )
 
 
@@ -203,5 +202,5 @@ def list_folder(container: str, describe: Describe, below: str = "") -> dict[str
         if described is not None:
             found[name] = described.listed
         kept = [n for n in sorted(names) if not n.endswith(".partial")]
-        names[:] = [] if described is not None else kept  # the chunks of an array are no arrays
+        names[:] = [] if described is not None else kept  # inside an array are only chunks
     return found

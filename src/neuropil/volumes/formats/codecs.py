@@ -1,4 +1,4 @@
-"""Codecs that TensorStore lacks: arrays of Zarr by zarr-python and numcodecs, blocks of N5 by imagecodecs; by chunk."""
+"""Codecs that TensorStore lacks: Zarr arrays are read by zarr-python and numcodecs, N5 blocks in LZ4 by imagecodecs."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from neuropil.volumes.formats.zipped import is_zip
 from neuropil.volumes.volume import Index, ReadOnlyStore, first_line
 
 _SIGNS = ("compressor", "filters", "codec", "compression")
-"""Words in TensorStore's messages about what it cannot unpack."""
+"""Words in TensorStore's messages about codecs that it does not know."""
 
 _LOSSY = (
     "zfp", "quantize", "bitround", "fixedscaleoffset", "fixed_scale_offset", "astype", "jpeg", "lerc", "webp", "htj2k",
     "avif", "heif", "jetraw", "sperr", "sz3", "bfloat16", "float24", "pixarlog", "packints", "meshopt", "cms", "dds",
     "rgbe", "ultrahdr", "eer", "gif",
 )  # fmt: skip
-"""What the names of codecs begin with that may change values: of numcodecs, and of imagecodecs behind its own."""
+"""Beginnings of the names of lossy codecs, in numcodecs, and in imagecodecs after the prefix ``imagecodecs_``."""
 
 
 def lacks_codec(error: BaseException) -> bool:
-    """Whether TensorStore could not open an array for want of a codec.
+    """Whether TensorStore could not open an array because it lacks a codec.
 
     >>> lacks_codec(ValueError('Error parsing object member "compressor": unknown id'))
     True
@@ -43,7 +43,7 @@ class ZarrStore(ReadOnlyStore):
     array: Any
     path: str
     lossy: bool
-    """Whether values may have been changed when they were packed."""
+    """Whether a codec may have changed values."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,14 +69,14 @@ def open_by_zarr(container: str, name: str, values: Mapping[str, Any], path: str
     """An array whose codec TensorStore lacks, by zarr-python and numcodecs.
 
     Raises:
-        NeuropilError: these are not installed, or cannot read it either.
+        NeuropilError: the packages are not installed, or cannot read the array either.
     """
     wanted = ", ".join(codec_names(values))
     try:
         import zarr
         from zarr.storage import LocalStore, ZipStore
     except ImportError:
-        raise NeuropilError(f"{path} is packed by {wanted}: pip install 'neuropil[formats]' reads it") from None
+        raise NeuropilError(f"{path} is compressed by {wanted}: pip install 'neuropil[formats]' to read it") from None
     form: Literal[2, 3] = 3 if "node_type" in values else 2
     store: Any = ZipStore(container, mode="r") if is_zip(container) else LocalStore(container, read_only=True)
     try:
@@ -84,7 +84,7 @@ def open_by_zarr(container: str, name: str, values: Mapping[str, Any], path: str
         assert isinstance(array.dtype, np.dtype)
     except Exception as error:  # zarr and numcodecs raise anything
         raise NeuropilError(
-            f"cannot read {path}, packed by {wanted}: {type(error).__name__}: {first_line(error)}"
+            f"cannot read {path}, compressed by {wanted}: {type(error).__name__}: {first_line(error)}"
         ) from error
     short = [name.rpartition(".")[2].lower().removeprefix("imagecodecs_") for name in codec_names(values)]
     lossy = any(name.startswith(_LOSSY) for name in short)
@@ -92,7 +92,7 @@ def open_by_zarr(container: str, name: str, values: Mapping[str, Any], path: str
 
 
 def codec_names(values: Mapping[str, Any]) -> list[str]:
-    """The codecs of an array, as its description names them.
+    """The names of the codecs in the metadata of a Zarr array.
 
     >>> codec_names({"compressor": {"id": "lz4"}, "filters": [{"id": "delta"}]})
     ['delta', 'lz4']
@@ -106,7 +106,7 @@ def codec_names(values: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class N5Store(ReadOnlyStore):
-    """A dataset of N5 packed by LZ4, block by block; presented as z, y, x."""
+    """An N5 dataset compressed by LZ4, block by block; presented as z, y, x."""
 
     container: str
     name: str
@@ -148,7 +148,7 @@ class N5Store(ReadOnlyStore):
         key = "/".join(part for part in (self.name, *map(str, number)) if part)
         data = keys.read_bytes(self.container, key)
         if data is None:
-            return None  # zeros, as N5 has it
+            return None  # the N5 specification: missing blocks are zeros
         try:
             mode, count = struct.unpack_from(">HH", data)
             size = struct.unpack_from(f">{count}I", data, 4)
@@ -161,10 +161,10 @@ class N5Store(ReadOnlyStore):
 
 
 def unpack_lz4(data: bytes, size: int) -> bytes:
-    """What Java's LZ4BlockOutputStream has packed, as N5 uses it; or an LZ4 frame.
+    """Decompress data of Java's LZ4BlockOutputStream, which N5 uses, or an LZ4 frame.
 
     Raises:
-        ValueError: it is damaged, or does not hold ``size`` bytes.
+        ValueError: the data are damaged, or do not hold ``size`` bytes.
     """
     from imagecodecs import lz4_decode, lz4f_decode
 
@@ -175,7 +175,7 @@ def unpack_lz4(data: bytes, size: int) -> bytes:
         if data[at : at + 8] != _JAVA:
             raise ValueError("expected the start of an LZ4 block")
         token, packed, plain = struct.unpack_from("<BII", data, at + 8)
-        at += 21  # the start, these, and a checksum
+        at += 21  # magic (8), token (1), two lengths (8), checksum (4)
         if plain > size or packed > len(data) - at:
             raise ValueError(f"an LZ4 block of {packed} bytes for {plain}")
         part = data[at : at + packed]

@@ -1,4 +1,4 @@
-"""Colours in TIFF and PNG: brightness or ids, and only where that was asked for."""
+"""Colours in TIFF and PNG: read as brightness or as ids where the user asks for it, else refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from neuropil.volumes.formats.base import Colour
 
 
 def refuse_colours(path: str, found: str) -> NeuropilError:
-    """The error for colours that nobody asked for."""
+    """The error for colours where the user did not say how to read them."""
     return NeuropilError(
         f"expected gray values, got {found}, in {path}; `neuropil convert --type image` makes them gray, "
         "`--type segmentation` reads the ids that VAST exports as colours"
@@ -20,18 +20,16 @@ def refuse_colours(path: str, found: str) -> NeuropilError:
 
 
 def tell_alpha(path: str) -> None:
-    """Say that pixels which are shown as transparent count like all others."""
-    tell(
-        f"{path} says of its pixels how transparent they are (alpha), which is not used; to leave some out, give --mask"
-    )
+    """Report that transparent pixels are read like all others."""
+    tell(f"{path} has transparency (alpha), which is not used; to leave out pixels, give --mask")
 
 
 def check_opaque(pixels: npt.NDArray[Any], path: str) -> None:
-    """Refuse colours `[..., 4]` that were multiplied by how opaque they are (associated alpha), unless all are."""
+    """Refuse colours `[..., 4]` that were multiplied by their opacity (associated alpha), unless all are opaque."""
     if bool((pixels[..., 3] != (np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1)).any()):
         raise NeuropilError(
-            f"expected colours as they are, got some multiplied by how opaque they are (ExtraSamples 1), in {path}; "
-            "save it without alpha"
+            f"expected plain colours, got some multiplied by their opacity (associated alpha, ExtraSamples 1), in "
+            f"{path}; save it without alpha"
         )
 
 
@@ -49,7 +47,7 @@ def dtype_of(colour: Colour, stored: np.dtype[Any], path: str) -> np.dtype[Any]:
 
 
 def read_colours(pixels: npt.NDArray[Any], colour: Colour) -> npt.NDArray[Any]:
-    """Colours `[..., 3 or 4]` as brightness (ITU-R 601) or ids; what is transparent counts like the rest.
+    """Colours `[..., 3 or 4]` as brightness (ITU-R 601) or ids; alpha is not used.
 
     >>> read_colours(np.array([[1, 2, 3]], np.uint8), "segmentation").tolist()
     [66051]

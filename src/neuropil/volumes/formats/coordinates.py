@@ -1,4 +1,4 @@
-"""Coordinates of axes, which netCDF and xarray keep in other arrays: voxel size and place, where they have a unit."""
+"""Voxel size and offset from coordinates of axes, which netCDF and xarray keep in other arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Coordinates:
     Args:
         name: of the axis.
         values: one for each voxel.
-        unit: of these, as the file has it.
+        unit: of the values, as spelled in the file.
     """
 
     name: str
@@ -32,9 +32,9 @@ class Coordinates:
 
 
 def with_coordinates(about: Inherited, axes: Callable[[], Sequence[Coordinates | None]], path: str) -> Inherited:
-    """Attributes of an array that has no voxel size, with the one that the coordinates of its axes give.
+    """Add the voxel size that coordinates of the axes give to attributes without one.
 
-    Numbers without a unit count voxels for all that is known. What is not used is told.
+    Coordinates without a unit are ignored: they may count voxels. Others that cannot be used are reported.
 
     Args:
         about: the attributes of the array, and of groups above.
@@ -67,7 +67,7 @@ def _as_attributes(axes: Sequence[Coordinates | None], path: str) -> dict[str, A
 
 
 def _step(axis: Coordinates) -> float | None:
-    """From one voxel to the next; None where that differs, or runs backwards."""
+    """The distance of neighbouring voxels; None where it varies or is not positive."""
     steps = np.diff(axis.values.astype(np.float64))
     if not steps.size or steps.min() <= 0 or np.ptp(steps) > 1e-3 * steps.mean():
         return None

@@ -1,4 +1,4 @@
-"""Decoders of other packages, in a process of their own because some crash on a damaged chunk."""
+"""Decoders of other packages for precomputed chunks, run in a separate process because some crash on damaged data."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ NATIVE = ("raw", "jpeg", "png", "compressed_segmentation")
 """Encodings of precomputed that TensorStore has."""
 
 _PACKAGES = {"crackle": "crackle-codec", "compresso": "compresso", "fpzip": "fpzip", "kempressed": "fpzip"}
-"""Encodings that packages of the field have."""
+"""Encodings, and the PyPI packages that decode them."""
 
 
 def decode_apart(encoding: str, data: bytes) -> npt.NDArray[Any]:
-    """A chunk of precomputed, unpacked by the package of its encoding; the process is started once and kept.
+    """Decode a chunk by the package of its encoding, in a separate process that is started once and kept.
 
     Raises:
         ValueError: the package says that the chunk is damaged, or crashes on it.
@@ -37,7 +37,7 @@ def decode_apart(encoding: str, data: bytes) -> npt.NDArray[Any]:
         process = _shared.process = _shared.process or _start()
         try:
             fault, array = _ask(process, encoding, data)
-        except BaseException as error:  # after Ctrl-C, too: else the next chunk would get the answer to this one
+        except BaseException as error:  # also after Ctrl-C: else the next chunk would get the answer for this one
             _shared.process = None
             process.kill()
             process.communicate()
@@ -51,7 +51,7 @@ def decode_apart(encoding: str, data: bytes) -> npt.NDArray[Any]:
 
 
 class _Shared:
-    """The process, and the lock of who talks to it. A forked process begins anew."""
+    """The decoder process, and the lock for its use. After a fork the child starts its own."""
 
     lock: Lock
     process: Process | None
@@ -68,15 +68,15 @@ _shared = _Shared()
 
 
 def _start() -> Process:
-    # Without -P a file of the current folder could take the place of a module. A session of its own, because Ctrl-C is
-    # for the program, at whose end this one ends too.
+    # -P: a file in the current folder must not shadow a module. New session: Ctrl-C must reach the program only; when
+    # that ends, the decoder reads the end of its input and ends, too.
     words = [sys.executable, "-P", "-c", "from neuropil.volumes.formats.decoders import serve; serve()"]
     pipe, null = subprocess.PIPE, subprocess.DEVNULL
     return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=null, start_new_session=True)
 
 
 def _ask(process: Process, encoding: str, data: bytes) -> tuple[str, bytes]:
-    """What is wrong, or "" and an array as NPY.
+    """The error message, or "", and the array as NPY.
 
     Raises:
         OSError, ValueError: the process has ended.
@@ -93,9 +93,9 @@ def _ask(process: Process, encoding: str, data: bytes) -> tuple[str, bytes]:
 
 
 def serve() -> None:
-    """Unpack what comes on the standard input until it ends."""
+    """Decode the chunks on standard input until it ends; the main function of the separate process."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what packages print
+    os.dup2(2, 1)  # what packages print must not mix with the answers
     while line := sys.stdin.buffer.readline():
         encoding, size = json.loads(line)
         data, fault, array = sys.stdin.buffer.read(size), "", io.BytesIO()
@@ -108,18 +108,18 @@ def serve() -> None:
 
 
 def find_decoder(encoding: str, container: str) -> Callable[[bytes], Any]:
-    """What unpacks a chunk of an encoding to `[x, y, z, channel]`, or to any array with the same voxels in that order.
+    """The function that decodes a chunk to `[x, y, z, channel]`, or to any array with the same voxels in that order.
 
     Raises:
-        NeuropilError: an encoding that nothing here reads, or the package is not installed.
+        NeuropilError: the encoding is unknown, or its package is not installed.
     """
     if encoding == "jxl":
         return _jpeg_xl
     if encoding not in _PACKAGES:
         known = ", ".join((*NATIVE, "jxl", *_PACKAGES))
         raise NeuropilError(
-            f"{container} is encoded by {encoding}, which is not read here; known are {known}: write it anew in one of "
-            "these, with the program that made it"
+            f"{container} is encoded by {encoding}, which is not read here; known are {known}: write it in one of "
+            "these with the program that made it"
         )
     package = "fpzip" if encoding == "kempressed" else encoding
     try:
@@ -133,12 +133,12 @@ def find_decoder(encoding: str, container: str) -> Callable[[bytes], Any]:
         return _crackle
     if encoding == "kempressed":
         return lambda data: np.swapaxes(decode(data, order="F"), 2, 3) - np.float32(2)
-    return partial(decode, order="F") if encoding == "fpzip" else decode  # its own default has axes the other way round
+    return partial(decode, order="F") if encoding == "fpzip" else decode  # its default order reverses the axes
 
 
 def _crackle(data: bytes) -> npt.NDArray[Any]:
-    """A chunk whose checksums agree: the package looks at those of the header and the index alone. Of each section it
-    keeps that of the pieces into which it falls, numbered."""
+    """Decode crackle and verify all checksums: the package verifies those of header and index only. The checksum of a
+    section is that of its connected components, numbered."""
     codec, pieces_of = import_module("crackle.codec"), import_module("fastcrackle").connected_components
     checked = codec.header(data).format_version > 0
     if checked:
@@ -154,7 +154,7 @@ def _crackle(data: bytes) -> npt.NDArray[Any]:
 
 
 def _jpeg_xl(data: bytes) -> npt.NDArray[Any]:
-    """A chunk whose sections lie one below the other in one picture."""
+    """Decode JPEG XL: a chunk is one picture, with its sections one below the other."""
     import imagecodecs
 
     picture = imagecodecs.jpegxl_decode(data)  # z·y, x or z·y, x, channel

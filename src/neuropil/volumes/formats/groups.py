@@ -1,4 +1,4 @@
-"""Groups above an array: the folders between it and the top of its store, which may describe it."""
+"""Groups above an array, up to the root of its store: their attributes may hold its voxel size, offset and axes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from neuropil.volumes.formats.keys import in_folder
 from neuropil.volumes.marks import is_marked
 
 MOST = 1000
-"""Arrays of a group that are looked at."""
+"""Most arrays of a group that are looked at."""
 
 
 def refuse_multiset(attributes: Mapping[str, Any], path: str) -> None:
-    """Refuse labels of Paintera that hold several ids per voxel, stored as bytes of no fixed number.
+    """Refuse label multisets of Paintera, which hold several ids per voxel in a variable number of bytes.
 
     Raises:
-        NeuropilError: they do.
+        NeuropilError: the attributes say that it is one.
     """
     if attributes.get("isLabelMultiset"):
         raise NeuropilError(
@@ -52,9 +52,9 @@ class Group:
     Args:
         container: folder or URL.
         name: of the group inside the container; "" for the container itself.
-        inside: the name of the array as seen from the group.
+        inside: the name of the array relative to the group.
         attributes: of the group.
-        arrays: those below the group; None where that cannot be told.
+        arrays: lists the arrays below the group; None where they cannot be listed.
     """
 
     container: str
@@ -70,15 +70,15 @@ class Group:
 
 
 class ListGroup(Protocol):
-    """The arrays below the group of a name in a container, the first ``MOST``; None where a bucket does not tell."""
+    """Lists the first ``MOST`` arrays below a group, by container and name; None in a bucket without a list."""
 
     def __call__(self, container: str, name: str) -> list[Neighbour] | None: ...
 
 
 def groups_above(container: str, name: str, read: ReadGroup, list_group: ListGroup) -> Iterator[Group]:
-    """The groups above an array, the nearest first, up to the top of the store.
+    """The groups above an array, the nearest first, up to the root of the store.
 
-    The top may lie above the container: a path says where the array is, not where its store begins.
+    The root may lie above the container: a path says where the array is, not where its store begins.
 
     Args:
         container: folder or URL.
@@ -103,7 +103,7 @@ def groups_above(container: str, name: str, read: ReadGroup, list_group: ListGro
         return
     for folder, inside in above:
         attributes = None
-        with suppress(NeuropilError):  # what lies above the store may be closed to us
+        with suppress(NeuropilError):  # we may have no permission to read above the store
             attributes = read(folder, "")
         if attributes is None:
             return
@@ -113,11 +113,11 @@ def groups_above(container: str, name: str, read: ReadGroup, list_group: ListGro
 
 @dataclass(frozen=True)
 class Inherited:
-    """The attributes of an array together with those that groups above have for it.
+    """The attributes of an array, completed from the groups above it.
 
     Args:
         attributes: of both.
-        where: names the group that the voxel size is from, to be put behind the attribute's name; "" for the array.
+        where: names the group that the voxel size is from, as a suffix in messages; "" for the array itself.
     """
 
     attributes: dict[str, Any]
@@ -125,10 +125,10 @@ class Inherited:
 
 
 def inherit(own: Mapping[str, Any], groups: Iterable[Group], axes: int, path: str, named: bool = False) -> Inherited:
-    """What groups above say of the size and place of an array that is silent, the nearest one first.
+    """Take voxel size, offset, units and axes that an array lacks from the groups above, the nearest first.
 
-    Used where one array can be meant: not where those below a group that has a voxel size differ in shape, as the
-    levels of a pyramid do. What is not used is told.
+    The voxel size of a group is not used if the arrays below it differ in shape, as the levels of a pyramid do: it may
+    be meant for another one. What is not used is reported.
 
     Args:
         own: the attributes of the array.
@@ -165,7 +165,7 @@ def _names(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_group(group: Group) -> dict[str, Any]:
-    """Sizes, places and units among the attributes of a group, in the form that those of arrays have."""
+    """Voxel sizes, offsets and units among the attributes of a group."""
     known = (*SIZES, *PLACES, *UNITS, *OWN_UNITS)
     plain = {key: to_json(group.attributes[key]) for key in known if key in group.attributes}
     return {key: value for key, value in plain.items() if key in (*UNITS, *OWN_UNITS) or _are_numbers(value)}
@@ -182,7 +182,7 @@ def _with_units(plain: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
 
 
 def _open(group: Group, found: Mapping[str, Any], own: Mapping[str, Any], path: str) -> bool:
-    """Whether it cannot be known if the group's voxel size is the array's; if so, this is told."""
+    """Whether it is unclear if the group's voxel size is the array's; then this is reported."""
     key = next(key for key in SIZES if key in found)
     told = f"the group {group.path} of {path} has the attribute {key}, which is not used: "
     out = "; store it with the array, or give --voxel-size to `neuropil convert`"
@@ -193,7 +193,8 @@ def _open(group: Group, found: Mapping[str, Any], own: Mapping[str, Any], path: 
     arrays, shapes = group.arrays(), dict[tuple[int, ...], str]()
     if arrays is None:
         tell(
-            f"{path} has the {key} of its group {group.path}; whether that is meant for all arrays there cannot be seen"
+            f"{path} gets the {key} of its group {group.path}; it cannot be checked whether that is meant for all "
+            "arrays there"
         )
     for array in arrays or ():
         if len(array.shape) >= 3 and not array.sized:
@@ -205,7 +206,7 @@ def _open(group: Group, found: Mapping[str, Any], own: Mapping[str, Any], path: 
 
 
 def _tell_place(group: Group, found: Mapping[str, Any], plain: Mapping[str, Any], path: str) -> None:
-    """Say that an offset of the group is not used: it may be that of another level, as the group's voxel size is."""
+    """Report that an offset of the group is not used: like the group's voxel size it may be that of another level."""
     new = [key for key in PLACES if key in found]
     if new and not any(key in plain for key in PLACES):
         tell(

@@ -1,4 +1,4 @@
-"""HDF5, through h5py."""
+"""HDF5 files, read and written through h5py."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from neuropil.volumes.metadata import JSON, Metadata
 from neuropil.volumes.naming import agreed, kind
 from neuropil.volumes.volume import Index, Mode, Volume, arranged, first_line, readable, writable
 
-_CACHE = 64 << 20  # bytes of decompressed chunks kept: a chunk that many small boxes touch is unpacked once
+_CACHE = 64 << 20  # bytes of decompressed chunks kept: a chunk that many small boxes touch is decompressed once
 _MAIN = "main"
 _VELOX = re.compile(r"/Data/Image/[0-9a-f]{32}/Data")
 """Images of Thermo's Velox (EMD), whose frames are the last axis."""
@@ -47,9 +47,9 @@ class Hdf5Store:
     file: Any
     dataset: Any
     disk: SparingFile | None = None
-    """What a new file is written into."""
+    """The file object that h5py writes to; None for reading."""
     lossy: bool = False
-    """Whether values may have been changed when they were packed."""
+    """Whether a filter may have changed values."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -73,7 +73,7 @@ class Hdf5Store:
             self.disk.check()
 
     def close(self) -> None:
-        other = self.dataset.file if self.dataset else None  # of a link to another file
+        other = self.dataset.file if self.dataset else None  # another file, if a link led there
         if self.file:
             self.file.close()
         if other:
@@ -84,12 +84,12 @@ class Hdf5Store:
 
 
 def settle(location: Location) -> Location:
-    """An output gets the array ``main`` where none is named."""
+    """The location of an output: the array ``main`` where none is named."""
     return location if location.array.strip("/") else location.at(_MAIN)
 
 
 def open_hdf5(location: Location, mode: Mode = "r") -> Volume:
-    """A dataset of a file: the one named, or the only one."""
+    """Open a dataset of a file: the one named, or the only one."""
     import h5py
 
     disk = _open_disk(location.container) if mode == "r+" else None
@@ -135,7 +135,7 @@ def list_hdf5(location: Location) -> dict[str, arrays.Listed]:
 def create_hdf5(
     location: Location, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
 ) -> Iterator[Volume]:
-    """A new dataset, compressed, which replaces one of that name when the block is left without an exception; the other
+    """Create a compressed dataset. It replaces one of that name when the block is left without an exception; the other
     arrays of the file stay."""
     import h5py
 
@@ -162,8 +162,8 @@ def create_hdf5(
 
 
 def _make(file: Any, name: str, shape: Sequence[int], dtype: np.dtype[Any], chunks: Sequence[int] | None) -> Any:
-    """gzip is the one compression that every HDF5 reader has; its lowest level is a few times faster than the default
-    and hardly larger on labels."""
+    """Create a dataset in gzip, the one compression that every HDF5 reader has; its lowest level is a few times faster
+    than the default and hardly larger on labels."""
     pieces = arrays.default_chunks(shape) if chunks is None else arrays.clip_chunks(chunks, shape)
     return file.create_dataset(
         name, tuple(shape), dtype, chunks=pieces, compression="gzip", compression_opts=1, shuffle=True, fletcher32=True
@@ -230,7 +230,7 @@ def _told(container: str, mode: Mode) -> Iterator[None]:
 
 
 def _datasets(file: Any, container: str) -> dict[str, arrays.Listed]:
-    """Every dataset of a file that links lead to, soft ones and those to other files too, by all of its names."""
+    """Every dataset of a file, by all of its names; soft links and links to other files count, too."""
     with readable(container):
         return {
             name: arrays.Listed(tuple(item.shape), np.dtype(item.dtype))
@@ -240,27 +240,27 @@ def _datasets(file: Any, container: str) -> dict[str, arrays.Listed]:
 
 
 def _axes(dataset: Any, attributes: Mapping[str, Any], path: str) -> Sequence[str | None] | None:
-    """Names of the axes: of attributes, of dimensions and their scales, or of MATLAB, which turns them around."""
+    """Names of the axes: from attributes, dimension labels and scales, or of MATLAB, which stores them reversed."""
     if dataset.ndim >= 2 and (matlab.CLASS in attributes or matlab.of_octave(dataset)):
         return matlab.axes(dataset.shape, path)
     if _VELOX.fullmatch(dataset.name) and dataset.ndim == 3:
         return ["y", "x", "frame"]
     if "emd_group_type" in dataset.parent.attrs:
         axes = [dataset.parent.get(f"dim{number + 1}") for number in range(dataset.ndim)]
-        return [None if axis is None else to_json(axis.attrs.get("name")) for axis in axes]  # of EMD
-    # Of the attribute, not of `dims`: HDF5 itself crashes over labels that are damaged.
+        return [None if axis is None else to_json(axis.attrs.get("name")) for axis in axes]  # EMD
+    # From the attribute, not from `dims`: HDF5 itself crashes over damaged labels.
     stored = np.asarray(attributes.get("DIMENSION_LABELS", ()), object).ravel().tolist()
     labels = [one.decode(errors="replace") if isinstance(one, bytes) else str(one or "") for one in stored]
     return agreed([axis_names(attributes, path), labels, _scales(dataset, attributes)], path)
 
 
 def _scales(dataset: Any, attributes: Mapping[str, Any]) -> list[str] | None:
-    """Names of the dimension scales, one for each axis, as netCDF has them; "" for an axis without."""
+    """Names of the dimension scales (netCDF), one for each axis; "" for an axis without one."""
     return [name for name, _ in _scale_of_each(dataset, attributes)] or None
 
 
 def _scale_of_each(dataset: Any, attributes: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Name and dataset of the scale of each axis: of several the one whose name says what the axis is."""
+    """Name and dataset of the scale of each axis; of several the first with a name that is a known axis."""
     found = []
     for references in attributes.get("DIMENSION_LIST", ()):
         scales = [(scale.name.rpartition("/")[2], scale) for one in references if one and (scale := dataset.file[one])]
@@ -290,7 +290,7 @@ def _groups(dataset: Any, container: str) -> Iterator[Group]:
 
 
 def _arrays(group: Any) -> list[Neighbour]:
-    """The datasets below a group, as many as are looked at."""
+    """The first ``MOST`` datasets below a group."""
     import h5py
 
     found: list[Neighbour] = []
@@ -332,7 +332,7 @@ def _copy_group(old: Any, new: Any, skip: list[str], path: str) -> None:
 
 
 def _stored_attributes(dataset: Any, path: str) -> dict[str, Any]:
-    """The attributes of a dataset; those of a kind that h5py cannot read are told."""
+    """The attributes of a dataset; those that h5py cannot read are reported."""
     found = {}
     for key in dataset.attrs:
         try:
@@ -343,7 +343,7 @@ def _stored_attributes(dataset: Any, path: str) -> dict[str, Any]:
 
 
 def _attributes(attributes: Mapping[str, JSON]) -> dict[str, Any]:
-    """Numbers, strings and rows of numbers as HDF5 has them, the rest as JSON text."""
+    """Attributes to write: numbers, strings and rows of numbers as they are, the rest as JSON text."""
     return {key: arrays.attribute(value) for key, value in attributes.items()}
 
 

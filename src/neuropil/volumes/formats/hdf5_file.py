@@ -1,7 +1,7 @@
-"""The file object that HDF5 writes to: it keeps a full disk from HDF5, which would crash, and reports it itself.
+"""A file object for HDF5 that survives a full disk, over which HDF5 would crash.
 
-HDF5 writes what it still holds when it closes, and brings the process down if that fails. So what cannot be written is
-kept in memory until then, and the error is raised by who asked for the write.
+When a file is closed HDF5 writes what it still holds, and ends the process if that fails. So data that cannot be
+written are kept in memory, and the store raises the error after its own write.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 
 
 class SparingFile:
-    """A file for h5py to write into, new or there already. The first error is kept in ``error``; nothing after it
-    reaches the disk. One that is there is locked as HDF5 locks it."""
+    """A new or existing file for h5py to write to. The first error is kept in ``error``; nothing after it is written to
+    the disk. An existing file is locked as HDF5 locks it."""
 
     def __init__(self, path: Path, new: bool = True) -> None:
         self.handle = os.open(path, os.O_RDWR | (os.O_CREAT | os.O_TRUNC if new else 0), 0o666)
@@ -33,13 +33,13 @@ class SparingFile:
         """Raise the error of an earlier write, if there was one.
 
         Raises:
-            OSError: it.
+            OSError: that error.
         """
         if self.error is not None:
             raise self.error
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a byte; 2 counts from the end."""
+        """Set the position; ``whence`` as in :meth:`io.IOBase.seek`."""
         self._at = offset + (self._size if whence == os.SEEK_END else self._at if whence == os.SEEK_CUR else 0)
         return self._at
 
@@ -54,7 +54,7 @@ class SparingFile:
         return bytes(found)
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
-        """Fill a buffer; what was never written is 0."""
+        """Fill a buffer; bytes that were never written are 0."""
         into = memoryview(buffer).cast("B")
         found = os.pread(self.handle, len(into), self._at)
         into[:] = found.ljust(len(into), b"\0")
@@ -66,7 +66,7 @@ class SparingFile:
         return len(into)
 
     def write(self, buffer: bytearray | memoryview) -> int:
-        """Write all of a buffer, or keep it."""
+        """Write a buffer; after an error, keep it in memory."""
         rest, start = memoryview(buffer).cast("B"), self._at
         length = len(rest)
         self._at += length
@@ -82,7 +82,7 @@ class SparingFile:
         return length
 
     def truncate(self, size: int) -> int:
-        """Make the file so long."""
+        """Set the size of the file in bytes."""
         try:
             if self.error is None:
                 os.ftruncate(self.handle, size)
@@ -92,7 +92,7 @@ class SparingFile:
         return size
 
     def flush(self) -> None:
-        """Do nothing: no bytes are kept in a buffer."""
+        """Do nothing: writes are not buffered."""
 
     def close(self) -> None:
         """Close the file and release its lock."""

@@ -1,4 +1,4 @@
-"""Damaged heaps of strings in HDF5 files: HDF5 itself never returns from reading free space of no size."""
+"""Detect damaged global heaps (of strings) in HDF5 files, in which the HDF5 library loops for ever."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ bytes, because opening a large volume must stay cheap."""
 
 
 def check_heaps(path: Path) -> None:
-    """Look for heaps that HDF5 would read for ever, before it does.
+    """Refuse a file with a heap in which the HDF5 library would loop for ever.
 
     Raises:
-        NeuropilError: there is one.
+        NeuropilError: there is such a heap.
     """
     with path.open("rb") as file:
         size = path.stat().st_size
         for start in {0, max(0, size - _LOOKED_THROUGH)}:
             file.seek(start)
             if _endless(file.read(_LOOKED_THROUGH)):
-                raise NeuropilError(f"cannot open {path}: damaged (a heap of strings with free space of no size)")
+                raise NeuropilError(f"cannot open {path}: damaged (a heap of strings with free space of size 0)")
 
 
 def _endless(part: bytes) -> bool:
-    """Whether a heap in these bytes has free space of size 0: HDF5 would go on from there to the same place."""
+    """Whether a heap in these bytes has free space of size 0: HDF5 would step from there to the same place again."""
     at = part.find(_HEAP)
     while 0 <= at <= len(part) - 16:
         (size,) = struct.unpack_from("<Q", part, at + 8)

@@ -12,7 +12,7 @@ from neuropil.volumes.formats.hdf5_heaps import check_heaps
 from neuropil.volumes.volume import first_line
 
 _DEPTH = 16  # links that may lead to links
-_DEEPEST, _GROUPS = 64, 10_000  # groups that are looked through for arrays
+_DEEPEST, _GROUPS = 64, 10_000  # depth and number of groups up to which arrays are searched
 
 
 def follow(place: Any, name: str, container: str, depth: int = 0) -> Any:
@@ -24,12 +24,12 @@ def follow(place: Any, name: str, container: str, depth: int = 0) -> Any:
         container: the file that was opened, in whose folder links to other files must end.
 
     Raises:
-        NeuropilError: a link that leads nowhere, out of the folder, or around in a circle.
+        NeuropilError: a link that is broken, leads out of the folder, or is circular.
     """
     import h5py
 
     if depth > _DEPTH:
-        raise NeuropilError(f"links in {container} lead around in a circle at {name!r}")
+        raise NeuropilError(f"links in {container} are circular, at {name!r}")
     if name.startswith("/"):
         place = place.file
     for part in (part for part in name.split("/") if part not in ("", ".")):
@@ -42,7 +42,7 @@ def follow(place: Any, name: str, container: str, depth: int = 0) -> Any:
         if isinstance(link, h5py.SoftLink):
             found = follow(place, link.path, container, depth + 1)
             if found is None:
-                raise NeuropilError(f"{told} in {container} leads to {link.path}, which is not there")
+                raise NeuropilError(f"{told} in {container} leads to {link.path}, which does not exist")
             place = found
         elif isinstance(link, h5py.ExternalLink):
             place = _external(place, link, told, container, depth)
@@ -54,10 +54,10 @@ def follow(place: Any, name: str, container: str, depth: int = 0) -> Any:
 def datasets(
     group: Any, container: str, prefix: str = "", above: tuple[Any, ...] = (), seen: list[str] | None = None
 ) -> Iterator[tuple[str, Any]]:
-    """Every dataset below a group, by each name that leads to it. Links that lead nowhere or outside are told.
+    """Every dataset below a group, by each name that leads to it. Broken links and those to outside are reported.
 
     Raises:
-        NeuropilError: groups too deep or too many to be looked through.
+        NeuropilError: groups are nested too deep, or too many.
     """
     import h5py
 
@@ -81,14 +81,14 @@ def datasets(
 def holder(place: Any, container: str) -> str:
     """The path of the file that holds an open group or dataset: the container, or one that a link has led to."""
     name = str(place.file.filename)
-    return name if Path(name).is_file() else container  # a file that is written has no path of its own
+    return name if Path(name).is_file() else container  # h5py knows no path of a file object that it writes to
 
 
 def open_other(path: Path, opened: Any, told: str) -> Any:
-    """Open another file in the mode of an open one; that one itself if it is the same.
+    """Open another file in the mode of an open one; returns the open one if they are the same file.
 
     Raises:
-        NeuropilError: it cannot be opened.
+        NeuropilError: the file cannot be opened.
     """
     import h5py
 
@@ -110,6 +110,6 @@ def _external(place: Any, link: Any, told: str, container: str, depth: int) -> A
     other = open_other(path, place.file, told)
     found = follow(other, link.path, container, depth + 1)
     if found is None:
-        raise NeuropilError(f"{told} in {container} leads to {link.path} in {path}, which is not there")
+        raise NeuropilError(f"{told} in {container} leads to {link.path} in {path}, which does not exist")
     assert isinstance(found, h5py.HLObject)
     return found

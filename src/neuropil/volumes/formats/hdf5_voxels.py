@@ -1,4 +1,4 @@
-"""Where the voxels of an HDF5 dataset lie: filters, external storage and virtual datasets; all there, or refused."""
+"""Check that all voxels of an HDF5 dataset can be read: filters, external storage, virtual datasets, missing chunks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from neuropil.volumes.formats.meaning import check_numbers
 _DEPTH = 16  # virtual datasets that may be made of virtual datasets
 
 _IN_NAMES = {"%": "%", "b": "\0"}
-"""What stands behind % in names of parts: the sign itself, or a number that counts them."""
+"""Characters after % in names of the parts of a virtual dataset: % itself, or b for the number of the part."""
 
 _FILTERS = {
     307: "bzip2", 32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 32013: "ZFP", 32015: "zstd", 32017: "SZ",
@@ -32,15 +32,15 @@ _LOSSY = (
     32005, 32007, 32012, 32013, 32014, 32016, 32017, 32019,  # APAX, JPEG XR, JPEG-LS, ZFP, fpzip, B3D, SZ, JPEG
     32021, 32022, 32023, 32024, 32028, 32030,  # FAPEC, BitGroom, Granular BitRound, SZ3, SPERR, FFMPEG
 )  # fmt: skip
-"""Registered filters that may change values."""
-_BLOSC2, _TRUNCATES = 32026, 4  # its filter that cuts the precision of floats
+"""Registered filters that are lossy."""
+_BLOSC2, _TRUNCATES = 32026, 4  # Blosc2 and its filter that truncates the precision of floats
 _LOOKED_FOR = 20_000
-"""Chunks up to which their places are looked at when a dataset is opened."""
-_SCALE_OFFSET = 6  # of HDF5 itself: changes floats
+"""Chunks up to which the chunk index is checked when a dataset is opened."""
+_SCALE_OFFSET = 6  # HDF5's own filter: rounds floats, and integers if it is given a number of bits
 
 
 def check_readable(dataset: Any, container: str, path: str) -> bool:
-    """Refuse a dataset whose voxels lie in files that are missing or elsewhere, or are packed by an unknown filter.
+    """Refuse a dataset with an unknown filter, or with voxels in files that are missing or outside of the folder.
 
     Args:
         dataset: as opened.
@@ -48,10 +48,10 @@ def check_readable(dataset: Any, container: str, path: str) -> bool:
         path: names the dataset in messages.
 
     Returns:
-        whether values may have been changed when they were packed.
+        whether a filter may have changed values.
 
     Raises:
-        NeuropilError: one of these.
+        NeuropilError: a filter is unknown, a file is missing or outside of the folder, or the chunk index is damaged.
     """
     sources = Sources(container, path)
     sources.look(dataset)
@@ -60,15 +60,15 @@ def check_readable(dataset: Any, container: str, path: str) -> bool:
 
 
 def _changes(code: int, values: tuple[int, ...], dtype: Any) -> bool:
-    """Whether a filter may change values. That of HDF5 itself rounds floats, and cuts whole numbers to the bits that
-    were asked for; of these 0 are as many as needed."""
+    """Whether a filter is lossy. HDF5's scale-offset rounds floats, and truncates integers to a given number of bits;
+    0 bits means as many as needed."""
     if code == _BLOSC2:
         return len(values) > 5 and values[5] == _TRUNCATES
     return code in _LOSSY or (code == _SCALE_OFFSET and (dtype.kind == "f" or values[1] > 0))
 
 
 def _unwritten(dataset: Any) -> tuple[int, int]:
-    """How many chunks of a dataset were never written, and how many it has; one that is not cut counts as one."""
+    """Number of chunks that were never written, and of all chunks; a contiguous dataset counts as one chunk."""
     if dataset.is_virtual or dataset.external:
         return 0, 0
     if dataset.chunks is None:
@@ -78,8 +78,8 @@ def _unwritten(dataset: Any) -> tuple[int, int]:
 
 
 def _check_index(dataset: Any, path: str) -> None:
-    """Refuse chunks that lie beyond the dataset: their index has no checksum, and HDF5 would read the fill value where
-    they belong."""
+    """Refuse chunks at positions beyond the dataset: the chunk index has no checksum, and if it is damaged HDF5 would
+    read the fill value where these chunks belong."""
     found: list[Any] = []
     dataset.id.chunk_iter(found.append)
     starts = np.array([one.chunk_offset for one in found]).reshape(-1, dataset.ndim)
@@ -92,7 +92,7 @@ def _check_index(dataset: Any, path: str) -> None:
 
 @dataclass
 class Sources:
-    """The places in which the voxels of a dataset lie, and those of them that are not there.
+    """The files, parts and chunks that hold the voxels of a dataset, and those of them that are missing.
 
     Args:
         container: the file that was opened, in whose folder all others must lie.
@@ -109,9 +109,9 @@ class Sources:
     lossy: bool = False
 
     def look(self, dataset: Any, depth: int = 0) -> None:
-        """Look at a dataset and at those that it is made of."""
+        """Check a dataset, and the datasets that a virtual one is made of."""
         if depth > _DEPTH:
-            raise NeuropilError(f"virtual datasets are made of each other in a circle, in {self.path}")
+            raise NeuropilError(f"virtual datasets are made of each other in a circle, or too deep, in {self.path}")
         holder = hdf5_links.holder(dataset, self.container)
         if depth and dataset.external:
             raise NeuropilError(
@@ -150,12 +150,12 @@ class Sources:
         self.unmapped += prod(dataset.shape) - space.get_select_npoints()
 
     def _source(self, dataset: Any, name: str, inside: str, holder: str, files: dict[str, Any]) -> Any:
-        """The dataset that a part is from; None where it is not there."""
+        """The dataset that a part is read from; None where it is missing."""
         import h5py
 
         told = f"the virtual dataset {dataset.name}"
         if name not in files:
-            files.clear()  # one at a time: there may be more than a process may open
+            files.clear()  # one at a time: a process may not open that many
             if name == ".":
                 files[name] = dataset.file
             else:
@@ -167,30 +167,29 @@ class Sources:
         return found if isinstance(found, h5py.Dataset) else None
 
     def _check_part(self, part: Any, whole: Any) -> None:
-        """Refuse a part whose numbers mean others, or have no room in the virtual dataset: HDF5 would cut them."""
+        """Refuse a part with scaled values, or with a dtype that the virtual dataset cannot hold: HDF5 would clip."""
         check_numbers(dict(part.attrs), f"{part.name} in {part.file.filename}, a part of {self.path},")
         if np.can_cast(part.dtype, whole.dtype, "safe"):
             return
         if whole.dtype.kind != "f":
             raise NeuropilError(
                 f"expected parts that fit into the type of the virtual dataset {self.path}, {whole.dtype}, got "
-                f"{part.dtype} in {part.name} of {part.file.filename}; make it anew with a type for all"
+                f"{part.dtype} in {part.name} of {part.file.filename}; create it again with a type that fits all"
             )
         self.lossy = True
 
     def tell(self, dataset: Any) -> None:
-        """Refuse what is missing, or tell it with ``--allow-gaps``; tell voxels that nothing is mapped to, and chunks
-        that were never written, as where chunks of Zarr have no file.
+        """Refuse missing parts, or report them with ``--allow-gaps``; report unmapped voxels and unwritten chunks.
 
         Raises:
-            NeuropilError: something is missing.
+            NeuropilError: parts are missing, without ``--allow-gaps``.
         """
         import h5py
 
         if self.missing:
             told = (
-                f"{len(self.missing)} of the {self.known} parts of the virtual dataset {self.path} are not there, or "
-                f"not whole, such as {self.missing[0]}"
+                f"{len(self.missing)} of the {self.known} parts of the virtual dataset {self.path} are missing or "
+                f"incomplete, such as {self.missing[0]}"
             )
             if not gaps_allowed():
                 raise NeuropilError(f"{told}; give --allow-gaps to read the fill value in their place")
@@ -211,8 +210,8 @@ class Sources:
 
 
 def _expanded(source: Any, dataset: Any, holder: str, path: str) -> Iterator[tuple[str, str]]:
-    """File and dataset of a part; of one with a number in its name, each that the dataset has room for, and those that
-    are missing before others that are there."""
+    """File and dataset of a part; for names with a block number (%b), of each number that the shape of the dataset
+    needs, and further up to the last file that exists."""
     file, inside = source.file_name, source.dset_name
     if "%" not in file + inside:
         yield file, inside
@@ -237,17 +236,17 @@ def _covers(found: Any, source: Any) -> bool:
     import h5py
 
     space, part = source.src_space, source.vspace
-    if space.get_select_type() == h5py.h5s.SEL_ALL:  # all of it, of whatever shape
+    if space.get_select_type() == h5py.h5s.SEL_ALL:  # the whole source: only its size is compared
         counted = part.get_select_npoints() if _is_finite(part) else prod(part.get_regular_hyperslab()[3])
         return bool(found.size == counted)
     if not _is_finite(space):
-        return True  # as far as it goes
+        return True  # an unlimited selection takes what there is
     _, last = space.get_select_bounds()
     return len(last) == len(found.shape) and all(n < most for n, most in zip(last, found.shape, strict=True))
 
 
 def _is_finite(space: Any) -> bool:
-    """Whether a selection has an end, unlike those of parts that may grow."""
+    """Whether a selection is limited, unlike those of parts that may grow."""
     import h5py
 
     if space.get_select_type() != h5py.h5s.SEL_HYPERSLABS or not space.is_regular_hyperslab():
@@ -256,7 +255,7 @@ def _is_finite(space: Any) -> bool:
 
 
 def _mark(space: Any, part: Any, shape: tuple[int, ...]) -> None:
-    """Add what a part covers to a selection."""
+    """Add the voxels that a part covers to a selection."""
     import h5py
 
     if part.get_select_type() == h5py.h5s.SEL_ALL:
@@ -269,22 +268,22 @@ def _mark(space: Any, part: Any, shape: tuple[int, ...]) -> None:
         return
     start, stride, count, block = part.get_regular_hyperslab()
     room = zip(count, shape, start, stride, block, strict=True)
-    # Of a part without end, as much as the dataset has room for.
+    # Clip an unlimited part to the shape of the dataset.
     fits = tuple(n if n <= most else -(-(most - first) // step) for n, most, first, step, _ in room)
     if min(fits) > 0:
         space.select_hyperslab(start, fits, stride, block, op=h5py.h5s.SELECT_OR)
 
 
 def beside_file(dataset: Any, container: str) -> Any:
-    """A dataset opened anew, so that its external storage is looked for in the folder of its file: HDF5 takes the
-    folder in which the program runs. Its attributes cannot be read any more."""
+    """Reopen a dataset so that its external storage is searched in the folder of its file: HDF5 would search the
+    working folder. The attributes of the returned dataset cannot be read."""
     import h5py
 
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
     folder = Path(hdf5_links.holder(dataset, container)).absolute().parent
     access.set_efile_prefix(str(folder).encode())
     file, name = dataset.file, dataset.name
-    dataset.id._close()  # HDF5 would go on with the place that it had
+    dataset.id._close()  # else HDF5 keeps the old search folder
     return h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access))
 
 
@@ -299,6 +298,6 @@ def _check_filter(code: int, name: bytes, path: str) -> None:
         return
     told = _FILTERS.get(code) or name.decode(errors="replace") or f"number {code}"
     raise NeuropilError(
-        f"{path} is packed by the HDF5 filter {told}, which h5py does not have; "
-        "install hdf5plugin (pip install 'neuropil[formats]'), or write the file anew with gzip"
+        f"{path} is compressed by the HDF5 filter {told}, which h5py does not have; "
+        "install hdf5plugin (pip install 'neuropil[formats]'), or rewrite the file with gzip"
     )

@@ -1,4 +1,4 @@
-"""The folder, bucket or web server that a chunked array lies in, and its small JSON files."""
+"""Read the small files of chunked arrays, such as JSON metadata, in folders, ZIP files, buckets and web servers."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _CONTEXT = {
     "s3_request_retries": {"max_retries": 3, "initial_delay": "200ms", "max_delay": "1s"},
     "gcs_request_retries": {"max_retries": 3, "initial_delay": "200ms", "max_delay": "1s"},
 }
-_PATIENCE = 60.0  # seconds for a small file of a bucket
+_PATIENCE = 60.0  # timeout in seconds for a small file of a bucket
 
 
 @cache
 def context() -> Any:
-    """TensorStore's settings; one for all, since it holds the threads that read and write."""
+    """The TensorStore context; one for all, because it owns the threads that read and write."""
     import tensorstore as ts
 
     return ts.Context(_CONTEXT)
 
 
 def kvstore(container: str, array: str = "") -> Any:
-    """A local folder or a URL in the form that TensorStore takes."""
+    """The TensorStore specification of a local folder or a URL."""
     inside = f"{array.strip('/')}/" if array.strip("/") else ""
     if "://" in container:
         return f"{container.rstrip('/')}/{inside}"
@@ -48,10 +48,10 @@ def in_folder(container: str) -> bool:
 
 
 def read_json(container: str, key: str) -> dict[str, Any] | None:
-    """A small JSON file of a container; None where there is none.
+    """The object in a small JSON file of a container; None where there is no such file, or no object in it.
 
     Raises:
-        NeuropilError: it cannot be read, or is no JSON.
+        NeuropilError: the file cannot be read, or is no JSON.
     """
     text = read_bytes(container, key)
     if text is None:
@@ -64,10 +64,10 @@ def read_json(container: str, key: str) -> dict[str, Any] | None:
 
 
 def read_bytes(container: str, key: str) -> bytes | None:
-    """A file of a container; None where there is none.
+    """The bytes of a file of a container; None where there is no such file.
 
     Raises:
-        NeuropilError: it cannot be read.
+        NeuropilError: the file cannot be read.
     """
     if is_zip(container):
         return member(container, key)
@@ -84,10 +84,10 @@ def exists(container: str, key: str) -> bool:
 
 
 def read_end(container: str, key: str, size: int, at_end: bool = True) -> bytes:
-    """The last bytes of a local file, or its first ones; all where it is shorter.
+    """The last ``size`` bytes of a local file, or the first ones; all bytes of a shorter file.
 
     Raises:
-        NeuropilError: it cannot be read.
+        NeuropilError: the file cannot be read.
     """
     if is_zip(container):
         data = member(container, key) or b""
@@ -127,7 +127,7 @@ def _walk(container: str, folder: str, prefix: str) -> Iterator[str]:
             if entry.is_symlink():
                 check_link(container, entry.path)
                 if not os.path.exists(entry.path) or is_inside(Path(folder), Path(entry.path)):
-                    continue  # it leads nowhere, or around in a circle
+                    continue  # broken or circular
             if not entry.is_dir():
                 yield prefix + entry.name
             elif not entry.name.startswith("."):
@@ -174,22 +174,21 @@ def write_json(container: str, key: str, value: Any) -> None:
 
 
 def stamp_described(location: Location, names: Sequence[str]) -> Stamp:
-    """What is another once the array has been written anew: size and time of the file that describes it; in a
-    bucket or on a server the generation of that file and a digest of it. Chunks do not count: one that was repaired
-    leaves the array the same.
+    """A value that changes when the array is rewritten: size and modification time of its metadata file; in a bucket or
+    on a server the generation and a digest of that file. Chunks do not count: rewriting one changes nothing.
 
-    The generation is a number in Google's buckets, and elsewhere the ETag, which S3 makes from the file's content. A
-    server that gives none leaves the digest: then an array made anew with the same description looks the same.
+    The generation is a number in Google's buckets, and elsewhere the ETag, which S3 makes from the file's content. If a
+    server gives none, only the digest counts: then an array rewritten with equal metadata looks unchanged.
 
     Args:
         location: of the array, or of the container that holds it alone.
-        names: what the describing file may be called, the first one that is there counts.
+        names: names that the metadata file may have; the first one that exists is used.
 
     Returns:
-        the stamp; empty where no file describes an array of that name.
+        the stamp; empty where there is no metadata file.
 
     Raises:
-        NeuropilError: it cannot be read.
+        NeuropilError: the file cannot be read.
     """
     array = location.array.strip("/")
     if is_zip(location.container):

@@ -1,4 +1,4 @@
-"""Creating a chunked array: locally under another name until it is complete, in a bucket where nothing is yet."""
+"""Create chunked arrays: a local one is renamed when it is complete; in a bucket nothing may exist there before."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.volume import Volume, first_line, writable
 
 Make = Callable[[str, str, tuple[int, ...]], Any]
-"""Makes the array of a name in a container, with these chunks: a TensorStore [z, y, x] or [c, z, y, x]."""
+"""Creates an array, by container, name and chunk shape: a TensorStore [z, y, x] or [c, z, y, x]."""
 
 MakeGroup = Callable[[Path, bool], None]
-"""Leaves in a folder above an array what says that it is a group; the second argument: it is the container."""
+"""Writes the group metadata into a folder above an array; the second argument says whether it is the container."""
 
 
 @contextmanager
@@ -36,8 +36,8 @@ def create_chunked(
     ours: Callable[[str], bool],
     group: MakeGroup | None = None,
 ) -> Iterator[Volume]:
-    """A new array. Locally it is made under another name and renamed when complete. In a bucket, which cannot rename,
-    it is refused where something is already, and what was written is deleted after an exception."""
+    """Create an array. Locally it is written under a temporary name and renamed when complete. A bucket cannot rename:
+    there an existing path is refused, and after an exception the written chunks are deleted."""
     pieces = arrays.default_chunks(shape) if chunks is None else arrays.clip_chunks(chunks, shape)
     if location.remote:
         with _in_bucket(location):
@@ -58,7 +58,7 @@ def create_chunked(
 
 
 def open_new(spec: dict[str, Any], container: str, array: str) -> Any:
-    """A new TensorStore. Chunks of zeros are written, too: one that is absent was lost, or never written."""
+    """Create a TensorStore. Chunks of zeros are written, too, so that an absent chunk means a lost one."""
     import tensorstore as ts
 
     whole = {**spec, "kvstore": keys.kvstore(container, array), "store_data_equal_to_fill_value": True}
@@ -66,7 +66,7 @@ def open_new(spec: dict[str, Any], container: str, array: str) -> Any:
 
 
 def allowed(dtype: np.dtype[Any], types: Sequence[str], location: Location) -> np.dtype[Any]:
-    """The dtype, where the format has it; booleans become uint8.
+    """The dtype, if the format has it; booleans become uint8.
 
     Raises:
         NeuropilError: the format does not have it.
@@ -81,7 +81,7 @@ def allowed(dtype: np.dtype[Any], types: Sequence[str], location: Location) -> n
 
 
 def _topmost(container: Path, target: Path) -> Path:
-    """The highest folder on the way from the container to the array that is not there yet; the array if all are."""
+    """The first folder from the container down to the array that does not exist; the array if all exist."""
     for folder in (container, *reversed(target.relative_to(container).parents[:-1])):
         part = folder if folder == container else container / folder
         if not part.exists():
@@ -90,7 +90,7 @@ def _topmost(container: Path, target: Path) -> Path:
 
 
 def _check_target(location: Location, target: Path, describe: Describe) -> None:
-    """Only an array of this kind, or an empty folder, is replaced; nothing goes inside an array."""
+    """Refuse to replace anything but an array of this format or an empty folder, and to write inside an array."""
     container = Path(location.container)
     for folder in [container, *(container / p for p in target.relative_to(container).parents[:-1])]:
         if folder.is_file():
@@ -105,7 +105,7 @@ def _check_target(location: Location, target: Path, describe: Describe) -> None:
 
 
 def _make_groups(group: MakeGroup | None, top: Path, folder: Path) -> None:
-    """Zarr wants a file in every folder above an array that says that it is a group."""
+    """Write group metadata into every folder above an array, as Zarr requires."""
     if group is None or not folder.is_relative_to(top):
         return
     for above in (folder, *folder.parents):

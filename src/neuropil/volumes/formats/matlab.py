@@ -1,4 +1,4 @@
-"""HDF5 files of MATLAB (version 7.3) and Octave: what their attributes say of an array."""
+"""HDF5 files of MATLAB (version 7.3) and Octave: axes and kinds of their arrays."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ _NUMBERS = ("double", "single", "logical", *(f"{sign}int{bits}" for sign in ("",
 
 
 def internal(name: str, dataset: Any) -> bool:
-    """Whether a dataset is no array that a user has stored: parts of cells and objects, and text."""
+    """Whether a dataset is internal, not an array of the user: parts of cells and objects, and text."""
     if name.startswith(("#refs#/", "#subsystem#/")) or _class(dataset.attrs) == "char":
         return True
     return bool(dataset.shape == () and "OCTAVE_NEW_FORMAT" in dataset.parent.attrs)  # the name of a type
 
 
 def check_numbers(attributes: Mapping[str, Any], path: str) -> None:
-    """Refuse what is stored as numbers and means something else: text, cells, and empty arrays, of which only the shape
-    is stored.
+    """Refuse text, cells and empty arrays, which MATLAB stores as numbers, too; of empty arrays these are the shape.
 
     Raises:
-        NeuropilError: one of these.
+        NeuropilError: the array is one of these.
     """
     kind = _class(attributes)
     if kind is not None and kind not in _NUMBERS:
@@ -36,10 +35,10 @@ def check_numbers(attributes: Mapping[str, Any], path: str) -> None:
 
 
 def axes(shape: Sequence[int], path: str) -> list[str]:
-    """Names of the axes of an array that MATLAB has as y, x, z, c and stores turned around.
+    """Names of the axes, as stored, of an array that is y, x, z, c in MATLAB, which stores axes in reverse order.
 
     Raises:
-        NeuropilError: its third axis looks like colours or channels: nothing says which is which.
+        NeuropilError: its third axis looks like colours or channels, so that z and c are not clear.
 
     >>> axes((30, 6, 5), "a.mat/raw")
     ['z', 'x', 'y']
@@ -54,12 +53,16 @@ def axes(shape: Sequence[int], path: str) -> list[str]:
 
 
 def of_octave(dataset: Any) -> bool:
-    """Whether Octave has stored an array: as `value` of a group, turned around as MATLAB does."""
+    """Whether Octave stored the array: as `value` of a group, with reversed axes as in MATLAB."""
     return bool("OCTAVE_NEW_FORMAT" in dataset.parent.attrs and dataset.name.endswith("/value"))
 
 
 def check_version(container: str) -> None:
-    """Say so where a file that is no HDF5 is one of an older MATLAB."""
+    """Refuse a file of an older MATLAB version, which is no HDF5.
+
+    Raises:
+        NeuropilError: it is one.
+    """
     path = Path(container)
     if path.is_file() and path.open("rb").read(10).startswith(b"MATLAB 5.0"):
         raise NeuropilError(f"{container} is of a MATLAB before version 7.3; save it with '-v7.3'")

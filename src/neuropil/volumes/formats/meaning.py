@@ -1,4 +1,4 @@
-"""What stored numbers mean, where attributes say that it is not what they are: honoured, or refused by name."""
+"""Attributes that change the meaning of stored numbers, such as a sign or a scale: applied, or refused by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from neuropil.volumes.marks import is_marked
 from neuropil.volumes.volume import Index, Store, WrappedStore
 
 _PLAIN = {"scale_factor": 1.0, "add_offset": 0.0}
-"""By what netCDF multiplies stored numbers, and what it adds to them; with these nothing changes."""
+"""Scale and offset of netCDF, with the values that change nothing."""
 
 _BIG_DATA_VIEWER = re.compile(r"(?:.*/)?t\d{5}/s\d{2}/\d+/cells")
 _IMARIS = re.compile(r"(?:.*/)?ResolutionLevel \d+/TimePoint \d+/Channel \d+/Data")
@@ -24,12 +24,12 @@ _IMARIS = re.compile(r"(?:.*/)?ResolutionLevel \d+/TimePoint \d+/Channel \d+/Dat
 
 _SCALES = re.compile(r"(rescale|scl|data|value)?(slope|intercept|inter)|(data|value)?scal(e|ing)factor")
 _NOTHING = ("_FillValue", "missing_value", "valid_min", "valid_max", "valid_range")
-"""Attributes by which other programs change numbers, or leave some out, when they show them."""
+"""Attributes by which other programs scale values, or mark some as missing."""
 
 
 @dataclass(frozen=True, eq=False)
 class SignedStore(WrappedStore):
-    """Whole numbers whose sign is not the one of the stored type."""
+    """Integers stored as signed that mean unsigned ones, or the reverse."""
 
     meant: np.dtype[Any]
 
@@ -45,9 +45,9 @@ class SignedStore(WrappedStore):
 
 
 def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:
-    """An array with the numbers that its attributes mean.
+    """The array with the values that its attributes mean.
 
-    ``_Unsigned`` of netCDF says whether whole numbers have a sign, and BigDataViewer keeps uint16 as int16.
+    ``_Unsigned`` of netCDF says whether integers have a sign, and BigDataViewer stores uint16 as int16.
 
     Args:
         store: the array as stored.
@@ -55,15 +55,14 @@ def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:
         path: names the array in messages.
 
     Raises:
-        NeuropilError: as :func:`check_numbers`; a picture in colour; or an array of Imaris, which is larger than its
-            image.
+        NeuropilError: as :func:`check_numbers`; a picture in colour; or an array of Imaris, which is padded.
     """
     if is_marked(attributes):
         return store
     if _IMARIS.fullmatch(path):
         raise NeuropilError(
-            f"{path} is an array of Imaris, filled up with zeros to whole chunks and sized elsewhere in its file; save "
-            "it as OME-TIFF with Imaris or Fiji first"
+            f"{path} is an array of Imaris, padded with zeros to whole chunks, with its size elsewhere in the file; "
+            "save it as OME-TIFF with Imaris or Fiji first"
         )
     check_numbers(attributes, path)
     if "TRUECOLOR" in str(to_json(attributes.get("IMAGE_SUBCLASS"))):
@@ -73,8 +72,8 @@ def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:
     said = str(to_json(attributes.get("_Unsigned"))).lower()
     if _BIG_DATA_VIEWER.fullmatch(path):
         tell(
-            f"{path} is an array of BigDataViewer, which keeps uint16 as int16, and the size of its voxels in an XML "
-            "file next to it; where that is not there, give --voxel-size to `neuropil convert`"
+            f"{path} is an array of BigDataViewer, which stores uint16 as int16, and the voxel size in an XML file "
+            "next to it; if that file is missing, give --voxel-size to `neuropil convert`"
         )
         said = "true" if store.dtype.name == "int16" else said
     if sign and (sign, said) in (("u", "true"), ("i", "false")):
@@ -83,29 +82,29 @@ def as_meant(store: Store, attributes: Mapping[str, Any], path: str) -> Store:
 
 
 def check_numbers(attributes: Mapping[str, Any], path: str) -> None:
-    """Refuse an array whose numbers mean others than those that are stored.
+    """Refuse an array whose stored numbers must be converted before use.
 
     Raises:
-        NeuropilError: ``scale_factor``, ``add_offset`` or ``IMAGE_WHITE_IS_ZERO``, which would change them.
+        NeuropilError: ``scale_factor``, ``add_offset`` or ``IMAGE_WHITE_IS_ZERO`` would change the numbers.
     """
     for key, nothing in _PLAIN.items():
         value = to_json(attributes.get(key))
         if value is not None and value not in (nothing, [nothing]):
             raise NeuropilError(
-                f"{path} has the attribute {key} = {value}: its numbers are not those that are stored; write them "
-                "anew as they are meant, such as with xarray.open_dataset(…).to_netcdf(…)"
+                f"{path} has the attribute {key} = {value}: its stored numbers must be scaled, which is not done here; "
+                "apply it first, such as with xarray.open_dataset(…).to_netcdf(…)"
             )
     if to_json(attributes.get("IMAGE_WHITE_IS_ZERO")) not in (None, 0, [0], False):
-        raise NeuropilError(f"{path} has IMAGE_WHITE_IS_ZERO: 0 is white in it; write it anew with 0 for black")
+        raise NeuropilError(f"{path} has IMAGE_WHITE_IS_ZERO: 0 is white in it; save it again with 0 for black")
 
 
 def _tell_others(attributes: Mapping[str, Any], path: str) -> None:
-    """Say which attributes would give numbers another meaning elsewhere, and do not here."""
+    """Report attributes that other programs apply to the values, and that are not applied here."""
     for key in attributes:
         value, name = to_json(attributes[key]), re.sub("[_ -]", "", key).lower()
         value = value[0] if isinstance(value, list) and len(value) == 1 else value
         if key in _NOTHING and value == value:
-            tell(f"{path} has the attribute {key} = {value}, by which some voxels mean nothing; all are read alike")
+            tell(f"{path} has the attribute {key} = {value}, which marks some voxels as missing; all are read alike")
         number = isinstance(value, int | float) and value == value
         if number and _SCALES.fullmatch(name) and key not in _PLAIN and value != (0 if "int" in name else 1):
             tell(f"{path} has the attribute {key} = {value:g}, which is not applied; its numbers are read as stored")

@@ -20,9 +20,9 @@ from neuropil.volumes.volume import ArrayStore, Mode, Volume, arranged
 _MODES = {0: "bytes", 1: "int16", 2: "float32", 6: "uint16", 12: "float16"}
 _KNOWN_MODES = {*_MODES, 4}
 _STAMPS = {b"\x44\x44": "<", b"\x44\x41": "<", b"\x11\x11": ">"}
-"""Modes and stamps by which mrcfile finds the order of bytes."""
+"""Modes and machine stamps by which mrcfile finds the byte order."""
 _IMOD = 1146047817
-"""The stamp of IMOD, next to which its flags lie."""
+"""The stamp of IMOD, before its flags in the header."""
 _SIGNED, _STANDARD_ORIGIN, _HALF_BYTES = 1, 4, 16
 """Flags of IMOD: bytes are signed; the origin has the sign of the standard; a byte holds two values."""
 _ALIKE = 0.01
@@ -30,11 +30,10 @@ _ALIKE = 0.01
 
 
 def open_mrc(location: Location, mode: Mode = "r") -> Volume:
-    """A volume of electron microscopy or tomography, mapped; its header has Å.
+    """Open an MRC file as a memory map; lengths in its header are in Å.
 
-    Whole numbers are signed as MRC2014 has them, unless the header says otherwise: by a largest value beyond those of
-    their type, and of bytes by IMOD's flags. The place is that of the origin, else of the first column, row and
-    section.
+    Integers are signed, as in MRC2014, unless the header says otherwise: by a largest value beyond the signed type, or,
+    for bytes, by IMOD's flags. The position is that of ``origin``, else of ``nxstart``, ``nystart`` and ``nzstart``.
     """
     path = read_only_file(location, mode, "mrcfile")
     import mrcfile
@@ -61,19 +60,19 @@ def open_mrc(location: Location, mode: Mode = "r") -> Volume:
     metadata = _metadata(header, size, arrangement, path)
     if int(header.ispg) == 0 and int(header.mz) == 1 < array.shape[0] and metadata.voxel_size is not None:
         tell(
-            f"{path} is a stack of pictures, each {size[0]:g} nm deep by its header; if that is the depth of all of "
-            "them, give --voxel-size to `neuropil convert`"
+            f"{path} is a stack of pictures, each {size[0]:g} nm thick by its header; if that is the thickness of the "
+            "whole stack, give --voxel-size to `neuropil convert`"
         )
     _check_pixel(metadata, microscope, path)
     return Volume(path, arranged(ArrayStore(array), arrangement), metadata, "r")
 
 
 def _check_length(path: str) -> None:
-    """Refuse an extended header that is longer than the file: mrcfile would ask for that much memory first."""
+    """Refuse an extended header that is longer than the file: mrcfile would allocate memory for it."""
     with Path(path).open("rb") as file:
         head = file.read(216)
     if len(head) < 216:
-        return  # mrcfile says what is missing
+        return  # mrcfile reports it
     order = _STAMPS.get(head[212:214], "<")
     if struct.unpack_from(f"{order}i", head, 12)[0] not in _KNOWN_MODES:
         other = ">" if order == "<" else "<"
@@ -84,7 +83,7 @@ def _check_length(path: str) -> None:
 
 
 def _check_header(header: Any, path: str) -> None:
-    """Refuse values that are no plain numbers, and cells with other angles than right ones."""
+    """Refuse modes that are not read, and cells whose axes are not at right angles."""
     mode = int(header.mode)
     if mode not in _MODES or (mode == 0 and (_flags(header) or 0) & _HALF_BYTES):
         known = ", ".join(f"{number} ({name})" for number, name in _MODES.items())
@@ -96,20 +95,20 @@ def _check_header(header: Any, path: str) -> None:
 
 
 def _flags(header: Any) -> int | None:
-    """IMOD's flags; None without its stamp."""
+    """IMOD's flags; None in a file without its stamp."""
     stamp, flags = struct.unpack(f"{_order(header)}ii", header.extra2.tobytes()[40:48])
     return int(flags) if stamp == _IMOD else None
 
 
 def _order(header: Any) -> str:
-    """The order of bytes in a file, as struct and NumPy write it."""
+    """The byte order of a file, as struct and NumPy write it."""
     order = header.mode.dtype.byteorder
     return ("<" if sys.byteorder == "little" else ">") if order == "=" else str(order)
 
 
 def _signed(header: Any, dtype: np.dtype[Any], path: str) -> bool:
-    """Whether whole numbers are signed. Before MRC2014 bytes seldom were, and nothing said so; some microscopes keep
-    unsigned numbers of 16 bits as signed ones."""
+    """Whether integers are signed. Before MRC2014 most bytes were unsigned without saying so, and some microscopes
+    store unsigned 16-bit numbers as signed ones."""
     flags = _flags(header) if dtype == np.int8 else None
     if flags is not None:
         return bool(flags & _SIGNED)
@@ -119,12 +118,12 @@ def _signed(header: Any, dtype: np.dtype[Any], path: str) -> bool:
         tell(f"{path}: its header has values up to {most:g}, so its {what} are read as unsigned")
         return False
     if dtype == np.int8 and int(header.nversion) == 0 and not (least <= most and (least < 0 or least < most)):
-        tell(f"{path} does not say whether its bytes are signed; they are read as signed, as MRC2014 has it")
+        tell(f"{path} does not say whether its bytes are signed; they are read as signed, as in MRC2014")
     return True
 
 
 def _length(header: Any, axis: str) -> float:
-    """nm of a voxel along an axis; 0 where the header does not tell."""
+    """Voxel size along an axis in nm; 0 where the header does not say it."""
     count = int(header[f"m{axis}"])
     return float(header.cella[axis]) / count / 10 if count > 0 else 0.0
 
@@ -137,7 +136,7 @@ def _metadata(header: Any, size: list[float], arrangement: Arrangement, path: st
     flags = _flags(header)
     sign = -1 if flags is not None and not flags & _STANDARD_ORIGIN and int(header.nversion) == 0 else 1
     place = [sign * float(header.origin[axis]) / 10 for axis in "zyx"]
-    # These count sections, rows and columns, whichever axes they are.
+    # The starts count sections, rows and columns, whichever axes these are.
     first = arrangement.zyx([0] * (len(arrangement.stored) - 3) + [int(header[f"n{axis}start"]) for axis in "zyx"])
     starts = [n * one for n, one in zip(first or [0] * 3, size, strict=True)]
     if any(place) and any(starts) and any(abs(a - b) > _ALIKE * n for a, b, n in zip(place, starts, size, strict=True)):
@@ -154,7 +153,7 @@ def _listed(numbers: list[float]) -> str:
 
 
 def _microscope_pixel(file: Any) -> tuple[float, float] | None:
-    """nm of a pixel along y and x, as microscopes of FEI have it for each section; None where they say nothing."""
+    """Pixel size along y and x in nm, from the extended header of FEI microscopes; None where there is none."""
     if bytes(file.header.exttyp) not in (b"FEI1", b"FEI2"):
         return None
     with warnings.catch_warnings():
@@ -182,7 +181,7 @@ def _check_montage(file: Any, path: str) -> None:
 
 
 def _check_pixel(metadata: Metadata, microscope: tuple[float, float] | None, path: str) -> None:
-    """Refuse a header that has other pixels than the microscope, which wrote its own behind it."""
+    """Refuse a header with another pixel size than the extended header of the microscope."""
     if microscope is None:
         return
     told = " × ".join(f"{n:.4g}" for n in microscope)

@@ -1,4 +1,4 @@
-"""N5, which counts axes x, y, z in all its attributes."""
+"""N5 folders, whose attributes are in the order x, y, z."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from neuropil.volumes.metadata import JSON, Metadata
 from neuropil.volumes.volume import Mode, Store, Volume, arranged
 
 VERSION = "2.5.1"
-"""Of the specification; readers look for it at the top of a container."""
+"""Version of the specification; readers look for it in the root attributes of a container."""
 _TYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8")
 
 
 def open_n5(location: Location, mode: Mode = "r") -> Volume:
-    """A dataset of a container: the one named, or the only one."""
+    """Open a dataset of a container: the one named, or the only one."""
     check_local(location)
     name = location.array.strip("/")
     described = describe(location.container, name)
@@ -76,7 +76,7 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
     compression = described.values.get("compression")
     if isinstance(compression, Mapping) and compression.get("type") == "lz4":
         if mode == "r+":
-            raise NeuropilError(f"{path} is packed by LZ4, which is only read; convert it first")
+            raise NeuropilError(f"{path} is compressed by LZ4, which is read-only here; convert it first")
         kind = np.dtype(described.values["dataType"])
         block = tuple(described.values["blockSize"])
         store: Store = N5Store(location.container, name, tuple(shape), block, kind)
@@ -93,7 +93,7 @@ def open_n5(location: Location, mode: Mode = "r") -> Volume:
 
 
 def _layout(location: Location, name: str, mode: Mode) -> dict[str, Any]:
-    """The description of a local dataset without what TensorStore would refuse if another tool meant something else."""
+    """TensorStore options that hide attributes of other tools (resolution, units, axes), which it might refuse."""
     import tensorstore as ts
 
     described = describe(location.container, name)
@@ -121,20 +121,20 @@ def _finest(location: Location, name: str) -> dict[str, Any] | None:
 
 
 def list_n5(location: Location) -> dict[str, arrays.Listed]:
-    """Shape and dtype of every dataset of a local container, by name; a bucket does not tell."""
+    """Shape and dtype of every dataset of a local container, by name; empty for a bucket, which has no list."""
     check_local(location)
     return {} if location.remote else list_folder(location.container, describe)
 
 
 def stamp_n5(location: Location) -> Stamp:
-    """The stamp of the file that describes the dataset."""
+    """The stamp of the dataset's attributes.json."""
     return keys.stamp_described(location, ("attributes.json",))
 
 
 def create_n5(
     location: Location, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
 ) -> AbstractContextManager[Volume]:
-    """A new dataset."""
+    """Create a dataset."""
     kind = allowed(dtype, _TYPES, location)
 
     def make(container: str, array: str, pieces: tuple[int, ...]) -> Any:
@@ -148,7 +148,7 @@ def create_n5(
 
 
 def describe(container: str, name: str) -> Described | None:
-    """What describes a dataset of a name; None where there is none."""
+    """The metadata of a dataset, by container and name; None where there is no dataset."""
     found = keys.read_json(container, f"{name}/attributes.json" if name else "attributes.json")
     return Described("n5", found) if found is not None and "dimensions" in found else None
 
@@ -160,12 +160,12 @@ def _made_here(array: str) -> bool:
 
 
 def group_attributes(container: str, name: str) -> dict[str, Any] | None:
-    """Attributes of a group; None where it has none."""
+    """Attributes of a group; None where it has no attributes file."""
     return keys.read_json(container, f"{name}/attributes.json" if name else "attributes.json")
 
 
 def _arrays(container: str, name: str) -> list[Neighbour] | None:
-    """The datasets below a group; None in a bucket, which does not tell."""
+    """The datasets below a group; None in a bucket, which has no list."""
     if "://" in container:
         return None
     found = []
@@ -176,7 +176,7 @@ def _arrays(container: str, name: str) -> list[Neighbour] | None:
 
 
 def n5_attributes(metadata: Metadata, axes: int) -> dict[str, JSON]:
-    """What is stored in addition to the layout of an N5 dataset."""
+    """The attributes to store besides those of the N5 layout."""
     attributes = marked(metadata.to_attributes())
     attributes["axes"] = list("xyzc"[:axes])
     attributes["n5"] = VERSION

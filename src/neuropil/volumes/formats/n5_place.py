@@ -1,4 +1,4 @@
-"""Where an N5 dataset lies and how large its voxels are, as the programs that write N5 say it: axes x, y, z."""
+"""Voxel size, offset and axes of N5 datasets, from the attributes of the programs that write N5 (order x, y, z)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LAYOUT = ("dimensions", "blockSize", "dataType", "compression", "n5")
 """Attributes that describe how the dataset is stored."""
 
 _SPOKEN = ("axes", "pixelResolution", "transform", "downsamplingFactors", "multiscales", "scales", "multiScale")
-"""Attributes that are read here into others."""
+"""Attributes that are read here, and not kept in the metadata."""
 
 SIZED = (*SIZES, "pixelResolution", "transform", "downsamplingFactors")
-"""Attributes by which the voxel size of a dataset is known."""
+"""Attributes that give the voxel size of a dataset."""
 
 _ORDER = "xyz"
-"""In which N5 counts."""
+"""The order of axes in N5 attributes."""
 
 _BIG_DATA_VIEWER = re.compile(r"setup\d+(/timepoint\d+)?$")
 
@@ -34,7 +34,7 @@ _LEVEL = re.compile(r"s(\d+)")
 
 
 def made_here(values: Mapping[str, Any]) -> bool:
-    """Whether a dataset was written by neuropil; of version 0.1, which left no mark, by its axes and compression."""
+    """Whether neuropil wrote the dataset; version 0.1 left no mark and is recognised by axes and compression."""
     before = values.get("axes") == list("xyzc"[: len(values.get("dimensions", ()))])
     packed = values.get("compression")
     return is_marked(values) or (
@@ -43,7 +43,7 @@ def made_here(values: Mapping[str, Any]) -> bool:
 
 
 def _counts_z_first(values: Mapping[str, Any]) -> bool:
-    """Whether sizes and places are those of neuropil, z y x: it always writes ``pixelResolution``, too."""
+    """Whether voxel size and offset are in neuropil's order, z y x: it always writes ``pixelResolution``, too."""
     sizes = [key in values for key in ("voxel_size", "pixelResolution")]
     return is_marked(values) or (made_here(values) and sizes[0] == sizes[1] and "resolution" not in values)
 
@@ -55,17 +55,17 @@ def n5_metadata(
     names: Sequence[str | None] | None = None,
     finest: Callable[[], Mapping[str, Any] | None] = lambda: None,
 ) -> tuple[Arrangement, Metadata]:
-    """How a dataset is presented, and its metadata.
+    """The order of axes and the metadata of a dataset.
 
-    N5 counts x, y, z: ``resolution``, ``voxel_size``, ``offset``, ``units`` and ``axes`` are in the order of
-    ``dimensions``. COSEM's ``transform`` names its own axes. Levels of pyramids that do not say their size have that of
-    their group times their ``downsamplingFactors``. What neuropil adds is in its own order, z, y, x.
+    N5 is x, y, z: ``resolution``, ``voxel_size``, ``offset``, ``units`` and ``axes`` have the order of
+    ``dimensions``. COSEM's ``transform`` names its own axes. A pyramid level without a voxel size has that of its group
+    times its ``downsamplingFactors``. Attributes that neuropil writes are in its own order, z, y, x.
 
     Args:
         values: the attributes of the dataset.
         groups: those above it, the nearest first.
         path: names the dataset in messages.
-        names: of the axes as stored, in place of what the file says.
+        names: of the axes as stored, instead of those in the file.
         finest: reads the attributes of the dataset s0 of its group, if there is one.
 
     Raises:
@@ -98,29 +98,30 @@ def n5_metadata(
 
 
 def _file_names(own: Mapping[str, Any], path: str) -> Sequence[str | None] | None:
-    """Names of the axes in the order of ``dimensions``. Those of xarray count as NumPy does, the other way round.
+    """Names of the axes in the order of ``dimensions``; names of xarray are in NumPy's order, the reverse.
 
     Raises:
-        NeuropilError: it is not clear which way they count, or two of them contradict each other.
+        NeuropilError: it is not clear in which order they are, or two lists contradict each other.
     """
     plain = {key: value for key, value in own.items() if key != "_ARRAY_DIMENSIONS"}
     backwards = axis_names({"_ARRAY_DIMENSIONS": own.get("_ARRAY_DIMENSIONS")}, path)
     if backwards and (key := size_key(own)) is not None:
-        tell(f"{path} names its axes as NumPy counts them; its {key} {own[key]} is read as N5 counts, x first")
+        tell(f"{path} names its axes in NumPy's order; its {key} {own[key]} is read in N5's order, x first")
     found = agreed([axis_names(plain, path), backwards and backwards[::-1]], path)
     kinds = [kind(name) for name in found or () if kind(name) in "zyx"]
     other = next((key for key in plain if key != "axes" and about_axes(key, plain[key])), None)
     if other is not None and not backwards and kinds == list("zyx"):
         raise NeuropilError(
-            f"{path} has {other} {', '.join(map(str, found or ()))}, but N5 counts x first: whether N5 or NumPy has "
-            "counted them is not clear; give --axes of `neuropil convert`, or axes= of open_volume: xyz if it was NumPy"
+            f"{path} has {other} {', '.join(map(str, found or ()))}, but N5 counts x first: it is not clear whether "
+            "this is the order of N5 or of NumPy; give --axes of `neuropil convert`, or axes= of open_volume: xyz if "
+            "it is that of NumPy"
         )
     return found
 
 
 def _of_group(group: Group, own: Mapping[str, Any], groups: Sequence[Group], path: str) -> Group:
-    """A group as it speaks of the dataset: by its ``multiscales``, or of all; then its other arrays do not matter
-    where the dataset's own level is known."""
+    """A group with the voxel size that it gives this dataset: by its ``multiscales``, else by attributes for all its
+    arrays. Where the level of the dataset is known, the shapes of the other arrays do not matter."""
     for image in group.attributes.get("multiscales") or []:
         for level in image.get("datasets") or [] if isinstance(image, Mapping) else []:
             if level.get("path") == group.inside and "coordinateTransformations" in level:
@@ -134,7 +135,7 @@ def _of_group(group: Group, own: Mapping[str, Any], groups: Sequence[Group], pat
 
 
 def level_factors(own: Mapping[str, Any], groups: Sequence[Group], path: str) -> list[float] | None:
-    """By how much the dataset was made smaller: its own ``downsamplingFactors``, or its row of those of a group."""
+    """Downsampling factors of the dataset, x, y, z: its own ``downsamplingFactors``, or its row in those of a group."""
     found = own.get("downsamplingFactors")
     for group in groups if found is None else ():
         level = _LEVEL.fullmatch(group.inside.rpartition("/")[2])
@@ -149,7 +150,7 @@ def level_factors(own: Mapping[str, Any], groups: Sequence[Group], path: str) ->
 
 
 def _scaled(plain: Mapping[str, Any], own: Mapping[str, Any], groups: Sequence[Group], path: str) -> dict[str, Any]:
-    """Size and place of a level of a pyramid, by those of the finest level."""
+    """Voxel size and offset of a pyramid level, computed from those of the finest level."""
     factors, key = level_factors(own, groups, path), size_key(plain)
     levels = (image.get("datasets", []) for group in groups for image in group.attributes.get("multiscales") or [])
     if factors is None or key is None or any("transform" in level for some in levels for level in some):
@@ -176,7 +177,7 @@ def _of_finest(
     path: str,
     finest: Callable[[], Mapping[str, Any] | None],
 ) -> bool:
-    """Whether the voxel size that a level has itself is that of the finest one, as the level s0 of its group says."""
+    """Whether the voxel size stored with a level is that of the finest level, by comparison with s0 of its group."""
     factors, key = level_factors(own, groups, path), size_key(plain)
     if factors is None or key is None or set(factors) == {1.0} or "transform" in own:
         return False
@@ -191,8 +192,8 @@ def _of_finest(
             if all(abs(n - r * one) <= 1e-3 * n for n, r, one in zip(sizes, rate, whole, strict=True)):
                 return answer
         raise NeuropilError(
-            f"{told}, which fit that of s0 in its group ({whole}) neither with nor without these; correct it"
+            f"{told}; the voxel size of s0 ({whole}) agrees with it neither with nor without the factors; correct it"
         )
-    meant = "pixelResolution" in own and size_key(own) is None  # as n5-viewer defines it
+    meant = "pixelResolution" in own and size_key(own) is None  # n5-viewer defines it as that of the finest level
     tell(f"{told}: taken as the size of {'the finest level' if meant else 'its own voxels'}")
     return meant

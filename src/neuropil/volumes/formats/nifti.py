@@ -1,4 +1,4 @@
-"""NIfTI files, which count x, y, z."""
+"""NIfTI files, whose axes are x, y, z; read only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ALIKE = 0.01
 
 
 def open_nifti(location: Location, mode: Mode = "r") -> Volume:
-    """A NIfTI file, which counts x, y, z; turned axes are refused, and those counted backwards read as stored."""
+    """Open a NIfTI file. Rotated axes are refused; axes with a negative direction are read as stored."""
     path = read_only_file(location, mode, "nibabel")
     import nibabel
     from nibabel.imageglobals import LoggingOutputSuppressor
@@ -31,7 +31,7 @@ def open_nifti(location: Location, mode: Mode = "r") -> Volume:
 
     with damage_told(path), LoggingOutputSuppressor():
         image: Any = nibabel.load(path)
-        with ImageOpener(path) as opened:  # as stored: `load` repairs it
+        with ImageOpener(path) as opened:  # the header as stored: `load` corrects it
             header = type(image.header).from_fileobj(opened, check=False)
         forms = {"sform": header.get_sform(coded=True), "qform": header.get_qform(coded=True)}
         zooms = [float(n) for n in header["pixdim"][1:4]]
@@ -54,8 +54,8 @@ def open_nifti(location: Location, mode: Mode = "r") -> Volume:
 
 
 def _array(image: Any, path: str) -> npt.NDArray[Any]:
-    """The values: mapped where they are stored plainly, else whole, multiplied as the header says."""
-    scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)  # those of its header are gone once it is read
+    """The values: memory-mapped if stored plainly, else read whole, and scaled as the header says."""
+    scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)  # nibabel removes them from the header
     packed = path.lower().endswith(".gz")
     end = int(image.dataobj.offset) + prod(image.shape) * image.header.get_data_dtype().itemsize
     size = _unpacked_size(path, end) if packed else Path(path).stat().st_size
@@ -64,13 +64,13 @@ def _array(image: Any, path: str) -> npt.NDArray[Any]:
     if not scaled and not packed:
         return np.asanyarray(image.dataobj.get_unscaled())
     voxel = 8 if scaled else image.header.get_data_dtype().itemsize
-    expect_memory(prod(image.shape) * voxel, f"unpacking {path}", "store it without gzip and scl_slope")
+    expect_memory(prod(image.shape) * voxel, f"decompressing {path}", "store it without gzip and scl_slope")
     return np.asanyarray(image.dataobj if scaled else image.dataobj.get_unscaled())
 
 
 def _unpacked_size(path: str, most: int) -> int:
-    """Bytes in a packed file, read to its end, where its checksum stands: nibabel leaves it out. Of a larger one, more
-    than ``most``."""
+    """Decompressed size of a gzip file in bytes; for a larger one, some number above ``most``. It is read to the end to
+    verify the checksum there, which nibabel does not."""
     size = 0
     with gzip.open(path) as packed:
         while size <= most and (part := packed.read(1 << 22)):
@@ -79,26 +79,26 @@ def _unpacked_size(path: str, most: int) -> int:
 
 
 def _steps(forms: dict[str, npt.NDArray[Any]], zooms: list[float], path: str) -> list[float] | None:
-    """From one voxel to the next along z, y, x, by the forms of a header that count; None where none does.
+    """Signed steps between voxels along z, y, x, from the valid sform or qform; None where there is none.
 
     Raises:
-        NeuropilError: turned axes, or forms and `pixdim` that say different things.
+        NeuropilError: the axes are rotated, or sform, qform and `pixdim` contradict each other.
     """
     found = None
     for name, form in forms.items():
         matrix = form[:3, :3]
         diagonal = np.diag(matrix)
         if np.abs(matrix - np.diag(diagonal)).max() > 1e-3 * np.abs(matrix).max():
-            raise NeuropilError(f"expected axes x, y, z, got turned ones in the {name} of {path}; resample it")
+            raise NeuropilError(f"expected axes x, y, z, got rotated ones in the {name} of {path}; resample it")
         if any(abs(abs(a) - b) > _ALIKE * max(abs(a), b) for a, b in zip(diagonal, zooms, strict=True)):
             raise NeuropilError(
                 f"expected voxels of one size, got {np.abs(diagonal).tolist()} in the {name} and {zooms} in pixdim "
                 f"(x, y, z), in the header of {path}; correct one"
             )
         if found is not None and (np.sign(found) != np.sign(diagonal)).any():
-            raise NeuropilError(f"sform and qform of {path} lead different ways; correct one")
+            raise NeuropilError(f"sform and qform of {path} have different axis directions; correct one")
         if np.abs(form[:3, 3]).max() > 0 and found is None:
-            tell(f"{path}: the place in the scanner that its {name} gives is not used")
+            tell(f"{path}: the position in the scanner that its {name} gives is not used")
         found = diagonal
     return None if found is None else [float(n) for n in found[::-1]]
 

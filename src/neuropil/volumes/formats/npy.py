@@ -1,4 +1,4 @@
-"""NumPy files: one array, mapped, without metadata."""
+"""NumPy files (.npy): one memory-mapped array, without metadata."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAGIC = b"\x93NUMPY\x01\x00"
 
 
 def open_npy(location: Location, mode: Mode = "r") -> Volume:
-    """A NumPy file, mapped; z, y, x or c, z, y, x."""
+    """Open a NumPy file, memory-mapped; z, y, x or c, z, y, x."""
     path = location.whole_file()
     if not Path(path).is_file():
         raise NeuropilError(f"no such file: {path}")
@@ -35,7 +35,7 @@ def open_npy(location: Location, mode: Mode = "r") -> Volume:
 
 
 def _check_content(path: str) -> None:
-    """Refuse what NumPy would read in part, or call damaged: other files of its, objects, and several arrays."""
+    """Refuse archives (.npz), Python objects, and files with several arrays, of which NumPy would read only one."""
     with Path(path).open("rb") as file:
         if file.read(4) == b"PK\3\4":
             raise NeuropilError(f"expected one array, got an archive of arrays (.npz) in {path}; save the one you mean")
@@ -57,7 +57,7 @@ def _check_content(path: str) -> None:
 def create_npy(
     location: Location, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
 ) -> Iterator[Volume]:
-    """A new NumPy file, filled through a memory map; it has no room for metadata."""
+    """Create a NumPy file, filled through a memory map; it has no room for metadata."""
     path = location.whole_file()
     if metadata.to_attributes():
         tell(f"NPY holds no metadata: {path} is written without {', '.join(metadata.to_attributes())}")
@@ -70,13 +70,13 @@ def create_npy(
 
 
 def _allocate(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """A new file, mapped. Its header is filled with spaces up to 1,024 bytes: the mark, which every reader skips."""
+    """Create a mapped file. Its header is padded with spaces to 1,024 bytes, which is our mark; readers skip it."""
     head = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     text = str(head).encode("latin1")
     size = _HEADER - len(_MAGIC) - 2
     with file.open("wb") as opened:
         opened.write(_MAGIC + size.to_bytes(2, "little") + text.ljust(size - 1) + b"\n")
-        if hasattr(os, "posix_fallocate"):  # a map over a hole in a file would end the process where the disk is full
+        if hasattr(os, "posix_fallocate"):  # with a sparse file, a full disk would end the process (SIGBUS)
             os.posix_fallocate(opened.fileno(), _HEADER, math.prod(shape) * dtype.itemsize)
         else:
             opened.truncate(_HEADER + math.prod(shape) * dtype.itemsize)

@@ -1,4 +1,4 @@
-"""NRRD files, which count x, y, z."""
+"""NRRD files, whose axes are x, y, z; read only."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _FIELDS = (
     *("space", "space dimension", "space directions", "space origin", "space units", "spacings", "units", "labels"),
     *("kinds", "centerings", "axis mins", "axis maxs", "data file", "old min", "old max"),
 )
-"""Fields that say what voxels are and where; they are looked for in this spelling, and refused in another."""
+"""Fields that are read here; they are accepted in this spelling only."""
 
 
 def open_nrrd(location: Location, mode: Mode = "r") -> Volume:
-    """An NRRD file, which counts x, y, z; voxel size of its space directions, or of its spacings, and its place of the
-    space origin, or of where its axes begin (`axis mins`)."""
+    """Open an NRRD file. Voxel size from `space directions`, else `spacings`; position from `space origin`, else `axis
+    mins`."""
     path = read_only_file(location, mode, "nrrd")
     import nrrd
 
@@ -60,14 +60,14 @@ def open_nrrd(location: Location, mode: Mode = "r") -> Volume:
     if array.ndim == 3 and "c" in (names or []):
         raise NeuropilError(f"expected a volume z, y, x, got a section in colour, in {path}; make it grey")
     if "old min" in header or "old max" in header:
-        tell(f"{path} says that its values stand for others, from old min to old max; they are read as stored")
+        tell(f"{path} says that its values were scaled from old min to old max; they are read as stored")
     arrangement = arrange(array.shape, names, path)
     metadata = _metadata(header, arrangement, path)
     return Volume(path, arranged(ArrayStore(array), arrangement), metadata, "r")
 
 
 def _check_spelling(header: Any, path: str) -> None:
-    """Refuse fields in capitals, or two spellings of one: pynrrd would pass them over."""
+    """Refuse fields in capitals, and two spellings of one field: pynrrd would ignore them."""
     found: dict[str, str] = {}
     for key in header:
         known = next((one for one in _FIELDS if one.replace(" ", "") == key.replace(" ", "").lower()), None)
@@ -90,13 +90,13 @@ def _check_packing(header: Any, path: str) -> None:
 
 
 def _field(header: Any, name: str) -> Any:
-    """A field by its name, which may also be written without spaces; None where it is not there."""
+    """The value of a field, whose name may also be written without spaces; None where it is missing."""
     return header.get(name, header.get(name.replace(" ", "")))
 
 
 def _read(path: str) -> tuple[npt.NDArray[Any], Any]:
-    """The array as C counts, z y x, and the header. What is packed is unpacked as far as the header says: pynrrd would
-    unpack all of a file that holds more."""
+    """The array in C order, z y x, and the header. Data are decompressed only up to the size in the header: pynrrd
+    would decompress a longer file completely."""
     import nrrd
 
     with Path(path).open("rb") as file:
@@ -109,7 +109,7 @@ def _read(path: str) -> tuple[npt.NDArray[Any], Any]:
         skipped = [_field(header, name) for name in ("byte skip", "line skip")]
         if any(skipped):
             raise NeuropilError(
-                f"expected packed voxels from the start of the data, got a skip, in {path}; write it anew"
+                f"expected compressed voxels from the start of the data, got a skip, in {path}; save it again without"
             )
         named = _field(header, "data file")
         packed = file.read() if named is None else (Path(path).parent / named).read_bytes()
@@ -124,7 +124,7 @@ def _read(path: str) -> tuple[npt.NDArray[Any], Any]:
 
 
 def _check_one_file(path: str) -> None:
-    """Refuse voxels in several files, over whose names pynrrd would stumble."""
+    """Refuse voxels in several files, which pynrrd does not read correctly."""
     with Path(path).open("rb") as file:
         named = re.search(rb"^data ?file: *(LIST.*|.*%.*)$", file.read(_HEAD).partition(b"\n\n")[0], re.M | re.I)
     if named is not None:
@@ -133,13 +133,13 @@ def _check_one_file(path: str) -> None:
 
 
 def _check_data_file(path: str, named: str) -> None:
-    """Voxels that lie in a file of their own follow the rule of all formats: inside the folder, else asked for."""
+    """Refuse a data file outside of the folder, without ``--allow-outside``."""
     if named:
         check_inside(path, named, "the data file")
 
 
 def _kinds(header: Any) -> list[str]:
-    """The kind of each axis, as stored; where none is written, axes without a direction in space hold channels."""
+    """The kind of each axis, in stored order; where kinds are missing, axes without a space direction are channels."""
     if "kinds" in header:
         return [str(kind) for kind in header["kinds"]]
     directions = _field(header, "space directions")
@@ -150,7 +150,7 @@ def _kinds(header: Any) -> list[str]:
 
 
 def _names(ndim: int, header: Any, path: str) -> list[str] | None:
-    """Names of the axes, last stored one first: their labels, or x, y, z for those in space."""
+    """Names of the axes in C order: their labels, or x, y, z for those in space."""
     labels = [str(label).strip() for label in header.get("labels", [])]
     if any(labels):
         if len(labels) == ndim and all(kind(label) in "tczyx" for label in labels):
@@ -159,7 +159,7 @@ def _names(ndim: int, header: Any, path: str) -> list[str] | None:
             raise NeuropilError(
                 f"expected a label for each axis (x, y, z, or channel), got {labels}, in {path}; correct them there"
             )
-        tell(f"{path}: its labels {', '.join(labels)} are no names of axes that are known; read as x, y, z")
+        tell(f"{path}: its labels {', '.join(labels)} are not known names of axes; read as x, y, z")
     kinds = _kinds(header)
     space = iter("xyz")
     if len(kinds) != ndim:
@@ -197,7 +197,7 @@ def _metadata(header: Any, arrangement: Arrangement, path: str) -> Metadata:
 
 
 def _in_space(header: Any, arrangement: Arrangement, path: str) -> tuple[Any, Any]:
-    """Signed voxel size and place, z y x, of directions in space: each axis must lie along the one of its name."""
+    """Signed voxel size and position, z y x, from `space directions`; these must be parallel to the axes."""
     given = _field(header, "space directions")
     rows = [None if row is None or not np.isfinite(row).all() else np.asarray(row, float) for row in given][::-1]
     turned = arrangement.zyx(rows) if len(rows) == len(arrangement.stored) else None
@@ -221,7 +221,7 @@ def _plain(rows: Any) -> list[Any]:
 
 
 def _on_axes(header: Any, arrangement: Arrangement, path: str) -> tuple[Any, Any]:
-    """Signed voxel size and place, z y x, of axes that have a spacing, or a beginning and an end."""
+    """Signed voxel size and position, z y x, from `spacings`, or from `axis mins` and `axis maxs`."""
     spacings, mins, maxs = (_on_axis(header, name, arrangement) for name in ("spacings", "axis mins", "axis maxs"))
     given = [values for values in (spacings, mins, maxs) if values is not None]
     if not given:
@@ -255,7 +255,7 @@ def _on_axis(header: Any, name: str, arrangement: Arrangement) -> npt.NDArray[np
 
 
 def _spread(header: Any, arrangement: Arrangement, mins: Any, maxs: Any) -> Any:
-    """The spacing that beginnings and ends give: these are of cells, or of the middle of the first and the last one."""
+    """The spacing from `axis mins` and `axis maxs`, which are borders (cell) or centres (node) of the end voxels."""
     centred = arrangement.zyx(list(header.get("centerings", []))[::-1])
     if mins is None or maxs is None or centred is None or not set(centred) <= {"cell", "node"}:
         return None

@@ -1,4 +1,4 @@
-"""Files of a stack: which ones a pattern names, in which order, and whether numbers are missing."""
+"""Files of a stack: which ones match a pattern, in which order, and whether numbers are missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_pattern(text: str) -> bool:
 
 
 def section_files(pattern: str) -> tuple[str, ...]:
-    """The files that a pattern names, in the order in which a reader would count them; a file names itself."""
+    """The files that match a pattern, in natural order (2 before 10); a path of a file is that file."""
     place = Path(pattern)
     if place.is_file():
         return (pattern,)
@@ -44,7 +44,7 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def check_names(files: Sequence[str], pattern: str) -> None:
-    """Refuse a stack whose files are not all called alike but for their numbers, or of which numbers are missing.
+    """Refuse a stack whose names differ in more than their numbers, or in which numbers are missing.
 
     Raises:
         NeuropilError: names of another form, a number twice, or missing numbers without ``--allow-gaps``.
@@ -56,7 +56,7 @@ def check_names(files: Sequence[str], pattern: str) -> None:
         usual = max(forms.values(), key=len)
         other = next(names[0] for names in forms.values() if names is not usual)
         raise NeuropilError(
-            f"expected sections that are called alike, as {usual[0]}, got {other}, matched by {pattern}; "
+            f"expected sections with names like {usual[0]}, got {other}, matched by {pattern}; "
             "move it away, or write a pattern that leaves it out"
         )
     _check_capitals(files, pattern)
@@ -64,7 +64,7 @@ def check_names(files: Sequence[str], pattern: str) -> None:
     steps = [{b - a for a, b in pairwise(column)} for column in counted]
     regular = [step.pop() for step in steps if len(step) == 1]
     uneven = [column for column in counted if len({b - a for a, b in pairwise(column)}) > 1]
-    # Next to a number that rises evenly, one that jumps far is no count of sections, but a time or a place.
+    # Next to a number with even steps, one with large jumps does not count sections, but is a time or a position.
     uneven = [column for column in uneven if not regular or _span(column) <= 2 * len(column)]
     if not uneven:
         if min(regular, default=1) > 1:
@@ -80,7 +80,7 @@ def check_names(files: Sequence[str], pattern: str) -> None:
 
 
 def _check_capitals(files: Sequence[str], pattern: str) -> None:
-    """Refuse files next to the others that would match but for capital letters, such as those of ``.PNG``."""
+    """Refuse a folder with files that would match if capitals were ignored, such as those in ``.PNG``."""
     folder, form = Path(files[0]).parent, Path(pattern).name
     if not is_pattern(form) or is_pattern(str(Path(pattern).parent)):
         return
@@ -94,12 +94,12 @@ def _check_capitals(files: Sequence[str], pattern: str) -> None:
 
 
 def _step(column: Sequence[int]) -> int:
-    """The distance of which all others are multiples."""
+    """The greatest common divisor of all distances."""
     return gcd(*(b - a for a, b in pairwise(column)))
 
 
 def _span(column: Sequence[int]) -> int:
-    """Numbers from the first to the last, those that are missing too."""
+    """How many numbers there are from the first to the last, with the missing ones."""
     return (column[-1] - column[0]) // _step(column) + 1
 
 
@@ -110,7 +110,7 @@ def _counted(files: Sequence[str], pattern: str) -> list[list[int]]:
     rises and falls, as a channel or tile does, the order of the sections is not clear.
 
     Raises:
-        NeuropilError: it is not, or two files have the same numbers.
+        NeuropilError: the order is not clear, or two files have the same numbers.
     """
     changing: list[list[int]] = []
     for number in (r"\d+", r"\d+(?:\.\d+)?"):
@@ -127,7 +127,7 @@ def _counted(files: Sequence[str], pattern: str) -> list[list[int]]:
                 return counted
     raise NeuropilError(
         f"several numbers change in the names of {pattern}, and they do not rise together, from {files[0]} to "
-        f"{files[1]} to {files[-1]}; name the sections of one channel or tile, as z*_c0.png, or number them anew"
+        f"{files[1]} to {files[-1]}; name the sections of one channel or tile, as z*_c0.png, or renumber them"
     )
 
 
@@ -142,7 +142,7 @@ def _twice(files: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _ranges(numbers: Sequence[int], step: int) -> str:
-    """Numbers as a reader would list them: 3, 7–9, …"""
+    """A list of numbers as text: 3, 7–9, …"""
     parts: list[list[int]] = []
     for number in numbers:
         if parts and number == parts[-1][-1] + step:

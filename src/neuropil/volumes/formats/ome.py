@@ -1,4 +1,4 @@
-"""OME-Zarr: what a group says of its images, versions 0.4 and 0.5."""
+"""Metadata of OME-Zarr images, versions 0.4 and 0.5: axes, voxel size and position of the arrays of a group."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ome_images(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def finest_level(image: Mapping[str, Any]) -> str:
-    """The path of the array with the smallest voxels; the first one where scales say nothing."""
+    """The path of the array with the smallest voxels; the first one where there are no scales."""
 
     def voxel(dataset: Mapping[str, Any]) -> float:
         steps = dataset.get("coordinateTransformations") or ()
@@ -35,10 +35,10 @@ def finest_level(image: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class OmePlace:
-    """What a group says of one of its arrays.
+    """Axes and transformations that an OME group gives one of its arrays.
 
     Args:
-        axes: their names.
+        axes: names of the axes.
         units: one for each axis, None where none is given.
         steps: transformations, in the order in which they are applied.
     """
@@ -48,16 +48,16 @@ class OmePlace:
     steps: list[Mapping[str, Any]]
 
     def completing(self, own: Metadata, arrangement: Arrangement, path: str, placed: bool = False) -> Metadata:
-        """What the array says itself, and where it does not say its voxel size, what the group says of it.
+        """Add voxel size and position from the group where the array's own metadata lack them.
 
         Args:
-            own: of the array.
-            arrangement: how it is presented.
-            path: names it in errors.
-            placed: whether the array says where it begins, be it at zero.
+            own: metadata of the array.
+            arrangement: the order of its axes.
+            path: names the array in errors.
+            placed: whether the array stores its position, even if that is zero.
 
         Raises:
-            NeuropilError: as for :meth:`metadata`, or both say another voxel size or place.
+            NeuropilError: as :meth:`metadata`; array and group have different voxel sizes or positions.
         """
         told = self.metadata(replace(own, voxel_size=None, origin=None, shift=None), arrangement, path)
         if told.voxel_size is None:
@@ -76,7 +76,7 @@ class OmePlace:
         return sized
 
     def _check_place(self, own: Metadata, told: Metadata, path: str) -> None:
-        """Refuse an array that begins elsewhere than where the translation says; without one only it says where."""
+        """Refuse an array whose own position differs from the translation, if there is one."""
         places = [one.position or (0.0, 0.0, 0.0) for one in (own, told)]
         near = (abs(a - b) <= 1e-2 * n for a, b, n in zip(*places, own.voxel_size or (), strict=True))
         if any(step.get("type") == "translation" for step in self.steps) and not all(near):
@@ -87,10 +87,10 @@ class OmePlace:
             )
 
     def metadata(self, own: Metadata, arrangement: Arrangement, path: str) -> Metadata:
-        """Voxel size and place in nm, together with what the array itself carries.
+        """The metadata ``own`` with voxel size and position (nm) from the group.
 
         Raises:
-            NeuropilError: an unknown unit, or a transformation that is not of scale and translation.
+            NeuropilError: an unknown unit, or a transformation that is no scale, translation or identity.
         """
         scale, shift, known = [1.0] * len(self.axes), [0.0] * len(self.axes), False
         for step in self.steps:
@@ -122,10 +122,10 @@ class OmePlace:
 
 
 def ome_place(attributes: Mapping[str, Any], name: str) -> OmePlace | None:
-    """What a group's attributes say of an array below it, called ``name`` from there; None where they say nothing.
+    """What a group's attributes say about an array; None where they say nothing. ``name`` is relative to the group.
 
     Raises:
-        NeuropilError: they say two different things, or are of OME-Zarr 0.6 or later.
+        NeuropilError: they contradict each other, or are of OME-Zarr 0.6 or later.
     """
     found: OmePlace | None = None
     for image in ome_images(attributes):
@@ -150,8 +150,8 @@ def ome_place(attributes: Mapping[str, Any], name: str) -> OmePlace | None:
 
 
 def nearest_place(groups: Sequence[Group], path: str) -> OmePlace | None:
-    """What the nearest of the groups above an array says of it; None where none says anything. That others say
-    something else is told.
+    """What the nearest group above an array says about it; None where none says anything. Other groups that differ are
+    reported.
 
     Raises:
         NeuropilError: as :func:`ome_place`.
@@ -176,7 +176,7 @@ def _later(attributes: Mapping[str, Any], name: str) -> NeuropilError:
 
 
 def _axis_name(axis: Any) -> str:
-    """The name of an axis; its type where only that says what the axis is."""
+    """The name of an axis; its type if the name has no known meaning."""
     if not isinstance(axis, Mapping):
         return str(axis)
     name, known = str(axis.get("name")), str(axis.get("type"))
@@ -202,7 +202,7 @@ class Level:
         return cls(name, metadata.voxel_size or (1.0, 1.0, 1.0), (z, y, x), metadata.voxel_size is not None)
 
     def coarser(self, name: str, factors: Triple) -> Level:
-        """The next level, of which a voxel is ``factors`` of this one's.
+        """The next level, downsampled by ``factors`` (z, y, x).
 
         >>> Level("0", (30.0, 6.0, 6.0), (0.0, 0.0, 0.0), True).coarser("1", (1, 2, 2)).place
         (0.0, 3.0, 3.0)

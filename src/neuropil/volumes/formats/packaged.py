@@ -17,10 +17,10 @@ from neuropil.volumes.volume import ArrayStore, Mode, Volume, arranged, first_li
 
 
 def read_only_file(location: Location, mode: Mode, package: str) -> str:
-    """The path of a file that is there, to be read with a package that is installed.
+    """The path of a file, after checks that it exists, is only read, and that ``package`` is installed.
 
     Raises:
-        NeuropilError: to be written, not there, or without the package.
+        NeuropilError: a mode other than ``r``, no such file, or no such package.
     """
     path = location.whole_file()
     if mode != "r":
@@ -34,7 +34,7 @@ def read_only_file(location: Location, mode: Mode, package: str) -> str:
 
 @contextmanager
 def damage_told(path: str) -> Iterator[None]:
-    """Whatever a package stumbles over in a damaged file becomes one error."""
+    """Turn any exception of a package over a damaged file into a NeuropilError."""
     try:
         yield
     except NeuropilError:
@@ -44,18 +44,19 @@ def damage_told(path: str) -> Iterator[None]:
 
 
 def presented(path: str, array: Any, names: Sequence[str] | None, metadata: Metadata) -> Volume:
-    """An array in memory or mapped, with its axes turned to z, y, x."""
+    """A volume over an array in memory or a memory map, with its axes reordered to z, y, x."""
     arrangement = arrange(array.shape, names, path)
     return Volume(path, arranged(ArrayStore(array), arrangement), metadata, "r")
 
 
 def directed(metadata: Metadata, steps: Sequence[float], space: str, path: str) -> Metadata:
-    """The metadata with where the axes lead; an array that counts some backwards is read as stored, and has no place.
+    """Add the directions of the axes to metadata. With a negative direction voxels are read as stored, and the origin
+    is dropped.
 
     Args:
         metadata: as the file has it.
         steps: from one voxel to the next along z, y, x; negative where the file counts backwards.
-        space: what x, y and z of the space lead to, such as ``LPS`` or ``left-posterior-superior``; else + and -.
+        space: anatomical directions of x, y and z, such as ``LPS`` or ``left-posterior-superior``; else + and -.
         path: names the file in messages.
 
     >>> directed(Metadata(), (30, 6, 6), "LPS", "a.nrrd").extra
@@ -72,7 +73,7 @@ def directed(metadata: Metadata, steps: Sequence[float], space: str, path: str) 
     if backwards:
         tell(
             f"{path} counts {', '.join(backwards)} backwards; its voxels are read in the order in which they are "
-            "stored, and its place is not used"
+            "stored, and its position is not used"
         )
         metadata = replace(metadata, origin=None, shift=None)
     return replace(metadata, extra={**metadata.extra, DIRECTIONS: leads})

@@ -1,4 +1,4 @@
-"""Volumes that lie section by section in pages or files, each unpacked as a whole."""
+"""Volumes stored as pages or files of one section each, which are decompressed as a whole."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from neuropil.volumes.volume import Index, ReadOnlyStore
 
-_CACHE = 64 << 20  # bytes of unpacked pages kept, so that neighbouring small boxes do not unpack them again
+_CACHE = 64 << 20  # bytes of decompressed pages kept, so that neighbouring small boxes do not decompress them again
 
 
 class Pages:
-    """Pages of one shape `[y, x]`, unpacked by ``load(number)`` when they are needed; the last few are kept."""
+    """Pages of one shape `[y, x]`, read by ``load(number)`` when they are needed; the last few are kept."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], load: Callable[[int], npt.NDArray[Any]]) -> None:
         self.shape = shape
@@ -36,7 +36,7 @@ class Pages:
         return out
 
     def page(self, number: int) -> npt.NDArray[Any]:
-        """One page, whole; not to be written to."""
+        """One whole page; do not write to it: it is shared."""
         with self._lock:  # the file has one position
             page = self._kept.pop(number, None)
             if page is None:
@@ -54,8 +54,8 @@ class PagedStore(ReadOnlyStore):
     Args:
         lead: shape of the axes before y and x.
         pages: the pages, counted along these axes.
-        lossy: whether values were changed when they were packed.
-        file: what holds them all and is closed with the store; None where each page is a file.
+        lossy: whether compression may have changed values.
+        file: the file of all pages, closed with the store; None where each page is a file.
     """
 
     lead: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""PNG and JPEG files, through Pillow: values as they are stored, or refused."""
+"""Read PNG and JPEG files through Pillow: values as stored, never converted; other files are refused."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _INCH = 25.4e6  # nm
 
 @dataclass(frozen=True)
 class PictureHeader:
-    """What a file says of itself, before it is unpacked.
+    """The header of a picture, read without decompressing it.
 
     Args:
         shape: `[y, x]`.
         dtype: of the values.
-        mode: of Pillow; other than grey ones are colours.
-        pixel: nm along y and x, where it says so.
-        packed: its format, and of PNG the bits of a value.
-        lossy: whether values were changed when they were packed.
-        transparent: whether it says that pixels are transparent.
+        mode: of Pillow; all but the grey ones are colours.
+        pixel: nm along y and x; None where the file has no resolution.
+        packed: the file format, for PNG with the bits per value.
+        lossy: whether compression may have changed values.
+        transparent: whether the file has transparency.
     """
 
     shape: tuple[int, ...]
@@ -53,11 +53,11 @@ class PictureHeader:
 
 
 def look(file: str) -> PictureHeader:
-    """What a PNG or JPEG file says of itself.
+    """The header of a PNG or JPEG file.
 
     Raises:
-        NeuropilError: a palette, several pictures, 16-bit colours (Pillow would cut them), or a picture that is stored
-            turned.
+        NeuropilError: a palette, several pictures, 16-bit colours (Pillow would truncate them), or pixels that are
+            stored rotated or mirrored.
     """
     with _opened(file) as image:
         expect_memory(2 * image.width * image.height, f"a section of {file}", "it cannot be read here")
@@ -70,11 +70,15 @@ def look(file: str) -> PictureHeader:
 
 
 def read_picture(file: str) -> npt.NDArray[Any]:
-    """The values of such a file, `[y, x]`, or `[y, x, channel]` of colours."""
+    """The pixels of a PNG or JPEG file, `[y, x]`, or `[y, x, channel]` for colours.
+
+    Raises:
+        NeuropilError: as :func:`look`, or the file cannot be read.
+    """
     with _opened(file) as image:
         expect_memory(2 * image.width * image.height * len(image.getbands()), f"reading {file}", "read it elsewhere")
         image.load()
-        _check_upright(image, file)  # a PNG may say so behind its pixels
+        _check_upright(image, file)  # in a PNG the orientation may follow the pixels
         found = np.asarray(image)
         depth = _depth(file)
         if image.mode == "L" and depth in (2, 4):  # Pillow spreads them over 0 to 255
@@ -86,9 +90,9 @@ def read_picture(file: str) -> npt.NDArray[Any]:
 def _opened(file: str) -> Iterator[Any]:
     from PIL import Image
 
-    Image.MAX_IMAGE_PIXELS = None  # large sections are no bombs; what memory cannot hold is refused
+    Image.MAX_IMAGE_PIXELS = None  # Pillow takes large sections for decompression bombs; we check memory ourselves
     with readable(file), Image.open(file) as image:
-        if image.format == "TIFF":  # what its tags say is looked at where it is called so
+        if image.format == "TIFF":  # its tags are only checked under its own ending
             raise NeuropilError(f"expected a picture such as PNG, got TIFF, in {file}; let its name end in .tif")
         if image.mode == "P":
             raise NeuropilError(
@@ -109,21 +113,21 @@ def _opened(file: str) -> Iterator[Any]:
 def _check_upright(image: Any, file: str) -> None:
     from PIL import Image
 
-    turned = Image.Image.getexif(image).get(_ORIENTATION, 1)  # of the base: that of PNG would unpack the pixels
+    turned = Image.Image.getexif(image).get(_ORIENTATION, 1)  # of the base class: PNG's own decompresses the pixels
     if turned not in (0, 1):
         raise turned_away(turned, file)
 
 
 def turned_away(orientation: int, file: str) -> NeuropilError:
-    """The error for pixels that are to be turned or mirrored before they are shown."""
+    """The error for pixels that are stored rotated or mirrored (EXIF or TIFF orientation)."""
     return NeuropilError(
         f"expected pixels that are stored upright, got the orientation {orientation} (1 is upright), in {file}; "
-        "turn it and save it anew"
+        "rotate it and save it again"
     )
 
 
 def _depth(file: str) -> int:
-    """Bits of a value of PNG; 0 of other files."""
+    """Bits per value of a PNG; 0 for other files."""
     with Path(file).open("rb") as opened:
         head = opened.read(26)
     return head[24] if head.startswith(b"\x89PNG") and len(head) == 26 else 0

@@ -1,4 +1,4 @@
-"""Neuroglancer precomputed volumes, which count axes x, y, z."""
+"""Neuroglancer precomputed volumes, whose axes are x, y, z."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SHARD_BITS = 6  # 64 chunks of half a million voxels each in one file
 
 
 def open_precomputed(location: Location, mode: Mode = "r") -> Volume:
-    """The scale that is named, or the finest."""
+    """Open a scale of a volume: the one named, or the finest."""
     file, found = guarded_file(location, "", ("info",))
     info = _info(location)
     names = [scale["key"] for scale in info["scales"]]
@@ -84,7 +84,7 @@ def stamp_precomputed(location: Location) -> Stamp:
 def create_precomputed(
     location: Location, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
 ) -> AbstractContextManager[Volume]:
-    """A new volume of one scale."""
+    """Create a volume of one scale."""
     if location.array:
         raise NeuropilError(f"a precomputed volume is written as a whole; expected {location.container}")
     kind = allowed(dtype, _TYPES, location)
@@ -104,12 +104,12 @@ def _describe(container: str, name: str) -> Described | None:
 
 
 def _made_here(array: str) -> bool:
-    """Whether a volume was written by neuropil: of any version, since all leave attributes of their own."""
+    """Whether neuropil wrote the volume: every version stores its own attributes in the info file."""
     return isinstance((keys.read_json(array, "info") or {}).get(_KEY), Mapping)
 
 
 def _present(handle: Any, axes: int) -> Any:
-    """x, y, z, channel at an offset as [z, y, x] or [c, z, y, x] at 0."""
+    """A TensorStore x, y, z, channel with an offset as [z, y, x] or [c, z, y, x] from 0."""
     import tensorstore as ts
 
     inside = handle.T[0] if axes == 3 else handle.T
@@ -134,7 +134,7 @@ def precomputed_metadata(info: Mapping[str, Any], scale: Mapping[str, Any], path
     unknown = isinstance(ours, Mapping) and metadata.voxel_size is None
     size = None if unknown else parse_voxel_size(list(reversed(scale["resolution"])), "resolution")
     x, y, z = scale.get("voxel_offset", (0, 0, 0))
-    # The format always has an offset; whether one of zero was meant is kept next to it.
+    # The format always has an offset; our own attributes tell a stored origin of zero from a missing one.
     start = (int(z), int(y), int(x))
     origin = start if any(start) or metadata.origin is not None else None
     return replace(metadata, voxel_size=size, origin=origin, found_in="resolution of the info file")
@@ -146,14 +146,14 @@ def precomputed_info(metadata: Metadata, axes: int) -> dict[str, JSON]:
 
 
 def precomputed_axes(info: Mapping[str, Any]) -> int:
-    """3 or 4: volumes of one channel have no axis of channels, unless they were written here with one."""
+    """Number of axes, 3 or 4: volumes of one channel have no channel axis, unless neuropil wrote them with one."""
     ours = info.get(_KEY)
     written = ours.get(_AXES) if isinstance(ours, Mapping) else None
     return 4 if info.get("num_channels", 1) > 1 or written == "czyx" else 3
 
 
 def precomputed_resolution(metadata: Metadata) -> VoxelSize:
-    """Voxel size as x, y, z; the format wants one, so 1 nm where it is unknown."""
+    """Voxel size as x, y, z; 1 nm where it is unknown, because the format requires one."""
     z, y, x = metadata.voxel_size or (1.0, 1.0, 1.0)
     return (x, y, z)
 
@@ -167,15 +167,15 @@ def precomputed_offset(metadata: Metadata) -> Triple:
 def precomputed_spec(
     shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: tuple[int, ...], sharded: bool = False
 ) -> dict[str, Any]:
-    """What TensorStore makes a scale of. uint32 and uint64 volumes are segmentations, which Neuroglancer shows in
-    colours; all else is an image."""
+    """The TensorStore specification of a new scale. uint32 and uint64 volumes are segmentations, which Neuroglancer
+    shows in colours; all else is an image."""
     ids = len(shape) == 3 and dtype in (np.uint32, np.uint64)
     encoding: dict[str, Any] = {"encoding": "raw"}
     if ids:
         encoding = {"encoding": "compressed_segmentation", "compressed_segmentation_block_size": [8, 8, 8]}
     return {
         "driver": "neuroglancer_precomputed",
-        "store_data_equal_to_fill_value": True,  # others take an absent chunk for a fault
+        "store_data_equal_to_fill_value": True,  # other programs take a missing chunk for an error
         "multiscale_metadata": {
             "type": "segmentation" if ids else "image",
             "data_type": dtype.name,
@@ -193,7 +193,7 @@ def precomputed_spec(
 
 
 def _sharding(shape: tuple[int, ...], chunks: tuple[int, ...]) -> dict[str, Any]:
-    """How chunks are packed into files: neighbours together, up to 64 in one."""
+    """The sharding specification: up to 64 neighbouring chunks in one file."""
     bits = sum((-(-n // c) - 1).bit_length() for n, c in zip(shape, chunks, strict=True))
     inside = min(bits, _SHARD_BITS)
     return {

@@ -1,4 +1,4 @@
-"""Chunks of a precomputed volume that lie in files of their own: compressed as cloud-volume writes them, or absent."""
+"""Read precomputed chunks one by one, where TensorStore cannot: other encodings, compressed files, missing chunks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from neuropil.volumes.formats.decoders import NATIVE, decode_apart, find_decoder
 from neuropil.volumes.volume import Index, ReadOnlyStore, readable
 
 _CACHED = {"cache_pool": {"total_bytes_limit": 1 << 26}}
-"""Room for the lists of what lies where in shards."""
+"""Cache for the indices of shards, in bytes."""
 
 
 def _brotli(data: bytes) -> bytes:
@@ -45,18 +45,18 @@ _UNPACK: dict[str, Callable[[bytes], bytes]] = {
     "": bytes, ".gz": gzip.decompress, ".br": _brotli, ".zstd": _zstd, ".xz": lzma.decompress,
     ".bz2": bz2.decompress,
 }  # fmt: skip
-"""Endings that cloud-volume gives to compressed files."""
+"""Decompression by the endings that cloud-volume gives to compressed files."""
 
 
 @dataclass(frozen=True, eq=False)
 class ChunkFiles(ReadOnlyStore):
-    """The chunks of one scale as `[c, z, y, x]`, fetched one by one; none may be absent.
+    """The chunks of one scale as `[c, z, y, x]`, fetched one by one; missing ones are refused or reported.
 
     Args:
         container: folder or URL of the info file.
         info: what it holds.
         scale: the scale that is read.
-        ours: whether it was written here, where absent chunks are 0 and told.
+        ours: whether neuropil wrote the volume; then missing chunks are read as 0, and reported.
     """
 
     container: str
@@ -75,7 +75,7 @@ class ChunkFiles(ReadOnlyStore):
 
     @property
     def lossy(self) -> bool:
-        """Whether values were changed when they were packed."""
+        """Whether the encoding is lossy."""
         return is_lossy(self.scale)
 
     @property
@@ -101,7 +101,7 @@ class ChunkFiles(ReadOnlyStore):
         return np.asarray(whole[index].read().result())
 
     def _fetch_all(self, index: Index) -> Iterator[tuple[str, bytes | None]]:
-        """The chunks that an index touches, by name; None for one that is absent."""
+        """Name and content of the chunks that an index touches; None as content of a missing chunk."""
         grid, spans = chunk_grid(self.scale), []
         for part, line, size, chunk in zip(
             reversed(index[1:]), grid, self.scale["size"], self.scale["chunk_sizes"][0], strict=True
@@ -121,7 +121,7 @@ class ChunkFiles(ReadOnlyStore):
 
     @cached_property
     def _shards(self) -> Any:
-        """What finds chunks in shards, where they are packed into these."""
+        """A key-value store that finds chunks in shards; None for an unsharded scale."""
         import tensorstore as ts
 
         if self.scale.get("sharding") is None:
@@ -137,8 +137,8 @@ class ChunkFiles(ReadOnlyStore):
             there = [key for key in known if os.path.lexists(os.path.join(self.container, key))]
             if len(there) > 1:
                 raise NeuropilError(
-                    f"a chunk of {self.container} lies there as {there[0]} and as {there[1]}: which of them is meant "
-                    "is not clear; move those of one ending away"
+                    f"a chunk of {self.container} exists twice, as {there[0]} and as {there[1]}: it is not clear which "
+                    "one is meant; move those of one ending away"
                 )
             known = {key: known[key] for key in there}
         for key, unpack in known.items():
@@ -152,7 +152,7 @@ class ChunkFiles(ReadOnlyStore):
         return None
 
     def _plain_info(self) -> dict[str, Any]:
-        """The info file with this scale alone, in an encoding that TensorStore has."""
+        """The info file with this scale only, in an encoding that TensorStore knows."""
         scale = {key: value for key, value in self.scale.items() if key != "sharding"}
         if scale["encoding"] not in NATIVE:
             scale["encoding"] = "raw"
@@ -173,7 +173,7 @@ class ChunkFiles(ReadOnlyStore):
         return found.astype(self.dtype).tobytes("F")
 
     def _tell_absent(self, absent: list[str], found: int) -> None:
-        told = f"{len(absent)} of {len(absent) + found} chunks of {self.container} are absent, such as {absent[0]}"
+        told = f"{len(absent)} of {len(absent) + found} chunks of {self.container} are missing, such as {absent[0]}"
         if not self.ours and not gaps_allowed():
             raise NeuropilError(f"{told}; the format has no value for them; give --allow-gaps to read them as 0")
         tell(f"{told}; read as 0")
@@ -181,7 +181,7 @@ class ChunkFiles(ReadOnlyStore):
 
 @dataclass(frozen=True)
 class AxisNames(Sequence[str]):
-    """What the names of chunks say of one axis; none is made before it is asked for: there may be billions."""
+    """The part of the names of chunks for one axis, as a lazy sequence: there may be billions."""
 
     start: int
     size: int
@@ -201,7 +201,7 @@ class AxisNames(Sequence[str]):
 
 
 def chunk_grid(scale: Mapping[str, Any]) -> list[AxisNames]:
-    """What the name of a chunk says of each axis, x, y, z.
+    """The parts of the names of chunks, for each axis x, y, z.
 
     >>> scale = {"size": [5, 2, 1], "chunk_sizes": [[3, 2, 1]], "voxel_offset": [-1, 0, 0]}
     >>> [list(names) for names in chunk_grid(scale)]
@@ -212,7 +212,7 @@ def chunk_grid(scale: Mapping[str, Any]) -> list[AxisNames]:
 
 
 def morton(at: Sequence[int], grid: Sequence[int]) -> int:
-    """The number of a chunk in shards: the bits of its place along x, y, z in turn, as many as the grid needs.
+    """The compressed Morton code of a chunk: interleaved bits of its index along x, y, z, as many as the grid needs.
 
     >>> [morton(at, (4, 2, 1)) for at in ((1, 0, 0), (0, 1, 0), (2, 0, 0), (3, 1, 0))]
     [1, 2, 4, 7]
@@ -227,29 +227,29 @@ def morton(at: Sequence[int], grid: Sequence[int]) -> int:
 
 
 def is_lossy(scale: Mapping[str, Any]) -> bool:
-    """Whether the encoding of a scale has changed values: JPEG, and JPEG XL but for its highest quality."""
+    """Whether the encoding of a scale is lossy: JPEG, and JPEG XL below quality 100."""
     encoding, quality = scale.get("encoding"), scale.get("jxl_quality")
     return encoding == "jpeg" or (encoding == "jxl" and not (isinstance(quality, int | float) and quality >= 100))
 
 
 def check_encoding(container: str, info: Mapping[str, Any], scale: Mapping[str, Any]) -> None:
-    """Refuse an encoding that is not read here, or that has changed ids.
+    """Refuse an encoding that is not read here, or a lossy one for ids.
 
     Raises:
-        NeuropilError: as :func:`find_decoder`; a segmentation in JPEG or JPEG XL.
+        NeuropilError: as :func:`find_decoder`; a segmentation in a lossy encoding.
     """
     if info.get("type") == "segmentation" and is_lossy(scale):
         raise NeuropilError(
-            f"expected ids as they were, got a segmentation encoded by {scale['encoding']}, which changes them, in "
-            f"{container}; write it anew as compressed_segmentation"
+            f"expected lossless ids, got a segmentation encoded by {scale['encoding']}, which changes them, in "
+            f"{container}; write it as compressed_segmentation"
         )
     if scale["encoding"] not in NATIVE:
         find_decoder(scale["encoding"], container)
 
 
 def needs_files(container: str, scale: Mapping[str, Any], remote: bool) -> bool:
-    """Whether the chunks of a scale are fetched one by one: those of shards and of buckets, and local ones of which
-    some are compressed, absent, or encoded by other packages.
+    """Whether the chunks of a scale must be read by :class:`ChunkFiles`: in shards and buckets, or if local ones are
+    compressed, missing, or encoded by other packages.
 
     Raises:
         NeuropilError: a link that leads out of the container.
@@ -257,7 +257,7 @@ def needs_files(container: str, scale: Mapping[str, Any], remote: bool) -> bool:
     if not remote:
         folder = check_link(container, Path(container, scale["key"]))
         if scale.get("sharding") is not None and folder.is_dir():
-            list(keys.array_files(container, scale["key"]))  # shards are not read by name: none may be a link
+            list(keys.array_files(container, scale["key"]))  # refuses links: TensorStore would follow them
     if remote or scale.get("sharding") is not None or scale["encoding"] not in NATIVE:
         return True
     folder, grid = Path(container, scale["key"]), chunk_grid(scale)

@@ -1,4 +1,4 @@
-"""Missing chunks of an array: they are reported, and chunks under other names than described are refused."""
+"""Report missing chunks of an array, and refuse chunks whose names disagree with the metadata."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from neuropil.volumes.marks import is_marked
 from neuropil.volumes.volume import Index, Store, WrappedStore
 
 COUNTED = 100_000
-"""Files up to which those that are absent are counted when an array is opened; of more, each one when it is read."""
+"""Files up to which missing ones are counted when an array is opened; of more, each is looked for when it is read."""
 
 _LISTED = 2_000_000
-"""The same for chunks in the lists of shards."""
+"""The same for chunks in the indices of shards."""
 
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
 
 _ABSENT = 2**64 - 1
-"""Place and length of a chunk that a shard does not hold."""
+"""Offset and length in the index of a shard for a missing chunk."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class ChunkNames:
     """How the files of an array are named within its folder.
 
     Args:
-        shape: of the array, in the order of the numbers in these names.
-        part: what a file holds, a chunk or a shard.
-        between: what stands between the numbers of a file.
-        prefix: what stands before them.
-        turned: whether boxes count the axes the other way round.
+        shape: of the array, in the order of the numbers in the names.
+        part: shape of what a file holds, a chunk or a shard.
+        between: separator of the numbers in a name.
+        prefix: text before the numbers.
+        turned: whether boxes have the axes in reverse order.
 
     >>> names = ChunkNames((4, 9), (2, 3), "/", "c/")
     >>> names.of((1, 2)), names.index("c/1/2"), names.index("c/1/3"), names.other("1.2")
@@ -62,34 +62,34 @@ class ChunkNames:
         return self.prefix + self.between.join(map(str, index))
 
     def index(self, name: str) -> tuple[int, ...] | None:
-        """The numbers of a file; None where it is none of this array."""
+        """The chunk index in a file name; None for a file that is no chunk of this array."""
         if not name.startswith(self.prefix):
             return None
         return self._inside(name.removeprefix(self.prefix).split(self.between))
 
     def other(self, name: str) -> bool:
-        """Whether a file has the numbers of a chunk, but not in the way that is described."""
+        """Whether a file name has the numbers of a chunk, but another prefix or separator."""
         return self.index(name) is None and self._inside(re.split(r"[./]", re.sub(r"^c[./]", "", name))) is not None
 
     def beyond(self, name: str) -> bool:
-        """Whether a file has the name of a chunk that would lie outside of the array."""
+        """Whether a file has the name of a chunk outside of the array."""
         parts = name.removeprefix(self.prefix).split(self.between)
         known = name.startswith(self.prefix) and len(parts) == len(self.grid) and all(map(_NUMBER.fullmatch, parts))
         return bool(known) and self.index(name) is None
 
     def others(self, index: Sequence[int]) -> Iterator[str]:
-        """The other names that a chunk may have."""
+        """The names of a chunk with other prefixes or separators."""
         known = (prefix + between.join(map(str, index)) for prefix in ("", "c/", "c.") for between in "./")
         return (name for name in known if self.other(name))
 
     def touched(self, index: Index) -> Iterator[tuple[int, ...]]:
-        """The numbers of the files that hold what an index takes out of the array."""
+        """The chunk indices of the files that hold the voxels of an index."""
         parts = reversed(index) if self.turned else index
         spans = [part.indices(n)[:2] for part, n in zip(parts, self.shape, strict=True)]
         return product(*(range(a // c, -(-b // c)) for (a, b), c in zip(spans, self.part, strict=True)))
 
     def of_read(self, at: Sequence[int], index: Index) -> Index:
-        """Where what a file holds lies in what an index takes out of the array."""
+        """The position of a file's voxels in the array that is read by an index."""
         parts, shape = (index[::-1], self.shape) if self.turned else (index, self.shape)
         spans = []
         for part, n, c, i in zip(parts, shape, self.part, at, strict=True):
@@ -110,12 +110,12 @@ class Shards:
 
     Args:
         shape: of the array.
-        shard: shape of what a file holds.
+        shard: shape of a shard, which is one file.
         chunk: shape of one chunk.
         order: in which the axes of the array are stored.
-        at_end: whether a file ends, or begins, with the list of its chunks.
-        little: whether that list is little-endian.
-        checked: whether a checksum follows it.
+        at_end: whether the index of the chunks is at the end or at the beginning of a file.
+        little: whether the index is little-endian.
+        checked: whether a checksum follows the index.
     """
 
     shape: tuple[int, ...]
@@ -128,11 +128,11 @@ class Shards:
 
     @cached_property
     def expected(self) -> int:
-        """Chunks of the whole array."""
+        """Number of chunks of the whole array."""
         return math.prod(-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True))
 
     def inside(self, at: Sequence[int], index: Index) -> npt.NDArray[np.bool_]:
-        """Which chunks of a file hold what an index takes out of the array, in the order of its list."""
+        """Which chunks of a shard hold voxels of a box, in the order of the shard's index."""
         lines = []
         for axis in self.order:
             start, stop, _ = index[axis].indices(self.shape[axis])
@@ -141,22 +141,21 @@ class Shards:
         return np.asarray(reduce(np.logical_and.outer, lines)).ravel()
 
     def count(self, container: str, key: str, at: Sequence[int], index: Index) -> tuple[int, int]:
-        """Of the chunks of a file that hold what an index takes out of the array: how many are there, and how many
-        there should be.
+        """Of the chunks of a shard that hold voxels of a box: how many exist, and how many there should be.
 
         Raises:
-            NeuropilError: the file is too short for its list.
+            NeuropilError: the file is too short for its index.
         """
         inside = self.inside(at, index)
         size = 16 * inside.size + 4 * self.checked
         data = keys.read_end(container, key, size, self.at_end)
         if len(data) < size:
-            raise NeuropilError(f"cannot read {container}/{key}: it ends before its list of chunks; is it truncated?")
+            raise NeuropilError(f"cannot read {container}/{key}: it ends before its index of chunks; is it truncated?")
         pairs = np.frombuffer(data[: 16 * inside.size], "<u8" if self.little else ">u8").reshape(-1, 2)
         return int((inside & (pairs != _ABSENT).any(axis=1)).sum()), int(inside.sum())
 
     def listed(self, container: str, key: str, at: Sequence[int], index: Index) -> tuple[int, int]:
-        """The same for a file in a bucket, of which only the list is read."""
+        """The same for a file in a bucket, of which only the index is read."""
         import tensorstore as ts
 
         inside = self.inside(at, index)
@@ -178,7 +177,7 @@ class Shards:
 
 
 def find_shards(values: Mapping[str, Any], path: str) -> Shards | None:
-    """The shards of a Zarr 3 array by its description; None where each file is one chunk."""
+    """The sharding of a Zarr 3 array, from its metadata; None where each file is one chunk."""
     codecs, shape = list(values.get("codecs", ())), tuple(values["shape"])
     order = tuple(range(len(shape)))
     while codecs and codecs[0].get("name") == "transpose":
@@ -192,7 +191,7 @@ def find_shards(values: Mapping[str, Any], path: str) -> Shards | None:
     for axis, length in zip(order, how["chunk_shape"], strict=True):
         chunk[axis] = length
     if any(one.get("name") == "sharding_indexed" for one in how.get("codecs", [])):
-        tell(f"{path}: its shards hold shards, in which absent chunks are not counted; they have the fill value")
+        tell(f"{path}: its shards are nested; missing chunks are not counted in them, and have the fill value")
     listed = {one["name"]: one.get("configuration", {}) for one in how.get("index_codecs", [])}
     return Shards(
         shape, shard, tuple(chunk), order, how.get("index_location", "end") == "end",
@@ -201,22 +200,22 @@ def find_shards(values: Mapping[str, Any], path: str) -> Shards | None:
 
 
 def is_sparse(attributes: Mapping[str, Any]) -> bool:
-    """Whether an array was written here where there is tissue alone; of others absent chunks are told."""
+    """Whether neuropil wrote the array with a mask, so that chunks outside of the tissue are missing on purpose."""
     return is_marked(attributes) and "tissue" in attributes
 
 
 def watched(store: Store, container: str, name: str, names: ChunkNames, shards: Shards | None, path: str) -> Store:
-    """An array whose absent chunks are told: now, or where there are many files or in a bucket, when they are read.
+    """A store that reports missing chunks: now, or, for many files or in a bucket, when they are read.
 
     Args:
         store: the array, with its own axes.
         container, name: of the array.
         names: of its files.
-        shards: what these pack; None where each is one chunk.
+        shards: how files pack chunks; None where each is one chunk.
         path: names the array in messages.
 
     Raises:
-        NeuropilError: files are named otherwise than described, all or some, or as chunks of a larger array.
+        NeuropilError: the names of some or all files disagree with the metadata, or are those of a larger array.
     """
     if "://" in container or math.prod(names.grid) > COUNTED or (shards is not None and shards.expected > _LISTED):
         return WatchedStore(store, container, name, names, shards, path)
@@ -238,29 +237,29 @@ def watched(store: Store, container: str, name: str, names: ChunkNames, shards: 
         raise NeuropilError(_mixed(path, names, other))
     if not files and (other or stray):
         raise NeuropilError(
-            f"the description of {path} and its chunks disagree: none of its {expected} chunks is there under the name "
-            f"that the description gives, but {other or stray} is; correct the description"
+            f"the metadata of {path} and its chunks disagree: none of its {expected} chunks has the name that the "
+            f"metadata give, but there is {other or stray}; correct the metadata"
         )
     if beyond:
         told = f"{beyond} files of {path} have names of chunks beyond its shape, {names.shape}"
         if there < expected:
-            raise NeuropilError(f"{told}, and {expected - there} of its own are absent: correct its description")
-        tell(f"{told}, and are not read; if it was not made smaller, correct its description")
+            raise NeuropilError(f"{told}, and {expected - there} of its own are missing: correct its metadata")
+        tell(f"{told}, and are not read; if it was not made smaller, correct its metadata")
     if there < expected:
-        tell(f"{expected - there} of {expected} chunks of {path} are absent: their voxels are read as the fill value")
+        tell(f"{expected - there} of {expected} chunks of {path} are missing: their voxels are read as the fill value")
     return store
 
 
 def _mixed(path: str, names: ChunkNames, other: str) -> str:
     return (
-        f"chunks of {path} lie under two kinds of names, such as {names.of((0,) * len(names.grid))} and {other}: which "
-        "of them are meant is not clear; move those away that are not"
+        f"chunks of {path} have two kinds of names, such as {names.of((0,) * len(names.grid))} and {other}: it is not "
+        "clear which of them are meant; move the others away"
     )
 
 
 @dataclass(frozen=True, eq=False)
 class WatchedStore(WrappedStore):
-    """An array of so many files that each is looked for when it is read."""
+    """An array with many files, or in a bucket: missing chunks are looked for when they are read, and reported once."""
 
     container: str
     name: str
@@ -270,7 +269,7 @@ class WatchedStore(WrappedStore):
     _told: list[str] = field(default_factory=list)  # once
 
     def read(self, index: Index) -> npt.NDArray[Any]:
-        """In a bucket only chunks that have one value are looked for, as absent ones have it: each costs a request."""
+        """In a bucket only chunks of a single value are looked for, because missing ones are: each costs a request."""
         found = self.inner.read(index) if self.remote else None
         if found is None or not self._told:
             self._look(index, found)
@@ -285,12 +284,12 @@ class WatchedStore(WrappedStore):
         touched = self.names.touched(index) if found is None else self._of_one_value(index, found)
         absent = sum(self._absent(at, index) for at in touched)
         if absent and not self._told:
-            told = f"of the {math.prod(self.names.grid):,} chunks of {self.path} some that are read are absent"
+            told = f"of the {math.prod(self.names.grid):,} chunks of {self.path} some that are read are missing"
             self._told.append(told)
             tell(f"{told}: their voxels have the fill value")
 
     def _of_one_value(self, index: Index, found: npt.NDArray[Any]) -> Iterator[tuple[int, ...]]:
-        """The files of the chunks that have one value in what was read."""
+        """The files of the chunks that have a single value in ``found``."""
         chunks = self.names if self.shards is None else replace(self.names, part=self.shards.chunk)
         parts = ((at, found[chunks.of_read(at, index)]) for at in chunks.touched(index))
         plain = (at for at, part in parts if part.size and (part == part.flat[0]).all())
@@ -317,7 +316,7 @@ class WatchedStore(WrappedStore):
 
 @dataclass(frozen=True, eq=False)
 class WholeBlocks(WrappedStore):
-    """An N5 dataset whose blocks must hold all that is theirs: a reader would take the rest for the fill value.
+    """An N5 dataset that refuses blocks smaller than the metadata say: the rest would be read as the fill value.
 
     Args:
         inner: the dataset, with its own axes.
@@ -332,8 +331,7 @@ class WholeBlocks(WrappedStore):
     path: str
 
     def read(self, index: Index) -> npt.NDArray[Any]:
-        """In a bucket only blocks that may end too early are looked at, those with zeros at an end: each costs a
-        request."""
+        """In a bucket only blocks that end in zeros are checked, as short ones do: each check costs a request."""
         found = self.inner.read(index) if "://" in self.container else None
         for at in self.names.touched(index):
             if found is None or self._ends_in_zeros(found[self.names.of_read(at, index)]):
@@ -363,5 +361,5 @@ class WholeBlocks(WrappedStore):
         if len(head) == len(due) and any(n < most for n, most in zip(head.tolist(), due, strict=True)):
             raise NeuropilError(
                 f"expected {' × '.join(map(str, due))} voxels (x, y, z) in the block {key} of {self.path}, got "
-                f"{' × '.join(map(str, head.tolist()))}; write it anew"
+                f"{' × '.join(map(str, head.tolist()))}; write it again"
             )

@@ -1,4 +1,4 @@
-"""Stacks of PNG or TIFF files, one section each, named by a pattern and ordered as a reader would count them."""
+"""Stacks of PNG, JPEG or TIFF files, one section each, named by a pattern and ordered by their numbers."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _ALIKE = 0.01
 
 
 def open_sections(location: Location, mode: Mode = "r") -> Volume:
-    """The files that a pattern names, as `[z, y, x]`, in the order of their numbers. Their headers are read now, their
-    voxels when they are needed.
+    """Open the files that match a pattern, as `[z, y, x]`, in the order of their numbers. Headers are read now, voxels
+    when they are needed.
 
     Raises:
-        NeuropilError: no file, missing numbers (without ``--allow-gaps``), or files that are not alike.
+        NeuropilError: no file, missing numbers (without ``--allow-gaps``), or different sizes, types, origins, formats.
     """
     pattern = location.container
     if mode != "r":
@@ -77,10 +77,10 @@ def open_sections(location: Location, mode: Mode = "r") -> Volume:
 def create_sections(
     location: Location, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
 ) -> Iterator[Volume]:
-    """A new folder of sections, each written when all its voxels are there; booleans become uint8.
+    """Create a folder of sections, each written when all its voxels are known; booleans become uint8.
 
-    ``dir/s*.png`` makes ``dir/s0000.png`` and so on. The folder appears as a whole, and replaces only one that holds
-    such sections and nothing else.
+    ``dir/s*.png`` makes ``dir/s0000.png`` and so on. The folder appears when it is complete, and replaces only one that
+    holds nothing but such sections. A name without ``*`` makes one file, of one section.
     """
     pattern = Path(location.container)
     dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
@@ -105,8 +105,8 @@ def create_sections(
 
 @dataclass(frozen=True, eq=False)
 class SectionWriter:
-    """Sections that are being made. One is in memory from its first voxel until its last; one that is written again is
-    read back."""
+    """Store of a new stack. A section is in memory from its first written voxel to its last; to change one after that,
+    it is read back from its file."""
 
     folder: Path
     pattern: str
@@ -137,7 +137,7 @@ class SectionWriter:
             self.missing[z] = 0
 
     def finish(self) -> None:
-        """Write the sections of which some voxels were never written: these are 0."""
+        """Write the incomplete sections; voxels that were never written are 0."""
         for z in range(self.shape[0]):
             if self.missing.get(z) != 0:
                 _save(self._file(z), Path(self.pattern).suffix.lower(), self._section(z), self.metadata)
@@ -156,7 +156,7 @@ class SectionWriter:
 
 
 def stamp_sections(location: Location) -> Stamp:
-    """Name, size and time of every section."""
+    """Name, size and modification time of every section."""
     return stamp_files([Path(file) for file in section_files(location.container)])
 
 
@@ -187,18 +187,18 @@ def _check_target(pattern: Path, shape: Sequence[int], dtype: np.dtype[Any], met
 
 @dataclass(frozen=True)
 class Header:
-    """What one section says of itself.
+    """The header of one section.
 
     Args:
         shape: `[y, x]`.
         dtype: of its values.
         metadata: its own.
-        pixel: nm along y and x, where that is known.
-        number: which section it is by its OME-XML.
-        notes: what is to be told of it.
-        packed: its format, as Pillow has it, and the bits of a value; "" of TIFF.
-        lossy: whether values were changed when they were packed.
-        transparent: whether it says that pixels are transparent.
+        pixel: nm along y and x; None where that is not known.
+        number: its section number in OME-XML; None without one.
+        notes: messages about it, to print once for the stack.
+        packed: the file format as Pillow names it, for PNG with the bits per value; "" for TIFF.
+        lossy: whether compression may have changed values.
+        transparent: whether it has transparency.
     """
 
     shape: tuple[int, ...]
@@ -213,7 +213,7 @@ class Header:
 
 
 def _header(file: str, colour: Colour) -> Header:
-    """The header of a section, without unpacking it; one that did not change is not read again."""
+    """The header of a section, without its pixels; cached while the file does not change."""
     found = Path(file).stat()
     return _read_header(file, colour, found.st_size, found.st_mtime_ns)
 
@@ -238,7 +238,7 @@ def _read_header(file: str, colour: Colour, size: int, changed: int) -> Header:
 
 
 def _check_order(files: Sequence[str], numbers: Sequence[int | None], pattern: str) -> None:
-    """Refuse sections whose OME-XML has them in another order than their names."""
+    """Refuse sections whose order in OME-XML differs from that of their names."""
     known = [(n, file) for n, file in zip(numbers, files, strict=True) if n is not None]
     for (a, one), (b, other) in pairwise(known):
         if a >= b:
@@ -249,18 +249,20 @@ def _check_order(files: Sequence[str], numbers: Sequence[int | None], pattern: s
 
 
 def _check_alike(first: Header, other: Header, expected: str, file: str) -> None:
-    """Refuse a section that is not like the first: of another size, type, place, or size of voxels."""
+    """Refuse a section that differs from the first in size, dtype, format, origin or pixel size."""
     if (other.shape, other.dtype) != (first.shape, first.dtype):
         raise NeuropilError(
             f"expected sections of one size and type, {first.shape} {first.dtype} as {expected}, got {other.shape} "
             f"{other.dtype} in {file}"
         )
     if other.packed != first.packed:
-        raise NeuropilError(f"expected {first.packed} as {expected}, got {other.packed} in {file}; save them alike")
+        raise NeuropilError(
+            f"expected {first.packed} as {expected}, got {other.packed} in {file}; save all in one format"
+        )
     if (other.metadata.origin, other.metadata.shift) != (first.metadata.origin, first.metadata.shift):
         raise NeuropilError(
             f"expected sections that store one origin, {first.metadata.origin} as {expected}, got "
-            f"{other.metadata.origin} in {file}; remove them"
+            f"{other.metadata.origin} in {file}; remove the origins"
         )
     sizes: tuple[tuple[Any, Any], ...]
     sizes = ((first.metadata.voxel_size, other.metadata.voxel_size), (first.pixel, other.pixel))
@@ -281,7 +283,7 @@ def _load(file: str, colour: Colour) -> npt.NDArray[Any]:
         return tiff.read_section_voxels(file, colour)
     found = read_picture(file)
     if found.ndim == 3 and found.shape[2] == 2:
-        return np.asarray(found[..., 0])  # gray, and how opaque it is
+        return np.asarray(found[..., 0])  # gray and alpha
     return read_colours(found, colour) if found.ndim == 3 else found
 
 

@@ -1,4 +1,4 @@
-"""TIFF: uncompressed pages are memory-mapped, others are unpacked one page at a time."""
+"""TIFF files: uncompressed pages are memory-mapped, others are decompressed one page at a time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from neuropil.volumes.formats.tiff_pages import Stack, find_stack
 from neuropil.volumes.metadata import Metadata
 from neuropil.volumes.volume import ArrayStore, Mode, Volume, arranged, first_line, readable, writable
 
-_ASSOCIATED = 1  # of the tag ExtraSamples
+_ASSOCIATED = 1  # associated alpha in the tag ExtraSamples
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class MappedStore(ArrayStore):
 
 
 def open_tiff(location: Location, mode: Mode = "r") -> Volume:
-    """The pages of a file as `[z, y, x]`, or `[c, z, y, x]` where it says that it has channels."""
+    """Open the pages of a file as `[z, y, x]`, or `[c, z, y, x]` if its metadata name channels."""
     path = location.whole_file()
     if not Path(path).is_file():
         raise NeuropilError(f"no such file: {path}")
@@ -75,7 +75,7 @@ def open_tiff(location: Location, mode: Mode = "r") -> Volume:
 def create_tiff(
     location: Location, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
 ) -> Iterator[Volume]:
-    """A new uncompressed file, filled through a memory map; booleans become uint8. Its pages are its chunks."""
+    """Create an uncompressed file, filled through a memory map; booleans become uint8. Its pages are its chunks."""
     path = location.whole_file()
     if Path(path).is_dir():
         raise NeuropilError(f"cannot write {path}: it is a folder; choose another name")
@@ -97,7 +97,7 @@ def _allocate(file: Path, shape: Sequence[int], dtype: np.dtype[Any], metadata: 
         photometric="minisblack",
         metadata={**description(metadata), "axes": "CZYX"[-len(shape) :]},
     )
-    if hasattr(os, "posix_fallocate"):  # a map over a hole in a file would end the process where the disk is full
+    if hasattr(os, "posix_fallocate"):  # with a sparse file, a full disk would end the process (SIGBUS)
         with file.open("r+b") as opened:
             os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
     return mapped
@@ -110,10 +110,10 @@ class TiffSection:
     Args:
         page: its shape and type.
         metadata: its own.
-        pixel: nm along y and x, where that is known.
-        number: which section it is, where its OME-XML says so.
-        lossy: whether values were changed when they were packed.
-        transparent: whether it says that pixels are transparent.
+        pixel: nm along y and x; None where that is not known.
+        number: its section number in OME-XML; None without one.
+        lossy: whether compression may have changed values.
+        transparent: whether it has transparency.
     """
 
     page: Pages
@@ -125,10 +125,10 @@ class TiffSection:
 
 
 def read_section(path: str, colour: Colour) -> TiffSection:
-    """A file that is one section of a stack. Others that its OME-XML names are left alone.
+    """Read a file that is one section of a stack, without its pixels. Other files in its OME-XML are not opened.
 
     Raises:
-        NeuropilError: several pages.
+        NeuropilError: the file has several pages, or is damaged.
     """
     with _damage_told(path), closing(_parse(path, whole=False)) as file:
         stack = _one_section(file, path, colour)
@@ -138,7 +138,7 @@ def read_section(path: str, colour: Colour) -> TiffSection:
 
 
 def read_section_voxels(path: str, colour: Colour) -> npt.NDArray[Any]:
-    """The voxels of such a file, `[y, x]`."""
+    """The pixels of a file that is one section, `[y, x]`."""
     with _damage_told(path), closing(_parse(path, whole=False)) as file:
         return _pages(_one_section(file, path, colour), path).page(0)
 
@@ -152,7 +152,7 @@ def _one_section(file: Any, path: str, colour: Colour) -> Stack:
 
 @contextmanager
 def _damage_told(path: str) -> Iterator[None]:
-    """What tifffile logs about damage, and whatever its parser stumbles over, becomes one error."""
+    """Turn all exceptions of tifffile over a damaged file into one error, and silence its log."""
     logger = logging.getLogger("tifffile")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -168,8 +168,8 @@ def _damage_told(path: str) -> Iterator[None]:
 
 
 def _parse(path: str, whole: bool = True) -> Any:
-    """Open a file, with the others that its OME-XML names or without, and walk its list of pages to the end: a file
-    cut off loses the pages behind the cut."""
+    """Open a file (``whole``: with the other files in its OME-XML), and follow its list of pages to the end, because
+    tifffile reads a truncated file without its last pages."""
     import tifffile
 
     file = tifffile.TiffFile(path, is_ome=None if whole else False)
@@ -201,7 +201,7 @@ def _mapped(path: str, stack: Stack, mode: Mode) -> MappedStore:
 
 
 def _pages(stack: Stack, path: str) -> Pages:
-    """The pages of a stack, which may lie in other files, as OME-TIFF has them; all are looked at, none is unpacked."""
+    """The pages of a stack, also those in other files of an OME-TIFF; all headers are checked, no pixel is read."""
     pages = stack.pages
     absent = 0
     for number, page in enumerate(pages):
@@ -210,7 +210,7 @@ def _pages(stack: Stack, path: str) -> Pages:
         _check_page(page, pages[0].keyframe, number, path)
         absent += sum(_absent(page))
     if absent:
-        tell(f"{absent} tiles or strips of {path} are absent; they are read as {pages[0].keyframe.nodata}")
+        tell(f"{absent} tiles or strips of {path} are missing; they are read as {pages[0].keyframe.nodata}")
 
     def load(number: int) -> npt.NDArray[Any]:
         page = pages[number // stack.depth]
@@ -231,14 +231,14 @@ def _pages(stack: Stack, path: str) -> Pages:
 
 
 def _absent(page: Any) -> list[bool]:
-    """Whether each tile or strip of a page was left out, as GDAL does with empty ones."""
+    """Whether each tile or strip of a page is missing: GDAL does not write empty ones."""
     places = zip(page.dataoffsets, page.databytecounts, strict=True)
     return [start == 0 or (count == 0 and not page.is_contiguous) for start, count in places]
 
 
 @contextmanager
 def _opened(handle: Any) -> Iterator[None]:
-    """A file open for a while, as it was before."""
+    """Open a closed file, and close it again after the block."""
     closed = handle.closed
     if closed:
         handle.open()

@@ -1,4 +1,4 @@
-"""What a TIFF says of its values and its number of pages: honoured, or refused by name."""
+"""Check what a TIFF says about its values and pages, such as palettes, scales, orientation and order."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from neuropil.errors import NeuropilError, tell
 from neuropil.volumes.formats.base import Colour
 from neuropil.volumes.formats.pictures import turned_away
 
-_WHITE_IS_ZERO, _PALETTE = 0, 3  # of the tag PhotometricInterpretation
+_WHITE_IS_ZERO, _PALETTE = 0, 3  # values of the tag PhotometricInterpretation
 _FRAMES = ("shaped", "imagej")
-"""Kinds of tifffile whose pages are all taken to be like the first, which alone is looked at when a file is opened."""
+"""Kinds of files in which tifffile takes all pages to be like the first, and reads only its tags."""
 _ROLE = re.compile(r'role="(scale|offset)"[^>]*>\s*([-+.\deE]+)\s*<')
 _GROUND = {33550: "the size of pixels", 33922: "their place", 34264: "their place", 42113: "a value for no data"}
-"""Tags of GeoTIFF and GDAL."""
+"""Tags of GeoTIFF and GDAL that are reported, and what they mean."""
 _REDUCED_OR_MASK = 1 | 4  # bits of NewSubfileType
 _UNDEFINED = 4  # of SampleFormat
 _GRAYS = (_WHITE_IS_ZERO, 1, 2, _PALETTE)  # and RGB, which some write for a single value
 
 
 def check_counts(file: Any, series: list[Any], shape: Sequence[int], path: str) -> None:
-    """Refuse a file of more pages than its description has, or of fewer: one of both is wrong.
+    """Refuse a file with another number of pages than its image description says.
 
     Raises:
-        NeuropilError: they differ.
+        NeuropilError: the numbers differ.
     """
     kind = series[0].kind
     if any(one.is_multifile for one in series):
@@ -37,7 +37,7 @@ def check_counts(file: Any, series: list[Any], shape: Sequence[int], path: str) 
     if used < len(file.pages):
         raise NeuropilError(
             f"expected as many pages as its description ({kind}) has, {used}, got {len(file.pages)}, in {path}; "
-            "correct one, or save it anew"
+            "correct the description, or save the file again"
         )
     told = (file.imagej_metadata or {}).get("images") if file.is_imagej else None
     if isinstance(told, int) and told > math.prod(shape[:-2]):
@@ -48,11 +48,12 @@ def check_counts(file: Any, series: list[Any], shape: Sequence[int], path: str) 
 
 
 def check_values(file: Any, series: list[Any], path: str, colour: Colour) -> bool:
-    """Refuse values that are not grey ones as stored; whether 0 is white, and brightness was asked for.
+    """Refuse values that are not plain grey ones. Returns whether they must be inverted: 0 is white, and
+    ``colour="image"`` asks for brightness.
 
     Raises:
-        NeuropilError: a palette, pixels that are stored turned, other kinds of values, values that GDAL would scale, or
-            0 for white in anything but an image that is converted; pages that are not like the first.
+        NeuropilError: a palette; rotated or mirrored pixels; other kinds of values; a scale or offset of GDAL; 0 for
+            white without ``colour="image"``; pages that differ from the first.
     """
     key = series[0].keyframe
     pages = [page for one in series for page in ([one.keyframe] if one.kind in _FRAMES else one.pages)]
@@ -61,14 +62,14 @@ def check_values(file: Any, series: list[Any], path: str, colour: Colour) -> boo
     _check_order(pages, path)
     if key.sampleformat == _UNDEFINED:
         raise NeuropilError(
-            f"expected numbers, got values of an undefined kind (SampleFormat 4), in {path}; save it anew"
+            f"expected numbers, got values of an undefined kind (SampleFormat 4), in {path}; save it again as numbers"
         )
     described = key.tags.get("GDAL_METADATA")
     for role, value in _ROLE.findall("" if described is None else str(described.value)):
         if float(value) != (role == "scale"):
             raise NeuropilError(
-                f"{path} has the {role} {value} of GDAL: its numbers are not those that are stored; write them anew as "
-                "they are meant, with `gdal_translate -unscale`"
+                f"{path} has the {role} {value} of GDAL: its stored numbers must be scaled, which is not done here; "
+                "apply it first, with `gdal_translate -unscale`"
             )
     for tag, meaning in _GROUND.items():
         if tag in key.tags:
@@ -89,29 +90,29 @@ def check_values(file: Any, series: list[Any], path: str, colour: Colour) -> boo
         return False
     if colour != "image" or key.dtype.kind not in "bu":
         raise NeuropilError(
-            f"expected 0 to be black, got 0 for white, in {path}; `neuropil convert --type image` turns unsigned "
-            "values around; where they are ids or a mask, save them with 0 for black"
+            f"expected 0 to be black, got 0 for white, in {path}; `neuropil convert --type image` inverts unsigned "
+            "values; if they are ids or a mask, save them with 0 for black"
         )
     return True
 
 
 def _is_bool_of_tifffile(file: Any, key: Any, path: str) -> bool:
-    """Whether these are True and False as tifffile stores them: as 1 and 0, by default with 0 for white."""
+    """Whether these are booleans written by tifffile, which marks them as 0 for white by default."""
     if key.bitspersample != 1 or not (file.is_shaped or str(key.software).startswith("tifffile")):
         return False
-    tell(f"{path} says 0 for white, as tifffile has it of bool; 1 is read as True, as tifffile reads it")
+    tell(f"{path} says that 0 is white, as tifffile writes it for booleans; 1 is read as True, as in tifffile")
     return True
 
 
 def check_page(page: Any, first: Any, path: str) -> None:
-    """Refuse a page whose pixels are stored turned, or that is not like the first one: a reduced copy or a mask of
-    another, with another meaning of 0, or of another resolution.
+    """Refuse a page with rotated or mirrored pixels, a reduced copy or mask of another page, and a page that differs
+    from the first in the meaning of 0 or in resolution.
 
     Raises:
-        NeuropilError: it is.
+        NeuropilError: the page is one of these.
     """
     if page is None or page != page.keyframe:
-        return  # it has no tags of its own
+        return  # the page has no tags of its own
     orientation = page.tags.get("Orientation")
     if orientation is not None and orientation.value not in (0, 1):
         raise turned_away(int(orientation.value), path)
@@ -136,13 +137,13 @@ def _resolution(page: Any) -> tuple[float, float] | None:
     tags = [page.tags.get(f"{axis}Resolution") for axis in "XY"]
     if None in tags or not all(min(tag.value) > 0 for tag in tags):
         return None
-    per = 2.54 if getattr(page.tags.get("ResolutionUnit"), "value", 2) == 3 else 1.0  # as of an inch
+    per = 2.54 if getattr(page.tags.get("ResolutionUnit"), "value", 2) == 3 else 1.0  # from cm to inch
     x, y = (float(f"{tag.value[0] / tag.value[1] * per:.3g}") for tag in tags)
     return (x, y)
 
 
 def _check_order(pages: list[Any], path: str) -> None:
-    """Refuse pages that have numbers (PageNumber) in another order than they lie in."""
+    """Refuse pages whose numbers (tag PageNumber) are not in ascending order."""
     tags = [page.tags.get("PageNumber") for page in pages if page is not None and page == page.keyframe]
     numbers = [tag.value[0] for tag in tags if tag is not None and isinstance(tag.value, tuple)]
     if len(set(numbers)) == len(pages) and numbers != sorted(numbers):

@@ -1,4 +1,4 @@
-"""Metadata of TIFF files: our own JSON, and the voxel sizes that ImageJ and OME write."""
+"""Metadata of TIFF files: our own JSON, and the voxel sizes of ImageJ, OME and microscopes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Pixel = tuple[float, float]
 
 
 def read_metadata(file: Any, path: str) -> tuple[Metadata, Pixel | None]:
-    """The metadata of an open file: from the JSON of its image description, else a voxel size of OME or ImageJ; and
-    the size of its pixels, where that alone is known."""
+    """The metadata of an open ``tifffile.TiffFile``: a voxel size of OME or ImageJ, else the JSON of its image
+    description; and the pixel size, None where that is not known."""
     ome = read_ome(file, path)
     tags = [file.pages.first.tags.get(f"{axis}Resolution") for axis in "YX"]
     if ome:
@@ -42,10 +42,10 @@ def read_metadata(file: Any, path: str) -> tuple[Metadata, Pixel | None]:
 
 
 def _of_description(file: Any, tags: list[Any], path: str) -> tuple[Metadata, Pixel | None]:
-    """Metadata of the JSON of a description; and pixels as a microscope, or the resolution, has them."""
+    """Metadata from the JSON of the image description; pixel size from tags of a microscope, or the resolution."""
     described = parse_description(file.pages.first.description)
     found = Metadata.from_attributes(described, path)
-    # Of tifffile, in the words of ImageJ.
+    # tifffile may write ImageJ's keys into its JSON.
     of_imagej = found.voxel_size is None and {"spacing", "unit"} <= set(described)
     tell_unused({key: value for key, value in described.items() if not (of_imagej and key == "spacing")}, path)
     if of_imagej:
@@ -63,14 +63,14 @@ def _of_description(file: Any, tags: list[Any], path: str) -> tuple[Metadata, Pi
 
 
 def tell_pixel(pixel: Pixel | None, path: str) -> None:
-    """Say that the size of pixels is known and that of voxels is not; that of a screen or printer says nothing."""
+    """Report that the pixel size is known, but not the voxel size; sizes of screens and printers are ignored."""
     if pixel is not None and max(pixel) <= USUAL[1]:
         by = " × ".join(f"{n:.4g}" for n in pixel)
         tell(f"{path} has pixels of {by} nm (y, x), but no thickness of sections, so the size of a voxel is not known")
 
 
 def _microscope_pixel(file: Any, path: str) -> Pixel | None:
-    """What electron microscopes of FEI and Zeiss write into tags of their own; None where there is none."""
+    """Pixel size from the private tags of FEI and Zeiss microscopes; None where there is none."""
     if file.is_fei:
         scan = (file.fei_metadata or {}).get("Scan") or {}
         high, wide = (scan.get(f"Pixel{side}") for side in ("Height", "Width"))  # m
@@ -86,7 +86,7 @@ def _microscope_pixel(file: Any, path: str) -> Pixel | None:
 
 
 def _fractions(tags: list[Any]) -> Pixel | None:
-    """Units per pixel along y and x; None where the tags do not tell."""
+    """Units per pixel along y and x, from the resolution tags; None where they are missing or 0."""
     if None in tags:
         return None
     (up, over), (right, across) = (tag.value for tag in tags)
@@ -94,12 +94,12 @@ def _fractions(tags: list[Any]) -> Pixel | None:
 
 
 def description(metadata: Metadata) -> dict[str, JSON]:
-    """What goes into the image description besides what tifffile keeps there."""
+    """Our attributes for the image description, without the keys that tifffile uses."""
     return {key: value for key, value in marked(metadata.to_attributes()).items() if key not in RESERVED}
 
 
 def parse_description(text: str) -> dict[str, JSON]:
-    """The JSON object of an image description, without what tifffile keeps there; empty if it is something else.
+    """The JSON object of an image description, without the keys that tifffile uses; empty for any other text.
 
     >>> parse_description('{"shape": [2, 3, 4], "voxel_size": [30, 6, 6]}')
     {'voxel_size': [30, 6, 6]}
@@ -112,8 +112,7 @@ def parse_description(text: str) -> dict[str, JSON]:
 
 
 def made_here(path: Path) -> bool:
-    """Whether a TIFF file was written by neuropil; of version 0.1, which left no mark, where it has a voxel size or
-    another attribute of ours."""
+    """Whether neuropil wrote a TIFF file; version 0.1 left no mark and is recognised by its attributes."""
     import tifffile
 
     try:
@@ -125,8 +124,8 @@ def made_here(path: Path) -> bool:
 
 
 def _of_imagej(imagej: Mapping[str, Any], tags: list[Any], path: str) -> tuple[Metadata, Pixel | None]:
-    """ImageJ stores pixels per unit along y and x as fractions, and the spacing of sections in that unit; y and z may
-    have units of their own."""
+    """Voxel and pixel size of ImageJ, which stores pixels per unit along y and x as fractions, and the spacing of
+    sections in that unit; y and z may have units of their own."""
     names = [imagej.get(f"{axis}unit", imagej.get("unit")) for axis in "zy"] + [imagej.get("unit")]
     deep, high, wide = (nanometres(name, f"ImageJ's unit of {path}") for name in names)
     if any(key in imagej for key in ("xorigin", "yorigin", "zorigin")):

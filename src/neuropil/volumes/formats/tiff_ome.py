@@ -1,4 +1,4 @@
-"""OME-XML of TIFF files: which text counts, and whether the files that it names are the ones it means."""
+"""OME-XML of TIFF files: find and parse it, and check that the files it names are the right ones."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from neuropil.volumes.units import nanometres
 
 
 def read_ome(file: Any, path: str) -> str:
-    """The OME-XML that counts for a file: its description, or the companion file that this names; "" without one.
+    """The OME-XML of a file: its image description, or the companion file that this names; "" without OME-XML.
 
     Raises:
-        NeuropilError: a companion that is not there, or lies outside of the folder.
+        NeuropilError: the companion file does not exist, or lies outside of the folder.
     """
     text = str(file.pages.first.description)
     if not text[-10:].strip().endswith("OME>"):
@@ -32,10 +32,10 @@ def read_ome(file: Any, path: str) -> str:
 
 
 def parse_ome(text: str, path: str) -> ElementTree.Element:
-    """The Pixels of the one image that OME-XML describes.
+    """The Pixels element of the one image in OME-XML.
 
     Raises:
-        NeuropilError: it cannot be read, or describes several images, or none.
+        NeuropilError: the XML cannot be parsed, or describes several images, or none.
     """
     try:
         root = ElementTree.fromstring(text)
@@ -55,11 +55,11 @@ def parse_ome(text: str, path: str) -> ElementTree.Element:
 
 
 _TYPES = {"float": "f4", "double": "f8", "bit": "u1", "complex": "c8", "double-complex": "c16"}
-"""Types of OME that NumPy calls otherwise."""
+"""OME names of types that differ from NumPy's."""
 
 
 def check_content(text: str, dtype: np.dtype[Any], path: str) -> None:
-    """Refuse pages of another type than OME-XML says, and tell of a place that is not used.
+    """Refuse pages of another type than OME-XML says, and report a stage position, which is not used.
 
     Raises:
         NeuropilError: the types differ.
@@ -72,14 +72,14 @@ def check_content(text: str, dtype: np.dtype[Any], path: str) -> None:
     if any(
         plane.get(f"Position{axis}") not in (None, "0", "0.0") for plane in pixels.findall("{*}Plane") for axis in "XY"
     ):
-        tell(f"{path}: the place on the stage that its OME-XML gives is not used")
+        tell(f"{path}: the stage position that its OME-XML gives is not used")
 
 
 def section_number(text: str, path: str) -> int | None:
-    """The section that a file is, where OME-XML names a file for each; None where it says nothing of this file.
+    """The section number of a file, if OME-XML lists one file per section; None where it does not list this file.
 
     Raises:
-        NeuropilError: it names a channel or a time, too: the file is no section alone.
+        NeuropilError: the file is of a channel or time other than the first.
     """
     pixels, own = parse_ome(text, path), _identifier(text)
     files = list(_named(pixels))
@@ -96,7 +96,7 @@ def section_number(text: str, path: str) -> int | None:
 
 
 def check_files(text: str, path: str) -> None:
-    """Refuse a file that OME-XML names by another identifier (UUID) than it has itself: it was renamed or replaced."""
+    """Refuse files whose UUID differs from the one in OME-XML: they were renamed or replaced."""
     import tifffile
 
     expected: dict[str, str] = {}
@@ -118,14 +118,14 @@ def check_files(text: str, path: str) -> None:
 
 
 def _identifier(text: str) -> str | None:
-    """The UUID of the file that OME-XML lies in; that of a file whose OME-XML lies in a companion, too."""
+    """The UUID of the file that holds this OME-XML, or this reference to a companion file."""
     found = re.search(r"<(?:\w+:)?(?:OME|BinaryOnly)\b[^>]*\bUUID\s*=\s*[\"']([^\"']+)", text)
     return None if found is None else found[1]
 
 
 def ome_voxel_size(pixels: ElementTree.Element, path: str) -> tuple[VoxelSize | None, dict[str, float]]:
-    """Voxel size in nm, None unless all of it is known; and what is known by axis. PhysicalSizeZ, Y and X are in µm
-    where no unit is given."""
+    """Voxel size in nm, None unless known along all axes; and the known sizes by axis (``"ZYX"``). A PhysicalSize
+    without a unit is in µm."""
     known: dict[str, float] = {}
     for axis in "ZYX":
         size, unit = pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")
@@ -142,7 +142,7 @@ def ome_voxel_size(pixels: ElementTree.Element, path: str) -> tuple[VoxelSize | 
 
 
 def _named(pixels: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, str, str]]:
-    """Each piece of data that lies in a named file, with the name and the identifier of the file."""
+    """Each TiffData element with a file name, with that name and the UUID of the file."""
     for data in pixels.findall("{*}TiffData"):
         uuid = data.find("{*}UUID")
         if uuid is not None and uuid.get("FileName"):

@@ -1,4 +1,4 @@
-"""Which pages of a TIFF make a volume, and what their axes are called."""
+"""Find the pages of a TIFF that make a volume, and the names of their axes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neuropil.volumes.formats.base import Colour
 from neuropil.volumes.formats.colours import dtype_of, refuse_colours
 from neuropil.volumes.formats.tiff_checks import check_counts, check_values
 
-_LETTERS = {"Q": "q", "I": "q", "R": "q"}  # of tifffile: axes that a file does not name
+_LETTERS = {"Q": "q", "I": "q", "R": "q"}  # letters of tifffile for axes that a file does not name
 
 
 _LOSSY = (
@@ -28,14 +28,14 @@ class Stack:
     """Pages of one size and type.
 
     Args:
-        series: of tifffile, one after the other.
-        shape: of all, without the samples of colours.
+        series: the series of tifffile, one after the other.
+        shape: of all pages together, without the samples of colours.
         names: of its axes; None where the file names none.
         depth: sections in one page; more than one in volumetric TIFF.
         samples: ``(3,)`` or ``(4,)`` for colours, else empty.
-        colour: what colours mean.
-        dtype: in which pages are read.
-        inverted: whether 0 is white, so that values are turned around.
+        colour: how colours are read.
+        dtype: of the values that are read.
+        inverted: whether values must be inverted, because 0 is white.
     """
 
     series: list[Any]
@@ -49,14 +49,14 @@ class Stack:
 
     @property
     def mapped(self) -> bool:
-        """Whether the voxels lie in one piece, uncompressed, in the opened file."""
+        """Whether the voxels are contiguous and uncompressed in the opened file, so that they can be memory-mapped."""
         one = self.series[0]
         plain = len(self.series) == 1 and not self.samples and not self.inverted and one.dataoffset is not None
         return bool(plain and not one.is_multifile and all(one.keyframe.dataoffsets))
 
     @property
     def lossy(self) -> bool:
-        """Whether values may have been changed when they were packed, as JPEG does."""
+        """Whether the compression may be lossy, such as JPEG."""
         return any(one.keyframe.compression in _LOSSY for one in self.series)
 
     @property
@@ -66,10 +66,10 @@ class Stack:
 
 
 def find_stack(file: Any, path: str, colour: Colour) -> Stack:
-    """The one stack of pages in a file: one series, or several alike that were appended one by one.
+    """The one stack of pages in a file: one series, or several of one shape that were appended one by one.
 
     Raises:
-        NeuropilError: none, pages of several sizes, or colours that were not asked for.
+        NeuropilError: no page, pages of several sizes, or colours without ``colour``.
     """
     series = list(file.series)
     if not series:
@@ -109,9 +109,9 @@ def find_stack(file: Any, path: str, colour: Colour) -> Stack:
 
 
 def _axes(series: list[Any], path: str) -> tuple[list[str], list[int]]:
-    """Names and lengths of the axes of all series together: of pages appended one by one, z is their number."""
+    """Names and lengths of the axes of all series together; z counts pages that were appended one by one."""
     first = series[0]
-    as_written = first.kind == "shaped"  # by tifffile, with its shape: axes of length 1 are meant
+    as_written = first.kind == "shaped"  # tifffile stored the shape: axes of length 1 are meant
     axes, shape = list(first.get_axes(squeeze=not as_written)), list(first.get_shape(squeeze=not as_written))
     if len(series) > 1:
         while len(shape) > 2 and shape[0] == 1 and "S" not in axes[:1]:

@@ -1,4 +1,4 @@
-"""Stacks cut into image tiles, listed in a JSON file as TileDataset of PyTorch Connectomics has them."""
+"""Stacks of image tiles, listed in a JSON file in the form of PyTorch Connectomics' TileDataset."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from neuropil.volumes.volume import Index, Mode, ReadOnlyStore, Volume
 _NEEDED = ("image", "depth", "height", "width", "tile_size")
 _KNOWN = (*_NEEDED, "tile_st", "tile_ratio", "interpolation", "dtype", "background", "voxel_size", "origin")
 _DTYPES = ("uint8", "uint16", "uint32", "uint64")
-_IDLE = ("n_rows", "n_columns", "ndim")  # written by others, and told by the rest
+_IDLE = ("n_rows", "n_columns", "ndim")  # redundant keys that other programs write
 
 
 COUNTED = 100_000
-"""Tiles up to which those that are absent are counted when a stack is opened."""
+"""Tiles up to which missing ones are counted when a stack is opened."""
 
 
 @dataclass(frozen=True)
 class TileGrid:
-    """What the JSON file says."""
+    """The content of the JSON file: paths, size and order of the tiles."""
 
     sections: tuple[str, ...]
     """One path for each section, with ``{row}`` and ``{column}`` in it where there are several tiles."""
@@ -44,9 +44,9 @@ class TileGrid:
     ratio: float
     """Factor by which tiles are resized when they are read."""
     linear: bool
-    """Whether resizing makes new values between those of the voxels, as suits images; ids are only repeated."""
+    """Whether resizing interpolates linearly, for images; else the nearest voxel is taken, for ids."""
     background: int
-    """Value of tiles that are not there."""
+    """Value of missing tiles."""
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -71,12 +71,12 @@ class TileGrid:
 
 @dataclass(frozen=True, eq=False)
 class TileStore(ReadOnlyStore):
-    """Files, one tile each, of which the last few that were read are kept."""
+    """Store of tiles, one file each; the last few that were read are kept in memory."""
 
     tiling: TileGrid
     pages: Pages
     lossy: bool
-    """Whether values were changed when tiles were packed."""
+    """Whether the compression of the tiles may be lossy."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -106,7 +106,7 @@ class TileStore(ReadOnlyStore):
 
 
 def open_tiles(location: Location, mode: Mode = "r") -> Volume:
-    """The tiles that a JSON file lists, as `[z, y, x]`; one is looked at, the others are read when they are needed.
+    """Open the tiles that a JSON file lists, as `[z, y, x]`; one is read now, the others when they are needed.
 
     The file holds ``image`` (a path for each section, with ``{row}`` and ``{column}``), ``depth``, ``height``,
     ``width`` and ``tile_size`` (one number, or height and width). It may hold ``tile_st`` (first row and column in the
@@ -115,7 +115,7 @@ def open_tiles(location: Location, mode: Mode = "r") -> Volume:
     and ``origin``. Tiles in colour are ids as VAST exports them: 65536·R + 256·G + B.
 
     Raises:
-        NeuropilError: no such file, not of that form, no tile where it says, or one in another folder than its list
+        NeuropilError: no such file, another form, no tile exists, or a tile lies outside of the folder of the list
             without ``--allow-outside``.
     """
     path = Path(location.container)
@@ -125,7 +125,7 @@ def open_tiles(location: Location, mode: Mode = "r") -> Volume:
     tiling = _parse(values, path)
     found = next((f for n in range(min(_count(tiling), 10_000)) if Path(f := tiling.file(n)).is_file()), None)
     if found is None:
-        raise NeuropilError(f"no tile of {path} is there; the first would be {tiling.file(0)}")
+        raise NeuropilError(f"no tile of {path} exists; the first would be {tiling.file(0)}")
     check_inside(path, Path(found).absolute(), "a tile")
     _tell_absent(tiling, path)
     first, lossy = _load(found), _is_lossy(found)
@@ -140,7 +140,7 @@ def open_tiles(location: Location, mode: Mode = "r") -> Volume:
             return np.broadcast_to(np.asarray(tiling.background, dtype), extent)
         check_inside(path, Path(file).absolute(), "a tile")
         if _is_lossy(file) and not lossy:
-            raise NeuropilError(f"expected tiles packed without loss, as {found}, got JPEG or its like in {file}")
+            raise NeuropilError(f"expected lossless tiles, as {found}, got JPEG or another lossy format in {file}")
         tile = _resize(_fit(_ids(_load(file), file), dtype, file), tiling)
         if not all(a <= n <= most for a, n, most in zip(extent, tile.shape, tiling.tile, strict=True)):
             want = tiling.tile
@@ -155,7 +155,7 @@ def open_tiles(location: Location, mode: Mode = "r") -> Volume:
 
 
 def _tell_absent(tiling: TileGrid, path: Path) -> None:
-    """Count the tiles that are not there, and name sections of which none is: these are background."""
+    """Report how many tiles are missing, and the sections without any tile: they are background."""
     if _count(tiling) > COUNTED:
         return
     there = np.array([Path(tiling.file(n)).is_file() for n in range(_count(tiling))]).reshape(len(tiling.sections), -1)
@@ -164,11 +164,11 @@ def _tell_absent(tiling: TileGrid, path: Path) -> None:
     empty = np.flatnonzero(~there.any(axis=1)).tolist()
     told = f", all of section {', '.join(map(str, empty[:10]))}{' …' if len(empty) > 10 else ''}" if empty else ""
     absent = int((~there).sum())
-    tell(f"{absent} of {there.size} tiles of {path} are not there{told}; they are read as {tiling.background}")
+    tell(f"{absent} of {there.size} tiles of {path} are missing{told}; they are read as {tiling.background}")
 
 
 def stamp_tiles(location: Location) -> Stamp:
-    """Name, size and time of the list and of every tile that is there."""
+    """Name, size and modification time of the list and of every tile that exists."""
     path = Path(location.container)
     tiling = _parse(_read_json(path), path)
     return stamp_files([path, *(Path(tiling.file(number)) for number in range(_count(tiling)))])
@@ -204,7 +204,7 @@ def _parse(values: dict[str, Any], path: Path) -> TileGrid:
         tiling.file(0)
     except (KeyError, IndexError, ValueError, AttributeError):
         raise NeuropilError(f"expected paths with {{row}} and {{column}} in them, got {given[0]}, in {path}") from None
-    # Relative paths count from the file that names them, or from the current folder, as TileDataset has it.
+    # Relative paths count from the folder of the list, else from the working folder, as in TileDataset.
     near = replace(tiling, sections=tuple(str(path.parent / name) for name in given))
     return near if Path(near.file(0)).parent.is_dir() or not Path(tiling.file(0)).parent.is_dir() else tiling
 
@@ -237,7 +237,7 @@ def _positive(values: dict[str, Any], key: str, path: Path) -> int:
 
 
 def _is_lossy(file: str) -> bool:
-    """Whether values were changed when a tile was packed."""
+    """Whether the compression of a tile may be lossy."""
     if file.lower().endswith(tiff.FORMAT.suffixes):
         return tiff.read_section(file, "segmentation").lossy
     return look(file).lossy
@@ -251,7 +251,7 @@ def _load(file: str) -> npt.NDArray[Any]:
 
 
 def _ids(tile: npt.NDArray[Any], file: str) -> npt.NDArray[Any]:
-    """Grey values as they are, colours as ids; an image saved in colour is grey all the same."""
+    """Grey values as they are, colours as ids; :func:`_fit` makes ids of equal channels grey again."""
     if tile.ndim == 2:
         return tile
     if tile.ndim != 3 or tile.shape[2] not in (1, 3, 4):
@@ -276,7 +276,7 @@ def _fit(tile: npt.NDArray[Any], dtype: np.dtype[Any], file: str) -> npt.NDArray
 
 
 def _resize(tile: npt.NDArray[Any], tiling: TileGrid) -> npt.NDArray[Any]:
-    """The tile at another size, with its corner voxels kept."""
+    """The tile resized by ``tiling.ratio``, with its corner voxels aligned."""
     if tiling.ratio == 1:
         return tile
     for axis in (0, 1):

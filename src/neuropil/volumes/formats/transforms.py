@@ -1,4 +1,4 @@
-"""``transform`` of COSEM and ``pixelResolution`` of n5-viewer, as resolution, units and offset."""
+"""Convert ``transform`` (COSEM), ``pixelResolution`` (n5-viewer), ``dimension_units`` to resolution, units, offset."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def size_key(plain: Mapping[str, Any] | None) -> str | None:
 
 
 def in_words(values: Mapping[str, Any], order: Sequence[str], path: str) -> dict[str, Any]:
-    """Attributes with a ``transform`` or ``pixelResolution`` as resolution, units and offset.
+    """Attributes with ``transform``, ``dimension_units``, ``pixelResolution`` converted to resolution, units, offset.
 
-    A transform names its own axes; ``dimension_units`` has a size and a unit for each. ``pixelResolution`` counts x, y,
-    z in N5; elsewhere it is used where all three are the same, and else left, to be told.
+    A transform names its own axes; ``dimension_units`` has a size and a unit for each axis. ``pixelResolution`` is x,
+    y, z in N5; elsewhere it is used only if its three numbers are equal, and else reported later.
 
     Args:
         values: of an array or group.
@@ -68,7 +68,7 @@ def _by_transform(
 
 
 def _by_dimension_units(units: Sequence[Any]) -> dict[str, Any]:
-    """What TensorStore and Neuroglancer say of each axis, such as ``4 nm``, or nothing.
+    """Resolution and units from TensorStore's and Neuroglancer's ``dimension_units``, such as ``4 nm``.
 
     >>> _by_dimension_units(["40 nm", "4 nm", "nm"])
     {'resolution': [40.0, 4.0, 1.0], 'units': ['nm', 'nm', 'nm']}
@@ -86,10 +86,10 @@ def _numbers(value: Any) -> list[Any]:
 
 
 def turned(transform: Mapping[str, Any], order: Sequence[str], path: str) -> dict[str, Any]:
-    """The numbers of a transform, which names its own axes, in another order.
+    """Resolution, offset and units of a transform, which names its own axes, in the given order of axes.
 
     Raises:
-        NeuropilError: other axes than z, y, x and some more.
+        NeuropilError: z, y or x is missing among its axes, or lists have other lengths.
 
     >>> turned({"axes": ["z", "y", "x"], "scale": [40, 5, 4], "translate": [0, 0, 8]}, "xyz", "a.n5/s0")
     {'resolution': [4, 5, 40], 'offset': [8, 0, 0]}
@@ -104,7 +104,7 @@ def turned(transform: Mapping[str, Any], order: Sequence[str], path: str) -> dic
 
 
 def level_transform(group: Group) -> Mapping[str, Any] | None:
-    """The transform that the ``multiscales`` of a group give an array below it, as COSEM has them; None without one."""
+    """The transform of an array in the ``multiscales`` of a group, as COSEM writes them; None without one."""
     images = to_json(group.attributes.get("multiscales"))
     for image in images if isinstance(images, list) else []:
         for level in (image.get("datasets") or []) if isinstance(image, Mapping) else []:
@@ -117,8 +117,7 @@ def level_transform(group: Group) -> Mapping[str, Any] | None:
 def named_axes(
     own: Mapping[str, Any], found: Sequence[str | None] | None, groups: Sequence[Group], path: str
 ) -> list[str]:
-    """In which order the sizes of an array are: that of its axes z, y, x, by the names that are found for it, or by
-    those of the nearest group or transform."""
+    """The order of z, y, x in an array: by its axis names, else by those of the nearest group or transform."""
     several = [found, axis_names(own, path), _transformed(own)]
     several += [names for one in groups for names in (axis_names(one.attributes, path), _transformed(one.attributes))]
     for names in filter(None, several):
@@ -129,7 +128,7 @@ def named_axes(
 
 
 def _transformed(values: Mapping[str, Any]) -> list[str] | None:
-    """The axes of a transform, which are those of the array where it counts as NumPy does."""
+    """The axes of a transform in NumPy's order (reversed if its ``order`` is F); None without a transform."""
     transform = to_json(values.get("transform"))
     if not isinstance(transform, Mapping) or "scale" not in transform:
         return None
@@ -144,14 +143,14 @@ def spoken(
     axes: int,
     path: str,
 ) -> tuple[dict[str, Any], list[Group]]:
-    """Attributes of an array that counts as NumPy does, and of the groups above it, with transforms in the words of
-    others. Where nothing else names the axes of the array, its transform does.
+    """Apply :func:`in_words` to the attributes of an array in NumPy's order, and to those of its groups. Where nothing
+    else names the axes of the array, its transform does.
 
     Args:
-        own: of the array.
-        groups: above it, the nearest first.
-        named: names of its axes that are kept elsewhere.
-        axes: their number.
+        own: attributes of the array.
+        groups: above the array, the nearest first.
+        named: names of its axes that are stored elsewhere.
+        axes: number of axes.
         path: names the array in messages.
     """
     order = named_axes(own, named, groups, path)

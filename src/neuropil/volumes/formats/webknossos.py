@@ -1,4 +1,4 @@
-"""The datasource-properties.json of WEBKNOSSOS, which says how large the voxels of the arrays below its folder are."""
+"""Voxel size and axes of WEBKNOSSOS layers, from the datasource-properties.json in a folder above the array."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from neuropil.volumes.formats.groups import Group
 
 _FILE = "datasource-properties.json"
 _ABOVE = 3
-"""Folders above an array that are looked into."""
+"""Number of folders above an array that are searched."""
 
 
 def layer_of(container: str, name: str, shape: Sequence[int], numpy: bool) -> Iterator[Group]:
-    """What the file says of an array, as a group above it would: its size, and the order of its axes. That only a part
-    of it holds voxels (its bounding box) is told.
+    """Voxel size and order of axes of an array, as attributes of a group above it. A bounding box smaller than the
+    array is reported.
 
     Args:
         container, name: of the array.
         shape: of the array as stored.
-        numpy: whether axes count as in Zarr, where WEBKNOSSOS keeps c, x, y, z; else as in N5.
+        numpy: whether axes are in NumPy's order, as in Zarr, where WEBKNOSSOS stores c, x, y, z; else in that of N5.
     """
     if keys.in_folder(container):
         place = Path(container, name).absolute()
@@ -45,7 +45,7 @@ def layer_of(container: str, name: str, shape: Sequence[int], numpy: bool) -> It
 
 
 def _attributes(found: Mapping[str, Any], inside: str, shape: Sequence[int], numpy: bool) -> dict[str, Any]:
-    """A transform, and names of axes; empty where the array is none of its layers."""
+    """A transform, and names of axes; empty where no layer of the file is this array."""
     scale = found.get("scale")
     scale = scale if isinstance(scale, Mapping) else {"factor": scale}
     layer = next((one for one in found.get("dataLayers", []) if one.get("name") == inside.split("/")[0]), None)
@@ -71,7 +71,7 @@ def _attributes(found: Mapping[str, Any], inside: str, shape: Sequence[int], num
 
 
 def _tell_box(box: Any, factors: Sequence[float], lengths: Mapping[str, int], inside: str) -> None:
-    """Say which part of an array holds voxels, where that is not all of it; the box counts voxels of mag 1."""
+    """Report the bounding box of the data, in voxels of mag 1 in the file, where it is smaller than the array."""
     if not isinstance(box, Mapping) or not {*"xyz"} <= set(lengths):
         return
     ends = [(n, n + box[side]) for n, side in zip(box["topLeft"], ("width", "height", "depth"), strict=True)]
@@ -90,7 +90,7 @@ def _path(mag: Mapping[str, Any]) -> str:
 
 
 def _factors(name: str) -> list[int] | None:
-    """The mag that a folder is called by.
+    """The mag (downsampling factors x, y, z) in the name of a folder.
 
     >>> _factors("2-2-1"), _factors("4")
     ([2, 2, 1], [4, 4, 4])

@@ -1,4 +1,4 @@
-"""Zarr 2 and 3, and OME-Zarr images: read in either version, written in version 3, or in 2 where asked for."""
+"""Zarr 2 and 3, and OME-Zarr images: both versions are read; version 3 is written, or 2 if the path asks for it."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ _PACKED = (".zarr.zip", ".zip")
 """Endings of ZIP files that hold arrays."""
 
 _SHARD = (2, 4, 4)
-"""Chunks along z, y, x of one file where they are packed."""
+"""Chunks along z, y, x in one shard."""
 
 _IMAGE = ".ome.zarr"
 """The ending that asks for an OME-Zarr image."""
 
 
 def open_zarr(location: Location, mode: Mode = "r") -> Volume:
-    """An array of a container: the one named, or the only one, or the finest of an OME-Zarr image."""
+    """Open an array of a container: the one named, or the only one, or the finest level of an OME-Zarr image."""
     check_local(location)
     name = _find(location)
     file, found = guarded_file(location, name, ("zarr.json", ".zarray"))
@@ -78,7 +78,7 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     plain, groups = spoken(own, [] if image else above + layer, known, len(described.listed.shape), path)
     about = inherit(plain, groups, len(described.listed.shape), path, bool(known))
     names = location.axes or agreed([known, axis_names(about.attributes, path)], path)
-    keep = True if "offsets" in own else False if image or layer else None  # these often have one channel, written out
+    keep = True if "offsets" in own else False if image or layer else None  # OME and WEBKNOSSOS write single channels
     names = location.names(described.listed.shape, names)
     if image is None:
         about = with_coordinates(about, lambda: _coordinates(location.container, name, names, described.listed), path)
@@ -87,7 +87,7 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
     if image is not None:
         metadata = image.completing(metadata, arrangement, path, plain.get("offset") is not None)
     if mode == "r+" and is_zip(location.container):
-        raise NeuropilError(f"{location.container} is a ZIP file, which is only read; unpack it to change it")
+        raise NeuropilError(f"{location.container} is a ZIP file, which is read-only here; unpack it to change it")
     store = arranged(as_meant(_open(described, location, name, path, mode, is_sparse(own)), own, path), arrangement)
     return Volume(path, guarded(store, file, found, mode), metadata, mode)
 
@@ -95,7 +95,7 @@ def open_zarr(location: Location, mode: Mode = "r") -> Volume:
 def _coordinates(
     container: str, name: str, names: Sequence[str | None] | None, listed: arrays.Listed
 ) -> list[Coordinates | None]:
-    """The arrays of the same group that are named as the axes of an array, as xarray keeps coordinates."""
+    """Coordinates of xarray: arrays of the same group with the names of the axes."""
     found: list[Coordinates | None] = []
     for axis, length in zip(names or (), listed.shape, strict=False):
         other = "/".join(part for part in (name.rpartition("/")[0], str(axis or "")) if part)
@@ -110,7 +110,7 @@ def _coordinates(
 
 
 def _open(described: Described, location: Location, name: str, path: str, mode: Mode, sparse: bool) -> Store:
-    """The voxels of an array; one of version 2 that does not say how its chunks are named is looked at."""
+    """The store of an array. If version 2 does not state the separator of chunk names, the files decide."""
     values, extra = described.values, {}
     prefix, between = "", values.get("dimension_separator", ".")
     if described.driver == "zarr3":
@@ -140,7 +140,7 @@ def _open(described: Described, location: Location, name: str, path: str, mode: 
 def _zipped(
     described: Described, container: str, name: str, extra: dict[str, Any], key: tuple[str, str], path: str
 ) -> ZipStore:
-    """An array in a ZIP file; how its chunks are named: what stands before the numbers and between them."""
+    """The store of an array in a ZIP file; ``key``: prefix and separator of the chunk names."""
     inside = f"{name}/" if name else ""
     file = "zarr.json" if described.driver == "zarr3" else ".zarray"
     text = keys.read_bytes(container, inside + file) or b""
@@ -158,7 +158,7 @@ def _chunk_shape(values: Mapping[str, Any], path: str) -> list[int]:
 
 
 def _nested(container: str, name: str, axes: int) -> bool:
-    """Whether the first chunk lies as ``0/0/0``."""
+    """Whether chunks are named ``0/0/0``, not ``0.0.0``."""
     at = f"{name}/" if name else ""
     flat, nested = (f"{at}{between.join(['0'] * axes)}" for between in "./")
     return (
@@ -169,7 +169,7 @@ def _nested(container: str, name: str, axes: int) -> bool:
 
 
 def list_zarr(location: Location) -> dict[str, arrays.Listed]:
-    """Shape and dtype of every array of a container, by name: from the folder, or from what Zarr keeps consolidated."""
+    """Shape and dtype of every array of a container, by name: of a URL from Zarr's consolidated metadata."""
     check_local(location)
     if location.remote:
         return dict(_consolidated(location.container))
@@ -177,14 +177,14 @@ def list_zarr(location: Location) -> dict[str, arrays.Listed]:
 
 
 def stamp_zarr(location: Location) -> Stamp:
-    """The stamp of the file that describes the array."""
+    """The stamp of the metadata file of the array."""
     return keys.stamp_described(location, ("zarr.json", ".zarray"))
 
 
 def create_zarr(
     location: Location, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata, chunks: Sequence[int] | None
 ) -> AbstractContextManager[Volume]:
-    """A new array of version 3; of version 2 by ``zarr2://`` or inside a group of version 2."""
+    """Create an array of version 3; of version 2 with ``zarr2://``, or inside a group of version 2."""
     location = settle(location)
     if location.container.lower().endswith(_PACKED):
         raise NeuropilError(f"a ZIP file of Zarr is only read; write {location.container[: -len('.zip')]} instead")
@@ -219,13 +219,13 @@ def create_zarr(
 
 
 def settle(location: Location) -> Location:
-    """An output named ``….ome.zarr`` becomes the array ``0`` of an OME-Zarr image."""
+    """The location of an output: for ``….ome.zarr``, the array ``0`` of an OME-Zarr image."""
     is_image = location.container.rstrip("/").endswith(_IMAGE) and not location.array and location.scheme != _OLD
     return location.at("0") if is_image else location
 
 
 def describe(container: str, name: str) -> Described | None:
-    """What describes an array of a name; None where there is none."""
+    """The metadata of an array, by container and name; None where there is no array."""
     at = f"{name}/" if name else ""
     found = keys.read_json(container, f"{at}zarr.json")
     if found is not None and found.get("node_type") == "array":
@@ -235,8 +235,8 @@ def describe(container: str, name: str) -> Described | None:
 
 
 def _made_here(array: str) -> bool:
-    """Whether an array was written by neuropil. Version 0.1 left no mark; its arrays are known by the names of their
-    axes together with their compression."""
+    """Whether neuropil wrote an array. Version 0.1 left no mark; its arrays are recognised by axis names and
+    compression."""
     described, own = describe(array, ""), attributes(array, "")
     if described is None or is_marked(own):
         return described is not None
@@ -250,7 +250,7 @@ def _made_here(array: str) -> bool:
 
 
 def _packed(codecs: object) -> tuple[object, object]:
-    """The compressor of Blosc among codecs, and its level."""
+    """The compressor and level of Blosc among the codecs; None, None without Blosc."""
     for codec in codecs if isinstance(codecs, list) else []:
         how = codec.get("configuration") if isinstance(codec, dict) else None
         if isinstance(how, dict) and "cname" in how:
@@ -278,7 +278,7 @@ def group_attributes(container: str, name: str) -> dict[str, Any] | None:
 
 
 def _arrays(container: str, name: str) -> list[Neighbour] | None:
-    """The arrays below a group; None where a bucket does not tell."""
+    """The arrays below a group; None in a bucket without consolidated metadata."""
     if "://" in container:
         found = {key: one for key, one in _consolidated(container) if key.startswith(f"{name}/" if name else "")}
     else:
@@ -292,8 +292,8 @@ def _arrays(container: str, name: str) -> list[Neighbour] | None:
 
 
 def chunk_files(array: Path) -> Iterator[tuple[Path, tuple[int, ...] | None]]:
-    """The files of an array that was written here in version 3, each with the index of its chunk; None for a file that
-    holds none, such as one that was half written when its process ended."""
+    """The files of an array that neuropil wrote in version 3, each with the index of its chunk; None for other files,
+    such as incomplete ones of a killed process."""
     for file in (array / "c").rglob("*"):
         parts = file.relative_to(array / "c").parts
         if file.is_file():

@@ -1,4 +1,4 @@
-"""Zarr in ZIP files: the members that a box touches are unpacked, by their checksums, and read from memory."""
+"""Zarr in ZIP files: the members that a box touches are extracted, verified by checksum, and read from memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from neuropil.volumes.volume import Index, ReadOnlyStore, first_line
 
 
 def is_zip(container: str) -> bool:
-    """Whether a local container is one file, which packs what else is a folder."""
+    """Whether a local container is a file (a ZIP file) and not a folder."""
     return "://" not in container and Path(container).is_file()
 
 
@@ -25,7 +25,7 @@ def members(container: str) -> list[str]:
     """The names of all files of a ZIP file, each once.
 
     Raises:
-        NeuropilError: it cannot be read.
+        NeuropilError: the ZIP file cannot be read.
     """
     return list(dict.fromkeys(name for name in _opened(container).namelist() if not name.endswith("/")))
 
@@ -36,10 +36,10 @@ def has_member(container: str, name: str) -> bool:
 
 
 def member(container: str, name: str) -> bytes | None:
-    """A file of a ZIP file, the last one where there are several of a name; None where there is none.
+    """The content of a member of a ZIP file, the last one of that name; None where there is none.
 
     Raises:
-        NeuropilError: it cannot be read, or its checksum does not agree.
+        NeuropilError: the member cannot be read, or its checksum is wrong.
     """
     packed = _opened(container)
     try:
@@ -60,7 +60,7 @@ def _opened(container: str) -> ZipFile:
 
 @lru_cache(maxsize=4)
 def _kept(container: str, size: int, changed: int) -> ZipFile:
-    """Opened once: its list of members may be long. Of a file that has changed another one is kept."""
+    """A ZIP file, kept open because its list of members may be long; opened again if size or time change."""
     return ZipFile(container)
 
 
@@ -69,11 +69,12 @@ class ZipStore(ReadOnlyStore):
     """An array whose chunks lie in a ZIP file.
 
     Args:
-        container: the ZIP file.
-        spec: what TensorStore opens it by, without a place.
-        described: name and content of the file that describes the array.
-        inside: what stands before all names of its files; start: what stands before the numbers of a chunk after that.
-        between: what stands between these.
+        container: path of the ZIP file.
+        spec: the TensorStore specification, without a kvstore.
+        described: name and content of the metadata file of the array.
+        inside: prefix of the names of all its files.
+        start: prefix of a chunk name, after ``inside``.
+        between: separator of the numbers in a chunk name.
     """
 
     container: str
