@@ -1,8 +1,7 @@
 """Simulated section defects (missing, blurred, noisy …): at most one kind per sample unless a recipe allows several.
 
-What is drawn for a sample, :func:`draw_defects`, is small and lies on the processor. What it does to sections is said
-once, for any sections that lie side by side: those of a sample (:func:`apply_defects`) or of a whole batch on a GPU
-(:mod:`neuropil.augment.together`).
+The random numbers of a sample are drawn on the CPU (:func:`draw_defects`). The functions that apply them take any
+sections: those of one sample (:func:`apply_defects`), or of a whole batch on a GPU (:mod:`neuropil.augment.together`).
 """
 
 from __future__ import annotations
@@ -32,21 +31,21 @@ class Missing(NamedTuple):
 
 
 class Torn(NamedTuple):
-    """Sections torn or folded along a line at any angle: what lies on one side of it is one grey value."""
+    """Sections torn or folded along a line at any angle: on one side of it they have one grey value."""
 
     sections: npt.NDArray[np.int64]
     line: PerSection
-    """``[n, 3]``, sine, cosine, cut: what is torn away has sine · y + cosine · x > cut, counted from the middle."""
+    """``[n, 3]``, sine, cosine, cut: torn where sine · y + cosine · x > cut, with y and x from the centre."""
     grey: PerSection
     """``[n]``."""
 
 
 class Blurred(NamedTuple):
-    """Sections out of focus: a Gaussian of up to ``blur`` voxels."""
+    """Sections out of focus: a Gaussian with a standard deviation of up to ``blur`` voxels."""
 
     sections: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
-    """``[k]``, along y and along x."""
+    """``[k]``, applied along y and along x."""
 
 
 class Smeared(NamedTuple):
@@ -58,7 +57,7 @@ class Smeared(NamedTuple):
 
 
 class Noisy(NamedTuple):
-    """Too few electrons: Gaussian noise of a standard deviation of up to ``noise``, in sections or in a box."""
+    """Shot noise: Gaussian noise with a standard deviation of up to ``noise``, in sections or in a box."""
 
     sections: npt.NDArray[np.int64]
     box: tuple[slice, slice]
@@ -66,14 +65,14 @@ class Noisy(NamedTuple):
     deviation: float
 
     def noise(self) -> npt.NDArray[np.float32]:
-        """``[n, y, x]`` of the box."""
+        """The noise, float32 ``[n, y, x]`` of the box."""
         shape = (len(self.sections), *(part.stop - part.start for part in self.box))
         drawn = np.random.Generator(np.random.SFC64(self.seed)).standard_normal(shape, np.float32)
         return np.multiply(drawn, np.float32(self.deviation), out=drawn)
 
 
 class Coarse(NamedTuple):
-    """A box seen at a half to an eighth of the resolution in y and x (J. Yoo et al. 2020, arXiv:2004.00448)."""
+    """A box at 1/2 to 1/8 of the resolution in y and x (CutBlur: J. Yoo et al. 2020, arXiv:2004.00448)."""
 
     sections: npt.NDArray[np.int64]
     box: tuple[slice, slice]
@@ -87,13 +86,13 @@ SHARES = ("missing", "partly_missing", "blurred", "noisy", "motion", "cut_noise"
 
 
 def draw_defects(rng: np.random.Generator, augment: AugmentConfig, patch: Triple) -> tuple[Defect, ...]:
-    """Draw what is damaged in one sample, in the order in which it happens.
+    """Draw the defects of one sample, in the order in which they are applied.
 
-    The network learns to carry neurons across sections it cannot see. One kind per sample, because all at once is
-    far worse than real stacks are; with ``augment.several`` each kind is drawn by itself, boxes first.
+    With them the network learns to trace neurons across damaged sections. One kind per sample, because all kinds
+    together are far worse than real stacks; with ``augment.several`` each kind is drawn independently, boxes first.
 
     Args:
-        rng: the sample's stream.
+        rng: the sample's random generator.
         augment: the share of samples with each kind of defect, and how strong it may be.
         patch: voxels (z, y, x) of the sample.
 
@@ -116,7 +115,7 @@ def draw_defects(rng: np.random.Generator, augment: AugmentConfig, patch: Triple
 
 
 def _draw(kind: str, rng: np.random.Generator, augment: AugmentConfig, patch: Triple) -> Defect:
-    """One defect: in a few sections, each of them chosen once, or in a box."""
+    """Draw one defect: in a few different sections, or in a box."""
     if kind in ("cut_noise", "cut_blur"):
         z, y, x = _draw_box(rng, augment, patch)
         inside = np.arange(z.start, z.stop)
@@ -152,7 +151,7 @@ def _draw_noise(
 
 
 def _draw_box(rng: np.random.Generator, augment: AugmentConfig, patch: Triple) -> tuple[slice, slice, slice]:
-    """A box of up to ``cut_size`` of each axis, at least half of that."""
+    """Draw a box: per axis half of ``cut_size`` to all of it, as a share of the patch; with ``exact`` all of it."""
     if augment.exact:
         sizes = [max(1, int(n * augment.cut_size)) for n in patch]
     else:
@@ -170,7 +169,7 @@ def _gaussian(sigma: float) -> npt.NDArray[np.float32]:
 
 
 def _line(radius: int, angle: float) -> npt.NDArray[np.float32]:
-    """A line through the middle of a square, its voxels adding up to 1."""
+    """The kernel of motion blur: a line through the centre of a square, with sum 1."""
     line = np.linspace(-radius, radius, 4 * radius + 1)
     kernel = np.zeros((2 * radius + 1, 2 * radius + 1), np.float32)
     at = (np.rint(radius + line * np.sin(angle)).astype(int), np.rint(radius + line * np.cos(angle)).astype(int))
@@ -182,7 +181,7 @@ def apply_defects(image_ZYX: Tensor, defects: tuple[Defect, ...]) -> Tensor:
     """Damage the sections of one sample; the labels stay what they are.
 
     Args:
-        image_ZYX: float in [0, 1], or bytes; left alone, and returned as it is where nothing is damaged.
+        image_ZYX: float in [0, 1], or bytes; not changed; returned itself where there are no defects.
         defects: what :func:`draw_defects` drew for a sample of this shape.
 
     >>> lost = Missing(np.array([1]), np.array([0.5]))
@@ -197,7 +196,7 @@ def apply_defects(image_ZYX: Tensor, defects: tuple[Defect, ...]) -> Tensor:
 
 
 def _damaged(sections_NYX: Tensor, defect: Defect) -> Tensor:
-    """The sections of a defect, with what it does to them."""
+    """The damaged sections of one defect."""
     if isinstance(defect, Missing | Torn):
         return covered(sections_NYX, *(_like(part, sections_NYX) for part in cover(defect, *sections_NYX.shape[1:])))
     if isinstance(defect, Blurred | Smeared):
@@ -218,7 +217,7 @@ def _like(values: npt.ArrayLike, like: Tensor) -> Tensor:
 
 
 class Cover(NamedTuple):
-    """Where sections are one grey value: where what their row says is more than what their column says."""
+    """Lost voxels in separable form: those where ``rows[n, y] > columns[n, x]`` get the value ``grey[n]``."""
 
     rows: npt.NDArray[np.float32]
     """``[n, y]``."""
@@ -229,9 +228,9 @@ class Cover(NamedTuple):
 
 
 def cover(defect: Missing | Torn, height: int, width: int) -> Cover:
-    """What is lost of sections of ``height`` by ``width`` voxels.
+    """The lost voxels of sections of ``height`` by ``width`` voxels.
 
-    >>> torn = Torn(np.array([0]), np.array([[0.0, 1.0, 0.0]]), np.array([0.5]))  # what lies right of the middle
+    >>> torn = Torn(np.array([0]), np.array([[0.0, 1.0, 0.0]]), np.array([0.5]))  # right of the centre
     >>> (cover(torn, 1, 4).rows.T > cover(torn, 1, 4).columns).tolist()
     [[False, False, True, True]]
     """
@@ -244,12 +243,12 @@ def cover(defect: Missing | Torn, height: int, width: int) -> Cover:
 
 
 def covered(sections_NYX: Tensor, rows_NY: Tensor, columns_NX: Tensor, grey_N: Tensor) -> Tensor:
-    """With grey values where a :class:`Cover` says so."""
+    """The sections with the grey values of a :class:`Cover`."""
     return torch.where(rows_NY[:, :, None] > columns_NX[:, None], grey_N[:, None, None], sections_NYX)
 
 
 def filtered(sections_NYX: Tensor, weights_NK: Tensor) -> Tensor:
-    """Each section under its own weights, ``[n, k]`` along y and along x or ``[n, k, k]``; the border is repeated."""
+    """Each section convolved with its own kernel, ``[n, k]`` along y and x or ``[n, k, k]``; the border is repeated."""
     radius = weights_NK.shape[1] // 2
     padded = F.pad(sections_NYX[None], (radius,) * 4, mode="replicate")
     count = len(sections_NYX)
@@ -260,12 +259,12 @@ def filtered(sections_NYX: Tensor, weights_NK: Tensor) -> Tensor:
 
 
 def coarsened(sections_NYX: Tensor, rows_NYY: Tensor, columns_NXX: Tensor) -> Tensor:
-    """Means over the cells that :func:`cells` says, along y and along x."""
+    """Means over cells along y and x, by the matrices of :func:`cells`."""
     return torch.bmm(torch.bmm(rows_NYY, sections_NYX), columns_NXX.mT)
 
 
 def cells(size: int, factor: int) -> npt.NDArray[np.float32]:
-    """A line of voxels seen ``factor`` times coarser, each as the mean of the cell it falls into: ``[size, size]``.
+    """The matrix ``[size, size]`` that replaces each voxel of a line by the mean of its cell of ``factor`` voxels.
 
     >>> cells(4, 2).tolist()
     [[0.5, 0.5, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.5, 0.5]]

@@ -1,7 +1,7 @@
-"""Symmetries of tissue, flips and exchanged axes: image, labels and mask move together, and edges with them.
+"""Symmetries (flips and exchanged axes) of images, labels, masks and affinities.
 
-An edge joins voxel v to v + offset and is stored at v. A flip turns it round: it is found at its other end, the whole
-offset away. Exchanging axes exchanges channels. :func:`readings` says where a turned array holds an edge, if it does.
+The edge between voxels v and v + offset is stored at v. After a flip it is stored at its other end, the whole offset
+away; exchanged axes exchange channels. :func:`readings` says where a transformed array holds an edge, if it does.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from neuropil.geometry import Offsets, Triple
 
 
 class Symmetry(NamedTuple):
-    """One of the 48 of a cube: flips of z, y, x, then axes in another order. Sections have 16, which leave z alone."""
+    """One of the 48 symmetries of a cube: flips of z, y, x, then a permutation of axes. 16 of them keep z as z."""
 
     flip_z: bool
     flip_y: bool
     flip_x: bool
     axes: Triple = (0, 1, 2)
-    """Axis d of the result is axis ``axes[d]`` of what was flipped; (0, 2, 1) exchanges y and x."""
+    """Axis d of the result is axis ``axes[d]`` of the flipped array; (0, 2, 1) exchanges y and x."""
 
 
 def draw_symmetry(rng: np.random.Generator, flip: bool = True, transpose: bool = True, cube: bool = False) -> Symmetry:
@@ -40,7 +40,7 @@ def draw_symmetry(rng: np.random.Generator, flip: bool = True, transpose: bool =
 
 
 def apply_symmetry(x_ZYX: Tensor, symmetry: Symmetry) -> Tensor:
-    """Flip, then put the axes into their new order, of the last three axes.
+    """Apply a symmetry to the last three axes: flip, then permute.
 
     >>> import torch
     >>> tuple(apply_symmetry(torch.zeros(2, 3, 4), Symmetry(False, True, False, (0, 2, 1))).shape)
@@ -67,7 +67,7 @@ def inverse(symmetry: Symmetry) -> Symmetry:
 
 
 def undone(x_ZYX: Tensor, symmetry: Symmetry) -> Tensor:
-    """What was made of a turned image, turned back in space: the last three axes as they were.
+    """Undo a symmetry in an array made from the transformed image, on its last three axes.
 
     >>> import torch
     >>> tuple(undone(torch.zeros(4, 3, 2), Symmetry(False, True, False, (2, 1, 0))).shape)
@@ -77,7 +77,7 @@ def undone(x_ZYX: Tensor, symmetry: Symmetry) -> Tensor:
 
 
 def turned(offset: Triple, symmetry: Symmetry) -> Triple:
-    """An offset as it is after a symmetry.
+    """An offset (z, y, x) after a symmetry.
 
     >>> turned((-1, 0, -9), Symmetry(True, False, False, (0, 2, 1)))
     (1, -9, 0)
@@ -88,22 +88,22 @@ def turned(offset: Triple, symmetry: Symmetry) -> Triple:
 
 
 class Reading(NamedTuple):
-    """Where an array F that was turned back in space holds an edge: ``A[v] = F[channel, v + shift]``."""
+    """Where an array F, after :func:`undone`, holds the affinity A of an edge: ``A[v] = F[channel, v + shift]``."""
 
     channel: int
     shift: Triple
 
 
 def readings(view: Symmetry, offsets: Offsets, keep: Offsets) -> tuple[Reading | None, ...]:
-    """Where affinities that were made of a view hold the edges wanted, once the view is undone in space.
+    """Where affinities predicted from a view hold the wanted edges, after the view is undone in space.
 
     Args:
-        view: the symmetry that the image went through before its affinities were made.
-        offsets: the edges of their channels, as the view sees them.
-        keep: the edges wanted, as the image sees them.
+        view: the symmetry that was applied to the image before the prediction.
+        offsets: the offsets of the predicted channels, in the axes of the view.
+        keep: the wanted offsets, in the axes of the image.
 
     Returns:
-        For each edge wanted: at its own end, at the other end (a shift by the whole offset), or None, not held.
+        For each wanted edge: channel and shift (0, or the whole offset for the other end); None if no channel has it.
 
     >>> readings(Symmetry(False, True, False), ((0, -1, 0), (0, 0, -3)), ((0, -1, 0), (0, 0, -3)))
     (Reading(channel=0, shift=(0, -1, 0)), Reading(channel=1, shift=(0, 0, 0)))
@@ -132,7 +132,7 @@ def edges_inside(offset: Triple, shape: Sequence[int]) -> tuple[slice, slice, sl
 
 
 def moved(place: tuple[slice, slice, slice], shift: Triple) -> tuple[slice, slice, slice]:
-    """Slices displaced by a shift; empty ones stay."""
+    """Slices displaced by a shift; empty ones are unchanged."""
     z, y, x = (slice(s.start + d, s.stop + d) if s.stop > s.start else s for s, d in zip(place, shift, strict=True))
     return (z, y, x)
 
@@ -140,17 +140,17 @@ def moved(place: tuple[slice, slice, slice], shift: Triple) -> tuple[slice, slic
 def turn_affinities(
     held_EZYX: Tensor, offsets: Offsets, keep: Offsets, symmetry: Symmetry
 ) -> tuple[Tensor, tuple[bool, ...]]:
-    """Affinities (or their codes) of an image as they are after a symmetry of it.
+    """Apply a symmetry to affinities (or their codes).
 
     Args:
         held_EZYX: affinities of the image, any dtype.
-        offsets: the edges of their channels.
-        keep: the edges wanted after the symmetry.
-        symmetry: what image and labels go through.
+        offsets: the offsets of their channels.
+        keep: the offsets wanted after the symmetry.
+        symmetry: the one that is applied to image and labels.
 
     Returns:
-        Affinities ``[len(keep), Z, Y, X]``, 0 where an edge leaves the array; and whether a channel holds that edge:
-        where not, all are 0.
+        Affinities ``[len(keep), Z, Y, X]``, 0 where an edge leaves the array; and for each channel whether its edge was
+        found: if not, the channel is 0.
 
     >>> import torch
     >>> row = torch.tensor([[[[0.0, 0.1, 0.2]]]])  # the edge between voxels 0 and 1 is stored at 1

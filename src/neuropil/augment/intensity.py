@@ -13,7 +13,7 @@ from neuropil import _native
 from neuropil.errors import NeuropilError
 
 _PIECE = 1 << 20
-"""Voxels that are worth another thread."""
+"""Voxels per additional thread."""
 
 
 def to_unit(image: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def to_unit(image: Tensor) -> Tensor:
 
 
 class Intensity(NamedTuple):
-    """How far grey values may move; 0 turns a part off."""
+    """How much grey values may change; 0 turns a part off."""
 
     contrast: float
     """Multiply each section, around its middle grey, by 1 ± contrast/2."""
@@ -45,14 +45,13 @@ class Intensity(NamedTuple):
     gamma: float
     """Raise each section to the power 2**±gamma."""
     probability: float
-    """Share of samples that are varied at all."""
+    """Share of samples that are varied."""
     by_section: float = 0.5
-    """Share of these in which each section varies by itself; in the others all vary alike."""
+    """Share of the varied samples in which each section is drawn by itself; in the others all sections are alike."""
 
 
 Curves = npt.NDArray[np.float32]
-"""``[3, Z]``: for each section what multiplies grey values counted from the middle, where the middle comes to lie, and
-the power to which they are raised."""
+"""``[3, Z]``: for each section the factor around the middle grey (0.5), the new middle grey, and the exponent."""
 
 
 def draw_curves(
@@ -60,13 +59,13 @@ def draw_curves(
 ) -> Curves | None:
     """Draw contrast, brightness and gamma of each section of one sample; None where it is not varied.
 
-    Some of the varied samples move all sections alike, the others each by itself
+    In some samples all sections are alike, in the others each is drawn by itself
     (K. Lee et al. 2017, arXiv:1706.00120, section 3.3, vary grey values per section).
 
     Args:
-        rng: the sample's stream.
-        intensity: how far, and how often.
-        sections: how many there are.
+        rng: the sample's random generator.
+        intensity: how much, and how often.
+        sections: number of sections.
         backwards: draw for the last section first, as for an image that has been flipped in z.
 
     >>> draw_curves(np.random.default_rng(0), Intensity(0.3, 0.3, 0.5, 1.0), 4).shape
@@ -89,10 +88,10 @@ def draw_curves(
 
 
 def apply_curves(image_ZYX: Tensor, curves: Curves | None) -> Tensor:
-    """Grey values of one sample as its curves make them: float32 in [0, 1], in contiguous memory where it was bytes.
+    """Apply contrast, brightness and gamma to one sample: float32 in [0, 1], contiguous if the input was bytes.
 
     Args:
-        image_ZYX: float in [0, 1], or bytes; left alone.
+        image_ZYX: float in [0, 1], or bytes; not changed.
         curves: what :func:`draw_curves` drew; None: nothing is varied.
 
     >>> twice = np.array([[2.0], [0.5], [1.0]], np.float32)
@@ -102,14 +101,14 @@ def apply_curves(image_ZYX: Tensor, curves: Curves | None) -> Tensor:
     columns = None if curves is None else torch.from_numpy(curve_columns(curves)).to(image_ZYX.device)
     if image_ZYX.dtype != torch.uint8:
         return image_ZYX if columns is None else bent(image_ZYX, columns)
-    # Of bytes there are 256: powers of these, and a table for each section, instead of a power for each voxel.
+    # A look-up table per section: 256 powers instead of one per voxel.
     greys_Z1G = to_unit(torch.arange(256, dtype=torch.uint8, device=image_ZYX.device)).expand(len(image_ZYX), 1, -1)
     table_Z1G = greys_Z1G if columns is None else bent(greys_Z1G, columns)
     return look_up(image_ZYX, table_Z1G[:, 0].contiguous())
 
 
 def curve_columns(curves: Curves) -> npt.NDArray[np.float32]:
-    """Curves as :func:`bent` takes them, ``[3, …, 1, 1]``: what is multiplied by, what is added, the power.
+    """Curves in the form for :func:`bent`, ``[3, …, 1, 1]``: factor, shift, exponent.
 
     >>> curve_columns(np.array([[2.0], [0.5], [1.0]], np.float32)).ravel().tolist()
     [2.0, -0.5, 1.0]
@@ -119,7 +118,7 @@ def curve_columns(curves: Curves) -> npt.NDArray[np.float32]:
 
 
 def bent(unit_ZYX: Tensor, columns_3Z11: Tensor) -> Tensor:
-    """Contrast, brightness and gamma of sections, which may have any number of axes before them.
+    """Apply factor, shift and exponent to sections ``[…, Z, Y, X]`` in [0, 1]; before the power values are clipped.
 
     >>> bent(torch.tensor([[[0.25]]]), torch.tensor([1.0, 0.0, 0.5]).reshape(3, 1, 1, 1)).item()
     0.5
@@ -129,7 +128,7 @@ def bent(unit_ZYX: Tensor, columns_3Z11: Tensor) -> Tensor:
 
 
 def look_up(image_ZYX: Tensor, table_ZG: Tensor) -> Tensor:
-    """What the table of its section, float32 of 256 values, says of each byte; in contiguous memory.
+    """Look up each byte in the table of its section, float32 ``[Z, 256]``; the result is contiguous.
 
     >>> look_up(torch.full((1, 1, 2), 7, dtype=torch.uint8), torch.arange(256.0)[None]).tolist()
     [[[7.0, 7.0]]]

@@ -1,7 +1,7 @@
-"""Augmentation of a whole batch on its device: a few kernels, however many samples and sections there are.
+"""Augmentation of a whole batch on its device, in a few kernels for any number of samples and sections.
 
-What is drawn for a batch is small and comes from the processor in one copy for whole numbers and one for others; what
-it means is said by the same functions as for a single sample. Voxels come straight from a :class:`FlatVoxels`.
+The random numbers of a batch are drawn on the CPU and sent in two copies, one of integers, one of floats. They are
+applied by the same functions as for a single sample. Voxels are read from a :class:`FlatVoxels`.
 
 Shape suffixes: B batch, Z Y X space, H W space with the margin of labels, N damaged sections of all samples.
 """
@@ -38,11 +38,11 @@ from neuropil.augment.warp import Warp, free, positions, straight
 from neuropil.geometry import Offsets, Triple
 
 Packed = dict[str, npt.NDArray[Any]]
-"""What is drawn for one part of the way, as it is sent to a device."""
+"""The drawn parameters of one step of the augmentation, by name, as they are sent to a device."""
 
 
 class Drawn(NamedTuple):
-    """All that is drawn for one sample."""
+    """All random parameters of one sample."""
 
     warp: Warp | None
     defects: tuple[Defect, ...]
@@ -51,29 +51,29 @@ class Drawn(NamedTuple):
 
 
 class FlatVoxels(NamedTuple):
-    """Voxels of all volumes, or of the windows of a batch, one after the other in flat memory on one device."""
+    """Voxels of all volumes, or of the windows of a batch, one after the other in flat tensors on one device."""
 
     grey: Tensor
-    """uint8, or float32 in [0, 1]; a row and a voxel longer than the others, for neighbours of the last voxels."""
+    """uint8, or float32 in [0, 1]; a row and a voxel longer than ``ids``, for the neighbours of the last voxels."""
     ids: Tensor
-    """int32, -1 where a voxel may not be used and nothing is known of it."""
+    """int32; -1 where a voxel is masked."""
     real: Tensor
-    """int32, of one section of each: 0 where the image was read, -1 where it is made up around its border."""
+    """int32, one section of each: 0 where the image was read, -1 where it is padding around the border."""
 
 
 class Window(NamedTuple):
-    """Where a sample lies in :class:`FlatVoxels`: a window in y and x around its patch, in all of its sections."""
+    """Where a sample is in :class:`FlatVoxels`: a window in y and x around its patch, in all of its sections."""
 
     size: tuple[int, int]
     """Voxels in y and x, of labels and, where there is a warp, of the image."""
     grey: tuple[int, int, int]
-    """Place of the voxel (0, 0, 0) of the window, and steps to the next section and row; also where it is not there,
-    as that of an image which is narrower than its labels."""
+    """Index of the voxel (0, 0, 0) of the window, and steps to the next section and row. The voxel itself need not
+    exist: an image may be narrower than its labels."""
     ids: tuple[int, int, int]
     real: tuple[int, int]
-    """Place of the voxel (0, 0) of the window, and the step to the next row."""
+    """Index of the voxel (0, 0) of the window, and the step to the next row."""
     leaves: bool
-    """Whether the window reaches out of what was read."""
+    """Whether the window contains padding."""
 
 
 class Together(NamedTuple):
@@ -82,14 +82,14 @@ class Together(NamedTuple):
     image_BZYX: Tensor
     """float32 in [0, 1]."""
     ids_BZHW: Tensor
-    """int32, ~id, which is below 0, where a voxel may not be used."""
+    """int32; masked voxels hold ~id, which is below 0."""
 
     def labels(self) -> Tensor:
-        """The ids, whether they may be used or not."""
+        """The ids, also of masked voxels."""
         return torch.maximum(self.ids_BZHW, ~self.ids_BZHW)
 
     def mask(self) -> Tensor:
-        """bool, where ids may be used."""
+        """bool, False for masked voxels."""
         return self.ids_BZHW >= 0
 
 
@@ -101,15 +101,16 @@ def vary_together(
     margin: int,
     eroded: Callable[[Together], Together] | None = None,
 ) -> Together:
-    """Warp, defects, symmetry and grey values of a batch, as they are drawn.
+    """Apply warp, defects, symmetry and grey values to a batch.
 
     Args:
-        voxels: where voxels lie; the batch will lie there too.
-        windows: where each sample lies.
-        drawn: what was drawn for it.
+        voxels: the voxels; the batch will be on their device.
+        windows: where each sample is.
+        drawn: the random parameters of each sample.
         patch: voxels (z, y, x) of a sample.
         margin: voxels of ids around the patch in y and x.
-        eroded: what happens to ids before a symmetry that puts sections on another side; it takes their margin away.
+        eroded: erosion of the ids, which removes their margin. It acts in sections, so it is done before a symmetry
+            that exchanges z with another axis.
 
     >>> voxels = FlatVoxels(torch.ones(22) / 2, torch.arange(18, dtype=torch.int32), torch.zeros(9, dtype=torch.int32))
     >>> window = Window((3, 3), (0, 9, 3), (0, 9, 3), (0, 3), False)
@@ -139,7 +140,7 @@ def vary_together(
 
 
 def _warped(voxels: FlatVoxels, sent: dict[str, Tensor], patch: Triple, margin: int) -> Together:
-    """Image (bilinear) and ids (nearest) of all samples: what :func:`apply_warp` makes of one."""
+    """Image (bilinear) and ids (nearest) of all samples: :func:`apply_warp` for a batch."""
     source = positions(sent["rows"], sent["columns"], sent.get("bend"))
     source.clamp_(sent["free"], sent["last"])
     nearest_y, nearest_x = source.round().long()
@@ -153,7 +154,7 @@ def _warped(voxels: FlatVoxels, sent: dict[str, Tensor], patch: Triple, margin: 
 
 
 def _bilinear(grey: Tensor, source_2BYX: Tensor, sent: dict[str, Tensor]) -> Tensor:
-    """The image between voxels, of the same places in every section: all four neighbours in one reading."""
+    """The image at positions between voxels, the same in every section; one gather reads all four neighbours."""
     low = source_2BYX.long()
     share_y, share_x = (source_2BYX - low).unsqueeze(2)
     plane = torch.addcmul(low[1], low[0], sent["step_grey"])
@@ -165,7 +166,7 @@ def _bilinear(grey: Tensor, source_2BYX: Tensor, sent: dict[str, Tensor]) -> Ten
 
 
 def _warps(windows: Sequence[Window], warps: Sequence[Warp | None], size: tuple[int, int], sections: int) -> Packed:
-    """What is drawn for the warps of a batch, None where a sample stays as it is."""
+    """The parameters of the warps of a batch; a warp is None where a sample is not resampled."""
     lines = [straight(warp, size, window.size) for warp, window in zip(warps, windows, strict=True)]
     still = np.zeros((sections, 2), np.int64)
     steps = [still if warp is None else warp.steps for warp in warps]
@@ -202,7 +203,7 @@ def _column(values: Sequence[int], axes: int) -> npt.NDArray[np.int64]:
 
 
 def _places(places: Sequence[tuple[int, int, int]], shifts: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
-    """Where each section of each sample begins, its shift included: ``[B, Z, 1, 1]``."""
+    """Index of the first voxel of each section of each sample, with its shift: ``[B, Z, 1, 1]``."""
     found = [
         start + section * np.arange(len(shift)) + shift @ np.array([row, 1])
         for (start, section, row), shift in zip(places, shifts, strict=True)
@@ -211,13 +212,14 @@ def _places(places: Sequence[tuple[int, int, int]], shifts: Sequence[npt.NDArray
 
 
 Stage = list[tuple[int, Defect]]
-"""Defects that happen at once, all to different sections, each with the number of its sample."""
+"""Defects that are applied together, to different sections, each with the number of its sample."""
 
 _ORDER = (Coarse, Noisy, Smeared, Noisy, Blurred, Missing | Torn)
 
 
 def _stages(defects: Sequence[tuple[Defect, ...]]) -> Iterator[Stage]:
-    """The defects of a batch by kind, those of a sample in their order; a section that is lost shows no tear."""
+    """Group the defects of a batch by kind, keeping the order within a sample. Torn and missing sections are one group:
+    in a section that is both, the later, missing, wins."""
     waiting = [deque(one) for one in defects]
     while any(waiting):
         for kind in _ORDER:
@@ -232,7 +234,7 @@ def _stages(defects: Sequence[tuple[Defect, ...]]) -> Iterator[Stage]:
 
 
 def _damage(stage: Stage, patch: Triple) -> Packed:
-    """What is drawn for the sections of a stage, of all their samples: which of the batch, and what is done."""
+    """The parameters of a stage: the numbers of its sections in the batch, and what is done to them."""
     depth, height, width = patch
     alike = [defect for _, defect in stage]
     host: Packed = {"sections": np.concatenate([b * depth + defect.sections for b, defect in stage])}
@@ -260,14 +262,14 @@ def _damage(stage: Stage, patch: Triple) -> Packed:
 def _spread(
     noise: npt.NDArray[np.float32], box: tuple[slice, slice], height: int, width: int
 ) -> npt.NDArray[np.float32]:
-    """The noise of a box as that of whole sections."""
+    """The noise of a box, as whole sections with 0 outside."""
     whole = np.zeros((len(noise), height, width), np.float32)
     whole[:, *box] = noise
     return whole
 
 
 def _cells_in(parts: Sequence[tuple[slice, int, int]], size: int, name: str) -> Packed:
-    """Of an axis, for each section: which of its voxels lie in the box, and the means over cells there; by defect."""
+    """For one axis: which voxels of each section are in its box, and the matrix of cell means of each defect."""
     inside = np.zeros((len(parts), size), np.float32)
     means = np.zeros((len(parts), size, size), np.float32)
     for n, (part, factor, _) in enumerate(parts):
@@ -278,8 +280,8 @@ def _cells_in(parts: Sequence[tuple[slice, int, int]], size: int, name: str) -> 
 
 
 def _spoil(flat_NYX: Tensor, kind: type[Defect], sent: dict[str, Tensor]) -> None:
-    """Damage sections, in place: what :func:`apply_defects` does to those of one sample."""
-    if kind is Noisy:  # what is not noisy lies within [0, 1] already
+    """Damage sections, in place: :func:`apply_defects` for a batch."""
+    if kind is Noisy:  # clamps all sections: the others are in [0, 1] already
         flat_NYX.index_add_(0, sent["sections"], sent["noise"]).clamp_(0, 1)
         return
     chosen = flat_NYX.index_select(0, sent["sections"])
@@ -295,14 +297,14 @@ def _spoil(flat_NYX: Tensor, kind: type[Defect], sent: dict[str, Tensor]) -> Non
 
 
 def _axes(symmetry: Symmetry, shape: Triple, steps: Sequence[int]) -> list[npt.NDArray[np.int64]]:
-    """Where the voxels of each axis come from after a symmetry, of memory with these steps between them."""
+    """For each axis after a symmetry, the memory offsets of the source voxels, with these steps between voxels."""
     whole = [np.arange(n) * step for n, step in zip(shape, steps, strict=True)]
     turned = [line[::-1] if flip else line for line, flip in zip(whole, symmetry[:3], strict=True)]
     return [turned[axis] for axis in symmetry.axes]
 
 
 def _turns(symmetries: Sequence[Symmetry], shape: Triple) -> Packed:
-    """Where the voxels of turned samples come from: by plane and row, and by column; empty where none is turned."""
+    """Source indices of the voxels after the symmetries, by plane and row, and by column; empty without symmetries."""
     if all(symmetry == Symmetry(False, False, False) for symmetry in symmetries):
         return {}
     steps, size = (shape[1] * shape[2], shape[2], 1), int(np.prod(shape))
@@ -312,7 +314,7 @@ def _turns(symmetries: Sequence[Symmetry], shape: Triple) -> Packed:
 
 
 def _turned(x_BZYX: Tensor, sent: dict[str, Tensor]) -> Tensor:
-    """Each sample after its symmetry, in contiguous memory: what :func:`apply_symmetry` makes of one."""
+    """Each sample after its symmetry, contiguous: :func:`apply_symmetry` for a batch."""
     return torch.take(x_BZYX, sent["rows"] + sent["columns"]) if sent else x_BZYX
 
 
@@ -325,10 +327,10 @@ def _bends(curves: Sequence[Curves | None], sections: int) -> Packed:
 
 
 class Held(NamedTuple):
-    """Where a sample's affinities lie in flat memory."""
+    """Where a sample's affinities are in a flat tensor."""
 
     offsets: Offsets
-    """The edges of their channels."""
+    """The offsets of their channels."""
     start: int
     steps: tuple[int, int, int, int]
     """To the next channel, section, row and voxel."""
@@ -337,18 +339,18 @@ class Held(NamedTuple):
 def turn_held(
     flat: Tensor, held: Sequence[Held | None], symmetries: Sequence[Symmetry], keep: Offsets, shape: Triple
 ) -> tuple[Tensor, Tensor]:
-    """Affinities (or their codes) of a batch after its symmetries: what :func:`turn_affinities` makes of one sample.
+    """Apply symmetries to the affinities (or codes) of a batch: :func:`turn_affinities` for a batch.
 
     Args:
         flat: affinities of all samples, any dtype.
-        held: where those of each sample lie; None: it has none.
-        symmetries: what image and labels go through.
-        keep: the edges wanted after the symmetry.
+        held: where those of each sample are; None: it has none.
+        symmetries: those that are applied to image and labels.
+        keep: the offsets wanted after the symmetry.
         shape: voxels (z, y, x) of a sample, before and after it.
 
     Returns:
-        Affinities ``[B, len(keep), Z, Y, X]``, and a bool tensor ``[B, len(keep)]``, whether a channel holds that edge.
-        What is not held, and what leaves the sample, is any number.
+        Affinities ``[B, len(keep), Z, Y, X]``, and a bool tensor ``[B, len(keep)]``, whether the channel was found.
+        Channels that were not found, and edges that leave the sample, hold arbitrary numbers.
 
     >>> row = torch.tensor([0.0, 0.1, 0.2])  # the edge between voxels 0 and 1 is stored at 1
     >>> there, edge = Held(((0, 0, -1),), 0, (3, 3, 3, 1)), ((0, 0, -1),)
@@ -375,7 +377,7 @@ def turn_held(
 
 
 def send(host: Sequence[Mapping[str, npt.NDArray[Any]]], device: torch.device) -> list[dict[str, Tensor]]:
-    """Packed on a device: all whole numbers as int64 in one copy, all others as float32 in another.
+    """Copy arrays to a device: all integers as int64 in one copy, all floats as float32 in another.
 
     >>> send([{"a": np.ones((2, 3))}, {}], torch.device("cpu"))[0]["a"].dtype
     torch.float32

@@ -1,4 +1,4 @@
-"""Geometry: rotation, scale, elastic bending and misaligned sections, as one resampling of each section.
+"""Geometric augmentation: rotation, scale, elastic deformation and misaligned sections, in one resampling.
 
 Shape suffixes: Z Y X space, H W space in the frame of the output, S T space in the frame of the source.
 """
@@ -18,11 +18,11 @@ from neuropil.config import AugmentConfig
 from neuropil.geometry import Triple
 
 OVERSHOOT = 1.3
-"""A cubic surface through control points may rise above the highest of them by less than this factor."""
+"""A cubic surface through control points exceeds the largest of them by less than this factor."""
 
 
 class Warp(NamedTuple):
-    """Where each voxel of a sample comes from: ``matrix · (p - centre) + bend(p) + shift of its section``."""
+    """The source position of each voxel p of a sample: ``matrix · (p - centre) + bend(p) + shift of its section``."""
 
     matrix: npt.NDArray[np.float64]
     """2×2, from (y, x) of the output to (y, x) of the source, both counted from the centre."""
@@ -37,24 +37,24 @@ class Warp(NamedTuple):
 
     @property
     def resamples(self) -> bool:
-        """Whether voxels come from between voxels."""
+        """Whether voxels must be interpolated; else sections are only shifted by whole voxels."""
         return self.bend is not None or not np.array_equal(self.matrix, np.eye(2))
 
     @property
     def moves_labels(self) -> bool:
-        """Whether labels lie elsewhere than before; a slip moves the image alone."""
+        """Whether labels are moved, too; a slip moves the image alone."""
         return self.resamples or bool(self.steps.any())
 
 
 def draw_warp(rng: np.random.Generator, augment: AugmentConfig, patch: Triple, margin: int = 0) -> Warp | None:
-    """Draw the geometry of one sample; None where nothing is to be resampled.
+    """Draw the geometric augmentation of one sample; None where nothing changes.
 
     A *step* displaces all sections from one on, image and labels alike; a *slip* displaces the image of one section
     only (K. Lee et al. 2017, arXiv:1706.00120, section 3.3).
 
     Args:
-        rng: the sample's stream.
-        augment: how far and how often.
+        rng: the sample's random generator.
+        augment: how much and how often.
         patch: voxels (z, y, x) of the sample.
         margin: voxels of labels that are wanted around the patch in y and x.
 
@@ -114,7 +114,7 @@ def longest_reach(augment: AugmentConfig, patch: Triple, margin: int) -> int:
 
 
 def _drawn(rng: np.random.Generator, share: float) -> bool:
-    """Whether something of this share is drawn; what always is needs no number."""
+    """Whether an event of this probability is drawn; probability 1 draws no random number."""
     return share >= 1 or float(rng.random()) < share
 
 
@@ -134,7 +134,7 @@ class Warped(NamedTuple):
     labels_ZHW: Tensor
     """int32, ``margin`` voxels wider than the patch in y and x, nearest."""
     mask_ZHW: Tensor
-    """bool, as wide as the labels: false also where image or labels had to be invented."""
+    """bool, as wide as the labels: False also where image or labels are padding."""
 
 
 def apply_warp(
@@ -155,8 +155,7 @@ def apply_warp(
         warp: what :func:`draw_warp` drew for this patch and margin.
         patch: voxels (z, y, x) of the result.
         margin: voxels of labels around the patch.
-        real: bool ``[S, T]``, where the image was read rather than made up around the border of a volume; None:
-            everywhere.
+        real: bool ``[S, T]``, False where the image is padding around the border of a volume; None: no padding.
 
     >>> warp = Warp(np.eye(2), None, np.array([[0, 0], [0, 3]]), np.zeros((2, 2), np.int64), (3, 3))
     >>> ids = torch.arange(2 * 10 * 10, dtype=torch.int32).reshape(2, 10, 10)
@@ -166,7 +165,7 @@ def apply_warp(
     """
     (height, width), moved = patch[1:], warp.steps + warp.slips
     pad_y, pad_x = warp.reach[0] - margin, warp.reach[1] - margin
-    # Masked voxels travel as -1, so that labels and mask are one gather.
+    # Masked voxels become -1, so that one gather moves labels and mask.
     ids = torch.where(mask_ZST, labels_ZST, -1)
     if not warp.resamples:
         ids = _slide(ids, warp.steps, pad_y, pad_x)
@@ -195,13 +194,13 @@ def apply_warp(
 
 
 def free(warp: Warp, source: tuple[int, int]) -> tuple[int, int]:
-    """Voxels (y, x) that each section can be slid within the source."""
+    """Voxels (y, x) by which sections can be shifted within the source."""
     y, x = (int(n) for n in np.abs(np.concatenate([warp.steps, warp.slips + warp.steps])).max(0))
     return min(y, (source[0] - 1) // 2), min(x, (source[1] - 1) // 2)
 
 
 def _slide(x_ZST: Tensor, shift_Z2: npt.NDArray[np.int64], pad_y: int, pad_x: int) -> Tensor:
-    """Cut ``pad`` voxels from each side, from each section displaced by its whole-voxel shift."""
+    """Crop ``pad`` voxels from each side, in each section displaced by its shift of whole voxels."""
     height, width = x_ZST.shape[-2] - 2 * pad_y, x_ZST.shape[-1] - 2 * pad_x
     if not shift_Z2.any():
         return x_ZST[:, pad_y : pad_y + height, pad_x : pad_x + width]
@@ -210,7 +209,7 @@ def _slide(x_ZST: Tensor, shift_Z2: npt.NDArray[np.int64], pad_y: int, pad_x: in
 
 
 class Lines(NamedTuple):
-    """The straight part of where voxels come from: a sum of what their row and what their column says."""
+    """The affine part of source positions, as the sum of a term per row and a term per column."""
 
     rows: npt.NDArray[np.float32]
     """``[2, H]``, for y and x of the source."""
@@ -219,12 +218,12 @@ class Lines(NamedTuple):
 
 
 def straight(warp: Warp | None, size: tuple[int, int], source: tuple[int, int]) -> Lines:
-    """Rotation and scale of a section of ``size`` voxels, cut from the middle of ``source`` voxels, before its shift.
+    """Source positions by rotation and scale, of a section of ``size`` voxels in the middle of ``source`` voxels.
 
     >>> straight(None, (2, 2), (4, 4)).columns.tolist()
     [[1.5, 1.5], [1.0, 2.0]]
     """
-    # In float32 whatever the network computes in: half precision would be half a pixel off.
+    # float32 under any training precision: half precision would be off by half a pixel.
     y, x = (np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2) for n in size)
     (a, b), (c, d) = (np.eye(2) if warp is None else warp.matrix).astype(np.float32)
     middle_y, middle_x = (np.float32((n - 1) / 2) for n in source)
@@ -232,12 +231,12 @@ def straight(warp: Warp | None, size: tuple[int, int], source: tuple[int, int]) 
 
 
 def positions(rows_2BH: Tensor, columns_2BW: Tensor, bend_B2HW: Tensor | None) -> Tensor:
-    """Where the voxels of sections come from, before their shifts: ``[2, B, H, W]``, y and x in voxels of the source.
+    """Source positions of the voxels of sections, before their shifts: ``[2, B, H, W]``, y and x in source voxels.
 
     Args:
-        rows_2BH: see :class:`Lines`, of several samples.
-        columns_2BW: as well.
-        bend_B2HW: displacements at control points; None: nothing is bent.
+        rows_2BH: ``rows`` of :class:`Lines`, of several samples.
+        columns_2BW: ``columns``, as well.
+        bend_B2HW: displacements at control points; None: no elastic deformation.
     """
     source = rows_2BH[..., None] + columns_2BW[..., None, :]
     if bend_B2HW is None:
@@ -247,7 +246,7 @@ def positions(rows_2BH: Tensor, columns_2BW: Tensor, bend_B2HW: Tensor | None) -
 
 
 def _take(x_ZST: Tensor, at_2HW: Tensor) -> Tensor:
-    """The voxels at whole positions, the same in every section; positions beyond the border are moved onto it."""
+    """The voxels at integer positions, the same in every section; positions beyond the border are clamped."""
     sections, height, width = x_ZST.shape
     index = at_2HW[0].clamp(0, height - 1) * width + at_2HW[1].clamp(0, width - 1)
     taken = x_ZST.reshape(sections, -1).index_select(1, index.flatten())
@@ -255,7 +254,7 @@ def _take(x_ZST: Tensor, at_2HW: Tensor) -> Tensor:
 
 
 def _bilinear(image_ZST: Tensor, at_2HW: Tensor, free_y: int, free_x: int) -> Tensor:
-    """The image between voxels, the same positions in every section: sections are the channels of one sampling."""
+    """The image at positions between voxels, the same in every section; sections are the channels of one sampling."""
     height, width = image_ZST.shape[-2:]
     y = (at_2HW[0] - free_y) * (2 / max(height - 1, 1)) - 1
     x = (at_2HW[1] - free_x) * (2 / max(width - 1, 1)) - 1
@@ -265,5 +264,5 @@ def _bilinear(image_ZST: Tensor, at_2HW: Tensor, free_y: int, free_x: int) -> Te
 
 
 def shrink(known_ST: Tensor) -> Tensor:
-    """Where a voxel and all its neighbours are known: what lies between voxels is made of the neighbours."""
+    """Where a voxel and all its neighbours are real (no padding): interpolation uses the neighbours."""
     return -F.max_pool2d(-known_ST[None, None].float(), 3, stride=1, padding=1)[0, 0] > 0.5
