@@ -91,7 +91,7 @@ def test_statistics_come_with_a_note():
     affs = np.random.default_rng(3).random((3, 4, 12, 12), np.float32)
     gt = np.ones((4, 12, 12), np.uint64)
     gt[:, 6:] = 2
-    with pytest.warns(Note, match="limit of size"):
+    with pytest.warns(Note, match="size limit"):
         segs, stats = ours.zwatershed_and_stats(gt, affs, [10, 50, 200], [50])
     assert len(segs) == 1
     assert len(stats["V_Rand_split"]) == len(stats["V_Info_merge"]) == 3

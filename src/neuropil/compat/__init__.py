@@ -1,1 +1,1 @@
-"""Interfaces of other packages: PyTorch Connectomics, waterz, zwatershed."""
+"""The interfaces of PyTorch Connectomics, waterz and zwatershed, implemented with neuropil."""

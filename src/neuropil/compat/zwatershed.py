@@ -1,8 +1,8 @@
-"""For people who come from zwatershed: its calls, with its names, order of arguments and return values.
+"""The functions of zwatershed, with its names, order of arguments and return values.
 
-Fragments, edges, counts and segmentations are zwatershed's, id by id: its search of plateaus
-(:func:`neuropil.segmentation.basins`) and its own counts (:func:`neuropil.segmentation.merge_in_order`). They are
-computed in one thread; :func:`neuropil.watershed` and :func:`neuropil.segmentation.merge_by_size` use all cores.
+Fragments, edges, counts and segmentations equal those of zwatershed, id by id: they follow its plateau search
+(:func:`neuropil.segmentation.basins`) and its counts of voxels (:func:`neuropil.segmentation.merge_in_order`) in one
+thread. :func:`neuropil.watershed` and :func:`neuropil.segmentation.merge_by_size` use all cores.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Ids = npt.NDArray[np.uint64]
 
 
 class Initial(TypedDict):
-    """What :func:`zw_initial` finds."""
+    """The result of :func:`zw_initial`."""
 
     rg: Float
     """Edges (id, id, largest affinity), [edges, 3], best first."""
@@ -36,7 +36,7 @@ class Initial(TypedDict):
 
 
 def zw_initial(affs: npt.NDArray[Any] | Volume, affs_low: float, affs_high: float) -> Initial:
-    """Fragments and their graph.
+    """Fragments and their region graph.
 
     Args:
         affs: [3, z, y, x]; floats in [0, 1], or uint8 that is linear, c / 255. A volume is decoded by its encoding.
@@ -65,15 +65,15 @@ def zw_merge_region(
     T_merge: float = 0.5,
     save_path: str | None = None,
 ) -> list[Ids] | None:
-    """Segmentations [z, y, x], uint64, one for each threshold, in ascending order; each goes on from the one before.
+    """Segmentations [z, y, x], uint64, one for each threshold, in ascending order; each continues the one before.
 
-    zwatershed returns after the first threshold here; this goes through all of them.
+    zwatershed itself returns after the first threshold; this function computes all of them.
 
     Args:
         seg_init, counts, rg: as :func:`zw_initial` returns them.
         T_threshes, T_aff_merge, T_dust: ``size``, ``weight`` and ``dust`` of
             :func:`neuropil.segmentation.merge_by_size`.
-        T_merge: at the end of each threshold, join whatever touches with at least this affinity; 0: join nothing.
+        T_merge: at the end of each threshold, join all touching regions with at least this affinity; 0: join none.
         save_path: write PATH_THRESHOLD.h5, array ``stack``, instead, and return None.
 
     Raises:
@@ -100,16 +100,16 @@ def zwatershed(
 
     Args:
         affs: [3, z, y, x]; floats in [0, 1], or uint8 that is linear, c / 255. A volume is decoded by its encoding.
-        T_threshes: a region with at least so many voxels is large.
-        T_aff: low and high of the watershed, and the affinity of the last edge that may unite.
-        T_aff_relative: T_aff are shares of all affinities, 0.01 the lowest hundredth.
-        T_dust: fewest voxels of a region that stays.
+        T_threshes: a region with at least this many voxels is large.
+        T_aff: low and high of the watershed, and the smallest affinity that may merge.
+        T_aff_relative: whether T_aff are quantiles of all affinities, 0.01 the first percentile.
+        T_dust: fewest voxels of a region that is kept.
         T_merge: see :func:`zw_merge_region`.
         save_path: write PATH_THRESHOLD.h5, array ``seg``, instead, and return None.
 
     Returns:
-        segmentations, uint64 [z, y, x]; edges (id, id, affinity), float32 [edges, 3]; voxels of each id, uint64. Where
-        T_merge joins regions the counts are those from before, and the edges a spanning tree of those from before.
+        segmentations, uint64 [z, y, x]; edges (id, id, affinity), float32 [edges, 3]; voxels of each id, uint64. With
+        T_merge above 0, counts and edges are those before regions are joined, the edges as a spanning tree.
 
     Raises:
         NeuropilError: as :func:`neuropil.segmentation.basins` and
@@ -143,7 +143,7 @@ def zwatershed_and_stats(
 ) -> tuple[list[Ids], dict[str, Any]]:
     """Segmentations at ``save_threshes`` (all when None), and scores at each of ``threshes``, in ascending order.
 
-    The first versions of zwatershed, which had this call, let the limit of size fall with the square of the affinity.
+    In the first versions of zwatershed, which had this function, the size limit depended on the square of the affinity.
     Here it is the fixed limit of :func:`zwatershed`, and a note says so.
 
     Args:
@@ -157,7 +157,7 @@ def zwatershed_and_stats(
     Raises:
         NeuropilError: as :func:`zwatershed`, or labels of another shape.
     """
-    tell("zwatershed_and_stats: the limit of size is the same at every affinity (the first versions: size × affinity²)")
+    tell("zwatershed_and_stats: the size limit is the same at every affinity (in the first versions: size × affinity²)")
     found = zwatershed(affs, threshes, T_aff, T_aff_relative, T_dust, T_merge)
     assert found is not None
     scores = [metrics(seg, gt) for seg in found[0]]
@@ -189,7 +189,7 @@ def _affinities(affs: npt.NDArray[Any], wanted: Sequence[float], relative: bool)
 
 @dataclass(frozen=True)
 class _Step:
-    """What is left after one threshold."""
+    """The state after one threshold."""
 
     seg: Ids
     rg: Float
@@ -224,7 +224,7 @@ def _merged(step: _Step, size: int, weight: float, dust: int, merge: float) -> _
 
 
 def _joined(tree: Float, count: int) -> Ids:
-    """For each id the one of its group to which the edges of a tree lead."""
+    """For each id the root of its tree."""
     name = np.arange(count, dtype=np.uint64)
     parents = dict(zip(tree[:, 0].astype(int).tolist(), tree[:, 1].astype(int).tolist(), strict=True))
     for node in parents:
@@ -236,7 +236,7 @@ def _joined(tree: Float, count: int) -> Ids:
 
 
 def _between(edges: Float, lut: npt.NDArray[Any]) -> Float:
-    """The first edge of each pair of regions that are left, in their order."""
+    """The first edge of each pair of remaining regions, in order."""
     ends = np.sort(lut[edges[:, :2].astype(np.int64)], axis=1)
     left = (ends[:, 0] != ends[:, 1]) & (ends[:, 0] > 0)
     pairs, affinity = ends[left], edges[left, 2]

@@ -129,7 +129,7 @@ def test_the_middle_is_cut_out_and_the_whole_is_kept_on_request():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: CopyPaste(), "CopyPaste is not to be had"),
+        (lambda: CopyPaste(), "CopyPaste is not available"),
         (lambda: Flip(do_ztrans=1), "do_ztrans"),
         (lambda: Rescale(fix_aspect=True), "fix_aspect"),
         (lambda: Grayscale(mode="3D"), "mode 'mix'"),

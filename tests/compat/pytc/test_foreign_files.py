@@ -62,7 +62,7 @@ def test_a_configuration_of_somebody_else_runs_and_nothing_in_it_is_ignored_sile
     (folder / "foreign.yaml").write_text(FOREIGN)
     assert program.main(["--config-file", "foreign.yaml"]) == 0
     said = capsys.readouterr()
-    padded = "note: foreign.yaml:26: DATASET.PAD_SIZE: for --inference alone: patches to train on lie inside the volume"
+    padded = "note: foreign.yaml:26: DATASET.PAD_SIZE: used by --inference only: patches to train on lie inside the volume"
     assert padded in said.out
     assert said.err.count("warning") == 1
     assert (folder / "outputs/foreign/checkpoint_00002.pth").exists()
@@ -73,7 +73,7 @@ def test_a_key_that_is_not_to_be_had_is_refused_with_its_line(folder, monkeypatc
     (folder / "foreign.yaml").write_text(FOREIGN.replace("PAD_SIZE: [4, 64, 64]", "LABEL_VAST: True"))
     assert program.main(["--config-file", "foreign.yaml"]) == 2
     assert (
-        "foreign.yaml:26: DATASET.LABEL_VAST: True is not to be had here; turn the colours" in capsys.readouterr().err
+        "foreign.yaml:26: DATASET.LABEL_VAST: True is not supported here; turn the colours" in capsys.readouterr().err
     )
 
 

@@ -162,7 +162,7 @@ def test_training_goes_on_from_a_checkpoint_of_the_classic_program(folder, monke
         (["--inference", "--checkpoint", "CHECKPOINT", "--evaluate", "a.tif@b.tif"], "--evaluate: expected 1 volumes"),
         (["--inference", "--checkpoint", "CHECKPOINT", "MODEL.ARCHITECTURE", "unetr"], "MODEL.ARCHITECTURE: "),
         (["--checkpoint", "outputs/none.pth"], "no file outputs/none.pth"),
-        (["MODEL.REGU_OPT", "[Binary]"], "MODEL.REGU_OPT: ['Binary'] is not to be had here"),
+        (["MODEL.REGU_OPT", "[Binary]"], "MODEL.REGU_OPT: ['Binary'] is not supported here"),
         (["DATASET.INPUT_PATH", "elsewhere"], "elsewhere/image/train-input.tif"),
         (["DATASET.IMAGE_NAME", "None", "DATASET.LABEL_NAME", "None"], "DATASET.IMAGE_NAME: expected a volume"),
         (["--inference", "--checkpoint", "CHECKPOINT", "MODEL.FILTERS", "[4,4,4,4,4]"], "MODEL.FILTERS, ISOTROPY"),

@@ -94,7 +94,7 @@ def test_a_section_with_all_keys_commented_out_is_none(tmp_path):
         ("MODEL:\n  ISOTROPY: [2, maybe]\n", "MODEL.ISOTROPY: expected True or False for each item, got 2"),
         ("SOLVER:\n  STEPS: [soon]\n", "SOLVER.STEPS: expected a whole number for each item, got 'soon'"),
         ("SOLVER:\n  BASE_LR: 1\n  BASE_LR: 2\n", "SOLVER.BASE_LR is given twice, first on line 2"),
-        ("MODEL:\n  REGU_OPT: [Binary]\n", "1.yaml:2: MODEL.REGU_OPT: ['Binary'] is not to be had here; leave"),
+        ("MODEL:\n  REGU_OPT: [Binary]\n", "1.yaml:2: MODEL.REGU_OPT: ['Binary'] is not supported here; leave"),
         ("- 3\n", "expected sections"),
     ],
 )

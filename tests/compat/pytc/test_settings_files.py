@@ -112,7 +112,7 @@ OTHERS = {
             ("INFERENCE.OUTPUT_SCALE", "resample the result"),
             ("MODEL.LABEL_DILATION", "dilate the labels"),
             ("MODEL.TARGET_OPT", 'expected an affinity target ("2" or "2-z-y-x-v1"), got [\'1\']'),
-            ("MODEL.TARGET_OPT", "the target '1' is not to be had here; synaptic polarity"),
+            ("MODEL.TARGET_OPT", "the target '1' is not supported here; synaptic polarity"),
         ],
     ),
     "mitochondria": (
@@ -129,7 +129,7 @@ OTHERS = {
         },
         [
             ("MODEL.TARGET_OPT", "expected an affinity target"),
-            ("MODEL.TARGET_OPT", "the target '6' is not to be had here"),
+            ("MODEL.TARGET_OPT", "the target '6' is not supported here"),
             ("MODEL.WEIGHT_OPT", 'expected "0"'),
             ("INFERENCE.OUTPUT_ACT", "affinities are probabilities"),
         ],
@@ -146,7 +146,7 @@ OTHERS = {
             ("MODEL.ARCHITECTURE", "expected unet_3d"),
             ("MODEL.NORM_MODE", "expected bn"),
             ("MODEL.TARGET_OPT", "expected an affinity target"),
-            ("MODEL.TARGET_OPT", "the target '5' is not to be had here"),
+            ("MODEL.TARGET_OPT", "the target '5' is not supported here"),
         ],
     ),
     "semantic classes": (
@@ -183,7 +183,7 @@ OTHERS = {
             ("MODEL.LABEL_DILATION", "dilate the labels"),
             ("MODEL.ARCHITECTURE", "got 'deeplabv3c'"),
             ("MODEL.TARGET_OPT", "expected an affinity target"),
-            ("MODEL.TARGET_OPT", "the target '0-1' is not to be had here"),
+            ("MODEL.TARGET_OPT", "the target '0-1' is not supported here"),
         ],
     ),
     "distances, by the names of older files": (
@@ -203,7 +203,7 @@ OTHERS = {
             ("MODEL.ARCHITECTURE", "got 'unet_residual_3d'"),
             ("MODEL.TARGET_OPT", "expected an affinity target"),
             ("MODEL.TARGET_OPT", "4-0-1: expected a contour at least 1 wide"),
-            ("MODEL.TARGET_OPT", "the target '8-0-40-16-16' is not to be had here"),
+            ("MODEL.TARGET_OPT", "the target '8-0-40-16-16' is not supported here"),
             ("MODEL.TARGET_OPT", "expected 2 lists in MODEL.LOSS_OPTION"),
         ],
     ),

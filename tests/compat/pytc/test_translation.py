@@ -107,7 +107,7 @@ def test_foreground_and_contour_are_learned_besides():
     ("words", "key", "said"),
     [
         (["MODEL.TARGET_OPT", '["0"]'], "MODEL.TARGET_OPT", "expected an affinity target"),
-        (["MODEL.TARGET_OPT", '["2-1-1-1-v2"]'], "MODEL.TARGET_OPT", "'2-1-1-1-v2' is not to be had here; long aff"),
+        (["MODEL.TARGET_OPT", '["2-1-1-1-v2"]'], "MODEL.TARGET_OPT", "'2-1-1-1-v2' is not supported here; long aff"),
         (["MODEL.TARGET_OPT", '["5-2d-0-0-5.0"]'], "MODEL.TARGET_OPT", "model.aux_distance"),
         (["MODEL.TARGET_OPT", "[]"], "MODEL.TARGET_OPT", "at least one target"),
         (["MODEL.TARGET_OPT", '["2","2"]'], "MODEL.LOSS_OPTION", "expected 2 lists in MODEL.LOSS_OPTION, one for each"),
@@ -151,7 +151,7 @@ def test_schedules_and_averages():
     held_out = ["DATASET.VAL_IMAGE_NAME", "v.h5", "DATASET.VAL_LABEL_NAME", "w.h5"]
     plateau = ["SOLVER.LR_SCHEDULER_NAME", "ReduceLROnPlateau"]
     assert given(*plateau, *held_out).config.optimizer.schedule == "plateau"
-    with pytest.raises(NeuropilError, match=r"ReduceLROnPlateau goes by the loss on DATASET\.VAL_IMAGE_NAME"):
+    with pytest.raises(NeuropilError, match=r"ReduceLROnPlateau needs the loss on DATASET\.VAL_IMAGE_NAME"):
         given(*plateau)
     swa = given("SOLVER.SWA.ENABLED", "True", "SOLVER.SWA.START_ITER", "30000").config.optimizer.swa
     assert swa == 0.25
@@ -167,7 +167,7 @@ def test_schedules_and_averages():
         (["AUGMENTOR.MOTIONBLUR.SECTIONS", "1"], "MOTIONBLUR.SECTIONS: MISSINGSECTION.NUM_SECTION and MOTIONBLUR.SECT"),
         (["AUGMENTOR.CUTNOISE.LENGTH_RATIO", "0.2"], "CUTBLUR.LENGTH_RATIO and CUTNOISE.LENGTH_RATIO are one number"),
         (["AUGMENTOR.FLIP.ENABLED", "False"], "FLIP.ENABLED: ROTATE.ROT90 still mirrors samples"),
-        (["AUGMENTOR.ROTATE.P", "0.3"], "ROTATE.P: quarter turns are mirrorings"),
+        (["AUGMENTOR.ROTATE.P", "0.3"], "ROTATE.P: quarter turns are flips"),
         (["AUGMENTOR.MISSINGSECTION.P", "0.3"], "MISSINGSECTION.P: sections are blanked, where the classic"),
         (["AUGMENTOR.MISSINGPARTS.ENABLED", "True"], "MISSINGPARTS.ENABLED: two sections are torn along a line"),
         (["AUGMENTOR.MISALIGNMENT.P", "0.9"], "MISALIGNMENT.P: sections are displaced, where the classic"),

@@ -73,7 +73,7 @@ def test_thresholds_come_in_ascending_order_whatever_was_asked():
         ({"scoring_function": "aff"}, "no counterpart"),
         ({"scoring_function": "hist_quant_50_max"}, "no counterpart"),
         ({"scoring_function": None}, "None has no counterpart"),
-        ({"scoring_function": "Random<RegionGraphType>"}, "Random.*another one at every run"),
+        ({"scoring_function": "Random<RegionGraphType>"}, "Random.*differs from run to run"),
         ({"scoring_function": "Constant<RegionGraphType, 1>"}, "Constant.*all or nothing"),
     ],
 )

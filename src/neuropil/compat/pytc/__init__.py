@@ -1,8 +1,7 @@
-"""For people who come from the classic PyTorch Connectomics (v1): its configuration files, keys and names of files.
+"""Configuration files, keys and file names of the classic PyTorch Connectomics (v1).
 
-A configuration is read (`settings`), each key is known by name (`vocabulary`), and what it asks for becomes a typed
-recipe (`translation`, with `targets` and `augmentor`). ``scripts/main.py`` runs it, and ``neuropil config convert``
-prints it.
+A configuration is read and its keys are checked (`settings`, `vocabulary`), then it is translated into a typed recipe
+(`translation`, with `targets` and `augmentor`). ``scripts/main.py`` runs it, and ``neuropil config convert`` prints it.
 """
 
 from neuropil.compat.pytc.settings import Settings, read_settings

@@ -1,6 +1,6 @@
-"""``AUGMENTOR``: what varies in training, in our terms.
+"""Translate ``AUGMENTOR`` into the section ``augment`` of a recipe.
 
-Each kind is drawn by itself with its own probability, so that several meet in most samples, as in the classic package.
+Each kind is drawn independently with its own probability, so that most samples have several, as in the classic package.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _DEFECTS = {
 _OTHERWISE = {
     "MISSINGSECTION": "sections are blanked, where the classic program cuts them out",
     "MISSINGPARTS": "two sections are torn along a line, where the classic program folds every second one",
-    "MISALIGNMENT": "sections are displaced, where the classic program turns some of them",
+    "MISALIGNMENT": "sections are displaced, where the classic program rotates some of them",
 }
-"""Kinds that do something else here."""
+"""Kinds that differ from the classic ones, and how."""
 
 
 def put_augmentation(draft: Draft) -> None:
@@ -33,9 +33,9 @@ def put_augmentation(draft: Draft) -> None:
 
 
 def _on(draft: Draft, name: str) -> bool:
-    """Whether an augmentation is switched on, by itself and by the switch of all."""
+    """Whether an augmentation is switched on, by its own switch and by ``AUGMENTOR.ENABLED``."""
     if name in ("MISSINGSECTION", "MISALIGNMENT") and draft.settings["DATASET.DO_2D"]:
-        return False  # as there: a sample of one section has no neighbours
+        return False  # as in the classic package: a sample of one section has no neighbours
     everything, one = draft.settings["AUGMENTOR.ENABLED"], draft.settings[f"AUGMENTOR.{name}.ENABLED"]
     return bool(everything) and bool(one)
 
@@ -47,7 +47,7 @@ def _share(draft: Draft, name: str) -> float:
 
 
 def _number(draft: Draft, name: str, least: float, most: float = inf) -> float:
-    """A number that is not too small or too large."""
+    """A number of ``AUGMENTOR``; outside of its limits it is a problem, and ``least`` is returned."""
     value = float(draft.settings[f"AUGMENTOR.{name}"])
     if not least <= value <= most:
         limits = f"≥ {least:g}" if most == inf else f"from {least:g} to {most:g}"
@@ -57,14 +57,14 @@ def _number(draft: Draft, name: str, least: float, most: float = inf) -> float:
 
 
 def _shared(draft: Draft, least: float, most: float, *names: str) -> float:
-    """What several augmentations have as one number here: the largest of those that are switched on."""
+    """One number for several augmentations that share it here: the largest of those that are switched on."""
     values = {name: _number(draft, name, least, most) for name in names}
     on = {name: value for name, value in values.items() if _on(draft, name.partition(".")[0])}
     return _largest(draft, on or values)
 
 
 def _largest(draft: Draft, values: dict[str, float]) -> float:
-    """The largest of several numbers that are one here; where others are not 0, a note says so."""
+    """The largest of several numbers that are one number here; if others differ and are not 0, a note says so."""
     largest = max(values.values())
     used = {name: value for name, value in values.items() if value}
     if len(set(used.values())) > 1:
@@ -81,9 +81,7 @@ def _put_geometry(draft: Draft) -> None:
     if mirror and not _on(draft, "FLIP"):
         draft.note("ROTATE.ROT90 still mirrors samples; switch off AUGMENTOR.ROTATE, too", "AUGMENTOR.FLIP.ENABLED")
     if quarter and turns:
-        draft.note(
-            "quarter turns are mirrorings and exchanges of axes, each in half of the samples", "AUGMENTOR.ROTATE.P"
-        )
+        draft.note("quarter turns are flips and exchanges of axes, each in half of the samples", "AUGMENTOR.ROTATE.P")
     draft.put("augment.flip", mirror, "AUGMENTOR.FLIP.ENABLED")
     draft.put("augment.transpose", mirror, "AUGMENTOR.FLIP.ENABLED")
     free = 0.0 if quarter else turns
@@ -92,11 +90,11 @@ def _put_geometry(draft: Draft) -> None:
     draft.put("augment.scale", 0.25 if stretch else 0.0, "AUGMENTOR.RESCALE.ENABLED")
     alpha = _number(draft, "ELASTIC.ALPHA", 0)
     sigma = _number(draft, "ELASTIC.SIGMA", 1e-3)
-    # There displacements are uniform noise from -ALPHA to ALPHA under a Gaussian of SIGMA. Control points so far apart
-    # and so far displaced give the same deviation of displacements, and of their differences.
+    # The classic displacements are uniform noise from -ALPHA to ALPHA, smoothed by a Gaussian of SIGMA. These distances
+    # and displacements of control points give the same standard deviation of displacements and of their differences.
     draft.put("augment.elastic", 0.336 * alpha / sigma if bend else 0.0, "AUGMENTOR.ELASTIC.ALPHA")
     draft.put("augment.elastic_spacing", max(4, round(2.5 * sigma)), "AUGMENTOR.ELASTIC.SIGMA")
-    if free:  # a turn by any angle is one with bending and stretching here
+    if free:  # rotation by any angle shares its probability with elastic deformation and scaling here
         warps = {"ROTATE.P": free, "RESCALE.P": stretch, "ELASTIC.P": bend}
         draft.put("augment.warp_probability", _largest(draft, warps), "AUGMENTOR.ELASTIC.P")
     else:
@@ -132,5 +130,5 @@ def _put_defects(draft: Draft) -> None:
     draft.put("augment.motion_length", settings["AUGMENTOR.MOTIONBLUR.KERNEL_SIZE"], "AUGMENTOR.MOTIONBLUR.KERNEL_SIZE")
     length = _shared(draft, 0, 1, "CUTBLUR.LENGTH_RATIO", "CUTNOISE.LENGTH_RATIO")
     draft.put("augment.cut_size", length, "AUGMENTOR.CUTBLUR.LENGTH_RATIO")
-    # Noise was uniform up to ± SCALE, which has a deviation of SCALE / √3.
+    # The classic noise is uniform up to ± SCALE, with a standard deviation of SCALE / √3.
     draft.put("augment.noise", 3**-0.5 * float(settings["AUGMENTOR.CUTNOISE.SCALE"]), "AUGMENTOR.CUTNOISE.SCALE")

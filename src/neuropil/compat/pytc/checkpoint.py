@@ -1,7 +1,7 @@
-"""Checkpoints that PyTorch Connectomics wrote, as models and as checkpoints of ours.
+"""Load checkpoints of PyTorch Connectomics, as models or as neuropil checkpoints.
 
-Such a file holds weights and no configuration. What shapes tell is read from them; the rest comes from the
-``config.yaml`` that the classic program leaves next to its checkpoints, else it is the classic default, and is said.
+Such a file holds weights and no configuration. The configuration is read from the ``config.yaml`` that the classic
+program leaves next to its checkpoints; else from names and shapes of the weights, and classic defaults, with a line.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from neuropil.models.checkpoint import Model, export_weights, load_model, load_w
 from neuropil.models.released import write_weights
 
 _UNSEEN = "ACT_MODE elu, PAD_MODE replicate, POOLING_LAYER False, grey values (v - 0.5) / 0.5"
-"""What weights do not tell, by its classic default."""
+"""Classic defaults of the settings that weights do not show."""
 
 
 def load_any_model(path: Path | str, config: Config | None = None) -> tuple[Model, str | None]:
-    """The model of a checkpoint of ours or of the classic program, ready to predict; and what to say about it.
+    """Load a checkpoint of neuropil or of the classic program, ready to predict; and a line to print about it.
 
     Args:
         path: a checkpoint, or the name of a model of the package.
@@ -36,7 +36,7 @@ def load_any_model(path: Path | str, config: Config | None = None) -> tuple[Mode
 
     Raises:
         NeuropilError: as :func:`neuropil.models.checkpoint.load_model`; a classic checkpoint that holds more than
-            tensors and plain values, or whose network is not here.
+            tensors and plain values, or whose network is not available here.
     """
     content = read_classic(Path(path)) if Path(path).is_file() else None
     if content is None:
@@ -49,10 +49,10 @@ def load_any_model(path: Path | str, config: Config | None = None) -> tuple[Mode
 
 
 def export_any(checkpoint: Path | str, target: Path | str) -> tuple[Path, str | None]:
-    """Write the weights of a checkpoint of ours or of the classic program as a file to share, ``.safetensors``.
+    """Write the weights of a checkpoint of neuropil or of the classic program as ``.safetensors``.
 
     Returns:
-        The file, and what to say about the checkpoint.
+        The file, and a line to print about the checkpoint.
 
     Raises:
         NeuropilError: as :func:`load_any_model`; another ending, or a file that cannot be written.
@@ -70,7 +70,8 @@ def is_classic(model: Model) -> bool:
 
 
 def resumable(path: Path, config: Config, target: Path) -> Path | None:
-    """A classic checkpoint as one of ours at ``target``, with optimizer and iteration; None: it is not a classic one.
+    """Convert a classic checkpoint to one of neuropil at ``target``, with optimizer and iteration, so that training can
+    resume from it; None for any other file.
 
     One without an optimizer, as averaged weights are saved, starts at iteration 0.
 
@@ -105,7 +106,7 @@ def resumable(path: Path, config: Config, target: Path) -> Path | None:
 
 
 def _fill_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, content: Mapping[str, Any]) -> None:
-    """What the classic optimizer remembered of each parameter; there they are numbered in the order of the weights."""
+    """Copy the state of the classic optimizer, which numbers parameters in the order of the weights."""
     squeeze = any(".fc." in name for name in content["state_dict"])
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     names = [our_name(name, squeeze) for name in content["state_dict"] if not name.endswith(statistics)]
@@ -121,7 +122,7 @@ def _fill_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, conten
 
 
 def _described(weights: Mapping[str, Tensor], path: Path) -> tuple[Config, str]:
-    """The recipe of a classic checkpoint."""
+    """The recipe of a classic checkpoint, and a line that says where it is from."""
     beside = path.with_name("config.yaml")
     if beside.is_file() and "MODEL:" in beside.read_text(encoding="utf-8", errors="replace"):
         return translate(read_settings([beside])).config, f"{path}: the network is that of {beside}"
@@ -132,7 +133,7 @@ def _described(weights: Mapping[str, Tensor], path: Path) -> tuple[Config, str]:
 
 
 def _seen(weights: Mapping[str, Tensor], path: Path) -> dict[str, str]:
-    """The classic keys that the names and shapes of weights tell."""
+    """Values of classic keys, found from the names and shapes of weights."""
     pyramid, plus = any(name.startswith("backbone.") for name in weights), "non_local.theta.weight" in weights
     first = weights.get("backbone.layer0.0.weight" if pyramid else "conv_in.0.weight")
     last = weights.get("conv_out.0.weight")
@@ -150,8 +151,8 @@ def _seen(weights: Mapping[str, Tensor], path: Path) -> dict[str, str]:
     channels = int(last.shape[0])
     if channels != 3:
         raise NeuropilError(
-            f"{path}: the network has {channels} channels, and only its config.yaml tells what they are; put the file "
-            "that the classic program left in its OUTPUT_PATH next to the checkpoint"
+            f"{path}: the network has {channels} channels, and only its config.yaml says what they are; put that file "
+            "from the OUTPUT_PATH of the classic program next to the checkpoint"
         )
     words = {
         "MODEL.ARCHITECTURE": f"{name}_{last.ndim - 2}d",
@@ -170,7 +171,7 @@ def _seen(weights: Mapping[str, Tensor], path: Path) -> dict[str, str]:
 
 
 def _levels(number: int, pyramid: bool) -> tuple[str, ...]:
-    """What the first kernel of a level may be called."""
+    """Names that the first kernel of a level may have."""
     block = f"backbone.layer{number + 1}.0.conv.0.0"
     return (f"{block}.0.weight", f"{block}.weight") if pyramid else (f"down_layers.{number}.1.0.weight",)
 
@@ -181,5 +182,5 @@ def _norm(weights: Mapping[str, Tensor], layer: str, path: Path) -> str:
     if f"{layer}.weight" in weights:
         return "gn"
     raise NeuropilError(
-        f"{path}: the weights do not tell the norm (instance, or none); put the config.yaml of the run next to them"
+        f"{path}: the weights do not show the norm (instance, or none); put the config.yaml of the run next to them"
     )

@@ -1,4 +1,4 @@
-"""Which devices a run gets: GPUs where there are as many as it wants, else the processor, with one warning."""
+"""Choose the devices of a run: GPUs if there are enough, else fewer or the CPU, with one warning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from neuropil.config import Config
 
 @dataclass(frozen=True)
 class Devices:
-    """Where a run takes place."""
+    """The devices of a run."""
 
     device: Literal["cpu", "cuda"]
     count: int
@@ -21,10 +21,10 @@ class Devices:
 
 
 def choose_devices(wanted: int, parallel: Literal["dp", "ddp"], ranks: int, visible: int) -> Devices:
-    """Devices for a run.
+    """Choose the devices of a run.
 
     Args:
-        wanted: ``SYSTEM.NUM_GPUS``, for a run without a launcher; 0 means the processor.
+        wanted: ``SYSTEM.NUM_GPUS``, for a run without a launcher; 0 means the CPU.
         parallel: ``SYSTEM.PARALLEL``.
         ranks: processes of this machine that a launcher started; 0 without one.
         visible: GPUs that can be used.
@@ -55,22 +55,22 @@ def choose_devices(wanted: int, parallel: Literal["dp", "ddp"], ranks: int, visi
 
 
 def use_devices(classic: Classic, devices: Devices, half: bool) -> tuple[Config, str | None]:
-    """The recipe on these devices, and the one warning about them.
+    """The recipe with these devices, and the one warning about them.
 
     Args:
-        classic: what was asked for.
-        devices: what there is.
-        half: whether the GPUs compute in fp16 but not in bf16, so that mixed precision means fp16.
+        classic: the translated configuration.
+        devices: the chosen devices.
+        half: whether mixed precision means fp16, because the GPUs have no fast bf16.
     """
     config, warning = classic.config, devices.warning
     training: dict[str, Any] = {"device": devices.device, "devices": devices.count, "strategy": devices.strategy}
     if devices.device == "cpu":
-        training["workers"] = 0  # the network uses every core there is
+        training["workers"] = 0  # the network itself uses all cores
         if classic.workers:
             idle = f"SYSTEM.NUM_CPUS {classic.workers} starts no workers in addition to the network"
             warning = f"{warning}, and {idle}" if warning else f"on the processor {idle}"
         if config.model.normalisation == "sync_batch":
-            warning = f"{warning or 'on the processor'}; norms count each process by itself (MODEL.NORM_MODE bn)"
+            warning = f"{warning or 'on the processor'}; batch norms are not synchronised (as MODEL.NORM_MODE bn)"
             name = config.model.architecture
             section = getattr(config.model, name).model_copy(update={"norm": "batch"})
             config = config.model_copy(update={"model": config.model.model_copy(update={name: section})})

@@ -1,4 +1,4 @@
-"""A recipe while it is translated: its values, and the classic key that each came from."""
+"""A recipe during its translation: its values, the classic key of each, notes, and all problems found."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Draft:
         self.settings = settings
         self.values: dict[str, Any] = {}
         self.notes: list[str] = []
-        """What was done in another way than the words say."""
+        """Lines about settings that are done in another way than in the classic package."""
         self._origins: dict[tuple[str | int, ...], str] = {}
         self._problems: list[str] = []
 
@@ -34,7 +34,7 @@ class Draft:
         self.origin(place, theirs)
 
     def attempt(self, step: Callable[..., Result], *arguments: Any) -> Result | None:
-        """What a step makes; None where it refuses a value: :meth:`settle` tells all that was refused at once."""
+        """The result of a step; None if it refuses a value: :meth:`settle` reports all refused values together."""
         try:
             return step(*arguments)
         except NeuropilError as error:
@@ -42,13 +42,13 @@ class Draft:
             return None
 
     def settle(self) -> None:
-        """Refuse what was found wrong so far.
+        """Raise all problems found so far.
 
         Raises:
             NeuropilError: a line for each problem.
         """
         refused = self.settings.problems
-        # Of keys that were refused, defaults were looked at: what is wrong with those nobody wrote.
+        # Refused keys had their defaults during the translation: problems with those are not the user's.
         found = [line for line in self._problems if line.partition(": ")[0] not in refused]
         if lines := dict.fromkeys([*refused.values(), *found]):
             raise NeuropilError("\n".join(lines))
@@ -58,19 +58,19 @@ class Draft:
         self._origins[place] = theirs
 
     def refuse(self, theirs: str, problem: str, *others: str) -> NeuropilError:
-        """The error to raise about the value of a classic key, or of several that do not fit together.
+        """The error about the value of a classic key, or of several that do not fit together.
 
-        The first of them that was written is named with its place: a default is nothing that one could look for.
+        It names the first of them that the user wrote, with file and line, because a default has none.
         """
         written = [key for key in (theirs, *others) if key in self.settings.given]
         return NeuropilError(f"{self.settings.where(written[0] if written else theirs)}: {problem}")
 
     def problem(self, theirs: str, problem: str, *others: str) -> None:
-        """Refuse a value as :meth:`refuse` does, but go on and look for more: :meth:`settle` tells it."""
+        """Record a problem as :meth:`refuse` words it, and go on; :meth:`settle` raises it."""
         self._problems.append(str(self.refuse(theirs, problem, *others)))
 
     def note(self, text: str, *keys: str) -> None:
-        """Say what is done in another way than the words say, if any of these keys was written."""
+        """Add a note, if the user wrote any of these keys."""
         if written := [key for key in keys if key in self.settings.given]:
             self.notes.append(f"{', '.join(map(self.settings.where, written))}: {text}")
 
@@ -78,7 +78,7 @@ class Draft:
         """Voxels [z, y, x].
 
         Raises:
-            NeuropilError: other than three whole numbers from 1.
+            NeuropilError: the value is not three whole numbers from 1.
         """
         value = self.settings[theirs]
         if len(value) != 3 or min(value) < 1:
@@ -86,7 +86,7 @@ class Draft:
         return list(value)
 
     def pad(self, theirs: str) -> tuple[int, int, int]:
-        """Voxels of padding (z, y, x) on both sides; six numbers are those of each side, and must be alike.
+        """Voxels of padding (z, y, x) on both sides; six numbers, one for each side, must be equal in pairs.
 
         Raises:
             NeuropilError: other numbers.
@@ -102,7 +102,7 @@ class Draft:
         """Factors [z, y, x]; None is 1.
 
         Raises:
-            NeuropilError: other than three numbers above 0.
+            NeuropilError: the value is not three numbers above 0.
         """
         value = self.settings[theirs] or [1.0, 1.0, 1.0]
         if len(value) != 3 or min(value) <= 0:
@@ -110,7 +110,7 @@ class Draft:
         return [float(n) for n in value]
 
     def check_same_size(self, output: str, window: str) -> None:
-        """An output of another size than the window is a problem."""
+        """Record a problem if the output size differs from the window size."""
         value, size = self.settings[output], list(self.settings[window])
         if value is not None and list(value) != size:
             self.problem(
@@ -121,7 +121,7 @@ class Draft:
             )
 
     def choose(self, theirs: str, meanings: dict[str, Any], instead: str = "") -> Any:
-        """What a word means here; one without a meaning is a problem that lists those that have one."""
+        """The meaning of a word; an unknown word is recorded as a problem that lists the known ones."""
         word = self.settings[theirs]
         if word not in meanings:
             known = ", ".join(meanings)

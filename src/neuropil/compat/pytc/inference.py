@@ -1,4 +1,4 @@
-"""``INFERENCE``: windows and symmetries, and the files that the classic program writes."""
+"""Translate ``INFERENCE``: windows, test-time augmentation, and the names of the files that are written."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from neuropil.config import PredictConfig
 
 _HDF5 = (".h5", ".hdf5", ".hdf", "")
 VIEWS = {4: "_xy", 8: "_txy", 16: "_txyz"}
-"""What the classic program adds to the name of what it predicted in several views."""
+"""Suffixes that the classic program adds to file names of predictions in several views."""
 
 
 def put_inference(draft: Draft) -> None:
-    """Windows, strides and symmetries, as a recipe has them.
+    """Translate windows, strides and views into the section ``predict``.
 
     Raises:
-        NeuropilError: sizes that do not fit together, or an activation that is not that of affinities.
+        NeuropilError: a window size that is not three numbers; other problems are recorded in the draft.
     """
     settings = draft.settings
     window = "INFERENCE.INPUT_SIZE" if settings["INFERENCE.INPUT_SIZE"] is not None else "MODEL.INPUT_SIZE"
@@ -51,13 +51,13 @@ def put_inference(draft: Draft) -> None:
 
 
 def _views(settings: Settings) -> int:
-    """The views of a prediction; a section by itself has 8 at most."""
+    """Number of views of a prediction; at most 8 in 2-D."""
     views = int(settings["INFERENCE.AUG_NUM"] or 1)
     return min(views, 8) if settings["DATASET.DO_2D"] else views
 
 
 def _writing(draft: Draft) -> tuple[str, str]:
-    """How windows are blended, and the type that is written; what else of it there is not is a problem."""
+    """Blend and encoding of predictions; other values, and unsupported keys, are recorded as problems."""
     if draft.settings["INFERENCE.SAMPLES_PER_BATCH"] < 1:
         draft.problem("INFERENCE.SAMPLES_PER_BATCH", "expected a whole number of at least 1")
     draft.choose("DATASET.PAD_MODE", {"reflect": "reflect"}, "images are continued by their mirror image")
@@ -67,10 +67,11 @@ def _writing(draft: Draft) -> tuple[str, str]:
 
 
 def written(draft: Draft, settings: PredictConfig) -> PredictConfig:
-    """How ``--inference`` writes: every channel, windows in strides over the padded image, blended as asked, in uint8.
+    """The ``predict`` section of ``--inference``: all channels, strides over the padded image, blend and encoding as
+    configured (default uint8).
 
     Raises:
-        NeuropilError: another blend, padding that is not mirrored, or an encoding that there is not.
+        NeuropilError: padding that is not three numbers; other problems are recorded in the draft.
     """
     theirs = draft.settings
     pad = "INFERENCE.PAD_SIZE" if theirs["INFERENCE.PAD_SIZE"] is not None else "DATASET.PAD_SIZE"
@@ -90,7 +91,7 @@ def written(draft: Draft, settings: PredictConfig) -> PredictConfig:
 
 
 def inference_folder(settings: Settings) -> str | None:
-    """The key that says where the images to predict lie; none where their names are whole paths."""
+    """The key with the folder of the images to predict; None where their names are whole paths."""
     absolute, folder = settings["INFERENCE.IS_ABSOLUTE_PATH"], settings["INFERENCE.INPUT_PATH"]
     if settings["DATASET.IS_ABSOLUTE_PATH"] if absolute is None else absolute:
         return None
@@ -98,7 +99,7 @@ def inference_folder(settings: Settings) -> str | None:
 
 
 def plain_name(draft: Draft, written_to: tuple[Path, ...]) -> Path | None:
-    """``OUTPUT_NAME`` as it stands, where the classic program adds the views to it; None: it is the name."""
+    """The path with ``OUTPUT_NAME`` itself, if the classic program adds a suffix for views to it; else None."""
     name = Path(draft.settings["INFERENCE.OUTPUT_NAME"])
     if draft.settings["INFERENCE.DO_SINGLY"]:
         return None
@@ -109,7 +110,7 @@ def plain_name(draft: Draft, written_to: tuple[Path, ...]) -> Path | None:
 
 
 def predictions(draft: Draft, output: Path, images: list[str]) -> tuple[Path, ...]:
-    """``OUTPUT_NAME`` in ``OUTPUT_PATH`` with the arrays ``vol0``, ``vol1``…; singly a file for each image."""
+    """Paths of the predictions: arrays ``vol0``, ``vol1`` … of ``OUTPUT_NAME``; with ``DO_SINGLY`` a file per image."""
     settings = draft.settings
     given = settings["INFERENCE.OUTPUT_PATH"]
     folder = Path(expanded(draft, "INFERENCE.OUTPUT_PATH", given)) if given else output / "test"
@@ -119,7 +120,7 @@ def predictions(draft: Draft, output: Path, images: list[str]) -> tuple[Path, ..
     ending, views = name.suffix or ".h5", VIEWS.get(_views(settings), "")
     folder /= name.parent
     numbers = [str(number).zfill(len(str(len(images) - 1))) for number in range(len(images))]
-    if name.suffix not in _HDF5:  # a name that the classic program does not know: one file each, in that format
+    if name.suffix not in _HDF5:  # a format that the classic program does not write: one file for each image
         return tuple(folder / f"{name.stem}{f'_{n}' if len(images) > 1 else ''}{ending}" for n in numbers or [""])
     if settings["INFERENCE.DO_SINGLY"]:
         return tuple(folder / f"{name.stem}_{number}{views}{ending}" / "vol0" for number in numbers)

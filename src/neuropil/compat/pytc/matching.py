@@ -1,4 +1,4 @@
-"""A trained network and a configuration that is to predict with it."""
+"""Check that a trained network fits the configuration that predicts with it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _SAME = {
 
 
 def predictable(model: Model, config: Config, checkpoint: Path, zoom: Factors = (1, 1, 1)) -> Model:
-    """The model with the ``predict`` section of a configuration, which must describe the same network, and for images
-    that are enlarged by ``zoom``.
+    """The model with the ``predict`` section of a configuration, which must describe the same network; images are
+    resampled by ``zoom``.
 
     Raises:
         NeuropilError: the checkpoint holds another network; the error names the first key that differs.
@@ -47,7 +47,7 @@ def predictable(model: Model, config: Config, checkpoint: Path, zoom: Factors = 
 
 
 def _comparable(value: Any) -> Any:
-    """The positions of UNETR are interpolated, so that those of another patch do; norms over several GPUs are norms."""
+    """A setting without what may differ: UNETR's grid (positions are interpolated), and synchronised batch norms."""
     if not isinstance(value, BaseModel):
         return value
     said = value.model_dump(exclude={"grid"})

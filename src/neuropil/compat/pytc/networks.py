@@ -1,4 +1,4 @@
-"""``MODEL``: which network, and what it is made of; each architecture has keys of its own."""
+"""Translate ``MODEL``: the architecture and its settings; each architecture has keys of its own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _OWN = {
         "USE_V2": "version",
     },
 }
-"""The keys that an architecture has, and where they go."""
+"""The classic keys of each architecture, and our names of them."""
 _BLOCKS = {"residual": False, "residual_se": True}
 _NORMS = {"bn": "batch", "sync_bn": "sync_batch", "in": "instance", "gn": "group", "none": "none"}
 _ACTIVATIONS = {
@@ -56,10 +56,10 @@ _TOKEN = 16
 
 
 def put_network(draft: Draft) -> None:
-    """Translate the network.
+    """Translate the network; unknown words and lists of different lengths are recorded as problems.
 
     Raises:
-        NeuropilError: an architecture or a word that has no counterpart, or lists that do not agree in length.
+        NeuropilError: attention heads that do not divide the channels, or a patch that is not three numbers.
     """
     others = "native recipes also have model.architecture dynunet, mednext and segresnet"
     name = draft.choose("MODEL.ARCHITECTURE", _ARCHITECTURES, others)
@@ -112,7 +112,7 @@ def _put_residual(draft: Draft, name: str) -> None:
 
 
 def _put_transformer(draft: Draft, name: str) -> None:
-    """UNETR or SwinUNETR, which are MONAI's here as there."""
+    """UNETR or SwinUNETR, which are MONAI's in both packages."""
     settings = draft.settings
     for key, ours in _OWN[name].items():
         theirs = f"MODEL.{key}"
@@ -134,7 +134,7 @@ def _put_transformer(draft: Draft, name: str) -> None:
 
 
 def _check_heads(draft: Draft, name: str) -> None:
-    """Attention heads share the channels out evenly."""
+    """Refuse a number of attention heads that does not divide the channels."""
     keys = {
         "unetr": ("HIDDEN_SIZE", "UNETR_NUM_HEADS"),
         "swin_unetr": ("SWIN_UNETR_FEATURE_SIZE", "SWIN_UNETR_NUM_HEADS"),

@@ -1,4 +1,4 @@
-"""File names of the classic program: volumes, outputs and checkpoints."""
+"""Resolve file names of the classic program: volumes, outputs and checkpoints."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ CHECKPOINT = "checkpoint_{:05d}.pth"
 """Name of the checkpoint of an iteration, in ``DATASET.OUTPUT_PATH``."""
 
 _FOLDERS = ("", "image", "seg")
-"""Where the SNEMI3D download has its files, below ``INPUT_PATH``."""
+"""Folders of the SNEMI3D download, below ``INPUT_PATH``."""
 
 
 def volume_paths(draft: Draft, names: str, folder: str | None) -> list[str]:
-    """The volumes of a key such as ``DATASET.IMAGE_NAME``: one name, several with ``@`` between, a list, or a ``.txt``
-    with one name a line, in the working folder or with the volumes. Each lies below the path of the key ``folder``, if
-    that is given: else names are whole paths.
+    """Paths of the volumes of a key such as ``DATASET.IMAGE_NAME``.
 
-    A name with ``*`` is one stack of sections. A file that is not where it should be is looked for in ``image/`` and
-    ``seg/`` of the folder, where the SNEMI3D download has them.
+    The value is one name, several separated by ``@``, a list, or a ``.txt`` with one name per line, which is searched
+    in the working folder, then next to the volumes. Names are relative to the path of the key ``folder``; without one
+    they are whole paths. A name with ``*`` is one stack of sections. A missing file is searched in ``image/`` and
+    ``seg/`` of the folder, as in the SNEMI3D download.
+
+    Raises:
+        NeuropilError: an empty name, a list that cannot be read, or another number of folders than of names.
     """
     folders = _parts(draft, folder) if folder else [""]
     given = _parts(draft, names)
@@ -37,7 +40,7 @@ def volume_paths(draft: Draft, names: str, folder: str | None) -> list[str]:
     paths: list[str] = []
     for name, where in zip(given, folders, strict=True):
         if name.endswith(".txt"):
-            # As in the classic package from the working folder; or with the volumes.
+            # In the working folder, as in the classic package, or next to the volumes.
             lines = map(str.strip, _lines(draft, names, Path(name) if Path(name).is_file() else Path(where) / name))
             paths += [_found(draft, Path(where), expanded(draft, names, line)) for line in lines if line]
         else:
@@ -46,14 +49,14 @@ def volume_paths(draft: Draft, names: str, folder: str | None) -> list[str]:
 
 
 def _parts(draft: Draft, key: str) -> list[str]:
-    """What a key lists, as a list or with ``@`` between."""
+    """The parts of a value, a list or separated by ``@``."""
     value = draft.settings[key]
     parts = [part for text in ([value] if isinstance(value, str) else value or []) for part in str(text).split("@")]
     return [expanded(draft, key, part.strip()) for part in parts]
 
 
 def expanded(draft: Draft, key: str, path: str) -> str:
-    """A path without ``~`` and ``${NAME}``.
+    """Expand ``~`` and ``${NAME}`` in a path.
 
     Raises:
         NeuropilError: a variable that is not set.
@@ -72,7 +75,7 @@ def _lines(draft: Draft, key: str, path: Path) -> list[str]:
 
 
 def _found(draft: Draft, folder: Path, name: str) -> str:
-    """The path of a volume; where there is none, that of its namesake in another folder of the download."""
+    """The path of a volume; if it does not exist, that of the same name in another folder of the download."""
     if "://" in name:
         return name
     if not (folder / name).exists() and not glob.has_magic(name):
@@ -85,10 +88,10 @@ def _found(draft: Draft, folder: Path, name: str) -> str:
 
 
 def find_checkpoint(path: Path | str) -> tuple[Path, str | None]:
-    """A checkpoint, or its sibling of the other ending (``.pth`` for ``.pth.tar`` and the reverse); and what to say.
+    """A checkpoint, or the file with the other ending (``.pth`` for ``.pth.tar`` and the reverse); and a line to print.
 
     Raises:
-        NeuropilError: neither is there; the error names the checkpoints that lie in the folder.
+        NeuropilError: neither exists; the error names the checkpoints in the folder.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
-"""The program behind ``scripts/main.py``: the commands of the classic tutorial, from its configuration files.
+"""The program behind ``scripts/main.py``: runs the commands of the classic tutorial from its configuration files.
 
-Train, or with ``--inference`` predict, and with ``--evaluate LABELS`` segment and score what was predicted.
+It trains, or predicts with ``--inference``; with ``--evaluate LABELS`` it also segments and scores the prediction.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """The options of a command line; what is left over are pairs of ``KEY VALUE``.
+    """Parse a command line; the remaining words are pairs of ``KEY VALUE``.
 
     >>> parse(["--config-file", "a.yaml", "SYSTEM.NUM_GPUS", "1", "--inference"]).overrides
     ['SYSTEM.NUM_GPUS', '1']
@@ -36,11 +36,11 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--config-file", metavar="YAML", help="read second; wins over the base")
     parser.add_argument("--distributed", action="store_true", help="one process per device, started by a launcher")
     parser.add_argument("--inference", action="store_true", help="predict INFERENCE.IMAGE_NAME with --checkpoint")
-    parser.add_argument("--checkpoint", metavar="FILE", help="go on from here; SOLVER.ITERATION_RESTART: weights only")
+    parser.add_argument("--checkpoint", metavar="FILE", help="resume from it; SOLVER.ITERATION_RESTART: weights only")
     parser.add_argument(
-        "--evaluate", metavar="LABELS", help="with --inference: segment as well, and score; @ between several"
+        "--evaluate", metavar="LABELS", help="with --inference: also segment and score; @ separates several"
     )
-    parser.add_argument("--manual-seed", type=int, metavar="N", help="another seed, another run")
+    parser.add_argument("--manual-seed", type=int, metavar="N", help="seed of the random numbers")
     parser.add_argument("--local_rank", "--local-rank", type=int, metavar="N", help="set by torch.distributed.launch")
     parser.add_argument("--local_world_size", type=int, metavar="N", help="set by the launcher; not needed")
     parser.add_argument("--debug", action="store_true", help="no effect: errors are always shown")
@@ -51,7 +51,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code: 0 done, 2 wrong input."""
     options = parse(sys.argv[1:] if words is None else words)
-    # Of 1×1×1 kernels, about how they lie in memory: nothing that a user can do anything about.
+    # About the memory layout of 1×1×1 kernels: users can do nothing about it.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     try:
         if options.local_rank is not None:
@@ -77,7 +77,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _read(options: argparse.Namespace) -> Classic:
-    """The configuration, and on the first process a line on each key that changes nothing."""
+    """Read and translate the configuration; rank 0 prints the notes and saves the classic form."""
     from neuropil.compat.pytc import read_settings, translate
     from neuropil.compat.pytc.settings import SAVED, settings_to_yaml
     from neuropil.volumes.allowances import allow_outside
@@ -106,10 +106,10 @@ def _train(classic: Classic, options: argparse.Namespace) -> None:
     config = _on_devices(classic, options)
     checkpoint = _checkpoint(options)
     if checkpoint is not None:
-        # Each process makes its own copy: they need not wait for each other.
+        # Each rank makes its own copy, so that none waits for another.
         taken = resumable(checkpoint, config, classic.output / "checkpoints" / f"taken_{_rank()}.pt")
         if taken is not None:
-            _say(f"{checkpoint} is of PyTorch Connectomics; going on from its copy {taken}")
+            _say(f"{checkpoint} is of PyTorch Connectomics; resuming from its converted copy {taken}")
             checkpoint = taken
     resume, pretrained = (None, checkpoint) if classic.restart else (checkpoint, None)
     last = train(config, classic.output, resume, pretrained, Layout(CHECKPOINT, "."))
@@ -119,7 +119,7 @@ def _train(classic: Classic, options: argparse.Namespace) -> None:
 
 
 def _infer(classic: Classic, options: argparse.Namespace) -> None:
-    """Predict each image, then segment and score it where labels are given; one process does it all."""
+    """Predict each image, then segment and score it if labels are given; only rank 0 works."""
     from neuropil.compat.pytc.checkpoint import load_any_model
     from neuropil.compat.pytc.matching import predictable
     from neuropil.inference import predict_volume
@@ -133,7 +133,7 @@ def _infer(classic: Classic, options: argparse.Namespace) -> None:
     if not classic.images:
         raise NeuropilError("INFERENCE.IMAGE_NAME: expected an image to predict, got none")
     labels = _labels(options, len(classic.images))
-    used = _on_devices(replace(classic, workers=0), options).training  # nobody draws samples
+    used = _on_devices(replace(classic, workers=0), options).training  # prediction draws no samples
     trained, _ = load_any_model(checkpoint, classic.config)
     asked = classic.config.model_copy(update={"predict": _writing(classic, trained)})
     model = predictable(trained, asked, checkpoint, classic.zoom)
@@ -153,7 +153,7 @@ def _infer(classic: Classic, options: argparse.Namespace) -> None:
 
 
 def _writing(classic: Classic, model: Model) -> PredictConfig:
-    """How predictions are written: of networks that the classic program trained, views are undone as it does."""
+    """The settings of the prediction; for networks trained by the classic program views are undone as there."""
     from neuropil.compat.pytc.checkpoint import is_classic
 
     turn = classic.turn_edges
@@ -167,13 +167,13 @@ def _writing(classic: Classic, model: Model) -> PredictConfig:
 
 
 def _make_folder(output: Path) -> None:
-    """The folder that a file, or the file of an array, is to lie in."""
+    """Make the folder for a file, or for the file of an array."""
     file = output.parent if output.parent.suffix else output
     file.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _labels(options: argparse.Namespace, images: int) -> list[str]:
-    """The labels to score with, one for each image; opened here, because predicting takes long."""
+    """The labels to score with, one for each image; opened now, because a prediction takes long."""
     from neuropil.volumes import open_volume
 
     labels = options.evaluate.split("@") if options.evaluate else []
@@ -188,7 +188,7 @@ def _labels(options: argparse.Namespace, images: int) -> list[str]:
 
 
 def _evaluate(affinities: Path, labels: str, folder: Path, number: str, zoom: Factors) -> None:
-    """Segment affinities with the defaults, score the result, leave both next to them, numbered as they are."""
+    """Segment affinities with the defaults, score the result, and write both next to them with the same number."""
     from neuropil.config import SegmentConfig
     from neuropil.evaluation import evaluate
     from neuropil.pipeline.scoring import write_json
@@ -210,7 +210,7 @@ def _evaluate(affinities: Path, labels: str, folder: Path, number: str, zoom: Fa
 
 
 def _on_devices(classic: Classic, options: argparse.Namespace) -> Config:
-    """The recipe with the devices of this machine and the seed asked for; one warning where they are not as wanted."""
+    """The recipe with the devices of this machine and the seed; one warning if the devices differ from those wanted."""
     import torch
 
     from neuropil.compat.pytc.devices import choose_devices, use_devices
@@ -231,7 +231,7 @@ def _on_devices(classic: Classic, options: argparse.Namespace) -> Config:
 
 
 def _checkpoint(options: argparse.Namespace) -> Path | None:
-    """The checkpoint of the command line, or its sibling of the other ending."""
+    """The checkpoint of the command line, or the file with the other ending."""
     from neuropil.compat.pytc.paths import find_checkpoint
 
     if options.checkpoint is None:
@@ -247,6 +247,6 @@ def _rank() -> int:
 
 
 def _say(text: str) -> None:
-    """Print on the first process."""
+    """Print on rank 0."""
     if _rank() == 0:
         print(text, flush=True)

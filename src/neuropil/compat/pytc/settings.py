@@ -1,4 +1,4 @@
-"""Reading files in the classic vocabulary: BASE, then FILE, then ``KEY VALUE`` pairs, each key checked."""
+"""Read files in the classic vocabulary: BASE, then FILE, then ``KEY VALUE`` pairs; every key is checked."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from neuropil.config.files import parse_yaml, read_yaml
 from neuropil.errors import NeuropilError
 
 SAVED = "classic.yaml"
-"""The configuration of a run in classic words, in its folder."""
+"""File in the folder of a run with its configuration in the classic vocabulary."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Values of all keys: as given, else their defaults."""
+    """Values of all keys: the given ones, else the defaults."""
 
     given: Mapping[str, Any]
     places: Mapping[str, str]
     """File and line of each value that was given."""
     problems: Mapping[str, str] = field(default_factory=dict)
-    """Keys that were refused, and why; they have their defaults."""
+    """Refused keys, and why; they have their defaults."""
     read: set[str] = field(default_factory=set)
-    """Keys that were asked for: a translation that forgets one can be found out."""
+    """Keys that the translation has read: tests find the forgotten ones."""
 
     def __getitem__(self, name: str) -> Any:
         key = VOCABULARY[name]
@@ -39,11 +39,11 @@ class Settings:
         return self.given.get(name, key.default)
 
     def where(self, name: str) -> str:
-        """A key with its place, as errors name it."""
+        """A key with its file and line, as errors name it."""
         return f"{self.places[name]}: {name}" if name in self.places else name
 
     def notes(self) -> list[str]:
-        """What is accepted without effect, and why: all keys that were written, but for defaults that are off."""
+        """Lines about keys without effect that the user wrote, except those that only switch something off."""
         idle: dict[str, list[str]] = {}
         for name in self.given:
             if VOCABULARY[name].verdict == "accepted" and self.asks(name):
@@ -51,7 +51,7 @@ class Settings:
         return [self.idle(names, why) for why, names in idle.items()]
 
     def asks(self, name: str) -> bool:
-        """Whether a key was written, and says more than that something is off, as it is by default."""
+        """Whether the user wrote a key, and not only to switch something off that is off by default."""
         value = self.given.get(name)
         return name in self.given and bool(value or plain(value) != plain(VOCABULARY[name].default))
 
@@ -63,13 +63,13 @@ class Settings:
 def read_settings(files: Sequence[Path | str], overrides: Sequence[str] = (), refuse: bool = True) -> Settings:
     """Read YAML files in the classic vocabulary: later ones win, then ``KEY VALUE`` pairs.
 
-    As in the classic package, text such as ``"None"``, ``'[1, 2]'`` or ``(2, 2)`` stands for the value it shows.
+    As in the classic package, text such as ``"None"``, ``'[1, 2]'`` or ``(2, 2)`` is evaluated as a literal.
 
-    With ``refuse=False`` what is wrong with keys is left to ``translate``, which tells it with what it finds itself.
+    With ``refuse=False`` problems with keys are kept, and ``translate`` raises them together with those it finds.
 
     Raises:
-        NeuropilError: a missing or unreadable file; a key that is not in the vocabulary, has a value of the wrong type,
-            or asks for what does not exist here. All of them are named.
+        NeuropilError: a missing or unreadable file; keys that are not in the vocabulary, have a value of the wrong
+            type, or ask for something that is not supported here. All of them are named.
 
     >>> settings = read_settings([], ["SOLVER.BASE_LR", "1e-3", "INFERENCE.AUG_NUM", "None"])
     >>> settings["SOLVER.BASE_LR"], settings["INFERENCE.AUG_NUM"], settings["SOLVER.NAME"]
@@ -99,10 +99,10 @@ def read_settings(files: Sequence[Path | str], overrides: Sequence[str] = (), re
 
 
 def _in_classic_words(path: Path | str) -> Path:
-    """A file, or for a native recipe the one in classic words that ``scripts/main.py`` left next to it.
+    """The file itself, or for a native recipe the classic one that ``scripts/main.py`` wrote next to it.
 
     Raises:
-        NeuropilError: a native recipe alone.
+        NeuropilError: a native recipe without a classic one next to it, or a configuration of version 2.
     """
     path = Path(path)
     values = read_yaml(path)[0]
@@ -121,7 +121,7 @@ def _in_classic_words(path: Path | str) -> Path:
 
 
 def settings_to_yaml(settings: Settings) -> str:
-    """All keys with their values, as the classic program saves them: :func:`read_settings` reads it again.
+    """All keys with their values, as the classic program saves them; :func:`read_settings` reads the result.
 
     >>> "BASE_LR: 0.5" in settings_to_yaml(read_settings([], ["SOLVER.BASE_LR", "0.5"]))
     True
@@ -137,7 +137,7 @@ def settings_to_yaml(settings: Settings) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Tuples as lists, at any depth: the classic package takes one for the other.
+    """Convert tuples to lists, at any depth: the classic package does not distinguish them.
 
     >>> plain(((1, 2), [3]))
     [[1, 2], [3]]
@@ -146,7 +146,7 @@ def plain(value: Any) -> Any:
 
 
 def _leaves(values: Mapping[Any, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every value of a nested mapping that is no section; sections whose keys are all commented out have none."""
+    """All values of a nested mapping, with their keys; a section whose keys are all commented out has none."""
     for name, value in values.items():
         key = (*above, str(name))
         if isinstance(value, Mapping):
@@ -166,10 +166,10 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
 
 
 def _check(name: str, value: Any) -> Any:
-    """The value in the type it stands for.
+    """The value of a key, evaluated and checked.
 
     Raises:
-        NeuropilError: no such key, another type, or a value that is refused.
+        NeuropilError: an unknown key, a wrong type, or a refused value.
     """
     key = VOCABULARY.get(name)
     if key is None:
@@ -177,7 +177,7 @@ def _check(name: str, value: Any) -> Any:
     value = _decode(value, key)
     if key.verdict == "refused":
         if plain(value) != plain(key.default) and not any(plain(value) == plain(other) for other in key.harmless):
-            raise NeuropilError(f"{name}: {value!r} is not to be had here; {key.why}")
+            raise NeuropilError(f"{name}: {value!r} is not supported here; {key.why}")
         return value
     if key.verdict == "honoured" and not _has_kind(value, key):
         raise NeuropilError(f"{name}: expected {_kinds(key)}, got {value!r}")
@@ -185,7 +185,7 @@ def _check(name: str, value: Any) -> Any:
 
 
 def _decode(value: Any, key: Key) -> Any:
-    """What text stands for; the text itself where text is wanted."""
+    """The literal in a text; the text itself for keys that take text."""
     if not isinstance(value, str):
         return value
     if value == "None" and (key.default is None or None in key.harmless):
@@ -221,10 +221,10 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def _items(name: str, value: Any, key: Key) -> Any:
-    """A list whose items are all of the kind that the default's are, no deeper than those lie.
+    """The list, if its items have the type and at most the nesting of the default's items.
 
     Raises:
-        NeuropilError: an item of another kind.
+        NeuropilError: an item of another type.
     """
     first, depth = key.default, 1
     if isinstance(first, list | tuple):

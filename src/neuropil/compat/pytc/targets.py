@@ -1,8 +1,8 @@
-"""``TARGET_OPT`` and the keys that depend on it: offsets, erosion, auxiliary targets, and the losses of each.
+"""Translate ``TARGET_OPT`` and the keys that depend on it: offsets, erosion, auxiliary targets, losses.
 
-A target is an affinity target or an auxiliary one. The affinities of all targets that share the erosion of the first
-become the offsets of the network; nearest affinities at other erosions ("multiple erosion rates"), foreground and
-contour are learned besides and not predicted.
+Affinity targets with the erosion of the first one become the offsets of the network. Nearest affinities at other
+erosions ("multiple erosion rates"), foreground and contour become auxiliary targets, which are learned but not
+predicted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOSSES = {
 _BALANCES = {"0": "none", "1": "rare", "1-1": "grown"}
 _INSTEAD = {
     "1": "synaptic polarity is not learned here",
-    "2": "long affinities are written 2-z-y-x-v1; v2 and pni store edges otherwise",
+    "2": "long affinities are written 2-z-y-x-v1; v2 and pni store edges in another way",
     "3": "small objects are not learned here",
     "5": "a native recipe has model.aux_distance, the signed distance to the border",
     "6": "a native recipe has model.aux_distance, the signed distance to the border",
@@ -41,11 +41,11 @@ class Target(NamedTuple):
 
     kind: Literal["affinity", "foreground", "contour"]
     offsets: Offsets
-    """Of an affinity target."""
+    """Offsets of an affinity target."""
     width: int
-    """Of a contour."""
+    """Width of a contour in voxels."""
     background: bool
-    """Whether the contour counts borders to the background, too."""
+    """Whether a contour includes borders to the background."""
     erosion: int
     terms: tuple[dict[str, Any], ...]
     """Its losses: loss, weight, balance and activation of each."""
@@ -59,8 +59,7 @@ def put_targets(draft: Draft) -> None:
     """Translate targets, erosion and losses.
 
     Raises:
-        NeuropilError: a target, loss or weight that there is not here, lists that do not agree in length, or no
-            affinity target.
+        NeuropilError: an unsupported target, loss or weight, lists of different lengths, or no affinity target.
     """
     draft.attempt(_ask_for_affinities, draft)
     targets = read_targets(draft)
@@ -137,7 +136,7 @@ def _per_target(draft: Draft, key: str, count: int) -> list[list[Any]]:
 
 
 def _target(draft: Draft, name: str) -> Target:
-    """What the text of a target means."""
+    """Parse the name of a target."""
     none = Target("affinity", (), 0, False, 0, ())
     if name == "2":
         return none._replace(offsets=_nearest(draft))
@@ -154,11 +153,11 @@ def _target(draft: Draft, name: str) -> Target:
             raise draft.refuse("MODEL.TARGET_OPT", f"{name}: expected a contour at least 1 wide")
         return none._replace(kind="contour", width=width, background=contour[2] != "0")
     why = _INSTEAD.get(name[:1], "expected 2, 2-z-y-x-v1, 0, 4-width-background")
-    raise draft.refuse("MODEL.TARGET_OPT", f"the target {name!r} is not to be had here; {why}")
+    raise draft.refuse("MODEL.TARGET_OPT", f"the target {name!r} is not supported here; {why}")
 
 
 def _nearest(draft: Draft) -> Offsets:
-    """The nearest edges: of sections by themselves those within one."""
+    """The nearest offsets; in 2-D those of y and x."""
     if not draft.settings["DATASET.DO_2D"]:
         return NEAREST
     if draft.settings["MODEL.OUT_PLANES"] == 3:
@@ -185,7 +184,7 @@ def _losses(draft: Draft, target: str, lists: Sequence[list[Any]]) -> tuple[dict
         if str(balance) not in _BALANCES:
             draft.problem(
                 "MODEL.WEIGHT_OPT",
-                'expected "0" (all alike), "1" (rare class weighs more) or "1-1" (so, positives grown), '
+                'expected "0" (equal weights), "1" (rare class weighs more) or "1-1" (the same, positives dilated), '
                 f"got {balance!r}",
             )
         if name in _LOSSES:
@@ -198,7 +197,7 @@ def _losses(draft: Draft, target: str, lists: Sequence[list[Any]]) -> tuple[dict
 
 
 def _check_activation(draft: Draft, loss: str, activation: str) -> None:
-    """Losses know what they need; another activation in front of one would be another loss."""
+    """Record a problem if an activation does not fit its loss: another activation would give another loss."""
     if "Logits" in loss or "Focal" in loss:
         fits: tuple[str, ...] = ("none",)
     elif loss.startswith("WeightedBCE"):
@@ -214,7 +213,7 @@ def _check_activation(draft: Draft, loss: str, activation: str) -> None:
 
 
 def _divide(draft: Draft, targets: list[Target]) -> tuple[list[Target], list[Target]]:
-    """The affinities that will be predicted, and what is learned besides."""
+    """The affinity targets that are predicted, and the auxiliary targets."""
     affinities = [target for target in targets if target.kind == "affinity"]
     erosion = affinities[0].erosion
     main = [target for target in affinities if target.erosion == erosion]
@@ -231,7 +230,7 @@ def _divide(draft: Draft, targets: list[Target]) -> tuple[list[Target], list[Tar
 
 
 def _put_losses(draft: Draft, ordered: list[Target]) -> None:
-    """The classic loss: the sum over targets, each on its channels."""
+    """Put the classic loss: the sum over targets, each on its channels."""
     first, terms = 0, []
     for target in ordered:
         terms += [{**term, "channels": [first, first + target.channels]} for term in target.terms]
@@ -240,7 +239,7 @@ def _put_losses(draft: Draft, ordered: list[Target]) -> None:
 
 
 def _put_auxiliaries(draft: Draft, others: list[Target]) -> list[Target]:
-    """What is learned besides; in the order in which the network has its channels."""
+    """Put the auxiliary targets; returns them in the order of the network's channels."""
     erosions = [target for target in others if target.kind == "affinity"]
     contours = [target for target in others if target.kind == "contour"]
     foregrounds = [target for target in others if target.kind == "foreground"]

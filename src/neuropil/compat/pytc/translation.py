@@ -1,4 +1,4 @@
-"""From the classic vocabulary to a typed recipe, section by section, in the order in which data flows."""
+"""Translate settings in the classic vocabulary into a typed recipe, section by section."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ from neuropil.config import Config, PredictConfig
 
 @dataclass(frozen=True)
 class Classic:
-    """What a configuration in the classic vocabulary asks for."""
+    """A translated configuration: the recipe, and the settings that a recipe does not hold."""
 
     config: Config
     output: Path
     """Folder of checkpoints and TensorBoard events."""
     images: tuple[str, ...]
-    """What ``--inference`` predicts."""
+    """Images that ``--inference`` predicts."""
     predictions: tuple[Path, ...]
-    """Where, one array per image."""
+    """Paths of the predictions, one array per image."""
     plain_name: Path | None
-    """Where it can be found besides: under ``OUTPUT_NAME`` without the views that the classic program adds."""
+    """A second path of the prediction: ``OUTPUT_NAME`` without the suffix for views; None: it has no suffix."""
     written: PredictConfig
-    """How: in the layout and with the values that the classic program writes."""
+    """Settings of ``--inference``, with the layout and values that the classic program writes."""
     zoom: tuple[float, float, float]
-    """How many times as many voxels the images have as ``--inference`` predicts them."""
+    """Factors (z, y, x) by which ``--inference`` resamples images."""
     turn_edges: bool | None
-    """Whether symmetries are undone edge by edge; None: as the program that trained the network does."""
+    """Whether views are undone edge by edge; None: as in the program that trained the network."""
     restart: bool
     """Take only the weights of ``--checkpoint``."""
     gpus: int
-    """GPUs that a run without a launcher wants."""
+    """GPUs for a run without a launcher."""
     parallel: Literal["dp", "ddp"]
     mixed: bool
-    """Whether half-precision floats were asked for."""
+    """Whether mixed precision is wanted."""
     workers: int
-    """Processes that draw samples, where the file says so."""
+    """Processes that draw samples, as the file says; 0 if it does not."""
     notes: tuple[str, ...]
-    """Keys that were given and change nothing here, and why; files found elsewhere."""
+    """Lines about given keys that have no effect here, and files found elsewhere."""
     left_out: tuple[str, ...]
-    """Keys that were given and are not part of the recipe: ``scripts/main.py`` goes by them, and what others do."""
+    """Lines about given keys that are not part of the recipe: ``scripts/main.py`` uses them."""
 
 
 def translate(settings: Settings) -> Classic:
-    """The typed recipe of a configuration, and what else it says.
+    """Translate a configuration into a typed recipe and further settings.
 
     Raises:
-        NeuropilError: values that have no counterpart; the error names file, line and key of all of them.
+        NeuropilError: unsupported values; the error names file, line and key of all of them.
 
     >>> from neuropil.compat.pytc import read_settings
     >>> words = 'MODEL.TARGET_OPT ["2"] MODEL.OUT_PLANES 3 MODEL.OUTPUT_SIZE [9,33,33] MODEL.INPUT_SIZE [9,33,33]'
@@ -127,7 +127,7 @@ def _put_data(draft: Draft) -> None:
     folder = None if settings["DATASET.IS_ABSOLUTE_PATH"] else "DATASET.INPUT_PATH"
     for section, prefix in (("train", "DATASET."), ("validation", "DATASET.VAL_")):
         _put_volumes(draft, section, prefix, folder)
-    draft.note("for --inference alone: patches to train on lie inside the volume", "DATASET.PAD_SIZE")
+    draft.note("used by --inference only: patches to train on lie inside the volume", "DATASET.PAD_SIZE")
     scale = "bytes" if settings["DATASET.NORMALIZE_RANGE"] else "type"
     draft.put("data.intensity.scale", scale, "DATASET.NORMALIZE_RANGE")
     draft.put("data.zoom", draft.factors("DATASET.DATA_SCALE"), "DATASET.DATA_SCALE")
@@ -143,7 +143,7 @@ def _put_data(draft: Draft) -> None:
 
 
 def _put_volumes(draft: Draft, section: str, prefix: str, folder: str | None) -> None:
-    """Images with their labels and masks, as many of each."""
+    """Put images with their labels and masks; there must be as many of each."""
     images = f"{prefix}IMAGE_NAME"
     keys = {"image": images, "labels": f"{prefix}LABEL_NAME", "mask": f"{prefix}VALID_MASK_NAME"}
     found = {kind: volume_paths(draft, key, folder) for kind, key in keys.items()}
@@ -183,7 +183,7 @@ def _put_optimizer(draft: Draft) -> None:
     if schedule == "plateau" and not settings["DATASET.VAL_IMAGE_NAME"]:
         draft.problem(
             "SOLVER.LR_SCHEDULER_NAME",
-            "ReduceLROnPlateau goes by the loss on DATASET.VAL_IMAGE_NAME; name a volume there",
+            "ReduceLROnPlateau needs the loss on DATASET.VAL_IMAGE_NAME; name a volume there",
         )
     draft.put("optimizer.schedule", schedule, "SOLVER.LR_SCHEDULER_NAME")
     warmup = settings["SOLVER.WARMUP_ITERS"]

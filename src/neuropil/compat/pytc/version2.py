@@ -1,8 +1,8 @@
-"""Configurations of the classic package's version 2: recognised, and translated as far as their keys mean something.
+"""Translate configurations of PyTorch Connectomics version 2, as far as their keys have a counterpart here.
 
-They are nested mappings with lower-case sections: ``default`` holds what all stages share, ``train`` and ``test`` what
-is special to one. Parts may be named instead of written out (``profile: mednext_s``); the files that define the names
-are found by ``_base_``, and where those are not at hand the published ones are known here.
+They are nested mappings with lower-case sections: ``default`` is shared by all stages, ``train`` and ``test`` belong to
+one. Parts may be named instead of written out (``profile: mednext_s``); the files that define the names are listed in
+``_base_``. If these files are missing, the published definitions are used.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _AUGMENT = {
     "blurred": 0.15,
     "noisy": 0.15,
 }
-"""What ``aug_em_neuron`` asks for, in our terms."""
+"""The profile ``aug_em_neuron`` in terms of the section ``augment``."""
 
 
 class Version2(NamedTuple):
@@ -72,10 +72,10 @@ def is_version_2(values: Mapping[Any, Any]) -> bool:
 
 
 def translate_version_2(path: Path | str) -> Version2:
-    """The recipe of a file of the second version; what has no counterpart is named in the notes.
+    """The recipe of a file of the second version; keys without a counterpart are named in the notes.
 
     Raises:
-        NeuropilError: a file that cannot be read, an architecture that is not here, no affinities to learn.
+        NeuropilError: a file that cannot be read, an unsupported architecture, no affinities to learn.
     """
     path = Path(path)
     notes: list[str] = []
@@ -97,14 +97,14 @@ def translate_version_2(path: Path | str) -> Version2:
 
 
 class AskedKeys:
-    """A nested mapping that knows which of its keys were asked for."""
+    """A nested mapping that records which of its keys were read."""
 
     def __init__(self, values: Nested, path: Path) -> None:
         self.values, self.path = values, path
         self.asked: set[str] = {"experiment_name", "description", "_base_", "save_path", "params"}
 
     def get(self, *names: str, default: Any = None) -> Any:
-        """The value of the first of several dotted names that is there."""
+        """The value of the first of several dotted names that exists."""
         for name in names:
             self.asked.add(name)
         for name in names:
@@ -116,7 +116,7 @@ class AskedKeys:
         return default
 
     def left(self) -> list[str]:
-        """What nobody asked for, by its section."""
+        """The keys that were not read, shortened to two levels."""
         unread = {
             ".".join(name.split(".")[:2])
             for name in _leaves(self.values)
@@ -134,7 +134,7 @@ def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
 
 
 def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> Nested:
-    """The second over the first, section by section."""
+    """The first mapping updated by the second, section by section."""
     out = dict(one)
     for name, value in other.items():
         both = isinstance(value, Mapping) and isinstance(out.get(name), Mapping)
@@ -143,9 +143,9 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> Nested:
 
 
 def _with_bases(path: Path, notes: list[str], seen: tuple[Path, ...] = ()) -> Nested:
-    """A file over the files that it names as its bases; of those that are not there a note tells."""
+    """The values of a file merged over those of its bases; missing bases are noted."""
     if path.resolve() in seen:
-        raise NeuropilError(f"{path}: _base_ leads back to itself")
+        raise NeuropilError(f"{path}: _base_ is circular")
     values = read_yaml(path)[0]
     bases = values.get("_base_") or []
     out: Nested = {}
@@ -154,7 +154,7 @@ def _with_bases(path: Path, notes: list[str], seen: tuple[Path, ...] = ()) -> Ne
         if file.is_file():
             out = _merged(out, _with_bases(file, notes, (*seen, path.resolve())))
         else:
-            notes.append(f"{path}: no {file}; names of parts have the published meaning")
+            notes.append(f"{path}: no {file}; named profiles have their published definitions")
     return _merged(out, {str(name): value for name, value in values.items()})
 
 

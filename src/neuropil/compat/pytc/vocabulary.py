@@ -1,8 +1,8 @@
-"""Every key of the classic vocabulary with its default, and what becomes of it here.
+"""Every key of the classic vocabulary with its default, and how it is treated here.
 
-*Honoured* keys are translated into the recipe. *Accepted* keys may hold anything, because they change nothing here;
-each says why. *Refused* keys may only hold their default (or nothing), because another value would ask for something
-that does not happen here; each says what to do instead.
+*Honoured* keys are translated into the recipe. *Accepted* keys may hold any value, because they have no effect here;
+each says why. *Refused* keys may only hold their default (or nothing), because other values are not supported; each
+says what to do instead.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class Key:
     default: Any
     verdict: Verdict
     why: str = ""
-    """Accepted: why it changes nothing. Refused: what to do instead."""
+    """Accepted: why it has no effect. Refused: what to do instead."""
     kinds: tuple[type, ...] = ()
-    """Types a value may have besides that of the default."""
+    """Further types that a value may have."""
     harmless: tuple[Any, ...] = ()
-    """Refused: values besides the default that ask for nothing."""
+    """Refused: further values that ask for nothing. Honoured: ``(None,)`` where None is a value."""
 
 
 def _honoured(default: Any, *kinds: type) -> Key:
@@ -41,7 +41,7 @@ def _refused(default: Any, instead: str, *harmless: Any) -> Key:
 
 _OTHER_NETWORK = "it belongs to networks that MODEL.ARCHITECTURE refuses"
 _NO_DROPOUT = "leave it at 0; nothing is dropped"
-_NO_PADDING = "nothing is padded: patches lie inside the volume, and predictions lie on the image voxel for voxel"
+_NO_PADDING = "patches to validate on lie inside the volume, so that nothing is padded"
 _TILES = "a stack of tiles (its .json file as a name) is opened like any volume and read box by box"
 _RESAMPLE = "resample the volume first and name the result"
 _SKIP = "leave it empty; an augmentation is on or off for all volumes"
@@ -51,8 +51,8 @@ _SYSTEM = {
     "NUM_CPUS": _honoured(4),
     "DISTRIBUTED": _honoured(False),
     "PARALLEL": _honoured("DP"),
-    "DISTRIBUTED_BACKEND": _accepted("nccl", "NCCL on GPUs and gloo on processors are chosen by themselves"),
-    "DEBUG": _accepted(False, "errors are reported as they are, always"),
+    "DISTRIBUTED_BACKEND": _accepted("nccl", "NCCL on GPUs and gloo on processors are chosen automatically"),
+    "DEBUG": _accepted(False, "errors are always reported"),
 }
 
 _MODEL = {
@@ -115,7 +115,7 @@ _MODEL = {
     "HIDDEN_SIZE": _honoured(768),
     "MLP_DIM": _honoured(3072),
     "UNETR_NUM_HEADS": _honoured(12),
-    "POS_EMBED": _accepted("perceptron", "blocks of voxels become tokens by one linear map, whatever it is called"),
+    "POS_EMBED": _accepted("perceptron", "every value gives the same linear embedding of blocks of voxels"),
     "CONV_BLOCK": _honoured(True),
     "RES_BLOCK": _refused(True, "leave it at True"),
     "UNETR_DROPOUT_RATE": _refused(0.0, _NO_DROPOUT),
@@ -156,15 +156,15 @@ _DATASET = {
     "DATA_COORD_RANGE": _refused(None, "write a native recipe, where every volume may have a box"),
     "DATA_CHUNK_STRIDE": _accepted(True, _TILES),
     "DATA_CHUNK_ITER": _accepted(1000, _TILES),
-    "VALID_RATIO": _accepted(0.5, "the loss counts usable voxels only, however many a patch has"),
+    "VALID_RATIO": _accepted(0.5, "the loss counts only usable voxels, so patches with few of them do no harm"),
     "REJECT_SAMPLING.SIZE_THRES": _honoured(-1),
     "REJECT_SAMPLING.DIVERSITY": _honoured(-1),
-    "REJECT_SAMPLING.P": _accepted(0.95, "poor places are always drawn again"),
-    "REJECT_SAMPLING.NUM_TRIAL": _accepted(50, "50 places are tried, then the one with most labels is taken"),
+    "REJECT_SAMPLING.P": _accepted(0.95, "rejected positions are always drawn again"),
+    "REJECT_SAMPLING.NUM_TRIAL": _accepted(50, "50 positions are tried, then the one with most labels is taken"),
     "MEAN": _honoured(0.5),
     "STD": _honoured(0.5),
     "MATCH_ACT": _refused("none", "leave it out; the network takes grey values from 0 to 1"),
-    "DISTRIBUTED": _accepted(False, "whoever starts several processes makes them share the samples"),
+    "DISTRIBUTED": _accepted(False, "several processes always share the samples"),
 }
 
 _AUGMENTOR = {
@@ -176,10 +176,10 @@ _AUGMENTOR = {
     "ROTATE.ROT90": _honoured(True),
     "ROTATE.P": _honoured(1.0),
     "RESCALE.ENABLED": _honoured(True),
-    "RESCALE.FIX_ASPECT": _refused(False, "leave it out; y and x are stretched each by itself"),
+    "RESCALE.FIX_ASPECT": _refused(False, "leave it out; y and x are scaled independently"),
     "RESCALE.P": _honoured(0.5),
     "FLIP.ENABLED": _honoured(True),
-    "FLIP.P": _accepted(1.0, "each mirror image and exchange of axes is drawn with probability one half"),
+    "FLIP.P": _accepted(1.0, "each flip and exchange of axes is drawn with probability one half"),
     "FLIP.DO_ZTRANS": _refused(0, "leave it out; y and x are exchanged, z stays", False),
     "ELASTIC.ENABLED": _honoured(True),
     "ELASTIC.P": _honoured(0.75),
@@ -189,14 +189,14 @@ _AUGMENTOR = {
     "GRAYSCALE.P": _honoured(0.75),
     "MISSINGPARTS.ENABLED": _honoured(True),
     "MISSINGPARTS.P": _honoured(0.9),
-    "MISSINGPARTS.ITER": _accepted(64, "torn sections end in a straight line at any angle, whatever its width"),
+    "MISSINGPARTS.ITER": _accepted(64, "sections are torn along a straight line, which has no width"),
     "MISSINGSECTION.ENABLED": _honoured(True),
     "MISSINGSECTION.P": _honoured(0.5),
     "MISSINGSECTION.NUM_SECTION": _honoured(2),
     "MISALIGNMENT.ENABLED": _honoured(True),
     "MISALIGNMENT.P": _honoured(0.5),
     "MISALIGNMENT.DISPLACEMENT": _honoured(16),
-    "MISALIGNMENT.ROTATE_RATIO": _accepted(0.5, "sections are misaligned by displacement; ROTATE turns them"),
+    "MISALIGNMENT.ROTATE_RATIO": _accepted(0.5, "single sections are displaced and never rotated"),
     "MOTIONBLUR.ENABLED": _honoured(True),
     "MOTIONBLUR.P": _honoured(0.5),
     "MOTIONBLUR.SECTIONS": _honoured(2),
@@ -204,8 +204,8 @@ _AUGMENTOR = {
     "CUTBLUR.ENABLED": _honoured(True),
     "CUTBLUR.P": _honoured(0.5),
     "CUTBLUR.LENGTH_RATIO": _honoured(0.4),
-    "CUTBLUR.DOWN_RATIO_MIN": _accepted(2.0, "how coarse a box becomes is drawn for each sample"),
-    "CUTBLUR.DOWN_RATIO_MAX": _accepted(8.0, "how coarse a box becomes is drawn for each sample"),
+    "CUTBLUR.DOWN_RATIO_MIN": _accepted(2.0, "the factor is drawn from 2 to 8 for each sample"),
+    "CUTBLUR.DOWN_RATIO_MAX": _accepted(8.0, "the factor is drawn from 2 to 8 for each sample"),
     "CUTBLUR.DOWNSAMPLE_Z": _refused(False, "leave it out; boxes become coarser in y and x"),
     "CUTNOISE.ENABLED": _honoured(True),
     "CUTNOISE.P": _honoured(0.75),
@@ -231,7 +231,7 @@ _SOLVER = {
     "ITERATION_VAL": _honoured(5000),
     "ITERATION_RESTART": _honoured(False),
     "BASE_LR": _honoured(0.001),
-    "BIAS_LR_FACTOR": _refused(1.0, "leave it at 1; all weights learn at one rate"),
+    "BIAS_LR_FACTOR": _refused(1.0, "leave it at 1; all parameters have one learning rate"),
     "WEIGHT_DECAY_BIAS": _refused(0.0, "leave it at 0; biases are never decayed"),
     "MOMENTUM": _honoured(0.9),
     "BETAS": _honoured((0.9, 0.999)),
@@ -248,10 +248,10 @@ _SOLVER = {
     "CLIP_GRADIENTS.CLIP_VALUE": _honoured(1.0),
     "CLIP_GRADIENTS.NORM_TYPE": _refused(2.0, "leave it at 2; gradients are clipped by their Euclidean norm"),
     "SWA.ENABLED": _honoured(False),
-    "SWA.LR_FACTOR": _accepted(0.05, "the schedule of the run decides the rate while weights are averaged"),
+    "SWA.LR_FACTOR": _accepted(0.05, "the schedule also sets the learning rate while weights are averaged"),
     "SWA.START_ITER": _honoured(90000),
     "SWA.MERGE_ITER": _accepted(10, "the weights of every step are averaged"),
-    "SWA.BN_UPDATE_ITER": _accepted(2000, "20 batches settle the statistics of norms"),
+    "SWA.BN_UPDATE_ITER": _accepted(2000, "20 batches are used to update the statistics of batch norms"),
 }
 
 _MONITOR = {
@@ -271,8 +271,8 @@ _INFERENCE = {
     "IS_ABSOLUTE_PATH": _honoured(None, bool),
     "DO_CHUNK_TITLE": _accepted(None, _TILES),
     "DO_SINGLY": _honoured(False),
-    "DO_SINGLY_START_INDEX": _refused(0, "leave out of INFERENCE.IMAGE_NAME what is done"),
-    "DO_SINGLY_STEP": _refused(1, "name in INFERENCE.IMAGE_NAME what this process is to do"),
+    "DO_SINGLY_START_INDEX": _refused(0, "remove finished images from INFERENCE.IMAGE_NAME"),
+    "DO_SINGLY_STEP": _refused(1, "name in INFERENCE.IMAGE_NAME only the images of this process"),
     "PAD_SIZE": _honoured(None, list),
     "UNPAD": _refused(True, "leave it out; predictions lie on the image voxel for voxel"),
     "OUTPUT_ACT": _honoured(["sigmoid"]),
@@ -282,7 +282,7 @@ _INFERENCE = {
     "AUG_NUM": Key(8, "honoured", harmless=(None,)),
     "DATA_SCALE": _honoured(None, list),
     "OUTPUT_SCALE": _refused([1.0, 1.0, 1.0], "resample the result", None),
-    "DO_EVAL": _refused(True, "leave it out; norms use what they measured in training"),
+    "DO_EVAL": _refused(True, "leave it out; norms use their statistics from training"),
     "TEST_NUM": _refused(1, "start one process per volume, each with its own INFERENCE.IMAGE_NAME"),
     "TEST_ID": _accepted(0, "it belongs to TEST_NUM, which is refused"),
     "SAMPLES_PER_BATCH": _honoured(4),

@@ -1,4 +1,4 @@
-"""Weights that PyTorch Connectomics wrote, under the names that our networks have for the same layers."""
+"""Translate weights of PyTorch Connectomics to the parameter names of our networks."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def our_name(name: str, squeeze: bool) -> str:
 
 
 def translate_weights(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A classic ``state_dict`` under our names; kernels of 2-D networks become flat ones of 3-D networks.
+    """A classic ``state_dict`` under our names; 2-D kernels become 3-D ones of depth 1.
 
-    Layers without any channel, which small 2-D networks have, hold nothing and are left out.
+    Layers without channels, which small 2-D networks have, are left out.
     """
     squeeze = any(".fc." in name for name in theirs)
     return {
@@ -66,10 +66,10 @@ def translate_weights(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_classic(path: Path) -> dict[str, Any] | None:
-    """What the classic program saved, its ``state_dict`` without the prefix of parallel training; None: another file.
+    """The content of a classic checkpoint, its ``state_dict`` without the prefix ``module.``; None for another file.
 
     Raises:
-        NeuropilError: a file that holds more than tensors and plain values; nothing of it is run.
+        NeuropilError: a file that holds more than tensors and plain values; no code in it is run.
     """
     if path.suffix == ".safetensors":
         return None
@@ -90,5 +90,5 @@ def read_classic(path: Path) -> dict[str, Any] | None:
         return None
     states = content["state_dict"]
     weights = {str(name).removeprefix("module."): value for name, value in states.items() if isinstance(value, Tensor)}
-    weights.pop("n_averaged", None)  # of averaged weights: how many were
+    weights.pop("n_averaged", None)  # a counter in averaged weights
     return {**content, "state_dict": weights}

@@ -1,10 +1,10 @@
-"""For people who come from waterz: its calls, with its names and its sense of thresholds.
+"""The functions of waterz, with its names and its meaning of thresholds.
 
-waterz counts down: its score is 1 − affinity, and it merges while the score is below the threshold. A histogram
-quantile is computed as waterz does: faces fall into its bins, and each pair of fragments begins with its largest face
-alone (``InitWithMax``, its default) and pools those; equal scores merge in the order of its queue. The mean is computed
-on all cores and exactly, where waterz adds floats; where two means are equal, the order may differ. Fragments are
-waterz's, id by id, found in one thread.
+In waterz a score is 1 − affinity, and regions merge while the score is below the threshold. Histogram quantiles are
+computed as in waterz: with its bins, each pair of fragments begins with its largest face alone (``InitWithMax``, its
+default), and equal scores merge in the order of its queue. The mean is computed exactly, on all cores, where waterz
+adds floats; if two means are equal, the order of merges may differ. Fragments equal those of waterz, id by id; they
+are found in one thread.
 """
 
 from neuropil.compat.waterz.functions import MEAN, Function, getScoreFunc, parse_function

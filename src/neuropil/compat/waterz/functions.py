@@ -1,4 +1,4 @@
-"""waterz's scoring functions, by their types of C++ and their short names."""
+"""Scoring functions of waterz: parse their C++ types and short names."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Function:
     score: str
     """neuropil's name of the score of a pair of regions."""
     bins: int = 0
-    """Bins of its histograms; 0: faces count as they are."""
+    """Bins of its histograms; 0: affinities are not binned."""
     start_max: bool = False
     """Whether a pair of fragments begins with its largest face alone."""
     kind: str = "OneMinus"
-    """What is made of the affinity: OneMinus, Square (of that), or Invert."""
+    """How the affinity becomes waterz's score: OneMinus, Square (of that), or Invert."""
 
     def affinity(self, threshold: float) -> float:
         """The affinity above which regions merge at a threshold.
@@ -40,27 +40,27 @@ class Function:
         return 1 - threshold
 
     def reached(self, threshold: float) -> float:
-        """Lowest affinity of a merge tree that merges at a threshold; waterz stops at it, neuropil merges at its own.
+        """Lowest affinity in a merge tree that merges at a threshold; at the threshold itself waterz does not merge.
 
-        A bin counts as its middle there, (c + ½) / bins, and as c / 255 here.
+        Bin c has the value (c + ½) / bins in waterz, and c / 255 in our merge tree.
 
         >>> Function("q50", 256).reached(0.5) * 255
         128.0
         """
         least = self.affinity(threshold)
         if not self.bins:
-            return float(np.nextafter(np.float32(least), np.float32(2)))  # scores are float32 there
+            return float(np.nextafter(np.float32(least), np.float32(2)))  # waterz compares float32
         return float((np.floor(least * self.bins - 0.5) + 1) / 255) if np.isfinite(least) else 2.0
 
 
 def parse_function(name: str) -> Function:
-    """What a waterz scoring or merge function asks for.
+    """Parse the name of a waterz scoring or merge function.
 
-    These are waterz's own types of C++, and the short names that people give them: PyTorch Connectomics' ``affmean``,
-    ``aff85``, ``aff85_his256``; LSD's ``mean``, ``hist_quant_85``, ``hist_quant_85_initmax``.
+    Names are waterz's C++ types, and the short names of PyTorch Connectomics (``affmean``, ``aff85``,
+    ``aff85_his256``) and LSD (``mean``, ``hist_quant_85``, ``hist_quant_85_initmax``).
 
     Raises:
-        NeuropilError: one that there is not, or that blocks could not follow exactly.
+        NeuropilError: an unknown function, or one that cannot be computed exactly by blocks.
 
     >>> parse_function("aff85_his256")
     Function(score='q85', bins=256, start_max=True, kind='OneMinus')
@@ -105,16 +105,16 @@ _TYPES = (
     ),
     (r"QuantileAffinity<RegionGraphType,(?P<percent>[0-9]+),ScoreValue(?:,(?P<start>true|false))?>", "true"),
 )
-"""Forms of names, and whether they begin with the largest face where they do not say."""
+"""Patterns of names, and their default for beginning with the largest face."""
 _NOT_HERE = {
     r"^max[0-9]+$": "pooling two pairs may raise the mean of the largest faces, so that no merge would be final",
     "MeanMaxK": "pooling two pairs may raise the mean of the largest faces, so that no merge would be final",
-    "MinSize": "sizes change with every merge, far away, too; merge small segments with min_size",
-    "MaxSize": "sizes change with every merge, far away, too; merge small segments with min_size",
+    "MinSize": "sizes change with every merge, even far away; merge small segments with min_size",
+    "MaxSize": "sizes change with every merge, even far away; merge small segments with min_size",
     "ContactArea": "contact grows with every merge, so that no merge would be final",
     "Multiply": "a product of two scores need not fall when pairs are pooled",
     "Divide": "a quotient of two scores need not fall when pairs are pooled",
-    "Random": "a random score is another one at every run",
+    "Random": "a random score differs from run to run",
     "Const": "a constant score merges all or nothing",
 }
 _PROVIDERS = {"HistogramQuantile": "HistogramQuantileAffinity", "VectorQuantile": "QuantileAffinity"}

@@ -1,4 +1,4 @@
-"""waterz's main calls: fragments, and segmentations at thresholds."""
+"""The main functions of waterz: fragments, and segmentations at thresholds."""
 
 from __future__ import annotations
 
@@ -42,22 +42,21 @@ def agglomerate(
         thresholds: merge while 1 − affinity is below; taken in ascending order, as waterz does.
         fragments: [z, y, x], instead of a watershed.
         aff_threshold_low, aff_threshold_high: ``low`` and ``high`` of :func:`neuropil.segmentation.basins`.
-        gt: labels [z, y, x], 0 = unlabelled: yield the scores of each segmentation behind it, a dict of
-            ``V_Rand_split``, ``V_Rand_merge``, ``V_Info_split`` and ``V_Info_merge``.
-        return_merge_history: yield the merges, too, waterz's list of dicts ``a, b, c, score`` made since the threshold
-            before.
+        gt: labels [z, y, x], 0 = unlabelled: yield after each segmentation its scores, a dict of ``V_Rand_split``,
+            ``V_Rand_merge``, ``V_Info_split`` and ``V_Info_merge``.
+        return_merge_history: yield the merges since the previous threshold, too, a list of dicts ``a, b, c, score``.
         scoring_function: ``OneMinus<MeanAffinity<…>>``, ``MaxAffinity``, ``MinAffinity``, ``QuantileAffinity`` and
             ``HistogramQuantileAffinity`` with a percentage, or a short name: see ``parse_function``.
-        discretize_queue: with a histogram quantile of at most so many bins: equal scores first in, first out, as its
-            queue of bins has them. Scores are never rounded to a queue's bins: otherwise without effect.
-        force_rebuild: there is nothing to build; accepted and without effect.
+        discretize_queue: for a histogram quantile of at most this many bins, equal scores merge first in, first out, as
+            in waterz's queue of bins. Otherwise without effect: scores are never rounded to the bins of a queue.
+        force_rebuild: without effect: nothing is compiled.
 
     Yields:
         uint64 [z, y, x], a new array each time (waterz changes one array in place).
 
     Raises:
-        NeuropilError: ``return_region_graph`` (use :func:`neuropil.region_graph`), a scoring function that is not here,
-            or what :func:`neuropil.agglomerate` and :func:`neuropil.segmentation.basins` refuse.
+        NeuropilError: ``return_region_graph`` (use :func:`neuropil.region_graph`), an unknown scoring function, or as
+            :func:`neuropil.agglomerate` and :func:`neuropil.segmentation.basins`.
 
     >>> affs = np.full((3, 1, 1, 3), 0.9, np.float32)
     >>> affs[2, 0, 0, 2] = 0.2
@@ -66,7 +65,7 @@ def agglomerate(
     [[[[1, 1, 2]]], [[[1, 1, 1]]]]
     """
     if return_region_graph:
-        raise NeuropilError("return_region_graph is not taken here: use neuropil.region_graph(affinities, fragments)")
+        raise NeuropilError("return_region_graph is not supported: use neuropil.region_graph(affinities, fragments)")
     function, array = parse_function(scoring_function), decoded(affs)
     if fragments is None:
         fragments = basins(array, low=aff_threshold_low, high=aff_threshold_high)
@@ -77,12 +76,12 @@ def agglomerate(
 def watershed(
     affs: npt.NDArray[Any] | Volume, seed_method: Seeds = "maxima_distance", use_mahotas_watershed: bool = True
 ) -> npt.NDArray[np.uint64]:
-    """Fragments [z, y, x], section by section: a flood of 1 − the mean of the y and x affinities.
+    """Fragments [z, y, x], by a seeded watershed of each section on 1 − the mean of the y and x affinities.
 
     Args:
         affs: [3, z, y, x], as for :func:`agglomerate`.
         seed_method: ``maxima_distance``, ``minima`` or ``grid``; see :func:`neuropil.segmentation.flood_sections`.
-        use_mahotas_watershed: True; the other flood of waterz rounds affinities to 8 bits.
+        use_mahotas_watershed: True; the other watershed of waterz rounds affinities to 8 bits.
 
     Returns:
         ids as waterz numbers them: from 2, on a grid from 1.
@@ -95,7 +94,7 @@ def watershed(
     [[[2, 2, 2, 3]]]
     """
     if not use_mahotas_watershed:
-        raise NeuropilError("use_mahotas_watershed=False is not taken here: leave it at True")
+        raise NeuropilError("use_mahotas_watershed=False is not supported: leave it at True")
     array = decoded(affs)
     values = array if array.dtype.kind == "f" else array / np.float32(255)
     boundary = 1 - 0.5 * (values[1] + values[2])
@@ -122,9 +121,9 @@ def waterz(
         affs, thresholds, gt, fragments: as for :func:`agglomerate`.
         output_prefix: files are PREFIX + FUNCTION_0.30.hdf, and with ``gt`` a .json with the scores next to each.
         merge_function: a short name; see :func:`parse_function`.
-        fragments_mask: [z, y, x], False where there is nothing.
+        fragments_mask: [z, y, x], False for background.
         aff_threshold: low and high of the watershed.
-        return_seg: whether the segmentations come back.
+        return_seg: whether to return the segmentations.
         custom_fragments: without fragments, take those of :func:`watershed` with ``maxima_distance``; when False,
             those of :func:`neuropil.segmentation.basins`.
         discretize_queue, force_rebuild: as for :func:`agglomerate`.
@@ -152,10 +151,10 @@ def waterz(
 
 
 def decoded(affs: npt.NDArray[Any] | Volume) -> npt.NDArray[Any]:
-    """Affinities as an array that needs neither encoding nor offsets to be understood.
+    """Affinities as a plain array [3, z, y, x]: a volume is decoded, and reduced to the default neighbourhood.
 
     Raises:
-        NeuropilError: a volume whose offsets lack one of the voxels before, or neither array nor volume.
+        NeuropilError: a volume whose offsets lack one of the default ones, or neither array nor volume.
     """
     if isinstance(affs, np.ndarray):
         return affs
@@ -188,7 +187,7 @@ def _merged(
 
 
 def _as_bytes(affs: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Bytes where floats are bytes / 255, such as ``vol0`` / 255: their means are exact, and so is the threshold."""
+    """uint8, if floats are bytes / 255: then their means are exact, and the comparison with the threshold, too."""
     if affs.dtype.kind != "f" or not (affs.min(initial=0) >= 0 and affs.max(initial=0) <= 1):
         return affs
     codes = np.rint(affs * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""waterz's scores, of a whole volume or piece by piece, and its border mask."""
+"""The scores of waterz, of a whole volume or of its parts, and its border mask."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def evaluate(segmentation: npt.NDArray[Any], gt: npt.NDArray[Any]) -> dict[str, 
 
 
 def evaluate_total_volume(segmentation: npt.NDArray[Any], gt: npt.NDArray[Any]) -> dict[str, float]:
-    """:func:`evaluate` under the name that the fork for PyTorch Connectomics gives it."""
+    """:func:`evaluate` under its name in PyTorch Connectomics' fork of waterz."""
     return evaluate(segmentation, gt)
 
 
 def compute_statistics_for_volume_init(segmentation: npt.NDArray[Any], gt: npt.NDArray[Any]) -> Contingency:
-    """What is counted of the first piece of a volume; :func:`compute_statistics_for_volume` adds more pieces.
+    """The contingency table of the first part of a volume; :func:`compute_statistics_for_volume` adds more parts.
 
     >>> stats = compute_statistics_for_volume_init(np.array([[[1, 1]]]), np.array([[[1, 1]]]))
     >>> stats = compute_statistics_for_volume(stats, np.array([[[1, 2]]]), np.array([[[1, 1]]]))
@@ -48,12 +48,12 @@ def compute_statistics_for_volume_init(segmentation: npt.NDArray[Any], gt: npt.N
 def compute_statistics_for_volume(
     stats: Contingency, segmentation: npt.NDArray[Any], gt: npt.NDArray[Any]
 ) -> Contingency:
-    """What is counted with one more piece; the same id is the same object in all of them."""
+    """The contingency table with one more part added; equal ids are the same object in all parts."""
     return stats + contingency(segmentation, gt)
 
 
 def compute_final_metrics(stats: Contingency) -> dict[str, float]:
-    """The scores of all that was counted, as :func:`evaluate` gives them.
+    """The scores of a contingency table, as :func:`evaluate` returns them.
 
     Raises:
         NeuropilError: no voxel with a label.
@@ -72,7 +72,7 @@ def compute_final_metrics(stats: Contingency) -> dict[str, float]:
 
 
 def metrics(segmentation: npt.NDArray[Any], gt: npt.NDArray[Any]) -> dict[str, float]:
-    """The same under the names that ``agglomerate`` yields: ``V_Rand_split`` and the like."""
+    """The scores of :func:`evaluate` under the names that ``agglomerate`` yields, such as ``V_Rand_split``."""
     told = evaluate(segmentation, gt)
     return {name.replace("voi", "V_Info").replace("rand", "V_Rand"): value for name, value in told.items()}
 
@@ -80,16 +80,16 @@ def metrics(segmentation: npt.NDArray[Any], gt: npt.NDArray[Any]) -> dict[str, f
 def create_border_mask(
     input_data: npt.NDArray[Any], max_dist: float, background_label: int, axis: int = 0
 ) -> npt.NDArray[Any]:
-    """Labels with ``background_label`` near borders, section by section; a copy.
+    """A copy of labels with ``background_label`` near borders, section by section.
 
     Args:
-        input_data: labels, three axes.
+        input_data: labels with three axes.
         max_dist: largest distance in voxels from a voxel that differs from one of its four neighbours; below 0 is 0.
-        background_label: what goes there.
-        axis: sections lie across it.
+        background_label: the value near borders.
+        axis: the axis perpendicular to sections.
 
     Raises:
-        NeuropilError: labels that have not three axes.
+        NeuropilError: labels without three axes.
 
     >>> create_border_mask(np.array([[[1, 1, 1, 2, 2, 2]]]), 1, 9).tolist()
     [[[1, 9, 9, 9, 9, 2]]]

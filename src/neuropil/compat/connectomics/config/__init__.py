@@ -1,4 +1,4 @@
-"""``connectomics.config``: a configuration as nested attributes, read and checked by ours."""
+"""``connectomics.config``: a configuration as nested attributes, read and checked by neuropil."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Cfg:
 
     @property
     def settings(self) -> Settings:
-        """What was given, and the defaults."""
+        """The given values, and the defaults of all others."""
         given: Settings = self.__dict__["root"].__dict__["given"]
         return given
 
@@ -38,11 +38,11 @@ class Cfg:
         self.__dict__["root"].merge_from_list([full, value])
 
     def merge_from_file(self, path: str | Path) -> None:
-        """Values of a YAML file win over those that are there."""
+        """Read a YAML file; its values replace the present ones."""
         self._merge(read_settings([path]))
 
     def merge_from_list(self, words: Sequence[Any]) -> None:
-        """``[KEY, value, KEY, value, …]``."""
+        """Set values from a list ``[KEY, value, KEY, value, …]``."""
         self._merge(read_settings([], [str(word) for word in words]))
 
     def _merge(self, more: Settings) -> None:
@@ -77,7 +77,7 @@ def get_cfg_defaults() -> Cfg:
 
 
 def load_cfg(args: argparse.Namespace, freeze: bool = True) -> Cfg:
-    """The configuration of a command line: ``config_base``, ``config_file`` and ``opts``, as far as there."""
+    """The configuration of parsed arguments: ``config_base``, ``config_file`` and ``opts``, where they exist."""
     files = [path for path in (getattr(args, "config_base", None), getattr(args, "config_file", None)) if path]
     cfg = Cfg(read_settings(files, [str(word) for word in getattr(args, "opts", None) or []]))
     if freeze:

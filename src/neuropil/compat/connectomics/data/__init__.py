@@ -1,1 +1,1 @@
-"""Volumes and what is made from labels."""
+"""Volumes, samples, targets and augmentation under their classic names."""

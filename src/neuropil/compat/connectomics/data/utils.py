@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 
 
 def readvol(filename: str | Path, dataset: str | None = None, drop_channel: bool = False) -> Array:
-    """A whole volume, ``[z, y, x]`` or ``[c, z, y, x]``: of HDF5 the array ``dataset``, or the only one."""
+    """Read a whole volume, ``[z, y, x]`` or ``[c, z, y, x]``; from HDF5 the array ``dataset``, or the only one."""
     path = f"{filename}/{dataset}" if dataset else str(filename)
     with open_volume(path) as volume:
         array = volume.read()
@@ -39,7 +39,7 @@ def savevol(filename: str | Path, vol: Array, dataset: str = "main", format: str
 
 
 def reduce_label(label: Array) -> Array:
-    """Ids made compact, 0 stays 0, in the smallest unsigned type.
+    """Renumber ids from 1 without gaps; 0 stays 0; in the smallest unsigned type.
 
     >>> reduce_label(np.array([0, 7, 7, 300])).tolist()
     [0, 1, 1, 2]
@@ -61,8 +61,8 @@ def seg_widen_border(seg: Array, tsz_h: int = 1) -> Array:
 def seg_to_targets(label: Array, topts: Sequence[str], erosion_rates: Any = None) -> list[Array]:
     """Targets of labels ``[z, y, x]`` by their classic names, float32 ``[c, z, y, x]`` each.
 
-    Affinities whose partner lies outside have what the classic package gives them: the foreground for ``2``, the edge
-    repeated for ``2-z-y-x-v1``.
+    Affinities whose partner lies outside have the values of the classic package: the foreground for ``2``, labels
+    repeated at the border for ``2-z-y-x-v1``.
 
     Args:
         label: integers, 0 = background.
@@ -93,7 +93,7 @@ def _target(label: Array, name: str, erosion: int) -> Array:
         width, background = map(int, [*numbers, *["1"] * (2 - len(numbers))])
         if not background:
             return meetings(ids, width).numpy().astype(np.float32)[None]
-        if width == 1:  # grown by a cross of a voxel
+        if width == 1:  # dilated by one voxel along y and x
             border = meetings(torch.where(ids > 0, ids, ids.max() + 1), 1)[:, None].float()
             border = torch.maximum(F.max_pool2d(border, (3, 1), 1, (1, 0)), F.max_pool2d(border, (1, 3), 1, (0, 1)))
             return border[:, 0].numpy()[None]
@@ -101,7 +101,7 @@ def _target(label: Array, name: str, erosion: int) -> Array:
 
 
 def seg2aff_v0(seg: Array, pad: str = "replicate") -> Array:
-    """Nearest affinities, z y x, float32 [3, z, y, x], of labels; edges that leave them are the foreground, or 0.
+    """Nearest affinities of labels, float32 [3, z, y, x]; edges that leave the array hold the foreground, or 0.
 
     >>> seg2aff_v0(np.array([[[1, 1, 2]]]))[2].tolist()
     [[[1.0, 1.0, 0.0]]]
@@ -113,13 +113,13 @@ def seg2aff_v0(seg: Array, pad: str = "replicate") -> Array:
 
 
 def seg2aff_v1(seg: Array, dz: int = 1, dy: int = 1, dx: int = 1, padding: str = "edge") -> Array:
-    """Affinities over (dz, dy, dx) voxels, stored at the voxel that they come to; beyond the border labels repeat."""
+    """Affinities to the voxels dz, dy, dx before, stored at the later voxel; beyond the border labels are repeated."""
     found = _wide(seg, (dz, dy, dx), (dz, dy, dx), (0, 0, 0), padding)
     return found[:, dz:, dy:, dx:]
 
 
 def seg2aff_v2(seg: Array, dz: int = 1, dy: int = 1, dx: int = 1, padding: str = "edge") -> Array:
-    """Affinities over twice (dz, dy, dx) voxels, stored in their middle; beyond the border labels repeat."""
+    """Affinities over 2·dz, 2·dy, 2·dx voxels, stored at their middle; beyond the border labels are repeated."""
     found = _wide(seg, (2 * dz, 2 * dy, 2 * dx), (dz, dy, dx), (dz, dy, dx), padding)
     z, y, x = seg.shape
     places = ((2 * dz, dy, dx), (dz, 2 * dy, dx), (dz, dy, 2 * dx))
@@ -127,7 +127,7 @@ def seg2aff_v2(seg: Array, dz: int = 1, dy: int = 1, dx: int = 1, padding: str =
 
 
 def seg2aff_pni(img: Array, dz: int = 1, dy: int = 1, dx: int = 1, dtype: str = "float32") -> Array:
-    """Affinities over (dz, dy, dx) voxels in the order x, y, z, at the voxel that they come to; 0 at the border."""
+    """Affinities to the voxels dz, dy, dx before, in the order x, y, z, stored at the later voxel; 0 at the border."""
     if min(dz, dy, dx) < 1:
         raise NeuropilError(f"seg2aff_pni: expected steps of at least 1, got {dz}, {dy} and {dx}")
     found, _ = affinity_targets(_tensor(img), ((-dz, 0, 0), (0, -dy, 0), (0, 0, -dx)))
@@ -143,9 +143,9 @@ def _wide(seg: Array, steps: Triple, before: Triple, after: Triple, padding: str
 
 
 def seg_to_weights(targets: Sequence[Array], wopts: Sequence[Sequence[str]], mask: Array | None = None) -> list[Any]:
-    """Weights of targets for each of their losses, as ``WEIGHT_OPT`` names them: ``0``, ``1``, ``1-1``.
+    """Weights of targets for each of their losses, by the names of ``WEIGHT_OPT``: ``0``, ``1``, ``1-1``.
 
-    ``0`` without a mask is an array of one zero, which means none, as there.
+    ``0`` without a mask gives an array of one zero, which means no weights, as in the classic package.
     """
     balances: dict[str, Balance] = {"0": "none", "1": "rare", "1-1": "grown"}
     found = []
@@ -188,7 +188,7 @@ def build_blending_matrix(sz: Sequence[int], mode: str = "gaussian") -> Array:
 
 
 def normalize_range(image: Array) -> Array:
-    """Grey values in 8 bits: bytes as they are, others from their smallest to their largest, cut off.
+    """Grey values in 8 bits: uint8 unchanged, others scaled from their smallest to their largest, truncated.
 
     >>> normalize_range(np.array([[[100, 150, 200]]], np.uint16)).tolist()
     [[[0, 127, 254]]]

@@ -1,4 +1,4 @@
-"""``connectomics.engine.trainer``: train and predict as a configuration says."""
+"""``connectomics.engine.trainer``: train or predict from a configuration."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from neuropil.errors import NeuropilError
 
 
 class Trainer:
-    """What ``scripts/main.py`` does, from Python.
+    """Run ``scripts/main.py`` from Python.
 
     Args:
-        cfg: what is trained or predicted.
-        device: the processor, or a GPU of ``SYSTEM.NUM_GPUS``; None: these where there are some.
+        cfg: the configuration.
+        device: the CPU, or any GPU: then ``SYSTEM.NUM_GPUS`` decides; None: GPUs if there are any.
         mode: ``train`` or ``test``.
-        rank: number of this process, where a launcher started several.
-        checkpoint: to go on from, or to predict with.
+        rank: rank of this process, if a launcher started several.
+        checkpoint: to resume from, or to predict with.
 
     Raises:
-        NeuropilError: another mode, or a rank that no launcher gave.
+        NeuropilError: another mode, or another rank than the launcher's.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Trainer:
         self.on_processor = device is not None and torch.device(device).type == "cpu"
 
     def train(self) -> None:
-        """Train; checkpoints lie in ``DATASET.OUTPUT_PATH``."""
+        """Train; checkpoints are written to ``DATASET.OUTPUT_PATH``."""
         self._run("train")
 
     def test(self) -> None:

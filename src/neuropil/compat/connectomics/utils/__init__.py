@@ -1,1 +1,1 @@
-"""Scores."""
+"""Scores under their classic names."""

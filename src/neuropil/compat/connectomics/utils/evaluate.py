@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 
 def adapted_rand(seg: Array, gt: Array, all_stats: bool = False) -> Any:
-    """Adapted Rand error of a segmentation against labels, 0 = unlabelled, as SNEMI3D's script has it.
+    """Adapted Rand error of a segmentation against labels, 0 = unlabelled, as in SNEMI3D's script.
 
     Returns:
         The error; with ``all_stats`` also precision and recall.
@@ -36,14 +36,14 @@ def voi(
     ignore_reconstruction: Sequence[int] = (),
     ignore_groundtruth: Sequence[int] = (0,),
 ) -> tuple[float, float]:
-    """Variation of information in bits: what is split, and what is merged.
+    """Variation of information in bits: split and merge part.
 
     Args:
         reconstruction, groundtruth: ids of the same shape.
         ignore_reconstruction, ignore_groundtruth: ids that are left out; 0 of the truth always is.
 
     Raises:
-        NeuropilError: truth without 0 in what is ignored.
+        NeuropilError: ``ignore_groundtruth`` without 0.
     """
     if 0 not in ignore_groundtruth:
         raise NeuropilError(f"voi: expected 0 in ignore_groundtruth, got {list(ignore_groundtruth)}")

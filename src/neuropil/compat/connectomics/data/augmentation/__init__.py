@@ -1,4 +1,4 @@
-"""``connectomics.data.augmentation``: the classic augmentors by their names, on top of ours."""
+"""``connectomics.data.augmentation``: the classic augmentors, implemented with ``neuropil.augment``."""
 
 from neuropil.compat.connectomics.data.augmentation.build import build_train_augmentor
 from neuropil.compat.connectomics.data.augmentation.composition import Compose

@@ -1,4 +1,4 @@
-"""``Compose``: classic augmentors put together."""
+"""``Compose``: several classic augmentors applied in turn."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from neuropil.targets import smooth_labels
 
 
 class Compose:
-    """Several augmentors, each drawn by its own probability; then the middle is cut out, and flipped.
+    """Several augmentors, each drawn with its own probability; then the middle is cropped, and flipped.
 
     Args:
         transforms: augmentors; ``Flip`` comes last, wherever it stands.
-        input_size: voxels (z, y, x) of what comes out.
+        input_size: voxels (z, y, x) of the result.
         smooth: smooth the labels; see :func:`neuropil.targets.smooth_labels`.
-        keep_uncropped: also return what the middle was cut from, as ``uncropped_image`` and so on.
+        keep_uncropped: also return the arrays before cropping, as ``uncropped_image`` and so on.
         keep_non_smoothed: also return the labels before they were smoothed, as ``non_smoothed``.
         additional_targets: what moves with the image, by type, ``mask`` or ``img``; ``label`` and ``valid_mask`` do
             always.
@@ -64,9 +64,9 @@ class Compose:
         self.additional_targets = {**TARGETS, **(additional_targets or {})}
 
     def __call__(self, sample: ClassicSample, random_state: np.random.RandomState | None = None) -> ClassicSample:
-        """A varied sample; the input, of ``sample_size`` or at least ``input_size``, is left alone.
+        """The augmented sample; the input, of ``sample_size`` or at least ``input_size``, is not changed.
 
-        Without a random state each call draws another sample, in each worker another one.
+        Without a random state every call, in every worker, draws different random numbers.
         """
         rng = stream(random_state)
         whole = vary_sample(sample, self.transforms, self.additional_targets, rng)
@@ -86,7 +86,7 @@ class Compose:
 
 
 def _corner(shape: Sequence[int], size: Sequence[int], rng: np.random.Generator) -> list[int]:
-    """Where the middle of a sample begins; in z anywhere."""
+    """The corner of the crop: in the middle of y and x, at a random z."""
     room = [int(n) - int(m) for n, m in zip(shape, size, strict=True)]
     if min(room) < 0:
         raise NeuropilError(f"expected a sample of at least {list(map(int, size))} voxels, got {list(shape)}")

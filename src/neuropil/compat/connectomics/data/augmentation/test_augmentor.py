@@ -1,4 +1,4 @@
-"""``TestAugmentor``: a network's answer in several views of its input."""
+"""``TestAugmentor``: test-time augmentation, a network's output combined over several views of its input."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from neuropil.inference.symmetries import symmetries
 
 
 class TestAugmentor:
-    """The mean, the least or the largest of a network's answers in 4, 8 or 16 views, or in one.
+    """The mean, minimum or maximum of a network's outputs in 1, 4, 8 or 16 views.
 
-    Views are undone voxel by voxel, as there: affinities of a mirror image have their edges at the other ends.
-    ``neuropil predict`` undoes them edge by edge.
+    Views are undone voxel by voxel, as in PyTorch Connectomics, although a flip moves affinities to the other end of
+    their edge. ``neuropil predict`` undoes views edge by edge.
 
     Args:
         mode: ``mean``, ``min`` or ``max``.
         do_2d: inputs are [batch, channel, y, x]; at most 8 views.
         num_aug: 4, 8, 16, or None or 0 for one view.
         scale_factors: [1, 1, 1].
-        inference_act: what is applied to each answer; None: nothing (the classic one then runs the network twice).
+        inference_act: activation applied to each output; None: none (the classic class then runs the network twice).
 
     Raises:
         NeuropilError: another mode or number, or a scale.
@@ -60,7 +60,7 @@ class TestAugmentor:
         self.num_aug = min(num_aug, 8) if do_2d and num_aug else num_aug or None
 
     def __call__(self, model: Callable[[Tensor], Any], data: Tensor) -> npt.NDArray[np.float32]:
-        """The answer for a batch [batch, channel, z, y, x], or in 2-D [batch, channel, y, x], on the processor."""
+        """The output for a batch [batch, channel, z, y, x], or in 2-D [batch, channel, y, x], on the CPU."""
         if data.ndim != (4 if self.do_2d else 5):
             raise NeuropilError(f"expected a batch of {'four' if self.do_2d else 'five'} axes, got {tuple(data.shape)}")
         whole = data[:, :, None] if self.do_2d else data
@@ -78,13 +78,13 @@ class TestAugmentor:
         return (out[:, :, 0] if self.do_2d else out).numpy()
 
     def update_name(self, name: str) -> str:
-        """The name of a file of predictions in these views: ``result_xy.h5``, ``_txy``, ``_txyz``."""
+        """The file name for predictions in these views: ``result_xy.h5``, ``_txy``, ``_txyz``."""
         path = Path(name)
         return str(path.with_name(f"{path.stem}{VIEWS.get(self.num_aug or 1, '')}{path.suffix}"))
 
     @classmethod
     def build_from_cfg(cls, cfg: Cfg, activation: bool = True) -> TestAugmentor:
-        """That of ``INFERENCE``; with ``activation`` answers become probabilities."""
+        """The augmentor of section ``INFERENCE``; ``activation`` applies a sigmoid to outputs."""
         act = torch.sigmoid if activation else None
         return cls(cfg.INFERENCE.AUG_MODE, bool(cfg.DATASET.DO_2D), cfg.INFERENCE.AUG_NUM, inference_act=act)
 

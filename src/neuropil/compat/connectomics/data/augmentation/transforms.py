@@ -1,4 +1,4 @@
-"""The classic augmentors: what each is called with, and the keys of the classic vocabulary that it stands for."""
+"""The classic augmentors: their arguments, and the keys of the classic vocabulary that these set."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from neuropil.errors import NeuropilError
 
 
 class Augmentor:
-    """One kind of variation.
+    """Base class of augmentors; each is one kind of augmentation.
 
     Args:
-        p: share of samples.
-        additional_targets: by type, ``mask`` (nearest) or ``img`` (bilinear).
-        skip_targets: of these, what it leaves alone; here an empty list.
+        p: probability, the share of augmented samples.
+        additional_targets: names of targets with their type, ``mask`` (nearest) or ``img`` (bilinear).
+        skip_targets: targets that are not augmented; must be empty here.
 
     Raises:
         NeuropilError: a probability outside [0, 1], or targets to skip.
@@ -44,12 +44,12 @@ class Augmentor:
         return {"ENABLED": True, "P": self.p}
 
     def __call__(self, sample: ClassicSample, random_state: np.random.RandomState | None = None) -> ClassicSample:
-        """A sample varied by this kind alone, whatever ``p`` is; of the same size."""
+        """The sample augmented by this kind alone, whatever ``p`` is; of the same size."""
         return vary_sample(sample, [self], self.additional_targets, random_state, surely=True)
 
 
 class Flip(Augmentor):
-    """Mirror images, and y and x exchanged, each in half of the samples."""
+    """Flips of z, y and x, and y and x exchanged, each in half of the samples."""
 
     key = "FLIP"
 
@@ -67,7 +67,7 @@ class Flip(Augmentor):
 
 
 class Rotate(Augmentor):
-    """Quarter turns, or with ``rot90=False`` turns by any angle."""
+    """Rotation by multiples of 90°, or with ``rot90=False`` by any angle."""
 
     key = "ROTATE"
 
@@ -111,7 +111,7 @@ class Rescale(Augmentor):
 
 
 class Elastic(Augmentor):
-    """Sections bent smoothly, all alike."""
+    """Elastic deformation, the same in all sections."""
 
     key = "ELASTIC"
 
@@ -155,7 +155,7 @@ class Grayscale(Augmentor):
 
 
 class MissingParts(Augmentor):
-    """Sections torn along a straight line, two in a sample; there half of them, folded along a line."""
+    """Two sections per sample torn along a straight line; the classic one folds half of the sections along a line."""
 
     key = "MISSINGPARTS"
 
@@ -173,7 +173,7 @@ class MissingParts(Augmentor):
 
 
 class MissingSection(Augmentor):
-    """Sections without an image; the classic one cuts them out, and asks for more sections for that."""
+    """Missing sections, replaced by one grey value; the classic one cuts them out of a deeper sample."""
 
     key = "MISSINGSECTION"
 
@@ -193,7 +193,7 @@ class MissingSection(Augmentor):
 
 
 class MisAlignment(Augmentor):
-    """Sections displaced, from one on or one alone; with the classic 0.5 none is turned either, as there half are."""
+    """Sections displaced, all from one on or one alone; none is rotated, as half are by the classic default."""
 
     key = "MISALIGNMENT"
 
@@ -219,7 +219,7 @@ class MisAlignment(Augmentor):
 
 
 class MotionBlur(Augmentor):
-    """Sections smeared along a line."""
+    """Motion blur: sections smeared along a line."""
 
     key = "MOTIONBLUR"
 
@@ -289,11 +289,11 @@ class CutNoise(Augmentor):
 
 
 class CopyPaste(Augmentor):
-    """Not here.
+    """Not available.
 
     Raises:
         NeuropilError: always.
     """
 
     def __init__(self, aug_thres: float = 0.7, p: float = 0.8, additional_targets: Targets = None) -> None:
-        raise NeuropilError("CopyPaste is not to be had here: pasted neurons have no affinities to learn; leave it out")
+        raise NeuropilError("CopyPaste is not available: pasted neurons have no affinities to learn; leave it out")

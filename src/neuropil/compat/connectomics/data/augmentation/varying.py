@@ -1,4 +1,4 @@
-"""Samples varied by our own augmentation, as classic augmentors ask for it."""
+"""Apply ``neuropil.augment`` to classic samples, with the settings of classic augmentors."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
 
 Targets = Mapping[str, str] | None
-"""What moves with the image besides: names with their type, ``mask`` (nearest) or ``img`` (bilinear)."""
+"""Further arrays that move with the image: names with their type, ``mask`` (nearest) or ``img`` (bilinear)."""
 
 ClassicSample = dict[str, npt.NDArray[Any]]
 """``image`` and targets, [z, y, x]."""
 
 TARGETS = {"label": "mask", "valid_mask": "mask"}
-"""What always moves with the image."""
+"""Arrays that always move with the image."""
 
 _KINDS = [name.split(".")[1] for name in VOCABULARY if name.startswith("AUGMENTOR.") and name.count(".") == 2]
 
@@ -51,11 +51,11 @@ class Kind(Protocol):
 
 
 def augment_config(transforms: Iterable[Kind], surely: bool = False) -> AugmentConfig:
-    """The settings of our augmentation for augmentors; those of other kinds are off.
+    """The ``augment`` section for some augmentors; all other kinds are off.
 
     Args:
         transforms: at most one of each kind.
-        surely: with probability 1.
+        surely: replace their probabilities by 1.
 
     >>> from neuropil.compat.connectomics.data.augmentation import Elastic
     >>> augment_config([Elastic(alpha=8.0, p=0.25)]).elastic_probability
@@ -81,7 +81,7 @@ def vary_sample(
     random_state: np.random.RandomState | np.random.Generator | None = None,
     surely: bool = False,
 ) -> ClassicSample:
-    """A sample varied by augmentors, of the same size; what does not move with the image is not in it."""
+    """The sample augmented, of the same size; arrays that do not move with the image are left out."""
     rng, augment = stream(random_state), augment_config(transforms, surely)
     image = torch.from_numpy(np.ascontiguousarray(sample["image"], np.float32))
     if image.ndim != 3:
@@ -107,7 +107,7 @@ def vary_sample(
 
 
 def _warped(part: Tensor, warp: Warp, patch: Triple, kind: str) -> Tensor:
-    """One array of a sample resampled; beyond its border its last voxels are repeated."""
+    """Warp one array of a sample; beyond its border the last voxels are repeated."""
     y, x = warp.reach
     wide = torch.nn.functional.pad(part[:, None], (x, x, y, y), mode="replicate")[:, 0]
     ids, seen = wide.to(torch.int32), torch.ones_like(wide, dtype=torch.bool)
@@ -116,7 +116,7 @@ def _warped(part: Tensor, warp: Warp, patch: Triple, kind: str) -> Tensor:
 
 
 def stream(random_state: np.random.RandomState | np.random.Generator | None) -> np.random.Generator:
-    """Random numbers for one sample: those that follow from a state, or others each time."""
+    """The random generator for one sample: seeded from the state, or a new one each time."""
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**31 - 1))
     return random_state if random_state is not None else np.random.default_rng()

@@ -1,4 +1,4 @@
-"""``connectomics.data.dataset``: samples of volumes."""
+"""``connectomics.data.dataset``: samples drawn from volumes, and batches of them."""
 
 from neuropil.compat.connectomics.data.dataset.batches import TestBatch, TrainBatch, build_dataloader
 from neuropil.compat.connectomics.data.dataset.build import get_dataset

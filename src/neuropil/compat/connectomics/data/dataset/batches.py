@@ -1,4 +1,4 @@
-"""``build_dataloader``: batches of a dataset, with the classic names of what is in them."""
+"""``build_dataloader``: batches of a dataset, with the classic attribute names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TestBatch:
         self.out_input = _stacked([sample[1] for sample in batch])
 
     def pin_memory(self) -> TestBatch:
-        """The same in memory from which a GPU reads faster."""
+        """The batch in pinned memory, which is copied to a GPU faster."""
         self.out_input = self.out_input.pin_memory()
         return self
 
@@ -49,7 +49,7 @@ class TrainBatch(TestBatch):
         )
 
     def pin_memory(self) -> TrainBatch:
-        """The same in memory from which a GPU reads faster."""
+        """The batch in pinned memory, which is copied to a GPU faster."""
         super().pin_memory()
         if isinstance(self.out_target_l[0], Tensor):
             self.out_target_l = [target.pin_memory() for target in self.out_target_l]

@@ -1,4 +1,4 @@
-"""Volumes and datasets as a configuration names them."""
+"""Read the volumes of a configuration, and make its dataset."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def _get_input(
     dir_name_init: Sequence[str] | None = None,
     img_name_init: Sequence[str] | None = None,
 ) -> tuple[list[Array], Arrays, Arrays]:
-    """Images, labels and masks [z, y, x] of a configuration: normalised, scaled and padded as it says.
+    """Images, labels and masks [z, y, x] of a configuration, normalised, resampled and padded as it says.
 
     Args:
-        cfg: which ones, and how: ``DATASET``, and for mode ``test`` also ``INFERENCE``.
+        cfg: the configuration: section ``DATASET``, and for mode ``test`` also ``INFERENCE``.
         mode: ``train``, ``val`` or ``test``.
         rank: without effect; each process reads all volumes.
         dir_name_init, img_name_init: folders and names instead of those of the configuration.

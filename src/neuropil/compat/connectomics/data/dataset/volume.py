@@ -24,19 +24,19 @@ from neuropil.volumes import array_volume
 Array = npt.NDArray[Any]
 
 _ATTEMPTS = 50
-"""Places that are tried for a sample."""
+"""Positions that are tried for a sample."""
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a training sample holds."""
+    """The conditions for a training sample."""
 
     usable: float
     voxels: int
     ids: int
-    """Background is one of them."""
+    """Fewest ids, background included."""
     share: float
-    """Of the samples that hold too little, those that are drawn again."""
+    """Probability that a sample with too few voxels or ids is rejected."""
 
     def holds(self, label: Array | None, mask: Array | None, rng: np.random.Generator) -> bool:
         if mask is not None and float(np.count_nonzero(mask)) <= self.usable * mask.size:
@@ -48,29 +48,29 @@ class _Wanted:
 
 
 class ClassicDataset(torch.utils.data.Dataset[Any]):
-    """``VolumeDataset``, samples of volumes: in training at random places, to validate and to predict on a grid.
+    """``VolumeDataset``: samples of volumes, at random positions for training, on a grid for validation and prediction.
 
     Args:
         volume: images [z, y, x], uint8.
         label: labels of each, or None.
         valid_mask: masks of each, 1 = use, or None.
-        valid_ratio: of training samples more than this share is usable, where there are masks.
+        valid_ratio: with masks, the share of a training sample's voxels that must be usable, at least.
         sample_volume_size, sample_label_size: voxels (z, y, x) of a sample, the same for both. With an augmentor they
             are its ``sample_size``.
         sample_stride: steps of the grid, not used in training.
-        augmentor: what varies training samples; None: nothing.
+        augmentor: augments training samples; None: no augmentation.
         target_opt, weight_opt: targets and their weights; see :func:`seg_to_targets` and :func:`seg_to_weights`.
         erosion_rates: see :func:`seg_to_targets`.
         dilation_rates: None.
         mode: ``train``, ``val`` or ``test``.
         do_2d: samples of one section, without the axis z.
-        iter_num: samples in training; −1: as many as there are places.
+        iter_num: samples in training, raised to the number of positions if it is smaller, as in the classic package.
         reject_size_thres: fewest voxels of neurons in a training sample.
         reject_diversity: fewest ids in it, background included.
-        reject_p: share of the samples with too few voxels or ids that are drawn again, up to 50 times in all.
+        reject_p: probability that a sample with too few voxels or ids is drawn again, up to 50 times in all.
         data_mean, data_std: of grey values from 0 to 1, for normalisation.
         data_match_act: ``none``.
-        seed: of the places; None: another one each time.
+        seed: of the random positions; None: a new one each time.
 
     A sample is ``(position, image)`` in mode ``test``, otherwise ``(position, image, targets, weights)``: position
     [volume, z, y, x], image float32 [1, z, y, x], normalised, targets and weights lists (None without labels).
@@ -167,7 +167,7 @@ class ClassicDataset(torch.utils.data.Dataset[Any]):
         return position, shown, targets, seg_to_weights(targets, self.weight_opt, sample.get("valid_mask"))
 
     def _place(self, places: Places, index: int) -> tuple[int, Box]:
-        """Where a training sample lies; the last place tried where none holds what is wanted."""
+        """The box of a training sample; the last one tried if none meets the conditions."""
         rng = np.random.default_rng([places.seed, index])
         for attempt in range(_ATTEMPTS):
             spot = places.spot(index * _ATTEMPTS + attempt)
