@@ -1,7 +1,6 @@
 """neuropil: from an electron-microscopy image to a map in which every neuron has its own id.
 
-The public names, in the order in which data flows. They are imported when first used, so that
-``import neuropil`` (and ``neuropil --help``) stay instant.
+The public names. They are imported when first used, so that ``import neuropil`` (and ``neuropil --help``) is fast.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-if os.environ.get("NEUROPIL_AMX") == "0":  # before torch computes for anyone; see neuropil.processor
+if os.environ.get("NEUROPIL_AMX") == "0":  # must be set before torch first computes; see neuropil.processor
     from neuropil.processor import forbid_amx
 
     forbid_amx(os.environ)

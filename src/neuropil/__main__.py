@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """The entry point: Ctrl-C while Python still imports ends as quietly as later, in a verb."""
+    """Run the command line. Ctrl-C during the first imports exits as in a verb: "stopped", code 130."""
     try:
         from neuropil.cli import app
 

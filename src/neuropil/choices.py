@@ -1,4 +1,4 @@
-"""The values that options may have, as recipes, the command line and the algorithms share them."""
+"""Values of options that recipes, the command line and the algorithms share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 Method = Literal["agglomerate", "mutex", "watershed"]
-"""How affinities become a segmentation."""
+"""Method of segmentation."""
 
 Keep = Literal["nearest", "all", "channels"]
 """Which edges are predicted."""
@@ -18,13 +18,13 @@ ExportTarget = Literal["neuroglancer", "webknossos", "pychunkedgraph", "swc"]
 """Programs that a segmentation can be exported to."""
 
 TtaMode = Literal["mean", "min", "max"]
-"""How the views of test-time symmetries are combined."""
+"""How the views of test-time augmentation are combined."""
 
 Metric = Literal["adapted_rand_error", "voi"]
-"""What tuning minimises."""
+"""The metric that tuning minimises."""
 
 Schedule = Literal["linear", "cosine", "constant", "steps", "plateau"]
-"""How the learning rate goes down."""
+"""Schedule of the learning rate."""
 
 Norm = Literal["batch", "sync_batch", "group", "instance", "none"]
 """The normalisation in a network."""
@@ -40,8 +40,8 @@ _USED = {
 
 
 def unused_settings(names: Iterable[str], method: str, min_size: int, fragments: bool = False) -> tuple[str, ...]:
-    """Settings that a segmentation by this method never looks at; joining small segments looks at the score, and the
-    mutex watershed of fragments at what makes these.
+    """Settings that a segmentation by this method does not use. Joining small segments uses the score, and the mutex
+    watershed of fragments uses the settings of the watershed.
 
     >>> unused_settings(["low", "high", "score", "bias"], "mutex", min_size=0)
     ('low', 'high', 'score')
@@ -57,4 +57,4 @@ def unused_settings(names: Iterable[str], method: str, min_size: int, fragments:
 
 
 Colours = Literal["image", "segmentation"]
-"""What colours in TIFF and PNG mean where that is asked for: brightness, or ids."""
+"""How colours in TIFF and PNG are read: as brightness, or as ids."""

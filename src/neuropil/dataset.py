@@ -23,79 +23,79 @@ class Sample(NamedTuple):
     image_ZYX: Tensor
     """The patch, in the image's dtype; wider by the reach of the warp where there is one."""
     labels_ZYX: Tensor
-    """int32 ids of this sample only, 0 = background or masked; ``margin`` voxels wider than the patch in y and x, or as
-    wide as the image where there is a warp."""
+    """int32 ids, valid within this sample only, 0 = background or masked; ``margin`` voxels wider than the patch in y
+    and x, or as wide as the image if there is a warp."""
     mask_ZYX: Tensor
-    """bool, which voxels may be learned from; as wide as the labels."""
+    """bool, True where a voxel may be used for training; as wide as the labels."""
     number: int
-    """The sample's number; with the seed it decides everything drawn for it."""
+    """Number of the sample; together with the seed it decides all random numbers of the sample."""
     warp: Warp | None = None
-    """The geometry that was drawn for it; it decides how much around the patch is read."""
+    """The geometric augmentation drawn for it; it decides how much around the patch is read."""
     real_YX: Tensor | None = None
-    """bool, as wide as the image: where it was read. Beyond the border of the region its last voxels are repeated.
-    None: read everywhere."""
+    """bool, as wide as the image: False for padding, beyond the border of the region, where its last voxels are
+    repeated. None: no padding."""
     teacher: TeacherAffinities | None = None
-    """What a teacher says of the patch; None where there is none, or where labels were displaced."""
+    """The teacher's affinities for the patch; None without a teacher, or if labels are displaced."""
     labelled: bool = True
-    """Whether there are labels at all; without, they are 0 and mean nothing."""
+    """Whether the volume has labels; without, they are 0 and must not be used."""
 
 
 class Spot(NamedTuple):
-    """Where a training sample lies, before its voxels are read."""
+    """The position of a training sample, before its voxels are read."""
 
     number: int
     source: Source
     patch: Box
     wide: Box
-    """The patch and what is read around it, in voxels of the image; it may reach out of what is there."""
+    """The patch with the voxels around it that are read; it may reach beyond the image."""
     warp: Warp | None
     labelled: bool
 
     def teacher(self) -> TeacherAffinities | None:
-        """What a teacher says of the patch; None where there is none, or where labels are displaced."""
+        """The teacher's affinities for the patch; None without a teacher, or if labels are displaced."""
         return self.source.teacher(self.patch) if self.stays else None
 
     @property
     def stays(self) -> bool:
-        """Whether labels lie where they are stored."""
+        """Whether labels are not displaced by the warp."""
         return self.warp is None or not self.warp.moves_labels
 
 
 class Wanted(NamedTuple):
-    """What a sample must hold, or its place is drawn again: labels are looked at before the image is read."""
+    """Conditions on a sample; if it does not meet them its position is drawn again, before the image is read."""
 
     foreground: float = 0.0
-    """Share of the patch's voxels that must carry a label and be usable."""
+    """Least share of the patch's voxels that have a label and are usable."""
     ids: int = 0
-    """Different usable labels that must be there, on every fourth voxel of the patch in y and x."""
+    """Least number of different labels, counted on every fourth voxel of the patch in y and x."""
     attempts: int = 50
-    """Places to try; after that the one with most labels is taken."""
+    """Positions to try; after that the one with most labels is taken."""
 
 
 class VolumeDataset(torch.utils.data.Dataset[Sample]):
     """Random patches of labelled volumes; sample ``i`` of seed ``s`` is always the same patch.
 
-    Because a sample depends on nothing but its number, workers and ranks that are given different numbers draw
-    independent streams, and a run that is resumed goes on with the samples it would have drawn.
+    A sample depends only on the seed and its number: workers and ranks with different numbers draw independent random
+    numbers, and a resumed run continues with the same samples.
 
     Args:
-        pairs: where to draw from, each with probability proportional to weight × number of patch positions; of a volume
-            of which less than half may be learned from, to that share, too, and places in it are drawn by the usable
-            voxels they hold. A place without a usable voxel is never taken, if there is another.
+        pairs: the volumes. Each is drawn with a probability proportional to weight × number of patch positions, and, if
+            less than half of it is usable, also to that share; positions in it are then drawn in proportion to their
+            usable voxels. A position without a usable voxel is taken only if there is no other.
         patch: size of a patch in voxels (z, y, x).
-        seed: first half of each sample's random stream.
-        margin: voxels of labels around the patch in y and x, so that erosion at its border sees what lies beyond.
-        augment: how samples will be warped, so that enough is read around them; None: not at all.
-        unlabelled: ids that mean "not labelled", masked out; without 0 that is true background.
-        wanted: what else a place must hold to be taken; None: nothing.
-        memory: bytes that may be kept; volumes beyond are read box by box.
-        offsets: edges that are to be learned from a teacher's affinities, where pairs have those.
-        device: where volumes are kept. Samples of those lie there too, and need no copy to be trained on.
-        length: how many samples an epoch has; the stream itself never ends.
+        seed: of the random numbers of all samples.
+        margin: voxels of labels around the patch in y and x, so that erosion at its border is exact.
+        augment: the augmentation, whose warp decides how much around a patch is read; None: no warp.
+        unlabelled: ids that mean "not labelled" and are masked out; unless 0 is among them, 0 is background.
+        wanted: further conditions on a position; None: none.
+        memory: bytes of volumes that may be kept in memory; further volumes are read box by box.
+        offsets: edges to learn from a teacher's affinities, for pairs that have them.
+        device: where volumes are kept; their samples are there, too, and need not be copied for training.
+        length: samples in an epoch; numbers beyond are valid, too.
 
     Raises:
-        NeuropilError: no pairs, a patch larger than a volume, images of other than bytes, 16-bit or shares of 1, labels
-            that are not integers or negative, shapes that do not match, no label in any volume that is kept.
+        NeuropilError: no pairs, a patch larger than a volume, an image that is not uint8, uint16 or float in [0, 1],
+            labels that are negative or not integers, shapes that do not match, no label in any volume that is kept.
 
     >>> from neuropil.volumes import array_volume
     >>> image, labels = np.zeros((8, 32, 32), np.uint8), np.ones((8, 32, 32), np.uint32)
@@ -140,13 +140,13 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
 
     @property
     def voxel_size(self) -> VoxelSize | None:
-        """In nm, of the first volume that tells."""
+        """Voxel size in nm (z, y, x) of the first volume that stores one; None if none does."""
         sizes = [source.pair.image.metadata.voxel_size for source in self.sources]
         return next((size for size in sizes if size is not None), None)
 
     @property
     def grey_values(self) -> GreyValues:
-        """What the grey values are like, the mean over volumes."""
+        """Percentiles and histogram of the grey values, averaged over volumes."""
         return GreyValues.mean([GreyValues.of(source.pair.image) for source in self.sources])
 
     def __len__(self) -> int:
@@ -156,29 +156,29 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         return self.cut(self.spot(number))
 
     def spot(self, number: int) -> Spot:
-        """Where a sample lies and how it will be warped; nothing is read for it, unless places are looked at."""
+        """Draw position and warp of a sample; labels are read only if positions have conditions."""
         source, patch = self._place(sample_rng(self.seed, number))
         warp = None
         if self.augment is not None:
             warp = draw_warp(sample_rng(self.seed, number, part=2), self.augment, self.patch, self.margin)
         labelled = source.pair.labels is not None
         if warp is not None and warp.moves_labels and not labelled:
-            warp = None  # the only truth there is cannot follow
+            warp = None  # a teacher's affinities, the only target here, cannot be warped
         wide = patch.grow((0, self.margin, self.margin) if warp is None else (0, *warp.reach))
         return Spot(number, source, patch, wide, warp, labelled)
 
     def cut(self, spot: Spot) -> Sample:
-        """The voxels of a sample."""
+        """Read the voxels of a sample."""
         source, warp = spot.source, spot.warp
         image, real = (source.image(spot.patch), None) if warp is None else source.wide_image(spot.wide)
         return Sample(image, *source.labels(spot.wide), spot.number, warp, real, spot.teacher(), spot.labelled)
 
     def _place(self, rng: np.random.Generator) -> tuple[Source, Box]:
-        """A volume and a patch in it that holds what is wanted."""
+        """Draw a volume and a patch in it that meets the conditions."""
         wanted = self.wanted or Wanted()
         best: tuple[float, Source, Box] | None = None
         for _ in range(wanted.attempts):
-            # What rng.choice with these shares does, without checking them each time.
+            # The same as rng.choice with these probabilities, without its checks at each call.
             source = self.sources[int(self._until.searchsorted(rng.random(), side="right"))]
             patch = Box.at(source.start(rng, self.patch), self.patch)
             if self.wanted is None and source.usable_everywhere:
@@ -199,9 +199,9 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
         return best[1:]
 
     def possible(self, offset: Triple) -> bool:
-        """Whether any edge of an offset can be learned from: both its ends in usable planes of some volume.
+        """Whether some volume can have a usable edge of this offset: usable voxels in both its planes along each axis.
 
-        Volumes that are not kept in memory are taken to have such edges.
+        Volumes that are not kept in memory are assumed to have such edges.
 
         >>> from neuropil.volumes import array_volume
         >>> image, labels = np.zeros((8, 16, 16), np.uint8), np.zeros((8, 16, 16), np.uint32)
@@ -220,10 +220,10 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
 
 
 def sample_rng(seed: int, number: int, part: int = 0) -> np.random.Generator:
-    """The random stream of one sample.
+    """The random generator of one sample.
 
-    ``part`` separates what draws from it: 0 the place, 1 symmetry and grey values, 2 the warp, 3 defects. So switching
-    one of them on or off leaves the others as they are.
+    ``part`` gives each step its own stream: 0 the position, 1 symmetry and grey values, 2 the warp, 3 defects. So
+    switching one of them on or off does not change the others.
 
     >>> sample_rng(0, 5).integers(1000) == sample_rng(0, 5).integers(1000)
     np.True_
@@ -232,5 +232,5 @@ def sample_rng(seed: int, number: int, part: int = 0) -> np.random.Generator:
 
 
 def collate(samples: Sequence[Sample]) -> list[Sample]:
-    """A batch as it travels: the samples side by side, because those with a warp are wider than the others."""
+    """A batch as a list: samples are not stacked, because those with a warp are larger."""
     return list(samples)

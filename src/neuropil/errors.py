@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 
 class NeuropilError(ValueError):
-    """Wrong input: the message says what was expected, what came, in which file or key, and what to do."""
+    """Wrong input: the message says what was expected, what was found, in which file or key, and what to do."""
 
 
 def printable(text: str) -> str:
-    """Text as a terminal may show it: what would move its cursor or change its colours is written out.
+    """Text without control characters, which could change a terminal: they are shown as escapes.
 
     >>> printable("a\\x1b[31mb\\nc")
     'a\\\\x1b[31mb\\nc'
@@ -19,16 +19,16 @@ def printable(text: str) -> str:
 
 
 class Note(UserWarning):
-    """What a file says that a user should know of: the command line prints it as one line."""
+    """Information about the input that a user should know; the command line prints it as one line."""
 
 
 class Unfinished(RuntimeError):
-    """Work that could not be finished, for reasons that the message names; the command line exits with code 1."""
+    """Work that could not be finished; the message says why. The command line exits with code 1."""
 
 
 @contextmanager
 def in_file(path: str) -> Iterator[None]:
-    """Name a file in the errors of what is done with it, once.
+    """Add the name of a file to errors raised in the block, unless they contain it.
 
     >>> with in_file("a.h5"):
     ...     raise NeuropilError("expected labels")
@@ -43,7 +43,7 @@ def in_file(path: str) -> Iterator[None]:
 
 
 def tell(message: str) -> None:
-    """Say something that a user should know. The command line prints it once; in Python it is a warning.
+    """Report something that a user should know: a ``Note``, which the command line prints once.
 
     >>> import warnings
     >>> with warnings.catch_warnings(record=True) as told:

@@ -18,7 +18,7 @@ VoxelSize = tuple[float, float, float]
 """Size of a voxel in nm, z y x."""
 
 NEAREST: Offsets = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
-"""The default nearest neighbourhood, as waterz, LSD, gunpowder and volara have it."""
+"""The default nearest neighbourhood, the same as in waterz, LSD, gunpowder and volara."""
 
 _FARTHEST = 1 << 40
 """Voxels that an offset may reach along an axis: kernels add offsets to coordinates in 64 bits."""
@@ -35,7 +35,7 @@ OFFSET_PRESETS: dict[str, Offsets] = {
 
 
 def default_offsets(channels: int) -> Offsets | None:
-    """What channels are taken for where nothing says so: three the nearest, two the plane; None for other numbers.
+    """The offsets assumed for arrays without stored ones: nearest for 3 channels, plane for 2, else None.
 
     >>> default_offsets(2), default_offsets(12)
     (((0, -1, 0), (0, 0, -1)), None)
@@ -62,7 +62,7 @@ class Box:
 
     @classmethod
     def whole(cls, shape: Sequence[int]) -> Box:
-        """The box of a volume of this shape; of a longer shape the last three axes count."""
+        """The box of a volume of this shape; only the last three axes are used."""
         z, y, x = (int(n) for n in shape[-3:])
         return cls((0, 0, 0), (z, y, x))
 
@@ -108,7 +108,7 @@ class Box:
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
-        """What to index a ``[z, y, x]`` array with; put ``...`` in front where there are channels."""
+        """The index of the box in a ``[z, y, x]`` array; put ``...`` in front for arrays with channels."""
         z, y, x = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
         return (z, y, x)
 
@@ -151,7 +151,7 @@ def blocks(box: Box, shape: Triple) -> Iterator[Box]:
     if min(shape) < 1:
         raise NeuropilError(f"blocks need at least one voxel on each axis, got {shape}")
     z, y, x = (range(a, b, n) for a, b, n in zip(box.start, box.stop, shape, strict=True))
-    for start in ((k, j, i) for k in z for j in y for i in x):  # one at a time: `product` would hold all of each axis
+    for start in ((k, j, i) for k in z for j in y for i in x):  # `product` would make a list of each axis first
         yield Box.at(start, shape).intersect(box)
 
 
@@ -159,8 +159,8 @@ def parse_offsets(offsets: str | Sequence[Sequence[int]]) -> Offsets:
     """Offsets from a name of ``OFFSET_PRESETS``, text ``"z,y,x;z,y,x"`` or any E×3 sequence, checked.
 
     Raises:
-        NeuropilError: not E×3 integers, a zero offset, one beyond 2**40 voxels, or the same edge twice, be it with
-            either sign.
+        NeuropilError: not E×3 integers, a zero offset, one beyond 2**40 voxels, or the same edge twice (offsets of
+            opposite sign are the same edge).
 
     >>> parse_offsets("-1,0,0; 0,-1,0")
     ((-1, 0, 0), (0, -1, 0))
@@ -185,7 +185,7 @@ def parse_offsets(offsets: str | Sequence[Sequence[int]]) -> Offsets:
         raise NeuropilError(f"offsets must join different voxels, got {offsets!r}")
     # (1, 0, 0) stores the edges of (-1, 0, 0) at their other ends.
     if len({max(o, (-o[0], -o[1], -o[2])) for o in parsed}) != len(parsed):
-        raise NeuropilError(f"offsets must be different edges, of which either sign is the same one, got {offsets!r}")
+        raise NeuropilError(f"offsets must be different edges (opposite signs are the same edge), got {offsets!r}")
     return parsed
 
 

@@ -1,4 +1,4 @@
-"""Input files of a command: no output of the same command overwrites them."""
+"""Protect files during a command: its inputs, files that neuropil did not make, and devices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from neuropil.errors import NeuropilError
 
 _OPENED: ContextVar[dict[tuple[int, int], str] | None] = ContextVar("opened", default=None)
-"""Device and number of each file, and its name; None outside of a command: in Python, the caller decides."""
+"""Device and inode of each input, with its name; None outside of a command: in Python the caller decides."""
 
 
 _MADE: ContextVar[list[Path] | None] = ContextVar("made", default=None)
@@ -24,9 +24,9 @@ _FORCED: ContextVar[bool] = ContextVar("forced", default=False)
 
 @contextmanager
 def guarding_inputs() -> Iterator[None]:
-    """While this lasts, outputs that would replace what :func:`note_input` was told of are refused, and so are those
-    that would replace what neuropil did not make, unless :func:`replace_anything` is called. Folders made for outputs
-    that did not come about are removed at the end."""
+    """Inside the block, outputs must not replace files noted by :func:`note_input`, nor, unless
+    :func:`replace_anything` was called, files that neuropil did not make. New folders that are empty at the end are
+    removed."""
     made: list[Path] = []
     opened, forced, folders = _OPENED.set({}), _FORCED.set(False), _MADE.set(made)
     try:
@@ -41,10 +41,10 @@ def guarding_inputs() -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are not there.
+    """Make a folder and its parents if they do not exist.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be made.
     """
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,12 +64,12 @@ def forced() -> bool:
 
 
 def checks_outputs() -> bool:
-    """Whether what is about to be replaced must be an earlier output of neuropil."""
+    """Whether only earlier outputs of neuropil may be replaced: in a command, without ``--force``."""
     return _OPENED.get() is not None and not _FORCED.get()
 
 
 def note_input(path: str | Path) -> None:
-    """Remember a file or folder that is read; URLs and what is not there are not files."""
+    """Remember a file or folder that is read, or all files of a pattern; URLs and missing files are ignored."""
     opened = _OPENED.get()
     if opened is None or "://" in str(path):
         return
@@ -81,11 +81,10 @@ def note_input(path: str | Path) -> None:
 
 
 def expect_file(path: str | Path) -> None:
-    """Refuse what is no file or folder and would be read for ever, and names that the system cannot hold. What is not
-    there is for others to tell.
+    """Refuse devices and pipes, which could be read for ever, and impossible names. A missing file is no error here.
 
     Raises:
-        NeuropilError: a pipe, a socket or a device; links in a circle; too long a name, or a zero byte in it.
+        NeuropilError: a pipe, a socket or a device; circular links; a name that is too long or holds a zero byte.
 
     >>> expect_file("/dev/zero")
     Traceback (most recent call last):
@@ -94,7 +93,7 @@ def expect_file(path: str | Path) -> None:
     try:
         mode = os.stat(path).st_mode
     except ValueError as error:
-        raise NeuropilError(f"{str(path)!r:.200} is no name of a file: {error}") from None
+        raise NeuropilError(f"{str(path)!r:.200} is not a valid file name: {error}") from None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
             raise NeuropilError(f"cannot open {path!s:.300}: {error.strerror}") from None
@@ -104,19 +103,19 @@ def expect_file(path: str | Path) -> None:
 
 
 def check_output(path: Path, keeps_inside: bool = False) -> None:
-    """Refuse to replace a file that this command reads, under whatever name, or a folder that holds one.
+    """Refuse to replace a file that this command reads, also through a link, or a folder that holds such a file.
 
     Args:
-        path: about to be replaced.
-        keeps_inside: what is inside the file and not written anew stays, as other arrays of an HDF5 file do.
+        path: the file or folder to be replaced.
+        keeps_inside: whether the other arrays of the file are kept, as in HDF5; then inputs are not protected.
 
     Raises:
-        NeuropilError: it is an input of this command, or an input lies in it; a device, a pipe, a circle of links.
+        NeuropilError: ``path`` is, or holds, an input of this command; it is a device, a pipe or a circular link.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         raise NeuropilError(f"expected a file or a new name to write to, got a device or pipe: {path}")
     if path.is_symlink() and not path.exists() and _loops(path):
-        raise NeuropilError(f"cannot write {path}: its links lead around in a circle")
+        raise NeuropilError(f"cannot write {path}: its links are circular")
     opened = _OPENED.get()
     if not opened or keeps_inside:
         return

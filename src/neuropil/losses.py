@@ -1,7 +1,7 @@
-"""Loss functions: cross-entropy, Dice, focal and squared error of edges; only valid ones count.
+"""Loss functions: cross-entropy, Dice, focal and squared error over valid edges, and those of PyTorch Connectomics.
 
-Every loss is a quotient of sums. ``across`` adds a sum up over all devices before anything is divided, so that two
-devices with a batch of b learn what one learns with 2b.
+All but :func:`classic_loss` are quotients of sums. ``across`` adds the sums of all devices before the division, so
+that two devices with a batch of b give the same gradient as one device with 2b.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor
 from neuropil import _native
 
 Across = Callable[[Tensor], Tensor]
-"""From a sum over this device's batch to the sum over all devices; its gradient is that of its own part."""
+"""From a sum over this device's batch to the sum over all devices; the gradient is that of this device's part."""
 
 
 def alone(total: Tensor) -> Tensor:
-    """The sum over all devices where there is only one.
+    """``across`` for a single device: the sum itself.
 
     >>> alone(torch.tensor(3)).item()
     3
@@ -31,10 +31,10 @@ def alone(total: Tensor) -> Tensor:
 def class_weights(
     target_BEZYX: Tensor, validity_BEZYX: Tensor, cap: float, across: Across = alone
 ) -> tuple[Tensor, Tensor]:
-    """Weights of positive and negative edges of each channel, so that both classes count alike in the sum.
+    """Weights of positive and negative edges of each channel that give both classes the same total weight.
 
-    A class that is ``cap`` times rarer than its share or more is not raised further, and a class that is absent
-    leaves the other at weight 1. Returns two float tensors ``[E]``; computed from the valid edges of the whole batch.
+    A weight is (all edges) / (2 · edges of the class), at most ``cap``; if a class is absent both weights are 1.
+    Returns two float tensors ``[E]``, computed from the valid edges of the whole batch.
 
     >>> target = torch.tensor([1, 1, 1, 0]).bool().reshape(1, 1, 1, 1, 4)
     >>> [w.item() for w in class_weights(target, torch.ones_like(target), cap=10.0)]
@@ -44,22 +44,22 @@ def class_weights(
 
 
 def _counts(target_BEZYX: Tensor, validity_BEZYX: Tensor) -> Tensor:
-    """Positive and all valid edges of each channel: ``[2, E]``."""
+    """Number of positive and of all valid edges of each channel: ``[2, E]``."""
     parts = (target_BEZYX & validity_BEZYX, validity_BEZYX)
     if target_BEZYX.device.type != "cpu":
         return _by_sums(*parts)
-    # Channel by channel, because counting is twenty times faster than summing truth values over several axes.
+    # Per channel, because count_nonzero is twenty times faster than the sum of booleans over several axes.
     counts = [part[:, e].count_nonzero() for part in parts for e in range(part.shape[1])]
     return torch.stack(counts).view(2, -1)
 
 
 def _by_sums(*parts: Tensor) -> Tensor:
-    """How many are true in each channel: ``[parts, E]``, in few kernels."""
+    """Number of True in each channel: ``[parts, E]``, in few kernels, for GPUs."""
     return torch.stack([part.sum((0, 2, 3, 4)) for part in parts])
 
 
 def _weights_of(counts_2E: Tensor, cap: float) -> tuple[Tensor, Tensor]:
-    """Weights of positive and negative edges, from how many positive ones there are and how many in all."""
+    """Weights of positive and negative edges, from the numbers of positive and of all edges."""
     positive, total = counts_2E.float()
     both = torch.stack([positive, total - positive])
     weights = (total / (2 * both.clamp(min=1))).clamp(max=cap)
@@ -68,11 +68,12 @@ def _weights_of(counts_2E: Tensor, cap: float) -> tuple[Tensor, Tensor]:
 
 
 class _Wrong(torch.autograd.Function):
-    """The sum over valid edges of weight · (softplus(z) - smoothing · z), where z is the logit, or minus it where the
-    edge is there; ``weights_2E`` are those of edges that are there and of those that are not.
+    """Weighted cross-entropy: the sum over valid edges of weight · (softplus(z) - smoothing · z).
 
-    z > 0 where the network is wrong: cross-entropy against t is softplus(z), and against 1 − t it is softplus(z) − z.
-    Logits are read once; their gradient is made then, too, in place of everything that it would be made from.
+    z is the logit of a negative edge, and minus the logit of a positive one, so that z > 0 where the network is wrong:
+    cross-entropy against the target is softplus(z), against the opposite softplus(z) − z. ``weights_2E`` are the
+    weights of positive and of negative edges. The gradient is computed in the forward pass and saved, which takes less
+    memory than saving what it depends on.
     """
 
     @staticmethod
@@ -101,7 +102,7 @@ class _Wrong(torch.autograd.Function):
 
 
 class _WrongOnProcessor(torch.autograd.Function):
-    """The same by a native loop over logits, and another for the gradient: faster, and without intermediate tensors."""
+    """The same on the CPU, by native loops for the loss and the gradient: faster, without intermediate tensors."""
 
     @staticmethod
     def forward(
@@ -126,7 +127,7 @@ class _WrongOnProcessor(torch.autograd.Function):
 
 
 def _array(logits: Tensor) -> Any:
-    """Logits on the processor as an array of NumPy; bfloat16, which it does not have, as 16 bits."""
+    """Logits on the CPU as a NumPy array; bfloat16, which NumPy does not have, as uint16."""
     return (logits.view(torch.uint16) if logits.dtype == torch.bfloat16 else logits).numpy()
 
 
@@ -141,16 +142,16 @@ def balanced_bce(
     edge_weights: Tensor | None = None,
     across: Across = alone,
 ) -> Tensor:
-    """Mean binary cross-entropy over valid edges, positive and negative ones balanced per channel.
+    """Mean binary cross-entropy over valid edges, with classes balanced per channel.
 
     Args:
         logits_BEZYX: float, before the sigmoid.
         target_BEZYX: bool, whether the edge joins two voxels of one neuron.
-        validity_BEZYX: bool, which edges count; the others do not touch the loss at all.
+        validity_BEZYX: bool, which edges count; the others do not affect the loss.
         class_balance: weigh the classes of each channel equally (see :func:`class_weights`).
         weight_cap: largest weight of the rarer class.
         label_smoothing: train towards s and 1 − s instead of 0 and 1.
-        edge_weights: ``[E]``, how much each channel counts; None: all alike.
+        edge_weights: ``[E]``, weight of each channel; None: all equal.
         across: adds up over devices.
 
     Returns:
@@ -174,12 +175,12 @@ def balanced_bce(
 def soft_bce(logits_BEZYX: Tensor, soft_BEZYX: Tensor, validity_BEZYX: Tensor, across: Across = alone) -> Tensor:
     """Mean cross-entropy against the probabilities of another network (G. Hinton et al. 2015, arXiv:1503.02531).
 
-    Classes are not balanced here: a teacher that learned with balanced classes has that in its probabilities.
+    Classes are not balanced: the probabilities of a teacher trained with balanced classes are balanced already.
 
     Args:
         logits_BEZYX: float, before the sigmoid.
         soft_BEZYX: float in [0, 1].
-        validity_BEZYX: bool, which edges the teacher knows.
+        validity_BEZYX: bool, which edges the teacher has.
         across: adds up over devices.
 
     >>> half = torch.full((1, 1, 1, 2, 2), 0.5)
@@ -214,7 +215,7 @@ def dice(logits_BEZYX: Tensor, target_BEZYX: Tensor, validity_BEZYX: Tensor, acr
 def focal(
     logits_BEZYX: Tensor, target_BEZYX: Tensor, validity_BEZYX: Tensor, gamma: float = 2.0, across: Across = alone
 ) -> Tensor:
-    """Cross-entropy over valid edges, each weighted by (1 − p)^gamma, p what it gives the truth: easy edges fade.
+    """Focal loss: mean cross-entropy over valid edges, each weighted by (1 − p)^gamma, p the probability of its target.
 
     T.-Y. Lin et al. 2017, arXiv:1708.02002.
 
@@ -248,15 +249,15 @@ Balance = Literal["none", "rare", "grown"]
 
 
 def classic_weights(target_BCZYX: Tensor, validity_BCZYX: Tensor, balance: Balance = "rare") -> Tensor:
-    """Weights of voxels as PyTorch Connectomics has them: of each sample the rarer class weighs as much as the other.
+    """Weights of voxels as in PyTorch Connectomics: in each sample the rarer class gets the total weight of the other.
 
     The share of positives is taken over all channels and limited to 5 … 95 %; a sample of one class has weight 1.
 
     Args:
         target_BCZYX: bool.
         validity_BCZYX: bool; where it is False the weight is 0.
-        balance: ``rare``: as said (its ``"1"``); ``grown``: positives are grown by a voxel in each section before they
-            are weighed (``"1-1"``); ``none``: the validity alone (``"0"``).
+        balance: ``rare``: as above (``"1"`` in PyTorch Connectomics); ``grown``: positives are dilated by a voxel in
+            each section first (``"1-1"``); ``none``: 1 where valid (``"0"``).
 
     >>> target = torch.tensor([1, 1, 1, 0]).bool().reshape(1, 1, 1, 1, 4)
     >>> classic_weights(target, torch.ones_like(target)).flatten().tolist()
@@ -285,18 +286,18 @@ def classic_loss(
     weight_BCZYX: Tensor | None = None,
     activation: LossActivation = "sigmoid",
 ) -> Tensor:
-    """A loss of PyTorch Connectomics under our name for it, on one target of one device.
+    """A loss of PyTorch Connectomics, on one target of one device; a scalar.
 
-    Cross-entropies take logits whatever the activation, as sigmoid and cross-entropy are one there. ``mse`` sums over
-    channels and averages over voxels; ``dice`` is that of each sample, all channels together, with 100 added above and
-    below, and takes no weights; ``ws_dice`` is its form for values around 0.
+    Cross-entropies take logits, whatever the activation, because they include the sigmoid. ``mse`` sums over channels
+    and averages over voxels; ``dice`` is computed per sample over all channels, with 100 added to numerator and
+    denominator, and without weights; ``ws_dice`` (weighted squared Dice) is its form for values from -1 to 1.
 
     Args:
-        kind: what to compute.
+        kind: the loss.
         logits_BCZYX: float, before any activation.
         target_BCZYX: bool or float.
-        weight_BCZYX: how much each voxel counts; None: all alike.
-        activation: what is applied first.
+        weight_BCZYX: weight of each voxel; None: all 1.
+        activation: applied to the logits first.
 
     >>> target = torch.tensor([1.0, 0.0]).reshape(1, 1, 1, 1, 2)
     >>> round(classic_loss("bce", torch.zeros_like(target), target).item(), 4)

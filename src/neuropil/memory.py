@@ -1,4 +1,4 @@
-"""How much memory is free; work that would need more is refused before it starts."""
+"""Find out how much memory is free, and refuse work that would need more before it starts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ UNKNOWN = 4 * 2**30
 """Bytes assumed where the system does not tell."""
 
 SMALL = 2**28
-"""Bytes up to which nobody asks."""
+"""Bytes up to which nothing is checked."""
 
 
 def free_ram() -> int:
-    """Bytes that this process may still take: the least of what is free, what its control group leaves and what its
-    address-space limit leaves.
+    """Bytes that this process may still allocate: the minimum of free memory, what is left of the limit of its control
+    group (cgroup v2), and what is left of its address-space limit.
 
     >>> free_ram() > 0
     True
@@ -34,15 +34,15 @@ def free_ram() -> int:
 
 
 def expect_memory(needed: int, doing: str, instead: str) -> None:
-    """Refuse what would need more memory than there is.
+    """Refuse work that needs more memory than is free.
 
     Args:
         needed: bytes.
-        doing: what takes them.
-        instead: what to do.
+        doing: the work, for the message.
+        instead: advice, for the message.
 
     Raises:
-        NeuropilError: they are not free.
+        NeuropilError: ``needed`` bytes are not free.
 
     >>> expect_memory(10**18, "segmenting a.h5", "give --block 128,512,512")
     Traceback (most recent call last):
@@ -55,7 +55,7 @@ def expect_memory(needed: int, doing: str, instead: str) -> None:
 
 
 def _field(file: str, name: str) -> int | None:
-    """Bytes of a line ``Name: 123 kB``."""
+    """Bytes in a line ``Name: 123 kB`` of a file."""
     try:
         lines = Path(file).read_text().splitlines()
     except OSError:

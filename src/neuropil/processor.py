@@ -1,9 +1,9 @@
-"""The instruction sets of the processor, and which of them oneDNN, torch's library of convolutions, may use.
+"""Detect the instruction sets of the CPU, and limit those that oneDNN, torch's library of convolutions, may use.
 
-The oneDNN of torch 2.13 and 2.14 computes bf16 convolutions over three axes wrongly on processors with AMX (Sapphire
-Rapids and later): values are wrong or NaN, memory is written out of bounds, and some calls never return. Our networks
-avoid what is wrong (:mod:`neuropil.models.convolution`); for others AMX is switched off. ``NEUROPIL_AMX=0`` in the
-environment switches it off everywhere.
+The oneDNN of torch 2.13 and 2.14 computes 3-D convolutions in bf16 wrongly on CPUs with AMX (Sapphire Rapids and
+later): values are wrong or NaN, memory is written out of bounds, and some calls never return. Our networks avoid these
+calls (:mod:`neuropil.models.convolution`); for others AMX is switched off. ``NEUROPIL_AMX=0`` in the environment
+switches it off everywhere.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SWITCH = "NEUROPIL_AMX"
 """Environment variable: ``0`` for no AMX anywhere."""
 
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-"""Environment variables that oneDNN reads, the first first, once: when torch first multiplies or convolves."""
+"""Environment variables that oneDNN reads once, when torch first multiplies or convolves; the first one wins."""
 
 ISAS = (
     *("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16"),
@@ -63,7 +63,7 @@ class Processor:
 
     @property
     def isa(self) -> str:
-        """oneDNN's name of the newest instruction set that it may use here: of the processor, or what limits it."""
+        """oneDNN's name of the newest instruction set that it may use here: that of the CPU, or a lower limit."""
         able = "SSE41"
         for flag, name in (
             ("avx", "AVX"),
@@ -75,7 +75,7 @@ class Processor:
             ("amx_tile", "AVX512_CORE_AMX"),
         ):
             able = name if flag in self.flags else able
-        if self.has_amx and self.uses_tiles():  # a limit that came too late
+        if self.has_amx and self.uses_tiles():  # oneDNN already uses AMX: a limit set later has no effect
             return able
         return min(able, limit(self.environ) or able, key=ISAS.index)
 
@@ -96,18 +96,18 @@ def this_processor() -> Processor:
 
 
 def read_flags(cpuinfo: Path = CPUINFO) -> frozenset[str]:
-    """The features of the first processor as Linux tells them; none on other systems."""
+    """The features of the first processor, from Linux's cpuinfo; empty on other systems."""
     return frozenset(_told(cpuinfo, "flags").split())
 
 
 def processor_name(cpuinfo: Path = CPUINFO) -> str:
-    """Model, family and number of the first processor as Linux tells them; elsewhere what Python knows."""
+    """Model, family and number of the first processor, from Linux's cpuinfo; elsewhere from Python."""
     told = " ".join(_told(cpuinfo, name) for name in ("model name", "cpu family", "model"))
     return told.strip() or platform.processor() or platform.machine()
 
 
 def _told(cpuinfo: Path, name: str) -> str:
-    """What the first line of that name says."""
+    """The value of the first line of this name."""
     try:
         with cpuinfo.open(encoding="utf-8", errors="replace") as lines:
             found = next((line for line in lines if line.partition(":")[0].strip() == name), "")
@@ -127,7 +127,7 @@ def uses_tiles() -> bool:
 
 
 def amx_wanted(environ: Mapping[str, str]) -> bool:
-    """Whether AMX may be used at all, as ``NEUROPIL_AMX`` says.
+    """Whether the environment variable ``NEUROPIL_AMX`` allows AMX.
 
     Raises:
         NeuropilError: a value other than 0 and 1.
@@ -142,7 +142,7 @@ def amx_wanted(environ: Mapping[str, str]) -> bool:
 
 
 def limit(environ: Mapping[str, str]) -> str | None:
-    """The instruction set that the environment limits oneDNN to; None where it sets no limit, as oneDNN reads it.
+    """The instruction set to which the environment limits oneDNN; None for no limit, or a value oneDNN ignores.
 
     >>> limit({"ONEDNN_MAX_CPU_ISA": "avx2"}), limit({"ONEDNN_MAX_CPU_ISA": "DEFAULT"})
     ('AVX2', None)
@@ -153,7 +153,7 @@ def limit(environ: Mapping[str, str]) -> str | None:
 
 
 def forbid_amx(environ: MutableMapping[str, str]) -> None:
-    """Limit oneDNN to what comes before AMX; a lower limit stays. Has an effect until torch first computes."""
+    """Limit oneDNN to instruction sets before AMX; a lower limit stays. No effect after torch first computes."""
     now = limit(environ)
     if now is None or ISAS.index(now) >= ISAS.index(FIRST_WITH_AMX):
         environ[LIMITS[0]] = WITHOUT_AMX

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 ProgressCallback = Callable[[str, float, float], None]
-"""Called with the name of a step, how much of it is done, and how much there is in all."""
+"""Called with the name of a step, the amount done, and the total amount."""
 
 Unit = Literal["voxels", "blocks", "bytes"]
-"""What a step counts."""
+"""Unit of the amounts of a step."""
 
 
 class ProgressDisplay:
-    """Shows progress on stderr; it is a :data:`ProgressCallback`. Leave it with ``with``, or by finishing each step.
+    """Shows progress on stderr; it is a :data:`ProgressCallback`. Use it in a ``with`` block, or finish each step.
 
-    The rate is that of this run: what the first call of a step says is done counts as done before.
+    The rate is that of this run: the amount in the first call of a step counts as done before.
 
     Args:
-        unit: what is counted.
-        every: seconds between the lines of one step where stderr is no terminal; the last one always comes.
+        unit: of the amounts.
+        every: seconds between the lines of one step if stderr is no terminal; the last line is always printed.
 
     >>> import contextlib
     >>> with contextlib.redirect_stderr(sys.stdout), ProgressDisplay("blocks") as progress:
@@ -57,7 +57,7 @@ class ProgressDisplay:
             self._step = ""
 
     def close(self) -> None:
-        """Stop the bar, where it is."""
+        """Stop the bar without finishing it."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -69,7 +69,7 @@ class ProgressDisplay:
         self.close()
 
     def show(self, step: str, done: float, total: float, text: str) -> None:
-        """Draw the bar of a step with a text of its own; for terminals."""
+        """Draw the bar of a step, with a text, in a terminal."""
         if self._bar is None:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
@@ -83,11 +83,10 @@ class ProgressDisplay:
 
 
 def shown(progress: ProgressCallback | bool | None) -> AbstractContextManager[ProgressCallback | None]:
-    """What a call in Python shows of itself: by default a display where a person is likely to look.
+    """The progress callback for a call from Python.
 
     Args:
-        progress: a function of one's own; True: the display; False: nothing; None: the display in a terminal or a
-            notebook.
+        progress: a callback; True: a display; False: none; None: a display in a terminal or a notebook, else none.
 
     >>> with shown(False) as progress:
     ...     progress is None
@@ -100,13 +99,13 @@ def shown(progress: ProgressCallback | bool | None) -> AbstractContextManager[Pr
 
 
 def state(unit: Unit, done: float, total: float, fresh: float, seconds: float) -> str:
-    """How far a step is, in words.
+    """The state of a step as text: amount, rate and time left.
 
     Args:
-        unit: what is counted.
-        done, total: how much is done, and how much there is.
-        fresh: how much was done in ``seconds``.
-        seconds: how long this run has taken.
+        unit: of the amounts.
+        done, total: amount done, and total amount.
+        fresh: amount done in ``seconds``.
+        seconds: time that this run has taken.
 
     >>> state("voxels", 2e6, 8e6, fresh=2e6, seconds=4.0), state("blocks", 3, 8, fresh=3, seconds=6.0)
     ('25 %  0.50 Mvoxel/s  0:12 left', '3 of 8 blocks  0:10 left')
@@ -138,7 +137,7 @@ def clock(seconds: float) -> str:
 
 
 class ProgressCounter:
-    """Adds up what a step does and reports it; the end is reported once.
+    """Adds up the amounts done in a step and reports the sum; the end is reported once.
 
     >>> counter = ProgressCounter("predict", 1000, 600, lambda step, done, total: print(step, done, total))
     predict 600 1000
@@ -155,13 +154,13 @@ class ProgressCounter:
             self._report(done)
 
     def add(self, amount: float) -> None:
-        """So much more is done."""
+        """Add an amount that was done."""
         self.fresh += amount
         if self.before + self.fresh < self.total * (1 - 1e-6):  # else all is done, which finish reports
             self._report(self.before + self.fresh)
 
     def finish(self) -> None:
-        """All is done."""
+        """Report the end of the step."""
         self._report(self.total)
 
     def _report(self, done: float) -> None:

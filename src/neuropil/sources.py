@@ -1,4 +1,4 @@
-"""Where samples come from: an image with labels, mask and a teacher's affinities, kept in memory or read by box."""
+"""Sources of samples: an image with labels, mask and a teacher's affinities, kept in memory or read box by box."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ class LabelledVolume:
 
 
 SPARSE = 0.5
-"""Share of usable voxels below which places are drawn by those, and not evenly."""
+"""Share of usable voxels below which positions are drawn in proportion to them, and not uniformly."""
 
 
 class Source:
-    """One pair, read once where it is small enough to be kept, on the device that trains; else box by box."""
+    """One pair: if it is small enough it is read once and kept on the training device; else it is read box by box."""
 
     def __init__(
         self,
@@ -97,11 +97,11 @@ class Source:
         self.kept = size if fits else 0
         self._image = _read_grey(pair.image, self.region).to(device) if fits else None
         self.may_teach = True
-        """Whether any voxel carries a label that may be used; of volumes that are not kept nobody knows."""
+        """Whether any voxel has a usable label; assumed for volumes that are not kept."""
         self.usable_everywhere = pair.mask is None and (
             pair.labels is None or (not unlabelled and pair.labels.dtype.kind == "u")
         )
-        """Whether every voxel may be learned from; of volumes that are not kept only if nothing can say otherwise."""
+        """Whether every voxel is usable; for volumes that are not kept, whether that is certain without reading."""
         self._labels: tuple[Tensor, Tensor] | None = None
         self._planes: list[npt.NDArray[np.bool_]] | None = None
         self._by_section: npt.NDArray[np.int64] | None = None
@@ -113,14 +113,14 @@ class Source:
             self.usable_everywhere = bool(mask.all())
             share = self._look_at(mask)
         self.room = math.prod(self.positions) * share
-        """Patch positions, fewer where voxels are that may not be learned from."""
+        """Number of patch positions, times the usable share if that is below ``SPARSE``."""
         self._teacher: TeacherAffinities | None = None
         if fits and pair.teacher is not None:
             codes, edges = self._read_teacher(pair.teacher, self.region)
             self._teacher = TeacherAffinities(codes.to(device), edges)
 
     def _look_at(self, mask: Tensor) -> float:
-        """Note where voxels may be learned from, if not everywhere: the share by which the volume is drawn."""
+        """Store which planes have usable voxels; returns the share by which the volume is drawn."""
         if self.usable_everywhere:
             return 1.0
         counts = mask.numpy()
@@ -133,10 +133,10 @@ class Source:
         return share
 
     def start(self, rng: np.random.Generator, patch: Triple) -> list[int]:
-        """First voxel of a patch: any place alike, or, where few voxels are usable, the likelier the more it holds."""
+        """Draw the first voxel of a patch: uniformly, or, if few voxels are usable, in proportion to those."""
         if self._by_section is None or self._labels is None:
             return [a + int(rng.integers(0, n)) for a, n in zip(self.region.start, self.positions, strict=True)]
-        # A usable voxel, all alike; then one of the places whose patch holds it.
+        # A usable voxel, drawn uniformly; then one of the positions whose patch contains it.
         number = int(rng.integers(0, self._by_section[-1]))
         z = int(self._by_section.searchsorted(number, side="right"))
         inside = number - (int(self._by_section[z - 1]) if z else 0)
@@ -148,7 +148,7 @@ class Source:
         return found
 
     def possible(self, offset: Triple) -> bool:
-        """Whether both ends of an edge can lie in planes that hold a usable voxel; True where nobody looked."""
+        """Whether both ends of an edge can be in planes with a usable voxel; True if planes were not counted."""
         if self._planes is None:
             return True
         for usable, step in zip(self._planes, offset, strict=True):
@@ -158,7 +158,7 @@ class Source:
         return True
 
     def whole(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Image, labels and mask of a source that is kept; not to be written to."""
+        """Image, labels and mask of a source that is kept; do not write to them."""
         assert self._image is not None
         assert self._labels is not None
         return self._image, *self._labels
@@ -169,14 +169,15 @@ class Source:
         return self._image[box.relative_to(self.region.start).slices].clone()
 
     def wide_image(self, box: Box) -> tuple[Tensor, Tensor | None]:
-        """The image of a box that may reach out of the region in y and x, and where it does not (None: nowhere)."""
+        """The image of a box that may reach beyond the region in y and x, padded; and where it is no padding (None:
+        everywhere)."""
         inside = box.intersect(self.region)
         image = self.image(inside)
         if inside == box:
             return image, None
         real = torch.ones(image.shape[1:], dtype=torch.bool, device=image.device)
         for axis in (1, 2):
-            # The last voxels are repeated; indices say so for every dtype and device.
+            # Repeat the last voxels, by indices, which works for every dtype and device.
             at = torch.arange(box.start[axis], box.stop[axis], device=image.device)
             at = at.clamp(inside.start[axis], inside.stop[axis] - 1) - inside.start[axis]
             bits = image.view(torch.int16) if image.dtype == torch.uint16 else image  # GPUs index no uint16
@@ -184,7 +185,7 @@ class Source:
         return image, F.pad(real, _lack(box, inside)[:4])
 
     def labels(self, box: Box) -> tuple[Tensor, Tensor]:
-        """Labels and mask of a box that may reach out of the region: there 0, and not to be used."""
+        """Labels and mask of a box that may reach beyond the region, where they are 0 and False."""
         inside = box.intersect(self.region)
         if self._labels is None:
             labels, mask = self._read_labels(inside)
@@ -194,7 +195,7 @@ class Source:
         return (F.pad(labels, lack), F.pad(mask, lack)) if any(lack) else (labels, mask)
 
     def teacher(self, box: Box) -> TeacherAffinities | None:
-        """What the teacher says of a box inside the region."""
+        """The teacher's affinities of a box inside the region; None without a teacher."""
         if self._teacher is not None:
             return TeacherAffinities(
                 self._teacher.codes_EZYX[:, *box.relative_to(self.region.start).slices], self._teacher.offsets
@@ -217,7 +218,7 @@ class Source:
                 f"ids must not be negative, {self.pair.labels.path} holds {labels.min()}; give what is not labelled an "
                 "id of its own (data.unlabelled), or a mask"
             )
-        left = labels == -1 if signed else np.zeros((), bool)  # -1 is a way to say: not labelled
+        left = labels == -1 if signed else np.zeros((), bool)  # -1 means: not labelled
         held = np.iinfo(labels.dtype)
         tell_unlabelled(labels, self.pair.labels.path, "data.unlabelled:", self.unlabelled)
         gone = [number for number in self.unlabelled if held.min <= number <= held.max]
@@ -227,13 +228,13 @@ class Source:
         mask &= ~left
         for number in gone:
             mask &= labels != number
-        # What nobody knows is no neuron: it erodes none next to it, and is not counted where neurons are.
+        # Masked voxels become background: they must not erode neurons next to them, nor count as labels.
         labels = np.where(mask, labels, labels.dtype.type(0))
         return torch.from_numpy(_compact(labels)), torch.from_numpy(mask)
 
 
 def _check_kinds(pair: LabelledVolume) -> None:
-    """Refuse what cannot be an image or its labels, whatever the voxels are."""
+    """Refuse dtypes and shapes that cannot be an image or labels, and a pair without labels and teacher."""
     if pair.labels is not None and pair.labels.dtype.kind not in "iu":
         raise NeuropilError(f"labels must be integers, {pair.labels.path} holds {pair.labels.dtype}")
     if pair.labels is None and pair.teacher is None:
@@ -248,10 +249,11 @@ def _check_kinds(pair: LabelledVolume) -> None:
 
 
 def _teaching_channels(pair: LabelledVolume, offsets: Offsets, region: Box) -> list[int]:
-    """The channels of a teacher's affinities from which edges can be learned, turned or not.
+    """The channels of a teacher's affinities whose edges are learned, possibly after a symmetry.
 
     Raises:
-        NeuropilError: affinities of another encoding, without offsets, elsewhere, or of none of the edges.
+        NeuropilError: the affinities have another encoding, no offsets, do not cover the region, or have none of the
+            edges.
     """
     if pair.teacher is None:
         return []
@@ -273,7 +275,7 @@ def _teaching_channels(pair: LabelledVolume, offsets: Offsets, region: Box) -> l
 
 
 def _read_grey(image: Volume, box: Box) -> Tensor:
-    """Voxels of an image; of floats every one that is read is looked at."""
+    """Read a box of an image; floats must lie in [0, 1]."""
     array = image.read(box)
     if array.dtype.kind == "f" and array.size and not (array.min() >= 0 and array.max() <= 1):
         raise NeuropilError(
@@ -284,18 +286,18 @@ def _read_grey(image: Volume, box: Box) -> Tensor:
 
 
 def _tensor(array: npt.NDArray[Any]) -> Tensor:
-    """An array as a tensor. Pages of a TIFF may come read-only, and torch warns of those: they are copied."""
+    """An array as a tensor; read-only arrays, such as pages of a TIFF, are copied, because torch warns about them."""
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
 def _lack(box: Box, inside: Box) -> list[int]:
-    """Voxels of a box before and behind the part of it that is there, last axis first, as padding is written."""
+    """Padding of ``inside`` to ``box``, in the order of ``torch.nn.functional.pad``: last axis first."""
     ends = zip(box.start, box.stop, inside.start, inside.stop, strict=True)
     return [n for a, b, c, d in reversed(list(ends)) for n in (c - a, b - d)]
 
 
 def _compact(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
-    """Ids of any size as int32, which every device computes with; 0 stays 0."""
+    """Ids of any size as int32, renumbered if needed; 0 stays 0."""
     if labels.size == 0 or (labels.min() >= 0 and labels.max() < 2**31 - 1):
         return labels.astype(np.int32)
     ids, compact = np.unique(labels, return_inverse=True)

@@ -263,7 +263,7 @@ def test_a_run_chooses_by_memory_and_says_which(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"fill": True}, "in memory, since segment.fill takes the whole volume"),
+        ({"fill": True}, "in memory, since segment.fill needs the whole volume"),
         ({"method": "mutex"}, "in memory, since segment.method=mutex without segment.fragments"),
         ({"method": "mutex", "fragments": True}, "by blocks of"),
         ({"method": "watershed"}, "by blocks of"),

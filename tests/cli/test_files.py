@@ -39,8 +39,8 @@ def test_convert_keeps_voxels_and_metadata(pair):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("a.pth.tar a.h5", "a.pth.tar: a checkpoint becomes weights: expected a name.safetensors, got a.h5"),
-        ("a.pth a.safetensors --box 0:1,:,:", "weights are written whole; leave out the options for volumes"),
+        ("a.pth.tar a.h5", "a.pth.tar is a checkpoint: expected OUT to end in .safetensors, got a.h5"),
+        ("a.pth a.safetensors --box 0:1,:,:", "weights are written as they are; leave out the options for volumes"),
         ("a.pth a.safetensors --sharded", "leave out the options for volumes"),
     ],
 )

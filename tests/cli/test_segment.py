@@ -56,7 +56,7 @@ def test_bytes_of_yes_and_no_are_questioned(folder):
         write_volume("bits.h5", (np.indices((3, 2, 8, 8)).sum(axis=0) % 2 * most).astype(np.uint8))
         code, out, _ = neuropil("segment", "bits.h5", "-o", "seg.h5", "--force")
         assert code == 0
-        assert ("bits.h5 holds 0 and 1 in its middle: as bytes these are 0 and 1/255" in out) == told
+        assert ("bits.h5 holds 0 and 1 in its middle: as bytes 1 means 1/255" in out) == told
 
 
 @pytest.mark.parametrize("blocks", [(), ("--block", "2,4,4")])

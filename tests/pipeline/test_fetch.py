@@ -114,7 +114,7 @@ def test_the_published_checksum_is_the_default(server, tmp_path):
 
 def test_a_truncated_transfer_is_refused(server, tmp_path):
     server.cut = 100
-    refused(server, tmp_path, f"broke off after {len(GOOD) - 100} of {len(GOOD)} bytes")
+    refused(server, tmp_path, f"the connection broke after {len(GOOD) - 100} of {len(GOOD)} bytes")
 
 
 def test_a_missing_page_is_named(server, tmp_path):
@@ -132,17 +132,17 @@ def test_no_address(server, tmp_path, url):
 
 def test_a_zip_without_the_files(server, tmp_path):
     server.content = bundle("image/train-input.tif", "readme.txt")
-    refused(server, tmp_path, r"holds no test-input.tif, only readme.txt, train-input.tif")
+    refused(server, tmp_path, r"has no test-input.tif, only readme.txt, train-input.tif")
 
 
 def test_no_zip_at_all(server, tmp_path):
     server.content = b"<html>please log in</html>"
-    refused(server, tmp_path, "no sound zip file")
+    refused(server, tmp_path, "no valid zip file")
 
 
 def test_a_damaged_zip(server, tmp_path):
     server.content = GOOD.replace(b"this is test-input", b"this is zest-input")
-    refused(server, tmp_path, "no sound zip file")
+    refused(server, tmp_path, "no valid zip file")
 
 
 def test_paths_in_the_zip_lead_nowhere(server, tmp_path):

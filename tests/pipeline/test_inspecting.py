@@ -67,7 +67,7 @@ def test_labels_that_are_moved_are_told(shift):
     told = [line for line in found.problems if "better when they are moved" in line]
     assert len(told) == (shift != (0, 0))
     if told:
-        y, x = map(int, re.search(r"moved by \((-?\d+), (-?\d+)\)", told[0]).groups())
+        y, x = map(int, re.search(r"shifted by \((-?\d+), (-?\d+)\)", told[0]).groups())
         assert max(abs(y + shift[0]), abs(x + shift[1])) <= 2  # borders are a few voxels wide
 
 
@@ -92,7 +92,7 @@ def test_the_voxel_size_is_told_with_its_place_and_the_model_with_its_grey_value
     assert "model snemi3d" in call("check", tmp_path / "a.tif")
     assert "model fib25" in call("check", tmp_path / "a.tif", "--model", "fib25")
     tifffile.imwrite(tmp_path / "dark.tif", (image // 6).astype(np.uint8), photometric="minisblack")
-    assert "the image is unlike those of" in call("check", tmp_path / "dark.tif")
+    assert "the image differs from the training images of" in call("check", tmp_path / "dark.tif")
     margin = image.copy()
     margin[:, :, :30] = 0
     tifffile.imwrite(tmp_path / "margin.tif", margin, photometric="minisblack")

@@ -1,4 +1,4 @@
-"""What a user types: one thin function per verb. Each imports what it needs when it runs: help is instant."""
+"""The command line: one thin function per verb. Heavy modules are imported inside them, so that help is fast."""
 
 from neuropil.cli import converting as converting
 from neuropil.cli import evaluate as evaluate

@@ -27,7 +27,7 @@ ORDER = [
 """Verbs as help lists them: in the order in which they are used."""
 
 _NO_MEMORY = re.compile("(?i)(cannot|can't|failed to) (allocate|map|start new thread)|not enough memory|out of memory")
-"""How libraries without a class of errors for it say that memory is short."""
+"""Messages of libraries that run out of memory without a MemoryError."""
 
 
 def _allow_gaps(given: bool) -> None:
@@ -55,13 +55,13 @@ def _allowances(
     gaps: Annotated[
         bool,
         typer.Option(
-            "--allow-gaps", callback=_allow_gaps, help="Read stacks of which numbered sections, or chunks, are missing."
+            "--allow-gaps", callback=_allow_gaps, help="Allow missing sections, chunks, and parts of virtual datasets."
         ),
     ] = False,
     outside: Annotated[
         bool,
         typer.Option(
-            "--allow-outside", callback=_allow_outside, help="Follow links in files to other folders than theirs."
+            "--allow-outside", callback=_allow_outside, help="Follow links out of the folder of an opened file."
         ),
     ] = False,
     force: Annotated[
@@ -76,7 +76,7 @@ _WITHOUT_OUTPUTS = ("fetch", "models", "edits", "config", "view", "info", "show"
 
 
 class Stopped(BaseException):
-    """A signal that ends the program: what is unfinished is cleaned up as after an error."""
+    """Raised by a signal that ends the program, so that unfinished files are removed as after an error."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -85,7 +85,7 @@ class Stopped(BaseException):
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a verb as Ctrl-C does; one that was ignored at the start (nohup) stays ignored."""
+    """Let SIGTERM and SIGHUP end a verb as Ctrl-C does; a signal that is ignored already (nohup) stays ignored."""
 
     def stop(number: int, _: object) -> None:
         raise Stopped(number)
@@ -122,12 +122,12 @@ class _Sharing(TyperGroup):
 
 
 def _only_checks(command: Any) -> bool:
-    """``config check``, which writes nothing, unlike ``check`` with its report."""
+    """Whether a command is ``config check``, which writes nothing, unlike the verb ``check``."""
     return command.name == "check" and not any(option.name == "report" for option in command.params)
 
 
 class _Verbs(_Sharing):
-    """Turns errors of a user into one message and the right exit code."""
+    """Turns errors that a user can correct into one message and the right exit code."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=ORDER.index)
@@ -171,7 +171,7 @@ def _warn(
     message = printable(str(message))
     if category is Note:
         print(f"neuropil: {message}", file=sys.stderr)
-    elif category is UserWarning:  # ours; those for programmers are of other kinds
+    elif category is UserWarning:  # ours; warnings for programmers have other categories
         print(f"neuropil: warning: {message}", file=sys.stderr)
 
 
@@ -204,4 +204,4 @@ def _about(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """From an electron-microscopy image to a map in which every neuron has its own id."""
+    """Segment neurons in electron-microscopy images: training, prediction, segmentation, scores, proofreading."""

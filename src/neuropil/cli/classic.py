@@ -14,31 +14,31 @@ if TYPE_CHECKING:
 
 
 def open_model(checkpoint: Path | str, *, by_blocks: bool = False) -> tuple[Model, str | None]:
-    """The model of a checkpoint of ours or of the classic program, and what to say about it.
+    """Load a checkpoint of neuropil or of the classic program; and a line to print about it.
 
     Raises:
-        NeuropilError: as ``load_any_model``; a classic one that workers would have to open.
+        NeuropilError: as ``load_any_model``; a classic checkpoint with ``by_blocks``, because workers cannot open it.
     """
     from neuropil.compat.pytc.checkpoint import is_classic, load_any_model
 
     model, said = load_any_model(checkpoint)
     if by_blocks and is_classic(model):
         raise NeuropilError(
-            f"{checkpoint}: workers open checkpoints of neuropil; make one: neuropil convert {checkpoint} "
+            f"{checkpoint}: workers open only checkpoints of neuropil; convert it: neuropil convert {checkpoint} "
             "weights.safetensors"
         )
     return model, said
 
 
 def share_weights(checkpoint: str, target: str) -> tuple[Path, str | None]:
-    """Write the weights of a checkpoint of ours or of the classic program as .safetensors; and what to say about it."""
+    """Write the weights of a checkpoint of neuropil or of the classic program as .safetensors; and a line to print."""
     from neuropil.compat.pytc.checkpoint import export_any
 
     return export_any(checkpoint, target)
 
 
 def translated(files: Sequence[str], overrides: Sequence[str]) -> tuple[Config, Path, list[str]]:
-    """The recipe that classic files ask for, the folder of its run, and lines on what is not in it."""
+    """Translate classic files: the recipe, the folder of its run, and lines about settings that are not in it."""
     from neuropil.compat.pytc import read_settings, translate
     from neuropil.compat.pytc.version2 import is_version_2, translate_version_2
     from neuropil.config.files import read_yaml

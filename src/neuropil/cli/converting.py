@@ -1,4 +1,4 @@
-"""The verb that copies a volume into another format: convert."""
+"""The verb ``convert``: copy a volume into another format, or the weights of a checkpoint into .safetensors."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def convert(
     voxel_size: VoxelSizeOption = None,
     axes: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Axes of IN as stored, where it does not say them: xyz, t,c,z,y,x."),
+        typer.Option(metavar="NAMES", help="Axes of IN as stored, where it does not name them: xyz, or t,c,z,y,x."),
     ] = None,
     kind: Annotated[
         Colours | None,
-        typer.Option("--type", help="What colours become, and how viewers show it: grey values, or ids."),
+        typer.Option("--type", help="What the voxels are: grey values or ids; colours are converted to that."),
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option(metavar="TYPE", help="Type of the copy, as uint8; nothing is cut.")
+        str | None, typer.Option(metavar="TYPE", help="Type of the copy, such as uint8; values must fit.")
     ] = None,
     scale_range: Annotated[
-        str | None, typer.Option(metavar="LOW,HIGH", help="These become the ends of the type (uint8); beyond is cut.")
+        str | None, typer.Option(metavar="LOW,HIGH", help="Scale this range to that of the type (uint8); clip beyond.")
     ] = None,
     downsample: Annotated[
         int | None,
-        typer.Option(metavar="N", help="N coarser levels next to it, for viewers: images by mean, ids by mode."),
+        typer.Option(metavar="N", help="Add N coarser levels, for viewers: images by mean, ids by mode."),
     ] = None,
     sharded: Annotated[
         bool, typer.Option("--sharded", help="Pack many chunks into one file (Zarr 3, precomputed).")
@@ -45,8 +45,8 @@ def convert(
 ) -> None:
     """Copy a volume into another format.
 
-    Voxel size, origin, offsets and encoding go with it where the format can hold them. A checkpoint, one of PyTorch
-    Connectomics too, becomes a file of weights to share, whose name ends in .safetensors.
+    Voxel size, origin, offsets and encoding are copied if the format can hold them. A checkpoint, also one of PyTorch
+    Connectomics, is converted to a file of weights whose name ends in .safetensors.
     """
     from neuropil.pipeline.estimates import tell_work
     from neuropil.volumes import open_volume, spare_input
@@ -73,11 +73,11 @@ def convert(
 
 
 def _weights(checkpoint: str, target: str, plain: bool) -> tuple[Path, str | None]:
-    """Write the weights of a checkpoint, and what to say about it; ``plain``: no option of volumes was given."""
+    """Write the weights of a checkpoint; and a line to print. ``plain``: no option for volumes was given."""
     from neuropil.cli.classic import share_weights
 
     if not target.endswith(".safetensors"):
-        raise NeuropilError(f"{checkpoint}: a checkpoint becomes weights: expected a name.safetensors, got {target}")
+        raise NeuropilError(f"{checkpoint} is a checkpoint: expected OUT to end in .safetensors, got {target}")
     if not plain:
-        raise NeuropilError(f"{target}: weights are written whole; leave out the options for volumes")
+        raise NeuropilError(f"{target}: weights are written as they are; leave out the options for volumes")
     return share_weights(checkpoint, target)

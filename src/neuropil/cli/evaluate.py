@@ -32,8 +32,8 @@ from neuropil.progress import ProgressDisplay
 
 @app.command()
 def evaluate(
-    segmentation: Annotated[str, typer.Argument(metavar="SEGMENTATION", help="What to score.")],
-    labels: Annotated[str, typer.Argument(metavar="LABELS", help="The truth; 0 is not scored.")],
+    segmentation: Annotated[str, typer.Argument(metavar="SEGMENTATION", help="The segmentation to score.")],
+    labels: Annotated[str, typer.Argument(metavar="LABELS", help="Ground truth; 0 is not scored.")],
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all scores here.")] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a page with pictures and the worst mistakes here.")
@@ -49,13 +49,13 @@ def evaluate(
     mask: MaskOption = None,
     skip_sections: SkipOption = None,
     border: Annotated[
-        float, typer.Option(metavar="NM", min=0, help="CREMI variant: leave out truth so near a border.")
+        float, typer.Option(metavar="NM", min=0, help="CREMI variant: leave out labels this near to a border.")
     ] = 0.0,
     components: Annotated[
-        bool, typer.Option("--components", help="Score against the parts of truth that are connected in the box.")
+        bool, typer.Option("--components", help="Score against the connected components of the labels in the box.")
     ] = False,
     erl: Annotated[
-        bool, typer.Option("--erl", help="Expected run length, too, along skeletons of the labels (extra: mesh).")
+        bool, typer.Option("--erl", help="Add the expected run length along skeletons of the labels (extra: mesh).")
     ] = False,
     voxel_size: VoxelSizeOption = None,
     block: BlockOption = None,
@@ -93,7 +93,7 @@ def evaluate(
         if not by_blocks:
             scores = evaluate_placed(placed, border=border, voxel_size=size, components=components)
         elif border or components:
-            raise NeuropilError("--border and --components look at whole sections; leave them out, or --block")
+            raise NeuropilError("--border and --components do not work by blocks; leave them out, or the block options")
         else:
             with open_executor(workers, scheduler) as executor, ProgressDisplay("blocks") as progress:
                 scores = evaluate_blocks(

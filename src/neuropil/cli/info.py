@@ -1,4 +1,4 @@
-"""The verb ``info``: what a volume, a container of several, or a checkpoint holds, in lines to read."""
+"""The verbs ``info``, ``models`` and ``check``: describe volumes, checkpoints and models, and check a volume."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def info(
         typer.Option("--system", help="This machine: torch, threads, instruction sets, GPUs, what is off and why."),
     ] = False,
 ) -> None:
-    """Say what a volume or a checkpoint holds."""
+    """Describe a volume, a checkpoint, or this machine."""
     if system == (path is not None):
         raise NeuropilError("info: expected a PATH or NAME, or --system for this machine; give one of them")
     if system:
@@ -46,7 +46,7 @@ def models() -> None:
 
 
 def list_models() -> list[str]:
-    """A block of lines for each model of the package.
+    """Lines about each model of the package.
 
     >>> list_models()[0].startswith("fib25 ")
     True
@@ -68,13 +68,13 @@ def list_models() -> list[str]:
 
 
 def describe(path: str) -> list[str]:
-    """Lines that say what a volume, a container of several, or a checkpoint holds; no voxel is read.
+    """Lines that describe a volume, a container of several volumes, or a checkpoint; no voxel is read.
 
     Args:
-        path: of a volume or a checkpoint; or the name of a model of the package, whose card comes first.
+        path: of a volume or a checkpoint; or the name of a model of the package, whose model card comes first.
 
     Raises:
-        NeuropilError: none of them, or a file that cannot be read.
+        NeuropilError: none of these, or a file that cannot be read.
 
     >>> import numpy as np, tempfile
     >>> from neuropil.volumes import Metadata, write_volume
@@ -165,16 +165,16 @@ def _bytes(count: float) -> str:
 @app.command()
 def check(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="[z, y, x].")],
-    labels: Annotated[str | None, typer.Argument(metavar="[LABELS]", help="The truth, where there is one.")] = None,
+    labels: Annotated[str | None, typer.Argument(metavar="[LABELS]", help="Ground truth, if there is one.")] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write the same as one page, with pictures.")
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|WEIGHTS", help="Compare with this one. [default: the one of most alike voxels]"),
+        typer.Option(metavar="NAME|WEIGHTS", help="Model to compare with. [default: that of the nearest voxel size]"),
     ] = None,
 ) -> None:
-    """Look at a volume before training or prediction: sizes, grey values, damaged sections, labels."""
+    """Check a volume before training or prediction: sizes, grey values, damaged sections, labels."""
     from contextlib import ExitStack
 
     from neuropil.pipeline.inspecting import inspect_volumes

@@ -15,27 +15,27 @@ from neuropil.errors import NeuropilError
 @app.command()
 def view(
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[IMAGE] [AFFINITIES] [SEGMENTATION]...", help="What to show.")
+        list[str] | None, typer.Argument(metavar="[IMAGE] [AFFINITIES] [SEGMENTATION]...", help="Volumes to show.")
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(metavar="LABELS", help="The truth; its worst disagreements are marked.")
+        str | None, typer.Option(metavar="LABELS", help="Ground truth; the worst mistakes are marked.")
     ] = None,
     at: Annotated[
         str | None,
         typer.Option(metavar="Z,Y,X", help="Open at this voxel. [default: the worst mistake, or the middle]"),
     ] = None,
     select: Annotated[
-        str | None, typer.Option(metavar="ID,...", help="Segments to select: drawn in 3-D, too, with zmesh.")
+        str | None, typer.Option(metavar="ID,...", help="Segments to select; with zmesh also shown in 3-D.")
     ] = None,
     offsets: OffsetsOption = None,
     voxel_size: VoxelSizeOption = None,
     host: Annotated[str, typer.Option(help="Where to listen; by default only this machine can connect.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 0,
 ) -> None:
-    """Look at volumes in Neuroglancer, in a browser.
+    """Show volumes in Neuroglancer, in a browser.
 
-    Four axes are affinities, the first array of bytes or floats the image, other integers segmentations.
-    Select segments by double-click; their meshes need zmesh.
+    Arrays with four axes are affinities; the first one of bytes or floats is the image, other integers are
+    segmentations. Select segments by double-click; their meshes need zmesh.
     """
     from neuropil.cli.options import open_affinities
     from neuropil.viewing.layers import layers_of
@@ -57,7 +57,7 @@ def view(
                     err=True,
                 )
         if layers[0].volume.metadata.voxel_size is None:
-            typer.echo("no voxel size is stored: taken as 1 nm; say it with --voxel-size Z,Y,X")
+            typer.echo("no voxel size is stored: taken as 1 nm; give --voxel-size Z,Y,X")
         mistakes = mistakes_in(layers)
         segments = [int(n) for n in read_numbers(select, "--select", int) or []]
         try:

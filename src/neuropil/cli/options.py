@@ -1,4 +1,4 @@
-"""Arguments that several verbs share, and how they are read."""
+"""Options that several verbs share, and functions that parse them."""
 
 from __future__ import annotations
 
@@ -20,48 +20,51 @@ Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="section.key=value", help="Change one value; may be repeated.")
 ]
 OutFolder = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Default: outputs/ and the name of the recipe.")
+    Path | None, typer.Option("--out", metavar="DIR", help="[default: outputs/ and the name of the recipe]")
 ]
 Pretrained = Annotated[
     str | None,
-    typer.Option("--pretrained", metavar="CKPT|NAME", help="Start from the weights of this one, or of snemi3d."),
+    typer.Option("--pretrained", metavar="CKPT|NAME", help="Start from these weights: a checkpoint, or snemi3d."),
 ]
 Minutes = Annotated[
     float | None,
-    typer.Option("--minutes", min=0.01, metavar="M", help="How long to train, in place of the recipe's time."),
+    typer.Option("--minutes", min=0.01, metavar="M", help="How long to train, instead of the time in the recipe."),
 ]
 IgnoreOption = Annotated[
-    str | None, typer.Option("--ignore", metavar="ID,…", help="Ids of the labels that mean: not labelled, not scored.")
+    str | None, typer.Option("--ignore", metavar="ID,…", help="Label ids that mean 'not labelled': not scored.")
 ]
 MaskOption = Annotated[
     str | None,
-    typer.Option("--mask", metavar="VOLUME", help="1 = tissue; the rest is background. Larger voxels are fine."),
+    typer.Option("--mask", metavar="VOLUME", help="1 = tissue, else background. Its voxels may be larger."),
 ]
 SkipOption = Annotated[
     str | None,
-    typer.Option("--skip-sections", metavar="auto|LIST", help="Leave sections out: 3,17-19, or those that are bad."),
+    typer.Option("--skip-sections", metavar="auto|LIST", help="Leave out sections 3,17-19; auto: damaged ones."),
 ]
 BoxOption = Annotated[
     str | None,
     typer.Option(
-        "--box", metavar="Z0:Z1,Y0:Y1,X0:X1", help="Only this part, in voxels of the image; 60:70,:,: is fine."
+        "--box", metavar="Z0:Z1,Y0:Y1,X0:X1", help="Only this part, in voxels of the image; such as 60:70,:,:."
     ),
 ]
 VoxelSizeOption = Annotated[
-    str | None, typer.Option("--voxel-size", metavar="Z,Y,X", help="nm, where the files do not say it.")
+    str | None, typer.Option("--voxel-size", metavar="Z,Y,X", help="Voxel size in nm, for files that do not store it.")
 ]
 
 
-ScoreOption = Annotated[str | None, typer.Option(metavar="SCORE", help="How affinities pool. [default: mean]")]
-Low = Annotated[float | None, typer.Option(metavar="L", help="Watershed: edges must be above this. [default: 0.0001]")]
+ScoreOption = Annotated[
+    str | None,
+    typer.Option(metavar="SCORE", help="Of affinities between regions: mean, max, min, qNN. [default: mean]"),
+]
+Low = Annotated[float | None, typer.Option(metavar="L", help="Watershed: ignore edges up to this. [default: 0.0001]")]
 High = Annotated[
     float | None, typer.Option(metavar="H", help="Watershed: edges from this on always unite. [default: 0.9999]")
 ]
 OffsetsOption = Annotated[
-    str | None, typer.Option("--offsets", metavar="Z,Y,X;...", help="The edge of each channel, where not stored.")
+    str | None, typer.Option("--offsets", metavar="Z,Y,X;...", help="Offset of each channel, instead of stored ones.")
 ]
 Snippet = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings from a segment: section; options win.")
+    Path | None, typer.Option("--config", metavar="FILE", help="YAML with a section segment; options override it.")
 ]
 
 
@@ -75,13 +78,11 @@ OverlapOption = Annotated[
 ]
 SurroundOption = Annotated[
     str | None,
-    typer.Option(
-        "--surround", metavar="Z,Y,X", help="Voxels seen around a box, where the image goes on. [default: patch/4]"
-    ),
+    typer.Option("--surround", metavar="Z,Y,X", help="Voxels of the image read around a box. [default: patch/4]"),
 ]
 ContextOption = Annotated[
     str | None,
-    typer.Option("--context", metavar="Z,Y,X", help="Voxels seen around each tile and dropped. [default: 0,0,0]"),
+    typer.Option("--context", metavar="Z,Y,X", help="Voxels read around each tile and dropped. [default: 0,0,0]"),
 ]
 CompileOption = Annotated[
     bool | None, typer.Option("--compile", help="Try torch.compile; keep it if it is faster on a tile.")
@@ -91,20 +92,20 @@ DevicesOption = Annotated[int, typer.Option("--devices", metavar="N", help="GPUs
 
 BlockOption = Annotated[
     str | None,
-    typer.Option("--block", metavar="Z,Y,X", help="Work in blocks of so many voxels; the result is the same."),
+    typer.Option("--block", metavar="Z,Y,X", help="Work in blocks of this size; the result is the same."),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", metavar="N", min=1, help="Blocks on N new local processes (Dask).")
+    int | None, typer.Option("--workers", metavar="N", min=1, help="Run blocks on N new local processes (Dask).")
 ]
 SchedulerOption = Annotated[
-    str | None, typer.Option("--scheduler", metavar="tls://...", help="Blocks on the workers of a Dask cluster.")
+    str | None, typer.Option("--scheduler", metavar="tls://...", help="Run blocks on the workers of a Dask cluster.")
 ]
 WorkOption = Annotated[
     Path | None,
     typer.Option(
         "--work",
         metavar="DIR",
-        help="Folder for intermediate files, which all workers can reach. [default: next to the output or affinities]",
+        help="Folder for intermediate files, shared by all workers. [default: next to the output or affinities]",
     ),
 ]
 
@@ -112,7 +113,7 @@ WorkOption = Annotated[
 def read_recipe(recipes: list[str], sets: list[str] | None, minutes: float | None = None) -> Config:
     """The recipe of a command line; ``section.key=value`` among the files counts as one more ``--set``.
 
-    ``minutes``, where given, is how long to train, whatever the recipe says.
+    ``minutes``, if given, replaces the training time of the recipe.
     """
     from neuropil.config import load_config
 
@@ -122,20 +123,20 @@ def read_recipe(recipes: list[str], sets: list[str] | None, minutes: float | Non
 
 
 def is_set(text: str) -> bool:
-    """Whether an argument is no file but ``section.key=value``."""
+    """Whether an argument is ``section.key=value`` and not a file."""
     return "=" in text and not Path(text).exists()
 
 
 def out_folder(recipes: list[str]) -> Path:
-    """Where results go when nothing is said: outputs/NAME, after the last recipe."""
+    """The default folder for results: outputs/NAME, with the name of the last recipe."""
     names = [Path(text).stem for text in recipes if not is_set(text)]
     return Path("outputs") / (names[-1] if names else "default")
 
 
 def read_segment(snippet: Path | None, options: dict[str, Any], by_blocks: bool = False) -> SegmentConfig:
-    """A ``segment`` section from a file and from options; those not given (None) leave it as it is.
+    """The ``segment`` section of a file, overridden by options that are not None.
 
-    By blocks the mutex watershed works on fragments, whether that is asked for or not.
+    By blocks the mutex watershed always works on fragments.
     """
     from neuropil.choices import unused_settings
     from neuropil.config import Config, load_config
@@ -164,7 +165,7 @@ def read_numbers(text: str | None, option: str, kind: type[int] | type[float]) -
 
 
 def read_pairs(paths: list[str], first: str = "affinities", second: str = "labels") -> list[tuple[str, str]]:
-    """Affinities (or images) and labels, taken in turns.
+    """Pairs of affinities (or images) and labels from a flat list.
 
     >>> read_pairs(["a.h5", "t.h5", "b.h5", "u.h5"])
     [('a.h5', 't.h5'), ('b.h5', 'u.h5')]
@@ -175,7 +176,7 @@ def read_pairs(paths: list[str], first: str = "affinities", second: str = "label
 
 
 def open_affinities(path: str, offsets: str | None) -> Volume:
-    """Affinities with the edge of each channel, as typed, as stored, or the nearest ones; the last is said."""
+    """Open affinities with offsets from the option, the file, or by default, which is then printed."""
     from neuropil.geometry import parse_offsets
     from neuropil.segmentation import with_offsets
     from neuropil.volumes import open_volume
@@ -185,12 +186,12 @@ def open_affinities(path: str, offsets: str | None) -> Volume:
     if offsets is None and stored.metadata.offsets is None:
         typer.echo(f"{path} stores no offsets: its channels are taken as {volume.metadata.offsets}")
     if stored.dtype == "uint8" and stored.metadata.encoding is None and _is_of_bits(stored):
-        typer.echo(f"{path} holds 0 and 1 in its middle: as bytes these are 0 and 1/255; if 1 is certain, store floats")
+        typer.echo(f"{path} holds 0 and 1 in its middle: as bytes 1 means 1/255; if it means certain, store floats")
     return volume
 
 
 def _is_of_bits(stored: Volume) -> bool:
-    """Whether the middle of a volume holds 0 and 1 alone; one that cannot be read says so where it is needed."""
+    """Whether the middle of a volume holds only 0 and 1; False if it cannot be read, which fails later."""
     from neuropil.geometry import Box
 
     whole = stored.box
@@ -202,24 +203,24 @@ def _is_of_bits(stored: Volume) -> bool:
 
 
 def read_box(text: str | None, whole: Box) -> Box | None:
-    """A box as typed; ends left out are those of ``whole``."""
+    """Parse ``--box``; omitted ends are those of ``whole``."""
     from neuropil.geometry import Box
 
     return None if text is None else Box.parse(text, whole)
 
 
 def asks_for_blocks(block: str | None, workers: int | None, scheduler: str | None, work: Path | None = None) -> bool:
-    """Whether a verb is to work by blocks; refuses a folder for intermediate files where there are none."""
+    """Whether the options ask for work by blocks; refuses ``--work`` without them."""
     if block is None and workers is None and scheduler is None:
         if work is not None:
-            raise NeuropilError("--work is where blocks leave files; give --block, --workers or --scheduler as well")
+            raise NeuropilError("--work is for work by blocks; give --block, --workers or --scheduler as well")
         return False
-    read_block(block)  # what is no block is told before workers are started
+    read_block(block)  # refuse a wrong block before workers are started
     return True
 
 
 def read_block(text: str | None) -> Triple | None:
-    """A block as typed, ``z,y,x``."""
+    """Parse ``--block``, ``z,y,x``."""
     if text is None:
         return None
     numbers = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
@@ -229,7 +230,7 @@ def read_block(text: str | None) -> Triple | None:
 
 
 def read_voxel_size(text: str | None) -> VoxelSize | None:
-    """A voxel size in nm as typed, ``z,y,x``."""
+    """Parse ``--voxel-size``, ``z,y,x`` in nm."""
     if text is None:
         return None
     try:
@@ -242,7 +243,7 @@ def read_voxel_size(text: str | None) -> VoxelSize | None:
 
 
 def read_tissue(volume: Volume, mask: str | None, skip: str | None, area: Box | None = None) -> Tissue | None:
-    """The tissue that ``--mask`` and ``--skip-sections`` leave of a volume; what they leave out is printed."""
+    """The tissue by ``--mask`` and ``--skip-sections``; prints what they exclude."""
     from neuropil.volumes.skipping import choose_tissue
 
     tissue, lines = choose_tissue(volume, mask, skip, area)
@@ -252,7 +253,7 @@ def read_tissue(volume: Volume, mask: str | None, skip: str | None, area: Box | 
 
 
 def read_ignore(text: str | None) -> tuple[int, ...]:
-    """The ids of ``--ignore``.
+    """Parse the ids of ``--ignore``.
 
     >>> read_ignore("7,18446744073709551615")
     (7, 18446744073709551615)
@@ -266,7 +267,7 @@ def read_ignore(text: str | None) -> tuple[int, ...]:
 
 
 def read_range(text: str | None) -> tuple[float, float] | None:
-    """The two numbers of ``--scale-range``.
+    """Parse the two numbers of ``--scale-range``.
 
     >>> read_range("0,4095")
     (0.0, 4095.0)

@@ -41,18 +41,19 @@ def predict(
         str,
         typer.Argument(
             metavar="CKPT|NAME",
-            help="A checkpoint, or a model of `neuropil models`; A,B: several as one.",
+            help="A checkpoint, or a model of `neuropil models`; A,B: an ensemble.",
         ),
     ],
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="[z, y, x].")],
     out: Annotated[str, typer.Option("-o", metavar="AFFINITIES", help="Where to write; .zarr or .h5 suit best.")],
     tta: Annotated[
-        int | None, typer.Option(metavar="1|4|8|16|48", help="Symmetries to average. [default: the model's own]")
+        int | None,
+        typer.Option(metavar="1|4|8|16|48", help="Views of test-time augmentation. [default: the model's own]"),
     ] = None,
-    tta_mode: Annotated[TtaMode | None, typer.Option(help="How they are combined. [default: mean]")] = None,
+    tta_mode: Annotated[TtaMode | None, typer.Option(help="How views are combined. [default: mean]")] = None,
     encoding: Annotated[StoredAs | None, typer.Option(help="How affinities are stored. [default: logit8]")] = None,
     keep: Annotated[
-        Keep | None, typer.Option(help="The three edges that segmentation needs, or all. [default: nearest]")
+        Keep | None, typer.Option(help="Nearest edges, all edges, or auxiliary channels, too. [default: nearest]")
     ] = None,
     box: BoxOption = None,
     mask: MaskOption = None,
@@ -65,7 +66,7 @@ def predict(
     context: ContextOption = None,
     compile_: CompileOption = None,
     resample: Annotated[
-        bool | None, typer.Option("--resample", help="Show the network the image at the model's voxel size.")
+        bool | None, typer.Option("--resample", help="Resample the image to the voxel size of the model.")
     ] = None,
     block: BlockOption = None,
     workers: WorkersOption = None,
@@ -73,7 +74,7 @@ def predict(
 ) -> None:
     """Predict affinities with a trained network.
 
-    A run that was stopped goes on where it was when the same command is given again.
+    Repeat the command to resume a run that was stopped.
     """
     from neuropil.config.mistakes import changed
     from neuropil.inference import predict_volume
@@ -117,7 +118,7 @@ def predict(
                     progress=progress,
                 )  # fmt: skip
         else:
-            # Workers with a GPU are started with `--resources "GPU=1"`: each then does one block at a time.
+            # Workers started with `--resources "GPU=1"` do one block at a time on their GPU.
             from neuropil.blockwise import open_executor
             from neuropil.blockwise.predict import predict_blocks
 
@@ -132,7 +133,7 @@ def predict(
 
 
 def _load(checkpoint: str, mode: TtaMode, by_blocks: bool) -> Model:
-    """The network of a checkpoint, a name, or several of them with commas between; tells what was loaded."""
+    """Load a checkpoint, a named model, or an ensemble of several separated by commas; prints notes about it."""
     from neuropil.cli.classic import open_model
     from neuropil.models.ensemble import load_ensemble
 

@@ -1,4 +1,4 @@
-"""Verbs of proofreading: rank, proofread, apply, edits, objects, export."""
+"""The verbs for proofreading: rank, proofread, apply, edits, objects, export."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def rank(
         typer.Option(metavar="AFFINITIES LABELS", help="Learn the probabilities from a labelled volume first."),
     ] = None,
     calibration: CalibrationOption = None,
-    summary: Annotated[bool, typer.Option("--summary", help="Print what is known of quality without labels.")] = False,
+    summary: Annotated[bool, typer.Option("--summary", help="Print estimates of the quality without labels.")] = False,
     offsets: OffsetsOption = None,
 ) -> None:
-    """List the decisions that proofreading should begin with, best first.
+    """List the decisions that proofreading should begin with, the most useful first.
 
     A decision answers one question: should two touching segments be one (join), or was a merge wrong (separate)?
     """
@@ -84,13 +84,17 @@ def proofread(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="[z, y, x].")],
     affinities: AffinitiesArgument,
     segmentation: SegmentationArgument,
-    edits: Annotated[Path | None, typer.Option(metavar="LOG", help="Answer in the browser; decisions go here.")] = None,
-    simulate: Annotated[str | None, typer.Option(metavar="LABELS", help="Let labels answer, without a person.")] = None,
-    out: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="For simulation.csv and .png.")] = None,
+    edits: Annotated[
+        Path | None, typer.Option(metavar="LOG", help="Answer in the browser; write decisions to this log.")
+    ] = None,
+    simulate: Annotated[str | None, typer.Option(metavar="LABELS", help="Simulate: labels give the answers.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", metavar="DIR", help="Folder for simulation.csv and simulation.png.")
+    ] = None,
     wrong: Annotated[
         float, typer.Option(metavar="P", min=0, max=49, help="Simulated answers that are wrong, in percent.")
     ] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the simulation's random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulation.")] = 0,
     calibration: CalibrationOption = None,
     offsets: OffsetsOption = None,
     host: Annotated[str, typer.Option(help="Where to listen; by default only this machine can connect.")] = "127.0.0.1",
@@ -130,7 +134,7 @@ def _answer(
     image: Volume, affinities: Volume, state: Proofreading, settings: SegmentConfig, calibration: Calibration,
     path: Path, address: tuple[str, int],
 ) -> None:  # fmt: skip
-    """Serve the page until Ctrl-C; the log is held for as long."""
+    """Serve the page until Ctrl-C, with the log locked."""
     from neuropil.proofreading.session import Session
     from neuropil.segmentation.edits import EditLog, log_header, session
     from neuropil.viewing.proofreader import Proofreader
@@ -180,7 +184,7 @@ def apply(
 @app.command()
 def edits(
     log: Annotated[Path, typer.Argument(metavar="LOG", help="Decisions of a proofreader.")],
-    undo: Annotated[int | None, typer.Option(metavar="ID", help="Take one decision back: append an undo.")] = None,
+    undo: Annotated[int | None, typer.Option(metavar="ID", help="Undo a decision: appends an undo to the log.")] = None,
     merge: Annotated[
         list[Path] | None, typer.Option(metavar="LOG2", help="Add the decisions of other logs; may be repeated.")
     ] = None,
@@ -203,7 +207,7 @@ def edits(
         f"{header.score}, threshold {header.threshold:g}, minimum size {header.min_size}"
     )
     if found.unfinished:
-        typer.echo("the last line was cut off by a crash; it is dropped with the next decision")
+        typer.echo("the last line is incomplete after a crash; the next decision replaces it")
     active = {edit.id for edit in found.active()}
     for edit in found.edits:
         typer.echo(f"{edit}{'' if edit.id in active or edit.kind == 'undo' else ', undone'}")
@@ -253,7 +257,7 @@ def export(
 def _source(
     stack: ExitStack, segmentation: str, affinities: str | None, offsets: str | None, calibration: Path | None
 ) -> ExportInput:
-    """A segmentation as typed and, with affinities, its fragments and a calibration."""
+    """Open a segmentation and, with affinities, compute its fragments and load a calibration."""
     from neuropil.proofreading import load_calibration, open_proofreading
     from neuropil.proofreading.sources import ExportInput
     from neuropil.volumes import open_volume

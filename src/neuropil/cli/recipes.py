@@ -1,4 +1,4 @@
-"""Verbs that begin with data or a recipe: demo, fetch, config, train, run."""
+"""The verbs demo, fetch, config, train and run."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def demo(
     data: Annotated[
         Path | None, typer.Option(help="Folder with SNEMI3D; else $NEUROPIL_DATA, cache, download.")
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Leave everything here.")] = Path("outputs/demo"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for all results.")] = Path("outputs/demo"),
     minutes: Annotated[float, typer.Option(help="How long to train; 0: show the shipped model only.")] = 5.75,
 ) -> None:
     """Segment with the shipped model, train another, score and show both, in minutes.
 
-    On SNEMI3D; without it and without a network to fetch it from, on synthetic tissue.
+    On SNEMI3D, which is downloaded if needed; if that fails, on synthetic tissue.
     """
     from neuropil.pipeline.demo import demo as run
 
@@ -45,16 +45,16 @@ def fetch(
     dataset: Annotated[str, typer.Argument(metavar="snemi3d", help="The data set.")],
     folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Where to put it; else the cache.")] = None,
 ) -> None:
-    """Download a public data set, checksum checked."""
+    """Download a public data set and verify its checksum."""
     from neuropil.pipeline.fetch import fetch as run
 
-    typer.echo(f"{dataset} lies in {run(dataset, folder)}")
+    typer.echo(f"{dataset} is in {run(dataset, folder)}")
 
 
 @config_verbs.command("new")
 def config_new(
     volumes: Annotated[
-        list[str], typer.Argument(metavar="IMAGE LABELS [IMAGE LABELS]...", help="Images, each with its truth.")
+        list[str], typer.Argument(metavar="IMAGE LABELS [IMAGE LABELS]...", help="Images, each with its labels.")
     ],
     out: Annotated[Path | None, typer.Option("-o", metavar="FILE", help="Where to write; else it is printed.")] = None,
     mask: Annotated[
@@ -64,11 +64,11 @@ def config_new(
     voxel_size: VoxelSizeOption = None,
     minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 60.0,
     pretrained: Pretrained = None,
-    full: Annotated[bool, typer.Option("--full", help="Write the defaults, too.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Write also the defaults.")] = False,
 ) -> None:
     """Write a recipe for your own data.
 
-    Network, patch, offsets and the split into training, validation and test follow from labels and voxel size.
+    Network, patch, offsets and the split into training, validation and test are chosen by labels and voxel size.
     """
     from neuropil.config import config_to_yaml
     from neuropil.pipeline.own_data import new_recipe
@@ -115,8 +115,8 @@ def config_convert(
 ) -> None:
     """Translate configuration files of PyTorch Connectomics into a recipe.
 
-    What changes nothing here, and what a recipe does not hold, is listed at its top; what is not to be had is refused
-    by name.
+    Keys without effect, and keys that a recipe cannot hold, are listed at its top; unsupported values are refused by
+    name.
     """
     from neuropil.cli.classic import translated
     from neuropil.config import config_to_yaml
@@ -138,11 +138,11 @@ def config_convert(
 def train(
     recipes: Recipes,
     sets: Sets = None,
-    resume: Annotated[Path | None, typer.Option(metavar="CKPT", help="Go on with this checkpoint, exactly.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="CKPT", help="Resume training exactly from here.")] = None,
     pretrained: Pretrained = None,
     teacher: Annotated[
         str | None,
-        typer.Option(metavar="CKPT|NAME", help="Learn this one's affinities with the labels, or without any."),
+        typer.Option(metavar="CKPT|NAME", help="Also learn the affinities of this model; labels may be missing."),
     ] = None,
     out: OutFolder = None,
     minutes: Minutes = None,
@@ -150,7 +150,7 @@ def train(
 ) -> None:
     """Train a network.
 
-    Leaves checkpoints/last.pt, checkpoints/best.pt, config.yaml and tensorboard/ in DIR.
+    Writes checkpoints/last.pt, checkpoints/best.pt, config.yaml and tensorboard/ into DIR.
     """
     from neuropil.inputs import replace_anything
     from neuropil.training import train as run
@@ -163,8 +163,8 @@ def train(
         check_folder(config, folder)
     last = run(config, folder, resume=resume, pretrained=pretrained, teacher=teacher)
     typer.echo(
-        f"wrote {last}, the end of the run, to --resume from; to predict with: {last.with_name('best.pt')}, the lowest "
-        "validation loss"
+        f"wrote {last} (end of the run: use it with --resume) and {last.with_name('best.pt')} (lowest validation loss: "
+        "predict with it)"
     )
 
 
@@ -178,8 +178,8 @@ def run(
 ) -> None:
     """Train, predict, segment and evaluate.
 
-    Each step is skipped when it is done and nothing it was made from has changed. Leaves checkpoints/, config.yaml,
-    affinities.zarr, segmentation.h5, scores.json, figure.png and index.html in DIR.
+    A step is skipped if it is done and its inputs have not changed. Writes checkpoints/, config.yaml, affinities.zarr,
+    segmentation.h5, scores.json, figure.png and index.html into DIR.
     """
     from neuropil.pipeline.running import run as run_all
 

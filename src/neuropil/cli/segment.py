@@ -39,24 +39,24 @@ def segment(
     method: Annotated[Method | None, typer.Option(help="[default: agglomerate]")] = None,
     score: ScoreOption = None,
     threshold: Annotated[
-        float | None, typer.Option(metavar="T", help="Merge down to this affinity; else the one stored, else 0.5.")
+        float | None, typer.Option(metavar="T", help="Merge scores of at least T. [default: stored one, else 0.5]")
     ] = None,
     low: Low = None,
     high: High = None,
     min_size: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Join segments of fewer voxels to a neighbour; else the number stored, else 0."),
+        typer.Option(metavar="N", help="Join segments of fewer voxels to a neighbour. [default: stored one, else 0]"),
     ] = None,
     fill: Annotated[bool | None, typer.Option("--fill", help="Grow segments over the background.")] = None,
     offsets: OffsetsOption = None,
     bias: Annotated[
-        str | None, typer.Option(metavar="B,...", help="Mutex: added to affinities, one or one each. [default: -0.5]")
+        str | None, typer.Option(metavar="B,...", help="Mutex: added to affinities, for all or each. [default: -0.5]")
     ] = None,
     strides: Annotated[
-        str | None, typer.Option(metavar="Z,Y,X", help="Mutex: thins edges longer than a voxel. [default: 1,1,1]")
+        str | None, typer.Option(metavar="Z,Y,X", help="Mutex: use every n-th edge of the long ones. [default: 1,1,1]")
     ] = None,
     fragments: Annotated[
-        bool | None, typer.Option("--fragments", help="Mutex: of watershed fragments, not of voxels.")
+        bool | None, typer.Option("--fragments", help="Mutex: join watershed fragments, not voxels.")
     ] = None,
     snippet: Snippet = None,
     edits: Annotated[
@@ -71,8 +71,8 @@ def segment(
 ) -> None:
     """Turn affinities into a segmentation.
 
-    With --block, --workers or --scheduler block by block, for volumes of any size. A run that was stopped goes on where
-    it was when the same command is given again.
+    With --block, --workers or --scheduler it works block by block, for volumes of any size; repeat the command to
+    resume such a run.
     """
     from neuropil.blockwise import BLOCK, open_executor, segment_blocks
     from neuropil.config import Config

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from neuropil.processor import Processor
 
 TOLD = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_fp16")
-"""Features of a processor that decide how fast networks are."""
+"""Features of a CPU that matter for the speed of networks."""
 
 
 def describe_system(processor: Processor | None = None, check: Callable[[], str] | None = None) -> list[str]:
-    """Lines that say what neuropil computes with here.
+    """Lines that describe the hardware and software that neuropil computes with.
 
     Args:
-        processor: the one to describe; None: this one.
-        check: what asks whether convolutions with AMX are right; None: :func:`neuropil.models.selfcheck.amx_fault`.
+        processor: the CPU to describe; None: this one.
+        check: function that tests convolutions with AMX; None: :func:`neuropil.models.selfcheck.amx_fault`.
 
     >>> describe_system()[0].startswith("neuropil      ")
     True
@@ -48,7 +48,7 @@ def describe_system(processor: Processor | None = None, check: Callable[[], str]
 
 
 def switched_off(processor: Processor, check: Callable[[], str]) -> list[str]:
-    """What the processor could do and is not used, and why."""
+    """Features of the CPU, or GPUs, that are not used, and why."""
     from neuropil.processor import LIMITS, SWITCH, amx_wanted, limit
 
     environ = processor.environ

@@ -39,14 +39,14 @@ from neuropil.progress import ProgressDisplay
 @app.command()
 def tune(
     affinities: Annotated[str, typer.Argument(metavar="AFFINITIES", help="[edge, z, y, x].")],
-    labels: Annotated[str, typer.Argument(metavar="LABELS", help="The truth.")],
+    labels: Annotated[str, typer.Argument(metavar="LABELS", help="Ground truth.")],
     more: Annotated[
         list[str] | None, typer.Argument(metavar="[AFFINITIES LABELS]...", help="Further pairs: scores are averaged.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="Leave curve and settings here.")] = None,
-    metric: Annotated[Metric, typer.Option(help="What the best threshold minimises.")] = "voi",
+    out: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="Folder for curve and settings.")] = None,
+    metric: Annotated[Metric, typer.Option(help="The metric to minimise.")] = "voi",
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Take the middle of thresholds at most this much worse; 0: the very best.")
+        float, typer.Option(min=0, help="Take the middle of the thresholds at most this much worse; 0: the best one.")
     ] = 0.02,
     search: Annotated[bool, typer.Option("--search", help="Try other low, high and min-size as well.")] = False,
     score: ScoreOption = None,
@@ -62,9 +62,9 @@ def tune(
     scheduler: SchedulerOption = None,
     work: WorkOption = None,
 ) -> None:
-    """Score every threshold against labels; take the middle of those about as good as the best.
+    """Score every threshold against labels, and choose the middle of those about as good as the best.
 
-    Leaves curve.csv, curve.png and segment.yaml in DIR; `neuropil segment --config DIR/segment.yaml` uses the best.
+    Writes curve.csv, curve.png and segment.yaml into DIR; `neuropil segment --config DIR/segment.yaml` uses the choice.
     """
     from neuropil.blockwise import BLOCK, open_executor, tune_blocks
     from neuropil.evaluation.placing import common_box
@@ -98,7 +98,7 @@ def tune(
             Tuning.expect(out)
         if by_blocks:
             if search:
-                raise NeuropilError("--search segments many times, in memory; leave it out, or the options of blocks")
+                raise NeuropilError("--search does not work by blocks; leave it out, or the block options")
             with open_executor(workers, scheduler) as executor, ProgressDisplay("blocks") as progress:
                 found = tune_blocks(
                     pairs, settings, metric=metric, tolerance=tolerance, box=given, block=read_block(block),

@@ -1,1 +1,1 @@
-"""The steps together: recipes from training to scores, recipes for own data, checks, the download and the demo."""
+"""All steps together: the verb ``run``, recipes for a user's data, checks before the work, the download, the demo."""

@@ -1,4 +1,4 @@
-"""Whether a recipe fits the volumes it names: checked before training."""
+"""Check before training that a recipe fits the volumes it names."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from neuropil.volumes import open_volume, require_image, require_labels
 
 
 def check_volumes(config: Config) -> list[str]:
-    """Check a recipe together with the volumes it names, as `neuropil run` would from training to segmentation; a line
-    on each volume.
+    """Check a recipe and the volumes it names for all steps of `neuropil run`; returns a line for each volume.
 
     Raises:
-        NeuropilError: what is needed is missing, unreadable or does not fit together.
+        NeuropilError: a volume is missing or unreadable, or settings and volumes do not fit together.
     """
     check_trainable(config)
     patch, lines = config.training.patch, []
-    if config.model.normalisation != "sync_batch":  # which depends on how many ranks there will be
+    if config.model.normalisation != "sync_batch":  # for that it depends on the number of ranks
         check_spread(config.model, patch, config.training.batch)
     _check_segmentable(config)
-    # Validation makes do with less than a patch.
+    # Validation volumes may be smaller than a patch.
     for name, pairs, least in (("train", config.data.train, patch), ("validation", config.data.validation, (1, 1, 1))):
         for index, pair in enumerate(pairs):
             where = f"data.{name}[{index}]"
@@ -35,7 +34,7 @@ def check_volumes(config: Config) -> list[str]:
 
 
 def _check_segmentable(config: Config) -> None:
-    """Refuse now what would be refused only once the network is trained: edges and biases that do not fit."""
+    """Refuse edges and biases that do not fit now, and not only after the training."""
     settings, offsets, keep = config.segment, config.model.offsets, config.predict.keep
     if config.data.test is None and settings.method != "mutex":
         return
@@ -68,7 +67,7 @@ def _drawable(where: str, pair: VolumePair, patch: Triple, data: DataConfig) -> 
 
 
 def _predictable(where: str, pair: VolumePair) -> Box:
-    """The region that is predicted at the end: the box, or all of the image."""
+    """The region of ``data.test`` that is predicted and scored: its box, or the image, where there are labels."""
     image = require_image(open_volume(pair.image))
     region = image.box if pair.box is None else Box.parse(pair.box, image.box)
     if not image.box.contains(region) or region.size == 0:

@@ -1,4 +1,4 @@
-"""The demo: segment sections of real tissue with the model of the package, then train one in front of the user."""
+"""The verb ``demo``: segment sections of real tissue with the shipped model, then train another and compare."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from neuropil.volumes.atomic import expect_output
 from neuropil.volumes.locks import working_in
 
 SHIPPED = "snemi3d"
-"""The model of the package that is shown first."""
+"""The model of the package that the demo uses."""
 
 SYNTHETIC = (100, 384, 384)
-"""Voxels of the volume that stands in where there is neither data nor network."""
+"""Voxels of the synthetic volume that is used if SNEMI3D is not available."""
 
 PARTS = ((0, 60), (60, 80), (80, 100))
-"""Its sections to learn from, to choose with and to report on, as those of SNEMI3D."""
+"""Its sections for training, validation and test, as for SNEMI3D."""
 
 
 @dataclass(frozen=True)
 class DemoData:
-    """A labelled stack in three parts: to learn from, to choose with, to report on."""
+    """A labelled stack in three parts: training, validation, test."""
 
     name: str
     image: str
@@ -53,7 +53,7 @@ class DemoData:
 
 @dataclass
 class StepTimer:
-    """Seconds per step, printed as they pass."""
+    """Measures and prints the seconds of each step."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -67,14 +67,14 @@ class StepTimer:
 
 
 def demo(data: Path | str | None = None, out: Path | str = "outputs/demo", minutes: float = 5.75) -> Path:
-    """Segment with the model of the package, train another, score and show both; everything is left in ``out``.
+    """Segment with the shipped model, train another, score and show both; all results are written to ``out``.
 
     Args:
-        data: folder with SNEMI3D. None: ``$NEUROPIL_DATA``, then the cache, then a download, and where that fails
-            too, synthetic tissue.
+        data: folder with SNEMI3D. None: ``$NEUROPIL_DATA``, then the cache, then a download, and if that fails,
+            synthetic tissue.
         out: folder for ``scores.json``, ``index.html``, ``demo.png``, ``affinities.zarr``, ``segmentation.h5`` and
             the checkpoints.
-        minutes: how long to train, wall timer. 0: only the model of the package is shown.
+        minutes: wall time of the training. 0: no training, only the shipped model.
 
     Returns:
         Path of ``scores.json``.
@@ -83,7 +83,7 @@ def demo(data: Path | str | None = None, out: Path | str = "outputs/demo", minut
         NeuropilError: a data folder without data, an output folder that cannot be written, less than 0 minutes.
     """
     if not minutes >= 0:
-        raise NeuropilError(f"--minutes: expected how long to train, from 0 (not at all) on, got {minutes}")
+        raise NeuropilError(f"--minutes: expected minutes of training, at least 0 (no training), got {minutes}")
     with working_in(Path(out)):
         for name in ("scores.json", "demo.png", "index.html"):
             expect_output(Path(out) / name)
@@ -132,14 +132,14 @@ def _trained(stack: DemoData, minutes: float, out: Path, timer: StepTimer) -> Ju
 
 
 def find_data(data: Path | str | None, out: Path) -> DemoData:
-    """SNEMI3D from the disk or from the network, else synthetic tissue."""
+    """SNEMI3D from disk or by download, else synthetic tissue."""
     found = find_snemi3d(data)
     if found is None:
         print("SNEMI3D is not on this machine (--data, NEUROPIL_DATA, cache); fetching it")
         try:
             found = find_snemi3d(fetch("snemi3d"))
         except NeuropilError as error:
-            print(f"   not possible: {error}\n   going on with synthetic tissue instead: its scores say nothing of EM")
+            print(f"   not possible: {error}\n   using synthetic tissue instead: its scores say nothing about EM")
     if found is None:
         return _grow(out)
     return DemoData("SNEMI3D", found.image, found.labels, found.voxel_size, found.train, found.validation, found.test)
@@ -158,7 +158,7 @@ def _grow(out: Path) -> DemoData:
 
 
 def recipe(stack: DemoData, minutes: float) -> Config:
-    """The recipe ``snemi3d-minutes.yaml`` on this stack."""
+    """The recipe ``snemi3d-minutes.yaml`` for this stack."""
     pairs = {
         name: json.dumps({"image": stack.image, "labels": stack.labels, "box": str(box)})
         for name, box in (("train", stack.train), ("validation", stack.validation), ("test", stack.test))
@@ -176,7 +176,7 @@ def recipe(stack: DemoData, minutes: float) -> Config:
 
 @dataclass(frozen=True)
 class Judged:
-    """A model's segmentation of the test sections, scored."""
+    """Scores and files of a model's segmentation of the test sections."""
 
     threshold: float
     scores: Scores
@@ -185,14 +185,14 @@ class Judged:
 
 
 def judge(model: Model, stack: DemoData, out: Path, tta: int, threshold: float | None = None) -> Judged:
-    """Segment and score the test sections, at a threshold that is given or else chosen on the validation sections."""
+    """Segment and score the test sections, with the given threshold, or one chosen on the validation sections."""
     from neuropil.inference import predict_volume
     from neuropil.progress import ProgressDisplay
     from neuropil.segmentation import segment_volume
 
     make_folder(out)
     views = changed(model.config.predict, {"tta": tta}, "demo")
-    for stale in out.glob("*.unfinished"):  # of a demo that was stopped: this one has another network
+    for stale in out.glob("*.unfinished"):  # of a stopped demo, whose network was another one
         shutil.rmtree(stale)
     with open_volume(stack.image) as image, open_volume(stack.labels) as labels, ProgressDisplay() as progress:
         if threshold is None:
@@ -215,7 +215,7 @@ def judge(model: Model, stack: DemoData, out: Path, tta: int, threshold: float |
 
 
 def show(stack: DemoData, out: Path, judged: dict[str, Judged], seconds: dict[str, float]) -> Path:
-    """Write ``demo.png``, a picture of each other model, and the page around them."""
+    """Write ``demo.png``, a picture for each further model, and the page that shows them."""
     from neuropil.viewing.page import write_page
 
     names = [name for name in reversed(judged) if name != "untrained"]

@@ -8,22 +8,22 @@ from neuropil.segmentation.codes import thread_count
 from neuropil.volumes import Volume
 
 LARGE = 10**9
-"""Voxels from which memory and time are told before the work."""
+"""Voxels from which memory and time are printed before the work."""
 
 SPEED = {"segmenting": 4e6, "segmenting by blocks": 1.7e6, "tuning": 3e6, "scoring": 3e7, "predicting": 2e5,
          "copying": 2e7}  # fmt: skip
-"""Voxels in a second and on a core, about, on the machines of docs/speed.md."""
+"""Approximate voxels per second and core, on the machines of docs/speed.md."""
 
 
 def tell_work(volume: Volume, doing: str, needed: int, box: Box | None = None, *, by_blocks: bool = False) -> None:
-    """Say before a large volume is begun what it takes, and refuse it where memory is too small.
+    """Print time and memory of work on a large volume before it starts, and refuse it if memory is too small.
 
     Args:
-        volume: what is worked on.
-        doing: one of ``SPEED``.
-        needed: bytes of memory that it takes.
-        box: the part of it, if not all.
-        by_blocks: whether memory holds some blocks at a time only.
+        volume: the volume.
+        doing: a key of ``SPEED``.
+        needed: bytes of memory that the work needs.
+        box: the part of the volume, if not all.
+        by_blocks: whether the work is done by blocks.
 
     Raises:
         NeuropilError: there is less memory than needed, or the box leaves the volume.

@@ -1,7 +1,7 @@
-"""Get the public SNEMI3D data set, once, and find it again.
+"""The verb ``fetch``: download the public SNEMI3D data set once, and find it on disk.
 
-The stack is mouse cortex at 30×6×6 nm (Kasthuri et al. 2015, https://doi.org/10.1016/j.cell.2015.06.054), given out
-for the SNEMI3D challenge and kept under CC-BY 4.0 as Zenodo record 7142003.
+The stack is mouse cortex at 30×6×6 nm (Kasthuri et al. 2015, https://doi.org/10.1016/j.cell.2015.06.054), published
+for the SNEMI3D challenge, and as Zenodo record 7142003 under CC-BY 4.0.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from neuropil.geometry import Box, VoxelSize
 from neuropil.progress import ProgressDisplay
 
 SNEMI3D_URL = "https://zenodo.org/records/7142003/files/snemi.zip"
-"""Where ``fetch`` looks, unless an argument or ``NEUROPIL_SNEMI3D_URL`` says otherwise."""
+"""The default source; an argument or ``NEUROPIL_SNEMI3D_URL`` replaces it."""
 
 SNEMI3D_MD5 = "3d25a7025f66698f33c7850ace885939"
 
 _LAYOUT = ("image/test-input.tif", "seg/train-labels.tif", "image/train-input.tif")
-"""What a finished folder holds, in the order in which files arrive in it."""
+"""Files of a complete folder, in the order in which they are moved into it."""
 
 _ARRAYS = ("image.h5", "labels_z000-099.h5")
 """The same stack as HDF5."""
 
 _OLDER = "labels_z000-079.h5"
-"""Labels of a part of it, which lack the sections that scores are reported on."""
+"""Labels of sections 0–79 only, without the test sections."""
 
 _TRAIN, _VALIDATION, _TEST = (Box((a, 0, 0), (b, 1024, 1024)) for a, b in ((0, 60), (60, 80), (80, 100)))
 
@@ -48,7 +48,7 @@ _OTHERWISE = "check the network, name another source with NEUROPIL_SNEMI3D_URL, 
 
 @dataclass(frozen=True)
 class Snemi3d:
-    """Where the SNEMI3D stack lies, as volume paths, and how it is divided."""
+    """Paths of the SNEMI3D stack, and its division into training, validation and test."""
 
     image: str
     labels: str
@@ -63,17 +63,17 @@ class Snemi3d:
 def fetch(
     dataset: str = "snemi3d", folder: str | Path | None = None, *, url: str | None = None, md5: str | None = None
 ) -> Path:
-    """Download a data set, check it, and lay it out; do nothing where it already lies complete.
+    """Download a data set, verify its checksum and unpack it; do nothing if the folder is already complete.
 
     Args:
-        dataset: ``"snemi3d"``, the only one there is.
+        dataset: ``"snemi3d"``, the only one.
         folder: where to put it; by default ``neuropil/snemi3d`` in the user's cache.
         url: another source; by default ``$NEUROPIL_SNEMI3D_URL``, else Zenodo.
-        md5: checksum of the zip, in hexadecimal, where the source has another file than Zenodo.
+        md5: checksum of the zip, in hexadecimal, if it is another file than Zenodo's.
 
     Returns:
-        The folder, with ``image/train-input.tif``, ``seg/train-labels.tif`` and ``image/test-input.tif`` in it. These
-        appear in it whole or not at all.
+        The folder, with ``image/train-input.tif``, ``seg/train-labels.tif`` and ``image/test-input.tif``. Incomplete
+        files never have these names.
 
     Raises:
         NeuropilError: unknown name, no network, a wrong checksum, a zip without these files, no room on the disk.
@@ -145,7 +145,7 @@ def _cache() -> Path:
 
 @contextmanager
 def _staging(target: Path) -> Iterator[Path]:
-    """A folder inside ``target``, so that a rename suffices to move out of it; gone afterwards, whatever happens."""
+    """A temporary folder inside ``target``, so that files are moved by renaming; removed at the end."""
     stage = None
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ def _staging(target: Path) -> Iterator[Path]:
 
 
 def _download(url: str, archive: Path, md5: str) -> None:
-    """Stream ``url`` into ``archive`` with a progress bar, and check what came."""
+    """Download ``url`` to ``archive`` with a progress bar, and verify size and checksum."""
     digest = hashlib.md5(usedforsecurity=False)
     received = 0
     with _connection(url) as (response, size), ProgressDisplay("bytes") as progress, archive.open("wb") as file:
@@ -176,7 +176,7 @@ def _download(url: str, archive: Path, md5: str) -> None:
             if size is not None:
                 progress("downloading", received, size)
     if size is not None and received < size:
-        raise NeuropilError(f"{url} broke off after {received} of {size} bytes; try again")
+        raise NeuropilError(f"{url}: the connection broke after {received} of {size} bytes; try again")
     if digest.hexdigest() != md5:
         raise NeuropilError(
             f"{url} has the wrong checksum: expected md5 {md5}, got {digest.hexdigest()} ({received} bytes); "
@@ -186,7 +186,7 @@ def _download(url: str, archive: Path, md5: str) -> None:
 
 @contextmanager
 def _connection(url: str) -> Iterator[tuple[HTTPResponse, int | None]]:
-    """An open connection and how many bytes it promises."""
+    """An open connection, and its Content-Length in bytes, None if it has none."""
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "neuropil"})
         response = urllib.request.urlopen(request, timeout=30)
@@ -203,18 +203,18 @@ def _receive(response: HTTPResponse, url: str) -> bytes:
     try:
         return response.read(_CHUNK)
     except (HTTPException, OSError) as error:
-        raise NeuropilError(f"{url} broke off: {error or type(error).__name__}; try again") from error
+        raise NeuropilError(f"{url}: the connection broke: {error or type(error).__name__}; try again") from error
 
 
 def _unzip(archive: Path, stage: Path, url: str) -> None:
-    """Take the files we know by name, whatever folders they lie in; nothing else is written, nothing elsewhere."""
+    """Extract the known files by name, from any folder of the zip; nothing else is written."""
     try:
         with zipfile.ZipFile(archive) as bundle:
             members = {PurePosixPath(name).name: name for name in bundle.namelist() if "__MACOSX" not in name}
             for name in (PurePosixPath(path).name for path in _LAYOUT):
                 if name not in members:
-                    raise NeuropilError(f"{url} holds no {name}, only {', '.join(sorted(members)) or 'nothing'}")
+                    raise NeuropilError(f"{url} has no {name}, only {', '.join(sorted(members)) or 'nothing'}")
                 with bundle.open(members[name]) as packed, (stage / name).open("wb") as file:
                     shutil.copyfileobj(packed, file, _CHUNK)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise NeuropilError(f"{url} gave no sound zip file: {error}") from error
+        raise NeuropilError(f"{url} is no valid zip file: {error}") from error

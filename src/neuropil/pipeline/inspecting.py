@@ -1,4 +1,4 @@
-"""The verb ``check``: what is wrong with a volume, before training or prediction."""
+"""The verb ``check``: find problems of a volume before training or prediction."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from neuropil.volumes.damage import BadSection, bad_sections
 from neuropil.volumes.grey import GreyValues, far_from, find_scale, scaled_image
 
 CLIPPED = 0.05
-"""Share of the darkest or the brightest step of the histogram from which an image is cut off there."""
+"""Share of voxels in the darkest or brightest bin of the histogram from which the image may be clipped."""
 
 
 @dataclass(frozen=True)
 class KnownModel:
-    """What a model was trained on, as far as its file tells."""
+    """Voxel size and grey values of a model's training images, as far as its file stores them."""
 
     name: str
     voxel_size: VoxelSize | None
@@ -31,7 +31,7 @@ class KnownModel:
     scale: IntensityConfig
 
     def far(self, size: VoxelSize | None) -> float:
-        """How unlike voxel sizes are: the largest ratio along an axis; 1 alike, infinite where one is not known."""
+        """Largest ratio of the two voxel sizes along an axis, at least 1; infinite if one is not known."""
         if size is None or self.voxel_size is None:
             return float("inf")
         return max(max(a, b) / min(a, b) for a, b in zip(size, self.voxel_size, strict=True))
@@ -39,20 +39,20 @@ class KnownModel:
 
 @dataclass
 class Findings:
-    """Facts about a volume, and what is wrong or doubtful."""
+    """Facts about a volume, and problems."""
 
     facts: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     bad: list[BadSection] = field(default_factory=list)
     """Damaged sections."""
     grey: GreyValues | None = None
-    """The image's, as the model would see them."""
+    """Grey values of the image, as the model would see them."""
     model: KnownModel | None = None
-    """What it is compared with."""
+    """The model that the image is compared with."""
     labels: LabelFacts | None = None
 
     def lines(self) -> list[str]:
-        """As printed: facts first, then the problems."""
+        """The lines to print: facts first, then problems."""
         wide = max((len(name) for name, _ in self.facts), default=0) + 2
         told = [f"{name:<{wide}}{text}" for name, text in self.facts]
         if not self.problems:
@@ -61,16 +61,16 @@ class Findings:
 
 
 def inspect_volumes(image: Volume, labels: Volume | None = None, model: str | None = None) -> Findings:
-    """Look at an image and, where there are, its labels. Reads both, section by section.
+    """Check an image and, if given, its labels. Reads both, section by section.
 
     Args:
         image: ``[z, y, x]``.
-        labels: the truth, ``[z, y, x]``.
-        model: a file of weights or the name of a model to compare with; None: the one of the package whose voxels are
-            most alike.
+        labels: ground truth, ``[z, y, x]``.
+        model: a file of weights or the name of a model to compare with; None: the one of the package with the nearest
+            voxel size.
 
     Raises:
-        NeuropilError: no image, no labels, grey values that are NaN, or no such model.
+        NeuropilError: a volume that cannot be an image or labels, NaN in the image, or no such model.
 
     >>> from neuropil.volumes import array_volume
     >>> inspect_volumes(array_volume(np.zeros((2, 8, 8), np.uint8))).problems[0]
@@ -94,7 +94,7 @@ def inspect_volumes(image: Volume, labels: Volume | None = None, model: str | No
 
 
 def _model(image: Volume, name: str | None) -> KnownModel:
-    """What is to be compared with: the model that is named, or the one whose voxels are most alike."""
+    """The model to compare with: the named one, or the one with the nearest voxel size."""
     known = [_known(one) for one in ([name] if name else released_models())]
     return min(known, key=lambda one: one.far(image.metadata.voxel_size))
 
@@ -127,7 +127,7 @@ def _grey(image: Volume, found: Findings) -> None:
     scale = find_scale(image, model.scale.scale)
     seen = scaled_image(image, model.scale.scale)
     grey = found.grey = GreyValues.of(seen)
-    kept = "bytes as they are, 0 to 255" if image.dtype == np.uint8 else "as they are, shares of 1"
+    kept = "bytes as they are, 0 to 255" if image.dtype == np.uint8 else "as they are, 0 to 1"
     ends = kept if scale is None else f"{scale[0]:g} becomes 0, {scale[1]:g} becomes 1"
     found.facts.append(("grey values", ends))
     found.facts.append(("percentiles 1, 50, 99", ", ".join(f"{n:.3f}" for n in grey.levels) + " of the range"))
@@ -138,7 +138,7 @@ def _grey(image: Volume, found: Findings) -> None:
         levels = ", ".join(f"{n:.3f}" for n in model.grey.levels)
         found.facts.append((f"model {model.name}", f"voxels of {size}; its percentiles {levels}{far}"))
         if (why := far_from(grey, model.grey)) is not None:
-            found.problems.append(f"the image is unlike those of {model.name}: {why}")
+            found.problems.append(f"the image differs from the training images of {model.name}: {why}")
     if image.metadata.voxel_size is not None and model.far(image.metadata.voxel_size) > 1.2:
         found.problems.append(
             f"voxels of {_by(image.metadata.voxel_size)} nm, the nearest model, {model.name}, was trained on "
@@ -152,7 +152,7 @@ def _grey(image: Volume, found: Findings) -> None:
         if grey.histogram[end] > CLIPPED and grey.histogram[end] > 2 * grey.histogram[1 if end == 0 else -2]:
             found.problems.append(
                 f"{100 * grey.histogram[end]:.1f} % of the voxels are among the {name}: a margin without tissue "
-                "(--mask leaves it out), or grey values that were cut off"
+                "(--mask leaves it out), or clipped grey values"
             )
 
 

@@ -1,4 +1,4 @@
-"""Problems in labels that would harm training or scoring: tiny ids, empty sections, ids in several places."""
+"""Find problems in labels that harm training or scores: tiny ids, empty sections, ids in several parts, shifts."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from neuropil.volumes.scored import scored_labels, tell_unlabelled
 TINY = 100
 """Voxels below which an id is tiny."""
 PARTS_UP_TO = 1 << 28
-"""Voxels up to which connected parts of ids are counted: that needs the labels in memory."""
+"""Voxels up to which connected components of ids are counted, because that needs the labels in memory."""
 
 _REACH = 12
-"""Voxels within a section by which labels are moved to see whether they fit better elsewhere."""
+"""Largest shift in voxels, along y and x, at which the fit of labels to the image is tested."""
 _LOOKED_AT = 512
-"""Voxels of a section along y and x that this looks at."""
+"""Voxels of a section along y and x that are used for this test."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Whether borders of labels lie on dark borders of the image."""
+    """How well borders of labels fit dark (or bright) membranes of the image."""
 
     contrast: float
-    """How much darker (or brighter, below 0) borders are than what is inside, in standard deviations of the image."""
+    """How much darker (below 0: brighter) borders are than interiors, in standard deviations of the image."""
     shift: tuple[int, int]
-    """Voxels along y and x by which labels would have to move to lie best."""
+    """Shift of the labels (y, x) in voxels with the best fit."""
     best: float
-    """The contrast there."""
+    """Contrast at that shift."""
 
     @property
     def moved(self) -> bool:
-        """Whether they lie clearly better elsewhere."""
+        """Whether the fit is clearly better at a shift of more than 2 voxels."""
         return max(map(abs, self.shift)) > 2 and abs(self.best) > 0.3 and abs(self.best) > 1.5 * abs(self.contrast)
 
     def told(self) -> str:
         """In words."""
         kind = "darker" if self.contrast >= 0 else "brighter"
-        here = f"{abs(self.contrast):.2f} standard deviations {kind} than what is inside"
-        return here + (f"; {abs(self.best):.2f} when moved by {self.shift} (y, x)" if any(self.shift) else "")
+        here = f"{abs(self.contrast):.2f} standard deviations {kind} than interiors"
+        return here + (f"; {abs(self.best):.2f} when shifted by {self.shift} (y, x)" if any(self.shift) else "")
 
 
 @dataclass(frozen=True)
 class LabelFacts:
-    """What was counted in labels."""
+    """Counts and problems of labels."""
 
     path: str
     box: Box
@@ -62,12 +62,12 @@ class LabelFacts:
     empty: tuple[int, ...]
     """Sections without any label, between the first and the last of the volume."""
     gaps: dict[int, int]
-    """Ids that are absent from a section between two that hold them: the first such section of each."""
+    """Ids that are missing in a section between two sections with them, and the first such section."""
     scattered: tuple[int, ...] | None
-    """Ids of several connected parts; None where the volume is too large to tell."""
+    """Ids with several connected components; None if the volume is too large to count them."""
 
     def facts(self) -> list[tuple[str, str]]:
-        """As printed."""
+        """Names and values to print."""
         found = [
             ("labels", self.described),
             ("labelled", f"{100 * self.count.share:.1f} % of the voxels, all inside {self.count.box}"),
@@ -83,7 +83,7 @@ class LabelFacts:
         return found
 
     def problems(self) -> list[str]:
-        """What is doubtful, in words."""
+        """The problems, one line each."""
         if not len(self.ids):
             return ["no voxel has a label"]
         told = []
@@ -94,16 +94,16 @@ class LabelFacts:
             told.append(f"{len(tiny)} ids have fewer than {TINY} voxels: {some(tiny.tolist())}")
         if self.gaps:
             pairs = [f"{n} (section {z})" for n, z in list(self.gaps.items())[:10]]
-            told.append(f"{len(self.gaps)} ids are split in z, absent from sections between: {', '.join(pairs)}")
+            told.append(f"{len(self.gaps)} ids are split in z, missing in sections between: {', '.join(pairs)}")
         if self.scattered is None:
-            told.append(f"parts of ids were not counted: that takes at most {PARTS_UP_TO} voxels")
+            told.append(f"connected parts of ids were not counted: the volume has more than {PARTS_UP_TO} voxels")
         elif self.scattered:
             few = some(self.scattered)
-            told.append(f"{len(self.scattered)} ids lie in several places (they may meet outside): {few}")
+            told.append(f"{len(self.scattered)} ids have several parts (they may be connected outside): {few}")
         return told
 
     def fit(self, image: Volume, labels: Volume) -> Fit | None:
-        """Whether borders of the labels lie on borders of the image, in the section with most labels; None without."""
+        """The fit of labels and image in the section with most labels; None without labels."""
         if not len(self.ids):
             return None
         z = self.count.box.start[0] + int(self.count.along[0].argmax())
@@ -115,7 +115,7 @@ class LabelFacts:
 
 
 def label_facts(labels: Volume) -> LabelFacts:
-    """Count what labels hold, section by section; their parts where they fit into memory.
+    """Count ids and their voxels, section by section, and connected components if the labels fit into memory.
 
     >>> from neuropil.volumes import array_volume
     >>> label_facts(array_volume(np.array([[[3, 3, 0]], [[8, 0, 0]], [[3, 9, 9]]]))).gaps
@@ -165,7 +165,7 @@ def _scattered(labels: Volume) -> tuple[int, ...] | None:
 
 
 def fit_of(image: NDArray[np.generic], labels: NDArray[np.generic]) -> Fit | None:
-    """How labels of a section lie on its image, `[y, x]` both; None where one of them is flat.
+    """The fit of a section's labels to its image, both `[y, x]`; None if one of them is constant.
 
     >>> labels = np.repeat(np.repeat(np.arange(1, 17).reshape(4, 4), 16, 0), 16, 1)
     >>> thin = (np.arange(64) % 16 < 1) | (np.arange(64) % 16 > 14)
@@ -197,5 +197,5 @@ def fit_of(image: NDArray[np.generic], labels: NDArray[np.generic]) -> Fit | Non
 
 
 def some(values: Sequence[int], count: int = 10) -> str:
-    """A few numbers of many."""
+    """The first ``count`` numbers as text."""
     return ", ".join(map(str, values[:count])) + (", …" if len(values) > count else "")

@@ -16,13 +16,13 @@ from neuropil.viewing.page import write_html
 from neuropil.volumes import Volume
 
 SHOWN = 12
-"""Damaged sections that are shown."""
+"""Most damaged sections that are shown."""
 _WIDE = 1120
-"""Pixels of a section on its longer side that are read for a picture, about."""
+"""Approximate pixels of a picture on its longer side."""
 
 
 def write_check(path: Path, found: Findings, image: Volume, labels: Volume | None = None) -> Path:
-    """Write what :func:`inspect_volumes` found as one page with pictures.
+    """Write the findings of :func:`inspect_volumes` as one HTML page with pictures.
 
     Raises:
         NeuropilError: the folder cannot be written.
@@ -58,7 +58,7 @@ def _beside(image: Volume, found: Findings, z: int, head: str) -> tuple[str, lis
 
 
 def _middle(image: Volume, labels: Volume | None) -> list[Picture]:
-    """The middle section, and the labels over it where both are there."""
+    """The middle section, and the labels over it if there are any."""
     box = image.box if labels is None else image.box.intersect(labels.box)
     if box.size == 0:
         return []
@@ -71,7 +71,7 @@ def _middle(image: Volume, labels: Volume | None) -> list[Picture]:
 
 
 def _section(volume: Volume, z: int, box: Box | None = None) -> NDArray[Any]:
-    """A section, thinned out where it is large."""
+    """A section, subsampled if it is large."""
     box = box or volume.box
     section = volume.read(Box((z, *box.start[1:]), (z + 1, *box.stop[1:])))[0]
     step = max(1, max(section.shape) // _WIDE)
@@ -79,7 +79,7 @@ def _section(volume: Volume, z: int, box: Box | None = None) -> NDArray[Any]:
 
 
 def _histogram(found: Findings) -> Picture | None:
-    """The image's histogram over the model's."""
+    """The histograms of the image and of the model's training images."""
     from matplotlib.figure import Figure
 
     if found.grey is None:

@@ -1,4 +1,4 @@
-"""The resolved config, written next to every output, so that one can read how a file was made, and make it again."""
+"""Write the resolved config next to an output, as a record of how it was made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from neuropil.volumes.marks import FIRST_LINE
 
 
 def expect_output_config(output: Path | str) -> None:
-    """Refuse now, before any work, what :func:`write_output_config` would refuse.
+    """Refuse before any work what :func:`write_output_config` would refuse.
 
     Raises:
         NeuropilError: the folder cannot be written, or a file of that name is not neuropil's.

@@ -1,4 +1,4 @@
-"""A recipe for a user's own data: network, patch, offsets and split chosen by the files and their voxel size."""
+"""The verb ``config new``: a recipe for a user's data, with network, patch, offsets and split chosen by voxel size."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ FAR = 0.3
 """Share of zeros far from any id above which 0 is taken for "not annotated"."""
 
 FINE_TUNING = 0.5
-"""Learning rate from a trained model on, as a share of the one it was trained with."""
+"""Factor for the learning rate of a pretrained model."""
 
 SPARSE, LEAST = 0.5, 0.01
-"""Share of labelled voxels in their box below which patches are drawn by labels, and what a patch must then hold."""
+"""Share of labelled voxels in their box below which a patch must hold labels, and the least share that it must hold."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A config, and one line on each choice made for it."""
+    """A config, and one line about each choice in it."""
 
     config: Config
     reasons: tuple[str, ...]
@@ -60,7 +60,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class _Labelled:
-    """An image with its labels, and where these are."""
+    """An image with its labels, and where voxels are labelled."""
 
     names: VolumePair
     image: Volume
@@ -85,23 +85,23 @@ def new_recipe(
     minutes: float = 60.0,
     pretrained: str | None = None,
 ) -> Recipe:
-    """A sound recipe for images and their labels; the labels are read once.
+    """Make a recipe for images and their labels; the labels are read once.
 
-    One volume is split in three along an axis, so that each part holds labels. Of several, the one with most labels is,
-    and the others are learned from whole.
+    The volume with most labels is split into training, validation and test along an axis, so that each part has labels;
+    further volumes are used for training only.
 
     Args:
         pairs: path of each image ``[z, y, x]``, and of its labels, of the same shape or placed by ``origin``.
         masks: a mask for each pair, 1 = use; or none.
-        box: the labelled part, ``Z0:Z1,Y0:Y1,X0:X1`` in voxels of the image; where there are labels by default.
-        voxel_size: nm, z y x, where the files do not say it.
+        box: the labelled part, ``Z0:Z1,Y0:Y1,X0:X1`` in voxels of the image; by default that of all labels.
+        voxel_size: nm, z y x, instead of that in the files.
         minutes: how long to train.
-        pretrained: a checkpoint, or the name of a model of the package, to start from: network, offsets, grey scale and
-            patch are then its own, and the learning rate half its own.
+        pretrained: a checkpoint, or the name of a model of the package, to start from: network, offsets and grey scale
+            are taken from it, and half its learning rate.
 
     Raises:
         NeuropilError: unreadable files, shapes that differ with neither box nor origin, labels that are fractions,
-            look like an image, hold negative ids or nothing, no voxel size, volumes of different voxel size, or too few
+            look like an image, hold negative ids or only 0, no voxel size, volumes of different voxel size, or too few
             voxels to keep some for validation.
 
     >>> import numpy as np, tempfile
@@ -154,8 +154,8 @@ def new_recipe(
         *(line for volume in volumes for line in volume.lines()),
         _zero_line(volumes, zero, bool(masks)),
         _size_line(size, model, patch),
-        f"pieces of less than {config.segment.min_size} voxels join their best neighbour",
-        *(("isotropic: samples are turned in all 48 ways, grey values vary by volume",) if isotropic else ()),
+        f"segments of fewer than {config.segment.min_size} voxels join their best neighbour",
+        *(("isotropic: all 48 symmetries in training, grey values vary by sample",) if isotropic else ()),
         *(() if pretrained is None else (f"starts from {pretrained}: its network, offsets and grey scale",)),
         _parts_line(data),
     )
@@ -163,7 +163,7 @@ def new_recipe(
 
 
 def _shared_out(volumes: Sequence[_Labelled], axis: int, patch: Triple, least: int | None) -> DataConfig:
-    """The volume with most labels in three parts, see :func:`split`; the others are learned from whole."""
+    """Split the volume with most labels by :func:`split`; the others are used for training only."""
     main = max(volumes, key=lambda v: v.count.voxels)
     train, validation, test = (
         main.names.model_copy(update={"box": str(part)})
@@ -174,15 +174,15 @@ def _shared_out(volumes: Sequence[_Labelled], axis: int, patch: Triple, least: i
 
 
 def _parts_line(data: DataConfig) -> str:
-    """What is learned from, chosen with and reported on."""
+    """The line about training, validation and test volumes."""
     train, *others = data.train
     whole = f" and {len(others)} whole volume{'s'[: len(others) > 1]}" if others else ""
     assert data.test is not None
-    return f"trains on {train.box}{whole}, chooses on {data.validation[0].box}, reports on {data.test.box}"
+    return f"trains on {train.box}{whole}, validates on {data.validation[0].box}, tests on {data.test.box}"
 
 
 def _look(names: VolumePair, box: str | None) -> _Labelled:
-    """Open an image and its labels, and count these."""
+    """Open an image and its labels, and count the labels."""
     assert names.labels is not None
     picture, truth = require_image(open_volume(names.image)), open_volume(names.labels)
     if looks_like_labels(picture) and looks_like_image(truth):
@@ -203,14 +203,12 @@ def _look(names: VolumePair, box: str | None) -> _Labelled:
 
 
 def _common_size(volumes: Sequence[_Labelled]) -> VoxelSize:
-    """The size of a voxel, which all volumes must share."""
+    """The voxel size, which must be the same in all volumes."""
     sizes = [v.image.metadata.voxel_size or v.labels.metadata.voxel_size for v in volumes]
     for volume, size in zip(volumes, sizes, strict=True):
         first, image, labels = sizes[0], volume.image.path, volume.labels.path
         if size is None or first is None:
-            raise NeuropilError(
-                f"neither {image} nor {labels} says how large a voxel is; give --voxel-size Z,Y,X in nm"
-            )
+            raise NeuropilError(f"neither {image} nor {labels} stores a voxel size; give --voxel-size Z,Y,X in nm")
         if any(abs(a - b) > 0.05 * b for a, b in zip(size, first, strict=True)):
             raise NeuropilError(
                 f"expected voxels of {by(first)} nm in all volumes, as in {volumes[0].image.path}, got {by(size)} "
@@ -223,7 +221,7 @@ def _common_size(volumes: Sequence[_Labelled]) -> VoxelSize:
 def _beginning(
     pretrained: str | None, size: VoxelSize, minutes: float
 ) -> tuple[ModelConfig, OptimizerConfig, IntensityConfig]:
-    """Network, optimizer and grey scale: for these voxels, or those of a trained model, with smaller steps."""
+    """Network, optimizer and grey scale: for this voxel size, or of a pretrained model with a lower learning rate."""
     if pretrained is None:
         factors = downsampling(size)
         model = ModelConfig(downsample=factors, anisotropic_levels=flat_levels(size, factors))
@@ -242,7 +240,7 @@ def _beginning(
 
 
 def _zero_line(volumes: Sequence[_Labelled], zero: int | None, masked: bool) -> str:
-    """What 0 is taken for, and why."""
+    """The line about the meaning of 0 in the labels."""
     if masked:
         return "0 is background where the mask is not 0"
     share = max(v.count.far_zeros for v in volumes)

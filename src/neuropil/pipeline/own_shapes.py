@@ -1,4 +1,4 @@
-"""Shapes that follow from the voxel size: factors of the network, patch, offsets, and the split of a volume."""
+"""Choose shapes by voxel size: downsampling of the network, patch, offsets, and the split of a volume."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import NEAREST, Box, Offsets, Triple, VoxelSize
 
 PATCH_VOXELS = 16 * 144 * 144
-"""Voxels of a patch: what a small network trains on in about a second on two cores."""
+"""Voxels of a patch: a training step of a small network takes about a second on two cores."""
 
 LONG_NM = (54, 162)
-"""Reach of the long offsets: a third of a neurite and a whole one."""
+"""Lengths of the long offsets in nm: a third and all of the diameter of a neurite."""
 
 VALIDATION, TEST = 0.2, 0.2
-"""Shares of the labelled voxels of a volume to choose with and to report on."""
+"""Shares of the labelled voxels of a volume for validation and test."""
 
 SMALLEST = 4e5
-"""nm³ below which a piece joins its neighbour: a cube of 74 nm, thinner than a neurite."""
+"""nm³ below which a segment joins its neighbour: a cube of 74 nm, thinner than a neurite."""
 
 ISOTROPIC = 1.5
 """Largest ratio of the sides of a voxel that counts as a cube."""
 
 
 def is_isotropic(size: VoxelSize) -> bool:
-    """Whether a voxel is about a cube.
+    """Whether voxels are about isotropic.
 
     >>> is_isotropic((10, 8, 8)), is_isotropic((30, 6, 6))
     (True, False)
@@ -38,7 +38,7 @@ def is_isotropic(size: VoxelSize) -> bool:
 
 
 def downsampling(size: VoxelSize, levels: int = 4) -> tuple[Triple, ...]:
-    """Factors from level to level: each halves the axes that are still fine, until voxels are about cubes.
+    """Downsampling factors between levels: each halves the finest axes, until voxels are about isotropic.
 
     >>> downsampling((30, 6, 6))
     ((1, 2, 2), (1, 2, 2), (2, 2, 2))
@@ -55,7 +55,7 @@ def downsampling(size: VoxelSize, levels: int = 4) -> tuple[Triple, ...]:
 
 
 def flat_levels(size: VoxelSize, downsample: tuple[Triple, ...]) -> int:
-    """How many of the finest levels have voxels at least three times as deep as wide: there kernels stay in a section.
+    """Number of the finest levels with voxels at least three times as deep as wide: there kernels are 2-D.
 
     >>> flat_levels((30, 6, 6), downsampling((30, 6, 6))), flat_levels((8, 8, 8), downsampling((8, 8, 8)))
     (1, 0)
@@ -71,13 +71,13 @@ def flat_levels(size: VoxelSize, downsample: tuple[Triple, ...]) -> int:
 
 
 def patch_for(size: VoxelSize, shape: Triple, downsample: tuple[Triple, ...]) -> tuple[Triple, int]:
-    """A patch about as deep as wide in nm, whole at the coarsest level; and the axis along which to split the data.
+    """A patch about as deep as wide in nm, divisible at all levels; and the axis along which to split the data.
 
-    Along that axis the patch is kept to a fifth of the data, which is then enough to choose with, and wider instead;
-    in small boxes to two fifths.
+    Along that axis the patch is at most a fifth of the data (in small boxes two fifths), so that validation can hold
+    one, and it is wider along the others instead.
 
     Raises:
-        NeuropilError: too few voxels for a patch to learn from and one to choose with.
+        NeuropilError: too few voxels for a training patch and a validation patch.
 
     >>> patch_for((30, 6, 6), (80, 1024, 1024), downsampling((30, 6, 6)))
     ((16, 144, 144), 0)
@@ -99,12 +99,12 @@ def patch_for(size: VoxelSize, shape: Triple, downsample: tuple[Triple, ...]) ->
 
 
 def cube_for(size: VoxelSize, shape: Triple, factors: tuple[Triple, ...]) -> tuple[Triple, int]:
-    """A cube, which can lie on any side, larger where a stem saves work; and the axis along which to split.
+    """A cubic patch, to which all symmetries apply, larger if a stem saves work; and the axis along which to split.
 
-    Validation boxes may be thinner than it: a fifth of the data.
+    Validation boxes may be thinner than the patch: a fifth of the data.
 
     Raises:
-        NeuropilError: too few voxels to learn from and to choose with.
+        NeuropilError: too few voxels for training and validation.
 
     >>> cube_for((10, 10, 10), (150, 250, 250), ((2, 2, 2), *downsampling((10, 10, 10))))
     ((112, 112, 112), 1)
@@ -124,7 +124,7 @@ def cube_for(size: VoxelSize, shape: Triple, factors: tuple[Triple, ...]) -> tup
 
 
 def min_size_for(size: VoxelSize) -> int:
-    """Voxels of the smallest piece that stays one, to one figure.
+    """Voxels of the smallest segment that is kept, rounded to one digit.
 
     >>> min_size_for((30, 6, 6)), min_size_for((10, 10, 10)), min_size_for((40, 16, 16))
     (400, 400, 40)
@@ -135,13 +135,13 @@ def min_size_for(size: VoxelSize) -> int:
 
 
 def step_of(factors: Iterable[Triple]) -> Triple:
-    """What the length of a patch must be a multiple of."""
+    """The numbers of which the lengths of a patch must be multiples, z, y, x."""
     z, y, x = (prod(axis) for axis in zip(*factors, strict=True))
     return z, y, x
 
 
 def _held_back(length: int, wanted: float) -> int:
-    """How much of an axis may be held back to choose with: a fifth, or two where a fifth is far less than a patch."""
+    """How much of an axis is kept for validation: a fifth, or up to two fifths if a fifth is far less than a patch."""
     small = length // 5 < wanted / 2
     return max(length // 5, min(length * 2 // 5, round(wanted)) if small else 0, min(length // 2, 8))
 
@@ -165,18 +165,17 @@ def offsets_for(size: VoxelSize, patch: Triple) -> Offsets:
 def split(
     region: Box, axis: int, patch: Triple, along: NDArray[np.int64] | None = None, least: int | None = None
 ) -> tuple[Box, Box, Box]:
-    """Boxes to learn from, to choose with and to report on, one behind the other along an axis.
+    """Boxes for training, validation and test, one after the other along an axis.
 
-    Validation and test take a fifth of the labelled voxels each, validation at least ``least``. Where less than a patch
-    would be left to learn from, the test is the validation box again. Every box holds labels if the first and the last
-    plane of the region do.
+    Validation and test get a fifth of the labelled voxels each. If less than a patch would be left for training, the
+    test box is the validation box. Every box has labels if the first and the last plane of the region have.
 
     Args:
-        region: what to split.
-        axis: along which.
+        region: the box to split.
+        axis: the axis along which to split.
         patch: voxels of a sample.
-        along: labelled voxels of each plane of the region along the axis; all alike by default.
-        least: planes of which validation must have one or several times as many; a patch at least by default.
+        along: labelled voxels of each plane of the region along the axis; by default the same in all planes.
+        least: validation gets a multiple of this many planes; by default at least as many as a patch.
 
     >>> [str(box) for box in split(Box.whole((80, 8, 8)), 0, (16, 8, 8))]
     ['0:48,0:8,0:8', '48:64,0:8,0:8', '64:80,0:8,0:8']

@@ -34,17 +34,17 @@ from neuropil.volumes.scored import scored_labels
 
 
 def run(config: Config, out: Path | str, pretrained: str | None = None) -> Path:
-    """Train, predict ``data.test``, segment it at the threshold that is best on ``data.validation``, and score it.
+    """Train, predict ``data.test``, segment it with the threshold that is best on ``data.validation``, and score it.
 
-    A step is skipped when it is done and nothing that it was made from has changed: the part of the recipe that
-    concerns it, and its input files. Training that was interrupted goes on where it stopped, and so does prediction.
-    What would not fit into memory is tuned and segmented block by block, with the same result; a line says which way.
+    A step is skipped if it is done and its part of the recipe and its input files have not changed. Interrupted
+    training and prediction are resumed. Volumes that do not fit into memory are tuned and segmented block by block,
+    with the same result; a line says which way.
 
     Args:
         config: the recipe. Without ``segment.threshold`` and without validation volumes the threshold is 0.5; without
             labels in ``data.test`` nothing is scored.
-        out: gets ``checkpoints/``, ``config.yaml``, ``affinities.zarr``, ``segmentation.h5``, ``scores.json``, and
-            where there is something to score ``figure.png`` and ``index.html``.
+        out: folder for ``checkpoints/``, ``config.yaml``, ``affinities.zarr``, ``segmentation.h5``, ``scores.json``,
+            and with labels in ``data.test`` also ``figure.png`` and ``index.html``.
         pretrained: a checkpoint, or the name of a model of the package, whose weights to start from.
 
     Returns:
@@ -59,8 +59,8 @@ def run(config: Config, out: Path | str, pretrained: str | None = None) -> Path:
         raise NeuropilError("data.test: expected the volume to segment, got none; `neuropil train` only trains")
     if any(factor != 1 for factor in config.data.zoom):
         raise NeuropilError(
-            "data.zoom: `neuropil run` scores on the voxels of the files; train and predict by themselves (`neuropil "
-            "train`, `neuropil predict`), or enlarge the volumes first"
+            "data.zoom: `neuropil run` scores at the voxel size of the files; use `neuropil train` and `neuropil "
+            "predict`, or resample the volumes first"
         )
     with working_in(out):
         for name in ("scores.json", "figure.png", "index.html", "steps.json"):
@@ -82,7 +82,7 @@ def _run(job: _Job, test: VolumePair) -> Path:
 
 
 class _Job:
-    """A recipe, where its results go, what is done of it, and how long each step took."""
+    """A recipe, the folder of its results, the record of its steps, and the seconds of each step."""
 
     def __init__(self, config: Config, out: Path, steps: Steps, pretrained: str | None) -> None:
         self.config, self.out, self.steps, self.pretrained = config, out, steps, pretrained
@@ -95,7 +95,7 @@ class _Job:
         self.seconds[name] = round(time.monotonic() - start, 1)
 
     def skip(self, name: str, made_from: str, *outputs: Path) -> bool:
-        """Whether a step is done; says so, or else notes that it begins."""
+        """Whether a step is done; prints that, or records that the step begins."""
         if self.steps.done(name, made_from, outputs):
             print(f"{name}: done before", flush=True)
             return True
@@ -124,7 +124,7 @@ def _train(job: _Job) -> Path:
 
 
 def _choose(job: _Job, checkpoint: Path) -> SegmentConfig:
-    """The settings to segment with; a threshold that the recipe leaves open is the best one on validation."""
+    """The settings for segmentation; a threshold that is not in the recipe is tuned on the validation volumes."""
     settings, pairs = job.config.segment, job.config.data.validation
     if settings.threshold is not None or settings.method != "agglomerate":
         return settings
@@ -158,7 +158,7 @@ def _predict(job: _Job, checkpoint: Path, pair: VolumePair, output: Path, settin
     name = f"predict {output.relative_to(job.out)}"
     interrupted = job.steps.begun(name, made_from)
     if not job.skip(name, made_from, output):
-        if not interrupted:  # what an earlier, different run left half done
+        if not interrupted:  # remove an unfinished prediction of other settings
             remove_folder(unfinished(parse_location(output)))
         make_folder(output.parent)
         model = load_model(checkpoint)
@@ -181,7 +181,7 @@ def _segment(job: _Job, affinities: Path, settings: SegmentConfig) -> Path:
 
 
 def _evaluate(job: _Job, affinities: Path, segmentation: Path, settings: SegmentConfig) -> Path:
-    """Scores and pictures, always anew: they take seconds."""
+    """Scores and pictures; never skipped, because they take seconds."""
     test, output = job.config.data.test, job.out / "scores.json"
     assert test is not None
     box = open_volume(segmentation).box
@@ -212,7 +212,7 @@ def _evaluate(job: _Job, affinities: Path, segmentation: Path, settings: Segment
 
 
 def _box(pair: VolumePair, image: Volume) -> Box | None:
-    """The part of a volume to predict: its box, else where it has labels, else all of it."""
+    """The part of a volume to predict: its box, else the box of its labels, else all of it."""
     if pair.box is not None:
         return Box.parse(pair.box, image.box)
     if pair.labels is None:
@@ -221,7 +221,7 @@ def _box(pair: VolumePair, image: Volume) -> Box | None:
 
 
 def _labels(config: Config, pair: VolumePair, box: Box) -> Volume:
-    """The labels of a box, placed there; 0 where the mask or their id says that they are not annotated."""
+    """The labels of a box, in memory; 0 where the mask or ``data.unlabelled`` says that voxels are not annotated."""
     assert pair.labels is not None
     tissue = None if pair.mask is None else Tissue(pair.mask)
     labels = scored_labels(open_volume(pair.labels), config.data.ignored, tissue)

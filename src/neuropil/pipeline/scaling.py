@@ -1,4 +1,4 @@
-"""Whether a volume is segmented in memory or block by block: by the memory that is free."""
+"""Segment and tune in memory if enough is free, else block by block."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from neuropil.volumes import Volume, as_volume, open_volume, write_volume
 from neuropil.volumes.atomic import remove_folder
 
 EXTRA_BYTES = 30
-"""Bytes per voxel of watershed and merging without the affinities: labels, and generously for the graph."""
+"""Bytes per voxel for watershed and merging, without the affinities: labels, and an upper estimate for the graph."""
 
 GRAPH_BYTES, HISTOGRAM_BYTES = 25, 70
-"""Further bytes per voxel where the graph is kept, without and with histograms; on SNEMI3D 50 and 90 in all."""
+"""Further bytes per voxel if the graph is kept, without and with histograms; on SNEMI3D 50 and 90 in total."""
 
 
 def segment_either_way(affinities: Volume | Path | str, output: Path | str, settings: SegmentConfig) -> Path:
-    """Segment in memory where that is large enough, else by blocks; says which.
+    """Segment in memory if it is large enough, else by blocks; prints which.
 
     Raises:
         NeuropilError: as :func:`neuropil.segmentation.segment_volume`.
@@ -41,12 +41,12 @@ def segment_either_way(affinities: Volume | Path | str, output: Path | str, sett
 
 
 def tune_either_way(pairs: Sequence[tuple[Volume, Volume]], settings: SegmentConfig, folder: Path) -> Tuning:
-    """Choose the threshold for other data in memory where that is large enough, else by blocks; says which.
+    """Tune the threshold in memory if it is large enough, else by blocks; prints which.
 
     Args:
         pairs: affinities in files, and labels.
         settings: as for :func:`neuropil.evaluation.tuning.tune`.
-        folder: where blocks may leave files.
+        folder: for intermediate files of the blocks.
 
     Raises:
         NeuropilError: as :func:`neuropil.evaluation.tuning.tune`.
@@ -58,7 +58,7 @@ def tune_either_way(pairs: Sequence[tuple[Volume, Volume]], settings: SegmentCon
     stored: list[tuple[Volume, Volume]] = []
     for number, (affinities, labels) in enumerate(pairs):
         path = work / f"labels{number}.zarr"
-        if not _holds(path, labels):  # written anew it would be another job
+        if not _holds(path, labels):  # rewriting equal labels would start another job instead of resuming
             write_volume(path, labels.read(), labels.metadata)
         stored.append((affinities, open_volume(path)))
     with ProgressDisplay("blocks") as progress:
@@ -68,7 +68,7 @@ def tune_either_way(pairs: Sequence[tuple[Volume, Volume]], settings: SegmentCon
 
 
 def _holds(path: Path, labels: Volume) -> bool:
-    """Whether a file is there that holds these labels."""
+    """Whether the file exists and holds these labels."""
     try:
         stored = open_volume(path)
         return stored.metadata == labels.metadata and np.array_equal(stored.read(), labels.read())
@@ -77,23 +77,23 @@ def _holds(path: Path, labels: Volume) -> bool:
 
 
 def chosen_way(doing: str, needed: int, whole: str) -> bool:
-    """Whether to work by blocks, which is said: where memory is too small and nothing takes the whole volume.
+    """Whether to work by blocks: if memory is too small and no setting needs the whole volume. Prints the choice.
 
     Args:
-        doing: what, for the line.
-        needed: bytes that it would take in memory.
-        whole: what takes the whole volume, empty where nothing does.
+        doing: the work, for the line.
+        needed: bytes that it would need in memory.
+        whole: the setting that needs the whole volume; "" if there is none.
     """
     free = free_ram()
     small = needed > 0.8 * free
     way = f"by blocks of {'×'.join(map(str, BLOCK))}" if small and not whole else "in memory"
-    why = f", since {whole} takes the whole volume" if small and whole else ""
+    why = f", since {whole} needs the whole volume" if small and whole else ""
     print(f"{doing} {way}{why}: {needed / 1e9:.1f} GB would be needed, {free / 1e9:.1f} GB are free", flush=True)
     return small and not whole
 
 
 def whole_volume_for(settings: SegmentConfig) -> str:
-    """What cannot be done by blocks; empty where all can.
+    """The setting that cannot be computed by blocks; "" if there is none.
 
     >>> whole_volume_for(SegmentConfig(fill=True)), whole_volume_for(SegmentConfig(method="mutex", fragments=True))
     ('segment.fill', '')
@@ -110,8 +110,8 @@ def whole_volume_for(settings: SegmentConfig) -> str:
 def memory_needed(
     affinities: Volume, settings: SegmentConfig | None = None, *, tuning: bool = False, part: Triple | None = None
 ) -> int:
-    """Bytes that segmenting, or tuning, takes in memory: the affinities, their codes, labels and graph; of all voxels,
-    or of so many, z y x.
+    """Bytes of memory for segmenting or tuning: affinities, their codes, labels and graph; of the whole volume, or of a
+    ``part`` of this shape.
 
     >>> import numpy as np
     >>> from neuropil.volumes import array_volume

@@ -1,4 +1,4 @@
-"""Scores as a JSON file."""
+"""Write JSON files, such as scores, with the mark of neuropil."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from neuropil.volumes.marks import KEY, MADE_BY
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write values as JSON; a reader sees all of them or what was there before.
+    """Write values as JSON, atomically: a reader sees the complete new file or the old one.
 
     Raises:
         NeuropilError: the folder cannot be written.

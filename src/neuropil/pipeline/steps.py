@@ -1,4 +1,4 @@
-"""Which steps of a run are done, and from what: a step is skipped only while all it was made from is the same."""
+"""The record of a run's steps and their inputs: a step is skipped only if its inputs have not changed."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Steps:
         return self.known.get(name) == {"from": made_from, "done": False}
 
     def begin(self, name: str, made_from: str) -> None:
-        """Note that the step begins."""
+        """Record that the step begins."""
         self._note(name, made_from, False)
 
     def finish(self, name: str, made_from: str) -> None:
-        """Note that the step ended."""
+        """Record that the step ended."""
         self._note(name, made_from, True)
 
     def _note(self, name: str, made_from: str, done: bool) -> None:
@@ -56,9 +56,9 @@ class Steps:
 
 
 def digest_of(settings: object, *inputs: str | Path | None) -> str:
-    """A name for what a step is made from: settings in JSON types, and volumes or files by size and date.
+    """A digest of the inputs of a step: settings in JSON types, and the stamps (size and time) of volumes or files.
 
-    Names of files are left to the settings, so that a folder of results may be moved.
+    File names do not count, so that a folder of results can be moved; they belong into ``settings`` where they matter.
 
     >>> digest_of({"tta": 8}) == digest_of({"tta": 8}), digest_of({"tta": 8}) == digest_of({"tta": 4})
     (True, False)

@@ -18,7 +18,7 @@ _NAMES = {
 }  # fmt: skip
 
 _AROUND = re.compile(r"^(?:dim|axis|coord|pos)[ _-]?|[ _-]?(?:dim|axis|coord|pos|index)$")
-"""What may stand before or behind one of these names."""
+"""Prefixes and suffixes that these names may have."""
 
 _NUMBERED = re.compile(r"(?:phony_|array_|unnamed_)?(?:dim|dimension|axis|ax|d|q|i)?[ _-]?\d*|\?|none|null|unknown")
 """Names without a meaning: numbers, as xarray, dask, netCDF and funlib give them, and unnamed axes of TIFF."""

@@ -32,10 +32,10 @@ PyramidMethod = Literal["mean", "mode"]
 """How voxels become one: their mean, or the most frequent value."""
 
 _EVEN = 1.5
-"""An axis is halved while its voxels are at most so many times as long as the shortest."""
+"""An axis is halved while its voxels are at most this many times as long as the shortest side."""
 
 _IDS = ("u4", "u8", "i4", "i8")
-"""Types that are taken for ids where nothing is said."""
+"""Types that are taken for ids without ``--type``."""
 
 
 @dataclass(frozen=True)

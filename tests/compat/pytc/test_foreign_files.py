@@ -62,7 +62,9 @@ def test_a_configuration_of_somebody_else_runs_and_nothing_in_it_is_ignored_sile
     (folder / "foreign.yaml").write_text(FOREIGN)
     assert program.main(["--config-file", "foreign.yaml"]) == 0
     said = capsys.readouterr()
-    padded = "note: foreign.yaml:26: DATASET.PAD_SIZE: used by --inference only: patches to train on lie inside the volume"
+    padded = (
+        "note: foreign.yaml:26: DATASET.PAD_SIZE: used by --inference only: patches to train on lie inside the volume"
+    )
     assert padded in said.out
     assert said.err.count("warning") == 1
     assert (folder / "outputs/foreign/checkpoint_00002.pth").exists()

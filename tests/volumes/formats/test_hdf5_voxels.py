@@ -114,7 +114,7 @@ def test_voxels_that_nothing_is_mapped_to_are_counted(tmp_path, where):
     path = virtual(
         tmp_path / "a.h5", [(where, "part.h5", "x", size), (slice(0, 1), "part.h5", "x", (1, *size[1:]))][:1]
     )
-    with pytest.warns(Note, match="1200 voxels .* from no file"):
+    with pytest.warns(Note, match="1200 voxels .* are not mapped"):
         assert (open_volume(path).read() == 9).sum() == 1200
 
 

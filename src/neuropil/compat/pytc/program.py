@@ -153,7 +153,7 @@ def _infer(classic: Classic, options: argparse.Namespace) -> None:
 
 
 def _writing(classic: Classic, model: Model) -> PredictConfig:
-    """The settings of the prediction; for networks trained by the classic program views are undone as there."""
+    """The settings of the prediction; views of classic networks are undone as in the classic program."""
     from neuropil.compat.pytc.checkpoint import is_classic
 
     turn = classic.turn_edges

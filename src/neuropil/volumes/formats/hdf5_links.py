@@ -103,7 +103,7 @@ def open_other(path: Path, opened: Any, told: str) -> Any:
 
 
 def _external(place: Any, link: Any, told: str, container: str, depth: int) -> Any:
-    """What an external link leads to; links in the other file are followed too, by the same rule."""
+    """The target of an external link; links in the other file are followed by the same rule."""
     import h5py
 
     path = check_inside(container, link.filename, told, holder(place, container))

@@ -196,7 +196,8 @@ class Sources:
             tell(f"{told}; the fill value is read in their place")
         if self.unmapped:
             tell(
-                f"{self.unmapped} voxels of the virtual dataset {self.path} are from no file: they have its fill value"
+                f"{self.unmapped} voxels of the virtual dataset {self.path} are not mapped to a file: they have its "
+                "fill value"
             )
         if not self.unwritten:
             return

@@ -240,7 +240,7 @@ def _on_axes(header: Any, arrangement: Arrangement, path: str) -> tuple[Any, Any
     spread = _spread(header, arrangement, mins, maxs)
     if spread is not None and not np.allclose(spread, spacings, rtol=1e-3):
         raise NeuropilError(
-            f"expected spacings as axis mins and maxs have them, {spread.tolist()} (z, y, x), got {spacings.tolist()}, "
+            f"expected the spacings of axis mins and maxs, {spread.tolist()} (z, y, x), got {spacings.tolist()}, "
             f"in {path}; correct one"
         )
     return spacings, np.zeros(3) if mins is None else mins

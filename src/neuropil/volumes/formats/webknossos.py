@@ -80,9 +80,7 @@ def _tell_box(box: Any, factors: Sequence[float], lengths: Mapping[str, int], in
     ]
     if any(a > 0 or b < n for a, b, n in parts):
         told = ",".join(f"{a}:{b}" for a, b, _ in reversed(parts))
-        tell(
-            f"WEBKNOSSOS has data of {inside} in {told} (z, y, x) only; what lies around it is empty: give it as --box"
-        )
+        tell(f"WEBKNOSSOS has data of {inside} only in {told} (z, y, x); the rest is empty: give this box as --box")
 
 
 def _path(mag: Mapping[str, Any]) -> str:

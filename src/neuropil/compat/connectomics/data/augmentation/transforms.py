@@ -88,7 +88,7 @@ class Rotate(Augmentor):
 
 
 class Rescale(Augmentor):
-    """y and x stretched, each by itself, by 0.8 to 1.25."""
+    """Scaling of y and x by 0.8 to 1.25, each independently."""
 
     key = "RESCALE"
 
@@ -209,7 +209,7 @@ class MisAlignment(Augmentor):
         if rotate_ratio not in (0.0, 0.5):
             raise NeuropilError(
                 f"MisAlignment: expected rotate_ratio 0, or 0.5 of the classic defaults, got {rotate_ratio}; sections "
-                "are displaced here, and never turned alone"
+                "are displaced here, and never rotated"
             )
         self.displacement, self.rotate_ratio = displacement, rotate_ratio
         self.sample_params["add"] = [0, math.ceil(displacement / 2), math.ceil(displacement / 2)]
