@@ -157,9 +157,9 @@ def test_voxels_of_another_size_in_the_labels_are_told_or_refused(tmp_path):
         pair = VolumePair(image=f"{tmp_path}/image.h5", labels=f"{tmp_path}/labels.h5")
         return open_dataset([pair], config, seed=0)
 
-    with pytest.warns(Note, match="different size, 30 × 6 × 6 and 30 × 12 × 12 nm; taken voxel by voxel"):
+    with pytest.warns(Note, match="different size, 30 × 6 × 6 and 30 × 12 × 12 nm; compared voxel by voxel"):
         opened(Metadata((30, 12, 12)))
-    with pytest.raises(NeuropilError, match="do not say which voxels meet"):
+    with pytest.raises(NeuropilError, match="do not say which voxels correspond"):
         opened(Metadata((30, 12, 12), (0, 0, 0)))
 
 
