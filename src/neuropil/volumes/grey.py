@@ -60,7 +60,7 @@ class ScaledStore(WrappedStore):
         return np.clip(unit, 0, 1).astype(np.float32)
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        raise NeuropilError(f"a scaled image is only read; open {self.path} itself to write")
+        raise NeuropilError(f"a scaled image is read-only; open {self.path} itself to write")
 
 
 def scaled_image(image: Volume, scale: Scale = "auto") -> Volume:

@@ -77,7 +77,7 @@ class WholeStore(WrappedStore):
         return found.astype(self.dtype)
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        raise NeuropilError(f"ids in floats are only read; write {self.path} as uint32 or uint64")
+        raise NeuropilError(f"ids in floats are read-only; write {self.path} as uint32 or uint64")
 
 
 def check_overlay(first: Volume, second: Volume) -> None:

@@ -44,7 +44,7 @@ class UnlabelledStore(WrappedStore):
         return kept.astype(self.dtype)
 
     def write(self, index: Index, array: npt.NDArray[Any]) -> None:
-        raise NeuropilError(f"labels to score are only read; open {self.path} itself to write")
+        raise NeuropilError(f"labels to score are read-only; open {self.path} itself to write")
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def test_zipped_by_zarr(tmp_path, form, ending):
         open_volume(path)
     with pytest.raises(NeuropilError, match="read-only here"):
         open_volume(f"{path}/raw", "r+")
-    with pytest.raises(NeuropilError, match="a ZIP file of Zarr is only read"):
+    with pytest.raises(NeuropilError, match="a ZIP file of Zarr is read-only here"):
         convert_volume(volume, tmp_path / f"b{ending}")
 
 

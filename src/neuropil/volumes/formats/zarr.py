@@ -187,7 +187,7 @@ def create_zarr(
     """Create an array of version 3; of version 2 with ``zarr2://``, or inside a group of version 2."""
     location = settle(location)
     if location.container.lower().endswith(_PACKED):
-        raise NeuropilError(f"a ZIP file of Zarr is only read; write {location.container[: -len('.zip')]} instead")
+        raise NeuropilError(f"a ZIP file of Zarr is read-only here; write {location.container[: -len('.zip')]} instead")
     image = location.container.rstrip("/").endswith(_IMAGE) and location.array == "0"
     inside_old = not location.remote and bool(location.array) and Path(location.container, ".zgroup").is_file()
     old = location.scheme == _OLD or inside_old
