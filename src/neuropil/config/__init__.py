@@ -1,8 +1,8 @@
 """Recipes: YAML files → one typed, strict, documented :class:`Config`.
 
-``schema.py`` and ``learning.py`` say what a recipe may hold, ``files.py`` reads it (several files, then ``--set``),
-``mistakes.py`` says what is wrong with it, ``trainable.py`` what training needs besides, and ``text.py`` writes it back
-with a comment on every field.
+``schema.py`` has the whole recipe, with sections in ``learning.py``, ``applying.py`` and ``networks.py``. ``files.py``
+reads recipes (several files, then ``--set``) and writes them with a comment on every field. ``mistakes.py`` makes error
+messages, and ``trainable.py`` checks what training needs in addition.
 """
 
 from neuropil.config.applying import PredictConfig as PredictConfig

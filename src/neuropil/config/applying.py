@@ -1,4 +1,4 @@
-"""Settings for the use of a trained network: prediction, and segmentation of its affinities."""
+"""Settings of prediction and segmentation."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from neuropil.config.section import Fraction, Lenient, Overlap, Section, Shape, 
 
 
 class PredictConfig(Section):
-    """How the network is run over a volume."""
+    """How a network predicts a volume."""
 
     tta: Literal[1, 4, 8, 16, 48] = Field(
         8,
-        description="Symmetries to average over: 1 none, 4 flips of y and x, 8 also y and x exchanged, "
+        description="Test-time augmentation, number of views: 1 none, 4 flips of y and x, 8 also y and x exchanged, "
         "16 also flips of z, 48 all orders of the axes (isotropic models). Better and as many times slower.",
     )
     tta_mode: TtaMode = Field(
-        "mean", description="How symmetries are combined; min cuts where any view cuts: fewer mergers, more splits."
+        "mean", description="How views are combined; min gives fewer mergers and more splits than mean."
     )
-    tile: Shape | None = Field(None, description="Voxels [z, y, x] predicted at once. None: chosen from the patch.")
+    tile: Shape | None = Field(
+        None, description="Voxels [z, y, x] predicted at once. None: the cheapest tile that fits into memory."
+    )
     overlap: Overlap | None = Field(
         None,
-        description="Voxels [z, y, x] by which tiles overlap. None: of the training patch half in z, a quarter in "
+        description="Least overlap of tiles in voxels [z, y, x]. None: half of the training patch in z, a quarter in "
         "y and x, and at least the longest offset kept.",
     )
     surround: Overlap | None = Field(
         None,
-        description="Voxels [z, y, x] around a box that the network sees, too, where the image goes on there. None: a "
-        "quarter of the training patch; [0, 0, 0]: the box as if nothing were around it.",
+        description="Voxels [z, y, x] of the image around a box that the network also sees. None: a quarter of the "
+        "training patch; [0, 0, 0]: none.",
     )
     resample: bool = Field(
         False,
-        description="Show the network the image at the voxel size that it learned from, at most a factor of 2 away; "
-        "affinities are on the image's grid.",
+        description="Resample tiles to the model's voxel size, which may differ by a factor of up to 2; affinities "
+        "are on the image's grid.",
     )
     pad: Overlap = Field(
         (0, 0, 0),
-        description="Voxels [z, y, x] that the image is continued by at its faces, mirrored, and tiles lie on, too.",
+        description="Voxels [z, y, x] of mirrored padding at the faces of the image, which tiles also cover.",
     )
     stride: Shape | None = Field(
         None,
@@ -47,40 +49,38 @@ class PredictConfig(Section):
         "evenly, with the overlap.",
     )
     batch: int | None = Field(
-        None, ge=1, description="Tiles in one call of the network. None: as many as fill a GPU; one on a processor."
+        None, ge=1, description="Tiles in one call of the network. None: as many as fit into a GPU; one on a CPU."
     )
     blend: Literal["bump", "gaussian"] = Field(
         "bump",
-        description="How tiles count where they overlap: bump falls off towards their faces, edge by edge; gaussian "
-        "falls off around their middle, as in PyTorch Connectomics.",
+        description="Weights of overlapping tiles: bump, which falls to 0 at the faces, for each edge by itself; or "
+        "gaussian, as in PyTorch Connectomics.",
     )
     views: Literal["edges", "voxels"] = Field(
         "edges",
-        description="How symmetries are undone: edges turn round with the image; voxels: only places do, as in PyTorch "
-        "Connectomics, which blurs boundaries.",
+        description="How views are undone: edges: edges are reversed with the image; voxels: only voxels are moved "
+        "back, as in PyTorch Connectomics, which blurs boundaries.",
     )
     context: Overlap = Field(
         (0, 0, 0),
-        description="Voxels [z, y, x] around each tile that the network sees and that are not kept; image, mirrored "
-        "where it ends. As large as the network's field of view, tiles of any size give the same.",
+        description="Voxels [z, y, x] around each tile that the network sees but whose result is dropped; mirrored "
+        "where the image ends. As large as the field of view, the result does not depend on the tiles.",
     )
-    compile: bool = Field(
-        False, description="Try torch.compile on one tile, and keep what it makes if that is faster there."
-    )
+    compile: bool = Field(False, description="Time torch.compile on one tile, and use it if it is faster.")
     encoding: StoredAs = Field(
         "logit8",
-        description="How affinities are stored; logit8 is one byte that still tells 0.999 from 0.9999; uint8 is 255 "
-        "times the value, cut off, for programs that expect that.",
+        description="How affinities are stored; logit8 is one byte with different codes for 0.999 and 0.9999; uint8 is "
+        "255 times the value, truncated, for programs that expect that.",
     )
     keep: Keep = Field(
         "nearest",
-        description="nearest: the three edges that segmentation uses; all: every offset, as mutex needs; channels: "
-        "auxiliary targets, too, and edges that leave a tile or the image, each as a value of its voxel.",
+        description="nearest: the three edges that segmentation uses; all: every offset, for the mutex watershed; "
+        "channels: all channels with auxiliary targets, and edges that leave a tile or the image, as values of voxels.",
     )
 
     @model_validator(mode="after")
     def _check_channels(self) -> PredictConfig:
-        """Refuse what only means something for values of voxels."""
+        """Refuse settings that only work with ``keep: channels``."""
         if self.keep == "channels":
             return self
         if self.blend == "gaussian" or self.views == "voxels":
@@ -89,7 +89,7 @@ class PredictConfig(Section):
 
 
 class SegmentConfig(Section):
-    """How affinities become a segmentation. A value that its method would not look at is refused."""
+    """How affinities become a segmentation. A value that the method does not use is refused."""
 
     method: Method = Field(
         "agglomerate",
@@ -114,14 +114,14 @@ class SegmentConfig(Section):
     )
     bias: Annotated[tuple[float, ...], Lenient, Field(min_length=1)] = Field(
         (-0.5,),
-        description="Mutex watershed: added to affinities, one for all edges or one each; what is positive then joins, "
-        "what is negative keeps apart. Lower ones for long edges split more.",
+        description="Mutex watershed: added to affinities, one for all edges or one each; positive sums join, negative "
+        "ones separate. Lower values for long edges split more.",
     )
     strides: Shape = Field(
         (1, 1, 1), description="Mutex watershed: edges longer than a voxel count at every n-th voxel [z, y, x] only."
     )
     fragments: bool = Field(
-        False, description="Mutex watershed: of the watershed's fragments, not of voxels; so it works by blocks, too."
+        False, description="Mutex watershed of the watershed's fragments, not of voxels; needed for work by blocks."
     )
     fill: bool = Field(False, description="Grow segments into the background until none is left.")
 

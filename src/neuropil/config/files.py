@@ -20,7 +20,7 @@ from neuropil.inputs import expect_file
 
 
 class Loader(yaml.SafeLoader):
-    """The safe loader, with numbers as people write them: 2e-3 is a number, and 1:30 is not ninety."""
+    """YAML's safe loader, except that 2e-3 is a number and 1:30 is not (YAML 1.1 reads it as 90)."""
 
 
 _FLOAT = re.compile(
@@ -36,7 +36,7 @@ Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456
 
 
 def load_config(paths: Sequence[Path | str], sets: Sequence[str] = ()) -> Config:
-    """Read recipes: later files win over earlier ones key by key, lists are replaced, ``sets`` win over all.
+    """Read recipes: later files override earlier ones key by key, lists are replaced, ``sets`` override all.
 
     Args:
         paths: YAML files, merged in order. None of them: the defaults.
@@ -59,14 +59,14 @@ def load_config(paths: Sequence[Path | str], sets: Sequence[str] = ()) -> Config
 
 
 _BYTES, _VALUES = 10**7, 10**5
-"""What a recipe may hold at most; a few aliases of aliases stand for more values than memory holds."""
+"""Largest file and number of values of a recipe: a few nested YAML aliases can expand to more than memory holds."""
 
 
 def parse_yaml(text: str) -> Any:
-    """The value of a YAML text.
+    """Parse a YAML text.
 
     Raises:
-        ValueError: no YAML, or one that stands for too many values.
+        ValueError: no valid YAML, or it expands to too many values.
     """
     try:
         node = _parse(text)
@@ -76,7 +76,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def _parse(text: str) -> yaml.Node | None:
-    """The nodes of a text; ValueError where its aliases stand for too many."""
+    """The nodes of a text; ValueError if its aliases expand to too many."""
     loader = Loader(text)
     try:
         node = loader.get_single_node()
@@ -86,14 +86,14 @@ def _parse(text: str) -> yaml.Node | None:
 
     def size(one: yaml.Node) -> int:
         if id(one) not in sizes:
-            sizes[id(one)] = 1  # one that holds itself is told when it is walked
+            sizes[id(one)] = 1  # a node that contains itself is refused later
             inside = one.value if isinstance(one, yaml.SequenceNode) else []
             inside = [child for pair in one.value for child in pair] if isinstance(one, yaml.MappingNode) else inside
             sizes[id(one)] = 1 + sum(map(size, inside))
         return sizes[id(one)]
 
     if node is not None and size(node) > _VALUES:
-        raise ValueError(f"it stands for more than {_VALUES:,} values; are there aliases of aliases?")
+        raise ValueError(f"it stands for more than {_VALUES:,} values; are there nested aliases?")
     return node
 
 
@@ -129,7 +129,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
 
 
 def _walk(node: yaml.Node, key: KeyPath, lines: dict[KeyPath, int], path: Path) -> None:
-    """Note the line of every key; refuse the same key twice, of which YAML would silently keep the last."""
+    """Record the line of every key; refuse a key given twice, of which YAML would keep the last without a message."""
     lines.setdefault(key, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
@@ -214,7 +214,7 @@ def _set(values: dict[str, Any], sources: dict[KeyPath, str], text: str) -> None
 
 
 def _source(sources: dict[KeyPath, str], key: KeyPath) -> str:
-    """Where a key, or else something in it, or else the nearest thing around it, was given."""
+    """Where a key was given, or else a key inside it, or else the nearest section around it."""
     for depth in range(len(key), 0, -1):
         if found := [given for given in sources if given[:depth] == key[:depth]]:
             return sources[min(found, key=len)]
@@ -225,7 +225,7 @@ _WIDTH = 100
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes text that any reader would take for a number."""
+    """Quotes text that any YAML reader would take for a number."""
 
 
 _Dumper.yaml_implicit_resolvers = {
@@ -235,11 +235,11 @@ _Dumper.yaml_implicit_resolvers = {
 
 
 def config_to_yaml(config: Config, comments: bool = True, full: bool = True) -> str:
-    """The recipe as YAML that ``load_config`` reads back to an equal one.
+    """Write a recipe as YAML, from which ``load_config`` reads an equal recipe.
 
     Args:
         config: the recipe.
-        comments: say above each field what it means.
+        comments: write the description above each field.
         full: write every field; else only those that differ from the defaults.
 
     >>> config_to_yaml(Config(), comments=False).splitlines()[:3]

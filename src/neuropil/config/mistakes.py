@@ -16,7 +16,10 @@ _Kind = TypeVar("_Kind", bound=BaseModel)
 
 
 def validate(kind: type[_Kind], values: dict[str, Any], source: Callable[[KeyPath], str]) -> _Kind:
-    """The typed section or recipe, or one error that names every mistake with its place (``source(key)``).
+    """The typed section or recipe, or one error that lists all wrong keys with their positions (``source(key)``).
+
+    Raises:
+        NeuropilError: unknown, missing or wrong keys.
 
     >>> from neuropil.config import Config
     >>> validate(Config, {"training": {"batch": 2}}, lambda key: "recipe.yaml").training.batch
@@ -82,7 +85,7 @@ def _explain(kind: type[BaseModel], error: dict[str, Any], source: Callable[[Key
 
 
 def _nearest(kind: type[BaseModel], key: KeyPath) -> str:
-    """'; did you mean …?' from the names of that section, else the same name in another, else the list of names."""
+    """'; did you mean …?' with a similar name of that section or of another one, else the list of names."""
     names = _names(kind, key[:-1])
     last = str(key[-1])
     if close := get_close_matches(last, names, 1):
@@ -116,7 +119,7 @@ def dotted(key: KeyPath) -> str:
 
 
 def came(value: object) -> str:
-    """A value in the words of YAML, short enough for one line."""
+    """A value as YAML writes it, shortened to one line, for error messages."""
     if value is None:
         return "nothing (null)"
     if isinstance(value, bool):

@@ -22,11 +22,11 @@ class UnetrConfig(Section):
     heads: int = Field(12, ge=1, description="Attention heads; hidden must be a multiple.")
     grid: Shape = Field(
         (1, 9, 9),
-        description="Blocks [z, y, x] of 16³ voxels for which positions are learned: those of the training patch. "
-        "Patches and tiles of another size interpolate.",
+        description="Blocks [z, y, x] of 16³ voxels with learned position embeddings: those of the training patch. "
+        "They are interpolated for patches and tiles of another size.",
     )
     norm: Literal["instance", "batch"] = Field("instance", description="Normalisation in the decoder.")
-    conv_block: bool = Field(True, description="Convolutions after each enlargement of what the transformer says.")
+    conv_block: bool = Field(True, description="Convolutions after each upsampling of the transformer's output.")
 
     @model_validator(mode="after")
     def _check_heads(self) -> UnetrConfig:
@@ -43,7 +43,7 @@ class SwinUnetrConfig(Section):
     )
     depths: Four = Field((2, 2, 2, 2), description="Transformer blocks of each stage.")
     heads: Four = Field((3, 6, 12, 24), description="Attention heads of each stage; its channels must be a multiple.")
-    window: Shape = Field((7, 7, 7), description="Tokens [z, y, x] that see each other; a token is 2³ voxels.")
+    window: Shape = Field((7, 7, 7), description="Attention window [z, y, x] in tokens; a token is 2³ voxels.")
     norm: Literal["instance", "batch"] = Field("instance", description="Normalisation in the decoder.")
     version: Literal[1, 2] = Field(1, description="2: residual convolutions at the beginning of each stage.")
 
@@ -56,7 +56,7 @@ class SwinUnetrConfig(Section):
 
 
 class DynUnetConfig(Section):
-    """DynUNet: the U-Net of nnU-Net (F. Isensee et al. 2021), pooled by strided convolutions."""
+    """DynUNet: the U-Net of nnU-Net (F. Isensee et al. 2021), with strided convolutions for downsampling."""
 
     widths: Annotated[tuple[Count, ...], Lenient, Field(min_length=3)] = Field(
         (32, 64, 128, 256), description="Channels at each level, finest first; at least three."
@@ -108,26 +108,26 @@ class SegResNetConfig(Section):
 
 
 class ClassicConfig(Section):
-    """A network of PyTorch Connectomics v1: what its files say under MODEL."""
+    """A network of PyTorch Connectomics v1: the keys of MODEL in its files."""
 
     widths: Annotated[tuple[Count, ...], Lenient, Field(min_length=2)] = Field(
         (28, 36, 48, 64, 80), description="Channels at each level, finest first (FILTERS)."
     )
     isotropy: Annotated[tuple[bool, ...], Lenient] = Field(
         (False, False, False, True, True),
-        description="Whether each level has thick kernels, and is reached by halving z, too (ISOTROPY).",
+        description="Whether each level has 3-D kernels and is downsampled in z, too (ISOTROPY).",
     )
     isotropic: bool = Field(False, description="First and last kernel are 5×5×5 (IS_ISOTROPIC); else 1×5×5.")
-    squeeze: bool = Field(False, description="Weigh channels by what the whole patch holds (residual_se).")
+    squeeze: bool = Field(False, description="Squeeze-and-excitation (residual_se).")
     pooling: bool = Field(False, description="Pool between levels (POOLING_LAYER), for even sizes; else strides.")
     padding: Literal["replicate", "zeros", "reflect", "circular"] = Field(
-        "replicate", description="What convolutions see beyond the patch (PAD_MODE)."
+        "replicate", description="Padding of convolutions (PAD_MODE)."
     )
     norm: Norm = Field("batch", description="Normalisation after each convolution (NORM_MODE).")
     activation: Activation = Field("elu", description="Nonlinearity (ACT_MODE).")
     blocks: Four = Field((2, 2, 2, 2), description="Residual blocks of each level of fpn_3d (BLOCKS).")
-    mean: float = Field(0.5, description="Taken off the image in [0, 1] (MEAN).")
-    deviation: float = Field(0.5, gt=0, description="The image is divided by it then (STD).")
+    mean: float = Field(0.5, description="Subtracted from the image in [0, 1] (MEAN).")
+    deviation: float = Field(0.5, gt=0, description="Divisor of the image after that (STD).")
 
     @model_validator(mode="after")
     def _check_depth(self) -> ClassicConfig:

@@ -1,4 +1,4 @@
-"""What a recipe may hold: one frozen section per step, every field with its default, unit and reason."""
+"""The fields of a recipe: one frozen section per step, every field with default, unit and description."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from neuropil.config.section import (
 
 
 class VolumePair(Section):
-    """An image and what goes with it."""
+    """An image with its labels, mask, box, weight and teacher."""
 
     image: Path = Field(
         description="The image [z, y, x], a path such as a.h5/main, b.zarr/raw, c.tif or dir/*.png. Relative paths "
@@ -58,20 +58,20 @@ class VolumePair(Section):
 
 
 class IntensityConfig(Section):
-    """How grey values become shares of 1."""
+    """How grey values are scaled to [0, 1]."""
 
     scale: Literal["auto", "type", "range", "percentiles", "bytes"] | Annotated[tuple[float, float], Lenient] = Field(
         "auto",
         description="auto: 8-bit images by their type, wider, signed and float ones by the range of a fixed sample of "
-        "the whole volume, where bytes in a wider type count like bytes. type: by the range of the type. range, "
+        "the whole volume, but 8-bit values in a wider type as 8-bit images. type: by the range of the type. range, "
         "percentiles (0.5 and 99.5): of that sample. bytes: 8-bit images by their type, others by the range of all "
-        "values, cut to 256 steps, as PyTorch Connectomics has it. [LOW, HIGH]: these become 0 and 1. Kept with the "
+        "values, cut to 256 steps, as in PyTorch Connectomics. [LOW, HIGH]: these become 0 and 1. Stored with the "
         "model.",
     )
 
 
 class DataConfig(Section):
-    """Which volumes to learn from, to choose with and to report on."""
+    """Volumes for training, validation and test, and how they are read."""
 
     train: Annotated[tuple[VolumePair, ...], Lenient] = Field(
         (),
@@ -83,12 +83,12 @@ class DataConfig(Section):
         (), description="Volumes to choose the best checkpoint and the threshold on; never learned from."
     )
     test: VolumePair | None = Field(
-        None, description="The volume that `neuropil run` segments at the end, and scores where it has labels."
+        None, description="The volume that `neuropil run` segments at the end, and scores if it has labels."
     )
     voxel_size: Nanometres | None = Field(
         None,
-        description="Size of a voxel in nm [z, y, x]. None: as the files say. Kept with the model, so that "
-        "prediction can warn of an image at another scale.",
+        description="Voxel size in nm [z, y, x]. None: that of the files. Stored with the model, so that prediction "
+        "can warn of an image with another voxel size.",
     )
     unlabelled: int | Annotated[tuple[int, ...], Lenient] | None = Field(
         None,
@@ -103,22 +103,22 @@ class DataConfig(Section):
     )
     resample: bool = Field(
         False,
-        description="Show volumes whose voxels differ in size from the first training volume's (or from voxel_size) at "
-        "its size: grey values linear, labels and masks nearest. Without it they are refused. Not with a teacher.",
+        description="Resample volumes to the voxel size of the first training volume (or to voxel_size): grey values "
+        "linear, labels and masks nearest. Without it other voxel sizes are refused. Not with a teacher.",
     )
     min_foreground: Fraction = Field(
-        0.0, description="Share of a sample's voxels that must carry a label; poorer places are drawn again."
+        0.0, description="Smallest labelled share of a sample's voxels; samples with less are drawn again."
     )
     min_ids: int = Field(
         0,
         ge=0,
-        description="Neurons that a sample must show on every fourth voxel; poorer places are drawn again.",
+        description="Fewest neurons of a sample, counted on every fourth voxel; samples with fewer are drawn again.",
     )
     memory: float = Field(
         4.0,
         gt=0,
         description="GB of volumes that each process may keep in memory, in the order of the list, and on a GPU if all "
-        "of them fit; the rest is read box by box. Start training.workers where that is slow.",
+        "of them fit; the rest is read box by box. Use training.workers if that is slow.",
     )
 
     @model_validator(mode="after")
@@ -153,11 +153,11 @@ _OWNERS = dict.fromkeys(("widths", "downsample", "anisotropic_levels", "norm", "
     "deep_supervision": (*_UNET, "dynunet", "mednext"),
     "recompute": (*_UNET, "swin_unetr"),
 }
-"""The architectures in which a field of ``model`` has an effect, where it has none in some."""
+"""For each field of ``model`` that only some architectures use, these architectures."""
 
 
 class ModelConfig(Section):
-    """The network, and what it is asked to predict."""
+    """The network, and its targets."""
 
     architecture: Architecture = Field(
         "residual_unet",
@@ -168,8 +168,8 @@ class ModelConfig(Section):
     )
     widths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Lenient, Field(min_length=1)] = Field(
         (16, 24, 32, 48),
-        description="Channels at each level, finest first; their count is the depth. These suit "
-        "minutes on a processor; on a GPU, 32, 48, 64, 80 and more are worth their time.",
+        description="Channels at each level, finest first; their count is the depth. The default is for minutes on a "
+        "CPU; on a GPU, 32, 48, 64, 80 and more are better.",
     )
     downsample: Annotated[tuple[Shape, ...], Lenient] = Field(
         ((1, 2, 2),) * 3,
@@ -179,28 +179,26 @@ class ModelConfig(Section):
     anisotropic_levels: int = Field(
         1,
         ge=0,
-        description="How many of the finest levels use flat 1×3×3 kernels: neighbouring thick sections do not "
-        "line up voxel by voxel there. 0 = isotropic.",
+        description="How many of the finest levels use flat 1×3×3 kernels, for thick sections, which are not aligned "
+        "to a voxel. 0 = isotropic.",
     )
     stem: Shape = Field(
         (1, 1, 1),
         description="Blocks [z, y, x] of voxels folded into channels before the first level and unfolded after the "
-        "last. [1, 2, 2] costs a quarter and sees twice as far: right for fine pixels and for minutes on a processor.",
+        "last. [1, 2, 2] takes a quarter of the time and doubles the field of view, for fine pixels or short runs.",
     )
     norm: Norm = Field(
         "batch",
-        description="Normalisation after each convolution; batch costs nothing at prediction. sync_batch counts over "
-        "all GPUs of a run and needs GPUs; group treats each sample by itself, so that devices make no difference.",
+        description="Normalisation after each convolution; batch takes no time in prediction. sync_batch is over all "
+        "GPUs of a run and needs GPUs; group is per sample, so that the number of devices makes no difference.",
     )
     activation: Activation = Field("elu", description="Nonlinearity; elu is that of the original network.")
-    squeeze: bool = Field(
-        False, description="Weigh channels by what the whole patch holds (squeeze and excitation), in each block."
-    )
+    squeeze: bool = Field(False, description="Squeeze-and-excitation in each block.")
     deep_supervision: bool = Field(
-        False, description="Judge the coarser levels too while learning; loss.deep says how much they count."
+        False, description="Also compute the loss of coarser levels in training, with the weight loss.deep."
     )
     recompute: bool = Field(
-        False, description="Compute activations twice instead of keeping them: larger patches fit, a third slower."
+        False, description="Activation checkpointing: larger patches fit into memory, a third slower."
     )
     offsets: Annotated[tuple[Offset, ...], Lenient, BeforeValidator(named_offsets), AfterValidator(an_offset_list)] = (
         Field(
@@ -216,26 +214,26 @@ class ModelConfig(Section):
                 (0, 0, -27),
             ),
             description="Affinity edges [z, y, x] in voxels: channel e says whether v and v + offsets[e] are one "
-            "neuron. Segmentation uses the three nearest; the long ones train the network to look far. "
-            "Names stand for lists: nearest (3), long12 (those of Lee et al. 2017), plane (2, for single sections).",
+            "neuron. Segmentation uses the three nearest; the long ones train the network to use more context. "
+            "Names for lists: nearest (3), long12 (those of Lee et al. 2017), plane (2, for single sections).",
         )
     )
     label_erosion: int = Field(
         1,
         ge=0,
-        description="Voxels of background made between touching neurons, per side, in each section: "
-        "boundaries thick enough to learn. 0 = labels as they are.",
+        description="Voxels of background added between touching neurons, per side, in each section, so that "
+        "boundaries can be learned. 0 = labels as they are.",
     )
     aux_erosions: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Lenient] = Field(
         (),
-        description="Auxiliary targets: the nearest affinities once more, of labels eroded by each of these many "
-        "voxels. Auxiliary targets are learned and not predicted.",
+        description="Auxiliary targets: the nearest affinities of labels eroded by each of these numbers of voxels. "
+        "Auxiliary targets are learned, but by default not predicted.",
     )
     aux_contour: int = Field(
         0, ge=0, description="Auxiliary target: where two neurons meet within this many voxels. 0 = none."
     )
     aux_contour_background: bool = Field(
-        False, description="The contour counts borders between a neuron and background, too."
+        False, description="The contour includes borders between a neuron and background."
     )
     aux_foreground: bool = Field(False, description="Auxiliary target: where any neuron is, after label_erosion.")
     aux_distance: int = Field(
@@ -250,7 +248,7 @@ class ModelConfig(Section):
     aux_descriptor_sigma: Nanometres = Field(
         (4.0, 20.0, 20.0),
         description="Standard deviation [z, y, x] in voxels of the window of shape descriptors; 120 nm at 30×6×6 nm. "
-        "Neurons are seen as far as the patch reaches: take a patch several times as large.",
+        "They are computed within the patch: use a patch several times as large.",
     )
     unetr: UnetrConfig | None = Field(None, description="Options of unetr.")
     swin_unetr: SwinUnetrConfig | None = Field(None, description="Options of swin_unetr.")
@@ -265,7 +263,7 @@ class ModelConfig(Section):
 
     @property
     def normalisation(self) -> str:
-        """``norm`` of the architecture that is chosen, where it has one of its own."""
+        """``norm`` of the chosen architecture: that of its own section, if it has one."""
         section = getattr(self, self.architecture, None)
         return str(getattr(section, "norm", self.norm))
 
@@ -290,7 +288,7 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _check_architecture(self) -> ModelConfig:
-        """Refuse what the architecture does not have, so that no option is without effect."""
+        """Refuse options that the architecture does not use."""
         name = self.architecture
         if wrong := [other for other in NETWORKS if other != name and getattr(self, other) is not None]:
             raise ValueError(f"expected no section {wrong[0]}, since the architecture is {name}; set architecture")
@@ -312,7 +310,7 @@ class ModelConfig(Section):
 
 
 class Config(Section):
-    """A whole recipe. Every section and field has a default; ``check_trainable`` says what training needs besides.
+    """A whole recipe. Every section and field has a default; ``check_trainable`` checks what training needs.
 
     >>> Config.from_dict({"training": {"minutes": 6}}).training.patch
     (16, 144, 144)
@@ -329,7 +327,7 @@ class Config(Section):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], source: str = "config") -> Config:
-        """The recipe in plain JSON types, checked; ``source`` names it in errors.
+        """A recipe from plain JSON types, checked; ``source`` names it in errors.
 
         Raises:
             NeuropilError: an unknown key or a wrong value; the message names every one.

@@ -20,7 +20,7 @@ def _three(value: object) -> object:
 
 
 def expand_path(path: str) -> str:
-    """``${NAME}`` and a leading ``~`` in a path; a path that names an unset variable must not become another path."""
+    """Replace ``${NAME}`` and a leading ``~`` in a path; an unset variable is an error."""
     for name in re.findall(r"\$\{(\w+)\}", path):
         if name not in os.environ:
             raise ValueError(f"the environment variable {name} is not set; set it: export {name}=/folder")
@@ -28,24 +28,24 @@ def expand_path(path: str) -> str:
 
 
 def a_box(text: str) -> str:
-    """A box as it is written, its form checked."""
+    """Check the form of a box, and return the text."""
     Box.parse(text, _ANY_WHOLE)
     return text
 
 
 def a_score(text: str) -> str:
-    """The name of a score of agglomeration, checked."""
+    """Check the name of a score of agglomeration, and return it."""
     if text not in ("mean", "max", "min") and not re.fullmatch(r"q([0-9]{1,2}|100)", text):
         raise ValueError("expected mean, max, min or qNN (a quantile: q50 is the median, q75 the upper quartile)")
     return text
 
 
 def an_offset_list(offsets: Offsets) -> Offsets:
-    """Offsets, checked as everywhere."""
+    """Check offsets with :func:`neuropil.geometry.parse_offsets`."""
     return parse_offsets(offsets)
 
 
-# YAML has lists, not tuples: the container is read leniently, its elements strictly.
+# YAML has lists, not tuples: the container's type is not strict, those of its elements are.
 Lenient = Strict(False)
 Path = Annotated[str, Field(min_length=1), AfterValidator(expand_path)]
 Shape = Annotated[
@@ -76,6 +76,6 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
-    """A part of a recipe: unknown keys are refused, values never change after reading."""
+    """A section of a recipe: unknown keys are refused, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

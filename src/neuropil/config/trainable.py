@@ -7,11 +7,11 @@ from neuropil.errors import NeuropilError
 
 
 def check_trainable(config: Config, has_teacher: bool = False) -> None:
-    """Refuse a recipe that says too little to train with; with a teacher, volumes need no labels.
+    """Refuse a recipe that lacks something for training; with a teacher, volumes need no labels.
 
     Raises:
-        NeuropilError: no training volume, one without labels, no length of training, no held-out volume where one is
-            needed, or weights that do not fit the edges.
+        NeuropilError: no training volume, one without labels, no length of training, no validation volume where one is
+            needed, ``edge_weights`` that do not fit the offsets, or settings that ``augment.cube`` excludes.
 
     >>> check_trainable(Config())
     Traceback (most recent call last):
@@ -50,7 +50,7 @@ def check_trainable(config: Config, has_teacher: bool = False) -> None:
 
 
 def _check_cube(config: Config) -> None:
-    """Refuse a recipe whose samples cannot lie on another side."""
+    """Refuse a recipe whose patch or targets do not allow ``augment.cube``."""
     patch, model = config.training.patch, config.model
     if len(set(patch)) > 1:
         raise NeuropilError(f"training.patch: expected a cube, since augment.cube puts axes in any order, got {patch}")
@@ -60,7 +60,7 @@ def _check_cube(config: Config) -> None:
 
 
 def taught(config: Config) -> bool:
-    """Whether any volume to learn from has a teacher's affinities.
+    """Whether any training volume has a teacher's affinities.
 
     >>> taught(Config())
     False
