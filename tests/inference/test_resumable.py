@@ -18,6 +18,7 @@ from neuropil.inference import canvas, journal, predict, predict_volume, resumab
 from neuropil.models import build_network
 from neuropil.models.checkpoint import Model, save_checkpoint
 from neuropil.volumes import LOGIT8, Metadata, array_volume, atomic, open_volume, write_volume
+from neuropil.volumes.formats.zarr import chunk_files
 
 TILES = {"tile": (6, 24, 24), "overlap": (2, 6, 6), "tta": 4, "device": "cpu"}
 
@@ -354,3 +355,22 @@ def test_the_folder_is_held_until_its_name_is_free(tmp_path, image, model, monke
     predict_volume(model, image, tmp_path / "a.zarr", **into())
     assert refused == [tmp_path / "a.zarr.unfinished"]
     assert [file.name for file in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_chunks_are_flushed_before_their_line_is_written(tmp_path, image, model, small_cells, monkeypatch):
+    """After a power cut a line without its chunk would leave an empty part in the output."""
+    flushed, real = set(), os.fsync
+
+    def fsync(handle):
+        flushed.add(os.fstat(handle).st_ino)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    dying = Model(Dies(model.network, 30), model.config, model.info)
+    with pytest.raises(KeyboardInterrupt):
+        predict_volume(dying, image, tmp_path / "a.zarr", **into())
+    with journal.Journal(tmp_path / "a.zarr.unfinished") as begun:
+        done = begun.done()
+        files = [file for file, chunk in chunk_files(begun.array) if chunk is not None and chunk[1:] in done]
+    assert len(files) > 3
+    assert all(file.stat().st_ino in flushed for file in files)

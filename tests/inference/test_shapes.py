@@ -9,10 +9,12 @@ from neuropil import Config, NeuropilError
 from neuropil.augment import undone
 from neuropil.config import PredictConfig
 from neuropil.inference import predict_descriptors, symmetries
+from neuropil.inference.request import make_request
 from neuropil.inference.symmetries import combine_descriptors, turn_descriptors
 from neuropil.models import build_network
 from neuropil.models.checkpoint import Model
 from neuropil.targets import shape_descriptors
+from neuropil.volumes import array_volume
 
 SIGMA = (1.0, 2.0, 2.0)
 
@@ -88,3 +90,27 @@ def test_networks_that_cannot_are_refused():
         predict_descriptors(made(aux_descriptors=False), image)
     with pytest.raises(NeuropilError, match=r"exchanges y and x.*tta 1 or 4"):
         predict_descriptors(made(aux_descriptor_sigma=[4.0, 20.0, 10.0]), image)
+
+
+@pytest.mark.parametrize(
+    "data", [{"intensity": {"scale": [0, 100]}}, {"zoom": [1, 0.5, 0.5]}], ids=["grey values", "zoom"]
+)
+def test_the_image_is_read_as_the_recipe_says(data):
+    """Grey values scaled, and voxels zoomed, as for affinities."""
+    image = np.random.default_rng(0).integers(0, 101, (3, 24, 28), np.uint8)
+    plain = made()
+    model = Model(plain.network, Config.from_dict({**plain.config.to_dict(), "data": data}), {})
+    settings = PredictConfig(tta=1)
+    seen = make_request(model, array_volume(image), settings, device="cpu").image
+    shown = seen.read()
+    assert shown.shape != image.shape or not np.array_equal(shown, image)
+    found = predict_descriptors(model, image, settings, device="cpu")
+    np.testing.assert_array_equal(found, predict_descriptors(plain, shown, settings, device="cpu"))
+
+
+def test_nan_is_refused():
+    model = made()
+    with torch.no_grad():
+        next(model.network.parameters()).fill_(float("nan"))
+    with pytest.raises(NeuropilError, match="NaN"):
+        predict_descriptors(model, np.zeros((3, 12, 14), np.uint8), PredictConfig(tta=1), device="cpu")

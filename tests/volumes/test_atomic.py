@@ -4,9 +4,12 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from neuropil.volumes import atomic, open_volume, write_volume
 from neuropil.volumes.atomic import remove_leftovers, replacing, temporary_name
 
 
@@ -63,3 +66,38 @@ def test_a_number_that_another_process_has_now_does_not_protect(tmp_path):
     (old / "chunk").touch()
     remove_leftovers(tmp_path / "out")
     assert not old.exists()
+
+
+@pytest.fixture
+def flushed(monkeypatch):
+    """Inodes of the files and folders that were flushed (fsync)."""
+    inodes, real = set(), os.fsync
+
+    def fsync(handle):
+        inodes.add(os.fstat(handle).st_ino)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return inodes
+
+
+@pytest.mark.parametrize(
+    "name", ["o.zarr", "zarr2://o.zarr", "o.n5", "o.precomputed", "o/*.png", "o/*.tif", "o.h5", "o.npy", "o.tif"]
+)
+def test_every_file_of_an_output_is_flushed_before_it_gets_its_name(tmp_path, monkeypatch, flushed, name):
+    """TensorStore does not flush the chunks that it writes."""
+    monkeypatch.chdir(tmp_path)
+    inside, replace, exchange = {}, os.replace, atomic._exchanged
+
+    def note(complete, path):
+        inside.update({file: file.stat().st_ino in flushed for file in [complete, *complete.rglob("*")]})
+
+    monkeypatch.setattr(os, "replace", lambda a, b: (note(Path(a), b), replace(a, b))[1])
+    monkeypatch.setattr(atomic, "_exchanged", lambda a, b: (note(a, b), exchange(a, b))[1])
+    array = np.random.default_rng(0).integers(0, 255, (6, 90, 90), np.uint8)
+    for _ in range(2):  # a new output, and in place of one
+        inside.clear()
+        write_volume(name, array)
+        assert inside
+        assert all(inside.values()), inside
+    assert (open_volume(name.removeprefix("zarr2://")).read() == array).all()

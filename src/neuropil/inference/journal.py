@@ -21,7 +21,7 @@ from typing import Any
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
-from neuropil.volumes.atomic import replacing, set_aside
+from neuropil.volumes.atomic import replacing, set_aside, sync
 from neuropil.volumes.formats.zarr import chunk_files
 from neuropil.volumes.locks import locked
 from neuropil.volumes.marks import anything
@@ -104,7 +104,9 @@ class Journal:
                 file.unlink()
 
     def mark(self, cell: Triple) -> None:
-        """Record that a cell is on disk."""
+        """Record that a cell is on disk; its chunks are flushed first."""
+        for chunk in (self.array / "c").glob("*/{}/{}/{}".format(*cell)):
+            sync(chunk)
         self._done.write("\n{} {} {}\n".format(*cell))
         self._done.flush()
 

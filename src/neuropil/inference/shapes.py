@@ -37,7 +37,9 @@ class ShapeEngine(Engine):
     def affinities(self, image_BZYX: Tensor) -> Tensor:
         """Descriptors of a batch of tiles, the mean of all views: float32 ``[B, 10, Z, Y, X]``."""
         image = self.shown(image_BZYX)
-        return combine_descriptors(image, lambda view: self._probabilities(view, range(CHANNELS)), self.tta)
+        found = combine_descriptors(image, lambda view: self._probabilities(view, range(CHANNELS)), self.tta)
+        self.check(found)
+        return found
 
 
 def predict_descriptors(
@@ -79,7 +81,7 @@ def predict_descriptors(
         tiling = request.tiling()
         plan = Plan(tiling, Cells(request.box, request.box.shape), request.context, request.batch(tiling))
         clock = ProgressCounter("descriptors", request.box.size, 0, progress)
-        predict_cells([engine], volume, plan, lambda _, __, found: out.append(found), clock)
+        predict_cells([engine], request.image, plan, lambda _, __, found: out.append(found), clock)
         clock.finish()
     return out[0]
 
