@@ -11,7 +11,7 @@ import neuropil
 from neuropil.errors import NeuropilError
 from neuropil.volumes import LINEAR8, LOGIT8, LOGIT16, Encoding
 
-ENCODINGS = [LOGIT8, LOGIT16, LINEAR8, Encoding("logit8", 0.01, 0.9)]
+ENCODINGS = [LOGIT8, LOGIT16, LINEAR8, Encoding("logit8", 0.01, 0.9), Encoding("logit16", 0.49, 0.51)]
 
 
 def value(encoding, code):
