@@ -144,6 +144,8 @@ def test_other_affinities_and_levels_are_refused(folder, log, tmp_path):
     assert "affinities" in call("segment", tmp_path / "other.h5", *words[1:], code=2)
     words = folder / "segmentation.h5", log.path, "-o", tmp_path / "c.h5", "--affinities", tmp_path / "other.h5"
     assert "begun with" in call("apply", *words, code=2)
+    call("edits", log.path, "--undo", 2)  # with joins alone they are not read as a whole, but compared all the same
+    assert "begun with" in call("apply", *words, code=2)
 
 
 def test_edits_lists_checks_and_merges(folder, log, tmp_path):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from neuropil.cli.app import app
-from neuropil.cli.options import OffsetsOption, VoxelSizeOption, read_numbers, read_voxel_size
+from neuropil.cli.options import OffsetsOption, read_numbers, read_voxel_size
 from neuropil.errors import NeuropilError
 
 
@@ -28,7 +28,9 @@ def view(
         str | None, typer.Option(metavar="ID,...", help="Segments to select; with zmesh also shown in 3-D.")
     ] = None,
     offsets: OffsetsOption = None,
-    voxel_size: VoxelSizeOption = None,
+    voxel_size: Annotated[
+        str | None, typer.Option(metavar="Z,Y,X", help="Voxel size in nm, for volumes that store none.")
+    ] = None,
     host: Annotated[str, typer.Option(help="Where to listen; by default only this machine can connect.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 0,
 ) -> None:

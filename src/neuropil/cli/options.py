@@ -48,7 +48,7 @@ BoxOption = Annotated[
     ),
 ]
 VoxelSizeOption = Annotated[
-    str | None, typer.Option("--voxel-size", metavar="Z,Y,X", help="Voxel size in nm, for files that do not store it.")
+    str | None, typer.Option("--voxel-size", metavar="Z,Y,X", help="Voxel size in nm, instead of the stored one.")
 ]
 
 

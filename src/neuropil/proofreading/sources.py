@@ -81,17 +81,22 @@ def apply_log(segmentation: Volume, log: EditLog, affinities: Volume | None, out
     Args:
         segmentation: ``[z, y, x]``, made from the log's affinities.
         log: the decisions.
-        affinities: needed, and read, only if a decision separates.
+        affinities: needed, and read as a whole, only if a decision separates; always compared with the log's.
         output: where to write.
 
     Raises:
-        NeuropilError: points in the background or outside; if a decision separates, also: no affinities, other
-            affinities than the log's, contradicting decisions, or a segmentation of other fragments.
+        NeuropilError: points in the background or outside; other affinities than the log's; if a decision separates,
+            also: no affinities, contradicting decisions, or a segmentation of other fragments.
     """
     edits = log.active()
     separates = any(edit.kind == "separate" for edit in edits)
     if separates and affinities is None:
         raise NeuropilError(f"{log.path} separates segments, which needs the affinities: give --affinities")
+    if affinities is not None and (digest := affinities_digest(affinities)) != log.header.affinities_digest:
+        raise NeuropilError(
+            f"{log.path}: expected the affinities that the log was begun with, {log.header.affinities_digest}; "
+            f"{affinities.path} is {digest}"
+        )
     spare_input(segmentation, output)
     lut = joined_ids(segmentation, edits) if affinities is None or not separates else None
     whole = _edited(segmentation, log, affinities, edits) if lut is None and affinities is not None else None
@@ -146,11 +151,6 @@ def _renamed(array: NDArray[Any], names: dict[int, int]) -> NDArray[Any]:
 
 def _edited(segmentation: Volume, log: EditLog, affinities: Volume, edits: Sequence[Edit]) -> NDArray[Any]:
     """The whole segmentation with joins and separations applied to the fragments of the log."""
-    if (digest := affinities_digest(affinities)) != log.header.affinities_digest:
-        raise NeuropilError(
-            f"{log.path}: expected the affinities that the log was begun with, {log.header.affinities_digest}; "
-            f"{affinities.path} is {digest}"
-        )
     made_with = settings_of(segmentation, affinities)
     header = log.header
     settings = made_with.model_copy(update={"low": header.low, "high": header.high, "score": header.score})

@@ -93,20 +93,6 @@ def nearest(name: str, names: list[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def volume_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape as a volume: a 2-D array becomes one section; of more than four axes, leading ones of length 1 go.
-
-    >>> volume_shape((5, 6)), volume_shape((1, 1, 4, 5, 6))
-    ((1, 5, 6), (1, 4, 5, 6))
-    """
-    shape = tuple(int(n) for n in shape)
-    if len(shape) == 2:
-        return (1, *shape)
-    while len(shape) > 4 and shape[0] == 1:
-        shape = shape[1:]
-    return shape
-
-
 def default_chunks(shape: Sequence[int]) -> tuple[int, ...]:
     """Shape of the chunks to store an array in: all channels together, since they are read together.
 
