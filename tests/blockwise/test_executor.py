@@ -111,6 +111,7 @@ def watch_only(done):
         ({"scheduler": "nowhere"}, "running Dask scheduler"),
     ],
 )
-def test_an_executor_that_cannot_be_had_is_refused(options, words):
+def test_an_executor_that_cannot_be_had_is_refused(options, words, monkeypatch):
+    monkeypatch.setattr("neuropil.blockwise.executor.CONNECT", 0.5)
     with pytest.raises(NeuropilError, match=words), open_executor(**options):
         pass

@@ -11,6 +11,7 @@ from distributed import Client, Security
 from distributed.comm import connect
 
 from neuropil import NeuropilError
+from neuropil.blockwise import executor
 from neuropil.blockwise.executor import Task, open_executor
 from neuropil.blockwise.security import run_security
 from reference.cluster_tasks import count
@@ -49,7 +50,9 @@ def test_without_openssl_and_cryptography_a_warning_says_so(monkeypatch):
         assert security is None
 
 
-def test_a_plain_address_is_warned_of():
+def test_a_plain_address_is_warned_of(monkeypatch):
+    monkeypatch.setattr(executor, "CONNECT", 0.5)
+
     def begin(scheduler):
         with open_executor(scheduler=scheduler):
             pass

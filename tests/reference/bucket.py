@@ -46,6 +46,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # head and body in one packet: the second of two waits 40 ms for the receipt of the first
 
     def log_message(self, *_) -> None:
         pass

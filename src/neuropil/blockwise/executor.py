@@ -31,6 +31,9 @@ MOST_WORKERS = 1024
 CHECK = 5.0
 """Seconds between two checks of the cluster."""
 
+CONNECT = 20.0
+"""Seconds that a scheduler of others has to answer."""
+
 CLOSE = 30.0
 """Seconds that a local cluster has to close; after that its processes end with this one."""
 
@@ -260,7 +263,7 @@ def open_executor(
     if scheduler is not None:
         tell_open(scheduler)
         try:
-            client = Client(scheduler, timeout="20s")
+            client = Client(scheduler, timeout=CONNECT)
         except (OSError, ValueError, TimeoutError, TypeError) as error:  # the last: no certificate is configured
             raise NeuropilError(f"expected a running Dask scheduler at {scheduler}: {describe(error)}") from None
         with client:
