@@ -3,16 +3,18 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
-JOBS   ?= 2
+JOBS   ?= 3
 
 .PHONY: demo test test-gpu gpu test-slow torture test-browser check format bench sanitize docs wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/neuropil demo $(ARGS)
 
-# One thread each: two processes with two threads wait for each other at every small operation.
+# One thread each: processes with two threads wait for each other at every small operation. Three for two cores, since
+# tests also wait for servers and processes. In the order of folders, so that no long file comes last.
 test: $(VENV)/.installed $(VENV)/.beside
-	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow and not gpu" $(ARGS)
+	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile \
+	  --no-loadscope-reorder -m "not slow and not gpu" $(ARGS)
 
 # What is about GPUs; the other tests do not see them. A package that one of those lacks keeps none of these from running.
 test-gpu: $(VENV)/.installed
