@@ -25,7 +25,7 @@ def in_core(folder, config):
     return segment(open_volume(Path(folder) / "a.zarr"), config)
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(
     cases(largest=6), st.tuples(*[st.integers(1, 6)] * 3), st.sampled_from((0.0, 1e-4, 0.3, 0.5)),
     st.sampled_from((0.6, 0.9999, 1.0)),
@@ -38,7 +38,7 @@ def test_any_blocks_give_the_fragments_of_the_whole(tmp_path_factory, case, bloc
     np.testing.assert_array_equal(partition(found), partition(whole))
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(
     cases(largest=6), st.sampled_from(SCORES), st.tuples(*[st.integers(1, 5)] * 3),
     st.sampled_from((0.0, 0.3, 0.6, 0.9)), st.booleans(), st.sampled_from((0, 3, 9)),

@@ -91,7 +91,7 @@ def test_every_threshold(tmp_path, predicted):
     np.testing.assert_allclose(found.voi, expected.voi, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("workers", [pytest.param(n, marks=() if n == 2 else pytest.mark.slow) for n in (1, 2, 3, 4)])
+@pytest.mark.parametrize("workers", [pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3, 4)])
 def test_workers_do_not_show(tmp_path, predicted, workers):
     with open_executor(workers=workers) as executor:
         for number, (score, block) in enumerate([("mean", (4, 15, 12)), ("q50", (3, 30, 17)), ("min", (8, 10, 34))]):

@@ -14,7 +14,7 @@ from reference.affinity_cases import cases
 from reference.partitions import partition
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(
     cases(largest=6), st.tuples(*[st.integers(1, 5)] * 3), st.sampled_from(("mean", "max", "q50")),
     st.sampled_from((2, 5, 20, 999)),

@@ -326,7 +326,7 @@ assert code == 0 and moment > 3, (code, moment)
 """
 
 
-@pytest.mark.parametrize("name", ["a.zarr", "a.h5"])
+@pytest.mark.parametrize("name", ["a.zarr", pytest.param("a.h5", marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_in_its_last_moments_is_not_mixed_up(tmp_path, model, image, name):
     """Between the new array under its name and the end of its folder: half of that folder is not gone on with, and
     what the new array replaced is not taken for it."""

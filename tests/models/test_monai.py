@@ -32,7 +32,7 @@ def data(tmp_path_factory):
     return stripes(tmp_path_factory.mktemp("stripes"))
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "swin_unetr" else n for n in TINY])
 def test_two_steps_a_checkpoint_and_a_prediction(name, data, tmp_path):
     sets = [f"model.architecture={name}", f"model.{name}={TINY[name]}", "model.widths=[16,24,32,48]"]
     config = recipe(data, *sets, "model.stem=[1,2,2]", "model.aux_contour=1", "training.iterations=2")
