@@ -1,6 +1,7 @@
 """What all tests share."""
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,31 @@ settings.register_profile("neuropil", max_examples=20, derandomize=True, **COMMO
 # `make test-slow` draws more of them, others in each run.
 settings.register_profile("thorough", max_examples=400, **COMMON)
 settings.load_profile("neuropil")
+
+
+LONG = (
+    "compat/pytc/test_program.py",
+    "viewing/test_proofreader.py",
+    "segmentation/test_merge_tree_operations.py",
+    "blockwise/test_segment_real.py",
+    "training/test_loop_shipped.py",
+    "inference/test_resumable.py",
+    "viewing/test_viewer.py",
+    "test_docs.py",
+    "pipeline/test_demo.py",
+    "blockwise/test_segment.py",
+    "blockwise/test_executor.py",
+    "test_benchmarks.py",
+    "cli/test_hostile.py",
+    "models/test_monai.py",
+    "segmentation/test_interrupt.py",
+)
+"""Files that take ten seconds and more come first: processes that share the files end at about the same time."""
+
+
+def pytest_collection_modifyitems(items):
+    place = {Path(__file__).parent / name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path, len(LONG)))
 
 
 def pytest_runtest_setup(item):
