@@ -14,7 +14,7 @@ TESTED_IN = {
     "cli/test_bad_input.py": "cli/app cli/options errors inputs",
     "cli/test_chain.py": "cli/predict cli/recipes",
     "cli/test_files.py": "cli/converting cli/info",
-    "cli/test_proofreading.py": "proofreading/ranking proofreading/sources",
+    "cli/test_proofreading.py": "proofreading/sources",
     "cli/test_evaluate.py": "cli/tune",
     "compat/connectomics/test_data_augmentation.py": "compat/connectomics/data/augmentation/build "
     "compat/connectomics/data/augmentation/composition compat/connectomics/data/augmentation/test_augmentor "

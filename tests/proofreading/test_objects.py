@@ -8,8 +8,10 @@ from typer.testing import CliRunner
 
 from neuropil import Metadata, write_volume
 from neuropil.cli import app
+from neuropil.config import SegmentConfig
 from neuropil.evaluation.components import connected_parts
-from neuropil.proofreading.objects import objects_of
+from neuropil.proofreading import Calibration, proofreading_of
+from neuropil.proofreading.objects import objects_of, with_confidence
 from neuropil.volumes import array_volume
 
 
@@ -36,6 +38,25 @@ def test_every_column_against_a_slow_count(seed):
             inside = ((moved >= 0) & (moved < array.shape)).all(axis=1)
             near |= set(array[tuple(moved[inside].T)].tolist())
         assert row.neighbours == len(near - {0, row.id})
+
+
+def test_confidence_against_a_loop_over_all_questions():
+    array = np.random.default_rng(1).random((3, 6, 24, 24)) ** 0.4
+    settings = SegmentConfig(threshold=0.7)
+    state = proofreading_of(array_volume(array, Metadata(voxel_size=(30, 6, 6))), settings=settings)
+    state.smallest = 20
+    calibration = Calibration.load()
+    found = state.candidates()
+    right = 1 - calibration.probability(found)
+    segmentation = array_volume(state.cut.lut[state.cut.tree.nodes(state.fragments.read())])
+    rows = with_confidence(objects_of(segmentation), state, calibration)
+    for row in rows:
+        asked = [i for i in range(len(found)) if row.id in (found.id_a[i], found.id_b[i])]
+        assert row.confidence == pytest.approx(np.prod(right[asked]))
+        merges = [found.mean[i] for i in asked if not found.join[i]]
+        assert row.weakest_merge == (min(merges) if merges else None)
+    assert {row.weakest_merge is None for row in rows} == {True, False}
+    assert min(row.confidence for row in rows) < 0.9 < max(row.confidence for row in rows)
 
 
 def test_the_table_as_typed(tmp_path):

@@ -40,7 +40,7 @@ class Candidates:
     """Of each question, whether it is a join question, ``[question]``."""
     id_a: NDArray[Any]
     id_b: NDArray[Any]
-    """Segments of the two sides; equal in a separate question."""
+    """Segments of the two sides, that with the smallest fragment first; equal in a separate question."""
     side_a: Integers
     side_b: Integers
     """Voxels of the two sides."""
@@ -149,9 +149,7 @@ class Proofreading:
     def candidates(self) -> Candidates:
         """All questions about the present segmentation that are not decided yet."""
         cut, graph = self.cut, self.cut.graph
-        ids, segment = np.unique(cut.lut, return_inverse=True)
-        if ids[0] != 0:  # no background at all
-            ids, segment = np.concatenate([[0], ids]), segment + 1
+        ids, segment = _numbered(cut.lut)
         a, b = segment[graph.a], segment[graph.b]
         whole = np.append(cut.layout.uniform(cut.lut), False)
         asked = (a > 0) & (b > 0) & ((a != b) | (self.large & whole)[self.common])
@@ -207,6 +205,23 @@ class Proofreading:
         asked = low * (int(segment.max()) + 1) + high
         merges = self.cut.layout.common_merge(u, v)
         return np.where(found.join, np.isin(asked, pairs), np.isin(found.merge, merges))
+
+
+def _numbered(lut: NDArray[Any]) -> tuple[NDArray[Any], Integers]:
+    """The ids of segments in the order of their smallest fragments, 0 first, and the place of each fragment's id there.
+
+    So no question depends on the numbers that segments have: they differ when a segmentation is made by blocks.
+
+    >>> ids, segment = _numbered(np.array([0, 7, 3, 7]))
+    >>> ids.tolist(), segment.tolist()
+    ([0, 7, 3], [0, 1, 2, 1])
+    """
+    ids, first, segment = np.unique(lut, return_index=True, return_inverse=True)
+    order = np.argsort(np.where(ids == 0, -1, first))
+    place = np.empty(len(ids), np.int64)
+    place[order] = np.arange(len(ids))
+    ids, segment = ids[order], place[segment]
+    return (ids, segment) if ids[0] == 0 else (np.concatenate([ids[:1] * 0, ids]), segment + 1)
 
 
 def proofreading_of(

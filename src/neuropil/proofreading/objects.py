@@ -91,17 +91,15 @@ def with_confidence(rows: Sequence[SegmentRow], state: Proofreading, calibration
     """The same rows with ``weakest_merge`` and ``confidence`` filled in."""
     found = state.candidates()
     sure = np.log1p(-np.minimum(calibration.probability(found), 1 - 1e-12))
-    weakest: dict[int, float] = {}
-    confidence: dict[int, float] = {}
-    for i in range(len(found)):
-        ends = {int(found.id_a[i]), int(found.id_b[i])}
-        for name in ends:
-            confidence[name] = confidence.get(name, 0.0) + float(sure[i])
-            if not found.join[i]:
-                weakest[name] = min(weakest.get(name, 1.0), float(found.mean[i]))
+    ids = np.array([row.id for row in rows], np.uint64)
+    order = np.argsort(ids)
+    at_a, at_b = (order[np.searchsorted(ids[order], end.astype(np.uint64))] for end in (found.id_a, found.id_b))
+    total = np.bincount(at_a, sure, len(ids)) + np.bincount(at_b[found.join], sure[found.join], len(ids))
+    weakest = np.full(len(ids), np.inf)
+    np.minimum.at(weakest, at_a[~found.join], found.mean[~found.join])
     return [
-        replace(row, weakest_merge=weakest.get(row.id), confidence=float(np.exp(confidence.get(row.id, 0.0))))
-        for row in rows
+        replace(row, weakest_merge=None if np.isinf(low) else float(low), confidence=float(np.exp(logarithm)))
+        for row, low, logarithm in zip(rows, weakest, total, strict=True)
     ]
 
 

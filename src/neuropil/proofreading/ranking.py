@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +17,9 @@ COLUMNS = (
     "rank", "kind", "z", "y", "x", "z_nm", "y_nm", "x_nm", "id_a", "id_b", "size_a", "size_b", "contact", "score",
     "probability", "gain_voi",
 )  # fmt: skip
+
+_ROWS = 1 << 14
+"""Rows that are made into text at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +71,20 @@ def rank(state: Proofreading, calibration: Calibration, wrong_answers: float = 0
 
 def write_decisions(path: Path | str, state: Proofreading, ranking: Ranking) -> Path:
     """Write the questions as ``decisions.csv``: positions in voxels of the whole volume and in nm."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
     size = state.fragments.metadata.voxel_size
-    found = ranking.found
-    for i, position in enumerate(positions(state, found.edge)):
-        place = [f"{p * s:.10g}" for p, s in zip(position, size, strict=True)] if size else ["", "", ""]
-        writer.writerow(
-            [i + 1, "join" if found.join[i] else "separate", *position, *place, found.id_a[i], found.id_b[i],
-             found.side_a[i], found.side_b[i], found.contact[i], f"{found.mean[i]:.6f}",
-             f"{ranking.probability[i]:.6f}", f"{ranking.gain[i]:.9f}"]
-        )  # fmt: skip
-    write_text(Path(path), text.getvalue(), begins_with(",".join(COLUMNS)))
+    found, place = ranking.found, positions(state, ranking.found.edge)
+    kind = np.array(["separate", "join"], object)[found.join.astype(np.intp)]
+    columns = [
+        np.arange(1, len(found) + 1), kind, *place.T, *((place * np.array(size)).T if size else ()), found.id_a,
+        found.id_b, found.side_a, found.side_b, found.contact, found.mean, ranking.probability, ranking.gain,
+    ]  # fmt: skip
+    nm = ["{:.10g}"] * 3 if size else ["", "", ""]
+    line = ",".join([*["{}"] * 5, *nm, *["{}"] * 5, "{:.6f}", "{:.6f}", "{:.9f}"]) + "\n"
+    parts = [",".join(COLUMNS) + "\n"]
+    for start in range(0, len(found), _ROWS):  # there may be millions, which csv takes long for
+        parts += map(line.format, *(column[start : start + _ROWS].tolist() for column in columns))
+    text = "".join(parts)
+    write_text(Path(path), text, begins_with(",".join(COLUMNS)))
     return Path(path)
 
 
