@@ -71,6 +71,14 @@ def test_rank_writes_the_list(folder, tmp_path):
     assert (tmp_path / "decisions.csv").read_bytes() == again
 
 
+def test_rank_writes_a_page_without_labels(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = call("rank", folder / "affinities.h5", folder / "segmentation.h5", "--report", "quality.html")
+    assert "wrote quality.html" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["quality.html"]  # a list only if asked for
+    assert "several somata" in (tmp_path / "quality.html").read_text()
+
+
 def test_rank_calibrates(folder, tmp_path):
     words = folder / "affinities.h5", folder / "segmentation.h5"
     said = call("rank", *words, "-o", tmp_path / "d.csv", "--calibrate", folder / "affinities.h5", folder / "labels.h5")

@@ -30,13 +30,21 @@ CalibrationOption = Annotated[
 def rank(
     affinities: AffinitiesArgument,
     segmentation: SegmentationArgument,
-    out: Annotated[Path | None, typer.Option("-o", metavar="decisions.csv", help="Where to write the list.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", metavar="decisions.csv", help="Where to write the list; decisions.csv, unless --summary or --report."
+        ),
+    ] = None,
     calibrate: Annotated[
         tuple[str, str] | None,
         typer.Option(metavar="AFFINITIES LABELS", help="Learn the probabilities from a labelled volume first."),
     ] = None,
     calibration: CalibrationOption = None,
     summary: Annotated[bool, typer.Option("--summary", help="Print estimates of the quality without labels.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write the summary as a page, with places to look at.")
+    ] = None,
     offsets: OffsetsOption = None,
 ) -> None:
     """List the decisions that proofreading should begin with, the most useful first.
@@ -46,13 +54,14 @@ def rank(
     from neuropil.proofreading import load_calibration, open_proofreading, write_decisions
     from neuropil.proofreading import rank as ranked
     from neuropil.proofreading.calibrating import calibrate_on
-    from neuropil.proofreading.ranking import summary_of
+    from neuropil.proofreading.quality import quality_of
+    from neuropil.viewing.quality_page import write_quality
     from neuropil.volumes import open_volume, require_labels
     from neuropil.volumes.tissue import as_segmented
 
     if calibrate is not None and calibration is not None:
         raise NeuropilError("expected --calibrate or --calibration, got both")
-    out = out or (None if summary else Path("decisions.csv"))
+    out = out or (None if summary or report else Path("decisions.csv"))
     with ExitStack() as stack:
         segments = stack.enter_context(open_volume(segmentation))
         volume = as_segmented(stack.enter_context(open_affinities(affinities, offsets)), segments)
@@ -61,15 +70,18 @@ def rank(
         if calibrate is not None:
             known = stack.enter_context(open_affinities(calibrate[0], offsets))
             truth = require_labels(stack.enter_context(open_volume(calibrate[1])))
-            chosen, report = calibrate_on([(known, truth)])
-            typer.echo("\n".join(report))
+            chosen, fit = calibrate_on([(known, truth)])
+            typer.echo("\n".join(fit))
             beside = (out or Path("decisions.csv")).with_name("calibration.json")
             chosen.save(beside)
             typer.echo(f"wrote {beside}")
         typer.echo(f"probabilities learned from {chosen.made_from}")
         ranking = ranked(state, chosen)
-        if summary:
-            typer.echo("\n".join(summary_of(state, ranking)))
+        quality = quality_of(state, ranking, segments) if summary or report else None
+        if quality is not None and summary:
+            typer.echo("\n".join(quality.lines()))
+        if quality is not None and report is not None:
+            typer.echo(f"wrote {write_quality(report, quality, state, ranking, segments, volume)}")
         if out is not None:
             write_decisions(out, state, ranking)
             joins = int(ranking.found.join.sum())

@@ -25,6 +25,8 @@ class Skeleton:
     """Voxels of the image, z y x, ``[node, 3]``."""
     edges: NDArray[np.int64]
     """Pairs of nodes, ``[edge, 2]``."""
+    radius: NDArray[np.float64] | None = None
+    """Distance of each node to the surface in nm, ``[node]``; None if not known."""
 
     def lengths(self, voxel_size: VoxelSize) -> NDArray[np.float64]:
         """Length of each edge in nm, ``[edge]``."""
@@ -111,6 +113,7 @@ def skeletonize(
             int(number),
             np.rint(skeleton.vertices / np.asarray(size)).astype(np.int64) + np.asarray(start),
             skeleton.edges.astype(np.int64),
+            np.asarray(skeleton.radius, np.float64),
         )
         for number, skeleton in sorted(found.items())
         if len(skeleton.edges)
