@@ -13,7 +13,7 @@ NAMES = sorted(
     for module in pkgutil.walk_packages(neuropil.__path__, "neuropil.")
     if not module.name.rpartition(".")[2].startswith("_")
 )
-OPTIONAL = {"dask", "distributed", "kimimaro", "monai", "mwatershed", "neuroglancer", "waterz", "zmesh"}
+OPTIONAL = {"DracoPy", "dask", "distributed", "kimimaro", "monai", "mwatershed", "neuroglancer", "waterz", "zmesh"}
 
 
 @pytest.mark.parametrize("name", NAMES)

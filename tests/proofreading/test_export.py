@@ -48,7 +48,7 @@ def test_neuroglancer_as_cloud_volume_reads_it(folder, tmp_path):
     assert np.array_equal(np.asarray(volume[:, :, :])[..., 0].T, array)
     low, high = np.array((30, 20, 7)) * SIZE[::-1], np.array((90, 44, 17)) * SIZE[::-1]
     for number in (1, 2):
-        vertices = np.asarray(volume.mesh.get(number).vertices)
+        vertices = np.asarray(volume.mesh.get(number)[number].vertices)
         assert (vertices >= low - np.array(SIZE[::-1])).all()
         assert (vertices <= high + np.array(SIZE[::-1])).all()
         wide = vertices.max(axis=0) - vertices.min(axis=0)

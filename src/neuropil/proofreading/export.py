@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from neuropil.evaluation.run_length import Skeleton, skeletonize
 from neuropil.proofreading.annotations import write_annotations
 from neuropil.proofreading.candidates import Proofreading
 from neuropil.proofreading.meshes import needs_zmesh
+from neuropil.proofreading.multiscale import BITS, Octree, multiscale_mesh, needs_draco
 from neuropil.proofreading.objects import SegmentRow, objects_of, with_confidence
 from neuropil.proofreading.ranking import rank
+from neuropil.proofreading.sharded import Item, write_sharded
 from neuropil.proofreading.sources import ExportInput
 from neuropil.proofreading.webknossos import write_webknossos
 from neuropil.volumes import Metadata, require_labels, write_volume
@@ -65,7 +67,8 @@ def to_neuroglancer(source: ExportInput, folder: Path, final: Path) -> list[str]
         )
     (folder / "state.json").write_text(json.dumps({"layers": layers}, indent=1), encoding="utf-8")
     said.append(
-        f"open it: neuropil view {final / 'segmentation'}; or serve {final} (CORS, port 8000) and load state.json of it"
+        f"open it: neuropil view {final / 'segmentation'}; or serve {final} (CORS, range requests, port 8000) "
+        "and load state.json of it"
     )
     return said
 
@@ -184,36 +187,62 @@ def _write_properties(folder: Path, rows: list[SegmentRow]) -> None:
     (folder / "info").write_text(text, encoding="utf-8")
 
 
+_FINEST = 1000.0
+"""Smallest edge in nm of a node of the octree of a mesh."""
+_VOXELS = 32
+"""Fewest voxels along the edge of a node."""
+_FEWEST = 12
+"""Faces of a mesh that is not simplified further."""
+_PLAIN = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
+"""The transform of coordinates that are nm already."""
+
+
 def _write_meshes(folder: Path, source: ExportInput, array: NDArray[Any], ids: list[int]) -> int:
-    """Write meshes in nm in Neuroglancer's single-resolution format, one file each; returns their number."""
-    mesher = needs_zmesh().Mesher(tuple(source.nanometres))
+    """Write meshes in nm in Neuroglancer's multi-resolution format, sharded; returns their number.
+
+    The error of the finest level is at most the largest side of a voxel; each further one has a quarter of the faces.
+    """
+    needs_draco()
+    zmesh, size = needs_zmesh(), source.nanometres
+    largest = float(size.max())
+    finest = max(_FINEST, _VOXELS * largest)
+    mesher = zmesh.Mesher(tuple(size))
     mesher.mesh(np.asfortranarray(np.pad(array, 1).transpose(2, 1, 0)))
-    start = np.array(source.segmentation.box.start[::-1]) - 1  # of the padded array
-    folder.mkdir(parents=True)
-    (folder / "info").write_text(json.dumps({"@type": "neuroglancer_legacy_mesh"}), encoding="utf-8")
-    written = 0
-    for number in sorted(set(ids) & {int(n) for n in mesher.ids()}):
-        mesh = mesher.get(number, reduction_factor=50, max_error=float(source.nanometres.max()), voxel_centered=True)
+    start = (np.array(source.segmentation.box.start[::-1]) - 1) * size  # of the padded array
+
+    def item(number: int) -> Item:
+        mesh = mesher.get(number, reduction_factor=50, max_error=largest, voxel_centered=True)
         mesher.erase(number)
-        vertices = np.asarray(mesh.vertices, np.float32) + (start * source.nanometres).astype(np.float32)
-        faces = np.asarray(mesh.faces, "<u4")
-        content = np.uint32(len(vertices)).tobytes() + vertices.astype("<f4").tobytes() + faces.tobytes()
-        (folder / f"{number}.ngmesh").write_bytes(content)
-        (folder / f"{number}:0").write_text(json.dumps({"fragments": [f"{number}.ngmesh"]}), encoding="utf-8")
-        written += 1
-    return written
+        octree = Octree.around(mesh.vertices + start, finest)
+        levels = []
+        for _ in range(octree.levels):
+            levels.append((mesh.vertices + start, mesh.faces))
+            simpler = zmesh.simplify_fqmr(mesh, target_count=max(len(mesh.faces) // 4, _FEWEST))
+            mesh = simpler if len(simpler.faces) else mesh
+        return multiscale_mesh(number, levels, octree, largest)
+
+    chosen = sorted(set(ids) & {int(n) for n in mesher.ids()})
+    folder.mkdir(parents=True)
+    sharding = write_sharded(folder, map(item, chosen), max(chosen, default=0))
+    info = {"@type": "neuroglancer_multilod_draco", "vertex_quantization_bits": BITS, "transform": _PLAIN,
+            "lod_scale_multiplier": 1, "sharding": sharding}  # fmt: skip
+    (folder / "info").write_text(json.dumps(info), encoding="utf-8")
+    return len(chosen)
 
 
 def _write_skeletons(folder: Path, source: ExportInput, skeletons: list[Skeleton]) -> None:
-    """Write skeletons in nm in Neuroglancer's unsharded format, one file each."""
+    """Write skeletons in nm in Neuroglancer's sharded format."""
     folder.mkdir(parents=True)
-    transform = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
-    info = {"@type": "neuroglancer_skeletons", "transform": transform, "vertex_attributes": []}
+
+    def items() -> Iterator[Item]:
+        for skeleton in sorted(skeletons, key=lambda one: one.id):
+            places = (skeleton.nodes[:, ::-1] * source.nanometres).astype("<f4")
+            counts = np.array([len(places), len(skeleton.edges)], "<u4").tobytes()
+            yield Item(skeleton.id, counts + places.tobytes() + skeleton.edges.astype("<u4").tobytes())
+
+    sharding = write_sharded(folder, items(), max((skeleton.id for skeleton in skeletons), default=0))
+    info = {"@type": "neuroglancer_skeletons", "transform": _PLAIN, "vertex_attributes": [], "sharding": sharding}
     (folder / "info").write_text(json.dumps(info), encoding="utf-8")
-    for skeleton in skeletons:
-        places = (skeleton.nodes[:, ::-1] * source.nanometres).astype("<f4")
-        counts = np.array([len(places), len(skeleton.edges)], "<u4").tobytes()
-        (folder / str(skeleton.id)).write_bytes(counts + places.tobytes() + skeleton.edges.astype("<u4").tobytes())
 
 
 def _swc(skeleton: Skeleton, nanometres: NDArray[np.float64]) -> list[str]:
