@@ -92,7 +92,7 @@ class Proofreading:
         cut = self.cut
         new = Proofreading(EditedCut(cut.tree, cut.graph, cut.sizes, lut, threshold, cut.layout), self.fragments)
         new.smallest = self.smallest
-        for name in ("common", "sides", "large", "outer", "above", "where"):
+        for name in ("common", "sides", "large", "outer", "above"):
             new.__dict__[name] = getattr(self, name)
         return new
 
@@ -122,18 +122,19 @@ class Proofreading:
     def above(self) -> tuple[Integers, Integers]:
         """How many faces of each edge have an affinity above ``LIKELY``, and above ``STRONG``."""
         start, code, count = self.cut.graph.bins
-        values, faces, ends = self.cut.graph.encoding.table[code], count.astype(np.int64), start.astype(np.int64)
+        if not len(code):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
         likely, strong = (
-            np.diff(np.concatenate([[0], np.cumsum(faces * (values > level))])[ends]) for level in (LIKELY, STRONG)
+            np.add.reduceat(count * (self.cut.graph.encoding.table > level)[code], start[:-1].astype(np.int64))
+            for level in (LIKELY, STRONG)
         )
-        return likely, strong
+        return likely.astype(np.int64), strong.astype(np.int64)
 
-    @cached_property
-    def where(self) -> NDArray[np.float64]:
-        """Position in nm of the last face of each edge, ``[edge, 3]``; z, y, x."""
-        z, y, x = np.unravel_index((self.cut.graph.key // 3).astype(np.int64), self.fragments.shape)
-        size = np.array(self.fragments.metadata.voxel_size or (1.0, 1.0, 1.0))
-        return np.asarray(np.stack([z, y, x], axis=1) * size, np.float64)
+    def _where(self, rows: Integers) -> NDArray[np.float64]:
+        """Position in nm of the last face of some edges, ``[edge, 3]``; z, y, x."""
+        at = np.unravel_index((self.cut.graph.key[rows] // 3).astype(np.int64), self.fragments.shape)
+        size = self.fragments.metadata.voxel_size or (1.0, 1.0, 1.0)
+        return np.stack([c * float(s) for c, s in zip(at, size, strict=True)], axis=1)
 
     def points(self, edge: int) -> tuple[Triple, Triple]:
         """The two voxels of an edge's last face, the voxel of fragment a first; voxels of the whole volume."""
@@ -189,7 +190,7 @@ class Proofreading:
 
     def _middle(self, rows: Integers, group: Integers, count: NDArray[Any], groups: int) -> Integers:
         """The edge of each group that lies nearest to the group's centre of mass."""
-        where, weight = self.where[rows], self.cut.graph.count[rows].astype(float)
+        where, weight = self._where(rows), self.cut.graph.count[rows].astype(float)
         middle = np.stack([np.bincount(group, weights=weight * where[:, i]) for i in range(3)], axis=1) / count[:, None]
         distance = ((where - middle[group]) ** 2).sum(axis=1)
         order = np.lexsort((rows, distance, group))
