@@ -5,6 +5,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+import tensorstore as ts
 from typer.testing import CliRunner
 
 from neuropil import Metadata, open_volume, write_volume
@@ -74,6 +75,49 @@ def test_annotations_have_one_point_for_each_decision(folder, tmp_path):
     assert [points["rank"].tolist(), len(content)] == [list(range(1, len(rows) + 1)), 8 + 36 * len(rows)]
     assert [p.tolist() for p in points["place"]] == [[int(r[4]) + 0.5, int(r[3]) + 0.5, int(r[2]) + 0.5] for r in rows]
     assert [bool(j) for j in points["join"]] == [row[1] == "join" for row in rows]
+    info = json.loads((tmp_path / "out/decisions/info").read_text())
+    stores = [
+        ts.KvStore.open({"driver": "neuroglancer_uint64_sharded", "metadata": part["sharding"],
+                         "base": f"file://{tmp_path}/out/decisions/{part['key']}/"}).result()
+        for part in (info["by_id"], *info["relationships"])
+    ]  # fmt: skip
+    of_segment = {}
+    for i, row in enumerate(rows):
+        segments = sorted({int(row[8]), int(row[9])})
+        single = stores[0][(i + 1).to_bytes(8, "big")]
+        assert single[:28] == points[i].tobytes()
+        assert np.frombuffer(single, "<u4", 1, 28)[0] == len(segments)
+        assert np.frombuffer(single, "<u8", offset=32).tolist() == segments
+        for segment in segments:
+            of_segment.setdefault(segment, []).append(i)
+    assert len(of_segment) > 1
+    for segment, wanted in of_segment.items():
+        several = stores[1][segment.to_bytes(8, "big")]
+        assert np.frombuffer(several, "<u8", 1)[0] == len(wanted)
+        assert several[8 : 8 + 28 * len(wanted)] == points[wanted].tobytes()
+        assert np.frombuffer(several, "<u8", offset=8 + 28 * len(wanted)).tolist() == [i + 1 for i in wanted]
+    assert [len(list(store.list().result())) for store in stores] == [len(rows), len(of_segment)]
+
+
+def test_annotations_as_cloud_volume_reads_them(folder, tmp_path):
+    pytest.importorskip("cloudvolume")
+    from cloudvolume.datasource.precomputed.annotation import PrecomputedAnnotationSource
+
+    export(folder, tmp_path / "out", "neuroglancer")
+    source = PrecomputedAnnotationSource(f"precomputed://file://{tmp_path}/out/decisions")
+    whole = source.get_all()
+    content = (tmp_path / "out/decisions/spatial0/0_0_0").read_bytes()
+    places = np.frombuffer(content, "<f4", offset=8)[: 7 * len(whole.ids)].reshape(-1, 7)[:, :3]
+    assert whole.geometry.reshape(-1, 3).tolist() == places.tolist()
+    assert len(source.get_by_relationship("segments", 1)) > 0
+
+
+def test_no_decisions_make_an_empty_layer(tmp_path):
+    write_volume(tmp_path / "a.h5", np.full((3, 4, 12, 12), 0.9, np.float32), Metadata(voxel_size=SIZE))
+    call("segment", tmp_path / "a.h5", "-o", tmp_path / "s.h5", "--threshold", 0.5)
+    words = "--to", "neuroglancer", "--affinities", tmp_path / "a.h5"
+    assert "0 ranked decisions" in call("export", tmp_path / "s.h5", "-o", tmp_path / "out", *words)
+    assert (tmp_path / "out/decisions/spatial0/0_0_0").read_bytes() == bytes(8)
 
 
 def test_agglomerates_of_webknossos(folder, tmp_path):
