@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from neuropil.errors import NeuropilError
+from neuropil.proofreading import shapes
 from neuropil.proofreading.shapes import _squared_depth, calibre_changes, soma_sized
 from neuropil.volumes import Metadata, array_volume
 
@@ -112,6 +113,17 @@ def test_a_stretch_has_a_least_length():
     short = neurite(lambda x: np.where(x < 8500, 150, 600))
     assert calibre_changes(short, stretch=2500) == []
     assert len(calibre_changes(short, stretch=1000, factor=2)) == 1
+
+
+@pytest.mark.parametrize("slab", [1, 1000, 1 << 24])
+def test_samples_do_not_depend_on_the_slabs_that_are_read(slab, monkeypatch):
+    monkeypatch.setattr(shapes, "_SLAB", slab)
+    array = np.arange(11 * 5 * 7, dtype=np.uint32).reshape(11, 5, 7)
+    for apart in (30, 95, 200, 5000):
+        sampled, (z, y, x) = shapes._sampled(volume(array, (30, 20, 10)), apart)
+        assert (z, y, x) == tuple(min(apart // s, n) for s, n in zip((30, 20, 10), array.shape, strict=True))
+        assert sampled.metadata.voxel_size == (30 * z, 20 * y, 10 * x)
+        assert np.array_equal(sampled.read(), array[z // 2 :: z, y // 2 :: y, x // 2 :: x])
 
 
 def test_shapes_need_a_voxel_size():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from neuropil.errors import NeuropilError
 from neuropil.evaluation.components import connected_parts
 from neuropil.evaluation.run_length import Skeleton, skeletonize
-from neuropil.geometry import Box, Triple, VoxelSize
+from neuropil.geometry import Triple, VoxelSize, blocks
 from neuropil.volumes import Metadata, Volume, array_volume, require_labels
 
 SOMA = 1500.0
@@ -25,6 +25,9 @@ FACTOR = 3.0
 FINE = 30.0
 """Distance in nm of the samples that skeletons are made from, where voxels are smaller."""
 
+_SLAB = 1 << 24
+"""Voxels read at a time, or a few sections."""
+
 
 def soma_sized(segmentation: Volume, radius: float = SOMA) -> dict[int, list[Triple]]:
     """The soma-sized parts of each segment that has several: a voxel in the middle of each.
@@ -34,7 +37,7 @@ def soma_sized(segmentation: Volume, radius: float = SOMA) -> dict[int, list[Tri
     sampled at most ``radius``/10 apart, where they are smaller; so distances are exact to about a tenth.
 
     Args:
-        segmentation: ids ``[z, y, x]``, with a voxel size; read a section at a time.
+        segmentation: ids ``[z, y, x]``, with a voxel size; read in slabs of sections.
         radius: nm.
 
     Raises:
@@ -82,7 +85,7 @@ def calibre_changes(
     largest change is given. Branchings are left out since there calibres change in most neurons.
 
     Args:
-        segmentation: ids ``[z, y, x]``, with a voxel size; read a section at a time.
+        segmentation: ids ``[z, y, x]``, with a voxel size; read in slabs of sections.
         factor: smallest ratio of the two radii.
         stretch: nm.
         fine: nm between the voxels that skeletons are made from, where voxels are smaller.
@@ -210,12 +213,13 @@ def _sampled(segmentation: Volume, apart: float) -> tuple[Volume, Triple]:
         raise NeuropilError(f"expected a voxel size, which shapes are measured with; none is in {volume.path}")
     z, y, x = (max(1, min(int(apart / s), n)) for s, n in zip(size, volume.shape, strict=True))
     box, step = volume.box, (z, y, x)
-    sections = [
-        volume.read(Box((i, *box.start[1:]), (i + 1, *box.stop[1:])))[0, y // 2 :: y, x // 2 :: x]
-        for i in range(box.start[0] + z // 2, box.stop[0], z)
-    ]
+    across = box.shape[1:]
+    slab = max(1, _SLAB // (across[0] * across[1] * z)) * z
+    samples = np.concatenate(
+        [volume.read(part)[z // 2 :: z, y // 2 :: y, x // 2 :: x] for part in blocks(box, (slab, *across))]
+    )
     spacing = (size[0] * z, size[1] * y, size[2] * x)
-    return array_volume(np.stack(sections), replace(volume.metadata, voxel_size=spacing)), step
+    return array_volume(samples, replace(volume.metadata, voxel_size=spacing)), step
 
 
 def _size(volume: Volume) -> NDArray[np.float64]:
