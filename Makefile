@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 JOBS   ?= 3
+# Where this is set, each of the many processes that tests start would compile the package and the tests again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-gpu gpu test-slow torture test-browser check format bench sanitize docs wheel clean
 

@@ -12,7 +12,6 @@ from neuropil.models import build_network
 from neuropil.models.checkpoint import load_model, read_checkpoint
 from training_data import recipe, stripes
 
-pytest.importorskip("monai")
 TINY = {
     "unetr": {"width": 4, "hidden": 24, "mlp": 32, "heads": 2, "grid": [1, 2, 2]},
     "swin_unetr": {"width": 12, "depths": [1, 1, 1, 1], "heads": [1, 1, 1, 1], "window": [2, 4, 4]},
@@ -20,6 +19,12 @@ TINY = {
     "mednext": {"width": 4},
     "segresnet": {"width": 8, "down": [1, 1, 1], "up": [1, 1]},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def monai():
+    """Imported when these tests run: importing takes seconds, in each process that only collects them, too."""
+    pytest.importorskip("monai")
 
 
 def model(name, options=None, **more):
