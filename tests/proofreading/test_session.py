@@ -81,6 +81,32 @@ def test_wrong_answers_are_refused_and_change_nothing(session):
     assert EditLog.read(session.log.path).edits == []
 
 
+def test_unlikely_answers_are_asked_for_again(session):
+    session.wrong = 0.05
+    question, unlikely = session.question, change(session)
+    assert 0.01 < question.probability < 0.8
+    assert session.answer(unlikely) is None
+    assert session.question == question
+    assert EditLog.read(session.log.path).edits == []
+    while (edit := session.answer(unlikely)) is None:
+        pass
+    assert (edit.kind, edit.a, edit.b) == (unlikely, question.a, question.b)
+    while session.question.probability > 0.005:
+        session.skip()
+    assert session.answer(change(session)) is None  # however unlikely, it is not taken for the opposite either
+    session.skip()
+    while session.question.probability > 0.005:
+        session.skip()
+    assert session.answer("keep").kind == "keep"
+
+
+def test_answers_that_contradict_each_other_settle_nothing(session):
+    session.wrong = 0.05
+    assert [session.answer(kind) for kind in (change(session), "keep", change(session))] == [None] * 3
+    assert session.answer("unsure").kind == "unsure"
+    assert session.lead == 0
+
+
 def test_sides_are_those_of_the_question(session):
     nodes = session.state.cut.tree.nodes(session.state.fragments.read())
     for _ in range(8):

@@ -9,7 +9,7 @@ import pytest
 from neuropil import synthetic
 from neuropil.evaluation import evaluate
 from neuropil.evaluation.table import contingency
-from neuropil.proofreading import load_calibration, proofreading_of, rank
+from neuropil.proofreading import load_calibration, proofreading_of
 from neuropil.proofreading.calibrating import answered, calibrate
 from neuropil.proofreading.simulation import (
     SimulatedProofreader,
@@ -100,12 +100,16 @@ def test_permuted_labels_ask_the_same_first_question(case):
     assert [s.voi for s in one] == pytest.approx([s.voi for s in two])
 
 
-def test_wrong_answers_end_where_they_would_do_harm(case):
+@pytest.mark.parametrize("seed", range(2))
+def test_with_wrong_answers_questions_are_asked_until_settled(case, seed):
     state, truth, _ = case
-    steps = list(SimulatedProofreader(fresh(state), truth, "ranked", 0, load_calibration(), wrong=0.2).steps())
-    ranking = rank(fresh(state), load_calibration(), 0.2)
-    assert steps[-1].decisions < len(state.candidates())
-    assert (ranking.gain < 0).any()
+    calibration = calibrate([answered(state, truth, (0.3, 0.5, 0.7))], "the same")
+    sure, noisy = (
+        list(SimulatedProofreader(fresh(state), truth, "ranked", seed, calibration, wrong).steps())
+        for wrong in (0.0, 0.2)
+    )
+    assert sure[-1].decisions < noisy[-1].decisions
+    assert noisy[-1].voi < noisy[0].voi
 
 
 def test_files_of_a_simulation(case, tmp_path):

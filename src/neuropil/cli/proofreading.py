@@ -104,7 +104,10 @@ def proofread(
         Path | None, typer.Option("-o", metavar="DIR", help="Folder for simulation.csv and simulation.png.")
     ] = None,
     wrong: Annotated[
-        float, typer.Option(metavar="P", min=0, max=49, help="Simulated answers that are wrong, in percent.")
+        float,
+        typer.Option(
+            metavar="P", min=0, max=49, help="Expected wrong answers, in percent: unlikely answers are asked for again."
+        ),
     ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulation.")] = 0,
     calibration: CalibrationOption = None,
@@ -122,8 +125,8 @@ def proofread(
         raise NeuropilError("expected either --edits LOG or --simulate LABELS -o DIR")
     if simulate is not None and out is None:
         raise NeuropilError("--simulate needs a folder for its results: -o DIR")
-    if edits is not None and (out is not None or wrong or seed):
-        raise NeuropilError("-o, --wrong and --seed go with --simulate, not with --edits")
+    if edits is not None and (out is not None or seed):
+        raise NeuropilError("-o and --seed go with --simulate, not with --edits")
     with ExitStack() as stack:
         segments = stack.enter_context(open_volume(segmentation))
         volume = as_segmented(stack.enter_context(open_affinities(affinities, offsets)), segments)
@@ -139,12 +142,12 @@ def proofread(
             typer.echo(f"wrote {out}/simulation.csv and simulation.png")
             return
         if edits is not None:
-            _answer(shown, volume, state, settings, chosen, edits, (host, port))
+            _answer(shown, volume, state, settings, chosen, wrong / 100, edits, (host, port))
 
 
 def _answer(
     image: Volume, affinities: Volume, state: Proofreading, settings: SegmentConfig, calibration: Calibration,
-    path: Path, address: tuple[str, int],
+    wrong: float, path: Path, address: tuple[str, int],
 ) -> None:  # fmt: skip
     """Serve the page until Ctrl-C, with the log locked."""
     from neuropil.proofreading.session import Session
@@ -160,7 +163,7 @@ def _answer(
         tree, graph, nodes = state.cut.tree, state.cut.graph, state.cut.tree.nodes(state.fragments.read())
         try:
             page = Proofreader(
-                image, Session(state, log, calibration),
+                image, Session(state, log, calibration, wrong),
                 lambda threshold: tree.lut(threshold, settings.min_size or 0, graph, nodes), *address,
             )  # fmt: skip
             serve(page.viewer, address[0], typer.echo)

@@ -44,14 +44,12 @@ def bits(side_a: Integers, side_b: Integers, voxels: int) -> Floats:
     return np.asarray((both * np.log2(both) - a * np.log2(a) - b * np.log2(b)) / max(voxels, 1))
 
 
-def rank(state: Proofreading, calibration: Calibration, wrong_answers: float = 0.0) -> Ranking:
+def rank(state: Proofreading, calibration: Calibration) -> Ranking:
     """All open questions, the one with the largest expected gain first.
 
     Args:
         state: the segmentation as it is now.
         calibration: gives the probability that a state is wrong.
-        wrong_answers: expected share of wrong answers. A wrong answer loses what a right one gains, so questions whose
-            present state is probably right come later, and may have a negative gain.
 
     >>> from neuropil.proofreading.candidates import proofreading_of
     >>> affinities = np.full((3, 1, 40, 80), 0.9)
@@ -63,10 +61,34 @@ def rank(state: Proofreading, calibration: Calibration, wrong_answers: float = 0
     found = state.candidates()
     probability = calibration.probability(found)
     voxels = int(state.cut.sizes[1:].sum())
-    net = probability * (1 - wrong_answers) - (1 - probability) * wrong_answers
-    gain = net * bits(found.side_a, found.side_b, voxels)
+    gain = probability * bits(found.side_a, found.side_b, voxels)
     order = np.lexsort((found.edge, ~found.join, -found.contact, -gain))
     return Ranking(found.take(order), probability[order], gain[order])
+
+
+CERTAIN = 0.99
+"""Probability from which on a question is settled."""
+
+
+def settled(probability: float, lead: int, wrong: float) -> bool:
+    """Whether answers settle a question, or it must be asked once more: Wald's sequential test.
+
+    A proofreader who is wrong in one answer of twenty joins two neurons by mistake sooner or later, and one such join
+    costs more than most right answers gain. So an answer that the contact makes unlikely is asked for again.
+
+    Args:
+        probability: of the present state to be wrong, before any answer.
+        lead: answers that say it is wrong, minus answers that say it is right.
+        wrong: share of answers that are wrong, from 0 to below 0.5; 0: each answer settles its question.
+
+    >>> settled(0.5, 1, 0.05), settled(0.5, 2, 0.05), settled(0.0001, 1, 0.05), settled(0.0001, -1, 0.05)
+    (False, True, False, True)
+    """
+    if wrong == 0 or lead == 0:
+        return lead != 0
+    odds = probability / max(1 - probability, 1e-12) * ((1 - wrong) / wrong) ** lead
+    believed = odds / (1 + odds)
+    return believed >= CERTAIN if lead > 0 else believed <= 1 - CERTAIN
 
 
 def write_decisions(path: Path | str, state: Proofreading, ranking: Ranking) -> Path:

@@ -11,7 +11,7 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
 from neuropil.proofreading.calibration import Calibration
 from neuropil.proofreading.candidates import Proofreading
-from neuropil.proofreading.ranking import Ranking, rank
+from neuropil.proofreading.ranking import Ranking, rank, settled
 from neuropil.segmentation.edits import Edit, EditKind, EditLog
 
 
@@ -43,11 +43,13 @@ class Session:
         state: the segmentation before any decision.
         log: its decisions are applied first; new ones are appended.
         calibration: for the order of questions.
+        wrong: share of answers that are expected to be wrong, from 0 to below 0.5: an unlikely answer is asked for
+            again before it is written.
     """
 
-    def __init__(self, state: Proofreading, log: EditLog, calibration: Calibration) -> None:
-        self.base, self.log, self.calibration = state, log, calibration
-        self.row = 0
+    def __init__(self, state: Proofreading, log: EditLog, calibration: Calibration, wrong: float = 0.0) -> None:
+        self.base, self.log, self.calibration, self.wrong = state, log, calibration, wrong
+        self.row = self.lead = 0
         self._rebuild()
 
     @property
@@ -65,8 +67,8 @@ class Session:
             float(self.ranking.gain[row]),
         )  # fmt: skip
 
-    def answer(self, kind: EditKind) -> Edit:
-        """Write the answer to the question, apply it, and go on to the next one.
+    def answer(self, kind: EditKind) -> Edit | None:
+        """Write the answer to the question, apply it, and go on to the next one; None if it must be given again.
 
         Raises:
             NeuropilError: no question is left, an answer that does not fit the question, or as
@@ -79,6 +81,12 @@ class Session:
             raise NeuropilError(
                 f"this question is answered by {'join' if question.join else 'separate'}, keep or unsure"
             )
+        if kind != "unsure":
+            lead = self.lead + (-1 if kind == "keep" else 1)
+            if not settled(question.probability, lead, self.wrong):
+                self.lead = lead
+                return None
+            kind = "keep" if lead < 0 else "join" if question.join else "separate"
         return self.decide(kind, question.a, question.b)
 
     def decide(self, kind: EditKind, a: Triple, b: Triple) -> Edit:
@@ -95,12 +103,12 @@ class Session:
         if kind in ("join", "separate") and not np.array_equal(before, self.state.cut.lut):
             self._rank()
         else:
-            self.row += 1
+            self._go_to(self.row + 1)
         return edit
 
     def skip(self) -> None:
         """Go on to the next question without a decision; after the last one to the first."""
-        self.row = 0 if self.row + 1 >= len(self.ranking.found) else self.row + 1
+        self._go_to(0 if self.row + 1 >= len(self.ranking.found) else self.row + 1)
 
     def undo(self) -> Edit:
         """Undo the last decision that is not undone yet.
@@ -160,4 +168,8 @@ class Session:
 
     def _rank(self) -> None:
         self.ranking: Ranking = rank(self.state, self.calibration)
-        self.row = 0
+        self._go_to(0)
+
+    def _go_to(self, row: int) -> None:
+        """Make another question the current one; answers to the last one that were not written are forgotten."""
+        self.row, self.lead = row, 0

@@ -17,7 +17,7 @@ from neuropil.evaluation.scores import scores_of
 from neuropil.evaluation.table import Contingency, contingency, from_pairs
 from neuropil.proofreading.calibration import Calibration
 from neuropil.proofreading.candidates import Candidates, Integers, Proofreading
-from neuropil.proofreading.ranking import rank
+from neuropil.proofreading.ranking import rank, settled
 from neuropil.volumes import Volume
 from neuropil.volumes.atomic import prepare, replacing, write_text
 from neuropil.volumes.marks import PICTURE, begins_with
@@ -140,8 +140,9 @@ class SimulatedProofreader:
         order: ``ranked``: by expected gain; ``score``: mean affinity closest to the threshold first; ``doubt``:
             contact size times closeness; ``random``.
         seed: of the random order and of wrong answers.
-        calibration: for the order ``ranked``.
-        wrong: share of answers that are inverted.
+        calibration: for the order ``ranked``, and for which answers are asked for again.
+        wrong: share of answers that are inverted. A question is asked until it is settled, as in a session with the
+            same share; each time counts as a decision.
     """
 
     state: Proofreading
@@ -152,21 +153,17 @@ class SimulatedProofreader:
     wrong: float = 0.0
 
     def steps(self) -> Iterator[SimulatedScores]:
-        """Scores before the first decision and after each one.
-
-        With ``wrong`` > 0 the order ``ranked`` stops when the next answer has no positive expected gain.
-        """
+        """Scores before the first decision and after each question."""
         chance = np.random.default_rng([self.seed, 1])
         done = 0
         yield (step := self._step(done))
         while True:
             found = self._questions()
             answers = self.truth.answers(self.state, found)
+            probability = self.calibration.probability(found)
             for row in range(len(found)):
-                answer = answers[row]
-                if answer != "unsure" and self.wrong > 0 and chance.random() < self.wrong:
-                    answer = "keep" if answer == "change" else "change"
-                done += 1
+                answer, times = self._asked(str(answers[row]), float(probability[row]), chance)
+                done += times
                 self._decide(found, row, answer)
                 if answer == "change":
                     yield (step := self._step(done))
@@ -175,11 +172,20 @@ class SimulatedProofreader:
             else:
                 return
 
+    def _asked(self, right: str, probability: float, chance: np.random.Generator) -> tuple[str, int]:
+        """The answer that settles a question, and how often it was asked."""
+        if right == "unsure" or self.wrong == 0:
+            return right, 1
+        lead = times = 0
+        while not settled(probability, lead, self.wrong):
+            says_change = (right == "change") != (chance.random() < self.wrong)
+            lead, times = lead + (1 if says_change else -1), times + 1
+        return "change" if lead > 0 else "keep", times
+
     def _questions(self) -> Candidates:
         """The open questions in the order of this run."""
         if self.order == "ranked":
-            ranking = rank(self.state, self.calibration, self.wrong)
-            return ranking.found.take(np.flatnonzero(ranking.gain > 0)) if self.wrong > 0 else ranking.found
+            return rank(self.state, self.calibration).found
         found = self.state.candidates()
         distance = np.abs(found.mean - self.state.cut.threshold)
         if self.order == "random":
@@ -217,7 +223,7 @@ def simulate(
     Args:
         state: the segmentation before proofreading; it is not changed.
         truth: gives the answers.
-        calibration: for the order ``ranked``.
+        calibration: for the order ``ranked``, and for which answers are asked for again.
         wrong: share of wrong answers, from 0 to below 0.5.
         seed: the first seed.
         watch: called after each decision.

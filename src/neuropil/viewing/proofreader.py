@@ -121,7 +121,8 @@ class Proofreader:
     def _do(self, name: str, at: Triple | None) -> str:
         session = self.session
         if name in ("join", "separate", "keep", "unsure"):
-            return f"saved {session.answer(name)}"  # type: ignore[arg-type]
+            edit = session.answer(name)  # type: ignore[arg-type]
+            return "not certain yet: answer once more" if edit is None else f"saved {edit}"
         if name == "next":
             session.skip()
             return ""
