@@ -30,11 +30,26 @@ def test_faults_are_told_and_the_next_chunk_is_read(chunk):
     assert np.array_equal(np.squeeze(decoders.decode_apart("crackle", chunk)), IDS)
 
 
-def test_a_process_that_ends_is_told_and_another_takes_its_place(chunk):
+def test_another_process_takes_the_place_of_one_that_was_killed(chunk):
     decoders.decode_apart("crackle", chunk)
     os.kill(decoders._shared.process.pid, signal.SIGKILL)
-    with pytest.raises(ValueError, match="crashed on it"):
-        decoders.decode_apart("crackle", chunk)
+    assert np.array_equal(np.squeeze(decoders.decode_apart("crackle", chunk)), IDS)
+
+
+def test_a_chunk_that_ends_two_processes_is_told(chunk, monkeypatch):
+    start, started = decoders._start, []
+
+    def dies():
+        started.append(start())
+        started[-1].kill()
+        return started[-1]
+
+    decoders._shared.process = None
+    with monkeypatch.context() as patch:
+        patch.setattr(decoders, "_start", dies)
+        with pytest.raises(ValueError, match="crashed on it"):
+            decoders.decode_apart("crackle", chunk)
+    assert len(started) == 2
     assert np.array_equal(np.squeeze(decoders.decode_apart("crackle", chunk)), IDS)
 
 

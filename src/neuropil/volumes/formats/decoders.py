@@ -31,19 +31,14 @@ def decode_apart(encoding: str, data: bytes) -> npt.NDArray[Any]:
     """Decode a chunk by the package of its encoding, in a separate process that is started once and kept.
 
     Raises:
-        ValueError: the package says that the chunk is damaged, or crashes on it.
+        ValueError: the package says that the chunk is damaged, or crashes on it twice.
     """
     with _shared.lock:
-        process = _shared.process = _shared.process or _start()
-        try:
-            fault, array = _ask(process, encoding, data)
-        except BaseException as error:  # also after Ctrl-C: else the next chunk would get the answer for this one
-            _shared.process = None
-            process.kill()
-            process.communicate()
-            if not isinstance(error, OSError | ValueError):
-                raise
-            raise ValueError(f"the package that reads {encoding} crashed on it") from None
+        # A process that was kept may have been ended by others; one that was started for this chunk dies of this chunk.
+        answer = _answer(encoding, data) or _answer(encoding, data)
+    if answer is None:
+        raise ValueError(f"the package that reads {encoding} crashed on it")
+    fault, array = answer
     if fault:
         raise ValueError(fault)
     found: npt.NDArray[Any] = np.load(io.BytesIO(array), allow_pickle=False)
@@ -73,6 +68,20 @@ def _start() -> Process:
     words = [sys.executable, "-P", "-c", "from neuropil.volumes.formats.decoders import serve; serve()"]
     pipe, null = subprocess.PIPE, subprocess.DEVNULL
     return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=null, start_new_session=True)
+
+
+def _answer(encoding: str, data: bytes) -> tuple[str, bytes] | None:
+    """What :func:`_ask` returns; None if the process ended."""
+    process = _shared.process = _shared.process or _start()
+    try:
+        return _ask(process, encoding, data)
+    except BaseException as error:  # also after Ctrl-C: else the next chunk would get the answer for this one
+        _shared.process = None
+        process.kill()
+        process.communicate()
+        if not isinstance(error, OSError | ValueError):
+            raise
+        return None
 
 
 def _ask(process: Process, encoding: str, data: bytes) -> tuple[str, bytes]:
