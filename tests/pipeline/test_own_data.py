@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuropil.config import Config, check_trainable
+from neuropil.config import AugmentConfig, Config, check_trainable
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box
 from neuropil.models import build_network
@@ -113,7 +113,7 @@ def test_a_small_isotropic_box_gets_a_patch_that_is_not_flat(tmp_path):
 
 @pytest.mark.parametrize(
     ("minutes", "stem", "widths", "patch", "step"),
-    [(7, (2, 2, 2), (32, 48, 64, 96), 96, 16), (240, (1, 1, 1), (16, 24, 32, 48), 72, 8)],
+    [(7, (2, 2, 2), (16, 48, 96, 128), 80, 16), (240, (1, 1, 1), (16, 24, 32, 48), 72, 8)],
 )
 def test_isotropic_data_are_turned_like_cubes_and_coarse_where_time_is_short(
     tmp_path, minutes, stem, widths, patch, step
@@ -122,9 +122,10 @@ def test_isotropic_data_are_turned_like_cubes_and_coarse_where_time_is_short(
     config = new_recipe([pair], minutes=minutes).config
     assert (config.model.stem, config.training.patch) == (stem, (patch, patch, patch))
     assert config.model.widths == widths
-    assert config.segment.min_size == 800  # of 8 nm
+    assert config.segment.min_size == 1000  # of 8 nm
     assert config.augment.cube
     assert config.augment.by_section == 0
+    assert config.augment.elastic > 0
     check_trainable(config)
     # What is chosen on may be thinner than a patch, yet whole at the coarsest level.
     shape = open_dataset(config.data.validation, config, seed=0)[0].image_ZYX.shape
@@ -159,10 +160,19 @@ def test_a_recipe_from_a_trained_model_takes_its_network(tmp_path):
     known = load_model("snemi3d").config
     assert recipe.config.model == known.model
     assert recipe.config.optimizer.learning_rate == known.optimizer.learning_rate / 2
+    assert recipe.config.augment == AugmentConfig()
     start_from(build_network(recipe.config.model), recipe.config, "snemi3d")
     own = new_recipe([pair]).config
     with pytest.raises(NeuropilError, match=r"model.widths .*config new IMAGE LABELS --pretrained snemi3d"):
         start_from(build_network(own.model), own, "snemi3d")
+
+
+def test_isotropic_data_are_deformed_as_a_whole_by_a_trained_model_too(tmp_path):
+    pair = write_pair(tmp_path, "a", np.ones((100, 160, 160), np.uint8))
+    config = new_recipe([pair], pretrained="snemi3d").config
+    assert (config.augment.cube, config.augment.by_section) == (False, 0)
+    assert config.augment.elastic > 0
+    check_trainable(config)
 
 
 def test_sparse_labels_are_drawn_until_a_patch_holds_some(tmp_path):

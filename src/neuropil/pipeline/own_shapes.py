@@ -21,8 +21,8 @@ LONG_NM = (54, 162)
 VALIDATION, TEST = 0.2, 0.2
 """Shares of the labelled voxels of a volume for validation and test."""
 
-SMALLEST = 4e5
-"""nm³ below which a segment joins its neighbour: a cube of 74 nm, thinner than a neurite."""
+SMALLEST = 1e6
+"""nm³ below which a segment joins its neighbour: a cube of 100 nm."""
 
 ISOTROPIC = 1.5
 """Largest ratio of the sides of a voxel that counts as a cube."""
@@ -107,13 +107,13 @@ def cube_for(size: VoxelSize, shape: Triple, factors: tuple[Triple, ...]) -> tup
         NeuropilError: too few voxels for training and validation.
 
     >>> cube_for((10, 10, 10), (150, 250, 250), ((2, 2, 2), *downsampling((10, 10, 10))))
-    ((112, 112, 112), 1)
+    ((80, 80, 80), 1)
     """
     step = step_of(factors)
     axis = max(range(3), key=lambda a: (shape[a], -a))
     least = max(step)
     room = [round(n * (1 - VALIDATION - TEST)) if a == axis else n for a, n in enumerate(shape)]
-    edge = (PATCH_VOXELS * max(prod(factors[0]) / 2, 1)) ** (1 / 3)  # half of what a stem saves goes into more steps
+    edge = (PATCH_VOXELS * max(prod(factors[0]) / 5, 1)) ** (1 / 3)  # most of what a stem saves goes into more steps
     cube = min(max(round(edge / least), 1), min(room) // least) * least
     if cube == 0 or shape[axis] < cube + step[axis]:
         raise NeuropilError(
@@ -124,14 +124,14 @@ def cube_for(size: VoxelSize, shape: Triple, factors: tuple[Triple, ...]) -> tup
 
 
 def min_size_for(size: VoxelSize) -> int:
-    """Voxels of the smallest segment that is kept, rounded to one digit.
+    """Voxels of the smallest segment that is kept, rounded down to one digit.
 
     >>> min_size_for((30, 6, 6)), min_size_for((10, 10, 10)), min_size_for((40, 16, 16))
-    (400, 400, 40)
+    (900, 1000, 90)
     """
     voxels = SMALLEST / prod(size)
     unit = int(10 ** max(floor(log10(max(voxels, 1))), 0))
-    return max(round(voxels / unit), 1) * unit
+    return max(floor(voxels / unit), 1) * unit
 
 
 def step_of(factors: Iterable[Triple]) -> Triple:
