@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 # tests also wait for servers and processes. tests/conftest.py says which files come first.
 test: $(VENV)/.installed $(VENV)/.beside
 	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile \
-	  --no-loadscope-reorder -m "not slow and not gpu" $(ARGS)
+	  --no-loadscope-reorder -m "not slow and not gpu and not browser" $(ARGS)
 
 # What is about GPUs; the other tests do not see them. A package that one of those lacks keeps none of these from running.
 test-gpu: $(VENV)/.installed

@@ -22,7 +22,6 @@ settings.load_profile("neuropil")
 
 LONG = (
     "compat/pytc/test_program.py",
-    "viewing/test_proofreader.py",
     "segmentation/test_merge_tree_operations.py",
     "blockwise/test_segment_real.py",
     "training/test_loop_shipped.py",
