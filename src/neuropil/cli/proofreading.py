@@ -106,7 +106,7 @@ def proofread(
     wrong: Annotated[
         float,
         typer.Option(
-            metavar="P", min=0, max=49, help="Expected wrong answers, in percent: unlikely answers are asked for again."
+            metavar="P", min=0, max=45, help="Expected wrong answers, in percent: unlikely answers are asked for again."
         ),
     ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulation.")] = 0,
