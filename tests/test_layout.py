@@ -17,6 +17,7 @@ DOOR = "cli/classic.py"
 ORDER = [
     *(
         "errors",
+        "extras",
         "inputs",
         "memory",
         "processor",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from neuropil.errors import NeuropilError
 from neuropil.evaluation.placing import Placed, Readable, place, read_box, slabs, table_of
 from neuropil.evaluation.table import Contingency, sizes_of_pairs
+from neuropil.extras import import_extra
 from neuropil.geometry import Box, VoxelSize
 
 
@@ -95,10 +96,7 @@ def skeletonize(
     Raises:
         NeuropilError: kimimaro is not installed, or no voxel size is known.
     """
-    try:
-        import kimimaro
-    except ImportError:
-        raise NeuropilError("skeletons need kimimaro: pip install 'neuropil[mesh]'") from None
+    kimimaro = import_extra("kimimaro", "skeletons", "mesh")
     placed = place(labels, labels, box)
     size, start = _voxel_size(placed, voxel_size), placed.box.start
     found = kimimaro.skeletonize(

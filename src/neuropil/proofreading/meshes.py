@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuropil.errors import NeuropilError
+from neuropil.extras import import_extra
 from neuropil.geometry import Box, Triple, VoxelSize, blocks
 from neuropil.volumes import Volume, require_labels
 
@@ -123,9 +122,4 @@ def needs_zmesh() -> ModuleType:
     Raises:
         NeuropilError: it is not installed.
     """
-    try:
-        import zmesh
-    except ImportError:
-        raise NeuropilError("meshes need zmesh: pip install 'neuropil[mesh]'") from None
-    module: Any = zmesh
-    return module  # type: ignore[no-any-return]
+    return import_extra("zmesh", "meshes", "mesh")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neuropil.errors import NeuropilError
+from neuropil.extras import import_extra
 from neuropil.proofreading.sharded import Item
 
 BITS = 16
@@ -96,12 +96,7 @@ def needs_draco() -> ModuleType:
     Raises:
         NeuropilError: it is not installed.
     """
-    try:
-        import DracoPy
-    except ImportError:
-        raise NeuropilError("meshes in several resolutions need DracoPy: pip install 'neuropil[mesh]'") from None
-    module: Any = DracoPy
-    return module  # type: ignore[no-any-return]
+    return import_extra("DracoPy", "meshes in several resolutions", "mesh")
 
 
 def cut_at_grid(triangles: Floats, cell: float) -> tuple[Floats, NDArray[np.int64]]:

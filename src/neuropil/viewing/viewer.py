@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuropil.errors import NeuropilError
 from neuropil.evaluation.objects import ObjectError, worst_errors
+from neuropil.extras import import_extra
 from neuropil.geometry import Triple
 from neuropil.proofreading.meshes import absent, needs_zmesh, surface
 from neuropil.viewing.layers import Layer, LayerVoxels, grey_range
@@ -287,9 +288,4 @@ def _meshed() -> Any:
 
 
 def _neuroglancer() -> ModuleType:
-    try:
-        import neuroglancer
-    except ImportError:
-        raise NeuropilError("the viewer needs neuroglancer: pip install 'neuropil[view]'") from None
-    module: Any = neuroglancer
-    return module  # type: ignore[no-any-return]
+    return import_extra("neuroglancer", "viewers", "view")
