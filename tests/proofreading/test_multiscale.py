@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -235,6 +236,6 @@ def test_every_level_of_an_export_as_cloud_volume_reads_it(tmp_path):
 
 
 def test_without_draco_it_is_said(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "DracoPy", None)
+    monkeypatch.setitem(sys.modules, "DracoPy", None)
     with pytest.raises(NeuropilError, match=r"neuropil\[mesh\]"):
         multiscale.needs_draco()
