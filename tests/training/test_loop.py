@@ -166,6 +166,8 @@ def test_refuses_weights_of_another_network(data, tmp_path):
         train(recipe(data, "training.iterations=1", "model.widths=[5,7]"), tmp_path / "second", pretrained=first)
     with pytest.raises(NeuropilError, match="do not fit"):
         train(recipe(data, "training.iterations=2", "model.widths=[5,6]"), tmp_path / "third", resume=first)
+    with pytest.raises(NeuropilError, match=r"optimizer\.name adamw, .* keep adamw, or start with --pretrained"):
+        train(recipe(data, "training.iterations=2", "optimizer.name=muon"), tmp_path / "fourth", resume=first)
 
 
 def test_a_deeper_network_takes_what_fits_and_says_what_does_not(data, tmp_path, capsys):
@@ -197,11 +199,12 @@ def test_a_loss_that_is_no_number_stops(data, tmp_path):
     "more",
     [
         ["optimizer.name=sgd", "optimizer.schedule=steps", "optimizer.accumulate=2", "training.batch=2"],
+        ["optimizer.name=muon"],
         ["optimizer.swa=0.5", "optimizer.schedule=constant"],
         ["model.aux_contour=1", "model.deep_supervision=true", "model.widths=[4,5,6]", "loss.dice=0.5"],
         ["augment.rotate=45", "augment.slip=0.3", "augment.step=0.3", "augment.missing=0.5", "augment.blurred=0.5"],
     ],
-    ids=["sgd", "swa", "auxiliary", "augmented"],
+    ids=["sgd", "muon", "swa", "auxiliary", "augmented"],
 )
 def test_other_ways_of_learning_run_and_resume_exactly(data, tmp_path, more):
     options = [*more, "optimizer.schedule=constant"]

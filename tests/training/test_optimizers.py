@@ -12,10 +12,13 @@ def config_of(**optimizer):
     return Config.from_dict({"optimizer": optimizer})
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adamw", "AdamW"), ("adam", "Adam"), ("sgd", "SGD")])
-def test_each_optimizer_descends_and_spares_vectors_from_decay(name, kind):
+@pytest.mark.parametrize(
+    ("name", "kind", "rate"),
+    [("adamw", "AdamW", 0.01), ("adam", "Adam", 0.01), ("sgd", "SGD", 0.01), ("muon", "Muon", 0.05)],
+)
+def test_each_optimizer_descends_and_spares_vectors_from_decay(name, kind, rate):
     network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
-    optimizer = make_optimizer(network, config_of(name=name, learning_rate=0.01, weight_decay=0.1))
+    optimizer = make_optimizer(network, config_of(name=name, learning_rate=rate, weight_decay=0.1))
     assert type(optimizer).__name__ == kind
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0]
     data = torch.randn(32, 3)
@@ -27,6 +30,13 @@ def test_each_optimizer_descends_and_spares_vectors_from_decay(name, kind):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_muon_makes_kernels_orthogonal_and_no_vectors():
+    network = nn.Sequential(nn.Conv3d(1, 2, 3), nn.GroupNorm(1, 2))
+    kernels, vectors = make_optimizer(network, config_of(name="muon")).param_groups
+    assert (kernels["orthogonal"], vectors["orthogonal"]) == (True, False)
+    assert [p.ndim for p in kernels["params"]] == [5]
 
 
 def weights(values, **optimizer):

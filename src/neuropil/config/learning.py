@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from neuropil.choices import Schedule
 from neuropil.config.section import Beta, Fraction, Lenient, Section, Shape
+
+MUON_RATE = 0.012
+"""Muon's learning rate, unless one is given."""
 
 
 class AugmentConfig(Section):
@@ -166,13 +169,16 @@ class LossConfig(Section):
 class OptimizerConfig(Section):
     """The optimizer, its learning rate schedule, and averaging of weights."""
 
-    name: Literal["adamw", "adam", "sgd"] = Field(
+    name: Literal["adamw", "adam", "sgd", "muon"] = Field(
         "adamw",
-        description="adamw: Adam with decoupled weight decay; adam: with weight decay in the gradient; sgd: gradient "
-        "descent with momentum, which needs learning rates ten times as large.",
+        description="muon: momentum, made orthogonal for kernels, which learns most in few steps; adamw: Adam with "
+        "decoupled weight decay, which muon uses for norms and biases; adam: with weight decay in the gradient; sgd: "
+        "gradient descent with momentum, which needs learning rates ten times as large.",
     )
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
-    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate, after the warm-up.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd. That of muon is 0.95.")
+    learning_rate: float = Field(
+        2e-3, gt=0, description=f"Peak learning rate, after the warm-up; with muon {MUON_RATE} unless given."
+    )
     weight_decay: float = Field(0.01, ge=0, description="Weight decay; not for norms and biases.")
     betas: Annotated[tuple[Beta, Beta], Lenient] = Field(
         (0.9, 0.99), description="Decay of Adam's two averages; 0.99 rather than 0.999 because runs are short."
@@ -211,6 +217,14 @@ class OptimizerConfig(Section):
     accumulate: int = Field(
         1, ge=1, description="Gradient accumulation: batches whose gradients are averaged for one step."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_of_muon(cls, given: Any) -> Any:
+        """Muon's learning rate, unless one is given."""
+        if isinstance(given, dict) and given.get("name") == "muon":
+            return {"learning_rate": MUON_RATE, **given}
+        return given
 
 
 class TrainingConfig(Section):

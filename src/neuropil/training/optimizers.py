@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from neuropil.config import Config
+from neuropil.training.muon import Muon
 
 
 def make_optimizer(network: nn.Module, config: Config, device: str = "cpu") -> torch.optim.Optimizer:
@@ -22,11 +24,17 @@ def make_optimizer(network: nn.Module, config: Config, device: str = "cpu") -> t
     settings = config.optimizer
     matrices = [p for p in network.parameters() if p.ndim > 1]
     vectors = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0}]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": vectors, "weight_decay": 0},
+    ]
+    fused = True if device == "cuda" and config.training.precision != "fp16" else None
     if settings.name == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
+    if settings.name == "muon":
+        groups[0]["orthogonal"] = True
+        return Muon(groups, settings.learning_rate, settings.betas, fused=fused)
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-    fused = True if device == "cuda" and config.training.precision != "fp16" else None
     return kind(groups, lr=settings.learning_rate, betas=settings.betas, fused=fused)
 
 

@@ -215,13 +215,19 @@ def restore(run: Run, path: Path) -> Step:
     """Load weights, average and optimizer of a checkpoint into a new run; returns its progress.
 
     Raises:
-        NeuropilError: no checkpoint, weights of another network, a checkpoint without an optimizer (weights only), or
-            a teacher given to only one of the two runs.
+        NeuropilError: no checkpoint, weights of another network, a checkpoint without an optimizer (weights only) or
+            with another one, or a teacher given to only one of the two runs.
     """
     content = read_checkpoint(path)
     if "optimizer" not in content:
         raise NeuropilError(
             f"{path} holds only weights, which --resume cannot continue; start with --pretrained {path}"
+        )
+    name, known = run.config.optimizer.name, Config.from_dict(content["config"], "the checkpoint").optimizer.name
+    if name != known:
+        raise NeuropilError(
+            f"{path} learned with optimizer.name {known}, whose averages are of no use to {name}; keep {known}, or "
+            f"start with --pretrained {path}"
         )
     has_teacher = taught(run.config)
     if bool(content["info"].get("taught")) != has_teacher:
