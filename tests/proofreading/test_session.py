@@ -128,3 +128,49 @@ def test_decisions_hold_at_another_threshold(session):
     for threshold in (0.3, 0.45, 0.6):
         session.set_threshold(threshold, session.base.cut.tree.cut(threshold))
         assert session.state.cut.lut[at[0]] != session.state.cut.lut[at[1]]
+
+
+def test_segments_keep_their_ids_at_other_thresholds(session):
+    """So they keep their colours; back at the first threshold everything is as it was."""
+    first, tree = session.base.cut.lut.copy(), session.base.cut.tree
+    session.set_threshold(0.4, tree.cut(0.4))
+    lower = session.state.cut.lut.copy()
+    assert set(lower.tolist()) < set(first.tolist())
+    session.set_threshold(0.6, tree.cut(0.6))
+    assert set(first.tolist()) < set(session.state.cut.lut.tolist())
+    for threshold, expected in ((0.4, lower), (0.5, first)):
+        session.set_threshold(threshold, tree.cut(threshold))
+        assert np.array_equal(session.state.cut.lut, expected)
+
+
+def test_a_threshold_at_which_decisions_contradict_changes_nothing(session, monkeypatch):
+    before, question = session.state, session.question
+
+    def refuse(*_):
+        raise NeuropilError("contradicts")
+
+    monkeypatch.setattr(type(before.cut), "apply", refuse)
+    with pytest.raises(NeuropilError, match="contradicts"):
+        session.set_threshold(0.4, session.base.cut.tree.cut(0.4))
+    assert session.state is before
+    assert session.base.cut.threshold == 0.5
+    assert session.question == question
+
+
+def test_after_another_threshold_the_questions_are_ranked_when_asked_for(session):
+    first = session.question
+    session.set_threshold(0.4, session.base.cut.tree.cut(0.4))
+    assert session.question is None
+    assert not session.sides().any()
+    assert session.status().startswith("threshold 0.4: ")
+    with pytest.raises(NeuropilError, match="answer again"):
+        session.answer("keep")
+    asked = session.question
+    assert asked is not None
+    session.set_threshold(0.5, session.base.cut.tree.cut(0.5))
+    session.skip()
+    assert session.question == first
+    session.set_threshold(0.4, session.base.cut.tree.cut(0.4))
+    session.decide("keep", asked.a, asked.b)
+    assert session.question is not None
+    assert session.question != asked

@@ -1,5 +1,6 @@
 """The viewer as people use it: the command in a process of its own, the link in a browser."""
 
+import json
 import re
 import signal
 import socket
@@ -267,6 +268,24 @@ def test_answers_with_its_token_under_its_own_name_only(tissue):
         assert answer(link.replace(token, "0" * len(token))) == 404
         assert answer(data[:-8] + "0" * 8) == 404
         assert answer(f"{server}/v/{token}/../../../../etc/passwd") == 404
+    finally:
+        close_viewer()
+
+
+def test_a_change_that_came_too_late_is_answered_with_the_state(tissue):
+    """Otherwise a page that has missed the state would never be heard again."""
+    try:
+        viewer = open_viewer(layers_of([array_volume(tissue[0], PLACED)]))
+        state, generation = viewer.shared_state.raw_state_and_generation
+        link = viewer.get_viewer_url().replace("/v/", "/state/").rstrip("/")
+        late = {"pg": "missed", "g": 1, "s": {}, "c": "page"}
+        with pytest.raises(urllib.error.HTTPError, match="412"):
+            urllib.request.urlopen(link, json.dumps(late).encode(), timeout=10)
+        assert viewer.shared_state.raw_state == state
+        assert viewer.shared_state.state_generation != generation  # so it is sent
+        in_time = {**late, "pg": viewer.shared_state.state_generation}
+        with urllib.request.urlopen(link, json.dumps(in_time).encode(), timeout=10) as answered:
+            assert json.load(answered) == {"g": "page/1"}
     finally:
         close_viewer()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,13 +51,15 @@ class Session:
     def __init__(self, state: Proofreading, log: EditLog, calibration: Calibration, wrong: float = 0.0) -> None:
         self.base, self.log, self.calibration, self.wrong = state, log, calibration, wrong
         self.row = self.lead = 0
+        self.ranked = False
+        self.named = state.cut.lut
         self._rebuild()
 
     @property
     def question(self) -> Question | None:
-        """The question to answer now; None when all are answered."""
+        """The question to answer now; None when all are answered, or not ranked for the present threshold yet."""
         found, row = self.ranking.found, self.row
-        if row >= len(found):
+        if row >= len(found) or not self.ranked:
             return None
         a, b = self.state.points(int(found.edge[row]))
         if found.join[row] and self._segment(int(found.edge[row])) != int(found.id_a[row]):
@@ -71,9 +74,13 @@ class Session:
         """Write the answer to the question, apply it, and go on to the next one; None if it must be given again.
 
         Raises:
-            NeuropilError: no question is left, an answer that does not fit the question, or as
-                :meth:`EditLog.append` and :meth:`EditedCut.apply`; the log is then unchanged.
+            NeuropilError: no question is left, the threshold has changed since the last question, an answer that does
+                not fit the question, or as :meth:`EditLog.append` and :meth:`EditedCut.apply`; the log is then
+                unchanged.
         """
+        if not self.ranked:
+            self.rank()
+            raise NeuropilError("the threshold has changed: look at the question and answer again")
         question = self.question
         if question is None:
             raise NeuropilError("no question is left")
@@ -95,19 +102,24 @@ class Session:
         Raises:
             NeuropilError: as :meth:`EditLog.append` and :meth:`EditedCut.apply`.
         """
+        if not self.ranked:
+            self.rank()
         edit = Edit(len(self.log.edits) + 1, "now", "you", kind, a, b)
         before = self.state.cut.lut.copy()
         self.state.cut.apply([edit], self.state.fragments)  # fails before anything is written
         edit = self.log.append(kind, a, b)
-        self._remember(edit)
+        self.state.decided_pairs.append(self._pair(self.state, edit))
         if kind in ("join", "separate") and not np.array_equal(before, self.state.cut.lut):
-            self._rank()
+            self.rank()
         else:
             self._go_to(self.row + 1)
         return edit
 
     def skip(self) -> None:
-        """Go on to the next question without a decision; after the last one to the first."""
+        """Go on to the next question without a decision; after the last one, or another threshold, to the first."""
+        if not self.ranked:
+            self.rank()
+            return
         self._go_to(0 if self.row + 1 >= len(self.ranking.found) else self.row + 1)
 
     def undo(self) -> Edit:
@@ -123,10 +135,23 @@ class Session:
         self._rebuild()
         return edit
 
-    def set_threshold(self, threshold: float, lut: NDArray[np.integer]) -> None:
-        """Apply the decisions to another cut of the tree."""
-        self.base = self.base.again(lut, threshold)
-        self._rebuild()
+    def set_threshold(self, threshold: float, lut: NDArray[Any]) -> None:
+        """Apply the decisions to another cut of the tree; there is no question until :meth:`skip` ranks them anew.
+
+        A slider is followed at once, and ranking takes longer than a cut. Segments keep their ids where they can, and
+        so their colours: see :func:`named_as`.
+
+        Raises:
+            NeuropilError: as :meth:`EditedCut.apply`; the session then stays at its cut.
+        """
+        base = self.base.again(named_as(lut, self.named), threshold)
+        self.state, self.base, self.ranked = self._edited(base), base, False
+
+    def rank(self) -> None:
+        """Rank the questions about the segmentation as it is now, and go to the first one."""
+        self.ranking: Ranking = rank(self.state, self.calibration)
+        self.ranked = True
+        self._go_to(0)
 
     def sides(self) -> NDArray[np.uint8]:
         """The side of the question, 1 or 2, that each fragment is on, else 0; ``[fragments + 1]``."""
@@ -145,7 +170,14 @@ class Session:
         return found
 
     def status(self) -> str:
-        """A line: the question, the numbers of decided and open questions, and the expected gain of the latter."""
+        """A line: the question, the numbers of decided and open questions, and the expected gain of the latter.
+
+        After a change of the threshold: the threshold and the number of segments.
+        """
+        if not self.ranked:
+            lut, decided = self.state.cut.lut, len(self.log.active())
+            count = len(np.unique(lut[lut > 0]))
+            return f"threshold {self.state.cut.threshold:g}: {count} segments   |   {decided} decided, n for questions"
         left = len(self.ranking.found) - self.row
         gain = float(np.maximum(self.ranking.gain[self.row :], 0).sum())
         asked = str(self.question or "no question is left")
@@ -155,21 +187,42 @@ class Session:
         return int(self.state.cut.lut[self.state.cut.graph.a[edge]])
 
     def _rebuild(self) -> None:
-        self.state = self.base.again(self.base.cut.lut, self.base.cut.threshold)
+        self.state = self._edited(self.base)
+        self.rank()
+
+    def _edited(self, base: Proofreading) -> Proofreading:
+        """A segmentation with the decisions of the log applied."""
+        state = base.again(base.cut.lut, base.cut.threshold)
         active = self.log.active()
-        self.state.cut.apply(active, self.state.fragments)
-        for edit in active:
-            self._remember(edit)
-        self._rank()
+        state.cut.apply(active, state.fragments)
+        state.decided_pairs = [self._pair(state, edit) for edit in active]
+        return state
 
-    def _remember(self, edit: Edit) -> None:
-        pair = [self.state.cut.fragment_at(self.state.fragments, point, edit) for point in (edit.a, edit.b)]
-        self.state.decided_pairs.append((pair[0], pair[1]))
-
-    def _rank(self) -> None:
-        self.ranking: Ranking = rank(self.state, self.calibration)
-        self._go_to(0)
+    @staticmethod
+    def _pair(state: Proofreading, edit: Edit) -> tuple[int, int]:
+        """The two fragments that a decision is about."""
+        a, b = (state.cut.fragment_at(state.fragments, point, edit) for point in (edit.a, edit.b))
+        return a, b
 
     def _go_to(self, row: int) -> None:
         """Make another question the current one; answers to the last one that were not written are forgotten."""
         self.row, self.lead = row, 0
+
+
+def named_as(lut: NDArray[Any], known: NDArray[Any]) -> NDArray[Any]:
+    """A cut whose segments have the ids of another cut of the same fragments, where they can; uint64.
+
+    A segment has the id that its smallest fragment has there. Of several such segments, all but the one with the
+    smallest fragment have new ids: the largest known id plus their smallest fragment.
+
+    >>> named_as(np.array([0, 1, 2, 2, 3]), np.array([0, 7, 5, 5, 5])).tolist()
+    [0, 7, 5, 5, 11]
+    """
+    ids, first, segment = np.unique(lut, return_index=True, return_inverse=True)
+    names = known[first].astype(np.uint64)
+    order = np.argsort(first)
+    kept = np.zeros(len(ids), np.bool_)
+    kept[order[np.unique(names[order], return_index=True)[1]]] = True
+    fresh = (known.max(initial=0) + first).astype(np.uint64)
+    names = np.where(ids == 0, 0, np.where(kept & (names > 0), names, fresh)).astype(np.uint64)
+    return np.asarray(names[segment])

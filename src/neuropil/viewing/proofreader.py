@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Triple
-from neuropil.proofreading.session import Session
+from neuropil.proofreading.session import Question, Session
 from neuropil.viewing.layers import Layer, layers_of
+from neuropil.viewing.slider import Slider
 from neuropil.viewing.viewer import LOOPBACK, open_viewer, segmentation_source, surfaces
 from neuropil.volumes import Volume
 from neuropil.volumes.volume import Index
@@ -64,7 +65,7 @@ class Proofreader:
     Args:
         image: ``[z, y, x]``.
         session: questions and decisions.
-        cut: returns the segment of each fragment at a threshold, for the keys ``[`` and ``]``.
+        cut: returns the segment of each fragment at a threshold, for the slider and the keys ``[`` and ``]``.
         host, port: where to listen; by default on this machine only, on any free port.
     """
 
@@ -79,35 +80,34 @@ class Proofreader:
         place = replace(fragments.metadata, voxel_size=size)
         segments = Volume("segmentation", Relabelled(nodes, lambda: session.state.cut.lut, np.uint64), place)
         asked = Volume("question", Relabelled(nodes, session.sides, np.uint8), place)
-        shown = layers_of([image, segments], voxel_size=size)
-        self.viewer = open_viewer(shown, host=host, port=port)
-        self.segments = shown[1]
-        self.asked_layer = Layer("question", "segmentation", asked)
-        self.asked = segmentation_source(self.asked_layer)
+        self.viewer = open_viewer(layers_of([image], voxel_size=size), host=host, port=port)
+        self.layers = {volume.path: Layer(volume.path, "segmentation", volume) for volume in (segments, asked)}
+        self.sources = {name: segmentation_source(layer) for name, layer in self.layers.items()}
+        self.at: Question | None = None
         with self.viewer.txn() as state:
-            state.layers["question"] = self._question_layer()
-            state.layers[shown[1].name].visible = False
+            state.layers["segmentation"] = self._layer("segmentation", selected_alpha=0.2)
+            state.layers["question"] = self._layer(
+                "question", segments=[1, 2], selected_alpha=0.45, segment_colors={1: "#2f7ed8", 2: "#f28f43"}
+            )
             state.layout = "xy-3d"
         self._bind()
+        self.slider = Slider(self.viewer, session.base.cut.threshold, self._moved)
         self.show()
 
     def show(self, message: str = "") -> None:
-        """Go to the current question, colour its two sides, and show its text."""
+        """Go to the current question if it is a new one, colour its two sides, and show its text."""
         question = self.session.question
-        self.asked.meshes = surfaces(self.asked_layer, self.asked.dimensions.scales)
-        self.asked.invalidate()
+        for name in self.sources:
+            self._refresh(name)
         with self.viewer.txn() as state:
-            layer = state.layers["question"]
-            layer.source = self.asked
-            layer.segments = [1, 2]
-            if question is not None:
+            state.layers["question"].source = self.sources["question"]
+            state.layers["question"].segments = [] if question is None else [1, 2]
+            if question is not None and question != self.at:
                 middle = [(p + q) / 2 + 0.5 for p, q in zip(question.a, question.b, strict=True)]
                 state.position = middle[::-1]
+        self.at = question
         keys = "  ".join(f"{key} {words}" for _, key, words in KEYS.values())
-        with self.viewer.config_state.txn() as config:
-            config.status_messages["question"] = self.session.status()
-            config.status_messages["keys"] = keys
-            config.status_messages["message"] = message or " "
+        self._say(question=self.session.status(), keys=keys, message=message or " ")
 
     def act(self, name: str, at: Triple | None = None) -> None:
         """Perform the action of a key; an error is shown as a message and changes nothing."""
@@ -125,14 +125,15 @@ class Proofreader:
             return "not certain yet: answer once more" if edit is None else f"saved {edit}"
         if name == "next":
             session.skip()
+            self.at = None  # a question that stays the same is gone to as well
             return ""
         if name == "undo":
             return f"saved {session.undo()}"
         if name in ("lower", "higher"):
-            step = STEP if name == "higher" else -STEP
-            threshold = min(max(round(session.base.cut.threshold + step, 6), 0.0), 1.0)
-            session.set_threshold(threshold, self.cut(threshold))
-            return f"threshold {threshold:g}"
+            threshold = self.slider.value + (STEP if name == "higher" else -STEP)
+            with self.viewer.txn() as state:
+                self.slider.put(state, min(max(round(threshold, 6), 0.0), 1.0))
+            return ""
         if name in ("point-a", "point-b"):
             if at is None:
                 raise NeuropilError("the mouse is not over a section")
@@ -142,6 +143,29 @@ class Proofreader:
             raise NeuropilError("mark two points first: a and d, with the mouse over a section")
         kind = "join" if name == "join-points" else "separate"
         return f"saved {session.decide(kind, self.points['a'], self.points['b'])}"  # type: ignore[arg-type]
+
+    def _moved(self, threshold: float) -> None:
+        """Cut the tree at the threshold of the slider and show the segments; the view stays where it is."""
+        with self.lock:
+            try:
+                self.session.set_threshold(threshold, self.cut(threshold))
+            except NeuropilError as error:
+                self._say(message=f"{error}; the segmentation stays at {self.session.base.cut.threshold:g}")
+                return
+            for name in self.sources:
+                self._refresh(name)
+            self._say(question=self.session.status(), message=" ")
+
+    def _refresh(self, name: str) -> None:
+        """Make the browser read a layer again; its ids have changed."""
+        source = self.sources[name]
+        source.meshes = surfaces(self.layers[name], source.dimensions.scales)
+        source.invalidate()
+
+    def _say(self, **messages: str) -> None:
+        with self.viewer.config_state.txn() as config:
+            for name, text in messages.items():
+                config.status_messages[name] = text
 
     def _bind(self) -> None:
         for name, (event, _, _) in KEYS.items():
@@ -156,12 +180,10 @@ class Proofreader:
         at = None if place is None else tuple(int(c) for c in np.floor(np.asarray(place)[:3])[::-1])
         self.act(name, at)  # type: ignore[arg-type]
 
-    def _question_layer(self) -> Any:
+    def _layer(self, name: str, **options: Any) -> Any:
         import neuroglancer
 
-        return neuroglancer.SegmentationLayer(
-            source=self.asked, segments=[1, 2], selected_alpha=0.45, segment_colors={1: "#2f7ed8", 2: "#f28f43"}
-        )
+        return neuroglancer.SegmentationLayer(source=self.sources[name], **options)
 
 
 class _Nodes:

@@ -79,7 +79,7 @@ def open_viewer(
     glancer = _neuroglancer()
     glancer.set_server_bind_address(host, port)
     try:
-        viewer = glancer.Viewer()
+        viewer = _resending()()
     except OSError as error:
         raise NeuropilError(
             f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port"
@@ -265,6 +265,30 @@ def surfaces(layer: Layer, scales: Any) -> Callable[[int], bytes | None]:
         return None if found is None else found.encode(scales)
 
     return encoded
+
+
+@cache
+def _resending() -> Any:
+    """A Viewer that sends its state once more to a page whose change came too late.
+
+    Neuroglancer's page then waits for the newer state. If it came while an earlier change was being answered, the page
+    has taken the older generation for the newest, and all its changes would be refused until the state changes here.
+    """
+    from neuroglancer import Viewer
+    from neuroglancer.random_token import make_random_token
+    from neuroglancer.trackable_state import ConcurrentModificationError
+
+    class Resending(Viewer):  # type: ignore[misc]
+        def set_state(
+            self, new_state: Any, generation: str | None = None, existing_generation: str | None = None
+        ) -> Any:
+            try:
+                return super().set_state(new_state, generation, existing_generation)
+            except ConcurrentModificationError:
+                self.shared_state.set_state(self.shared_state.raw_state, generation=make_random_token())
+                raise
+
+    return Resending
 
 
 @cache
