@@ -8,8 +8,9 @@
 kernels, batches and threads, each case in fresh processes with dirty memory; what is wrong, crashes or hangs in one of
 them counts. ``--plain`` scans ``nn.Conv3d`` instead, which shows what torch computes wrongly here.
 
-``speed``: processor seconds of one thread, medians of alternating runs, ours beside ``nn.Conv3d``: forward and
-backward, and forward alone, of single layers and of whole networks (a training step, a prediction).
+``speed``: processor seconds of one thread, medians of alternating runs, ours beside ``nn.Conv3d``, in bf16 and
+in fp32: forward and backward, and forward alone, of single layers and of whole networks (a training step, a
+prediction).
 
 ``learn``: mean loss of the last ten of 50 steps in bf16 and in fp32, on the same samples of synthetic tissue, with one
 and two threads, each in a process of its own. Patches are those of the recipe, up to 8 sections of WIDTH pixels.
@@ -127,7 +128,9 @@ def scan(count: int, repeats: int, plain: bool, seconds: float) -> None:
 
 def speed(runs: int) -> None:
     """Ours beside PyTorch's, one thread, each row in a process of its own, since PyTorch's may crash it."""
-    print(f"{'what':<47} plain (ms): training  forward   ours/plain: training  forward")
+    ways = [(key, half) for half in (True, False) for key in ("plain", "own")]
+    heads = [f"{key} {'bf16' if half else 'fp32'}" for key, half in ways]
+    print(f"{'ms, training / forward':<34}" + "".join(f"{head:>18}" for head in heads))
     for name in (*LAYERS, *NETWORKS):
         receive, send = multiprocessing.get_context("fork").Pipe(duplex=False)
         process = multiprocessing.get_context("fork").Process(target=compare, args=(name, runs, send))
@@ -140,20 +143,19 @@ def speed(runs: int) -> None:
             middle = "PyTorch's crashes" if process.exitcode < 0 else "cannot be measured"
         process.kill()
         if isinstance(middle, str):
-            print(f"{name:<58} {middle}", flush=True)
+            print(f"{name:<34} {middle}", flush=True)
             continue
-        times = [1000 * middle["plain", learns] for learns in (True, False)]
-        ratios = [middle["own", learns] / middle["plain", learns] for learns in (True, False)]
-        print(f"{name:<58} {times[0]:10.1f} {times[1]:8.1f} {ratios[0]:22.2f} {ratios[1]:8.2f}", flush=True)
+        found = [[1000 * middle[key, half, learns] for learns in (True, False)] for key, half in ways]
+        print(f"{name:<34}" + "".join(f"{train:10.1f} /{forward:6.1f}" for train, forward in found), flush=True)
 
 
 def compare(name: str, runs: int, out: Any) -> None:
-    """A fresh process: medians of processor seconds, by ours or plain and by training or forward alone."""
+    """A fresh process: medians of processor seconds, by ours or plain, bf16 or not, training or forward alone."""
     torch.set_num_threads(1)
     if name in LAYERS:
         batch, channels, depth, height, kernel = LAYERS[name]
         network: nn.Module = Convolution(channels, channels, kernel)
-        image = torch.randn(batch, channels, depth, height, height).bfloat16()
+        image = torch.randn(batch, channels, depth, height, height)
     else:
         recipe, batch, depth, height = NETWORKS[name]
         os.environ.setdefault("NEUROPIL_DATA", ".")  # recipes name it; only their networks are used
@@ -165,20 +167,22 @@ def compare(name: str, runs: int, out: Any) -> None:
     for part in learning["plain"].modules():
         if isinstance(part, Convolution):
             part.__class__ = nn.Conv3d  # type: ignore[assignment]
-    predicting = learning
+    halves = whole = learning
     if name in NETWORKS:
-        predicting = {key: in_bfloat16(for_prediction(deepcopy(value).eval())) for key, value in learning.items()}
-    seconds: dict[tuple[str, bool], list[float]] = {}
-    for _, key, learns in itertools.product(range(runs + 1), ("own", "plain"), (True, False)):
-        module = (learning if learns else predicting)[key]
-        seconds.setdefault((key, learns), []).append(timed(module, image, learns))
+        whole = {key: for_prediction(deepcopy(value).eval()) for key, value in learning.items()}
+        halves = {key: in_bfloat16(value) for key, value in whole.items()}
+    seconds: dict[tuple[str, bool, bool], list[float]] = {}
+    for _, key, half, learns in itertools.product(range(runs + 1), ("own", "plain"), (True, False), (True, False)):
+        module = (learning if learns else halves if half else whole)[key]
+        seconds.setdefault((key, half, learns), []).append(timed(module, image, half, learns))
     out.send({key: statistics.median(values[1:]) for key, values in seconds.items()})
 
 
-def timed(module: Callable[[torch.Tensor], Any], image: torch.Tensor, learns: bool) -> float:
+def timed(module: Callable[[torch.Tensor], Any], image: torch.Tensor, half: bool, learns: bool) -> float:
     """Processor seconds of one call, and of its gradients where it learns."""
+    image = image.bfloat16() if half and image.shape[1] > 1 else image  # what the layer before would give
     start = time.process_time()
-    with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16):
+    with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16, enabled=half):
         out = module(image.requires_grad_(learns and image.shape[1] > 1))
     if learns:
         (out if isinstance(out, torch.Tensor) else out[0]).sum().backward()

@@ -43,6 +43,13 @@ def test_the_instruction_set_is_the_lesser_of_processor_and_limit(flags, environ
     assert processor.fast_bf16 == (isa not in ("AVX2", "AVX512_CORE"))
 
 
+def test_intel_is_fast_in_bf16_only_with_amx():
+    for environ, fast in (({}, True), ({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}, False)):
+        assert Processor(SAPPHIRE_RAPIDS, environ, lambda: False, "GenuineIntel").fast_bf16 == fast
+    assert not Processor(ZEN4, {}, lambda: False, "GenuineIntel").fast_bf16
+    assert Processor(ZEN4, {}, lambda: False, "AuthenticAMD").fast_bf16
+
+
 def test_a_limit_that_came_too_late_limits_nothing():
     assert Processor(SAPPHIRE_RAPIDS, {"ONEDNN_MAX_CPU_ISA": "AVX2"}, lambda: True).uses_amx
 

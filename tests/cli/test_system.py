@@ -38,6 +38,12 @@ def test_what_was_switched_off_and_why(environ, why):
     assert f"precision auto means {'bf16' if why.startswith('AMX') else 'fp32'}" in text
 
 
+def test_intel_without_amx():
+    text = "\n".join(describe_system(Processor(ZEN4, {}, lambda: False, "GenuineIntel"), lambda: ""))
+    assert "precision auto means fp32" in text
+    assert "switched off  bf16, since AVX512-BF16 of Intel is slower than fp32" in text
+
+
 def test_an_older_processor(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     text = told(frozenset({"avx", "avx2"}), {})

@@ -8,6 +8,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 
 from neuropil.config import ModelConfig
@@ -132,6 +133,28 @@ def convolutions(network, image):
     with torch.inference_mode():
         torch.compile(network, backend=look, dynamic=False)(image)
     return found
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 3, 5, 7), (1, 24, 4, 9, 8), (2, 6, 5, 5, 5)])
+def test_float32_is_convolved_by_onednn_whatever_the_size(shape):
+    """torch would take its slow convolution for these, forward and backward."""
+    if not convolution._has_onednn():
+        pytest.skip("torch has no oneDNN for this processor")
+    own, image = Convolution(shape[1], 6, (3, 3, 3)), torch.rand(shape, requires_grad=True)
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        own(image).sum().backward()
+        with torch.no_grad():
+            own(image)
+    names = {event.key for event in seen.key_averages()}
+    assert "aten::mkldnn_convolution" in names
+    assert not [name for name in names if "slow_conv3d" in name]
+
+
+def test_without_onednn_it_computes_the_same(monkeypatch):
+    own, image = Convolution(3, 4, (3, 3, 3)), torch.rand(1, 3, 4, 6, 5)
+    found = gradients(own, image, torch.float32)
+    monkeypatch.setattr(convolution, "_has_onednn", lambda: False)
+    near(found, gradients(own, image, torch.float32), 1e-5)
 
 
 @pytest.mark.parametrize("half", [False, True])

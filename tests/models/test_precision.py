@@ -37,6 +37,14 @@ def test_bf16_where_it_is_asked_for_or_fast(check, flags, wanted, own, learns):
     assert computes_in_bf16(CPU, wanted, own, learns, Processor(flags, {}, lambda: False)) == expected
 
 
+def test_where_amx_must_be_off_intel_computes_in_fp32_unless_asked(check):
+    for wanted, expected in (("auto", False), ("bf16", True)):
+        for _ in range(2):  # the second time AMX is off already
+            processor = Processor(SAPPHIRE_RAPIDS, {}, lambda: False, "GenuineIntel")
+            assert computes_in_bf16(CPU, wanted, False, False, processor) == expected
+    assert computes_in_bf16(CPU, "auto", True, True, Processor(SAPPHIRE_RAPIDS, {}, lambda: False, "GenuineIntel"))
+
+
 @pytest.mark.parametrize("switch", [None, "1", "0"])
 @pytest.mark.parametrize(("own", "learns"), [(True, True), (True, False), (False, False)])
 def test_amx_is_for_our_networks_only(check, capsys, switch, own, learns):

@@ -63,7 +63,8 @@ def switched_off(processor: Processor, check: Callable[[], str]) -> list[str]:
         if fault := check():
             off.append(f"bf16, since the check of convolutions with AMX failed: {fault}")
     if "avx512_bf16" in processor.flags and not processor.fast_bf16:
-        off.append(f"bf16, since {name} is {limit(environ)}")
+        slow = "AVX512-BF16 of Intel is slower than fp32"
+        off.append(f"bf16, since {slow if processor.has_bf16 else f'{name} is {limit(environ)}'}")
     if processor.fast_bf16:
         off.append("bf16 for training networks that are not ours on this processor: torch's weight gradients are wrong")
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):

@@ -1,9 +1,12 @@
-"""3-D convolutions that keep the size of their input and are correct in bfloat16 on CPUs.
+"""3-D convolutions that keep the size of their input, are correct in bfloat16 on CPUs, and fast in float32.
+
+In float32 torch leaves oneDNN out if the first four sizes of an input multiply to 20,480 or less, and convolves by a
+matrix in memory instead, which takes up to 12 times as long. So here oneDNN is called for all sizes.
 
 The oneDNN of torch 2.13 and 2.14 computes bf16 3-D convolutions wrongly: weight gradients of inputs with two sections,
 on CPUs with AVX512; with AMX weight gradients of many more shapes, and the output of inputs with one section. So here
 kernels of one section run as 2-D convolutions, with z folded into the batch, which copies nothing; and weight gradients
-of deeper kernels in half precision are computed by 2-D convolutions.
+of deeper kernels are computed by 2-D convolutions.
 
 Shape suffixes: B batch, C channel in, O channel out, N batch and section, Z Y X space, K L M kernel.
 """
@@ -11,6 +14,7 @@ Shape suffixes: B batch, C channel in, O channel out, N batch and section, Z Y X
 from __future__ import annotations
 
 import itertools
+import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -41,12 +45,14 @@ class Convolution(nn.Conv3d):
             return _by_section(x_BCZYX, self.weight.squeeze(2), self.bias)
         if x_BCZYX.shape[2] == 1:  # the other sections of the kernel see only zero padding
             return _by_section(x_BCZYX, self.weight[:, :, self.kernel_size[0] // 2], self.bias)
-        if not torch.is_grad_enabled() or not _needs_care(x_BCZYX):
+        if x_BCZYX.device.type != "cpu":
             return super().forward(x_BCZYX)
         # Cast outside of the function, so that autograd records it.
         dtype = _dtype(x_BCZYX)
         x = x_BCZYX.to(dtype).contiguous(memory_format=torch.channels_last_3d)
         bias = None if self.bias is None else self.bias.to(dtype)
+        if not torch.is_grad_enabled():
+            return _convolve(x, self.weight.to(dtype), bias)
         out: Tensor = _Careful.apply(x, self.weight.to(dtype), bias)  # type: ignore[no-untyped-call]
         return out
 
@@ -87,9 +93,22 @@ def _sections(x_BCZYX: Tensor) -> Tensor:
     return last.reshape(-1, *last.shape[2:]).permute(0, 3, 1, 2)
 
 
-def _needs_care(x_BCZYX: Tensor) -> bool:
-    """Whether plain autograd would use the wrong gradients of oneDNN."""
-    return x_BCZYX.device.type == "cpu" and _dtype(x_BCZYX) in (torch.bfloat16, torch.float16)
+def _convolve(x_BCZYX: Tensor, weight_OCKLM: Tensor, bias_O: Tensor | None) -> Tensor:
+    """conv3d on a CPU, in float32 by oneDNN whatever the size."""
+    # Compilers do not know this operator; they choose their own.
+    if x_BCZYX.dtype == torch.float32 and not torch.compiler.is_compiling() and _has_onednn():
+        out: Tensor = torch.ops.aten.mkldnn_convolution(
+            x_BCZYX, weight_OCKLM, bias_O, _padding(weight_OCKLM), [1, 1, 1], [1, 1, 1], 1
+        )
+        return out
+    return F.conv3d(x_BCZYX, weight_OCKLM, bias_O, padding=_padding(weight_OCKLM))
+
+
+def _has_onednn() -> bool:
+    """Whether torch has oneDNN here, with kernels for this processor, and may use it."""
+    onednn = torch.backends.mkldnn
+    known = platform.machine() in ("x86_64", "AMD64")
+    return known and bool(onednn.is_available() and onednn.enabled)  # type: ignore[no-untyped-call]
 
 
 def _dtype(x: Tensor) -> torch.dtype:
@@ -98,12 +117,15 @@ def _dtype(x: Tensor) -> torch.dtype:
 
 
 class _Careful(torch.autograd.Function):
-    """conv3d with the weight gradient computed by 2-D convolutions. Inputs are channels last and of one dtype."""
+    """conv3d on a CPU, with a weight gradient by 2-D convolutions. Inputs are channels last and of one dtype.
+
+    The gradient of the input is a convolution with the mirrored kernel.
+    """
 
     @staticmethod
     def forward(ctx: Any, x_BCZYX: Tensor, weight_OCKLM: Tensor, bias_O: Tensor | None) -> Tensor:
         ctx.save_for_backward(x_BCZYX, weight_OCKLM)
-        return F.conv3d(x_BCZYX, weight_OCKLM, bias_O, padding=_padding(weight_OCKLM))
+        return _convolve(x_BCZYX, weight_OCKLM, bias_O)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -112,9 +134,7 @@ class _Careful(torch.autograd.Function):
         gradient = gradients[0].contiguous(memory_format=torch.channels_last_3d)
         to_x = to_weight = to_bias = None
         if ctx.needs_input_grad[0]:
-            ones, zeros = [1, 1, 1], [0, 0, 0]
-            wanted = [True, False, False]
-            to_x = _backward(gradient, x, weight, None, ones, _padding(weight), ones, False, zeros, 1, wanted)[0]
+            to_x = _convolve(gradient, weight.flip(2, 3, 4).transpose(0, 1), None)
         if ctx.needs_input_grad[1]:
             to_weight = weight_gradient(gradient, x, weight)
         if ctx.needs_input_grad[2]:

@@ -12,9 +12,9 @@ from neuropil.processor import SWITCH, Processor, amx_wanted, forbid_amx, read_f
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether this device has bfloat16 in hardware, and torch uses it.
+    """Whether this device computes faster in bfloat16 than in float32.
 
-    GPUs since Ampere; CPUs with AVX512-BF16 or AMX, unless ``ONEDNN_MAX_CPU_ISA`` forbids it.
+    GPUs since Ampere do; CPUs with AMX, or with AVX512-BF16 and not of Intel, unless ``ONEDNN_MAX_CPU_ISA`` forbids it.
 
     >>> has_fast_bf16(torch.device("cpu")) in (True, False)
     True
@@ -36,6 +36,7 @@ def processor_here() -> Processor:
         frozenset(names.get(name, name) for name, there in abilities.items() if there is True),
         here.environ,
         here.uses_tiles,
+        here.vendor,
     )
 
 
@@ -68,14 +69,15 @@ def computes_in_bf16(
     why = forbidden(here, own, learns)
     if why:
         say(f"computing in fp32: {why}", everywhere=own or not learns)  # these reasons may differ between ranks
-    return not why
+    # AMX may have been switched off just now.
+    return not why and (precision == "bf16" or _fast(here))
 
 
 def forbidden(processor: Processor, own: bool, learns: bool) -> str:
     """Why bf16 must not be used on a CPU, or an empty string; also switches AMX off if it must not be used."""
     if processor.uses_amx and own and amx_wanted(processor.environ):
         fault = amx_fault()
-        advice = f"{SWITCH}=0 computes in bf16 without AMX"
+        advice = f"{SWITCH}=0 leaves AMX and its check out"
         return f"the check of convolutions with AMX failed, {fault}; {advice}" if fault else ""
     if processor.uses_amx:
         forbid_amx(processor.environ)
