@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from neuropil.config import SegmentConfig
 from neuropil.proofreading.candidates import LIKELY, STRONG, proofreading_of
 from neuropil.volumes import Metadata, array_volume
 
@@ -10,6 +11,17 @@ from neuropil.volumes import Metadata, array_volume
 def noise(seed, shape=(6, 24, 24)):
     array = np.random.default_rng(seed).random((3, *shape)) ** 0.4
     return array_volume(array, Metadata(voxel_size=(30, 6, 6), origin=(10, 20, 30)))
+
+
+THRESHOLD = 0.7
+"""At which noise has questions of both kinds."""
+
+
+def questioned(affinities):
+    state = proofreading_of(affinities, settings=SegmentConfig(threshold=THRESHOLD))
+    state.smallest = 20
+    assert set(state.candidates().join.tolist()) == {True, False}
+    return state
 
 
 def faces(segmentation):
@@ -25,8 +37,7 @@ def faces(segmentation):
 @pytest.mark.parametrize("seed", range(3))
 def test_join_questions_are_the_contacts_of_large_segments(seed):
     affinities = noise(seed)
-    state = proofreading_of(affinities)
-    state.smallest = 20
+    state = questioned(affinities)
     segmentation = state.cut.lut[state.cut.tree.nodes(state.fragments.read())]
     sizes = np.bincount(segmentation.ravel())
     array, pooled = affinities.read(), {}
@@ -50,23 +61,41 @@ def test_join_questions_are_the_contacts_of_large_segments(seed):
         assert (found.outer_small[i], found.outer_large[i]) == (outer[small], outer[large])
         assert found.best[i] == pytest.approx(max(m for p, m in mean.items() if small in p), abs=1e-3)
         assert (found.side_a[i], found.side_b[i]) == tuple(sizes[list(pair)])
-        points = state.points(int(found.edge[i]))
+        points = state.points(int(found.key[i]))
         assert state.fragments.box.start == (10, 20, 30)
         labels = {int(segmentation[tuple(np.subtract(p, (10, 20, 30)))]) for p in points}
         assert labels == set(pair)
 
 
+@pytest.mark.parametrize("size", [None, (30, 6, 6)])
+def test_a_question_stands_at_the_edge_nearest_to_the_middle_of_its_contact(size):
+    """In nm, over the edges between its fragments: each weighs as many faces as it has, at its last face."""
+    state = questioned(array_volume(noise(1).read(), Metadata(voxel_size=size)))
+    found, graph, layout = state.candidates(), state.cut.graph, state.cut.layout
+    ends = state.cut.lut[graph.a], state.cut.lut[graph.b]
+    common = layout.common_merge(graph.a, graph.b)
+    places = np.stack(np.unravel_index((graph.key // 3).astype(int), (6, 24, 24)), axis=1) * np.array(size or (1, 1, 1))
+    for i in range(len(found)):
+        of_pair = np.minimum(*ends) == min(found.id_a[i], found.id_b[i])
+        of_pair &= np.maximum(*ends) == max(found.id_a[i], found.id_b[i])
+        rows = np.flatnonzero(of_pair if found.join[i] else common == found.merge[i])
+        assert found.contact[i] == graph.count[rows].sum()
+        middle = np.average(places[rows], axis=0, weights=graph.count[rows])
+        distance = np.linalg.norm(places[rows] - middle, axis=1)
+        nearest = rows[distance < distance.min() + 1e-9]
+        assert found.key[i] in graph.key[nearest]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_separate_questions_are_the_merges_of_large_pieces(seed):
-    state = proofreading_of(noise(seed))
-    state.smallest = 20
+    state = questioned(noise(seed))
     tree, found = state.cut.tree, state.candidates()
     found = found.take(np.flatnonzero(~found.join))
     members = {f: [f] for f in range(1, tree.fragments + 1)}
     nodes, wanted, outer = state.fragments.read(), [], []
     for i, (a, b) in enumerate(zip(tree.a.tolist(), tree.b.tolist(), strict=True)):
         sides = [int(state.cut.sizes[members[n]].sum()) for n in (a, b)]
-        if tree.score[i] >= 0.5 and min(sides) >= 20:
+        if tree.score[i] >= THRESHOLD and min(sides) >= 20:
             wanted.append((i, *sides))
             masks = [np.isin(nodes, members[n]) for n in ((a, b) if sides[0] <= sides[1] else (b, a))]
             outer.append([sum(m.take(at, axis).any() for axis in range(3) for at in (0, -1)) for m in masks])
@@ -77,13 +106,12 @@ def test_separate_questions_are_the_merges_of_large_pieces(seed):
 
 
 def test_a_decided_question_is_not_asked_again():
-    state = proofreading_of(noise(1))
-    state.smallest = 20
+    state = questioned(noise(1))
     found = state.candidates()
     graph = state.cut.graph
     for row in (0, len(found) - 1):
-        edge = int(found.edge[row])
+        edge = int(state.edge_of(found.key[row : row + 1])[0])
         state.decided_pairs.append((int(graph.a[edge]), int(graph.b[edge])))
     again = state.candidates()
     assert len(again) == len(found) - 2
-    assert set(again.edge.tolist()) == set(found.edge.tolist()) - {int(found.edge[0]), int(found.edge[-1])}
+    assert set(again.key.tolist()) == set(found.key.tolist()) - {int(found.key[0]), int(found.key[-1])}

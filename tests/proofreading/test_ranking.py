@@ -57,8 +57,8 @@ def test_rows_are_what_a_writer_of_csv_writes(size, tmp_path, monkeypatch):
     assert len(found) > 3 * module._ROWS
     rows = list(csv.reader(write_decisions(tmp_path / "d.csv", state, ranking).open()))
     assert ",".join(rows.pop(0)) == ",".join(module.COLUMNS)
-    for i, (row, edge) in enumerate(zip(rows, found.edge.tolist(), strict=True)):
-        at = np.unravel_index(int(state.cut.graph.key[edge]) // 3, (4, 12, 12)) + np.array((100, 0, 5))
+    for i, (row, key) in enumerate(zip(rows, found.key.tolist(), strict=True)):
+        at = np.unravel_index(key // 3, (4, 12, 12)) + np.array((100, 0, 5))
         assert row == [
             str(i + 1), "join" if found.join[i] else "separate", *map(str, at.tolist()),
             *(f"{c * s:.10g}" if size else "" for c, s in zip(at.tolist(), size or (1, 1, 1), strict=True)),

@@ -26,7 +26,7 @@ def write_annotations(folder: Path, state: Proofreading, ranking: Ranking) -> No
     """
     found, count = ranking.found, len(ranking.found)
     records = np.zeros(count, RECORD)
-    records["place"] = positions(state, found.edge)[:, ::-1] + 0.5
+    records["place"] = positions(state, found)[:, ::-1] + 0.5
     records["probability"], records["gain"], records["join"] = ranking.probability, ranking.gain, found.join
     records["rank"] = np.arange(1, count + 1)
     for name in ("by_id", "by_segment", "spatial0"):

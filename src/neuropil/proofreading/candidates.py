@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,12 +15,14 @@ from neuropil.config import SegmentConfig
 from neuropil.geometry import Box, Triple
 from neuropil.segmentation import merge_tree, region_graph, settle
 from neuropil.segmentation.codes import Affinities
-from neuropil.segmentation.edited_cut import EditedCut, segments_of
+from neuropil.segmentation.edited_cut import Dendrogram, EditedCut, segments_of
+from neuropil.segmentation.graph import faces_above
 from neuropil.segmentation.scores import fixed_point
 from neuropil.volumes import Volume, as_volume
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Keys = NDArray[np.uint64]
 
 SMALLEST = 1000
 """Fewest voxels of each side of a question."""
@@ -58,8 +61,8 @@ class Candidates:
     """Number of faces of the volume, 0 to 6, that the smaller and the larger side touch; neurons leave there."""
     best: Floats
     """Highest mean affinity that the smaller side has in any contact with another segment; 0 without one."""
-    edge: Integers
-    """The edge of the region graph in the middle of the contact."""
+    key: Keys
+    """Face index (:class:`neuropil.RegionGraph`) of the last face of the edge in the middle of the contact."""
 
     def __len__(self) -> int:
         return len(self.join)
@@ -74,8 +77,160 @@ class Candidates:
         return Candidates(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
 
 
-class Proofreading:
-    """A segmentation under proofreading: its fragments, its edited cut, and the questions about it.
+@dataclass(frozen=True, eq=False)
+class Contacts:
+    """Columns of edges between fragments, ``[edge]``; no two of the same pair."""
+
+    a: NDArray[Any]
+    b: NDArray[Any]
+    """The two fragments."""
+    count: Keys
+    sum: Keys
+    key: Keys
+    """As in :class:`neuropil.RegionGraph`."""
+    likely: Integers
+    strong: Integers
+    """How many faces have an affinity above ``LIKELY``, and above ``STRONG``."""
+    common: Integers
+    """The merge of the tree that unites the two fragments."""
+
+
+class Segmented(ABC):
+    """A segmentation made of fragments, and the questions about it.
+
+    Args:
+        layout: the merge tree.
+        sizes: voxels of each fragment, ``[fragments + 1]``.
+        place: a volume of the same box and voxel size; it is not read.
+        scale: fixed-point value of the affinity 1.
+        smallest: fewest voxels of each side of a question.
+    """
+
+    def __init__(self, layout: Dendrogram, sizes: Integers, place: Volume, scale: float, smallest: int) -> None:
+        self.layout, self.sizes, self.place, self.scale, self.smallest = layout, sizes, place, scale, smallest
+        self.decided_pairs: list[tuple[int, int]] = []
+
+    @property
+    @abstractmethod
+    def lut(self) -> NDArray[Any]:
+        """The segment of each fragment, ``[fragments + 1]``."""
+
+    @property
+    @abstractmethod
+    def outer(self) -> NDArray[Any]:
+        """Above 0 where a fragment touches each of the six faces of the volume, ``[6, fragments + 1]``."""
+
+    @abstractmethod
+    def contacts(self) -> Iterable[Contacts]:
+        """All edges between fragments, in one or several parts."""
+
+    @cached_property
+    def sides(self) -> tuple[Integers, Integers]:
+        """Voxels of the two sides of each merge of the tree."""
+        return self.layout.sums(self.sizes)
+
+    @cached_property
+    def large(self) -> NDArray[np.bool_]:
+        """Whether both sides of each merge are large enough for a question; the last entry, False, is for no merge."""
+        return np.append(np.minimum(*self.sides) >= self.smallest, False)
+
+    def positions(self, keys: Keys) -> Integers:
+        """The lower voxel of faces, counted from the first voxel, int64 ``[face, 3]``; z, y, x."""
+        return np.stack(np.unravel_index((keys // 3).astype(np.int64), self.place.box.shape), axis=1)
+
+    def candidates(self) -> Candidates:
+        """All questions about the present segmentation that are not decided yet."""
+        layout, (ids, segment) = self.layout, _numbered(self.lut)
+        asked = self.large & np.append(layout.uniform(self.lut), False)
+        separate = len(ids) ** 2  # groups from here on are merges, those below are pairs of segments
+
+        def grouped() -> Iterator[tuple[Contacts, Integers, Integers]]:
+            """Parts of the edges, the rows of those that belong to a question, and the groups of these rows."""
+            for part in self.contacts():
+                a, b = segment[part.a], segment[part.b]
+                rows = np.flatnonzero((a > 0) & (b > 0) & ((a != b) | asked[part.common]))
+                a, b, common = a[rows], b[rows], part.common[rows]
+                pair = np.minimum(a, b) * len(ids) + np.maximum(a, b)
+                yield part, rows, np.where(a != b, pair, separate + common)
+
+        keys, pooled = self._pooled(grouped())
+        count, total, likely, strong = pooled[:4]
+        join = keys < separate
+        merge = np.where(join, -1, keys - separate)
+        whole = segment[layout.leaf[layout.start[merge]]] if len(layout.start) else merge
+        ends = np.where(join, keys // len(ids), whole), np.where(join, keys % len(ids), whole)
+
+        def sides(values: NDArray[Any]) -> NDArray[np.int64]:
+            """The sum of a value of each fragment over both sides of each question, ``[2, question]``."""
+            whole = np.bincount(segment, weights=values).astype(np.int64)
+            parts = [np.append(part, 0)[merge] for part in layout.sums(values)]
+            return np.stack([np.where(join, whole[end], part) for end, part in zip(ends, parts, strict=True)])
+
+        side_a, side_b = sides(self.sizes)
+        small = (side_a > side_b).astype(np.int64)
+        outer: Integers = np.stack([sides(face) > 0 for face in self.outer]).sum(axis=0)
+        at = np.arange(len(keys))
+        mean = total / self.scale / np.maximum(count, 1)
+        best = np.zeros(len(ids))
+        for end in ends:
+            np.maximum.at(best, end[join], mean[join])
+        kept = np.minimum(side_a, side_b) >= self.smallest
+        kept = np.flatnonzero(kept & ~self._decided(join, merge, *ends, segment))
+        middle = self._middle(grouped(), keys[kept], (pooled[4:] / count)[:, kept].T)
+        return Candidates(
+            join[kept], ids[ends[0]][kept], ids[ends[1]][kept], side_a[kept], side_b[kept], merge[kept],
+            count[kept].astype(np.int64), mean[kept], likely[kept].astype(np.int64), strong[kept].astype(np.int64),
+            outer[small, at][kept], outer[1 - small, at][kept], best[np.stack(ends)[small, at]][kept], middle,
+        )  # fmt: skip
+
+    def _pooled(self, parts: Iterable[tuple[Contacts, Integers, Integers]]) -> tuple[Integers, Floats]:
+        """The groups of edges, ascending, and sums over each: faces, affinities, likely and strong faces, and three
+        coordinates of the last faces, weighted by faces. All are whole numbers, so that parts do not show."""
+        found, sums = [np.zeros(0, np.int64)], [np.zeros((7, 0))]
+        for part, rows, group in parts:
+            at, count = self.positions(part.key[rows]), part.count[rows].astype(np.int64)
+            values = [count, *(column[rows] for column in (part.sum, part.likely, part.strong)), *(count * at.T)]
+            keys, group = np.unique(group, return_inverse=True)
+            found.append(keys)
+            sums.append(np.stack([np.bincount(group, weights=value, minlength=len(keys)) for value in values]))
+        keys, group = np.unique(np.concatenate(found), return_inverse=True)
+        columns = np.concatenate(sums, axis=1)
+        return keys, np.stack([np.bincount(group, weights=column, minlength=len(keys)) for column in columns])
+
+    def _middle(
+        self, parts: Iterable[tuple[Contacts, Integers, Integers]], groups: Integers, centre: Floats
+    ) -> NDArray[np.uint64]:
+        """The last face of the edge of each group that lies nearest to a centre; of equal ones the smallest index."""
+        nearest, found = np.full(len(groups), np.inf), np.zeros(len(groups), np.uint64)
+        size = np.array(self.place.metadata.voxel_size or (1.0, 1.0, 1.0), np.float64)
+        for part, rows, group in parts:
+            at = np.searchsorted(groups, group)
+            there = np.flatnonzero(np.append(groups, -1)[at] == group)
+            key, at = part.key[rows[there]], at[there]
+            distance = (((self.positions(key) - centre[at]) * size) ** 2).sum(axis=1)
+            order = np.lexsort((key, distance, at))
+            which, first = np.unique(at[order], return_index=True)
+            key, distance = key[order[first]], distance[order[first]]
+            better = (distance < nearest[which]) | ((distance == nearest[which]) & (key < found[which]))
+            nearest[which[better]], found[which[better]] = distance[better], key[better]
+        return found
+
+    def _decided(
+        self, join: NDArray[np.bool_], merge: Integers, low: Integers, high: Integers, segment: Integers
+    ) -> NDArray[np.bool_]:
+        """Whether each question is decided already: its two sides hold the two fragments of a decision."""
+        if not self.decided_pairs:
+            return np.zeros(len(join), np.bool_)
+        u, v = np.array(self.decided_pairs, np.int64).T
+        s, t = segment[u], segment[v]
+        pairs = np.minimum(s, t) * (int(segment.max()) + 1) + np.maximum(s, t)
+        asked = low * (int(segment.max()) + 1) + high
+        merges = self.layout.common_merge(u, v)
+        return np.where(join, np.isin(asked, pairs), np.isin(merge, merges))
+
+
+class Proofreading(Segmented):
+    """A segmentation under proofreading, in memory: its fragments, its edited cut, and the questions about it.
 
     Args:
         cut: which segment each fragment belongs to, changed by decisions.
@@ -84,32 +239,22 @@ class Proofreading:
     """
 
     def __init__(self, cut: EditedCut, fragments: Volume, smallest: int = SMALLEST) -> None:
-        self.cut, self.fragments, self.smallest = cut, fragments, smallest
-        self.decided_pairs: list[tuple[int, int]] = []
+        super().__init__(cut.layout, cut.sizes, fragments, fixed_point(cut.graph.encoding)[1], smallest)
+        self.cut, self.fragments = cut, fragments
+
+    @property
+    def lut(self) -> NDArray[Any]:
+        """The segment of each fragment, ``[fragments + 1]``."""
+        return self.cut.lut
 
     def again(self, lut: NDArray[Any], threshold: float) -> Proofreading:
         """The same fragments in another segmentation, without decisions; values computed per fragment are reused."""
         cut = self.cut
         new = Proofreading(EditedCut(cut.tree, cut.graph, cut.sizes, lut, threshold, cut.layout), self.fragments)
         new.smallest = self.smallest
-        for name in ("common", "sides", "large", "outer", "above"):
+        for name in ("edges", "sides", "large", "outer", "by_key"):
             new.__dict__[name] = getattr(self, name)
         return new
-
-    @cached_property
-    def common(self) -> Integers:
-        """For each edge of the region graph the merge that unites its two fragments."""
-        return self.cut.layout.common_merge(self.cut.graph.a, self.cut.graph.b)
-
-    @cached_property
-    def sides(self) -> tuple[Integers, Integers]:
-        """Voxels of the two sides of each merge of the tree."""
-        return self.cut.layout.sums(self.cut.sizes)
-
-    @cached_property
-    def large(self) -> NDArray[np.bool_]:
-        """Whether both sides of each merge are large enough for a question; the last entry, False, is for no merge."""
-        return np.append(np.minimum(*self.sides) >= self.smallest, False)
 
     @cached_property
     def outer(self) -> Integers:
@@ -119,93 +264,37 @@ class Proofreading:
         return np.stack([np.bincount(face.reshape(-1), minlength=count) for face in faces])
 
     @cached_property
-    def above(self) -> tuple[Integers, Integers]:
-        """How many faces of each edge have an affinity above ``LIKELY``, and above ``STRONG``."""
-        start, code, count = self.cut.graph.bins
-        if not len(code):
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        likely, strong = (
-            np.add.reduceat(count * (self.cut.graph.encoding.table > level)[code], start[:-1].astype(np.int64))
-            for level in (LIKELY, STRONG)
-        )
-        return likely.astype(np.int64), strong.astype(np.int64)
+    def edges(self) -> Contacts:
+        """All edges of the region graph."""
+        graph = self.cut.graph
+        likely, strong = (faces_above(graph.bins, graph.encoding, level) for level in (LIKELY, STRONG))
+        common = self.layout.common_merge(graph.a, graph.b)
+        return Contacts(graph.a, graph.b, graph.count, graph.sum, graph.key, likely, strong, common)
 
-    def _where(self, rows: Integers) -> NDArray[np.float64]:
-        """Position in nm of the last face of some edges, ``[edge, 3]``; z, y, x."""
-        at = np.unravel_index((self.cut.graph.key[rows] // 3).astype(np.int64), self.fragments.shape)
-        size = self.fragments.metadata.voxel_size or (1.0, 1.0, 1.0)
-        return np.stack([c * float(s) for c, s in zip(at, size, strict=True)], axis=1)
+    def contacts(self) -> Iterable[Contacts]:
+        """All edges of the region graph, in one part."""
+        return [self.edges]
 
-    def points(self, edge: int) -> tuple[Triple, Triple]:
+    @cached_property
+    def by_key(self) -> Integers:
+        """The edges of the region graph in the order of their keys."""
+        return np.argsort(self.cut.graph.key)
+
+    def edge_of(self, keys: Keys) -> Integers:
+        """The edges of the region graph with these keys."""
+        return self.by_key[np.searchsorted(self.cut.graph.key, keys, sorter=self.by_key)]
+
+    def points(self, key: int) -> tuple[Triple, Triple]:
         """The two voxels of an edge's last face, the voxel of fragment a first; voxels of the whole volume."""
         graph, origin = self.cut.graph, self.fragments.box.start
-        index, axis = divmod(int(graph.key[edge]), 3)
+        edge = int(self.edge_of(np.array([key], np.uint64))[0])
+        index, axis = divmod(key, 3)
         low = [int(c) for c in np.unravel_index(index, self.fragments.shape)]
         high = [c + (i == axis) for i, c in enumerate(low)]
         one, other = (tuple(c + o for c, o in zip(at, origin, strict=True)) for at in (low, high))
         voxel = self.fragments.read(Box.at(one, (1, 1, 1)))
         first = int(self.cut.tree.nodes(voxel).reshape(-1)[0]) == int(graph.a[edge])
         return (one, other) if first else (other, one)  # type: ignore[return-value]
-
-    def candidates(self) -> Candidates:
-        """All questions about the present segmentation that are not decided yet."""
-        cut, graph = self.cut, self.cut.graph
-        ids, segment = _numbered(cut.lut)
-        a, b = segment[graph.a], segment[graph.b]
-        whole = np.append(cut.layout.uniform(cut.lut), False)
-        asked = (a > 0) & (b > 0) & ((a != b) | (self.large & whole)[self.common])
-        rows = np.flatnonzero(asked)
-        a, b, common = a[rows], b[rows], self.common[rows]
-        between = a != b
-        low, high = np.minimum(a, b), np.maximum(a, b)
-        group = np.where(between, low * len(ids) + high, len(ids) ** 2 + common)
-        keys, first, group = np.unique(group, return_index=True, return_inverse=True)
-        join, ends = between[first], (low[first], high[first])
-        merge = np.where(join, -1, common[first])
-
-        def sides(values: Integers) -> NDArray[np.int64]:
-            """The sum of a value of each fragment over both sides of each question, ``[2, question]``."""
-            whole = np.bincount(segment, weights=values).astype(np.int64)
-            parts = [np.append(part, 0)[merge] for part in cut.layout.sums(values)]
-            return np.stack([np.where(join, whole[end], part) for end, part in zip(ends, parts, strict=True)])
-
-        side_a, side_b = sides(cut.sizes)
-        small = (side_a > side_b).astype(np.int64)
-        outer: Integers = np.stack([sides(face) > 0 for face in self.outer]).sum(axis=0)
-        at = np.arange(len(keys))
-        count, total, likely, strong = (
-            np.bincount(group, weights=values[rows]) for values in (graph.count, graph.sum, *self.above)
-        )
-        mean = total / fixed_point(graph.encoding)[1] / np.maximum(count, 1)
-        best = np.zeros(len(ids))
-        for end in ends:
-            np.maximum.at(best, end[join], mean[join])
-        everything = Candidates(
-            join, ids[ends[0]], ids[ends[1]], side_a, side_b, merge, count.astype(np.int64), mean,
-            likely.astype(np.int64), strong.astype(np.int64), outer[small, at], outer[1 - small, at],
-            best[np.stack(ends)[small, at]], self._middle(rows, group, count, len(keys)),
-        )  # fmt: skip
-        asked = (np.minimum(side_a, side_b) >= self.smallest) & ~self._decided(everything, *ends, segment)
-        return everything.take(np.flatnonzero(asked))
-
-    def _middle(self, rows: Integers, group: Integers, count: NDArray[Any], groups: int) -> Integers:
-        """The edge of each group that lies nearest to the group's centre of mass."""
-        where, weight = self._where(rows), self.cut.graph.count[rows].astype(float)
-        middle = np.stack([np.bincount(group, weights=weight * where[:, i]) for i in range(3)], axis=1) / count[:, None]
-        distance = ((where - middle[group]) ** 2).sum(axis=1)
-        order = np.lexsort((rows, distance, group))
-        return rows[order[np.searchsorted(group[order], np.arange(groups))]]
-
-    def _decided(self, found: Candidates, low: Integers, high: Integers, segment: Integers) -> NDArray[np.bool_]:
-        """Whether each question is decided already: its two sides hold the two fragments of a decision."""
-        if not self.decided_pairs:
-            return np.zeros(len(found), np.bool_)
-        u, v = np.array(self.decided_pairs, np.int64).T
-        s, t = segment[u], segment[v]
-        pairs = np.minimum(s, t) * (int(segment.max()) + 1) + np.maximum(s, t)
-        asked = low * (int(segment.max()) + 1) + high
-        merges = self.cut.layout.common_merge(u, v)
-        return np.where(found.join, np.isin(asked, pairs), np.isin(found.merge, merges))
 
 
 def _numbered(lut: NDArray[Any]) -> tuple[NDArray[Any], Integers]:

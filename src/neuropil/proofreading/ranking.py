@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropil.proofreading.calibration import Calibration
-from neuropil.proofreading.candidates import Candidates, Floats, Integers, Proofreading
+from neuropil.proofreading.candidates import Candidates, Floats, Integers, Segmented
 from neuropil.volumes.atomic import write_text
 from neuropil.volumes.marks import begins_with
 
@@ -44,7 +44,7 @@ def bits(side_a: Integers, side_b: Integers, voxels: int) -> Floats:
     return np.asarray((both * np.log2(both) - a * np.log2(a) - b * np.log2(b)) / max(voxels, 1))
 
 
-def rank(state: Proofreading, calibration: Calibration) -> Ranking:
+def rank(state: Segmented, calibration: Calibration) -> Ranking:
     """All open questions, the one with the largest expected gain first.
 
     Args:
@@ -60,9 +60,9 @@ def rank(state: Proofreading, calibration: Calibration) -> Ranking:
     """
     found = state.candidates()
     probability = calibration.probability(found)
-    voxels = int(state.cut.sizes[1:].sum())
+    voxels = int(state.sizes[1:].sum())
     gain = probability * bits(found.side_a, found.side_b, voxels)
-    order = np.lexsort((found.edge, ~found.join, -found.contact, -gain))
+    order = np.lexsort((found.key, ~found.join, -found.contact, -gain))
     return Ranking(found.take(order), probability[order], gain[order])
 
 
@@ -91,10 +91,10 @@ def settled(probability: float, lead: int, wrong: float) -> bool:
     return believed >= CERTAIN if lead > 0 else believed <= 1 - CERTAIN
 
 
-def write_decisions(path: Path | str, state: Proofreading, ranking: Ranking) -> Path:
+def write_decisions(path: Path | str, state: Segmented, ranking: Ranking) -> Path:
     """Write the questions as ``decisions.csv``: positions in voxels of the whole volume and in nm."""
-    size = state.fragments.metadata.voxel_size
-    found, place = ranking.found, positions(state, ranking.found.edge)
+    size = state.place.metadata.voxel_size
+    found, place = ranking.found, positions(state, ranking.found)
     kind = np.array(["separate", "join"], object)[found.join.astype(np.intp)]
     columns = [
         np.arange(1, len(found) + 1), kind, *place.T, *((place * np.array(size)).T if size else ()), found.id_a,
@@ -110,9 +110,9 @@ def write_decisions(path: Path | str, state: Proofreading, ranking: Ranking) -> 
     return Path(path)
 
 
-def positions(state: Proofreading, edges: Integers) -> NDArray[np.int64]:
-    """The lower voxel of the last face of each edge, int64 ``[edge, 3]``; voxels (z, y, x) of the whole volume."""
-    index = (state.cut.graph.key[edges] // 3).astype(np.int64)
-    return np.asarray(
-        np.stack(np.unravel_index(index, state.fragments.shape), axis=1) + np.array(state.fragments.box.start), np.int64
-    )
+def positions(state: Segmented, found: Candidates) -> NDArray[np.int64]:
+    """The position of each question, int64 ``[question, 3]``; voxels (z, y, x) of the whole volume.
+
+    It is the lower voxel of the last face of the edge in the middle of the contact.
+    """
+    return np.asarray(state.positions(found.key) + np.array(state.place.box.start), np.int64)

@@ -61,8 +61,8 @@ class Session:
         found, row = self.ranking.found, self.row
         if row >= len(found) or not self.ranked:
             return None
-        a, b = self.state.points(int(found.edge[row]))
-        if found.join[row] and self._segment(int(found.edge[row])) != int(found.id_a[row]):
+        a, b = self.state.points(int(found.key[row]))
+        if found.join[row] and self._segment(found.key[row]) != int(found.id_a[row]):
             a, b = b, a
         ids = int(found.id_a[row]), int(found.id_b[row])
         return Question(
@@ -183,8 +183,10 @@ class Session:
         asked = str(self.question or "no question is left")
         return f"{asked}   |   {len(self.log.active())} decided, {left} left, worth {gain:.4f} bits of VI"
 
-    def _segment(self, edge: int) -> int:
-        return int(self.state.cut.lut[self.state.cut.graph.a[edge]])
+    def _segment(self, key: np.uint64) -> int:
+        """The segment of the first fragment of an edge."""
+        edge = self.state.edge_of(np.array([key]))
+        return int(self.state.cut.lut[self.state.cut.graph.a[edge[0]]])
 
     def _rebuild(self) -> None:
         self.state = self._edited(self.base)

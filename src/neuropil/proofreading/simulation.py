@@ -191,12 +191,12 @@ class SimulatedProofreader:
         if self.order == "random":
             # A random number for each edge, so that a question keeps its place when others change.
             numbers = np.random.default_rng([self.seed, 0]).random(len(self.state.cut.graph))
-            return found.take(np.argsort(numbers[found.edge], kind="stable"))
+            return found.take(np.argsort(numbers[self.state.edge_of(found.key)], kind="stable"))
         worth = -distance if self.order == "score" else found.contact * (1 - distance)
-        return found.take(np.lexsort((found.edge, -worth)))
+        return found.take(np.lexsort((found.key, -worth)))
 
     def _decide(self, found: Candidates, row: int, answer: str) -> None:
-        graph, edge = self.state.cut.graph, int(found.edge[row])
+        graph, edge = self.state.cut.graph, int(self.state.edge_of(found.key[row : row + 1])[0])
         a, b = int(graph.a[edge]), int(graph.b[edge])
         self.state.decided_pairs.append((a, b))
         if answer == "change":

@@ -157,6 +157,20 @@ def region_graph(
     return RegionGraph(a, b, count, total, key, largest, smallest, nodes, faces.encoding, start, code, number, ids)
 
 
+def faces_above(bins: BinColumns, encoding: Encoding, level: float) -> npt.NDArray[np.int64]:
+    """How many faces of each edge have an affinity above a level; from histograms.
+
+    >>> graph = region_graph(np.full((3, 1, 2, 2), 0.25), np.array([[[1, 2], [1, 2]]]), histograms=True)
+    >>> faces_above(graph.bins, graph.encoding, 0.2).tolist(), faces_above(graph.bins, graph.encoding, 0.3).tolist()
+    ([2], [0])
+    """
+    start, code, count = bins
+    if not len(code):
+        return np.zeros(0, np.int64)
+    chosen = count * (encoding.table > level)[code]
+    return np.add.reduceat(chosen, start[:-1].astype(np.int64)).astype(np.int64)
+
+
 def nodes_of(
     fragments: Labels, faces: FaceCodes, threads: int | None = None
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint64]]:

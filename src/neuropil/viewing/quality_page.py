@@ -37,7 +37,7 @@ def write_quality(
         NeuropilError: the folder cannot be written.
     """
     found, shown = ranking.found, min(len(ranking.found), _MOST)
-    places = positions(state, found.edge[:shown])
+    places = positions(state, found.take(np.arange(shown)))
     questions = [
         ("join" if found.join[i] else "separate", f"{ranking.probability[i]:.3f}", f"{ranking.gain[i]:.6f}",
          _command(affinities, segmentation, places[i], {int(found.id_a[i]), int(found.id_b[i])}))
