@@ -71,6 +71,36 @@ def test_rank_writes_the_list(folder, tmp_path):
     assert (tmp_path / "decisions.csv").read_bytes() == again
 
 
+def test_rank_by_blocks_writes_the_same_list(folder, tmp_path):
+    """With skipped sections and with edits, which the tree does not hold; beside a summary blocks are refused."""
+    words = ["-o", tmp_path / "segmentation.h5", "--threshold", 0.5, "--min-size", 30, "--skip-sections", 104]
+    call("segment", folder / "affinities.h5", *words)
+    call("segment", folder / "affinities.h5", "-o", tmp_path / "first.h5", "--threshold", 0.6)
+    (a, b), log = places_in_two(tmp_path / "first.h5"), tmp_path / "log"
+    affinities = open_volume(folder / "affinities.h5")
+    EditLog.begin(log, log_header(affinities, settings_of(open_volume(tmp_path / "first.h5"), affinities))).append(
+        "join", a, b
+    )
+    call("segment", folder / "affinities.h5", "-o", tmp_path / "edited.h5", "--threshold", 0.6, "--edits", log)
+    for name in ("segmentation", "edited"):
+        volumes = folder / "affinities.h5", tmp_path / f"{name}.h5"
+        call("rank", *volumes, "-o", tmp_path / "whole.csv")
+        said = call("rank", *volumes, "-o", tmp_path / "parts.csv", "--block", "5,40,50")
+        assert "questions to join" in said
+        whole = (tmp_path / "whole.csv").read_bytes()
+        assert len(whole.splitlines()) > 5
+        assert (tmp_path / "parts.csv").read_bytes() == whole
+    assert "leave them out, or the block options" in call("rank", *volumes, "--summary", "--block", "5,40,50", code=2)
+
+
+def places_in_two(path):
+    """A voxel in each of the two largest segments."""
+    volume = open_volume(path)
+    array = volume.read()
+    largest = np.argsort(np.bincount(array.ravel())[1:])[::-1][:2] + 1
+    return [tuple(int(c) for c in np.argwhere(array == i)[0] + volume.box.start) for i in largest]
+
+
 def test_rank_writes_a_page_without_labels(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = call("rank", folder / "affinities.h5", folder / "segmentation.h5", "--report", "quality.html")

@@ -93,6 +93,8 @@ class SegmentJob(Job):
         scored: box of the image to score in.
         tissue: which voxels count; None: all.
         truth_as: how the labels are scored.
+        segments: path of a segmentation of the same box, to look up the segment of each fragment in; empty if none.
+        levels: affinities above which the faces of each edge are counted.
     """
 
     affinities: str
@@ -104,6 +106,8 @@ class SegmentJob(Job):
     scored: str = ""
     tissue: Tissue | None = None
     truth_as: Scored = ALL
+    segments: str = ""
+    levels: tuple[float, ...] = ()
 
     @cached_property
     def score(self) -> Score:
@@ -156,6 +160,8 @@ def segment_job(
     output: Path | str = "",
     truth: Volume | None = None,
     scored: str = "",
+    segments: Volume | None = None,
+    levels: tuple[float, ...] = (),
 ) -> SegmentJob:
     """The job for settings with a threshold, in a folder of its own inside ``folder``; not yet saved.
 
@@ -163,6 +169,7 @@ def segment_job(
         affinities: ``[edge, z, y, x]``, in a file; carries the tissue mask, if any.
         output: final path of the segmentation, if there is to be one.
         truth: the labels to score against; scored: the box, as for :class:`SegmentJob`.
+        segments: the segmentation, in a file, and levels, as for :class:`SegmentJob`.
 
     Raises:
         NeuropilError: affinities in memory only, or of a wrong type, shape or offsets; biases that do not fit their
@@ -178,10 +185,13 @@ def segment_job(
     shape, path = as_triple(affinities.shape[1:]), absolute_path(affinities.path)
     block = as_triple(min(b, n) for b, n in zip(block, shape, strict=True))
     made = [settings.model_dump(mode="json"), block, absolute_path(str(output)) if output else ""]
-    laid, labels, truth_as = tissue_of(affinities), "", ALL
+    laid, labels, truth_as, ids = tissue_of(affinities), "", ALL, ""
     if truth is not None:
         labels, truth_as = absolute_path(truth.path), Scored.of(truth)
         made += [labels, stamp(labels), scored, *truth_as.identity()]
+    if segments is not None:
+        ids = absolute_path(segments.path)
+        made += [ids, stamp(ids), list(levels)]
     if laid is not None:
         made += laid.tissue.identity()
     encoding = meta.encoding and meta.encoding.to_json()
@@ -189,8 +199,9 @@ def segment_job(
     place = folder.resolve() / job_name(stored, made)
     tissue = None if laid is None else laid.tissue
     return SegmentJob(
-        str(place), shape, block, path, offsets, meta.encoding, settings, str(output), labels, scored, tissue, truth_as
-    )
+        str(place), shape, block, path, offsets, meta.encoding, settings, str(output), labels, scored, tissue, truth_as,
+        ids, levels,
+    )  # fmt: skip
 
 
 def _check_affinities(affinities: Volume, settings: SegmentConfig, offsets: Offsets) -> None:

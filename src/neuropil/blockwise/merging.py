@@ -170,8 +170,10 @@ def merge_leaf(job: SegmentJob, node: Node) -> dict[str, Any]:
 def _merges(
     job: SegmentJob, names: Names, a: npt.NDArray[Any], b: npt.NDArray[Any], scores: npt.NDArray[np.float64]
 ) -> dict[str, npt.NDArray[Any]]:
-    """The merges of a block by name, stored only where all thresholds are scored."""
-    return {"merge_a": names[a], "merge_b": names[b], "merge_score": scores} if job.truth else {}
+    """The merges of a block by name, stored only where all thresholds are scored, or the whole tree is needed."""
+    if not (job.truth or job.segments):
+        return {}
+    return {"merge_a": names[a], "merge_b": names[b], "merge_score": scores}
 
 
 def _part(region: npt.NDArray[Any], outer: npt.NDArray[np.uint8], name: Names, level: Levels) -> tuple[Part, Names]:

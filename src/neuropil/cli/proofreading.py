@@ -10,12 +10,22 @@ import typer
 
 from neuropil.choices import ExportTarget
 from neuropil.cli.app import app
-from neuropil.cli.options import OffsetsOption, open_affinities
+from neuropil.cli.options import (
+    BlockOption,
+    OffsetsOption,
+    SchedulerOption,
+    WorkersOption,
+    WorkOption,
+    asks_for_blocks,
+    open_affinities,
+    read_block,
+)
 from neuropil.errors import NeuropilError
 
 if TYPE_CHECKING:
     from neuropil.config import SegmentConfig
-    from neuropil.proofreading import Calibration, Proofreading
+    from neuropil.proofreading import Calibration, Proofreading, Ranking
+    from neuropil.proofreading.candidates import Segmented
     from neuropil.proofreading.sources import ExportInput
     from neuropil.volumes import Volume
 
@@ -46,26 +56,32 @@ def rank(
         Path | None, typer.Option(metavar="FILE.html", help="Write the summary as a page, with places to look at.")
     ] = None,
     offsets: OffsetsOption = None,
+    block: BlockOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    work: WorkOption = None,
 ) -> None:
     """List the decisions that proofreading should begin with, the most useful first.
 
     A decision answers one question: should two touching segments be one (join), or was a merge wrong (separate)?
     """
-    from neuropil.proofreading import load_calibration, open_proofreading, write_decisions
-    from neuropil.proofreading import rank as ranked
+    from neuropil.blockwise import open_executor
+    from neuropil.progress import ProgressDisplay
+    from neuropil.proofreading import load_calibration, open_proofreading
     from neuropil.proofreading.calibrating import calibrate_on
-    from neuropil.proofreading.quality import quality_of
-    from neuropil.viewing.quality_page import write_quality
+    from neuropil.proofreading.sources import open_by_blocks
     from neuropil.volumes import open_volume, require_labels
     from neuropil.volumes.tissue import as_segmented
 
     if calibrate is not None and calibration is not None:
         raise NeuropilError("expected --calibrate or --calibration, got both")
+    by_blocks = asks_for_blocks(block, workers, scheduler, work)
+    if by_blocks and (summary or report):
+        raise NeuropilError("--summary and --report look at whole segments; leave them out, or the block options")
     out = out or (None if summary or report else Path("decisions.csv"))
     with ExitStack() as stack:
         segments = stack.enter_context(open_volume(segmentation))
         volume = as_segmented(stack.enter_context(open_affinities(affinities, offsets)), segments)
-        state, _ = open_proofreading(volume, segments, typer.echo)
         chosen = load_calibration(calibration)
         if calibrate is not None:
             known = stack.enter_context(open_affinities(calibrate[0], offsets))
@@ -75,20 +91,49 @@ def rank(
             beside = (out or Path("decisions.csv")).with_name("calibration.json")
             chosen.save(beside)
             typer.echo(f"wrote {beside}")
-        typer.echo(f"probabilities learned from {chosen.made_from}")
-        ranking = ranked(state, chosen)
-        quality = quality_of(state, ranking, segments) if summary or report else None
-        if quality is not None and summary:
-            typer.echo("\n".join(quality.lines()))
-        if quality is not None and report is not None:
-            typer.echo(f"wrote {write_quality(report, quality, state, ranking, segments, volume)}")
-        if out is not None:
-            write_decisions(out, state, ranking)
-            joins = int(ranking.found.join.sum())
-            typer.echo(
-                f"wrote {out}: {joins} questions to join, {len(ranking.found) - joins} to separate; all answers "
-                f"together are expected to gain {ranking.gain.sum():.4f} bits of VI"
-            )
+        if by_blocks and out is not None:
+            executor = stack.enter_context(open_executor(workers, scheduler))
+            progress = stack.enter_context(ProgressDisplay("blocks"))
+            with open_by_blocks(
+                volume, segments, typer.echo, block=read_block(block), executor=executor, work=work, progress=progress
+            ) as parts:
+                _write_list(out, parts, chosen)
+            return
+        state, _ = open_proofreading(volume, segments, typer.echo)
+        ranking = _write_list(out, state, chosen)
+        if summary or report:
+            _write_quality(summary, report, state, ranking, segments, volume)
+
+
+def _write_list(out: Path | None, state: Segmented, calibration: Calibration) -> Ranking:
+    """Rank the questions, and write them if a file is named."""
+    from neuropil.proofreading import rank as ranked
+    from neuropil.proofreading import write_decisions
+
+    typer.echo(f"probabilities learned from {calibration.made_from}")
+    ranking = ranked(state, calibration)
+    if out is not None:
+        write_decisions(out, state, ranking)
+        joins = int(ranking.found.join.sum())
+        typer.echo(
+            f"wrote {out}: {joins} questions to join, {len(ranking.found) - joins} to separate; all answers together "
+            f"are expected to gain {ranking.gain.sum():.4f} bits of VI"
+        )
+    return ranking
+
+
+def _write_quality(
+    summary: bool, report: Path | None, state: Proofreading, ranking: Ranking, segments: Volume, affinities: Volume
+) -> None:
+    """Print and write what can be said without labels."""
+    from neuropil.proofreading.quality import quality_of
+    from neuropil.viewing.quality_page import write_quality
+
+    quality = quality_of(state, ranking, segments)
+    if summary:
+        typer.echo("\n".join(quality.lines()))
+    if report is not None:
+        typer.echo(f"wrote {write_quality(report, quality, state, ranking, segments, affinities)}")
 
 
 @app.command()

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuropil.blockwise.executor import Executor
+from neuropil.blockwise.graph import GraphOfBlocks, graph_blocks
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
-from neuropil.geometry import Box
+from neuropil.geometry import Box, Triple
+from neuropil.progress import ProgressCallback
 from neuropil.proofreading.calibration import Calibration
-from neuropil.proofreading.candidates import Proofreading, proofreading_of
+from neuropil.proofreading.candidates import (
+    LIKELY,
+    SMALLEST,
+    STRONG,
+    Contacts,
+    Proofreading,
+    Segmented,
+    proofreading_of,
+)
 from neuropil.segmentation import fill_background, merge_tree, settle
-from neuropil.segmentation.edited_cut import segments_of
+from neuropil.segmentation.edited_cut import Dendrogram, segments_of
 from neuropil.segmentation.edits import Edit, EditLog, affinities_digest, section
 from neuropil.segmentation.segment import edited
 from neuropil.volumes import Metadata, Volume, create_volume, spare_input
@@ -66,13 +78,71 @@ def open_proofreading(
     Raises:
         NeuropilError: as :func:`settings_of` and :func:`proofreading_of`.
     """
+    settings = _told_settings(affinities, segmentation, say)
+    return proofreading_of(affinities, segmentation, settings), settings
+
+
+@contextmanager
+def open_by_blocks(
+    affinities: Volume,
+    segmentation: Volume,
+    say: Callable[[str], None],
+    *,
+    smallest: int = SMALLEST,
+    block: Triple | None = None,
+    executor: Executor | None = None,
+    work: Path | str | None = None,
+    progress: ProgressCallback | None = None,
+) -> Iterator[Segmented]:
+    """:func:`open_proofreading` of volumes of any size, for ranking: the same questions, without a voxel in memory.
+
+    Args:
+        affinities, segmentation, say: as for ``open_proofreading``; volumes in files.
+        smallest: fewest voxels of each side of a question.
+        block, executor, work, progress: as for :func:`neuropil.blockwise.graph.graph_blocks`.
+
+    Raises:
+        NeuropilError: as :func:`settings_of` and ``graph_blocks``.
+        BlocksFailed: blocks that could not be done; the same call does only what is missing.
+    """
+    settings = _told_settings(affinities, segmentation, say)
+    where = replace(segmentation.metadata, voxel_size=affinities.metadata.voxel_size)
+    with graph_blocks(
+        affinities, segmentation, settings, (LIKELY, STRONG), block=block, executor=executor, work=work,
+        progress=progress,
+    ) as found:  # fmt: skip
+        yield _ByBlocks(found, replace(segmentation, metadata=where), smallest)
+
+
+class _ByBlocks(Segmented):
+    """A segmentation whose edges are read from intermediate files, block by block."""
+
+    def __init__(self, found: GraphOfBlocks, place: Volume, smallest: int) -> None:
+        super().__init__(Dendrogram.of(found.tree), found.sizes, place, found.scale, smallest)
+        self._found = found
+
+    @property
+    def lut(self) -> NDArray[Any]:
+        return self._found.lut
+
+    @property
+    def outer(self) -> NDArray[Any]:
+        return self._found.outer
+
+    def contacts(self) -> Iterator[Contacts]:
+        for a, b, count, total, key, likely, strong in self._found.edges():
+            yield Contacts(a, b, count, total, key, likely, strong, self.layout.common_merge(a, b))
+
+
+def _told_settings(affinities: Volume, segmentation: Volume, say: Callable[[str], None]) -> SegmentConfig:
+    """:func:`settings_of`, and a line about them."""
     settings = settings_of(segmentation, affinities)
     where = "as stored with the segmentation" if "segment" in segmentation.metadata.extra else "the defaults"
     say(
         f"low {settings.low:g}, high {settings.high:g}, score {settings.score}, threshold {settings.threshold:g}, "
         f"minimum size {settings.min_size} ({where})"
     )
-    return proofreading_of(affinities, segmentation, settings), settings
+    return settings
 
 
 def apply_log(segmentation: Volume, log: EditLog, affinities: Volume | None, output: Path | str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -234,12 +234,17 @@ def segments_of(fragments: Volume, segmentation: Volume, count: int) -> NDArray[
                 lut[pieces] = segments
             elif (wrong := (pieces > 0) & (lut[pieces] != segments)).any():
                 y, x = (int(c[0]) for c in np.nonzero(wrong))
-                raise NeuropilError(
-                    f"{segmentation.path} is no segmentation of these fragments: the one at {(z, y, x)} lies in "
-                    "several segments; give the affinities, low and high that it was made from"
-                )
+                raise other_fragments(segmentation.path, (z, y, x))
     lut[0] = 0
     return lut
+
+
+def other_fragments(path: str, at: Sequence[int]) -> NeuropilError:
+    """The error about a segmentation in which the fragment at a voxel lies in several segments."""
+    return NeuropilError(
+        f"{path} is no segmentation of these fragments: the one at {tuple(at)} lies in several segments; give the "
+        "affinities, low and high that it was made from"
+    )
 
 
 def _name(edit: Edit | None, else_: str) -> str:
