@@ -135,7 +135,7 @@ def predict(widths: tuple[int, ...], views: int, device: str, tiny: bool) -> dic
             (disk,) = seconds(lambda: predict_volume(model, image, out, settings, device=device), 1)
         found["to disk"] = image.size / disk / 1e6
     tiling = request.tiling()
-    engine = request.engines(request.bf16)[0]
+    engine = request.engines(request.computes)[0]
     window = torch.rand(request.batch(tiling), *tiling.shape, device=request.device)
 
     @torch.inference_mode()

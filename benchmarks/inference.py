@@ -152,7 +152,7 @@ def measure(way: str, name: str, shape: tuple[int, ...], tta: int, compiled: boo
     if way == "bare":
         speed = bare(model.network, tiling.shape)
     elif way == "fast bare":
-        engine = request.engines(request.bf16)[0]
+        engine = request.engines(request.computes)[0]
         with reusing_memory():
             speed = bare(engine.network, tiling.shape, layout=torch.channels_last_3d, bf16=engine.bf16)
     elif way == "plain":

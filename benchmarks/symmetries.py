@@ -77,7 +77,7 @@ class Counting(Engine):
 
 def predict_counts(request: Request, counts: tuple[int, ...]) -> dict[int, Volume]:
     """Affinities of the box by the number of views, stored as ``predict`` stores them."""
-    bf16 = request.bf16
+    bf16 = request.computes == "bf16"
     plain = request.engines(bf16)[0]
     engine = Counting(
         plain.network, plain.offsets, request.keep * len(counts), mode=request.settings.tta_mode,

@@ -4,12 +4,14 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/vector.h>
 
 #include <array>
 #include <vector>
 
 #include "cross_entropy.hpp"
+#include "eight_bits.hpp"
 #include "grey_values.hpp"
 #include "targets.hpp"
 
@@ -136,6 +138,15 @@ inline void bind_batches(nb::module_& m) {
             look_up(image.data(), shape, stride, table.data(), found.data(), Run{threads});
         },
         "image"_a, "table"_a, "found"_a, "threads"_a);
+    m.def(
+        "to_codes",
+        [](const nb::ndarray<const uint16_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>& values, bool rectify,
+           const nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>& codes, int threads) {
+            nb::gil_scoped_release unlocked;
+            const Steps steps = to_codes(values.data(), int64_t(values.shape(0)), rectify, codes.data(), Run{threads});
+            return std::pair(steps.step, steps.zero);
+        },
+        "values"_a, "rectify"_a, "codes"_a, "threads"_a);
 }
 
 }  // namespace neuropil::batches

@@ -17,6 +17,9 @@ StoredAs = Literal["logit8", "uint8", "float16", "float32"]
 ExportTarget = Literal["neuroglancer", "webknossos", "pychunkedgraph", "swc"]
 """Programs that a segmentation can be exported to."""
 
+Precision = Literal["auto", "int8", "bf16", "fp32"]
+"""The numbers in which a network predicts."""
+
 TtaMode = Literal["mean", "min", "max"]
 """How the views of test-time augmentation are combined."""
 

@@ -96,6 +96,11 @@ class Processor:
         return self.uses_amx or (self.has_bf16 and self.vendor != "GenuineIntel")
 
     @property
+    def fast_int8(self) -> bool:
+        """Whether oneDNN multiplies 8-bit numbers in hardware here (AVX512-VNNI)."""
+        return ISAS.index(self.isa) >= ISAS.index("AVX512_CORE_VNNI")
+
+    @property
     def has_bf16(self) -> bool:
         """Whether oneDNN multiplies bfloat16 in hardware here (AVX512-BF16 or AMX, and no limit below)."""
         return ISAS.index(self.isa) >= ISAS.index("AVX512_CORE_BF16")

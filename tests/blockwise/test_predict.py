@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
-from neuropil import Box, Config, Metadata
+from neuropil import Box, Config, Metadata, NeuropilError
 from neuropil.blockwise import BlocksFailed, predict
 from neuropil.blockwise.executor import Failure, Serial, open_executor
 from neuropil.blockwise.predict import predict_blocks
@@ -51,6 +52,21 @@ def test_blocks_do_not_show(tmp_path, checkpoint, image, block, box):
     assert not list(tmp_path.glob("*.unfinished"))
 
 
+def test_blocks_do_not_show_in_8_bits(tmp_path, checkpoint, image):
+    if precision.no_int8(torch.device("cpu"), own=True):
+        with pytest.raises(NeuropilError, match="int8"):
+            predict_volume(checkpoint, image, tmp_path / "whole.zarr", HOW.model_copy(update={"precision": "int8"}))
+        return
+    how = HOW.model_copy(update={"precision": "int8"})
+    predict_volume(checkpoint, image, tmp_path / "whole.zarr", how)
+    predict_blocks(checkpoint, image, tmp_path / "blocks.zarr", how, block=(4, 16, 16))
+    predict_volume(checkpoint, image, tmp_path / "exact.zarr", HOW)
+    whole, blocks, exact = (open_volume(tmp_path / f"{name}.zarr").read() for name in ("whole", "blocks", "exact"))
+    np.testing.assert_array_equal(blocks, whole)
+    assert (whole != exact).any()
+    assert abs(whole.astype(float) - exact).max() <= 16, "codes of the logit"
+
+
 def test_a_second_call_does_only_what_is_missing(tmp_path, checkpoint, image):
     class Half(Serial):
         def run(self, tasks):
@@ -82,7 +98,7 @@ def test_workers_check_convolutions_with_amx_by_themselves(tmp_path, checkpoint,
     asked = (str(checkpoint), str(image.path), str(image.box), HOW.model_dump_json(), "cpu", "null")
     predict._request.cache_clear()
     found = predict._request(*asked, json.dumps({"model": model_digest(request.model)}))
-    assert not found.bf16
+    assert found.computes == "fp32"
     assert "computing in fp32: the check of convolutions with AMX failed, made up" in capsys.readouterr().out
 
 

@@ -46,7 +46,7 @@ def test_networks_of_ours_may_use_amx_together_too(members, tmp_path, monkeypatc
     monkeypatch.setattr(precision, "processor_here", lambda: rapids)
     monkeypatch.setattr(precision, "amx_fault", lambda: asked.append(1) or "")
     write_volume(tmp_path / "i.h5", np.zeros((6, 32, 40), np.uint8))
-    assert make_request(load_ensemble(members), open_volume(tmp_path / "i.h5"), device="cpu").bf16
+    assert make_request(load_ensemble(members), open_volume(tmp_path / "i.h5"), device="cpu").computes == "bf16"
     assert asked, "AMX was switched off, as for networks of others"
 
 

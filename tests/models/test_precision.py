@@ -6,7 +6,7 @@ import torch
 from forks import start
 from neuropil import NeuropilError
 from neuropil.models import precision
-from neuropil.models.precision import computes_in_bf16
+from neuropil.models.precision import computes_in_bf16, numbers_for
 from neuropil.processor import Processor
 
 CPU = torch.device("cpu")
@@ -109,3 +109,24 @@ def test_wrong_words_are_refused():
 def test_a_limit_of_onednn_below_bf16_means_fp32():
     code = "import torch; from neuropil.models.precision import *; print(has_fast_bf16(torch.device('cpu')))"
     assert start("-c", code, environ={"ONEDNN_MAX_CPU_ISA": "AVX2"}).wait().stdout == "False\n"
+
+
+def test_int8_is_for_our_networks_on_processors_that_can():
+    vnni = frozenset({"avx", "avx2", "avx512f", "avx512_vnni"})
+    assert numbers_for(CPU, "int8", "auto", True, Processor(vnni, {}, lambda: False)) == "int8"
+    for device, own, flags, why in (
+        (torch.device("cuda"), True, vnni, "it is for processors"),
+        (CPU, False, vnni, "networks of neuropil"),
+        (CPU, True, frozenset({"avx", "avx2"}), "oneDNN has AVX2 here, and AVX512_CORE_VNNI is needed"),
+        (CPU, True, vnni | SAPPHIRE_RAPIDS, "NEUROPIL_AMX=0 switches AMX off"),
+    ):
+        with pytest.raises(NeuropilError, match=f"^predict.precision int8: .*{why}.*take bf16 or fp32"):
+            numbers_for(device, "int8", "auto", own, Processor(flags, {}, lambda: False))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "trained", "expected"),
+    [("auto", "auto", "bf16"), ("auto", "fp32", "fp32"), ("fp32", "auto", "fp32"), ("bf16", "fp32", "bf16")],
+)
+def test_what_is_asked_for_in_prediction_counts_before_what_was_trained(wanted, trained, expected):
+    assert numbers_for(CPU, wanted, trained, True, Processor(ZEN4, {}, lambda: False)) == expected

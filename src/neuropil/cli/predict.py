@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuropil.choices import Keep, StoredAs, TtaMode
+from neuropil.choices import Keep, Precision, StoredAs, TtaMode
 from neuropil.cli.app import app
 from neuropil.cli.options import (
     BlockOption,
@@ -60,6 +60,10 @@ def predict(
     skip_sections: SkipOption = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where to compute.")] = "auto",
     devices: DevicesOption = 1,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(help="Numbers in which to compute; int8 is fast and less exact. [default: auto]"),
+    ] = None,
     tile: TileOption = None,
     overlap: OverlapOption = None,
     surround: SurroundOption = None,
@@ -78,7 +82,10 @@ def predict(
     """
     from neuropil.config.mistakes import changed
     from neuropil.inference import predict_volume
+    from neuropil.inference.engine import choose_device
     from neuropil.inference.resampling import resampling_line
+    from neuropil.models.convolution import convolves_with_ours
+    from neuropil.models.precision import no_int8
     from neuropil.pipeline.estimates import tell_work
     from neuropil.pipeline.output_config import expect_output_config, write_output_config
     from neuropil.volumes import open_volume
@@ -92,6 +99,7 @@ def predict(
         "overlap": read_numbers(overlap, "--overlap", int),
         "surround": read_numbers(surround, "--surround", int),
         "context": read_numbers(context, "--context", int),
+        "precision": precision,
         "compile": compile_,
         "resample": resample,
     }
@@ -105,6 +113,8 @@ def predict(
     settings = changed(model.config.predict, given, "predict")
     views = f"{settings.tta} view{'s'[: settings.tta > 1]}"
     typer.echo(f"{views} ({'stored with the model' if tta is None else 'as asked'})")
+    if settings.precision == "auto" and not no_int8(choose_device(device), convolves_with_ours(model.network)):
+        typer.echo("--precision int8 would take about a third of the time on this processor (docs/speed.md)")
     with open_volume(image) as volume:
         area = read_box(box, volume.box)
         tell_work(volume, "predicting", 0, area, by_blocks=by_blocks)

@@ -90,8 +90,8 @@ def predict(
 
 def predict_request(request: Request, progress: ProgressCallback | None = None) -> npt.NDArray[np.float32]:
     """Affinities of a request, in memory: float32 ``[edge, z, y, x]``."""
-    tiling, bf16 = request.tiling(), request.bf16
-    engines = request.engines(bf16, request.faster_compiled(tiling, bf16))
+    tiling, computes = request.tiling(), request.computes
+    engines = request.engines(computes, request.faster_compiled(tiling, computes))
     # On a CPU one cell is the whole box, so that tiles are blended directly into the result. A GPU may lack the memory.
     cells = Cells(request.box, request.box.shape if request.device.type == "cpu" else CELL)
     plan = Plan(

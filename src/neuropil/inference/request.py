@@ -24,8 +24,9 @@ from neuropil.inference.tiling import Tiling, choose_tile, lay_tiles, step_tiles
 from neuropil.inference.trial import compiled_if_faster
 from neuropil.models.checkpoint import Model, as_model
 from neuropil.models.convolution import convolves_with_ours
+from neuropil.models.eight_bits import in_eight_bits
 from neuropil.models.folding import can_be_cast, can_be_narrowed, for_prediction, in_bfloat16
-from neuropil.models.precision import computes_in_bf16
+from neuropil.models.precision import Numbers, numbers_for
 from neuropil.volumes import Volume, require_image
 from neuropil.volumes.grey import GreyValues, scaled_image, warn_of_grey
 from neuropil.volumes.tissue import Tissue, TissueMap, tissue_map
@@ -56,8 +57,8 @@ class Request:
     keep: Offsets
     """The offsets to predict."""
     devices: tuple[torch.device, ...]
-    bf16: bool
-    """Whether to compute in bfloat16; see :func:`neuropil.models.precision.computes_in_bf16`."""
+    computes: Numbers
+    """The numbers in which convolutions compute; see :func:`neuropil.models.precision.numbers_for`."""
     factor: Factors = SAME
     """Voxels of the model's grid for one of the image's; all 1 without resampling."""
     tissue: TissueMap | None = None
@@ -111,11 +112,12 @@ class Request:
         """The network prepared for prediction, once for each device."""
         return tuple(self._network_on(device) for device in self.devices)
 
-    def engines(self, bf16: bool, compiled: bool = False) -> tuple[Engine, ...]:
-        """An engine for each device; in bfloat16 only if this process may use it, too (``self.bf16``)."""
-        bf16 = bf16 and self.bf16
+    def engines(self, computes: Numbers, compiled: bool = False) -> tuple[Engine, ...]:
+        """An engine for each device; in bfloat16 only if this process may use it, too (``self.computes``)."""
+        bf16 = computes == self.computes == "bf16"
         whole = bf16 and self.device.type == "cpu" and can_be_cast(self.model.network)
-        networks = [in_bfloat16(network) if whole else network for network in self.networks]
+        prepare = in_eight_bits if computes == "int8" else in_bfloat16 if whole else nn.Module.eval
+        networks = [prepare(network) for network in self.networks]
         return tuple(
             self._engine(torch.compile(network, dynamic=False) if compiled else network, device, bf16 and not whole)
             for network, device in zip(networks, self.devices, strict=True)
@@ -134,14 +136,14 @@ class Request:
             network, self.keep, self.keep, views, mode, device=device, bf16=bf16, about=self.about, turn_edges=turn
         )
 
-    def faster_compiled(self, tiling: Tiling, bf16: bool) -> bool:
+    def faster_compiled(self, tiling: Tiling, computes: Numbers) -> bool:
         """Whether ``torch.compile`` is asked for and faster on tiles of this size."""
         if not self.settings.compile:
             return False
         shape = [n + 2 * c for n, c in zip(tiling.shape, self.context, strict=True)]
         window = torch.zeros(self.batch(tiling), *shape, device=self.device)
         with reusing_memory():
-            return compiled_if_faster(self.engines(bf16)[0], window)
+            return compiled_if_faster(self.engines(computes)[0], window)
 
     def tiling(self) -> Tiling:
         """The tiles: as in the settings, else the cheapest that fit into memory."""
@@ -221,8 +223,8 @@ def make_request(
     targets = choose_devices(device, devices)
     model = as_model(checkpoint)
     own = convolves_with_ours(model.network)
-    bf16 = computes_in_bf16(targets[0], model.config.training.precision, own, learns=False)
     settings = settings or model.config.predict
+    computes = numbers_for(targets[0], settings.precision, model.config.training.precision, own)
     image = scaled_image(require_image(image), model.config.data.intensity.scale)
     image = zoomed(image, model.config.data.zoom)
     whole = image.box
@@ -245,7 +247,7 @@ def make_request(
     factor = _factor(image, model, settings)
     keep = () if settings.keep == "channels" else kept_offsets(offsets, settings.keep)
     laid = tissue_map(image, tissue) if tissue else None
-    request = Request(model, image, box, settings, offsets, keep, targets, bf16, factor, laid)
+    request = Request(model, image, box, settings, offsets, keep, targets, computes, factor, laid)
     # A channel is a value of its voxel, so it is blended like an edge of offset (0, 0, 0).
     return request if request.about is None else replace(request, keep=(HERE,) * len(request.about))
 

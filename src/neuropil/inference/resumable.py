@@ -113,12 +113,12 @@ def begin_or_continue(journal: Journal, request: Request) -> dict[str, Any]:
         journal.check(asked)
         journal.drop_halves()
         return dict(begun["chosen"])
-    tiling, bf16 = request.tiling(), request.bf16
+    tiling, computes = request.tiling(), request.computes
     chosen = {
         "tile": tiling.shape,
         "starts": [a.starts for a in tiling.axes],
-        "bf16": bf16,
-        "compiled": request.faster_compiled(tiling, bf16),
+        "computes": computes,
+        "compiled": request.faster_compiled(tiling, computes),
     }
     journal.forget()  # before the new array is created, of which no cell is done
     remove_folder(journal.array)
@@ -181,7 +181,7 @@ def predict_grid(
             request.settings.encoding,
             request.tissue,
         )
-        engines = request.engines(chosen["bf16"], chosen.get("compiled", False))
+        engines = request.engines(chosen["computes"], chosen.get("compiled", False))
         predict_cells(engines, request.image, plan, write, clock, done)
 
 

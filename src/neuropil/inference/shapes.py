@@ -76,7 +76,7 @@ def predict_descriptors(
         channels = _channels(request)
         network = for_prediction(request.model.network, channels).to(request.device)
         views = request.settings.tta
-        engine = ShapeEngine(network, HERE, HERE, views, device=request.device, bf16=request.bf16)
+        engine = ShapeEngine(network, HERE, HERE, views, device=request.device, bf16=request.computes == "bf16")
         out: list[npt.NDArray[np.float32]] = []
         tiling = request.tiling()
         plan = Plan(tiling, Cells(request.box, request.box.shape), request.context, request.batch(tiling))

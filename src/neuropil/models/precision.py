@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 import torch
 
+from neuropil.choices import Precision
 from neuropil.errors import NeuropilError
 from neuropil.models.selfcheck import amx_fault
 from neuropil.processor import SWITCH, Processor, amx_wanted, forbid_amx, read_flags, this_processor
+
+Numbers = Literal["int8", "bf16", "fp32"]
+"""The numbers in which convolutions compute."""
 
 
 def has_fast_bf16(device: torch.device) -> bool:
@@ -71,6 +76,45 @@ def computes_in_bf16(
         say(f"computing in fp32: {why}", everywhere=own or not learns)  # these reasons may differ between ranks
     # AMX may have been switched off just now.
     return not why and (precision == "bf16" or _fast(here))
+
+
+def numbers_for(
+    device: torch.device, wanted: Precision, trained: str, own: bool, processor: Processor | None = None
+) -> Numbers:
+    """The numbers in which a network predicts.
+
+    Args:
+        device: the device that computes.
+        wanted: value of ``predict.precision``.
+        trained: value of ``training.precision``, which ``auto`` stands for.
+        own: whether all convolutions of the network are neuropil's.
+        processor: the CPU to decide for; None: this one.
+
+    Raises:
+        NeuropilError: int8 for a network that is not ours, or where there is no AVX512-VNNI or there is AMX.
+
+    >>> numbers_for(torch.device("cpu"), "fp32", "auto", own=True)
+    'fp32'
+    """
+    if wanted != "int8":
+        precision = trained if wanted == "auto" else wanted
+        return "bf16" if computes_in_bf16(device, precision, own, learns=False, processor=processor) else "fp32"
+    why = no_int8(device, own, processor)
+    if why:
+        raise NeuropilError(f"predict.precision int8: {why}; take bf16 or fp32")
+    return "int8"
+
+
+def no_int8(device: torch.device, own: bool, processor: Processor | None = None) -> str:
+    """Why a network cannot predict in 8 bits, or an empty string; arguments as for :func:`numbers_for`."""
+    here = processor or processor_here()
+    if device.type != "cpu":
+        return "it is for processors"
+    if not own:
+        return "it is for networks of neuropil"
+    if not here.fast_int8:
+        return f"oneDNN has {here.isa} here, and AVX512_CORE_VNNI is needed"
+    return f"it is not tested with AMX, where bf16 is fast; {SWITCH}=0 switches AMX off" if here.uses_amx else ""
 
 
 def forbidden(processor: Processor, own: bool, learns: bool) -> str:
