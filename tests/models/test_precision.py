@@ -37,12 +37,12 @@ def test_bf16_where_it_is_asked_for_or_fast(check, flags, wanted, own, learns):
     assert computes_in_bf16(CPU, wanted, own, learns, Processor(flags, {}, lambda: False)) == expected
 
 
-def test_where_amx_must_be_off_intel_computes_in_fp32_unless_asked(check):
-    for wanted, expected in (("auto", False), ("bf16", True)):
-        for _ in range(2):  # the second time AMX is off already
-            processor = Processor(SAPPHIRE_RAPIDS, {}, lambda: False, "GenuineIntel")
-            assert computes_in_bf16(CPU, wanted, False, False, processor) == expected
-    assert computes_in_bf16(CPU, "auto", True, True, Processor(SAPPHIRE_RAPIDS, {}, lambda: False, "GenuineIntel"))
+def test_on_intel_without_amx_only_other_networks_compute_in_bf16_unless_asked(check):
+    for environ in ({}, LIMITED):
+        for own, wanted in ((True, "auto"), (True, "bf16"), (False, "auto"), (False, "bf16")):
+            processor = Processor(SAPPHIRE_RAPIDS, dict(environ), lambda: False, "GenuineIntel")
+            expected = not own or wanted == "bf16" or not environ
+            assert computes_in_bf16(CPU, wanted, own, False, processor) == expected
 
 
 @pytest.mark.parametrize("switch", [None, "1", "0"])
