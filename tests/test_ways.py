@@ -99,6 +99,8 @@ WAYS = {
         "0:8,0:40,0:40",
         "--tta",
         "4",
+        "--precision",
+        "bf16",
     ),
     "labels in `evaluate`": lambda folder: command("evaluate", folder / "labels.h5", folder / "labels.h5"),
 }

@@ -26,7 +26,7 @@ from neuropil.models.checkpoint import Model, as_model
 from neuropil.models.convolution import convolves_with_ours
 from neuropil.models.eight_bits import in_eight_bits
 from neuropil.models.folding import can_be_cast, can_be_narrowed, for_prediction, in_bfloat16
-from neuropil.models.precision import Numbers, numbers_for
+from neuropil.models.precision import NumberFormat, numbers_for
 from neuropil.volumes import Volume, require_image
 from neuropil.volumes.grey import GreyValues, scaled_image, warn_of_grey
 from neuropil.volumes.tissue import Tissue, TissueMap, tissue_map
@@ -57,7 +57,7 @@ class Request:
     keep: Offsets
     """The offsets to predict."""
     devices: tuple[torch.device, ...]
-    computes: Numbers
+    computes: NumberFormat
     """The numbers in which convolutions compute; see :func:`neuropil.models.precision.numbers_for`."""
     factor: Factors = SAME
     """Voxels of the model's grid for one of the image's; all 1 without resampling."""
@@ -112,7 +112,7 @@ class Request:
         """The network prepared for prediction, once for each device."""
         return tuple(self._network_on(device) for device in self.devices)
 
-    def engines(self, computes: Numbers, compiled: bool = False) -> tuple[Engine, ...]:
+    def engines(self, computes: NumberFormat, compiled: bool = False) -> tuple[Engine, ...]:
         """An engine for each device; in bfloat16 only if this process may use it, too (``self.computes``)."""
         bf16 = computes == self.computes == "bf16"
         whole = bf16 and self.device.type == "cpu" and can_be_cast(self.model.network)
@@ -136,7 +136,7 @@ class Request:
             network, self.keep, self.keep, views, mode, device=device, bf16=bf16, about=self.about, turn_edges=turn
         )
 
-    def faster_compiled(self, tiling: Tiling, computes: Numbers) -> bool:
+    def faster_compiled(self, tiling: Tiling, computes: NumberFormat) -> bool:
         """Whether ``torch.compile`` is asked for and faster on tiles of this size."""
         if not self.settings.compile:
             return False

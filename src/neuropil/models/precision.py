@@ -12,7 +12,7 @@ from neuropil.errors import NeuropilError
 from neuropil.models.selfcheck import amx_fault
 from neuropil.processor import SWITCH, Processor, amx_wanted, forbid_amx, read_flags, this_processor
 
-Numbers = Literal["int8", "bf16", "fp32"]
+NumberFormat = Literal["int8", "bf16", "fp32"]
 """The numbers in which convolutions compute."""
 
 
@@ -79,7 +79,7 @@ def computes_in_bf16(
 
 def numbers_for(
     device: torch.device, wanted: Precision, trained: str, own: bool, processor: Processor | None = None
-) -> Numbers:
+) -> NumberFormat:
     """The numbers in which a network predicts.
 
     Args:
