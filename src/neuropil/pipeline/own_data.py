@@ -16,6 +16,7 @@ from neuropil.config import (
     TrainingConfig,
     VolumePair,
 )
+from neuropil.config.learning import MUON_RATE
 from neuropil.config.mistakes import changed
 from neuropil.config.schema import IntensityConfig
 from neuropil.errors import NeuropilError
@@ -47,6 +48,9 @@ ISOTROPIC = {"by_section": 0.0, "rotate": 45.0, "scale": 0.2, "elastic": 3.0}
 
 FAR = 0.3
 """Share of zeros far from any id above which 0 is taken for "not annotated"."""
+
+FINE_TUNING = 0.5
+"""Factor for the learning rate of a pretrained model."""
 
 SPARSE, LEAST = 0.5, 0.01
 """Share of labelled voxels in their box below which a patch must hold labels, and the least share that it must hold."""
@@ -99,7 +103,7 @@ def new_recipe(
         voxel_size: nm, z y x, instead of that in the files.
         minutes: how long to train.
         pretrained: a checkpoint, or the name of a model of the package, to start from: network, offsets and grey scale
-            are taken from it.
+            are taken from it, and the learning rate is halved.
 
     Raises:
         NeuropilError: unreadable files, shapes that differ with neither box nor origin, labels that are fractions,
@@ -223,7 +227,7 @@ def _common_size(volumes: Sequence[_Labelled]) -> VoxelSize:
 def _beginning(
     pretrained: str | None, size: VoxelSize, minutes: float
 ) -> tuple[ModelConfig, OptimizerConfig, IntensityConfig]:
-    """Network, optimizer and grey scale: for this voxel size, or those of a pretrained model."""
+    """Network, optimizer and grey scale: for this voxel size, or those of a pretrained model with half the rate."""
     if pretrained is None:
         factors = downsampling(size)
         model = ModelConfig(downsample=factors, anisotropic_levels=flat_levels(size, factors))
@@ -235,7 +239,8 @@ def _beginning(
     known = Config.from_dict(read_checkpoint(pretrained)["config"], f"the config in {pretrained}")
     if known.model.architecture != "residual_unet":
         raise NeuropilError(f"--pretrained: expected a residual_unet, got {known.model.architecture}, in {pretrained}")
-    return known.model, OptimizerConfig(name="muon", warmup=20), known.data.intensity
+    optimizer = OptimizerConfig(name="muon", learning_rate=MUON_RATE * FINE_TUNING, warmup=20)
+    return known.model, optimizer, known.data.intensity
 
 
 def _zero_line(volumes: Sequence[_Labelled], zero: int | None, masked: bool) -> str:
