@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuropil.choices import Keep, TtaMode
+from neuropil.choices import Keep, Precision, TtaMode
 from neuropil.config.mistakes import changed
 from neuropil.geometry import Box, Triple
 from neuropil.inference.canvas import CELL, Cells, Plan, waiting_memory
@@ -34,6 +34,7 @@ def predict(
     surround: Sequence[int] | None = None,
     context: Sequence[int] | None = None,
     compile: bool | None = None,  # noqa: A002  (the recipe's word)
+    precision: Precision | None = None,
     resample: bool | None = None,
     keep: Keep | None = None,
     device: str = "auto",
@@ -59,6 +60,8 @@ def predict(
             image ends. With a context as large as the field of view the result does not depend on the tiles. None: as
             in the model's recipe, where the default is none.
         compile: time ``torch.compile`` on a tile, and use it if it is faster.
+        precision: the numbers in which to compute, ``int8``, ``bf16``, ``fp32`` or ``auto``; ``int8`` is fast and less
+            exact. None: as in the model's recipe, where the default is ``auto``.
         resample: resample tiles to the model's voxel size, which may differ by a factor of up to 2; the affinities are
             on the image's grid.
         keep: ``nearest`` for the three nearest edges, ``all`` for every offset of the model.
@@ -80,7 +83,7 @@ def predict(
     (3, 4, 30, 40)
     """
     model = as_model(checkpoint)
-    given = {"tta": tta, "tta_mode": tta_mode, "tile": tile, "overlap": overlap, "keep": keep}
+    given = {"tta": tta, "tta_mode": tta_mode, "tile": tile, "overlap": overlap, "keep": keep, "precision": precision}
     given |= {"surround": surround, "context": context, "compile": compile, "resample": resample}
     settings = changed(model.config.predict, given, "predict")
     with borrowed(image) as volume, shown(progress) as display:
