@@ -77,7 +77,7 @@ def test_batches_are_those_of_the_processor(device, data, tmp_path, augment):
 def test_batches_made_beside_the_step_are_those_made_before_it(device, data, tmp_path):
     config = recipe(data, f"training.device={device}", "augment.rotate=30", "augment.noisy=0.5", "training.batch=3")
     fabric = start_fabric(config.training, own=True)
-    run = start_run(config, fabric, None, tmp_path, None)
+    run = start_run(config, fabric, None, tmp_path)
     dataset = open_dataset(config.data.train, config, 0, config.augment)
     streams = []
     for ahead in (False, True):

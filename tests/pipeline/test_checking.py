@@ -5,6 +5,7 @@ import re
 import pytest
 
 from neuropil import NeuropilError
+from neuropil.models.checkpoint import load_model
 from neuropil.pipeline.checking import check_volumes
 from neuropil.pipeline.running import run
 from training_data import recipe, stripes
@@ -67,3 +68,14 @@ def test_a_patch_that_shrinks_to_one_voxel(data, tmp_path):
     assert "training.patch: expected more than 1×2×2 voxels" in fails(config, tmp_path / "run")
     check_volumes(recipe(data, "training.iterations=1", "training.patch=[1,2,2]", "training.batch=2"))
     check_volumes(recipe(data, "training.iterations=1", "training.patch=[1,2,2]", "model.norm=sync_batch"))
+
+
+def test_weights_to_start_from_are_of_such_a_network(data, tmp_path):
+    test = f'data.test={{"image": "{data}/image.h5"}}'
+    given = ["training.iterations=1", "model.offsets=nearest", test]
+    assert "checkpoint at nothing.pt" in fails(recipe(data, *given, "training.pretrained=nothing.pt"), tmp_path / "run")
+    assert "model.widths" in fails(recipe(data, *given, "training.pretrained=snemi3d"), tmp_path / "run")
+    fits = recipe(data, *given, "training.pretrained=snemi3d").model_copy(
+        update={"model": load_model("snemi3d").config.model}
+    )
+    assert any(re.match(r"starts from .*snemi3d\.safetensors", line) for line in check_volumes(fits))

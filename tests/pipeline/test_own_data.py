@@ -160,6 +160,7 @@ def test_a_recipe_from_a_trained_model_takes_its_network(tmp_path):
     recipe = new_recipe([pair], pretrained="snemi3d")
     known = load_model("snemi3d").config
     assert recipe.config.model == known.model
+    assert recipe.config.training.pretrained == "snemi3d"
     assert (recipe.config.optimizer.name, recipe.config.optimizer.learning_rate) == ("muon", MUON_RATE / 2)
     assert recipe.config.augment == AugmentConfig()
     start_from(build_network(recipe.config.model), recipe.config, "snemi3d")

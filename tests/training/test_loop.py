@@ -13,7 +13,7 @@ from neuropil import Config, NeuropilError, load_config, train, write_volume
 from neuropil.models.checkpoint import load_model, read_checkpoint
 from neuropil.training.batches import Numbers, batches, open_dataset
 from neuropil.training.loop import prepared, validate
-from neuropil.training.run import Step, start_run
+from neuropil.training.run import Step, check_folder, start_run
 from neuropil.training.workers import with_workers
 from neuropil.volumes import Metadata
 from training_data import equal, recipe, stripes, weights
@@ -66,7 +66,7 @@ def test_norms_shared_by_ranks_count_the_samples_of_all(data, tmp_path, ranks):
     config = recipe(data, "training.iterations=1", "training.patch=[1,2,2]", "model.norm=sync_batch")
     fabric = SimpleNamespace(world_size=ranks, device=torch.device("cpu"))
     with pytest.raises(NeuropilError, match="expected more than" if ranks == 1 else "needs GPUs"):
-        start_run(config, fabric, None, tmp_path, None)
+        start_run(config, fabric, None, tmp_path)
 
 
 def test_resuming_equals_never_having_stopped(data, tmp_path):
@@ -127,6 +127,27 @@ def test_pretrained_takes_the_average_and_starts_anew(data, tmp_path):
     start, kept = read_checkpoint(first)["average"], weights(second)
     assert all(torch.allclose(start[k], kept[k], atol=1e-6) for k in start if "weight" in k)
     assert read_checkpoint(second)["step"]["iteration"] == 1
+
+
+def test_a_recipe_names_the_weights_to_start_from(data, tmp_path, capsys):
+    first = train(recipe(data, "training.iterations=5"), tmp_path / "first")
+    start = f"training.pretrained={first}"
+    second = train(recipe(data, "training.iterations=1", "optimizer.learning_rate=1e-12", start), tmp_path / "second")
+    known, kept = read_checkpoint(first)["average"], weights(second)
+    assert all(torch.allclose(known[k], kept[k], atol=1e-6) for k in known if "weight" in k)
+    assert load_config([tmp_path / "second" / "config.yaml"]).training.pretrained == str(first)
+    capsys.readouterr()
+    train(recipe(data, "training.iterations=2", start), tmp_path / "third", resume=second)
+    assert "tensors from" not in capsys.readouterr().out
+
+
+def test_the_run_remembers_the_weights_that_an_option_named(data, tmp_path):
+    first = train(recipe(data, "training.iterations=1"), tmp_path / "first")
+    other = recipe(data, "training.iterations=1", "training.pretrained=snemi3d")  # which does not fit
+    train(other, tmp_path / "second", pretrained=first)
+    assert load_config([tmp_path / "second" / "config.yaml"]).training.pretrained == str(first)
+    with pytest.raises(NeuropilError, match=r"differs in training\.pretrained"):
+        check_folder(other, tmp_path / "second")
 
 
 def test_best_is_kept_by_held_out_loss(data, tmp_path):

@@ -52,9 +52,9 @@ def test_validation_losses_are_printed(data, tmp_path, capsys):
 
 
 def test_start_run_names_the_keys_that_differ(data, tmp_path):
-    config = recipe(data, "training.iterations=1")
+    config = recipe(data, "training.iterations=1", "training.pretrained=snemi3d")
     with pytest.raises(NeuropilError, match=r"model\.widths \(64, 96, 128, 160\) there, \(4, 6\) here"):
-        start_run(config, start_fabric(config.training, own=True), None, tmp_path, "snemi3d")
+        start_run(config, start_fabric(config.training, own=True), None, tmp_path)
 
 
 def test_a_run_of_a_gpu_goes_on_where_adam_is_not_fused(data, tmp_path):
@@ -64,6 +64,6 @@ def test_a_run_of_a_gpu_goes_on_where_adam_is_not_fused(data, tmp_path):
     for group in content["optimizer"]["param_groups"]:
         group["fused"] = True
     save_checkpoint(last, content)
-    run = start_run(config, start_fabric(config.training, own=True), None, tmp_path, None)
+    run = start_run(config, start_fabric(config.training, own=True), None, tmp_path)
     assert restore(run, last).iteration == 1
     assert [group["fused"] for group in run.optimizer.param_groups] == [None, None]

@@ -83,8 +83,7 @@ def config_new(
         typer.echo(text, nl=False)
     else:
         write_text(out, FIRST_LINE + text)
-        start = f" --pretrained {pretrained}" if pretrained else ""
-        typer.echo("\n".join(recipe.reasons) + f"\nwrote {out}; now: neuropil run {out}{start}")
+        typer.echo("\n".join(recipe.reasons) + f"\nwrote {out}; now: neuropil run {out}")
 
 
 @config_verbs.command("show")
@@ -152,6 +151,7 @@ def train(
 
     Writes checkpoints/last.pt, checkpoints/best.pt, config.yaml and tensorboard/ into DIR.
     """
+    from neuropil.config import starting_from
     from neuropil.inputs import replace_anything
     from neuropil.training import train as run
     from neuropil.training.run import check_folder
@@ -160,7 +160,7 @@ def train(
     if force:
         replace_anything()
     if not force and resume is None:
-        check_folder(config, folder)
+        check_folder(starting_from(config, pretrained), folder)
     last = run(config, folder, resume=resume, pretrained=pretrained, teacher=teacher)
     typer.echo(
         f"wrote {last} (end of the run: use it with --resume) and {last.with_name('best.pt')} (lowest validation loss: "

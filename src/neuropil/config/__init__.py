@@ -18,4 +18,5 @@ from neuropil.config.schema import DataConfig as DataConfig
 from neuropil.config.schema import ModelConfig as ModelConfig
 from neuropil.config.schema import VolumePair as VolumePair
 from neuropil.config.trainable import check_trainable as check_trainable
+from neuropil.config.trainable import starting_from as starting_from
 from neuropil.config.trainable import taught as taught

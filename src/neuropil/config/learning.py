@@ -246,6 +246,11 @@ class TrainingConfig(Section):
         description="auto: bf16 if the CPU or GPU supports it in hardware, else fp32. fp16 scales the loss, and is for "
         "GPUs without bf16. On CPUs only residual_unet trains in bf16.",
     )
+    pretrained: str | None = Field(
+        None,
+        description="Weights to start from: a checkpoint, or the name of a model of the package. `--pretrained` "
+        "replaces it. None: random ones.",
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="Same seed, same machine, same recipe: same run.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU if there is one.")
     devices: int = Field(

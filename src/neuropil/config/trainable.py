@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from neuropil.config.schema import Config
 from neuropil.errors import NeuropilError
 
@@ -57,6 +59,18 @@ def _check_cube(config: Config) -> None:
     sectioned = ("aux_erosions", "aux_contour", "aux_distance", "aux_descriptors")
     if used := [name for name in sectioned if getattr(model, name)]:
         raise NeuropilError(f"model.{used[0]}: made of sections as they lie, which augment.cube turns; use one of them")
+
+
+def starting_from(config: Config, pretrained: Path | str | None) -> Config:
+    """The recipe with other weights to start from; None leaves those that it names.
+
+    >>> starting_from(Config(), "snemi3d").training.pretrained
+    'snemi3d'
+    """
+    if pretrained is None:
+        return config
+    training = config.training.model_copy(update={"pretrained": str(pretrained)})
+    return config.model_copy(update={"training": training})
 
 
 def taught(config: Config) -> bool:

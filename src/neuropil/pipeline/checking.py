@@ -6,14 +6,19 @@ from neuropil.config import Config, DataConfig, VolumePair, check_trainable
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
 from neuropil.inference.engine import kept_offsets
-from neuropil.models import check_spread
+from neuropil.models import build_network, check_spread
+from neuropil.models.released import find_checkpoint
 from neuropil.segmentation.mutex import channel_biases
 from neuropil.training.batches import open_pair, regridded
+from neuropil.training.run import start_from
 from neuropil.volumes import open_volume, require_image, require_labels
 
 
 def check_volumes(config: Config) -> list[str]:
-    """Check a recipe and the volumes it names for all steps of `neuropil run`; returns a line for each volume.
+    """Check a recipe and the volumes it names for all steps of `neuropil run`.
+
+    Returns:
+        A line for each volume, and for the weights to start from.
 
     Raises:
         NeuropilError: a volume is missing or unreadable, or settings and volumes do not fit together.
@@ -23,6 +28,9 @@ def check_volumes(config: Config) -> list[str]:
     if config.model.normalisation != "sync_batch":  # for that it depends on the number of ranks
         check_spread(config.model, patch, config.training.batch)
     _check_segmentable(config)
+    if config.training.pretrained is not None:
+        start_from(build_network(config.model), config, config.training.pretrained, loud=False)
+        lines.append(f"starts from         {find_checkpoint(config.training.pretrained)}")
     # Validation volumes may be smaller than a patch.
     for name, pairs, least in (("train", config.data.train, patch), ("validation", config.data.validation, (1, 1, 1))):
         for index, pair in enumerate(pairs):

@@ -151,6 +151,7 @@ def new_recipe(
             patch=patch,
             batch=1,
             minutes=minutes,
+            pretrained=pretrained,
             segment_validation=(patch[0], min(2 * patch[1], 256), min(2 * patch[2], 256)),
         ),
         segment=SegmentConfig(min_size=min_size_for(size)),

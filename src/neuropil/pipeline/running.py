@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from neuropil.config import Config, SegmentConfig, VolumePair, load_config
+from neuropil.config import Config, SegmentConfig, VolumePair, load_config, starting_from
 from neuropil.errors import NeuropilError
 from neuropil.evaluation import Scores, evaluate
 from neuropil.geometry import Box
@@ -45,7 +45,8 @@ def run(config: Config, out: Path | str, pretrained: str | None = None) -> Path:
             labels in ``data.test`` nothing is scored.
         out: folder for ``checkpoints/``, ``config.yaml``, ``affinities.zarr``, ``segmentation.h5``, ``scores.json``,
             and with labels in ``data.test`` also ``figure.png`` and ``index.html``.
-        pretrained: a checkpoint, or the name of a model of the package, whose weights to start from.
+        pretrained: a checkpoint, or the name of a model of the package, whose weights to start from, instead of
+            ``training.pretrained`` of the config.
 
     Returns:
         Path of ``scores.json``.
@@ -53,6 +54,7 @@ def run(config: Config, out: Path | str, pretrained: str | None = None) -> Path:
     Raises:
         NeuropilError: a recipe that training cannot use or that names no ``data.test``; files that do not fit.
     """
+    config = starting_from(config, pretrained)
     check_volumes(config)
     test, out = config.data.test, Path(out)
     if test is None:
@@ -65,7 +67,7 @@ def run(config: Config, out: Path | str, pretrained: str | None = None) -> Path:
     with working_in(out):
         for name in ("scores.json", "figure.png", "index.html", "steps.json"):
             expect_output(out / name)
-        return _run(_Job(config, out, Steps(out), pretrained), test)
+        return _run(_Job(config, out, Steps(out)), test)
 
 
 def _run(job: _Job, test: VolumePair) -> Path:
@@ -84,8 +86,8 @@ def _run(job: _Job, test: VolumePair) -> Path:
 class _Job:
     """A recipe, the folder of its results, the record of its steps, and the seconds of each step."""
 
-    def __init__(self, config: Config, out: Path, steps: Steps, pretrained: str | None) -> None:
-        self.config, self.out, self.steps, self.pretrained = config, out, steps, pretrained
+    def __init__(self, config: Config, out: Path, steps: Steps) -> None:
+        self.config, self.out, self.steps = config, out, steps
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -113,12 +115,12 @@ def _train(job: _Job) -> Path:
         **{name: getattr(config, name).model_dump(mode="json") for name in ("model", "augment", "loss", "optimizer")},
     }
     pairs = [*config.data.train, *config.data.validation]
-    start = None if job.pretrained is None else find_checkpoint(job.pretrained)
+    start = None if config.training.pretrained is None else find_checkpoint(config.training.pretrained)
     files = (path for pair in pairs for path in (pair.image, pair.labels, pair.mask))
     made_from = digest_of(settings, *files, start)
     interrupted = last if job.steps.begun("train", made_from) and last.exists() else None
     if not job.skip("train", made_from, last, best):
-        train(config, job.out, resume=interrupted, pretrained=None if interrupted else start)
+        train(config, job.out, resume=interrupted)
         job.steps.finish("train", made_from)
     return best
 

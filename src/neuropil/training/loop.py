@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning_fabric import Fabric
 
-from neuropil.config import Config, check_trainable
+from neuropil.config import Config, check_trainable, starting_from
 from neuropil.dataset import VolumeDataset
 from neuropil.errors import NeuropilError
 from neuropil.models import build_network
@@ -66,7 +66,8 @@ def train(
         config: the recipe.
         out: folder for ``checkpoints/last.pt``, ``checkpoints/best.pt``, ``config.yaml`` and ``tensorboard/``.
         resume: a checkpoint to continue exactly: weights, average, optimizer, iteration, clock and sample stream.
-        pretrained: a checkpoint to take only the weights from.
+        pretrained: a checkpoint, or the name of a model of the package, to take only the weights from, instead of
+            ``training.pretrained`` of the config.
         teacher: checkpoint or name of a model whose affinities are learned in addition to the labels, or instead of
             them in volumes without labels; computed once, into ``out/teacher``.
         layout: names of numbered checkpoints and of the TensorBoard folder, for other programs that expect their own.
@@ -86,17 +87,17 @@ def train(
     """
     if resume and pretrained:
         raise NeuropilError("--resume continues a run and --pretrained starts a new one; give only one of them")
+    config = starting_from(config, pretrained)
     check_trainable(config, has_teacher=teacher is not None)
     with working_in(Path(out)):
         expect_results(Path(out))
-        return _train(config, Path(out), resume, pretrained, layout, teacher)
+        return _train(config, Path(out), resume, layout, teacher)
 
 
 def _train(
     config: Config,
     out: Path,
     resume: Path | str | None,
-    pretrained: Path | str | None,
     layout: Layout,
     teacher: Path | str | None,
 ) -> Path:
@@ -109,7 +110,7 @@ def _train(
     tell_idle_edges(config, dataset, fabric.global_rank == 0)
     workers = settle_workers(config, fabric, dataset.in_memory, resume)
     config = with_workers(config, workers)
-    run = start_run(config, fabric, dataset.voxel_size, out, pretrained, layout)
+    run = start_run(config, fabric, dataset.voxel_size, out, layout, resuming=resume is not None)
     run = replace(run, grey_values=dataset.grey_values, stamps=stamps_of(config))
     step = restore(run, Path(resume)) if resume else Step()
     sharing = settings.devices if settings.strategy == "dp" else 1

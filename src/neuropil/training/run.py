@@ -125,10 +125,11 @@ def start_run(
     fabric: Fabric,
     voxel_size: VoxelSize | None,
     folder: Path,
-    pretrained: Path | str | None,
     layout: Layout = PLAIN,
+    *,
+    resuming: bool = False,
 ) -> Run:
-    """Build a new (or pretrained) network, its average and its optimizer.
+    """Build a network, its average and its optimizer; a resumed one gets its weights from :func:`restore`.
 
     Raises:
         NeuropilError: a patch that the network shrinks too far; weights of another network; a norm that needs GPUs; a
@@ -141,8 +142,8 @@ def start_run(
         expect_memory(config.training.batch * bytes_each, "a batch", "make training.batch or training.patch smaller")
     torch.manual_seed(config.training.seed)
     bare: nn.Module = build_network(config.model)
-    if pretrained:
-        start_from(bare, config, pretrained, loud=fabric.global_rank == 0)
+    if config.training.pretrained and not resuming:
+        start_from(bare, config, config.training.pretrained, loud=fabric.global_rank == 0)
     bare = bare.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     bare = prepare_norms(bare, config, fabric)
     network, optimizer = fabric.setup(bare, make_optimizer(bare, config, fabric.device.type))
