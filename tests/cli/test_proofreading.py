@@ -125,7 +125,10 @@ def test_simulation_as_typed(folder, tmp_path):
     )
     assert "ranked" in said
     assert (tmp_path / "s/simulation.csv").exists()
+    call("proofread", *words, "--simulate", folder / "labels.h5", "-o", tmp_path / "c", "--components")
+    assert (tmp_path / "c/simulation.csv").exists()
     assert "-o DIR" in call("proofread", *words, "--simulate", folder / "labels.h5", code=2)
+    assert "go with --simulate" in call("proofread", *words, "--edits", tmp_path / "log", "--components", code=2)
 
 
 def test_apply_and_segment_give_the_same_edited_segmentation(folder, log, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from neuropil import synthetic
 from neuropil.evaluation import evaluate
+from neuropil.evaluation.components import connected_parts
 from neuropil.evaluation.table import contingency
 from neuropil.proofreading import load_calibration, proofreading_of
 from neuropil.proofreading.calibrating import answered, calibrate
@@ -18,6 +19,7 @@ from neuropil.proofreading.simulation import (
     simulate,
     simulate_into,
     table_of,
+    truth_of,
 )
 from neuropil.targets import affinities_from_labels
 from neuropil.volumes import array_volume
@@ -114,7 +116,7 @@ def test_with_wrong_answers_questions_are_asked_until_settled(case, seed):
 
 def test_files_of_a_simulation(case, tmp_path):
     state, _, labels = case
-    lines = simulate_into(tmp_path / "out", state, array_volume(labels), load_calibration())
+    lines = simulate_into(tmp_path / "out", state, truth_of(state, array_volume(labels)), load_calibration())
     rows = list(csv.DictReader((tmp_path / "out/simulation.csv").open()))
     assert list(rows[0]) == [
         "order",
@@ -131,3 +133,19 @@ def test_files_of_a_simulation(case, tmp_path):
     assert float(rows[9]["hours"]) == pytest.approx(int(rows[9]["decisions"]) * 8 / 3600, abs=1e-6)
     assert (tmp_path / "out/simulation.png").stat().st_size > 1000
     assert lines[0].startswith("order")
+
+
+def test_components_do_not_ask_for_what_is_connected_only_outside(case):
+    """All labels are one object in many parts, which the labels join and their connected components do not."""
+    state, _, labels = case
+    apart = labels.copy()
+    for axis in range(3):  # no two objects touch
+        along, free = np.moveaxis(labels, axis, 0), np.moveaxis(apart, axis, 0)
+        free[1:][along[1:] != along[:-1]] = 0
+    one, parts = array_volume((apart > 0).astype(np.uint8)), array_volume(connected_parts(apart))
+    found = state.candidates()
+    joined, kept, known = (
+        truth_of(state, volume, components).answers(state, found).tolist()
+        for volume, components in ((one, False), (one, True), (parts, False))
+    )
+    assert kept == known != joined

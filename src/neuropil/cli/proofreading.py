@@ -155,6 +155,10 @@ def proofread(
         ),
     ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulation.")] = 0,
+    components: Annotated[
+        bool,
+        typer.Option("--components", help="Simulate: parts of a label that are connected only outside are not one."),
+    ] = False,
     calibration: CalibrationOption = None,
     offsets: OffsetsOption = None,
     host: Annotated[str, typer.Option(help="Where to listen; by default only this machine can connect.")] = "127.0.0.1",
@@ -162,7 +166,7 @@ def proofread(
 ) -> None:
     """Answer ranked questions, in the browser or by labels."""
     from neuropil.proofreading import load_calibration, open_proofreading
-    from neuropil.proofreading.simulation import simulate_into
+    from neuropil.proofreading.simulation import simulate_into, truth_of
     from neuropil.volumes import open_volume, require_labels
     from neuropil.volumes.tissue import as_segmented
 
@@ -170,8 +174,8 @@ def proofread(
         raise NeuropilError("expected either --edits LOG or --simulate LABELS -o DIR")
     if simulate is not None and out is None:
         raise NeuropilError("--simulate needs a folder for its results: -o DIR")
-    if edits is not None and (out is not None or seed):
-        raise NeuropilError("-o and --seed go with --simulate, not with --edits")
+    if edits is not None and (out is not None or seed or components):
+        raise NeuropilError("-o, --seed and --components go with --simulate, not with --edits")
     with ExitStack() as stack:
         segments = stack.enter_context(open_volume(segmentation))
         volume = as_segmented(stack.enter_context(open_affinities(affinities, offsets)), segments)
@@ -181,7 +185,8 @@ def proofread(
             raise NeuropilError(f"expected an image that covers {state.fragments.box}, got {shown.box} in {image}")
         chosen = load_calibration(calibration)
         if simulate is not None and out is not None:
-            truth = require_labels(stack.enter_context(open_volume(simulate)))
+            labels = require_labels(stack.enter_context(open_volume(simulate)))
+            truth = truth_of(state, labels, components)
             lines = simulate_into(out, state, truth, chosen, wrong=wrong / 100, seed=seed)
             typer.echo("\n".join(lines))
             typer.echo(f"wrote {out}/simulation.csv and simulation.png")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neuropil.evaluation.components import connected_parts
 from neuropil.evaluation.placing import common_box
 from neuropil.evaluation.scores import scores_of
 from neuropil.evaluation.table import Contingency, contingency, from_pairs
@@ -273,17 +274,31 @@ GOAL = 0.8
 """Share of the possible gain in VI whose number of decisions the table has."""
 
 
+def truth_of(state: Proofreading, labels: Volume, components: bool = False) -> Truth:
+    """The answers that labels give to questions about a segmentation.
+
+    Args:
+        state: the segmentation.
+        labels: they cover its box.
+        components: the connected components of the labels in the box count as objects, as in ``evaluate --components``:
+            nobody can see there that two parts are one which are connected only outside.
+
+    Raises:
+        NeuropilError: labels that do not cover the segmentation.
+    """
+    box = common_box(labels, state.fragments, state.fragments.box)
+    ids = connected_parts(labels.read(box)) if components else labels.read(box)
+    return Truth(state.cut.tree.nodes(state.fragments.read()), ids, state.cut.tree.fragments)
+
+
 def simulate_into(
-    folder: Path, state: Proofreading, labels: Volume, calibration: Calibration, *, wrong: float = 0.0, seed: int = 0
+    folder: Path, state: Proofreading, truth: Truth, calibration: Calibration, *, wrong: float = 0.0, seed: int = 0
 ) -> list[str]:
     """Simulate all orders and write ``simulation.csv`` and ``simulation.png``; returns the lines to print.
 
     Raises:
-        NeuropilError: labels that do not cover the segmentation, or a folder that cannot be written.
+        NeuropilError: a folder that cannot be written.
     """
-    box = common_box(labels, state.fragments, state.fragments.box)
-    nodes = state.cut.tree.nodes(state.fragments.read())
-    truth = Truth(nodes, labels.read(box), state.cut.tree.fragments)
     prepare(folder / "simulation.csv")
     found = state.candidates()
     answers = truth.answers(state, found)
