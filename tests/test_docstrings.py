@@ -5,8 +5,10 @@ import importlib
 import pkgutil
 
 import pytest
+import torch
 
 import neuropil
+from neuropil.models.precision import no_int8
 
 NAMES = sorted(
     module.name
@@ -25,5 +27,7 @@ def test_examples(name, tmp_path, monkeypatch):
         if (error.name or "").split(".")[0] in OPTIONAL:
             pytest.skip(f"{error.name} is not installed")
         raise
+    if name == "neuropil.models.eight_bits" and (why := no_int8(torch.device("cpu"), True)):
+        pytest.skip(why)
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert result.failed == 0, f"{result.failed} of {result.attempted} examples in {name} fail; see above"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from neuropil import _native
 from neuropil.models.convolution import Convolution
+from neuropil.models.folding import in_bfloat16
 from neuropil.models.unet import ResidualUNet, Squeeze
 
 _ONES = [1, 1, 1]
@@ -89,8 +90,6 @@ def in_eight_bits(network: nn.Module) -> nn.Module:
     >>> bool((in_eight_bits(network)(image) - network(image)).abs().max() < 0.1)
     True
     """
-    from neuropil.models.folding import in_bfloat16
-
     copied = copy.deepcopy(network)
     for part in copied.modules():
         for name, child in list(part.named_children()):
