@@ -106,8 +106,7 @@ void scan_faces(const AnyFaces& faces, const Label* labels, const std::array<int
         const uint32_t at = recent(std::min(low, high), std::max(low, high), table);
         const uint16_t code = faces.at(axis, voxel);
         const Index key = Index(3 * (voxel - whole[axis]) + axis);
-        score.add_face(table.edges()[at].stats, code, value[code], key);
-        score.record(at, code);
+        score.add_face(table.edges()[at].stats, at, code, value[code], key);
     };
     each_boundary_face(faces.shape, labels, stride, first, box, run, see);
 }
@@ -148,7 +147,7 @@ struct Summary {
 
     explicit Summary(int = 0, int = 0) {}
 
-    static void add_face(Stats& stats, uint16_t code, uint32_t value, Index key) {
+    static void add_face(Stats& stats, uint32_t, uint16_t code, uint32_t value, Index key) {
         pool(stats, {value, 1, key, code, code});
     }
     static void pool(Stats& into, const Stats& other) {
@@ -158,7 +157,6 @@ struct Summary {
         into.max = std::max(into.max, other.max);
         into.min = std::min(into.min, other.min);
     }
-    static void record(Index, uint16_t) {}
     template <class Edges>
     static void finish(Edges&) {}
     static Stats adopt(const Summary&, const Stats& stats) { return stats; }

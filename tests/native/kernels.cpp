@@ -11,6 +11,7 @@
 #include "merge_blocks.hpp"
 #include "min_size.hpp"
 #include "mutex_watershed.hpp"
+#include "quantiles.hpp"
 #include "segments.hpp"
 #include "signed_graph.hpp"
 #include "signed_part.hpp"
@@ -354,6 +355,9 @@ int main(int count, char** arguments) {
         check_tree(volume, labels, Extreme<uint32_t, true>(), "max");
         check_tree(volume, labels, Extreme<uint32_t, false>(), "min");
         check_tree(volume, labels, Quantile<uint32_t>(random(0, 100), 8), "quantile");
+        check_tree(volume, labels, Quantile<uint32_t>(random(0, 100), 16), "quantile of 16 bits");
+        quantiles::check(8);
+        quantiles::check(16);
         check_halves(volume, labels);
         check_region_graph(volume, labels);
         check_fill(volume, labels);
