@@ -306,15 +306,20 @@ def count_labels(labels: npt.NDArray[Any], names: int, threads: int | None = Non
     return np.asarray(_native.count_labels(_flat(labels), names, thread_count(threads)))
 
 
-def relabelled(labels: npt.NDArray[Any], lut: npt.NDArray[Any], threads: int | None = None) -> npt.NDArray[Any]:
+def relabelled(
+    labels: npt.NDArray[Any], lut: npt.NDArray[Any], threads: int | None = None, *, overwrite: bool = False
+) -> npt.NDArray[Any]:
     """``lut[labels]`` on several threads: of lut's dtype and labels' shape. Every label must be below ``len(lut)``.
+
+    With ``overwrite`` the result takes the place of the labels where their dtype allows it.
 
     >>> relabelled(np.array([[2, 0]], np.uint32), np.array([0, 5, 7], np.uint32)).tolist()
     [[7, 0]]
     """
     if labels.dtype not in (np.uint32, np.uint64) or lut.dtype not in (np.uint32, np.uint64):
         return np.asarray(lut[labels])
-    out = np.empty(labels.shape, lut.dtype)
+    in_place = overwrite and labels.dtype == lut.dtype and labels.flags.c_contiguous and labels.flags.writeable
+    out = labels if in_place else np.empty(labels.shape, lut.dtype)
     _native.relabel(_flat(labels), np.ascontiguousarray(lut), out.reshape(-1), thread_count(threads))
     return out
 

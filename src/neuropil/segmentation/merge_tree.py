@@ -276,6 +276,7 @@ def segment_fragments(
     offsets: str | Sequence[Sequence[int]] | None = None,
     encoding: Encoding | None = None,
     threads: int | None = None,
+    overwrite: bool = False,
 ) -> npt.NDArray[Any]:
     """The segmentation at one threshold, the same as ``agglomerate(…).segment(…)`` but faster.
 
@@ -284,6 +285,7 @@ def segment_fragments(
     Args:
         affinities, fragments, score, block, offsets, encoding, threads: as for :func:`agglomerate`.
         threshold, min_size: as for :meth:`neuropil.MergeTree.segment`.
+        overwrite: the array of fragments is not needed any more: the result may take its place.
 
     Returns:
         uint32 (uint64 where ids need it) [z, y, x]; ids from 1 in the order of their smallest fragments.
@@ -300,7 +302,7 @@ def segment_fragments(
     chosen = Score.parse(score)
     block, min_size = steps(block, "block"), voxel_count(min_size, "min_size")
     found = _cut_of(affinities, fragments, chosen, block, offsets, encoding, threads, threshold, min_size)
-    return relabelled(*found, threads)
+    return relabelled(*found, threads, overwrite=overwrite)
 
 
 def _cut_of(

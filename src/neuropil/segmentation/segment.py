@@ -175,7 +175,9 @@ def _segments(
         return found
     threshold = settings.threshold if settings.method == "agglomerate" else np.inf
     assert threshold is not None
-    return segment_fragments(codes, found, threshold, settings.score, min_size=min_size, threads=threads)
+    return segment_fragments(
+        codes, found, threshold, settings.score, min_size=min_size, threads=threads, overwrite=True
+    )
 
 
 def _edited(affinities: Volume, codes: Volume, settings: SegmentConfig, log: EditLog) -> NDArray[Any]:
