@@ -125,6 +125,7 @@ def test_isotropic_data_are_turned_like_cubes_and_coarse_where_time_is_short(
     assert config.model.widths == widths
     assert config.segment.min_size == 1000  # of 8 nm
     assert config.augment.cube
+    assert config.model.label_erosion == 0
     assert config.augment.by_section == 0
     assert config.augment.elastic > 0
     check_trainable(config)

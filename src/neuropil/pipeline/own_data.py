@@ -130,7 +130,9 @@ def new_recipe(
     cubic = isotropic and pretrained is None
     patch, axis = (cube_for if cubic else patch_for)(size, (z, y, x), factors)
     if pretrained is None:
-        model = changed(model, {"offsets": offsets_for(size, patch)}, "config new")
+        # Where sections are thin the network can learn the place of a boundary to the voxel.
+        erosion = 0 if isotropic else model.label_erosion
+        model = changed(model, {"offsets": offsets_for(size, patch), "label_erosion": erosion}, "config new")
 
     data = _shared_out(volumes, axis, patch, step_of(factors)[axis] if cubic else None)
     zero = 0 if not masks and any(v.count.far_zeros > FAR for v in volumes) else None
@@ -161,7 +163,7 @@ def new_recipe(
         _zero_line(volumes, zero, bool(masks)),
         _size_line(size, model, patch),
         f"segments of fewer than {config.segment.min_size} voxels join their best neighbour",
-        *(("isotropic: all 48 symmetries in training",) if cubic else ()),
+        *(("isotropic: all 48 symmetries in training, and boundaries where the labels have them",) if cubic else ()),
         *(("isotropic: training deforms sections together, and grey values vary by sample",) if isotropic else ()),
         *(() if pretrained is None else (f"starts from {pretrained}: its network, offsets and grey scale",)),
         _parts_line(data),
