@@ -106,22 +106,24 @@ def test_volumes_of_different_voxel_size_are_refused(tmp_path):
         new_recipe(pairs)
 
 
-def test_a_small_isotropic_box_gets_a_patch_that_is_not_flat(tmp_path):
-    config = new_recipe([write_pair(tmp_path, "a", np.ones((60, 60, 60), np.uint8))]).config
+@pytest.mark.parametrize("minutes", [7, 60])
+@pytest.mark.parametrize(("edge", "stem"), [(60, 1), (64, 2)])
+def test_a_small_isotropic_box_gets_a_patch_that_is_not_flat(tmp_path, edge, stem, minutes):
+    pair = write_pair(tmp_path, "a", np.ones((edge, edge, edge), np.uint8))
+    config = new_recipe([pair], minutes=minutes).config
     assert config.training.patch == (32, 32, 32)
+    assert config.model.stem == (stem, stem, stem)
     check_volumes(config)
 
 
 @pytest.mark.parametrize(
-    ("minutes", "stem", "widths", "patch", "step"),
-    [(7, (2, 2, 2), (16, 48, 96, 128), 80, 16), (240, (1, 1, 1), (16, 24, 32, 48), 72, 8)],
+    ("minutes", "widths"),
+    [(7, (16, 48, 96, 128)), (240, (32, 64, 72, 72))],
 )
-def test_isotropic_data_are_turned_like_cubes_and_coarse_where_time_is_short(
-    tmp_path, minutes, stem, widths, patch, step
-):
+def test_isotropic_data_are_turned_like_cubes_and_coarse(tmp_path, minutes, widths):
     pair = write_pair(tmp_path, "a", np.ones((100, 160, 160), np.uint8))
     config = new_recipe([pair], minutes=minutes).config
-    assert (config.model.stem, config.training.patch) == (stem, (patch, patch, patch))
+    assert (config.model.stem, config.training.patch) == ((2, 2, 2), (80, 80, 80))
     assert config.model.widths == widths
     assert config.segment.min_size == 1000  # of 8 nm
     assert config.augment.cube
@@ -131,7 +133,7 @@ def test_isotropic_data_are_turned_like_cubes_and_coarse_where_time_is_short(
     check_trainable(config)
     # What is chosen on may be thinner than a patch, yet whole at the coarsest level.
     shape = open_dataset(config.data.validation, config, seed=0)[0].image_ZYX.shape
-    assert all(n % step == 0 for n in shape)
+    assert all(n % 16 == 0 for n in shape)
 
 
 @pytest.mark.parametrize("far", [True, False])

@@ -38,10 +38,16 @@ from neuropil.volumes.counting import BETWEEN, LabelCount, count_labels, looks_l
 from neuropil.volumes.tissue import open_mask
 
 SHORT = 30.0
-"""Minutes of training up to which isotropic data is learned at half its resolution, where voxels cost an eighth."""
+"""Minutes of training up to which isotropic data gets the narrower network."""
 
 QUICK = (16, 48, 96, 128)
-"""Widths of the network for it: the finest level costs most time, the others cost little and learn much."""
+"""Its widths: the finest level costs most time, the others cost little and learn much."""
+
+PATIENT = (32, 64, 72, 72)
+"""Widths for isotropic data and more time: those of `fib25`."""
+
+THICK = 64
+"""Fewest voxels along each axis of isotropic data that is learned at half its resolution."""
 
 ISOTROPIC = {"by_section": 0.0, "rotate": 45.0, "scale": 0.2, "elastic": 3.0}
 """Augmentation of isotropic data, which is not made of sections; and all 48 symmetries, where the patch is a cube."""
@@ -125,7 +131,7 @@ def new_recipe(
     volumes = [_look(names, box) for names in given]
     size = voxel_size or _common_size(volumes)
     z, y, x = (min(v.count.box.shape[axis] for v in volumes) for axis in range(3))
-    model, optimizer, intensity = _beginning(pretrained, size, minutes)
+    model, optimizer, intensity = _beginning(pretrained, size, minutes, min(z, y, x))
     factors, isotropic = (model.stem, *model.downsample), is_isotropic(size)
     cubic = isotropic and pretrained is None
     patch, axis = (cube_for if cubic else patch_for)(size, (z, y, x), factors)
@@ -228,14 +234,15 @@ def _common_size(volumes: Sequence[_Labelled]) -> VoxelSize:
 
 
 def _beginning(
-    pretrained: str | None, size: VoxelSize, minutes: float
+    pretrained: str | None, size: VoxelSize, minutes: float, narrowest: int
 ) -> tuple[ModelConfig, OptimizerConfig, IntensityConfig]:
     """Network, optimizer and grey scale: for this voxel size, or those of a pretrained model with half the rate."""
     if pretrained is None:
         factors = downsampling(size)
         model = ModelConfig(downsample=factors, anisotropic_levels=flat_levels(size, factors))
-        if is_isotropic(size) and minutes <= SHORT:
-            model = changed(model, {"stem": (2, 2, 2), "widths": QUICK, "activation": "relu"}, "config new")
+        if is_isotropic(size) and narrowest >= THICK:  # at half the resolution voxels cost an eighth
+            widths = QUICK if minutes <= SHORT else PATIENT
+            model = changed(model, {"stem": (2, 2, 2), "widths": widths, "activation": "relu"}, "config new")
         return model, OptimizerConfig(name="muon"), IntensityConfig()
     from neuropil.models.checkpoint import read_checkpoint
 
