@@ -1,7 +1,7 @@
 """What test-time symmetries are worth: scores on held-out sections against the threshold, by the number of views.
 
     python benchmarks/symmetries.py CHECKPOINT IMAGE LABELS --box 80:100,:,: --min-size 400 [--views 1,4,8,16]
-                                    [--mode mean|min] [--precision bf16|fp32] [--out FILE.json]
+                                    [--mode mean|min] [--precision int8|bf16|fp32] [--out FILE.json]
 
 Each view is computed once: the views of 1, 4 and 8 are the first of 16. The box is segmented by mean affinity at every
 threshold of ``--thresholds FROM:TO:STEP`` with the minimum size, and scored. For each number of views follow the curve
@@ -15,7 +15,7 @@ import argparse
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +77,7 @@ class Counting(Engine):
 
 def predict_counts(request: Request, counts: tuple[int, ...]) -> dict[int, Volume]:
     """Affinities of the box by the number of views, stored as ``predict`` stores them."""
-    bf16 = request.computes == "bf16"
-    plain = request.engines(bf16)[0]
+    plain = request.engines(request.computes)[0]
     engine = Counting(
         plain.network, plain.offsets, request.keep * len(counts), mode=request.settings.tta_mode,
         device=plain.device, bf16=plain.bf16, counts=counts,
@@ -141,7 +140,7 @@ def main() -> None:
     parser.add_argument("--box", default=":,:,:")
     parser.add_argument("--views", default="1,4,8,16")
     parser.add_argument("--mode", choices=("mean", "min"), default="mean")
-    parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
+    parser.add_argument("--precision", choices=("auto", "int8", "bf16", "fp32"), default="auto")
     parser.add_argument("--min-size", type=int, default=0)
     parser.add_argument("--thresholds", default="0.05:0.5:0.025")
     parser.add_argument("--device", default="auto")
@@ -151,11 +150,11 @@ def main() -> None:
         print("give a checkpoint, an image and labels that it was not trained on")
         return
     model = load_model(given.checkpoint)
-    training = model.config.training.model_copy(update={"precision": given.precision})
-    model = replace(model, config=model.config.model_copy(update={"training": training}))
     image, labels = open_volume(given.image), open_volume(given.labels)
     counts = tuple(sorted(int(n) for n in given.views.split(",")))
-    how = changed(model.config.predict, {"tta": max(counts), "tta_mode": given.mode}, "benchmark")
+    how = changed(
+        model.config.predict, {"tta": max(counts), "tta_mode": given.mode, "precision": given.precision}, "benchmark"
+    )
     request = make_request(model, image, how, box=Box.parse(given.box, image.box), device=given.device)
     begin = time.perf_counter()
     found = predict_counts(request, counts)

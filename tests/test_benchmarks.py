@@ -15,6 +15,7 @@ from neuropil.config import PredictConfig
 from neuropil.inference import predict_volume
 from neuropil.models import build_network
 from neuropil.models.checkpoint import save_checkpoint
+from neuropil.models.precision import processor_here
 from neuropil.segmentation import segment
 from reference.hostile import CASES
 
@@ -71,7 +72,10 @@ def test_the_curve_is_measured_in_evaluations(tmp_path, benchmark):
     assert result["curve"]["merges"] > 100
 
 
-def test_symmetries_are_scored_as_predict_and_segment_would(data, tmp_path, benchmark):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_symmetries_are_scored_as_predict_and_segment_would(data, tmp_path, benchmark, precision):
+    if precision == "bf16" and not processor_here().has_bf16:
+        pytest.skip("no bfloat16 on this processor")
     config = Config.from_dict(
         {"model": {"widths": [2, 3], "downsample": [[1, 2, 2]]}, "training": {"precision": "fp32"}}
     )
@@ -79,16 +83,16 @@ def test_symmetries_are_scored_as_predict_and_segment_would(data, tmp_path, benc
     weights = build_network(config.model).state_dict()
     save_checkpoint(checkpoint, {"config": config.to_dict(), "weights": weights, "info": {}})
     stack = [checkpoint, *(data / "snemi3d" / name for name in ("image.h5", "labels_z000-099.h5"))]
-    given = ["--box", "60:64,:,:", "--thresholds", "0.2:0.6:0.2", "--precision", "fp32", "--min-size", 5]
+    given = ["--box", "60:64,:,:", "--thresholds", "0.2:0.6:0.2", "--precision", precision, "--min-size", 5]
     said = benchmark("symmetries.py", *stack, *given, "--views", "1,4", "--out", out)
-    assert "4 views, mean, fp32: VI within" in said
+    assert f"4 views, mean, {precision}: VI within" in said
     curves = json.loads(out.read_text())
     assert list(curves) == ["1", "4"]
     assert list(curves["4"]) == ["0.2", "0.4", "0.6"]
     # What one pass over all views says of four is what `predict` and `segment` say with four.
     box = Box.parse("60:64,:,:", open_volume(stack[1]).box)
     for tta in (1, 4):
-        predict_volume(stack[0], stack[1], tmp_path / "a.zarr", PredictConfig(tta=tta), box=box)
+        predict_volume(stack[0], stack[1], tmp_path / "a.zarr", PredictConfig(tta=tta, precision=precision), box=box)
         found = segment(open_volume(tmp_path / "a.zarr"), threshold=0.4, min_size=5)
         scores = evaluate(found, open_volume(stack[2]).read(box))
         assert curves[str(tta)]["0.4"]["voi_split"] == scores.voi_split

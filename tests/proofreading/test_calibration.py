@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from neuropil.errors import NeuropilError
+from neuropil.models.released import released_models
 from neuropil.proofreading.calibration import (
     FEATURES,
+    OF_MODELS,
     Calibration,
     Causes,
     Regression,
@@ -62,3 +64,13 @@ def test_area_under_curve_against_all_pairs():
     p, wrong = chance.integers(0, 5, 60) / 5, chance.random(60) < 0.4
     pairs = [(a > b) + (a == b) / 2 for a in p[wrong] for b in p[~wrong]]
     assert area_under_curve(p, wrong) == pytest.approx(np.mean(pairs))
+
+
+def test_a_model_has_its_own_calibration_if_one_is_stored_for_it(tmp_path):
+    general = load_calibration()
+    assert load_calibration(model="snemi3d") == load_calibration(model="of somebody") == general
+    own = load_calibration(model="fib25")
+    assert own != general
+    own.save(tmp_path / "mine.json")
+    assert load_calibration(tmp_path / "mine.json", model="snemi3d") == own
+    assert OF_MODELS.keys() <= set(released_models())

@@ -70,6 +70,7 @@ def rank(
     from neuropil.proofreading import load_calibration, open_proofreading
     from neuropil.proofreading.calibrating import calibrate_on
     from neuropil.proofreading.sources import open_by_blocks
+    from neuropil.segmentation import model_name
     from neuropil.volumes import open_volume, require_labels
     from neuropil.volumes.tissue import as_segmented
 
@@ -82,7 +83,7 @@ def rank(
     with ExitStack() as stack:
         segments = stack.enter_context(open_volume(segmentation))
         volume = as_segmented(stack.enter_context(open_affinities(affinities, offsets)), segments)
-        chosen = load_calibration(calibration)
+        chosen = load_calibration(calibration, model_name(volume))
         if calibrate is not None:
             known = stack.enter_context(open_affinities(calibrate[0], offsets))
             truth = require_labels(stack.enter_context(open_volume(calibrate[1])))
@@ -167,6 +168,7 @@ def proofread(
     """Answer ranked questions, in the browser or by labels."""
     from neuropil.proofreading import load_calibration, open_proofreading
     from neuropil.proofreading.simulation import simulate_into, truth_of
+    from neuropil.segmentation import model_name
     from neuropil.volumes import open_volume, require_labels
     from neuropil.volumes.tissue import as_segmented
 
@@ -183,7 +185,7 @@ def proofread(
         state, settings = open_proofreading(volume, segments, typer.echo)
         if not shown.box.contains(state.fragments.box):
             raise NeuropilError(f"expected an image that covers {state.fragments.box}, got {shown.box} in {image}")
-        chosen = load_calibration(calibration)
+        chosen = load_calibration(calibration, model_name(volume))
         if simulate is not None and out is not None:
             labels = require_labels(stack.enter_context(open_volume(simulate)))
             truth = truth_of(state, labels, components)
@@ -325,6 +327,7 @@ def _source(
     """Open a segmentation and, with affinities, compute its fragments and load a calibration."""
     from neuropil.proofreading import load_calibration, open_proofreading
     from neuropil.proofreading.sources import ExportInput
+    from neuropil.segmentation import model_name
     from neuropil.volumes import open_volume
     from neuropil.volumes.counting import refuse_image
     from neuropil.volumes.tissue import as_segmented
@@ -336,4 +339,4 @@ def _source(
         return ExportInput(volume)
     known = as_segmented(stack.enter_context(open_affinities(affinities, offsets)), volume)
     state, _ = open_proofreading(known, volume, typer.echo)
-    return ExportInput(volume, state, load_calibration(calibration))
+    return ExportInput(volume, state, load_calibration(calibration, model_name(known)))

@@ -18,6 +18,8 @@ from neuropil.volumes.marks import KEY, MADE_BY
 
 SHIPPED = Path(__file__).parent / "calibration.json"
 """Fitted on the labelled volumes that it names; used if no other is given."""
+OF_MODELS = {"fib25": SHIPPED.with_name("calibration_fib25.json")}
+"""Calibrations of models of the package whose affinities mean something else."""
 
 FEATURES = ("mean", "lead", "likely", "strong", "contact", "small", "large", "outer_small", "outer_large")
 """Features of each question."""
@@ -186,13 +188,19 @@ class Calibration:
             ) from None
 
 
-def load_calibration(path: Path | None = None) -> Calibration:
+def load_calibration(path: Path | None = None, model: str | None = None) -> Calibration:
     """Load a calibration from a file, or the one that comes with the package.
+
+    Args:
+        path: a file of :meth:`Calibration.save`; None: one of the package.
+        model: name of the model that predicted the affinities, which may have a calibration of its own.
 
     >>> load_calibration().join.contact.questions > 0
     True
+    >>> load_calibration(model="fib25") == load_calibration()
+    False
     """
-    return Calibration.load(path or SHIPPED)
+    return Calibration.load(path or OF_MODELS.get(model or "", SHIPPED))
 
 
 def _causes(values: dict[str, Any]) -> Causes:
