@@ -23,7 +23,7 @@ def name(path):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tissue")
-    image, labels = synthetic.neuropil((12, 64, 64), seed=0)
+    image, labels = synthetic.neuropil((18, 64, 64), seed=0)
     write_volume(folder / "image.h5", image)
     write_volume(folder / "labels.h5", labels)
     return folder
@@ -33,9 +33,9 @@ def small(config, data):
     """The recipe on a small volume, for one step; its network, targets, losses and augmentation are what they are."""
     values = config.to_dict()
     pair = {"image": f"{data}/image.h5", "labels": f"{data}/labels.h5"}
-    box = "0:12,:,:" if config.augment.cube else "9:12,:,:"
+    box = "0:18,:,:" if config.augment.cube else "9:12,:,:"
     values["data"] |= {"train": [pair], "validation": [pair | {"box": box}], "test": None}
-    patch = [12, 12, 12] if config.augment.cube else [min(3, values["training"]["patch"][0]), 32, 32]
+    patch = [18, 18, 18] if config.augment.cube else [min(3, values["training"]["patch"][0]), 32, 32]
     little = {"patch": patch, "batch": 1, "iterations": 1, "precision": "fp32", "segment_validation": None}
     values["training"] |= little | {"device": "cpu", "devices": 1, "strategy": "auto", "workers": 0}
     values["predict"] |= {"tile": None, "overlap": None}
