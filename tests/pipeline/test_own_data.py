@@ -110,7 +110,9 @@ def test_volumes_of_different_voxel_size_are_refused(tmp_path):
 @pytest.mark.parametrize(("edge", "stem"), [(60, 1), (64, 2)])
 def test_a_small_isotropic_box_gets_a_patch_that_is_not_flat(tmp_path, edge, stem, minutes):
     pair = write_pair(tmp_path, "a", np.ones((edge, edge, edge), np.uint8))
-    config = new_recipe([pair], minutes=minutes).config
+    recipe = new_recipe([pair], minutes=minutes)
+    config = recipe.config
+    assert any("half the resolution" in line for line in recipe.reasons) == (stem == 2)
     assert config.training.patch == (32, 32, 32)
     assert config.model.stem == (stem, stem, stem)
     check_volumes(config)
