@@ -1,13 +1,13 @@
 """Probabilities: fitted, stored, judged."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from neuropil.errors import NeuropilError
-from neuropil.models.released import released_models
 from neuropil.proofreading.calibration import (
     FEATURES,
-    OF_MODELS,
     Calibration,
     Causes,
     Regression,
@@ -66,11 +66,7 @@ def test_area_under_curve_against_all_pairs():
     assert area_under_curve(p, wrong) == pytest.approx(np.mean(pairs))
 
 
-def test_a_model_has_its_own_calibration_if_one_is_stored_for_it(tmp_path):
-    general = load_calibration()
-    assert load_calibration(model="snemi3d") == load_calibration(model="of somebody") == general
-    own = load_calibration(model="fib25")
-    assert own != general
-    own.save(tmp_path / "mine.json")
-    assert load_calibration(tmp_path / "mine.json", model="snemi3d") == own
-    assert OF_MODELS.keys() <= set(released_models())
+def test_a_calibration_of_your_own_takes_the_place_of_the_packages(tmp_path):
+    shipped = load_calibration()
+    replace(shipped, made_from="mine").save(tmp_path / "mine.json")
+    assert load_calibration(tmp_path / "mine.json") == replace(shipped, made_from="mine") != shipped

@@ -34,6 +34,16 @@ def faces(segmentation):
             yield tuple(sorted((int(low[tuple(at)]), int(high[tuple(at)])))), axis, tuple(upper)
 
 
+def directions(found, i, small, large):
+    """Angle and distances at the contact of a question from the voxels of its two sides, in nm."""
+    nm = np.array((30, 6, 6))
+    at = np.array(np.unravel_index(int(found.key[i]) // 3, small.shape)) * nm
+    to, on = at - np.argwhere(small).mean(0) * nm, np.argwhere(large).mean(0) * nm - at
+    cosine = to @ on / (np.linalg.norm(to) * np.linalg.norm(on))
+    roots = [np.cbrt(side.sum() * nm.prod()) for side in (small, large)]
+    return pytest.approx([cosine, np.linalg.norm(to) / roots[0], np.linalg.norm(on) / roots[1]])
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_join_questions_are_the_contacts_of_large_segments(seed):
     affinities = noise(seed)
@@ -59,6 +69,9 @@ def test_join_questions_are_the_contacts_of_large_segments(seed):
         assert found.strong[i] == (np.array(wanted[pair]) > STRONG).sum()
         small, large = pair if sizes[pair[0]] <= sizes[pair[1]] else pair[::-1]
         assert (found.outer_small[i], found.outer_large[i]) == (outer[small], outer[large])
+        assert [found.straight[i], found.reach_small[i], found.reach_large[i]] == directions(
+            found, i, segmentation == small, segmentation == large
+        )
         assert found.best[i] == pytest.approx(max(m for p, m in mean.items() if small in p), abs=1e-3)
         assert (found.side_a[i], found.side_b[i]) == tuple(sizes[list(pair)])
         points = state.points(int(found.key[i]))
@@ -92,17 +105,34 @@ def test_separate_questions_are_the_merges_of_large_pieces(seed):
     tree, found = state.cut.tree, state.candidates()
     found = found.take(np.flatnonzero(~found.join))
     members = {f: [f] for f in range(1, tree.fragments + 1)}
-    nodes, wanted, outer = state.fragments.read(), [], []
+    nodes, wanted, outer, sides_of = state.fragments.read(), [], [], []
     for i, (a, b) in enumerate(zip(tree.a.tolist(), tree.b.tolist(), strict=True)):
         sides = [int(state.cut.sizes[members[n]].sum()) for n in (a, b)]
         if tree.score[i] >= THRESHOLD and min(sides) >= 20:
             wanted.append((i, *sides))
             masks = [np.isin(nodes, members[n]) for n in ((a, b) if sides[0] <= sides[1] else (b, a))]
+            sides_of.append(masks)
             outer.append([sum(m.take(at, axis).any() for axis in range(3) for at in (0, -1)) for m in masks])
         members[a] += members.pop(b)
     assert list(zip(found.merge.tolist(), found.side_a.tolist(), found.side_b.tolist(), strict=True)) == wanted
     assert np.stack([found.outer_small, found.outer_large], axis=1).tolist() == outer
+    for i, masks in enumerate(sides_of):
+        assert [found.straight[i], found.reach_small[i], found.reach_large[i]] == directions(found, i, *masks)
     assert found.mean == pytest.approx(tree.score[[i for i, *_ in wanted]], abs=1e-3)
+
+
+def test_a_tube_cut_across_goes_straight_on_and_tubes_side_by_side_do_not():
+    """Two halves of one tube touch at an end; two whole tubes touch along their sides."""
+    fragments = np.zeros((3, 12, 80), int)
+    fragments[:, :6, :40], fragments[:, :6, 40:], fragments[:, 6:] = 1, 2, 3
+    affinities = np.where(np.diff(fragments, axis=0, prepend=0) == 0, 0.9, 0.4)[None].repeat(3, 0)
+    for axis in (1, 2):
+        affinities[axis] = np.where(np.diff(fragments, axis=axis, prepend=0) == 0, 0.9, 0.4)
+    state = proofreading_of(affinities, settings=SegmentConfig(threshold=0.7))
+    state.smallest = 10
+    found = state.candidates()
+    assert found.straight[(found.id_a == 1) & (found.id_b == 2)] > 0.95
+    assert (found.straight[found.id_b == 3] < 0.7).all()
 
 
 def test_a_decided_question_is_not_asked_again():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import neuropil
 from neuropil import NeuropilError
 from neuropil.segmentation import MergeTree, agglomerate_graph
+from neuropil.segmentation.graph import coordinate_sums
 from neuropil.segmentation.scores import fixed_point
 from neuropil.volumes import LINEAR8, LOGIT8, LOGIT16
 from reference.affinity_cases import cases_with_fragments
@@ -81,3 +82,19 @@ def test_saved_with_histograms_and_ids_it_still_gives_the_tree(tmp_path):
 def test_bad_fragments_are_refused(fragments):
     with pytest.raises(NeuropilError, match="fragments"):
         neuropil.region_graph(np.zeros((3, 2, 2, 2)), fragments)
+
+
+@given(
+    st.tuples(st.integers(0, 9), *[st.integers(1, 9)] * 2), st.integers(1, 5), st.tuples(*[st.integers(0, 99)] * 3),
+    st.integers(0, 2**32),
+)  # fmt: skip
+def test_sums_of_coordinates(shape, count, start, seed):
+    labels = np.random.default_rng(seed).integers(0, count, shape)
+    slow = [(np.argwhere(labels == n) + start).sum(0) for n in range(count)]
+    assert coordinate_sums(labels, count, start).T.tolist() == np.reshape(slow, (count, 3)).tolist()
+
+
+def test_sums_of_coordinates_of_many_sections():
+    labels = np.random.default_rng(0).integers(0, 4, (5, 1200, 1200), np.uint8)
+    z, y, x = (np.bincount(labels.ravel(), weights=c.ravel()) for c in np.indices(labels.shape))
+    assert coordinate_sums(labels, 4, (0, 0, 0)).tolist() == np.stack([z, y, x]).astype(int).tolist()

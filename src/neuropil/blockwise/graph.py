@@ -4,7 +4,7 @@
 step    for each               does
 ======= ====================== ====================================================================================
 merge   see ``segment``        all merges, stored by name
-parts   smallest block         voxels, segment, and faces of the volume of each fragment, or of its part in the block
+parts   smallest block         voxels, their place, segment, and faces of the volume of each fragment, or of its part
 numbers smallest block         the fragment of each part; made by one process for all blocks, with the merge tree
 graph   smallest block         the edges between fragments
 ======= ====================== ====================================================================================
@@ -36,7 +36,7 @@ from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
 from neuropil.progress import ProgressCallback
 from neuropil.segmentation.edited_cut import other_fragments
-from neuropil.segmentation.graph import faces_above
+from neuropil.segmentation.graph import coordinate_sums, faces_above
 from neuropil.segmentation.merge_tree import MergeTree
 from neuropil.segmentation.scores import fixed_point
 from neuropil.volumes import Volume, in_memory, open_volume
@@ -55,6 +55,7 @@ class GraphOfBlocks:
         sizes: voxels of each fragment, int64 ``[fragments + 1]``.
         lut: segment of each fragment, uint64 ``[fragments + 1]``.
         outer: which of the six faces of the volume each fragment touches, bool ``[6, fragments + 1]``.
+        centres: sum of the coordinates z, y, x of each fragment's voxels, int64 ``[3, fragments + 1]``.
         scale: fixed-point value of the affinity 1.
     """
 
@@ -63,6 +64,7 @@ class GraphOfBlocks:
     sizes: npt.NDArray[np.int64]
     lut: npt.NDArray[np.uint64]
     outer: npt.NDArray[np.bool_]
+    centres: npt.NDArray[np.int64]
 
     @property
     def scale(self) -> float:
@@ -126,7 +128,8 @@ def graph_blocks(
 
 
 def count_parts(job: SegmentJob, leaf: Node) -> dict[str, Any]:
-    """The step ``parts``: voxels, segment, and faces of the volume (one bit each) of fragments in a smallest block."""
+    """The step ``parts``: voxels, sums of their coordinates, segment, and faces of the volume (one bit each) of the
+    fragments in a smallest block."""
     labels, name = load_arrays(job.file("merge", leaf), "labels", "name")
     box = job.tree.box(leaf)
     placed = box.shift(job.volume.metadata.start)
@@ -143,7 +146,8 @@ def count_parts(job: SegmentJob, leaf: Node) -> dict[str, Any]:
         if box.stop[axis] == job.shape[axis] if upper else box.start[axis] == 0:
             outer[np.unique(labels.take(-1 if upper else 0, axis))] |= np.uint8(1 << side)
     size = np.bincount(labels.reshape(-1), minlength=len(lut))
-    return {"size": size[1:], "segment": lut[1:], "outer": outer[1:]}
+    centres = coordinate_sums(labels, len(lut), box.start)
+    return {"size": size[1:], "segment": lut[1:], "outer": outer[1:], "centres": centres[:, 1:]}
 
 
 def number_fragments(job: SegmentJob) -> GraphOfBlocks:
@@ -175,18 +179,21 @@ def number_fragments(job: SegmentJob) -> GraphOfBlocks:
 
 def _of_fragments(
     job: SegmentJob, leaves: Sequence[Node], numbers: Sequence[npt.NDArray[np.int64]], count: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
-    """Voxels, segment, and faces of the volume of each fragment, from those of its parts."""
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Voxels, segment, faces of the volume, and sums of coordinates of each fragment, from those of its parts."""
     sizes, lut = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.uint64)
     touched, known = np.zeros(count + 1, np.uint8), np.zeros(count + 1, np.bool_)
+    centres = np.zeros((3, count + 1), np.int64)
     for leaf, number in zip(leaves, numbers, strict=True):
-        size, segment, outer = load_arrays(job.file("parts", leaf), "size", "segment", "outer")
+        size, segment, outer, centre = load_arrays(job.file("parts", leaf), "size", "segment", "outer", "centres")
         np.add.at(sizes, number, size)
+        for total, values in zip(centres, centre, strict=True):
+            np.add.at(total, number, values)
         np.bitwise_or.at(touched, number, outer)
         if (wrong := known[number] & (lut[number] != segment)).any():
             raise other_fragments(job.segments, _voxel(job, leaf, int(np.flatnonzero(wrong)[0])))
         lut[number], known[number] = segment, True
-    return sizes, lut, np.stack([touched >> side & 1 for side in range(OUTER)]) > 0
+    return sizes, lut, np.stack([touched >> side & 1 for side in range(OUTER)]) > 0, centres
 
 
 def _voxel(job: SegmentJob, leaf: Node, part: int) -> list[int]:

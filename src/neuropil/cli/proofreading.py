@@ -67,10 +67,9 @@ def rank(
     """
     from neuropil.blockwise import open_executor
     from neuropil.progress import ProgressDisplay
-    from neuropil.proofreading import load_calibration, open_proofreading
+    from neuropil.proofreading import open_proofreading
     from neuropil.proofreading.calibrating import calibrate_on
     from neuropil.proofreading.sources import open_by_blocks
-    from neuropil.segmentation import model_name
     from neuropil.volumes import open_volume, require_labels
     from neuropil.volumes.tissue import as_segmented
 
@@ -83,7 +82,6 @@ def rank(
     with ExitStack() as stack:
         segments = stack.enter_context(open_volume(segmentation))
         volume = as_segmented(stack.enter_context(open_affinities(affinities, offsets)), segments)
-        chosen = load_calibration(calibration, model_name(volume))
         if calibrate is not None:
             known = stack.enter_context(open_affinities(calibrate[0], offsets))
             truth = require_labels(stack.enter_context(open_volume(calibrate[1])))
@@ -92,6 +90,8 @@ def rank(
             beside = (out or Path("decisions.csv")).with_name("calibration.json")
             chosen.save(beside)
             typer.echo(f"wrote {beside}")
+        else:
+            chosen = _calibration(calibration)
         if by_blocks and out is not None:
             executor = stack.enter_context(open_executor(workers, scheduler))
             progress = stack.enter_context(ProgressDisplay("blocks"))
@@ -106,12 +106,20 @@ def rank(
             _write_quality(summary, report, state, ranking, segments, volume)
 
 
+def _calibration(path: Path | None) -> Calibration:
+    """Load the calibration that is given, or that of the package, and say what it learned from."""
+    from neuropil.proofreading import load_calibration
+
+    chosen = load_calibration(path)
+    typer.echo(f"probabilities learned from {chosen.made_from}")
+    return chosen
+
+
 def _write_list(out: Path | None, state: Segmented, calibration: Calibration) -> Ranking:
     """Rank the questions, and write them if a file is named."""
     from neuropil.proofreading import rank as ranked
     from neuropil.proofreading import write_decisions
 
-    typer.echo(f"probabilities learned from {calibration.made_from}")
     ranking = ranked(state, calibration)
     if out is not None:
         write_decisions(out, state, ranking)
@@ -166,9 +174,8 @@ def proofread(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 0,
 ) -> None:
     """Answer ranked questions, in the browser or by labels."""
-    from neuropil.proofreading import load_calibration, open_proofreading
+    from neuropil.proofreading import open_proofreading
     from neuropil.proofreading.simulation import simulate_into, truth_of
-    from neuropil.segmentation import model_name
     from neuropil.volumes import open_volume, require_labels
     from neuropil.volumes.tissue import as_segmented
 
@@ -185,7 +192,7 @@ def proofread(
         state, settings = open_proofreading(volume, segments, typer.echo)
         if not shown.box.contains(state.fragments.box):
             raise NeuropilError(f"expected an image that covers {state.fragments.box}, got {shown.box} in {image}")
-        chosen = load_calibration(calibration, model_name(volume))
+        chosen = _calibration(calibration)
         if simulate is not None and out is not None:
             labels = require_labels(stack.enter_context(open_volume(simulate)))
             truth = truth_of(state, labels, components)
@@ -325,9 +332,8 @@ def _source(
     stack: ExitStack, segmentation: str, affinities: str | None, offsets: str | None, calibration: Path | None
 ) -> ExportInput:
     """Open a segmentation and, with affinities, compute its fragments and load a calibration."""
-    from neuropil.proofreading import load_calibration, open_proofreading
+    from neuropil.proofreading import open_proofreading
     from neuropil.proofreading.sources import ExportInput
-    from neuropil.segmentation import model_name
     from neuropil.volumes import open_volume
     from neuropil.volumes.counting import refuse_image
     from neuropil.volumes.tissue import as_segmented
@@ -339,4 +345,4 @@ def _source(
         return ExportInput(volume)
     known = as_segmented(stack.enter_context(open_affinities(affinities, offsets)), volume)
     state, _ = open_proofreading(known, volume, typer.echo)
-    return ExportInput(volume, state, load_calibration(calibration, model_name(known)))
+    return ExportInput(volume, state, _calibration(calibration))

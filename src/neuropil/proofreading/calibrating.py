@@ -36,23 +36,32 @@ def calibrate_on(volumes: Sequence[tuple[Volume, Volume]]) -> tuple[Calibration,
     Raises:
         NeuropilError: they do not overlap, or no question can be answered.
     """
-    asked: list[Answered] = []
-    own: list[Answered] = []
-    named = []
-    for affinities, labels in volumes:
-        box = common_box(affinities, labels)
-        volume = array_volume(affinities.read(box), replace(affinities.metadata, origin=box.start))
-        settings, _ = settle(volume, SegmentConfig())
-        state = proofreading_of(volume, settings=settings)
-        truth = Truth(state.cut.tree.nodes(state.fragments.read()), labels.read(box), state.cut.tree.fragments)
-        own.append(answered(state, truth, [state.cut.threshold]))
-        asked += [own[-1], answered(state, truth, set(CALIBRATED_AT) - {state.cut.threshold})]
-        named.append(f"{affinities.path} and {labels.path}, {box}")
-    found = calibrate(asked, "; ".join(named))
+    collected = [collect(*volume) for volume in volumes]
+    named = [f"{a.path} and {labels.path}, {common_box(a, labels)}" for a, labels in volumes]
+    found = calibrate([part for parts in collected for part in parts], "; ".join(named))
     return found, [
         "at the thresholds of the settings, on the volumes of the calibration themselves:",
-        *found.how_well(*_together(own)),
+        *found.how_well(*together([own for own, _ in collected])),
     ]
+
+
+def collect(affinities: Volume, labels: Volume) -> tuple[Answered, Answered]:
+    """Answered questions where affinities and labels overlap: at the threshold of the settings, and at the others.
+
+    Args:
+        affinities: ``[edge, z, y, x]``.
+        labels: ``[z, y, x]``.
+
+    Raises:
+        NeuropilError: they do not overlap.
+    """
+    box = common_box(affinities, labels)
+    volume = array_volume(affinities.read(box), replace(affinities.metadata, origin=box.start))
+    settings, _ = settle(volume, SegmentConfig())
+    state = proofreading_of(volume, settings=settings)
+    truth = Truth(state.cut.tree.nodes(state.fragments.read()), labels.read(box), state.cut.tree.fragments)
+    own = state.cut.threshold
+    return answered(state, truth, [own]), answered(state, truth, set(CALIBRATED_AT) - {own})
 
 
 def answered(state: Proofreading, truth: Truth, thresholds: Iterable[float]) -> Answered:
@@ -64,7 +73,7 @@ def answered(state: Proofreading, truth: Truth, thresholds: Iterable[float]) -> 
         answer = truth.answers(there, found)
         known = np.flatnonzero(answer != "unsure")
         parts.append((found.take(known), answer[known] == "change"))
-    return _together(parts)
+    return together(parts)
 
 
 def calibrate(asked: Sequence[Answered], made_from: str) -> Calibration:
@@ -77,11 +86,12 @@ def calibrate(asked: Sequence[Answered], made_from: str) -> Calibration:
     Raises:
         NeuropilError: no question has an answer.
     """
-    found, wrong = _together(asked)
+    found, wrong = together(asked)
     if not len(found):
         raise NeuropilError(f"expected questions that the labels can answer, got none, in {made_from}")
     return Calibration.fit(found, wrong, made_from)
 
 
-def _together(parts: Sequence[Answered]) -> Answered:
+def together(parts: Sequence[Answered]) -> Answered:
+    """The questions of several parts, one after the other."""
     return Candidates.concatenated([found for found, _ in parts]), np.concatenate([wrong for _, wrong in parts])

@@ -18,13 +18,12 @@ from neuropil.volumes.marks import KEY, MADE_BY
 
 SHIPPED = Path(__file__).parent / "calibration.json"
 """Fitted on the labelled volumes that it names; used if no other is given."""
-OF_MODELS = {"fib25": SHIPPED.with_name("calibration_fib25.json")}
-"""Calibrations of models of the package whose affinities mean something else."""
 
-FEATURES = ("mean", "lead", "likely", "strong", "contact", "small", "large", "outer_small", "outer_large")
+FEATURES = ("mean", "lead", "likely", "strong", "contact", "small", "large", "outer_small", "outer_large",
+            "straight", "reach_small", "reach_large")  # fmt: skip
 """Features of each question."""
-WITHOUT_CONTACT = slice(5, 9)
-"""The features that do not depend on the contact."""
+OF_CONTACT, ELSEWHERE = slice(0, 10), slice(5, 12)
+"""Those that tell of the contact, and those that no affinity changes."""
 LOWEST = 0.03
 """Affinities are clipped to [LOWEST, 1 - LOWEST] before the logit."""
 
@@ -33,11 +32,12 @@ def features(found: Candidates) -> Floats:
     """Features of each question, float64 ``[question, feature]``, in the order of ``FEATURES``."""
     sides = np.stack([found.side_a, found.side_b])
     mean = _logit(found.mean)
+    reach = np.log(np.stack([found.reach_small, found.reach_large]) + 0.05)
     return np.stack(
         [
             mean, np.where(found.join, mean - _logit(found.best), 0), np.log1p(found.likely), np.log1p(found.strong),
             np.log(np.maximum(found.contact, 1)), *np.log(np.sort(np.maximum(sides, 1), axis=0)),
-            found.outer_small, found.outer_large,
+            found.outer_small, found.outer_large, found.straight, *reach,
         ],
         axis=1,
     )  # fmt: skip
@@ -105,13 +105,14 @@ class Causes:
     """
 
     contact: Regression
+    """Sees only ``OF_CONTACT``."""
     elsewhere: Regression
-    """Sees only ``WITHOUT_CONTACT``."""
+    """Sees only ``ELSEWHERE``."""
 
     @classmethod
     def fit(cls, x: Floats, wrong: NDArray[np.bool_]) -> Causes:
         """Fit by 15 steps of expectation maximisation; the hidden variable is the cause of each wrong state."""
-        seen = x[:, WITHOUT_CONTACT]
+        x, seen = x[:, OF_CONTACT], x[:, ELSEWHERE]
         contact, elsewhere = Regression.fit(x, wrong), Regression.fit(seen, wrong)
         p, q = contact.probability(x), elsewhere.probability(seen) / 3
         for _ in range(15):
@@ -122,8 +123,8 @@ class Causes:
 
     def probability(self, x: Floats) -> Floats:
         """Probability of each row of features that at least one cause is present."""
-        right = 1 - self.elsewhere.probability(x[:, WITHOUT_CONTACT])
-        return np.asarray(1 - (1 - self.contact.probability(x)) * right)
+        right = 1 - self.elsewhere.probability(x[:, ELSEWHERE])
+        return np.asarray(1 - (1 - self.contact.probability(x[:, OF_CONTACT])) * right)
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class Calibration:
         write_text(Path(path), json.dumps({KEY: MADE_BY, **self._values()}, indent=1) + "\n")
 
     def _values(self) -> dict[str, Any]:
-        return {"version": 2, "features": FEATURES, **asdict(self)}
+        return {"version": 3, "features": FEATURES, **asdict(self)}
 
     @classmethod
     def load(cls, path: Path | str = SHIPPED) -> Calibration:
@@ -177,35 +178,33 @@ class Calibration:
         expect_file(path)
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
-            if (values["version"], tuple(values["features"])) != (2, FEATURES):
+            if (values["version"], tuple(values["features"])) != (3, FEATURES):
                 raise ValueError
             return cls(_causes(values["join"]), _causes(values["separate"]), str(values["made_from"]))
         except OSError as error:
             raise NeuropilError(f"expected a calibration, got {error.strerror}, in {path}") from None
         except (ValueError, KeyError, TypeError):
             raise NeuropilError(
-                f"expected a calibration of version 2, got another file, in {path}; make it with rank --calibrate"
+                f"expected a calibration of version 3, got another file, in {path}; make it with rank --calibrate"
             ) from None
 
 
-def load_calibration(path: Path | None = None, model: str | None = None) -> Calibration:
+def load_calibration(path: Path | None = None) -> Calibration:
     """Load a calibration from a file, or the one that comes with the package.
 
     Args:
-        path: a file of :meth:`Calibration.save`; None: one of the package.
-        model: name of the model that predicted the affinities, which may have a calibration of its own.
+        path: a file of :meth:`Calibration.save`; None: that of the package.
 
     >>> load_calibration().join.contact.questions > 0
     True
-    >>> load_calibration(model="fib25") == load_calibration()
-    False
     """
-    return Calibration.load(path or OF_MODELS.get(model or "", SHIPPED))
+    return Calibration.load(path or SHIPPED)
 
 
 def _causes(values: dict[str, Any]) -> Causes:
     return Causes(
-        _regression(values["contact"], len(FEATURES)), _regression(values["elsewhere"], len(FEATURES[WITHOUT_CONTACT]))
+        _regression(values["contact"], len(FEATURES[OF_CONTACT])),
+        _regression(values["elsewhere"], len(FEATURES[ELSEWHERE])),
     )
 
 

@@ -16,7 +16,7 @@ from neuropil.geometry import Box, Triple
 from neuropil.segmentation import merge_tree, region_graph, settle
 from neuropil.segmentation.codes import Affinities
 from neuropil.segmentation.edited_cut import Dendrogram, EditedCut, segments_of
-from neuropil.segmentation.graph import faces_above
+from neuropil.segmentation.graph import coordinate_sums, faces_above
 from neuropil.segmentation.scores import fixed_point
 from neuropil.volumes import Volume, as_volume
 
@@ -63,6 +63,12 @@ class Candidates:
     """Highest mean affinity that the smaller side has in any contact with another segment; 0 without one."""
     key: Keys
     """Face index (:class:`neuropil.RegionGraph`) of the last face of the edge in the middle of the contact."""
+    straight: Floats
+    """Cosine of the angle between the way from the smaller side's centre to the contact and that from the contact to
+    the larger side's centre: 1 where one goes on as the other ends, -1 where they lie side by side."""
+    reach_small: Floats
+    reach_large: Floats
+    """Distance from the contact to the centre of the smaller and the larger side, in cube roots of its volume."""
 
     def __len__(self) -> int:
         return len(self.join)
@@ -119,6 +125,11 @@ class Segmented(ABC):
     @abstractmethod
     def outer(self) -> NDArray[Any]:
         """Above 0 where a fragment touches each of the six faces of the volume, ``[6, fragments + 1]``."""
+
+    @property
+    @abstractmethod
+    def centres(self) -> NDArray[np.int64]:
+        """Sum of the coordinates z, y, x of each fragment's voxels, from the first voxel on, ``[3, fragments + 1]``."""
 
     @abstractmethod
     def contacts(self) -> Iterable[Contacts]:
@@ -177,10 +188,15 @@ class Segmented(ABC):
         kept = np.minimum(side_a, side_b) >= self.smallest
         kept = np.flatnonzero(kept & ~self._decided(join, merge, *ends, segment))
         middle = self._middle(grouped(), keys[kept], (pooled[4:] / count)[:, kept].T)
+        voxels, centre = np.stack([side_a, side_b]), np.stack([sides(axis) for axis in self.centres], axis=-1)
+        near, far = (
+            (voxels[end, at][kept], (centre[end, at] / voxels[end, at][:, None])[kept]) for end in (small, 1 - small)
+        )
         return Candidates(
             join[kept], ids[ends[0]][kept], ids[ends[1]][kept], side_a[kept], side_b[kept], merge[kept],
             count[kept].astype(np.int64), mean[kept], likely[kept].astype(np.int64), strong[kept].astype(np.int64),
             outer[small, at][kept], outer[1 - small, at][kept], best[np.stack(ends)[small, at]][kept], middle,
+            *self._directions(middle, *near, *far),
         )  # fmt: skip
 
     def _pooled(self, parts: Iterable[tuple[Contacts, Integers, Integers]]) -> tuple[Integers, Floats]:
@@ -202,18 +218,32 @@ class Segmented(ABC):
     ) -> NDArray[np.uint64]:
         """The last face of the edge of each group that lies nearest to a centre; of equal ones the smallest index."""
         nearest, found = np.full(len(groups), np.inf), np.zeros(len(groups), np.uint64)
-        size = np.array(self.place.metadata.voxel_size or (1.0, 1.0, 1.0), np.float64)
         for part, rows, group in parts:
             at = np.searchsorted(groups, group)
             there = np.flatnonzero(np.append(groups, -1)[at] == group)
             key, at = part.key[rows[there]], at[there]
-            distance = (((self.positions(key) - centre[at]) * size) ** 2).sum(axis=1)
+            distance = (((self.positions(key) - centre[at]) * self._nanometres) ** 2).sum(axis=1)
             order = np.lexsort((key, distance, at))
             which, first = np.unique(at[order], return_index=True)
             key, distance = key[order[first]], distance[order[first]]
             better = (distance < nearest[which]) | ((distance == nearest[which]) & (key < found[which]))
             nearest[which[better]], found[which[better]] = distance[better], key[better]
         return found
+
+    @property
+    def _nanometres(self) -> Floats:
+        """Voxel size in nm, z, y, x; 1 if none is stored."""
+        return np.array(self.place.metadata.voxel_size or (1.0, 1.0, 1.0), np.float64)
+
+    def _directions(
+        self, contact: Keys, small: Integers, small_centre: Floats, large: Integers, large_centre: Floats
+    ) -> tuple[Floats, Floats, Floats]:
+        """``straight``, ``reach_small`` and ``reach_large`` of questions, from the voxels and the centres of sides."""
+        nm, at = self._nanometres, self.positions(contact)
+        to, on = (at - small_centre) * nm, (large_centre - at) * nm
+        far_to, far_on = (np.sqrt((way**2).sum(axis=1)) for way in (to, on))
+        straight = (to * on).sum(axis=1) / np.maximum(far_to * far_on, 1e-9)
+        return straight, far_to / np.cbrt(small * nm.prod()), far_on / np.cbrt(large * nm.prod())
 
     def _decided(
         self, join: NDArray[np.bool_], merge: Integers, low: Integers, high: Integers, segment: Integers
@@ -252,7 +282,7 @@ class Proofreading(Segmented):
         cut = self.cut
         new = Proofreading(EditedCut(cut.tree, cut.graph, cut.sizes, lut, threshold, cut.layout), self.fragments)
         new.smallest = self.smallest
-        for name in ("edges", "sides", "large", "outer", "by_key"):
+        for name in ("edges", "sides", "large", "outer", "centres", "by_key"):
             new.__dict__[name] = getattr(self, name)
         return new
 
@@ -262,6 +292,11 @@ class Proofreading(Segmented):
         array, count = self.fragments.read(), len(self.cut.lut)
         faces = [self.cut.tree.nodes(array.take([at], axis)) for axis in range(3) for at in (0, -1)]
         return np.stack([np.bincount(face.reshape(-1), minlength=count) for face in faces])
+
+    @cached_property
+    def centres(self) -> Integers:
+        """Sum of the coordinates of each fragment's voxels, from the first voxel on, ``[3, fragments + 1]``."""
+        return coordinate_sums(self.cut.tree.nodes(self.fragments.read()), len(self.cut.lut), (0, 0, 0))
 
     @cached_property
     def edges(self) -> Contacts:

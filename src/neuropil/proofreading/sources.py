@@ -129,6 +129,10 @@ class _ByBlocks(Segmented):
     def outer(self) -> NDArray[Any]:
         return self._found.outer
 
+    @property
+    def centres(self) -> NDArray[np.int64]:
+        return self._found.centres
+
     def contacts(self) -> Iterator[Contacts]:
         for a, b, count, total, key, likely, strong in self._found.edges():
             yield Contacts(a, b, count, total, key, likely, strong, self.layout.common_merge(a, b))

@@ -14,7 +14,6 @@ from neuropil.segmentation.mutex import mutex_watershed
 from neuropil.segmentation.segment import (
     Agglomeration,
     merge_tree,
-    model_name,
     segment,
     segment_volume,
     segmentation_metadata,
@@ -48,7 +47,6 @@ __all__ = [
     "merge_by_size",
     "merge_in_order",
     "merge_tree",
-    "model_name",
     "mutex_watershed",
     "region_graph",
     "segment",

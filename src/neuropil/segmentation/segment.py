@@ -320,7 +320,7 @@ def settle(affinities: Volume, settings: SegmentConfig) -> tuple[SegmentConfig, 
     return settings.model_copy(update=found), lines
 
 
-def model_name(affinities: Volume) -> str | None:
+def _model_name(affinities: Volume) -> str | None:
     """The name of the model that affinities were predicted by, as it is stored with them; None without one."""
     made_by = affinities.metadata.extra.get("made_by")
     name = made_by.get("name") if isinstance(made_by, Mapping) else None
@@ -329,7 +329,7 @@ def model_name(affinities: Volume) -> str | None:
 
 def _origin(affinities: Volume, settings: SegmentConfig) -> str:
     """Where a stored value is from, and for which score it was chosen if that is another."""
-    name, score = model_name(affinities), affinities.metadata.extra.get("score", settings.score)
+    name, score = _model_name(affinities), affinities.metadata.extra.get("score", settings.score)
     other = "" if score == settings.score else f", where it was chosen for score {score}"
     return "stored with the affinities" + (f" by {name}" if name else "") + other
 
