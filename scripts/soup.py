@@ -9,7 +9,6 @@ facts of the first.
 """
 
 import argparse
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -18,8 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from neuropil.errors import NeuropilError
 from neuropil.models import build_network
 from neuropil.models.checkpoint import load_model, save_checkpoint
-from neuropil.training.batches import Numbers, open_dataset, prepare
-from neuropil.training.device_batches import drawn_batches
+from neuropil.training.device_batches import training_images
 from neuropil.training.optimizers import measure_norms
 
 SAMPLES = 40
@@ -45,11 +43,8 @@ def main() -> None:
         }
     )
     average = AveragedModel(network, use_buffers=True)
-    dataset = open_dataset(config.data.train, config, config.training.seed, config.augment)
-    numbers = Numbers(0, config.training.batch)
-    samples = islice(drawn_batches(dataset, numbers, config, torch.device("cpu")), SAMPLES)
     with torch.no_grad():
-        measure_norms(average, (prepare(s, config, config.training.seed, config.augment).image_BCZYX for s in samples))
+        measure_norms(average, training_images(config, SAMPLES))
     save_checkpoint(
         given.out,
         {"config": config.to_dict(), "weights": average.module.state_dict(), "info": dict(models[0].info)},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -38,6 +39,8 @@ from neuropil.training.batches import (
     batches,
     cut_margin,
     draw,
+    open_dataset,
+    prepare,
     vary_and_pack,
     with_targets,
 )
@@ -98,6 +101,19 @@ def drawn_batches(dataset: VolumeDataset, numbers: Numbers, config: Config, devi
     if workers:
         return batches(dataset, numbers, workers, device.type == "cuda", partial(vary_and_pack, config=config))
     return batches(dataset, numbers, 0, False) if device.type == "cpu" else placed_batches(dataset, numbers, device)
+
+
+def training_images(config: Config, count: int) -> Iterator[Tensor]:
+    """The images of the first batches of a run by a recipe, augmented, float ``[B, 1, Z, Y, X]`` in [0, 1], on the CPU.
+
+    Args:
+        config: the recipe.
+        count: number of batches.
+    """
+    seed = config.training.seed
+    dataset = open_dataset(config.data.train, config, seed, config.augment)
+    for samples in islice(batches(dataset, Numbers(0, config.training.batch), 0, False), count):
+        yield prepare(samples, config, seed, config.augment).image_BCZYX
 
 
 def placed_batches(
