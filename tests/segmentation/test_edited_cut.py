@@ -1,5 +1,7 @@
 """Joins and separations: what they change, what they leave, what contradicts."""
 
+from dataclasses import replace
+
 import networkx
 import numpy as np
 import pytest
@@ -108,6 +110,49 @@ def test_background_and_one_fragment_are_refused():
         cut.apply([edit(1, "join", (0, 0, 0), (0, 0, 3))], made.fragments)
     with pytest.raises(NeuropilError, match="both points lie in fragment"):
         cut.apply([edit(1, "separate", (0, 0, 0), (0, 0, 1))], made.fragments)
+
+
+def test_a_fragment_without_a_segment_is_background():
+    """A minimum size drops segments without neighbours; joined to one of these, a segment would be lost."""
+    made, cut = strip()
+    cut.lut[1] = 0
+    with pytest.raises(NeuropilError, match=r"line 2: join .* background; choose one inside a segment"):
+        cut.apply([edit(1, "join", (0, 0, 0), (0, 0, 3))], made.fragments)
+
+
+def test_an_id_that_the_type_cannot_hold_is_refused():
+    affinities = np.zeros((3, 1, 1, 4))
+    affinities[2, 0, 0, 1:] = [0.99995, 0.6, 0.99995]
+    made = merge_tree(affinities)
+    lut = np.array([0, 255, 255], np.uint8)
+    cut = EditedCut(made.tree, made.graph, made.sizes, lut, 0.5)
+    with pytest.raises(NeuropilError, match=r"line 2: separate .* needs the id 256, which uint8 cannot hold"):
+        cut.apply([edit(1, "separate", (0, 0, 0), (0, 0, 3))], made.fragments)
+    assert cut.lut.tolist() == lut.tolist()
+
+
+@given(st.integers(0, 2**32))
+def test_edges_between_divisible_segments_are_enough(seed):
+    """Whatever is decided, in whatever order, no other edge is looked at."""
+    made, whole = cut_of(noise(seed, (3, 8, 8)))
+    chance = np.random.default_rng(seed)
+    kinds = chance.choice(["join", "separate"], 6).tolist()
+    ends = [chance.choice(np.arange(1, len(whole.lut)), 2, replace=False).tolist() for _ in kinds]
+    decisions = [(edit(i + 1, kind, None, None), *ends[i]) for i, kind in enumerate(kinds)]
+    chosen = whole.divisible(decisions)
+    kept = chosen[made.graph.a] & chosen[made.graph.b]
+    graph = replace(made.graph, **{name: getattr(made.graph, name)[kept] for name in ("a", "b", "sum")})
+    part = EditedCut(made.tree, graph, made.sizes, whole.lut, 0.5)
+    said = []
+    for cut in (whole, part):
+        try:
+            cut.follow(decisions)
+            said.append("")
+        except NeuropilError as error:
+            said.append(str(error))
+    assert said[0] == said[1]
+    assert np.array_equal(whole.lut, part.lut)
+    assert chosen[[f for e, a, b in decisions if e.kind == "separate" for f in (a, b)]].all()
 
 
 def test_a_segmentation_of_other_fragments_is_refused():

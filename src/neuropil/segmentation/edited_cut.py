@@ -73,6 +73,9 @@ class Dendrogram:
         return np.asarray(changes[self.end - 1] == changes[self.start])
 
 
+Ends = tuple[Edit, int, int]
+"""A join or a separation, and the fragments at its two points."""
+
 UNCUTTABLE = 1 << 60
 """Capacity of an edge that a decision made: no cut goes through it."""
 
@@ -130,22 +133,46 @@ class EditedCut:
             NeuropilError: a point outside the volume or in the background, or decisions that contradict each other
                 (both are named).
         """
-        for edit in edits:
-            if edit.kind in ("join", "separate"):
-                a, b = self.fragment_at(fragments, edit.a, edit), self.fragment_at(fragments, edit.b, edit)
-                (self.join if edit.kind == "join" else self.separate)(a, b, edit)
+        self.follow(self.ends(edits, fragments))
+
+    def ends(self, edits: Iterable[Edit], fragments: Volume) -> list[Ends]:
+        """The joins and separations among decisions, and the fragments at their two points.
+
+        Raises:
+            NeuropilError: a point outside the volume or in the background.
+        """
+        changing = [edit for edit in edits if edit.kind in ("join", "separate")]
+        return [(e, self.fragment_at(fragments, e.a, e), self.fragment_at(fragments, e.b, e)) for e in changing]
+
+    def follow(self, decisions: Iterable[Ends]) -> None:
+        """Apply joins and separations in their order.
+
+        Raises:
+            NeuropilError: decisions that contradict each other.
+        """
+        for edit, a, b in decisions:
+            (self.join if edit.kind == "join" else self.separate)(a, b, edit)
 
     def fragment_at(self, fragments: Volume, point: Triple | None, edit: Edit) -> int:
-        """The fragment at a voxel of the whole volume."""
-        assert point is not None
-        voxel = Box.at(point, (1, 1, 1))
-        if not fragments.box.contains(voxel):
-            raise NeuropilError(f"{edit}: expected points inside the volume, {fragments.box}; got {point}")
-        found = self.tree.nodes(fragments.read(voxel))
-        fragment = int(found.reshape(-1)[0])
-        if fragment == 0:
-            raise NeuropilError(f"{edit}: point {point} lies in the background; choose one inside a fragment")
+        """The fragment at a voxel of the whole volume, which must be part of a segment."""
+        fragment = int(self.tree.nodes(voxel_at(fragments, point, edit)).reshape(-1)[0])
+        if self.lut[fragment] == 0:
+            raise in_background(point, edit)
         return fragment
+
+    def divisible(self, decisions: Iterable[Ends]) -> NDArray[np.bool_]:
+        """Which fragments lie in a segment that a separation among the decisions may divide, ``[fragments + 1]``.
+
+        Only edges between two of these are needed to apply the decisions. They are those of the segments at the points
+        of separations, and of all segments that are joined to these, whenever that is.
+        """
+        ids, place = np.unique(self.lut, return_inverse=True)
+        known = list(decisions)
+        joined = np.array([(place[a], place[b]) for e, a, b in known if e.kind == "join"], np.uint64).reshape(-1, 2)
+        ends = [place[f] for e, a, b in known if e.kind == "separate" for f in (a, b)]
+        group = _native.unite(len(ids), np.ascontiguousarray(joined[:, 0]), np.ascontiguousarray(joined[:, 1]))
+        chosen = np.isin(group, group[np.array(ends, np.int64)])
+        return np.asarray(chosen[place])
 
     def join(self, a: int, b: int, edit: Edit | None = None) -> None:
         """Unite the segments of two fragments.
@@ -184,7 +211,17 @@ class EditedCut:
         with_a = members[side[node[members]] == 1]
         with_b = members[side[node[members]] == 0]
         new = with_a if self.sizes[with_a].sum() < self.sizes[with_b].sum() else with_b
-        self.lut[new] = self.lut.max() + 1
+        self.lut[new] = self._new_id(edit)
+
+    def _new_id(self, edit: Edit | None) -> int:
+        """The largest id + 1."""
+        found = int(self.lut.max()) + 1
+        if found > np.iinfo(self.lut.dtype).max:
+            raise NeuropilError(
+                f"{_name(edit, 'a separation')} needs the id {found}, which {self.lut.dtype} cannot hold; convert the "
+                "segmentation to a larger type first: neuropil convert --dtype"
+            )
+        return found
 
     def _nodes(self, inside: NDArray[np.bool_], a: int, b: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The fragments of a segment, and for every fragment the node of the cut graph that it is part of, from 0."""
@@ -237,6 +274,27 @@ def segments_of(fragments: Volume, segmentation: Volume, count: int) -> NDArray[
                 raise other_fragments(segmentation.path, (z, y, x))
     lut[0] = 0
     return lut
+
+
+def voxel_at(volume: Volume, point: Triple | None, edit: Edit) -> NDArray[Any]:
+    """The label at a point of a decision, ``[1, 1, 1]``.
+
+    Raises:
+        NeuropilError: a point outside the volume or in the background.
+    """
+    assert point is not None
+    voxel = Box.at(point, (1, 1, 1))
+    if not volume.box.contains(voxel):
+        raise NeuropilError(f"{edit}: expected points inside the volume, {volume.box}; got {point}")
+    found = volume.read(voxel)
+    if not found.any():
+        raise in_background(point, edit)
+    return found
+
+
+def in_background(point: Triple | None, edit: Edit) -> NeuropilError:
+    """The error about a point of a decision that lies in no segment."""
+    return NeuropilError(f"{edit}: point {point} lies in the background; choose one inside a segment")
 
 
 def other_fragments(path: str, at: Sequence[int]) -> NeuropilError:
