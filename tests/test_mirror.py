@@ -37,7 +37,7 @@ TESTED_IN = {
     "inference/test_resumable.py": "inference/journal",
     "models/test_released.py": "models/checkpoint",
     "pipeline/test_inspecting.py": "pipeline/inspecting_labels pipeline/inspecting_page",
-    "blockwise/test_segment.py": "pipeline/scaling",
+    "blockwise/test_segment.py": "blockwise/merge_tasks pipeline/scaling",
     "proofreading/test_export.py": "proofreading/annotations proofreading/webknossos",
     "segmentation/test_merge_tree.py": "segmentation/scores",
     "synthetic/test_micrograph.py": "synthetic/noise synthetic/tubes",

@@ -116,6 +116,48 @@ def test_a_run_into_a_bucket_goes_on_where_it_stopped(tmp_path, array, expected)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.h5", "1.h5", "2.h5", "a.zarr"]
 
 
+EDITED = """
+import numpy as np
+from neuropil.blockwise import segment_blocks
+from neuropil.config import SegmentConfig
+from neuropil.errors import NeuropilError
+from neuropil.segmentation import segment_volume
+from neuropil.segmentation.edits import EditLog, log_header
+from neuropil.volumes import open_volume, write_volume
+class Stop(BaseException): pass
+def progress(step, done, total):
+    if step == "writing" and done == 5: raise Stop
+affinities, config = open_volume("a.zarr"), SegmentConfig(threshold=0.5)
+log = EditLog.begin("log", log_header(affinities, config))
+segment_volume(affinities, "s.h5", config)
+segments = open_volume("s.h5").read()
+places = [[tuple(map(int, p)) for p in np.argwhere(segments == n)[[0, -1]]] for n in np.unique(segments)[[-1, 1, 2]]]
+def segment(stop=None):
+    segment_blocks(affinities, "gs://lab/e.zarr", config, edits=log, block=(3, 8, 10), progress=stop)
+log.append("join", places[0][0], places[1][0])
+try: segment(progress)
+except Stop: segment()
+segment_volume(affinities, "whole.h5", config, log)
+write_volume("parts.h5", open_volume("gs://lab/e.zarr").read())
+log.append("join", places[1][1], places[2][1])
+try: segment()
+except NeuropilError as error: print(error)
+"""
+
+
+def test_decisions_into_a_bucket(tmp_path, array):
+    """Stopped while blocks are written; what is there is not replaced by other decisions."""
+    write_volume(tmp_path / "a.zarr", array)
+    with running_bucket() as bucket:
+        said = python(tmp_path, bucket.environment(), "-c", EDITED)
+        assert_written_once(bucket, "lab/e.zarr/c/")
+    assert "gs://lab/e.zarr exists; delete it or choose another name" in said
+    whole, parts = (open_volume(tmp_path / name).read() for name in ("whole.h5", "parts.h5"))
+    np.testing.assert_array_equal(partition(parts), partition(whole))
+    assert not np.array_equal(whole, open_volume(tmp_path / "s.h5").read())
+    assert not list(tmp_path.glob("*.blocks"))
+
+
 MADE_ANEW = """
 import tensorstore as ts
 from neuropil.blockwise import segment_blocks

@@ -11,6 +11,7 @@ from neuropil.cli import app
 from neuropil.proofreading.sources import settings_of
 from neuropil.segmentation.edits import EditLog, log_header
 from neuropil.targets import affinities_from_labels
+from reference.partitions import partition
 
 
 def call(*words, code=0):
@@ -175,6 +176,32 @@ def test_joins_need_no_affinities(folder, log, tmp_path):
         log.path,
     )
     assert np.array_equal(open_volume(tmp_path / "a.h5").read(), open_volume(tmp_path / "b.h5").read())
+
+
+def test_apply_and_segment_by_blocks(folder, log, tmp_path):
+    """Voxel for voxel, and the same segments; with the same metadata."""
+    words, blocks = ["--affinities", folder / "affinities.h5"], ["--block", "5,40,50"]
+    call("apply", folder / "segmentation.h5", log.path, "-o", tmp_path / "whole.h5", *words)
+    said = call("apply", folder / "segmentation.h5", log.path, "-o", tmp_path / "parts.h5", *words, *blocks)
+    assert "2 decisions" in said
+    given = "segment", folder / "affinities.h5", "--threshold", 0.5, "--min-size", 30, "--edits", log.path
+    call(*given, "-o", tmp_path / "first.zarr")
+    call(*given, "-o", tmp_path / "other.zarr", *blocks)
+    names = "whole.h5", "parts.h5", "first.zarr", "other.zarr"
+    whole, parts, first, other = (open_volume(tmp_path / name) for name in names)
+    assert np.array_equal(parts.read(), whole.read())
+    assert parts.metadata == whole.metadata
+    np.testing.assert_array_equal(partition(other.read()), partition(first.read()))
+    assert other.metadata == first.metadata
+    assert {v.metadata.extra["edits"]["applied"] for v in (parts, other)} == {2}
+    assert not list(tmp_path.glob("*.blocks"))
+    assert "give --block" in call("apply", "s", log.path, "-o", tmp_path / "x.h5", "--work", tmp_path / "w", code=2)
+    assert "--fill" in call(*given, "-o", tmp_path / "x.zarr", "--fill", *blocks, code=2)
+    assert not (tmp_path / "x.zarr.blocks").exists()
+    call("edits", log.path, "--undo", 2)
+    call("apply", folder / "segmentation.h5", log.path, "-o", tmp_path / "whole.h5")
+    call("apply", folder / "segmentation.h5", log.path, "-o", tmp_path / "parts.h5", *blocks)
+    assert np.array_equal(open_volume(tmp_path / "parts.h5").read(), open_volume(tmp_path / "whole.h5").read())
 
 
 def test_other_affinities_and_levels_are_refused(folder, log, tmp_path):

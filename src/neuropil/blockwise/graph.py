@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ from neuropil import _native
 from neuropil.blockwise.edges import united
 from neuropil.blockwise.executor import Executor
 from neuropil.blockwise.job import BLOCK, SegmentJob, load_arrays, save_arrays, segment_job
+from neuropil.blockwise.merge_tasks import merge_tasks
 from neuropil.blockwise.merging import key_in_volume, read_faces
 from neuropil.blockwise.runner import Runner, tasks_of
-from neuropil.blockwise.segment import merge_tasks
-from neuropil.blockwise.tree import OUTER, Node
+from neuropil.blockwise.tree import OUTER, Node, as_triple
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
 from neuropil.geometry import Box, Triple
@@ -39,7 +40,7 @@ from neuropil.segmentation.edited_cut import other_fragments
 from neuropil.segmentation.graph import coordinate_sums, faces_above
 from neuropil.segmentation.merge_tree import MergeTree
 from neuropil.segmentation.scores import fixed_point
-from neuropil.volumes import Volume, in_memory, open_volume
+from neuropil.volumes import Volume, can_be_written, in_memory, open_volume, written_at
 from neuropil.volumes.intermediate import holding, work_folder
 
 COLUMNS = ("a", "b", "count", "sum", "key")
@@ -75,8 +76,8 @@ class GraphOfBlocks:
 
         No two edges are of the same pair.
         """
-        yield _pooled([_edges_of(self.job, leaf, shared=True) for leaf in _leaves(self.job)])
-        for leaf in _leaves(self.job):
+        yield _pooled([_edges_of(self.job, leaf, shared=True) for leaf in leaves_of(self.job)])
+        for leaf in leaves_of(self.job):
             yield _edges_of(self.job, leaf, shared=False)
 
 
@@ -90,6 +91,7 @@ def graph_blocks(
     block: Triple | None = None,
     executor: Executor | None = None,
     work: Path | str | None = None,
+    output: Path | str = "",
     progress: ProgressCallback | None = None,
 ) -> Iterator[GraphOfBlocks]:
     """Merge tree and region graph of a volume in files; intermediate files are removed when the context ends.
@@ -100,10 +102,12 @@ def graph_blocks(
         settings: ``low``, ``high`` and ``score`` are used.
         levels: affinities above which the faces of each edge are counted.
         block, executor, progress: as for :func:`neuropil.blockwise.segment_blocks`.
-        work: folder for intermediate files; next to the segmentation when not given.
+        work: folder for intermediate files; next to the output, or else the segmentation, when not given.
+        output: final path of a segmentation that is to be made from the graph; it is written at ``job.output``.
 
     Raises:
-        NeuropilError: volumes in memory, of other boxes, or a segmentation of other fragments.
+        NeuropilError: volumes in memory, of other boxes, a segmentation of other fragments, or an output that cannot be
+            written.
         BlocksFailed: blocks that could not be done; the same call does only what is missing.
     """
     if in_memory(segmentation):
@@ -112,10 +116,15 @@ def graph_blocks(
     if box != segmentation.box:
         raise NeuropilError(f"expected a segmentation of {box}, got {segmentation.box} in {segmentation.path}")
     wanted = SegmentConfig(low=settings.low, high=settings.high, score=settings.score, threshold=0.0)
-    folder = work_folder(work, segmentation.path, "rank.blocks")
+    folder = work_folder(work, output, "blocks") if output else work_folder(work, segmentation.path, "rank.blocks")
     job = segment_job(
-        affinities, wanted, block or BLOCK, folder.path, segments=segmentation, levels=tuple(map(float, levels))
-    )
+        affinities, wanted, block or BLOCK, folder.path, output=output, segments=segmentation,
+        levels=tuple(map(float, levels)),
+    )  # fmt: skip
+    if output:
+        job = replace(job, output=written_at(output, Path(job.folder), "edited"))
+        if not (Path(job.folder) / "job.json").exists():
+            can_be_written(output, (1, 1, 1), segmentation.dtype)
     folder.begin()
     job.save()
     with holding(job.folder):
@@ -153,7 +162,7 @@ def count_parts(job: SegmentJob, leaf: Node) -> dict[str, Any]:
 def number_fragments(job: SegmentJob) -> GraphOfBlocks:
     """Number the fragments of the whole volume by their smallest voxels, as in memory, and store the numbers of each
     block; the merge tree of these numbers."""
-    leaves = list(_leaves(job))
+    leaves = list(leaves_of(job))
     called = [load_arrays(job.file("merge", leaf), "name")[0] for leaf in leaves]
     names = np.concatenate([np.zeros(0, np.uint64), *called])
     order = np.argsort(names, kind="stable")
@@ -243,8 +252,12 @@ def _columns(job: SegmentJob) -> list[str]:
     return [*COLUMNS, *(f"above{i}" for i in range(len(job.levels)))]
 
 
-def _leaves(job: SegmentJob) -> Iterator[Node]:
-    return ((0, index) for index in range(job.tree.count(0)))
+def leaves_of(job: SegmentJob, box: Box | None = None) -> Iterator[Node]:
+    """The smallest blocks of a job: all, or those that have voxels in a box."""
+    box = box or Box.whole(job.shape)
+    spans = zip(box.start, box.stop, job.block, strict=True)
+    places = product(*(range(start // size, -(-stop // size)) for start, stop, size in spans))
+    return (job.tree.at(0, as_triple(place)) for place in places)
 
 
 def _edges_of(job: SegmentJob, leaf: Node, *, shared: bool) -> list[npt.NDArray[Any]]:

@@ -97,18 +97,17 @@ def relabel(job: SegmentJob, leaf: Node) -> dict[str, Any]:
     return {}
 
 
-def create_output(job: SegmentJob, segments: int, metadata: Metadata) -> None:
-    """Create the output array, unless an earlier run of this job has."""
-    location = parse_location(job.output)
-    begun = _begun(job.folder) if location.remote else Path(location.container)
-    if begun.exists():
+def create_output(job: SegmentJob, dtype: npt.DTypeLike, metadata: Metadata, step: str = "relabel") -> None:
+    """Create the output array for the step that writes its blocks, unless an earlier run of this step has."""
+    location, begun = parse_location(job.output), Path(job.folder) / f"{step}-begun"
+    if begun.exists() and (location.remote or Path(location.container).exists()):
         return
-    shutil.rmtree(Path(job.folder) / "relabel-0", ignore_errors=True)  # of an output that is gone
-    dtype = np.uint32 if segments < 1 << 32 else np.uint64
+    for other in Path(job.folder).glob("*-begun"):  # of a step whose output this one replaces
+        other.unlink()
+    shutil.rmtree(Path(job.folder) / f"{step}-0", ignore_errors=True)  # of an output that is gone
     with create_volume(job.output, job.shape, dtype, metadata, chunks_for(job.shape, job.block)):
         pass
-    if location.remote:
-        begun.touch()
+    begun.touch()
 
 
 def chunks_for(shape: Triple, block: Triple) -> Triple:
@@ -125,8 +124,3 @@ def _chunk(length: int, limit: int) -> int:
     while length % parts:
         parts += 1
     return length // parts if length // parts * 4 >= limit else length
-
-
-def _begun(folder: Path | str) -> Path:
-    """A file that exists while this job writes an array in a bucket."""
-    return Path(folder) / "output-begun"

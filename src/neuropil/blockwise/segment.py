@@ -25,20 +25,31 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from neuropil.blockwise.edited import edit_blocks
 from neuropil.blockwise.executor import Executor, Summary, Task
 from neuropil.blockwise.job import BLOCK, SegmentJob, segment_job
-from neuropil.blockwise.merging import join_faces, merge_leaf, merge_node
-from neuropil.blockwise.mutex import find_pieces, join_pieces, leaves_around, sweep_leaf, sweep_node
+from neuropil.blockwise.merge_tasks import merge_tasks
 from neuropil.blockwise.relabel import create_output, name_regions, name_small_regions, relabel
 from neuropil.blockwise.runner import BlockKey, Runner, children_of, tasks_of
 from neuropil.blockwise.sizes import size_leaf, size_node
 from neuropil.blockwise.tree import Node
 from neuropil.config import SegmentConfig
-from neuropil.errors import NeuropilError, tell
+from neuropil.errors import NeuropilError, in_file, tell
 from neuropil.geometry import Triple
 from neuropil.progress import ProgressCallback
 from neuropil.segmentation import segmentation_metadata, settle, with_offsets
-from neuropil.volumes import Metadata, Volume, as_volume, can_be_written, put_in_place, spare_input, written_at
+from neuropil.segmentation.edits import EditLog
+from neuropil.segmentation.segment import check_log
+from neuropil.volumes import (
+    Metadata,
+    Volume,
+    as_volume,
+    can_be_written,
+    open_volume,
+    put_in_place,
+    spare_input,
+    written_at,
+)
 from neuropil.volumes.atomic import replacing
 from neuropil.volumes.intermediate import WorkFolder, holding, work_folder
 from neuropil.volumes.marks import anything
@@ -49,6 +60,7 @@ def segment_blocks(
     output: Path | str,
     settings: SegmentConfig,
     *,
+    edits: EditLog | None = None,
     block: Triple | None = None,
     executor: Executor | None = None,
     work: Path | str | None = None,
@@ -64,6 +76,8 @@ def segment_blocks(
         output: where to write; an earlier output is replaced when the new one is complete. Zarr, N5 and precomputed are
             written by all workers at once.
         settings: as for :func:`neuropil.segmentation.segment_volume`; the mutex watershed on fragments only.
+        edits: a proofreader's decisions. The segments before them are an intermediate file, and the affinities are
+            read a second time.
         block: voxels (z, y, x) of a block; 128, 512, 512 when not given.
         executor: runs the tasks; this process when not given.
         work: folder for intermediate files, which all workers can reach; next to the output when not given. A folder
@@ -74,7 +88,8 @@ def segment_blocks(
         number of segments.
 
     Raises:
-        NeuropilError: settings that need the whole volume; an output that cannot be written.
+        NeuropilError: settings that need the whole volume; an output that cannot be written; edits about other
+            fragments, or that contradict each other.
         BlocksFailed: some blocks failed; all that does not depend on them is done.
 
     >>> import tempfile
@@ -87,10 +102,21 @@ def segment_blocks(
     """
     volume, folder = with_offsets(as_volume(affinities)), work_folder(work, output, "blocks")
     settings, _ = settle(volume, settings)
-    job = _save_job(volume, output, settings, block or BLOCK, folder)
+    if edits is not None:
+        with in_file(volume.path):
+            check_log(volume, settings, edits)
+    job = _save_job(volume, output, settings, block or BLOCK, folder, edits is not None)
+    metadata = segmentation_metadata(volume, settings, edits)
     with holding(job.folder):
-        segments = _segment(job, Runner(executor, progress), segmentation_metadata(volume, settings))
-        put_in_place(job.output, output, job.block)
+        segments = _segment(job, Runner(executor, progress), metadata)
+        if edits is None:
+            put_in_place(job.output, output, job.block)
+        else:
+            with open_volume(job.output) as before, in_file(volume.path):
+                segments = edit_blocks(
+                    volume, before, output, settings, edits.active(), metadata, block=job.block, executor=executor,
+                    work=job.folder, progress=progress,
+                )  # fmt: skip
         folder.end(job.folder)
     if not segments:
         tell(f"{output} holds no segment: all its voxels are 0")
@@ -110,37 +136,9 @@ def _segment(job: SegmentJob, runner: Runner, metadata: Metadata) -> int:
     if small:
         runner.run_all([*_id_tasks(job, "ids", "names"), *_size_tasks(job)], count)
     segments = _number(job, counts)
-    create_output(job, segments, metadata)
+    create_output(job, np.uint32 if segments < 1 << 32 else np.uint64, metadata)
     runner.run_all([*_id_tasks(job, "sized" if small else "ids", "ids"), _relabel_tasks(job)])
     return segments
-
-
-def merge_tasks(job: SegmentJob) -> list[list[Task]]:
-    """Tasks of fragments, edges across faces and merging up the tree, for both segmenting and tuning."""
-    tree, mutex, children = job.tree, job.by_mutex, children_of(job, "merge")
-
-    def pieces_around(leaf: Node) -> Iterable[BlockKey]:
-        return [("pieces", near) for near in leaves_around(job, leaf)]
-
-    def both_sides(leaf: Node) -> Iterable[BlockKey]:
-        before = [tree.before(leaf, axis) for axis in range(3)]
-        return [("merge", near) for near in (leaf, *before) if near is not None]
-
-    def children_and_faces(node: Node) -> Iterable[BlockKey]:
-        return [*children(node), *{("faces", leaf) for leaf, _ in tree.inner_faces(node)}]
-
-    if mutex:
-        lists = [
-            tasks_of(job, "pieces", find_pieces, 0, "watershed"),
-            tasks_of(job, "merge", sweep_leaf, 0, "sweeping edges", pieces_around),
-        ]
-    else:
-        lists = [tasks_of(job, "merge", merge_leaf, 0, "watershed and merging")]
-    lists.append(tasks_of(job, "faces", join_pieces if mutex else join_faces, 0, "faces", both_sides))
-    upwards = sweep_node if mutex else merge_node
-    for level in range(1, tree.levels):
-        lists.append(tasks_of(job, "merge", upwards, level, f"merging, level {level}", children_and_faces))
-    return lists
 
 
 def _id_tasks(job: SegmentJob, name: str, label: str) -> list[list[Task]]:
@@ -178,9 +176,12 @@ def _number(job: SegmentJob, counts: dict[Node, int]) -> int:
 
 
 def _save_job(
-    affinities: Volume, output: Path | str, settings: SegmentConfig, block: Triple, folder: WorkFolder
+    affinities: Volume, output: Path | str, settings: SegmentConfig, block: Triple, folder: WorkFolder, edited: bool
 ) -> SegmentJob:
-    """Make the job and save it in its folder; refuses settings that need the whole volume at once."""
+    """Make the job and save it in its folder; refuses settings that need the whole volume at once.
+
+    What is to be ``edited`` is written among the intermediate files, and stays there.
+    """
     spare_input(affinities, output)
     if settings.method == "mutex" and not settings.fragments:
         raise NeuropilError(
@@ -189,8 +190,9 @@ def _save_job(
         )
     if settings.fill:
         raise NeuropilError("filling looks across the whole volume; leave out --fill, or --block")
-    job = segment_job(affinities, settings, block, folder.path, output=output)
-    job = replace(job, output=written_at(output, Path(job.folder), "segmentation"))
+    made = folder.path / "unedited.zarr" if edited else output
+    job = segment_job(affinities, settings, block, folder.path, output=made)
+    job = replace(job, output=written_at(made, Path(job.folder), "segmentation"))
     if not (Path(job.folder) / "job.json").exists():
         can_be_written(output, (1, 1, 1), np.uint32)
     folder.begin()

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from neuropil.blockwise.edges import Names, united
 from neuropil.blockwise.executor import Executor, Task
 from neuropil.blockwise.job import BLOCK, SegmentJob, load_arrays, segment_job
+from neuropil.blockwise.merge_tasks import merge_tasks
 from neuropil.blockwise.runner import BlockKey, Runner, children_of, tasks_of
-from neuropil.blockwise.segment import merge_tasks
 from neuropil.blockwise.tree import Node
 from neuropil.choices import Metric
 from neuropil.config import SegmentConfig

@@ -240,18 +240,36 @@ def apply(
         str | None, typer.Option(metavar="AFFINITIES", help="Needed once the log holds a separation.")
     ] = None,
     offsets: OffsetsOption = None,
+    block: BlockOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    work: WorkOption = None,
 ) -> None:
-    """Apply a proofreader's decisions to a segmentation. Ids that no decision touches stay as they are."""
-    from neuropil.proofreading.sources import apply_log
+    """Apply a proofreader's decisions to a segmentation. Ids that no decision touches stay as they are.
+
+    With --block, --workers or --scheduler it works block by block, for volumes of any size.
+    """
+    from neuropil.blockwise import open_executor
+    from neuropil.progress import ProgressDisplay
+    from neuropil.proofreading.sources import apply_by_blocks, apply_log
     from neuropil.segmentation.edits import EditLog
-    from neuropil.volumes import open_volume
+    from neuropil.volumes import open_volume, require_labels
     from neuropil.volumes.tissue import as_segmented
 
+    by_blocks = asks_for_blocks(block, workers, scheduler, work)
     with ExitStack() as stack:
         found = EditLog.read(log)
-        segments = stack.enter_context(open_volume(segmentation))
+        segments = require_labels(stack.enter_context(open_volume(segmentation)))
         known = None if affinities is None else stack.enter_context(open_affinities(affinities, offsets))
-        apply_log(segments, found, None if known is None else as_segmented(known, segments), out)
+        known = None if known is None else as_segmented(known, segments)
+        if not by_blocks:
+            apply_log(segments, found, known, out)
+        else:
+            executor = stack.enter_context(open_executor(workers, scheduler))
+            progress = stack.enter_context(ProgressDisplay("blocks"))
+            apply_by_blocks(
+                segments, found, known, out, block=read_block(block), executor=executor, work=work, progress=progress
+            )
     typer.echo(f"wrote {out} with {len(found.active())} decisions of {log}")
 
 

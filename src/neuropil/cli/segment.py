@@ -28,7 +28,6 @@ from neuropil.cli.options import (
     read_segment,
     read_tissue,
 )
-from neuropil.errors import NeuropilError
 from neuropil.progress import ProgressDisplay
 
 
@@ -107,8 +106,6 @@ def segment(
             typer.echo(line)
         volume = in_tissue(volume, read_tissue(volume, mask, skip_sections))
         log = None if edits is None else EditLog.read(edits)
-        if log is not None and by_blocks:
-            raise NeuropilError(f"--edits works in memory, not by blocks; afterwards: neuropil apply {out} {edits}")
         if log is not None:
             typer.echo(f"{len(log.active())} decisions of {edits}")
         part = (read_block(block) or BLOCK) if by_blocks else None
@@ -118,7 +115,7 @@ def segment(
         else:
             with open_executor(workers, scheduler) as executor, ProgressDisplay("blocks") as progress:
                 segment_blocks(
-                    volume, out, settings, block=read_block(block), executor=executor, work=work,
+                    volume, out, settings, edits=log, block=read_block(block), executor=executor, work=work,
                     progress=progress,
                 )  # fmt: skip
     write_output_config(Config(segment=settings), out)

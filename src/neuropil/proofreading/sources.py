@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuropil.blockwise import BLOCK
+from neuropil.blockwise.edited import edit_blocks
 from neuropil.blockwise.executor import Executor
 from neuropil.blockwise.graph import GraphOfBlocks, graph_blocks
+from neuropil.blockwise.relabel import chunks_for
 from neuropil.config import SegmentConfig
 from neuropil.errors import NeuropilError
-from neuropil.geometry import Box, Triple
+from neuropil.geometry import Triple, blocks
 from neuropil.progress import ProgressCallback
 from neuropil.proofreading.calibration import Calibration
 from neuropil.proofreading.candidates import (
@@ -28,8 +31,8 @@ from neuropil.proofreading.candidates import (
     proofreading_of,
 )
 from neuropil.segmentation import fill_background, merge_tree, settle
-from neuropil.segmentation.edited_cut import Dendrogram, segments_of
-from neuropil.segmentation.edits import Edit, EditLog, affinities_digest, section
+from neuropil.segmentation.edited_cut import Dendrogram, segments_of, voxel_at
+from neuropil.segmentation.edits import Edit, EditLog, affinities_digest
 from neuropil.segmentation.segment import edited
 from neuropil.volumes import Metadata, Volume, create_volume, spare_input
 from neuropil.volumes.tissue import tissue_of
@@ -155,15 +158,69 @@ def apply_log(segmentation: Volume, log: EditLog, affinities: Volume | None, out
     Args:
         segmentation: ``[z, y, x]``, made from the log's affinities.
         log: the decisions.
-        affinities: needed, and read as a whole, only if a decision separates; always compared with the log's.
+        affinities: needed only if a decision separates; always compared with the log's.
         output: where to write.
 
     Raises:
         NeuropilError: points in the background or outside; other affinities than the log's; if a decision separates,
             also: no affinities, contradicting decisions, or a segmentation of other fragments.
     """
-    edits = log.active()
-    separates = any(edit.kind == "separate" for edit in edits)
+    known = _needed_affinities(segmentation, log, affinities)
+    spare_input(segmentation, output)
+    if known is None:
+        _, y, x = segmentation.box.shape
+        return _write_joined(segmentation, log, output, (1, y, x))
+    settings = _settings_of_log(segmentation, log, known)
+    whole = _edited(segmentation, known, settings, log.active()).astype(segmentation.dtype, copy=False)
+    with create_volume(output, segmentation.shape, segmentation.dtype, _edited_metadata(segmentation, log)) as file:
+        file.write(file.box, whole)
+    return Path(output)
+
+
+def apply_by_blocks(
+    segmentation: Volume,
+    log: EditLog,
+    affinities: Volume | None,
+    output: Path | str,
+    *,
+    block: Triple | None = None,
+    executor: Executor | None = None,
+    work: Path | str | None = None,
+    progress: ProgressCallback | None = None,
+) -> Path:
+    """:func:`apply_log` of volumes of any size: the same voxels, without keeping one in memory.
+
+    Joins alone only rename ids; this process does so, block by block.
+
+    Args:
+        segmentation, log, affinities, output: as for ``apply_log``; volumes in files.
+        block, executor, work, progress: as for :func:`neuropil.blockwise.edited.edit_blocks`.
+
+    Raises:
+        NeuropilError: as ``apply_log`` and ``edit_blocks``; separations in a filled segmentation.
+        BlocksFailed: blocks that could not be done; the same call does only what is missing.
+    """
+    known = _needed_affinities(segmentation, log, affinities)
+    if known is None:
+        spare_input(segmentation, output)
+        part = block or BLOCK
+        return _write_joined(segmentation, log, output, part, chunks_for(segmentation.box.shape, part), progress)
+    settings = _settings_of_log(segmentation, log, known)
+    if settings.fill:
+        raise NeuropilError(
+            f"{segmentation.path} was made with segment.fill, which looks across the whole volume; leave out the block "
+            "options"
+        )
+    edit_blocks(
+        known, segmentation, output, settings, log.active(), _edited_metadata(segmentation, log), block=block,
+        executor=executor, work=work, progress=progress,
+    )  # fmt: skip
+    return Path(output)
+
+
+def _needed_affinities(segmentation: Volume, log: EditLog, affinities: Volume | None) -> Volume | None:
+    """The affinities, compared with those of the log, if a decision of it separates; else None."""
+    separates = any(edit.kind == "separate" for edit in log.active())
     if separates and affinities is None:
         raise NeuropilError(f"{log.path} separates segments, which needs the affinities: give --affinities")
     if affinities is not None and (digest := affinities_digest(affinities)) != log.header.affinities_digest:
@@ -171,19 +228,39 @@ def apply_log(segmentation: Volume, log: EditLog, affinities: Volume | None, out
             f"{log.path}: expected the affinities that the log was begun with, {log.header.affinities_digest}; "
             f"{affinities.path} is {digest}"
         )
-    spare_input(segmentation, output)
-    lut = joined_ids(segmentation, edits) if affinities is None or not separates else None
-    whole = _edited(segmentation, log, affinities, edits) if lut is None and affinities is not None else None
-    extra = {**segmentation.metadata.extra, "edits": {"log": log.path.name, "applied": len(edits)}}
-    metadata = Metadata(segmentation.metadata.voxel_size, segmentation.metadata.origin, extra=extra)
-    with create_volume(output, segmentation.shape, segmentation.dtype, metadata) as file:
-        for z in range(file.box.start[0], file.box.stop[0]):
-            part = section(file.box, z)
-            if whole is None:
-                file.write(part, _renamed(segmentation.read(part), lut or {}))
-            else:
-                at = part.relative_to(file.box.start).slices
-                file.write(part, whole[at].astype(segmentation.dtype))
+    return affinities if separates else None
+
+
+def _settings_of_log(segmentation: Volume, log: EditLog, affinities: Volume) -> SegmentConfig:
+    """The settings that the segmentation was made with, and those that make the fragments and the tree of the log."""
+    of_log = {"low": log.header.low, "high": log.header.high, "score": log.header.score}
+    return settings_of(segmentation, affinities).model_copy(update=of_log)
+
+
+def _edited_metadata(segmentation: Volume, log: EditLog) -> Metadata:
+    """The metadata of a segmentation after the decisions of a log."""
+    extra = {**segmentation.metadata.extra, "edits": log.summary}
+    return Metadata(segmentation.metadata.voxel_size, segmentation.metadata.origin, extra=extra)
+
+
+def _write_joined(
+    segmentation: Volume,
+    log: EditLog,
+    output: Path | str,
+    part: Triple,
+    chunks: Triple | None = None,
+    progress: ProgressCallback | None = None,
+) -> Path:
+    """Write a segmentation whose ids were joined, one part after the other."""
+    names = joined_ids(segmentation, log.active())
+    parts = list(blocks(segmentation.box, part))
+    with create_volume(
+        output, segmentation.shape, segmentation.dtype, _edited_metadata(segmentation, log), chunks
+    ) as file:
+        for done, box in enumerate(parts, 1):
+            file.write(box, _renamed(segmentation.read(box), names))
+            if progress is not None:
+                progress("writing", done, len(parts))
     return Path(output)
 
 
@@ -199,15 +276,7 @@ def joined_ids(segmentation: Volume, edits: Sequence[Edit]) -> dict[int, int]:
     for edit in edits:
         if edit.kind != "join":
             continue
-        ends = []
-        for point in (edit.a, edit.b):
-            assert point is not None
-            voxel = Box.at(point, (1, 1, 1))
-            if not segmentation.box.contains(voxel):
-                raise NeuropilError(f"{edit}: expected points inside {segmentation.box}, got {point}")
-            ends.append(int(segmentation.read(voxel).reshape(-1)[0]))
-            if ends[-1] == 0:
-                raise NeuropilError(f"{edit}: point {point} lies in the background; choose one inside a segment")
+        ends = (int(voxel_at(segmentation, point, edit).reshape(-1)[0]) for point in (edit.a, edit.b))
         low, high = sorted(map(root, ends))
         parent[high] = low
     return {n: root(n) for n in parent if root(n) != n}
@@ -223,17 +292,13 @@ def _renamed(array: NDArray[Any], names: dict[int, int]) -> NDArray[Any]:
     return np.where(old[at] == array, new[at], array)
 
 
-def _edited(segmentation: Volume, log: EditLog, affinities: Volume, edits: Sequence[Edit]) -> NDArray[Any]:
+def _edited(segmentation: Volume, affinities: Volume, settings: SegmentConfig, edits: Sequence[Edit]) -> NDArray[Any]:
     """The whole segmentation with joins and separations applied to the fragments of the log."""
-    made_with = settings_of(segmentation, affinities)
-    header = log.header
-    settings = made_with.model_copy(update={"low": header.low, "high": header.high, "score": header.score})
     made = merge_tree(affinities, settings)
     lut = segments_of(made.placed(made.nodes), segmentation, made.tree.fragments)
-    threshold = made_with.threshold
-    assert threshold is not None
-    found = edited(made, lut, threshold, edits)
-    found = fill_background(made.affinities, found) if made_with.fill else found
-    if made_with.fill and (laid := tissue_of(affinities)) is not None:
+    assert settings.threshold is not None
+    found = edited(made, lut, settings.threshold, edits)
+    found = fill_background(made.affinities, found) if settings.fill else found
+    if settings.fill and (laid := tissue_of(affinities)) is not None:
         laid.clear(found, affinities.box)
     return found

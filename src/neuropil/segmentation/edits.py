@@ -210,6 +210,11 @@ class EditLog:
         undone = {edit.undoes for edit in self.edits if edit.kind == "undo"}
         return [edit for edit in self.edits if edit.kind != "undo" and edit.id not in undone]
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the metadata of a segmentation say of the decisions that were applied to it."""
+        return {"log": self.path.name, "applied": len(self.active())}
+
     def _add(self, edit: Edit) -> None:
         """Check a decision against those before it, and add it."""
         where = f"{self.path} line {edit.id + 1}"

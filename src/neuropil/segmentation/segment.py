@@ -182,13 +182,22 @@ def _segments(
 
 def _edited(affinities: Volume, codes: Volume, settings: SegmentConfig, log: EditLog) -> NDArray[Any]:
     """Segments with a proofreader's decisions."""
-    if settings.method != "agglomerate":
-        raise NeuropilError(f"edits are about the merge tree of method agglomerate, got method {settings.method}")
+    check_log(affinities, settings, log)
     assert settings.threshold is not None
-    log.header.check(log_header(affinities, settings), log.path)
     made = merge_tree(codes, settings)
     lut = made.cut(settings.threshold, settings.min_size or 0)
     return edited(made, lut, settings.threshold, log.active())
+
+
+def check_log(affinities: Volume, settings: SegmentConfig, log: EditLog) -> None:
+    """Refuse a log whose decisions are not about the fragments that these settings make.
+
+    Raises:
+        NeuropilError: another method than agglomerate, or other affinities, ``low`` or ``high`` than the log's.
+    """
+    if settings.method != "agglomerate":
+        raise NeuropilError(f"edits are about the merge tree of method agglomerate, got method {settings.method}")
+    log.header.check(log_header(affinities, settings), log.path)
 
 
 def edited(made: Agglomeration, lut: NDArray[Any], threshold: float, edits: Iterable[Edit]) -> NDArray[Any]:
@@ -240,7 +249,7 @@ def segment_volume(
     settings, _ = settle(volume, settings)
     shape = volume.shape[1:]
     dtype = np.dtype(np.uint32 if prod(shape) < 2**32 else np.uint64)  # ids never outnumber voxels
-    metadata = segmentation_metadata(volume, settings)
+    metadata = segmentation_metadata(volume, settings, edits)
     with create_volume(output, shape, dtype, metadata) as file:  # fails before the work
         found = segment(volume, settings, edits=edits)
         file.write(file.box, found.astype(dtype, copy=False))
@@ -271,13 +280,15 @@ def with_offsets(affinities: Volume, offsets: Offsets | None = None) -> Volume:
     return replace(affinities, metadata=replace(affinities.metadata, offsets=offsets))
 
 
-def segmentation_metadata(affinities: Volume, settings: SegmentConfig) -> Metadata:
-    """Metadata of a segmentation: voxel size, origin, and the settings (of :func:`settle`) that it was made with."""
+def segmentation_metadata(affinities: Volume, settings: SegmentConfig, edits: EditLog | None = None) -> Metadata:
+    """Metadata of a segmentation: voxel size, origin, and the settings (of :func:`settle`) and edits that made it."""
     cut = {"threshold": settings.threshold} if settings.method == "agglomerate" else {}
     extra: dict[str, Any] = {**cut, "segment": settings.model_dump(mode="json"), "affinities": affinities.path}
     extra |= affinities.metadata.directions
     if (laid := tissue_of(affinities)) is not None:
         extra[KEY] = laid.tissue.to_json()
+    if edits is not None:
+        extra["edits"] = edits.summary
     return Metadata(
         affinities.metadata.voxel_size, affinities.metadata.origin, extra=extra, shift=affinities.metadata.shift
     )
