@@ -5,7 +5,7 @@ from dataclasses import replace
 import networkx
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from neuropil import _native
@@ -153,6 +153,26 @@ def test_edges_between_divisible_segments_are_enough(seed):
     assert said[0] == said[1]
     assert np.array_equal(whole.lut, part.lut)
     assert chosen[[f for e, a, b in decisions if e.kind == "separate" for f in (a, b)]].all()
+
+
+@given(st.integers(0, 2**32))
+def test_the_order_of_equal_merges_does_not_show(seed):
+    """By blocks they come in another order; those of different regions may change places."""
+    made, cut = cut_of(np.floor(noise(seed, (3, 8, 8)) * 5) / 5)
+    chance, tree = np.random.default_rng(seed), made.tree
+    a, b = tree.a.copy(), tree.b.copy()
+    for i in chance.integers(0, max(len(a) - 1, 1), 20 * len(a)):
+        if i + 1 < len(a) and tree.score[i] == tree.score[i + 1] and len({a[i], b[i], a[i + 1], b[i + 1]}) == 4:
+            a[[i, i + 1]], b[[i, i + 1]] = a[[i + 1, i]], b[[i + 1, i]]
+    other = EditedCut(replace(tree, a=a, b=b), made.graph, made.sizes, made.cut(0.5), 0.5)
+    segment = np.bincount(cut.lut[1:]).argmax()
+    inside = np.flatnonzero(cut.lut == segment)
+    for _ in range(4 if len(inside) > 1 else 0):
+        u, v = chance.choice(inside, 2, replace=False).tolist()
+        cut.separate(u, v)
+        other.separate(u, v)
+        assert np.array_equal(cut.lut, other.lut)
+    event("other order" if not np.array_equal(a, tree.a) else "same order")
 
 
 def test_a_segmentation_of_other_fragments_is_refused():
