@@ -1,5 +1,6 @@
 """TIFF as other programs write it: every voxel, place and size as meant, or refused by name."""
 
+import gc
 import warnings
 
 import h5py
@@ -93,6 +94,17 @@ def test_colours_are_brightness_or_ids_on_request(tmp_path, suffix, channels):
     assert (ids.read()[0] == red * 65536 + green * 256 + blue).all()
     gray = np.asarray(Image.fromarray(colours[..., :3]).convert("L")).astype(int)
     assert abs(open_volume(path, colour="image").read()[0] - gray).max() <= 1
+
+
+@pytest.mark.parametrize("colour", ["segmentation", "image"])
+def test_a_volume_that_is_dropped_closes_its_file(tmp_path, colour):
+    Image.fromarray(numbers((20, 30, 3))).save(tmp_path / "c.tif")
+    gc.collect()  # what other tests left
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ResourceWarning)
+        assert open_volume(tmp_path / "c.tif", colour=colour).read().any()
+        gc.collect()
+    assert [one for one in told if one.category is ResourceWarning] == []
 
 
 def test_colours_multiplied_by_opacity_are_refused(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,6 +63,10 @@ class PagedStore(ReadOnlyStore):
     pages: Pages
     lossy: bool = False
     file: Any = None
+
+    def __post_init__(self) -> None:
+        if self.file is not None:  # a volume may be dropped without being closed: open_volume(path).read()
+            weakref.finalize(self, self.file.close)
 
     @property
     def shape(self) -> tuple[int, ...]:
