@@ -7,7 +7,7 @@
     python benchmarks/ablation.py                                                           train nothing: the tables
 
 Each variant is ``--config`` (configs/snemi3d/minutes.yaml: sections 0-59) with a few fields changed, trained for the
-same iterations or minutes; the last checkpoint predicts the first volume of ``data.validation`` (sections 60-69) with
+same iterations or minutes; the last checkpoint predicts the first volume of ``data.validation`` (sections 60-79) with
 one view; watershed, mean agglomeration, best adapted Rand error and VI over all thresholds, with no minimum size.
 
 What was measured lies in ``OUT/CONFIG-LENGTH/VARIANT-seedN/result.json``: a variant that has one is skipped, one that

@@ -31,6 +31,9 @@ def test_a_shipped_recipe(path, monkeypatch, tmp_path):
         assert config.training.minutes or config.training.iterations
     header = [line for line in path.read_text().splitlines() if line.startswith("#")]
     assert len(header) >= 3, "the header says data, hardware, minutes and score"
+    assert not re.search(r"@\w+@", "\n".join(header)), "figures that were to be filled in"
+    named = re.findall(r"\w+\.yaml", "\n".join(header))
+    assert [name for name in named if not list(ROOT.glob(f"configs/**/{name}"))] == []
     again = tmp_path / "again.yaml"
     again.write_text(config_to_yaml(config))
     assert load_config([again]) == config

@@ -119,3 +119,11 @@ def test_what_cannot_teach_is_refused(data, tmp_path):
     bare = recipe(data, "training.iterations=1", f'data.train=[{{"image": "{data}/image.h5"}}]')
     with pytest.raises(NeuropilError, match="train with --teacher MODEL"):
         train(bare, tmp_path / "student")
+
+
+def test_weights_that_do_not_fit_are_told_before_the_teacher_predicts(data, tmp_path):
+    teacher = train(recipe(data, "training.iterations=1"), tmp_path / "teacher")
+    other = recipe(data, "training.iterations=1", "model.norm=none", "model.widths=[5,7]")
+    with pytest.raises(NeuropilError, match=r"model.widths"):
+        train(other, tmp_path / "student", teacher=teacher, pretrained=teacher)
+    assert not (tmp_path / "student" / "teacher").exists()

@@ -24,7 +24,7 @@ OutFolder = Annotated[
 ]
 Pretrained = Annotated[
     str | None,
-    typer.Option("--pretrained", metavar="CKPT|NAME", help="Start from these weights: a checkpoint, or snemi3d."),
+    typer.Option("--pretrained", metavar="CKPT|NAME", help="Start from the weights of a checkpoint or a model."),
 ]
 Minutes = Annotated[
     float | None,

@@ -220,7 +220,9 @@ def export_weights(
     weights = content.get("average") or content["weights"]
     used = config.to_dict() if config else content["config"]
     stored = compacted(weights) if compact else weights
-    write_weights(Path(path), stored, used, {**content.get("info", {}), **(info or {})})
+    known = {**content.get("info", {}), **(info or {})}
+    known.pop("stamps", None)  # of the training volumes, with somebody's paths; only --resume looks at them
+    write_weights(Path(path), stored, used, known)
     return Path(path)
 
 

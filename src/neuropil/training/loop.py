@@ -41,6 +41,7 @@ from neuropil.training.run import (
     plain,
     restore,
     stamps_of,
+    start_from,
     start_run,
     write_config,
 )
@@ -103,8 +104,11 @@ def _train(
 ) -> Path:
     settings, asked = config.training, config
     # Sample n depends on the seed and n only, so that resuming needs no more than the iteration.
-    fabric = start_fabric(settings, convolves_with_ours(build_network(config.model)))
+    network = build_network(config.model)
+    fabric = start_fabric(settings, convolves_with_ours(network))
     if teacher:
+        if settings.pretrained and not resume:  # weights that do not fit are told before minutes of prediction
+            start_from(network, config, settings.pretrained, loud=False)
         config = with_teacher(teacher, config, out, fabric)
     dataset = open_dataset(config.data.train, config, settings.seed, config.augment)
     tell_idle_edges(config, dataset, fabric.global_rank == 0)
