@@ -216,6 +216,25 @@ def test_other_affinities_and_levels_are_refused(folder, log, tmp_path):
     assert "begun with" in call("apply", *words, code=2)
 
 
+@pytest.mark.parametrize("kinds", ["join", "join and separate"])
+def test_a_log_of_other_levels_is_not_applied(folder, log, tmp_path, kinds):
+    if kinds == "join":
+        log.append("undo", undoes=2)
+    text = log.path.read_text(encoding="utf-8")
+    assert '"low": 0.0001' in text
+    log.path.write_text(text.replace('"low": 0.0001', '"low": 0.01'), encoding="utf-8")
+    words = folder / "segmentation.h5", log.path, "-o", tmp_path / "a.h5", "--affinities", folder / "affinities.h5"
+    assert "expected low 0.0001, the log has 0.01" in call("apply", *words, code=2)
+    assert not (tmp_path / "a.h5").exists()
+
+
+def test_a_last_line_without_an_end_is_told(folder, log, tmp_path):
+    log.path.write_bytes(log.path.read_bytes()[:-1])
+    said = call("apply", folder / "segmentation.h5", log.path, "-o", tmp_path / "a.h5")
+    assert "its last line has no end" in said
+    assert "1 decisions" in said
+
+
 def test_edits_lists_checks_and_merges(folder, log, tmp_path):
     said = call("edits", log.path)
     assert "line 2: join" in said

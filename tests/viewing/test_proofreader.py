@@ -84,6 +84,12 @@ def press(driver, log, key, count):
     until(lambda: len(EditLog.read(log).edits) >= count, f"the log has no line {count} after the key {key}")
 
 
+def answer(driver, log, count):
+    """Answer the question that is shown after ``count`` decisions with a change: join or separate."""
+    until(lambda: f"{count} decided, " in driver.page_source, f"no question is shown after {count} decisions")
+    press(driver, log, "j" if "one neuron?" in driver.page_source else "x", count + 1)
+
+
 @pytest.fixture
 def page(folder, tmp_path):
     """The page of a session in this process, with one decision, a join."""
@@ -211,24 +217,29 @@ def test_twenty_questions_by_keys_with_a_kill_between(folder, tmp_path):
         with served(folder, log) as (link, process):
             opened(driver, link)
             for i in range(10):
-                press(driver, log, "ku"[i % 2], i + 1)
+                answer(driver, log, i)
             process.kill()
         assert len(EditLog.read(log).edits) == 10
         with served(folder, log) as (link, process):
             opened(driver, link)
             for i in range(10, 20):
-                press(driver, log, "k", i + 1)
-            call("apply", folder / "segmentation.h5", log, "-o", tmp_path / "before.h5")
+                answer(driver, log, i)
+            words = folder / "segmentation.h5", log, "--affinities", folder / "affinities.h5"
+            call("apply", *words, "-o", tmp_path / "before.h5")
             for i in range(20, 40):
                 press(driver, log, "z", i + 1)
     finally:
         driver.quit()
     found = EditLog.read(log)
-    assert [edit.kind for edit in found.edits[:20]] == ["keep", "unsure"] * 5 + ["keep"] * 10
+    assert {edit.kind for edit in found.edits[:20]} == {"join", "separate"}
     assert len({(edit.a, edit.b) for edit in found.edits[:20]}) == 20
     assert found.active() == []
     call("apply", folder / "segmentation.h5", log, "-o", tmp_path / "after.h5")
-    assert np.array_equal(open_volume(tmp_path / "after.h5").read(), open_volume(folder / "segmentation.h5").read())
+    answered, undone = (open_volume(tmp_path / f"{name}.h5").read() for name in ("before", "after"))
+    for edit in found.edits[:20]:
+        a, b = (answered[tuple(np.subtract(point, (5, 10, 20)))] for point in (edit.a, edit.b))
+        assert (a == b) == (edit.kind == "join"), edit
+    assert np.array_equal(undone, open_volume(folder / "segmentation.h5").read())
 
 
 def test_a_second_person_is_told_who_has_the_log(folder, tmp_path):

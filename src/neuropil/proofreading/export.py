@@ -87,15 +87,16 @@ def to_webknossos(source: ExportInput, folder: Path, final: Path) -> list[str]:
 
 
 PCG_EDGE = np.dtype([("sv1", "<u8"), ("sv2", "<u8"), ("aff", "<f4"), ("area", "<u8")])
-"""An edge as PyChunkedGraph's ingest reads it."""
+"""An edge, with the columns of PyChunkedGraph's."""
 
 
 def to_pychunkedgraph(source: ExportInput, folder: Path, final: Path) -> list[str]:
     """Fragments as a precomputed volume of uint64, their weighted edges, and which segment each fragment is in.
 
     ``edges.npy`` holds records sv1, sv2, aff (mean affinity), area (faces) of all pairs of touching fragments,
-    ``agglomeration.npy`` pairs of fragment and segment. Ids of fragments count from 1; the ingest adds the chunk bits,
-    since it chooses the chunk size.
+    ``agglomeration.npy`` pairs of fragment and segment. Ids of fragments count from 1. PyChunkedGraph wants layer and
+    chunk in the upper bits of ids, fragments cut at its chunks, and files by chunk: these depend on the chunk size that
+    is chosen for the ingest, and are to be made from these arrays before it.
 
     Raises:
         NeuropilError: no affinities were given.

@@ -162,8 +162,9 @@ def apply_log(segmentation: Volume, log: EditLog, affinities: Volume | None, out
         output: where to write.
 
     Raises:
-        NeuropilError: points in the background or outside; other affinities than the log's; if a decision separates,
-            also: no affinities, contradicting decisions, or a segmentation of other fragments.
+        NeuropilError: points in the background or outside; other affinities than the log's, or a segmentation of other
+            ``low`` or ``high``; if a decision separates, also: no affinities, contradicting decisions, or a
+            segmentation of other fragments.
     """
     known = _needed_affinities(segmentation, log, affinities)
     spare_input(segmentation, output)
@@ -220,6 +221,10 @@ def apply_by_blocks(
 
 def _needed_affinities(segmentation: Volume, log: EditLog, affinities: Volume | None) -> Volume | None:
     """The affinities, compared with those of the log, if a decision of it separates; else None."""
+    stored = segmentation.metadata.extra.get("segment")
+    if isinstance(stored, dict):
+        of_segmentation = {name: stored[name] for name in ("low", "high") if name in stored}
+        log.header.check(replace(log.header, **of_segmentation), log.path)
     separates = any(edit.kind == "separate" for edit in log.active())
     if separates and affinities is None:
         raise NeuropilError(f"{log.path} separates segments, which needs the affinities: give --affinities")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from neuropil.config import SegmentConfig
-from neuropil.errors import NeuropilError
+from neuropil.errors import NeuropilError, tell
 from neuropil.geometry import NEAREST, Box, Triple
 from neuropil.inputs import expect_file
 from neuropil.volumes import Volume
@@ -69,7 +69,7 @@ class LogHeader:
             if mine != theirs:
                 raise NeuropilError(
                     f"{path}: expected {name} {theirs}, the log has {mine}: its points name other fragments; "
-                    "give the affinities, --low and --high that the log was begun with, or begin a new log"
+                    "give the affinities, low and high that the log was begun with, or begin a new log"
                 )
 
 
@@ -144,6 +144,8 @@ class EditLog:
         if not lines:
             raise NeuropilError(f"expected a log that begins with one line about its affinities, got none, in {path}")
         log = cls(path, _header(lines[0], path), unfinished=bool(last))
+        if last:
+            tell(f"{path}: its last line has no end, as a crash leaves it, and does not count; end it, or decide again")
         for number, line in enumerate(lines[1:], 2):
             log._add(_edit(line, path, number))
         return log
